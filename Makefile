@@ -1,0 +1,64 @@
+# `make` with no target lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export CLUSTER ?= auto
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): requirements/dev.txt
+	@python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+venv: $(READY) ## Make the virtual environment, with pinned versions.
+
+demo: $(READY) ## The whole path on a real cluster: 0 -> N -> 0. KEEP=1 leaves it running.
+	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
+
+test: $(READY) ## Everything: unit, integration and end to end, on real parts.
+	@$(PYTHON) -m pytest tests/unit tests/integration tests/e2e
+
+test-unit: $(READY) ## The pure rooms and virtual time, in seconds.
+	@$(PYTHON) -m pytest -q tests/unit
+
+test-deep: $(READY) ## As test, with more examples and repeated faults.
+	@TASKQUEUE_DEEP=1 $(PYTHON) -m pytest tests/unit tests/integration tests/e2e
+
+check: $(READY) ## Format, lint, types, house rules, generated files.
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@PYTHONPATH=operator:worker-image/src $(VENV)/bin/lint-imports
+	@$(PYTHON) -m tests.generated --check
+
+fmt: $(READY) ## Format and mend what ruff can.
+	@$(VENV)/bin/ruff format --quiet .
+	@$(VENV)/bin/ruff check --fix --quiet .
+
+crds: $(READY) ## Write crds/ and the chart's copy from the models.
+	@$(PYTHON) -m tests.generated
+
+image: $(READY) ## Build the operator, worker and sample images for the chosen cluster.
+	@$(PYTHON) -m tests.cluster images
+
+cluster-up: $(READY) ## A real cluster with RabbitMQ. CLUSTER=auto|local|kind|existing
+	@$(PYTHON) -m tests.cluster up
+
+cluster-down: $(READY) ## Remove it and everything it left.
+	@$(PYTHON) -m tests.cluster down
+
+bench: $(READY) ## Figures on the real cluster. NAME=<one> JSON=<file>
+	@$(PYTHON) -m tests.bench $(if $(NAME),--name $(NAME)) $(if $(JSON),--json $(JSON))
+
+pin: $(READY) ## Renew the pinned versions from the .in files.
+	@for f in requirements/operator worker-image/requirements requirements/dev; do \
+	    $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
+	        --generate-hashes $$f.in -o $$f.txt; done
+
+.PHONY: help venv demo test test-unit test-deep check fmt crds image cluster-up cluster-down bench pin

@@ -1,0 +1,1 @@
+"""kopf handlers, HTTP endpoints, metrics, settings, main: the only place that wires things."""

@@ -1,0 +1,1 @@
+"""The loop: cache, work queue, reconcile, observe, scale, report."""

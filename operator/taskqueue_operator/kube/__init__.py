@@ -1,0 +1,1 @@
+"""Speaks to Kubernetes: objects, replicas, status, Secrets, Events. I/O."""

@@ -1,0 +1,1 @@
+"""Speaks to RabbitMQ: management API and depth probe. I/O."""

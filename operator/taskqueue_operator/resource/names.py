@@ -1,0 +1,50 @@
+"""Every name that users, Kubernetes or RabbitMQ see, derived in one place."""
+
+from typing import Final, NamedTuple
+
+GROUP: Final = "taskqueue.dev"
+VERSION: Final = "v1alpha1"
+KIND: Final = "TaskQueue"
+PLURAL: Final = "taskqueues"
+MANAGER: Final = "taskqueue-operator"
+
+FINALIZER: Final = f"{GROUP}/topology"
+LABEL_NAME: Final = f"{GROUP}/name"
+"""On the Deployment and its pods: the TaskQueue they work for."""
+ANNOTATION_DIGEST: Final = f"{GROUP}/template-digest"
+"""On the Deployment: digest of the spec fields that feed its template."""
+
+OWNER_ARGUMENT: Final = "x-taskqueue-owner"
+"""On every exchange and queue that we created: `<installation>/<namespace>/<name>`."""
+WORKER_CONTAINER: Final = "worker"
+
+
+class Key(NamedTuple):
+    """Names one TaskQueue, its Deployment or its Secret within a cluster."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """As people write it: `namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+def inlet(queue: str) -> str:
+    """Name the private fanout exchange that alone feeds the physical queue."""
+    return f"{queue}.in"
+
+
+def dead_letters(queue: str) -> str:
+    """Name the queue where failed messages end."""
+    return f"{queue}.dlq"
+
+
+def wall(queue: str) -> str:
+    """Name the exchange and queue that refuse messages while the TaskQueue is being deleted."""
+    return f"{queue}.wall"
+
+
+def owner(installation: str, key: Key) -> str:
+    """Say whose an object on the broker is; stable when a cluster is rebuilt."""
+    return f"{installation}/{key.namespace}/{key.name}"

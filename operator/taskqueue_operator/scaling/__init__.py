@@ -1,0 +1,1 @@
+"""How many workers: readings, policy, decisions and their explanations. Pure."""

@@ -1,0 +1,100 @@
+"""What is believed about a queue: an interval, made of a fresh probe and the sweeps of the last seconds.
+
+Either source can be wrong without saying so: a passive declare answers 0 for a quorum queue without a leader, and a
+listing may leave a queue out or lag by five seconds. So scaling out uses what is certainly there (`at_least`), scaling
+in what may be there at most (`at_most`), and without an `at_most` nothing is ever lowered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+HORIZON: Final = timedelta(seconds=12)
+"""Longer than two statistics intervals of a quorum queue plus a leader's silence (7 s seen)."""
+FRESH: Final = timedelta(seconds=4)
+"""A probe older than this says nothing any more."""
+
+
+class Doubt(StrEnum):
+    """Why there is no `at_most`."""
+
+    NO_SWEEP = "NoSweep"
+    YOUNG = "Young"
+    ABSENT = "Absent"
+    NOT_RUNNING = "NotRunning"
+    NO_FIGURES = "NoFigures"
+    NO_PROBE = "NoProbe"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One passive declare: `ready` messages, or None with the reason `missing` when it could not be had."""
+
+    at: datetime
+    ready: int | None
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one listing of the vhost said of a queue; figures are None when the answer had no such field.
+
+    Attributes:
+        at: When the answer came.
+        present: False when the listing left the queue out.
+        running: Whether the queue's state was `running`.
+    """
+
+    at: datetime
+    present: bool
+    running: bool = False
+    ready: int | None = None
+    unacked: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The interval in which the number of ready messages lies.
+
+    Attributes:
+        at: When this was concluded.
+        at_least: Ready messages that are certainly there; None when no fresh probe says.
+        at_most: Ready messages that may be there; None when that is unknown.
+        unacked: The most that was delivered and not settled; None when unknown.
+        doubt: Why `at_most` is None.
+    """
+
+    at: datetime
+    at_least: int | None
+    at_most: int | None
+    unacked: int | None
+    doubt: Doubt | None = None
+
+
+def interval(probe: Probe | None, sweeps: Sequence[Sweep], now: datetime) -> Reading:
+    """Conclude from the last probe and the recent sweeps (oldest first) what may be believed now."""
+    fresh = probe is not None and now - probe.at <= FRESH
+    at_least = probe.ready if probe is not None and fresh else None
+    recent = [sweep for sweep in sweeps if now - sweep.at <= HORIZON]
+    doubt = _doubt(recent, sweeps, now) or (Doubt.NO_PROBE if at_least is None else None)
+    unacked = max((sweep.unacked for sweep in recent if sweep.unacked is not None), default=None)
+    if doubt is not None or at_least is None:
+        return Reading(now, at_least, None, unacked, doubt)
+    at_most = max(at_least, *(sweep.ready or 0 for sweep in recent))
+    return Reading(now, at_least, at_most, unacked)
+
+
+def _doubt(recent: Sequence[Sweep], known: Sequence[Sweep], now: datetime) -> Doubt | None:
+    if not recent or now - recent[-1].at > HORIZON / 2:
+        return Doubt.NO_SWEEP
+    if any(not sweep.present for sweep in recent):
+        return Doubt.ABSENT
+    if any(not sweep.running for sweep in recent):
+        return Doubt.NOT_RUNNING
+    if any(sweep.ready is None or sweep.unacked is None for sweep in recent):
+        return Doubt.NO_FIGURES
+    if now - known[0].at < HORIZON:
+        return Doubt.YOUNG
+    return None

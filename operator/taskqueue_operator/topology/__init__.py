@@ -1,0 +1,1 @@
+"""What the broker should look like: desired objects, differences, deletion. Pure."""

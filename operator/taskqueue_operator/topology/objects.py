@@ -1,0 +1,61 @@
+"""Exchanges, queues and bindings as values that can be compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+Argument = str | int | bool
+Arguments = Mapping[str, Argument]
+NOTHING: Arguments = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An exchange; `type` in the broker's own spelling (direct, fanout, topic)."""
+
+    name: str
+    type: str
+    durable: bool = True
+    arguments: Arguments = field(default=NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue; its type is the argument `x-queue-type`, as the broker has it (absent means classic)."""
+
+    name: str
+    durable: bool = True
+    arguments: Arguments = field(default=NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A way from an exchange to an exchange or a queue."""
+
+    source: str
+    destination: str
+    to_queue: bool
+    routing_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy that matches one object by its exact name."""
+
+    name: str
+    pattern: str
+    apply_to: str
+    definition: Arguments = field(default=NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What one TaskQueue declares, or what one vhost holds.
+
+    A vhost's topology keeps its objects by name, so that looking one up costs the same in a large vhost.
+    """
+
+    exchanges: Mapping[str, Exchange] = field(default_factory=dict)
+    queues: Mapping[str, Queue] = field(default_factory=dict)
+    bindings: frozenset[Binding] = frozenset()
+    policies: Mapping[str, Policy] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""What Kubernetes should run, and what it does run. Pure."""

@@ -68,5 +68,5 @@ class WorkersFault(Fault):
     """The Deployment of the workers cannot be made as asked."""
 
 
-class Conflict(Exception):  # noqa: N818  not a fault of anybody: read again and decide again
+class Conflict(Exception):
     """What was read has changed since, so the conditional write was refused."""

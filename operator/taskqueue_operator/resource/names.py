@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from typing_extensions import override
+
 GROUP: Final = "taskqueue.dev"
 VERSION: Final = "v1alpha1"
 KIND: Final = "TaskQueue"
@@ -25,6 +27,7 @@ class Key(NamedTuple):
     namespace: str
     name: str
 
+    @override
     def __str__(self) -> str:
         """As people write it: `namespace/name`."""
         return f"{self.namespace}/{self.name}"

@@ -12,7 +12,7 @@ from .names import Key
 from .scaling import Scaling
 from .worker import Worker
 
-BINDING_MAP = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["routingKey"]}
+BINDING_MAP: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["routingKey"]}
 
 
 class Spec(Model):

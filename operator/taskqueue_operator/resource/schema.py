@@ -51,8 +51,6 @@ def _convert(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     schema = _flatten(schema, definitions)
     if schema.get("x-kubernetes-int-or-string"):
         return {"x-kubernetes-int-or-string": True}
-    if "const" in schema:
-        schema["enum"] = [schema.pop("const")]
     result: Schema = {}
     for key, value in schema.items():
         if key == "properties":
@@ -87,6 +85,8 @@ def _flatten(schema: Schema, definitions: dict[str, Schema]) -> Schema:
             del schema["default"]
     if schema.get("default", ...) is None:
         del schema["default"]
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
     if schema.get("type") == "integer":
         schema.setdefault("format", "int32")
     return schema

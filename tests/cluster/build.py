@@ -1,0 +1,77 @@
+"""Programs compiled from source, once per version, where nothing can be downloaded ready-made."""
+
+import os
+import re
+from pathlib import Path
+
+from tests.cluster import cache
+from tests.cluster.prerequisites import need_go, need_packages, run
+from tests.cluster.progress import step
+
+_SOURCE = Path(__file__).parent / "kubernetes"
+_CONTAINERD = "v2.2.1"
+_RUNC = "v1.3.4"
+_CONTAINERD_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr")
+
+
+def kubernetes() -> Path:
+    """The directory with `kubernetes`, which is every program of Kubernetes, etcd and CoreDNS, and with `helm`."""
+    content = cache.digest(path.read_bytes() for path in sorted(_SOURCE.iterdir()))
+    return cache.entry(f"kubernetes-{_version()}-{content}", _build_kubernetes)
+
+
+def container_runtime() -> Path:
+    """The directory with containerd, its shim, ctr and runc."""
+    return cache.entry(f"containerd-{_CONTAINERD}-runc-{_RUNC}", _build_container_runtime)
+
+
+def program(name: str) -> list[str]:
+    """How to call a program of Kubernetes: from `KUBEBUILDER_ASSETS` where it is set and has it, else our own build."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets and (found := Path(assets) / name).exists():
+        return [str(found)]
+    return [str(kubernetes() / "kubernetes"), name]
+
+
+def available(name: str) -> bool:
+    """Whether the program can be had without compiling Kubernetes for it alone."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return not assets or (Path(assets) / name).exists()
+
+
+def _version() -> str:
+    found = re.search(r"k8s\.io/kubernetes v(\S+)", (_SOURCE / "go.mod").read_text())
+    if not found:
+        raise ValueError("go.mod does not require k8s.io/kubernetes")
+    return found[1]
+
+
+def _build_kubernetes(directory: Path) -> None:
+    need_go()
+    version = _version()
+    major, minor = version.split(".")[:2]
+    variables = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    # Without these, clients cannot parse what the server says it is.
+    stamps = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in variables.items())
+    step(f"building Kubernetes {version}, etcd and CoreDNS (about 5 minutes on 2 cores, once)")
+    _go("build", "-ldflags", f"-s -w {stamps}", "-o", str(directory / "kubernetes"), ".")
+    step("building helm")
+    _go("build", "-ldflags", "-s -w", "-o", str(directory / "helm"), "helm.sh/helm/v4/cmd/helm")
+
+
+def _build_container_runtime(directory: Path) -> None:
+    need_go()
+    need_packages("gcc", "pkg-config", "/usr/include/seccomp.h")
+    step(f"building containerd {_CONTAINERD} and runc {_RUNC} (about a minute, once)")
+    # In modules of their own: their CRI types are older than those of Kubernetes.
+    commands = [f"github.com/containerd/containerd/v2/cmd/{name}@{_CONTAINERD}" for name in _CONTAINERD_PROGRAMS]
+    _go("install", "-ldflags", "-s -w", *commands, GOBIN=str(directory))
+    runc = f"github.com/opencontainers/runc@{_RUNC}"
+    _go("install", "-ldflags", "-s -w", "-tags", "seccomp", runc, GOBIN=str(directory), CGO_ENABLED="1")
+
+
+
+
+def _go(command: str, *arguments: str, **variables: str) -> None:
+    env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -buildvcs=false", **variables}
+    run("go", command, *arguments, cwd=_SOURCE, env=env)

@@ -1,0 +1,60 @@
+"""What takes long to make is kept outside the checkout, whole or not at all."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def home() -> Path:
+    """The directory of everything kept: `TASKQUEUE_CACHE`, else a folder of the user's cache."""
+    chosen = os.environ.get("TASKQUEUE_CACHE")
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = Path(chosen).resolve() if chosen else users / "taskqueue-operator"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def entry(name: str, make: Callable[[Path], None]) -> Path:
+    """The kept directory `name`, filled by `make` when it is not there.
+
+    Made beside its place and then renamed, so a failed or killed run leaves nothing that looks finished.
+    """
+    place = home() / name
+    if place.exists():
+        return place
+    with locked(name):
+        if not place.exists():
+            unfinished = home() / f"{name}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(place)
+    return place
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Keep other processes of this machine out of `name`; the kernel lets go when the holder dies."""
+    with (home() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def digest(parts: Iterable[bytes | str]) -> str:
+    """A short name for exactly these contents."""
+    found = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        found.update(b"%d:" % len(content))
+        found.update(content)
+    return found.hexdigest()[:12]
+
+
+def tree_digest(root: Path, *, ignored: frozenset[str] = frozenset()) -> str:
+    """The digest of the files below `root`, without those with an `ignored` name on their path."""
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not ignored & {*path.relative_to(root).parts})
+    return digest(part for path in files for part in (str(path.relative_to(root)), path.read_bytes()))

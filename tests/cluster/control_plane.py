@@ -1,0 +1,190 @@
+"""A Kubernetes without nodes: etcd, the API server and its controllers, as plain processes."""
+
+import ssl
+import subprocess
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from tests.cluster import build, kubeconfig, ports
+from tests.cluster.certificates import Authority, key_pair
+from tests.cluster.processes import Processes
+from tests.cluster.progress import until
+
+SERVICES = "10.96.0.0/16"
+_FIRST_SERVICE = "10.96.0.1"
+_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a control plane listens, and how its programs get there."""
+
+    port: int
+    etcd_port: int
+    etcd_peer_port: int
+    controllers_port: int
+    address: str = "127.0.0.1"  # where pods and nodes find the API server
+    enter: tuple[str, ...] = ()  # put before each command
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether anything but clients on the loopback is to reach it."""
+        return self.address != "127.0.0.1"
+
+
+class ControlPlane:
+    """etcd, kube-apiserver and kube-controller-manager.
+
+    With `KUBEBUILDER_ASSETS` its API server and etcd are used, and controllers only if it has them.
+    """
+
+    def __init__(self, directory: Path, place: Place | None = None) -> None:
+        self.directory = directory
+        self.place = place or Place(*ports.free(4))
+        self.processes = Processes(directory)
+        self.authority = Authority(directory / "certificates")
+        self.url = f"https://127.0.0.1:{self.place.port}"
+        self.kubeconfig = self.identity("admin", "system:masters")
+
+    @classmethod
+    def start(cls, directory: Path) -> "ControlPlane":
+        """One on free ports of the loopback, ready to answer; it goes when this process goes."""
+        plane = cls(directory)
+        plane.processes.guard()
+        plane.start_etcd()
+        plane.start_apiserver(wait=False)
+        if build.available("kube-controller-manager"):
+            plane.start_controllers()
+        plane.wait_ready()
+        return plane
+
+    def __enter__(self) -> "ControlPlane":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End every process; etcd's data stays in the directory."""
+        self.processes.stop_all(grace=0)
+
+    def identity(self, user: str, *groups: str) -> Path:
+        """A kubeconfig for this user."""
+        file = self.directory / f"{user.replace(':', '-')}.kubeconfig"
+        return kubeconfig.write(file, server=self.url, authority=self.authority, user=user, groups=groups)
+
+    def start_etcd(self) -> None:
+        """The store. It does not wait for the disk: nothing here survives the machine."""
+        client = f"http://127.0.0.1:{self.place.etcd_port}"
+        peer = f"http://127.0.0.1:{self.place.etcd_peer_port}"
+        self._spawn(
+            "etcd",
+            f"--data-dir={self.directory / 'etcd'}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        )
+
+    def start_apiserver(self, *, wait: bool = True) -> None:
+        """Start the API server, or start it again with all it knew."""
+        self._spawn("kube-apiserver", *self._apiserver_flags())
+        if wait:
+            self.wait_ready()
+
+    def stop_apiserver(self) -> None:
+        """Kill the API server; clients see connections break, then refused."""
+        self.processes.stop("kube-apiserver", grace=0)
+
+    def start_controllers(self) -> None:
+        """Deployments get ReplicaSets, these get pods; deleted namespaces and owners are cleaned up."""
+        self._spawn(
+            "kube-controller-manager",
+            f"--kubeconfig={self.kubeconfig}",
+            f"--service-account-private-key-file={key_pair(self.directory / 'service-accounts.key')}",
+            f"--root-ca-file={self.authority.certificate_file}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.place.controllers_port}",
+            f"--cert-dir={self.directory / 'controllers'}",
+            "--leader-elect=false",
+            "--use-service-account-credentials=true",
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
+        )
+
+    def wait_ready(self) -> None:
+        """Until the API server says it is ready and RBAC's own roles are there."""
+        try:
+            until(self._ready, "the API server is ready", seconds=90)
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}\n{self.processes.tails()}") from None
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """The output of kubectl as administrator; RuntimeError with what it said when it fails."""
+        return kubectl(self.kubeconfig, arguments, text=text)
+
+    def _spawn(self, name: str, *flags: str) -> None:
+        self.processes.spawn(name, [*self.place.enter, *build.program(name), *flags])
+
+    def _apiserver_flags(self) -> list[str]:
+        hosts = [*_NAMES, "127.0.0.1", _FIRST_SERVICE, self.place.address]
+        certificate = self.authority.issue("kube-apiserver", "kube-apiserver", hosts=hosts)
+        kubelet_client = self.authority.issue("kubelet-client", "kubelet-client", groups=["system:masters"])
+        service_accounts = key_pair(self.directory / "service-accounts.key")
+        flags = [
+            f"--etcd-servers=http://127.0.0.1:{self.place.etcd_port}",
+            f"--secure-port={self.place.port}",
+            f"--advertise-address={self.place.address}",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={certificate.with_suffix('.key')}",
+            f"--client-ca-file={self.authority.certificate_file}",
+            f"--kubelet-certificate-authority={self.authority.certificate_file}",
+            f"--kubelet-client-certificate={kubelet_client}",
+            f"--kubelet-client-key={kubelet_client.with_suffix('.key')}",
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--service-account-key-file={service_accounts.with_suffix('.pub')}",
+            f"--service-account-signing-key-file={service_accounts}",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            f"--service-cluster-ip-range={SERVICES}",
+            "--authorization-mode=Node,RBAC",
+            "--allow-privileged=true",
+        ]
+        if self.place.has_nodes:
+            return [*flags, "--enable-admission-plugins=NodeRestriction"]
+        flags += ["--bind-address=127.0.0.1", "--endpoint-reconciler-type=none"]
+        if not build.available("kube-controller-manager"):
+            flags.append("--disable-admission-plugins=ServiceAccount")  # nobody would make the accounts it asks for
+        return flags
+
+    def _ready(self) -> bool:
+        context = ssl.create_default_context(cafile=self.authority.certificate_file)
+        admin = self.authority.issue("admin", "admin", groups=["system:masters"])
+        context.load_cert_chain(admin, admin.with_suffix(".key"))
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5, context=context) as answer:  # noqa: S310 - our own URL
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def kubectl(
+    config: Path, arguments: Sequence[str], *, text: str | None = None, check: bool = True, seconds: float = 300
+) -> str:
+    """What kubectl printed; RuntimeError with what it complained about when it fails and `check` is set."""
+    done = subprocess.run(
+        [*build.program("kubectl"), f"--kubeconfig={config}", *arguments],
+        input=text or "",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
+    if check and done.returncode:
+        raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout

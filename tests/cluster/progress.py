@@ -1,0 +1,21 @@
+"""One line per step, with the time since the first."""
+
+import sys
+import time
+from collections.abc import Callable
+
+_BEGAN = time.monotonic()
+
+
+def step(message: str) -> None:
+    """Say what was just done or is about to take a while."""
+    print(f"[{time.monotonic() - _BEGAN:5.1f} s] {message}", file=sys.stderr, flush=True)
+
+
+def until(condition: Callable[[], bool], what: str, *, seconds: float, every: float = 0.05) -> None:
+    """Wait for `condition`; raise TimeoutError, naming `what`, when it does not come within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not after {seconds:.0f} s")
+        time.sleep(every)

@@ -37,7 +37,9 @@ class Deployment:
     def parse(cls, body: dict[str, Any]) -> Self:
         """Read an object of the API."""
         metadata, status = body["metadata"], body.get("status") or {}
-        owner = next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), {})
+        owner: dict[str, Any] = next(
+            (ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), {}
+        )
         return cls(
             key=Key(metadata["namespace"], metadata["name"]),
             uid=metadata["uid"],
@@ -58,7 +60,11 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A worker pod. `trouble` is why its container cannot run, such as ImagePullBackOff; empty when it can."""
+    """A worker pod.
+
+    `trouble` is why its `container` cannot run, such as ImagePullBackOff, or why it has no node; empty if all is well.
+    `detail` says more: the image, the last end of the container, or the words of the kubelet or the scheduler.
+    """
 
     key: Key
     taskqueue: str
@@ -68,6 +74,7 @@ class Pod:
     deleting: bool
     finished: bool
     trouble: str = ""
+    container: str = ""
     detail: str = ""
 
     @classmethod
@@ -75,7 +82,7 @@ class Pod:
         """Read an object of the API."""
         metadata, status = body["metadata"], body.get("status") or {}
         labels = metadata.get("labels") or {}
-        trouble, detail = _trouble(status)
+        trouble, container, detail = _trouble(status)
         return cls(
             key=Key(metadata["namespace"], metadata["name"]),
             taskqueue=labels.get(LABEL_NAME, ""),
@@ -85,17 +92,31 @@ class Pod:
             deleting="deletionTimestamp" in metadata,
             finished=status.get("phase") in {"Succeeded", "Failed"},
             trouble=trouble,
+            container=container,
             detail=detail,
         )
 
 
-def _trouble(status: dict[str, Any]) -> tuple[str, str]:
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    for container in containers:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") in START_FAULTS:
-            return waiting["reason"], container.get("image", "")
+def _trouble(status: dict[str, Any]) -> tuple[str, str, str]:
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        reason, detail = _container_trouble(container)
+        if reason:
+            return reason, container["name"], detail
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return "Unschedulable", condition.get("message", "")
-    return "", ""
+            return "Unschedulable", "", condition.get("message", "")
+    return "", "", ""
+
+
+def _container_trouble(container: dict[str, Any]) -> tuple[str, str]:
+    state, last = container.get("state") or {}, container.get("lastState") or {}
+    waiting, ended = state.get("waiting") or {}, state.get("terminated") or last.get("terminated") or {}
+    reason = waiting.get("reason", "")
+    # Between two crashes it runs for a moment: without this, its trouble would come and go with every restart.
+    again = ended and ended.get("exitCode") != 0 and container.get("restartCount", 0) > 0 and not container.get("ready")
+    if reason == "CrashLoopBackOff" or (again and reason not in START_FAULTS):
+        end, code = ended.get("reason", "Error"), ended.get("exitCode", "unknown")
+        return "CrashLoopBackOff", f"{end}, exit code {code}" if end != "Error" else f"exit code {code}"
+    if reason in IMAGE_FAULTS:
+        return reason, container.get("image", "")
+    return (reason, waiting.get("message", "")) if reason in START_FAULTS else ("", "")

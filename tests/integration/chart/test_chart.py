@@ -1,0 +1,235 @@
+"""What Helm makes of the chart."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import build
+from tests.cluster.prerequisites import run
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts/taskqueue-operator"
+IMAGE = "image.repository=example.org/taskqueue-operator"
+RIGHTS = {
+    ("taskqueue.dev", "taskqueues"): {"get", "list", "watch", "patch"},
+    ("taskqueue.dev", "taskqueues/status"): {"patch"},
+    ("taskqueue.dev", "taskqueues/finalizers"): {"update"},
+    ("apps", "deployments"): {"get", "list", "watch", "create", "patch"},
+    ("", "pods"): {"list", "watch"},
+    ("", "secrets"): {"get"},
+    ("", "events"): {"create"},
+}
+
+
+def helm(*arguments: str) -> str:
+    return run(str(build.kubernetes() / "helm"), *arguments)
+
+
+def render(*values: str, namespace: str = "system") -> list[dict[str, Any]]:
+    settings = [
+        argument for value in (IMAGE, *values) for argument in ("--set-json" if "=[" in value else "--set", value)
+    ]
+    text = helm("template", "release", str(CHART), "--namespace", namespace, *settings)
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def of_kind(kind: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [document for document in documents if document["kind"] == kind]
+
+
+def pod(*values: str) -> dict[str, Any]:
+    (deployment,) = of_kind("Deployment", render(*values))
+    template: dict[str, Any] = deployment["spec"]["template"]
+    return template
+
+
+def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_the_chart_passes_lint() -> None:
+    helm("lint", "--strict", str(CHART), "--set", IMAGE)
+
+
+def test_without_an_image_it_says_how_to_set_one() -> None:
+    with pytest.raises(RuntimeError, match=r"Set it: --set image\.repository="):
+        helm("template", "release", str(CHART))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "replicas=2",
+        "image.name=other",
+        "image.pullPolicy=Sometimes",
+        "image.digest=0123",
+        "crds.keep=maybe",
+        "namespaces=media",
+        'namespaces=["Media"]',
+        'namespaces=["media","media"]',
+        "logLevel=loud",
+        "installation=a/b",
+        "podAnnotations=[]",
+    ],
+)
+def test_a_wrong_value_is_refused(value: str) -> None:
+    with pytest.raises(RuntimeError, match="meet the specifications of the schema"):
+        render(value)
+
+
+def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
+    def keys(schema: dict[str, Any]) -> set[str]:
+        return set(schema.get("properties", {})) - {"global"}
+
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert keys(schema) == set(values)
+    for name in ("image", "crds", "resources", "service"):
+        assert keys(schema["properties"][name]) == set(values[name]), name
+        assert schema["properties"][name]["additionalProperties"] is False, name
+
+
+def test_the_crd_is_the_one_of_the_models_and_kept() -> None:
+    (crd,) = of_kind("CustomResourceDefinition", render())
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    expected = yaml.safe_load((ROOT / "crds/taskqueues.yaml").read_text())
+    assert crd["metadata"]["name"] == expected["metadata"]["name"]
+    assert crd["spec"] == expected["spec"]
+
+
+def test_the_crd_need_not_be_kept_nor_installed() -> None:
+    (crd,) = of_kind("CustomResourceDefinition", render("crds.keep=false"))
+    assert "annotations" not in crd["metadata"]
+    assert not of_kind("CustomResourceDefinition", render("crds.install=false"))
+
+
+def test_the_rights_are_these_and_no_others() -> None:
+    documents = render("aggregateRoles=false")
+    (role,) = of_kind("ClusterRole", documents)
+    (binding,) = of_kind("ClusterRoleBinding", documents)
+    assert rights(role) == RIGHTS
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "release-taskqueue-operator", "namespace": "system"}
+    ]
+    assert not of_kind("Role", documents)
+
+
+def test_with_namespaces_the_rights_end_at_their_borders() -> None:
+    documents = render('namespaces=["media","billing"]', "aggregateRoles=false")
+    assert not of_kind("ClusterRole", documents)
+    assert not of_kind("ClusterRoleBinding", documents)
+    roles = {role["metadata"]["namespace"]: rights(role) for role in of_kind("Role", documents)}
+    assert roles == {"media": RIGHTS, "billing": RIGHTS}
+    bindings = of_kind("RoleBinding", documents)
+    assert {binding["metadata"]["namespace"] for binding in bindings} == {"media", "billing"}
+    assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {"system"}
+
+
+def test_two_releases_of_the_same_name_do_not_meet() -> None:
+    def names(namespace: str) -> set[str]:
+        clusterwide = ("ClusterRole", "ClusterRoleBinding")
+        documents = render(namespace=namespace)
+        return {document["metadata"]["name"] for document in documents if document["kind"] in clusterwide}
+
+    assert names("one")
+    assert not names("one") & names("two")
+
+
+def test_people_who_may_view_or_edit_may_do_so_with_taskqueues() -> None:
+    roles = [
+        role for role in of_kind("ClusterRole", render()) if role["metadata"]["name"].endswith(("viewer", "editor"))
+    ]
+    granted = {
+        label.removeprefix("rbac.authorization.k8s.io/"): rights(role)[("taskqueue.dev", "taskqueues")]
+        for role in roles
+        for label in role["metadata"]["labels"]
+        if label.startswith("rbac.authorization.k8s.io/")
+    }
+    assert granted == {
+        "aggregate-to-view": {"get", "list", "watch"},
+        "aggregate-to-edit": {"create", "update", "patch", "delete", "deletecollection"},
+    }
+    assert len(of_kind("ClusterRole", render("aggregateRoles=false"))) == 1
+
+
+def test_the_operator_runs_alone() -> None:
+    (deployment,) = of_kind("Deployment", render())
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_the_settings_reach_the_operator() -> None:
+    template = pod("installation=blue", 'namespaces=["a","b"]', "logLevel=debug")
+    (container,) = template["spec"]["containers"]
+    assert {variable["name"]: variable["value"] for variable in container["env"]} == {
+        "TASKQUEUE_INSTALLATION": "blue",
+        "TASKQUEUE_NAMESPACES": "a,b",
+        "TASKQUEUE_HTTP_PORT": "8080",
+        "TASKQUEUE_LOG_LEVEL": "debug",
+    }
+
+
+def test_a_digest_beats_the_tag_and_the_tag_the_version() -> None:
+    def image(*values: str) -> str:
+        reference: str = pod(*values)["spec"]["containers"][0]["image"]
+        return reference
+
+    digest = "sha256:" + "0" * 64
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert image() == f"example.org/taskqueue-operator:{version}"
+    assert image("image.tag=2.0") == "example.org/taskqueue-operator:2.0"
+    assert image("image.tag=2.0", f"image.digest={digest}") == f"example.org/taskqueue-operator@{digest}"
+
+
+def test_where_and_how_the_pod_runs_can_be_chosen() -> None:
+    template = pod(
+        "podAnnotations.note=here",
+        "podLabels.team=platform",
+        "nodeSelector.disk=ssd",
+        'tolerations=[{"operator":"Exists"}]',
+        "affinity.podAntiAffinity.x=y",
+        "priorityClassName=high",
+        'imagePullSecrets=[{"name":"ghcr"}]',
+        "resources.requests.cpu=1",
+        "resources.limits.memory=1Gi",
+    )
+    assert template["metadata"]["annotations"] == {"note": "here"}
+    assert template["metadata"]["labels"]["team"] == "platform"
+    assert template["spec"]["nodeSelector"] == {"disk": "ssd"}
+    assert template["spec"]["tolerations"] == [{"operator": "Exists"}]
+    assert template["spec"]["affinity"] == {"podAntiAffinity": {"x": "y"}}
+    assert template["spec"]["priorityClassName"] == "high"
+    assert template["spec"]["imagePullSecrets"] == [{"name": "ghcr"}]
+    assert template["spec"]["containers"][0]["resources"] == {
+        "requests": {"cpu": 1, "memory": "128Mi"},
+        "limits": {"memory": "1Gi"},
+    }
+
+
+def test_the_metrics_service_finds_the_pod() -> None:
+    documents = render("service.annotations.team=platform")
+    (service,) = of_kind("Service", documents)
+    (deployment,) = of_kind("Deployment", documents)
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert (
+        service["spec"]["ports"][0]["targetPort"]
+        == deployment["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"]
+    )
+    assert service["metadata"]["annotations"] == {"team": "platform"}
+
+
+def test_names_can_be_overridden() -> None:
+    (deployment,) = of_kind("Deployment", render("fullnameOverride=scaler"))
+    assert deployment["metadata"]["name"] == "scaler"
+    (deployment,) = of_kind("Deployment", render("nameOverride=queues"))
+    assert deployment["metadata"]["name"] == "release-queues"

@@ -1,0 +1,24 @@
+"""Waiting that ends when something else happens."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """The result of `work`, or None once `event` is set: `work` is cancelled then."""
+    task, waiter = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+        return None if event.is_set() and (task.cancelled() or not task.done()) else task.result()
+    finally:
+        task.cancel()
+        waiter.cancel()
+        await asyncio.gather(task, waiter, return_exceptions=True)
+
+
+async def pause(event: asyncio.Event, seconds: float) -> None:
+    """Sleep, but no longer than until `event` is set."""
+    await unless(event, asyncio.sleep(seconds))

@@ -1,0 +1,204 @@
+"""RabbitMQ as a plain process of this machine."""
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+from tests.cluster import debian, ports
+from tests.cluster.certificates import Authority
+from tests.cluster.prerequisites import need_root
+from tests.cluster.processes import Processes, children, descendants
+from tests.cluster.progress import until
+
+PLUGINS = "[rabbitmq_management,rabbitmq_prometheus,rabbitmq_consistent_hash_exchange,rabbitmq_shovel].\n"
+COMMON_CONFIGURATION = "loopback_users = none\ndisk_free_limit.absolute = 50MB\n"
+_PROGRAMS = "/usr/lib/rabbitmq/bin"
+
+# Runs in mount and process namespaces of its own: when its first process goes, so do Erlang's helpers and the mounts.
+_INTO_THE_TREE = """
+set -eu
+tree=$1 directory=$2; shift 2
+mount -t proc proc "$tree/proc"
+mount --rbind /dev "$tree/dev"
+mount --bind "$directory/data" "$tree/var/lib/rabbitmq"
+mount --bind "$directory/etc" "$tree/etc/rabbitmq"
+exec chroot --userspec=rabbitmq:rabbitmq "$tree" "$@"
+"""
+
+
+@dataclass(frozen=True)
+class _Ports:
+    amqp: int
+    management: int
+    distribution: int
+    epmd: int
+    prometheus: int
+
+
+class _Start:
+    """`Broker.start(directory)` makes a broker; `broker.start()` starts it again after `stop` or `kill`."""
+
+    @overload
+    def __get__(self, broker: None, kind: "type[Broker]") -> "Callable[..., Broker]": ...
+    @overload
+    def __get__(self, broker: "Broker", kind: "type[Broker]") -> Callable[[], None]: ...
+    def __get__(self, broker: "Broker | None", kind: "type[Broker]") -> "Callable[..., Broker | None]":
+        return broker._boot if broker else kind._make
+
+
+class Broker:
+    """One RabbitMQ node on the loopback, with data, name and ports of its own; user and password are guest.
+
+    `tls` moves both listeners to TLS, with a certificate for localhost signed by `ca_file`.
+    """
+
+    def __init__(self, directory: Path, *, tls: bool = False) -> None:
+        self.directory = directory
+        self.processes = Processes(directory)
+        self._tls = tls
+        self._ports = _Ports(*ports.free(5))
+        self.amqp_port = self._ports.amqp
+        self.management_port = self._ports.management
+        self.prometheus_port = self._ports.prometheus
+        self.ca_file = directory / "certificates/ca.crt"
+        host, secure = ("localhost", "s") if tls else ("127.0.0.1", "")
+        self.url = f"amqp{secure}://guest:guest@{host}:{self.amqp_port}/"
+        self.management_url = f"http{secure}://{host}:{self.management_port}"
+
+    start = _Start()
+
+    def __enter__(self) -> "Broker":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.processes.stop_all(grace=0)
+
+    def stop(self) -> None:
+        """Shut down as an operator of brokers would: durable queues and persistent messages stay."""
+        self._signal_beam(signal.SIGTERM)
+        until(lambda: self.processes.pid("rabbitmq") is None, "RabbitMQ stopped", seconds=60)
+        self.processes.stop("rabbitmq", grace=0)
+
+    def kill(self) -> None:
+        """End it without warning."""
+        self.processes.stop("rabbitmq", grace=0)
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing answers."""
+        self._signal_beam(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._signal_beam(signal.SIGCONT)
+
+    def ctl(self, *arguments: str) -> str:
+        """The output of rabbitmqctl, which takes a second or two."""
+        inside = children(self._unshare())[0]
+        entered = ["nsenter", f"--target={inside}", "--mount", "--pid", "--"]
+        chroot = ["chroot", "--userspec=rabbitmq:rabbitmq", str(debian.rabbitmq())]
+        command = ["env", *self._environment(), f"{_PROGRAMS}/rabbitmqctl", "--quiet", *arguments]
+        done = subprocess.run(
+            [*entered, *chroot, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120
+        )
+        if done.returncode:
+            raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {(done.stderr + done.stdout).strip()}")
+        return done.stdout
+
+    @classmethod
+    def _make(cls, directory: Path, *, tls: bool = False) -> "Broker":
+        need_root()
+        broker = cls(directory, tls=tls)
+        broker._write_files()
+        broker.processes.guard()
+        broker._boot()
+        return broker
+
+    def _boot(self) -> None:
+        tree = debian.rabbitmq()
+        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--"]
+        script = ["sh", "-c", _INTO_THE_TREE, "broker", str(tree), str(self.directory)]
+        server = ["env", *self._environment(), f"{_PROGRAMS}/rabbitmq-server"]
+        self.processes.spawn("rabbitmq", [*apart, *script, *server])
+        try:
+            until(self._answers, "RabbitMQ answers", seconds=120, every=0.1)
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}\n{self.processes.tails()}") from None
+
+    def _write_files(self) -> None:
+        owner = (debian.rabbitmq() / "var/lib/rabbitmq").stat()
+        for name in ("etc", "data"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+            os.chown(self.directory / name, owner.st_uid, owner.st_gid)
+        if self._tls:
+            authority = Authority(self.ca_file.parent)
+            certificate = authority.issue("server", "localhost", hosts=["localhost", "127.0.0.1"])
+            for file in (authority.certificate_file, certificate, certificate.with_suffix(".key")):
+                copy = self.directory / "etc" / file.name
+                copy.write_bytes(file.read_bytes())
+                os.chown(copy, owner.st_uid, owner.st_gid)
+        (self.directory / "etc/enabled_plugins").write_text(PLUGINS)
+        (self.directory / "etc/rabbitmq.conf").write_text(COMMON_CONFIGURATION + self._listeners())
+
+    def _listeners(self) -> str:
+        lines = [f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.prometheus_port}"]
+        if not self._tls:
+            lines += [f"listeners.tcp.1 = 127.0.0.1:{self.amqp_port}"]
+            lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {self.management_port}"]
+            return "\n".join(lines) + "\n"
+        lines += ["listeners.tcp = none", f"listeners.ssl.1 = 127.0.0.1:{self.amqp_port}"]
+        lines += ["management.ssl.ip = 127.0.0.1", f"management.ssl.port = {self.management_port}"]
+        files = {"cacertfile": "ca.crt", "certfile": "server.crt", "keyfile": "server.key"}
+        for section in ("ssl_options", "management.ssl"):
+            lines += [f"{section}.{option} = /etc/rabbitmq/{name}" for option, name in files.items()]
+        return "\n".join(lines) + "\n"
+
+    def _environment(self) -> list[str]:
+        # All on the loopback and all Erlang knows about its ports is its own, so that brokers never meet.
+        quiet = "+sbwt none +sbwtdcpu none +sbwtdio none"
+        loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
+        return [
+            "HOME=/var/lib/rabbitmq",
+            "LANG=C.UTF-8",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            f"RABBITMQ_NODENAME=rabbit-{self.amqp_port}@localhost",
+            f"ERL_EPMD_PORT={self._ports.epmd}",
+            "ERL_EPMD_ADDRESS=127.0.0.1",
+            f"RABBITMQ_DIST_PORT={self._ports.distribution}",
+            f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={quiet} {loopback}",
+            "RABBITMQ_LOGS=-",
+        ]
+
+    def _answers(self) -> bool:
+        if self.processes.pid("rabbitmq") is None:
+            raise RuntimeError(f"RabbitMQ ended\n{self.processes.tails()}")
+        if not ports.answers(self.amqp_port):
+            return False
+        context = ssl.create_default_context(cafile=self.ca_file) if self._tls else None
+        request = urllib.request.Request(  # noqa: S310 - our own URL
+            f"{self.management_url}/api/overview", headers={"Authorization": f"Basic {b64encode(b'guest:guest').decode()}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 - our own URL
+                return bool(json.load(answer)["node"])
+        except OSError:
+            return False
+
+    def _unshare(self) -> int:
+        pid = self.processes.pid("rabbitmq")
+        if pid is None:
+            raise RuntimeError("the broker does not run")
+        return pid
+
+    def _signal_beam(self, number: signal.Signals) -> None:
+        for pid in descendants(self._unshare()):
+            if Path(f"/proc/{pid}/comm").read_text().startswith("beam"):
+                os.kill(pid, number)

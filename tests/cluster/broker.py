@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import Self, overload
 
 from tests.cluster import debian, ports
 from tests.cluster.certificates import Authority
@@ -76,10 +76,12 @@ class Broker:
 
     start = _Start()
 
-    def __enter__(self) -> "Broker":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.processes.stop_all(grace=0)
 
     def stop(self) -> None:
@@ -107,7 +109,12 @@ class Broker:
         chroot = ["chroot", "--userspec=rabbitmq:rabbitmq", str(debian.rabbitmq())]
         command = ["env", *self._environment(), f"{_PROGRAMS}/rabbitmqctl", "--quiet", *arguments]
         done = subprocess.run(
-            [*entered, *chroot, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120
+            [*entered, *chroot, *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {(done.stderr + done.stdout).strip()}")
@@ -184,7 +191,8 @@ class Broker:
             return False
         context = ssl.create_default_context(cafile=self.ca_file) if self._tls else None
         request = urllib.request.Request(  # noqa: S310 - our own URL
-            f"{self.management_url}/api/overview", headers={"Authorization": f"Basic {b64encode(b'guest:guest').decode()}"}
+            f"{self.management_url}/api/overview",
+            headers={"Authorization": f"Basic {b64encode(b'guest:guest').decode()}"},
         )
         try:
             with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 - our own URL

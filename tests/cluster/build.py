@@ -70,8 +70,6 @@ def _build_container_runtime(directory: Path) -> None:
     _go("install", "-ldflags", "-s -w", "-tags", "seccomp", runc, GOBIN=str(directory), CGO_ENABLED="1")
 
 
-
-
 def _go(command: str, *arguments: str, **variables: str) -> None:
     env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -buildvcs=false", **variables}
     run("go", command, *arguments, cwd=_SOURCE, env=env)

@@ -33,7 +33,7 @@ class Authority:
             self.certificate_file.write_bytes(self._certificate.public_bytes(_PEM))
 
     def issue(self, name: str, common_name: str, *, groups: Iterable[str] = (), hosts: Iterable[str] = ()) -> Path:
-        """A certificate for `common_name` as client, and as server of `hosts`; returns its file, the key is beside it."""
+        """A certificate for `common_name` as client, and as server of `hosts`; its file, the key beside it."""
         file = self.directory / f"{name}.crt"
         if file.exists():
             return file
@@ -58,7 +58,9 @@ class Authority:
         builder = _builder(subject, subject, self._key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
+        )
         return builder.sign(self._key, hashes.SHA256())
 
 

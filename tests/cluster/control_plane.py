@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.cluster import build, kubeconfig, ports
 from tests.cluster.certificates import Authority, key_pair
@@ -15,7 +16,13 @@ from tests.cluster.progress import until
 
 SERVICES = "10.96.0.0/16"
 _FIRST_SERVICE = "10.96.0.1"
-_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+_NAMES = (
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,11 @@ class Place:
         return self.address != "127.0.0.1"
 
 
+def _on_the_loopback() -> Place:
+    port, etcd, peer, controllers = ports.free(4)
+    return Place(port, etcd, peer, controllers)
+
+
 class ControlPlane:
     """etcd, kube-apiserver and kube-controller-manager.
 
@@ -43,7 +55,7 @@ class ControlPlane:
 
     def __init__(self, directory: Path, place: Place | None = None) -> None:
         self.directory = directory
-        self.place = place or Place(*ports.free(4))
+        self.place = place or _on_the_loopback()
         self.processes = Processes(directory)
         self.authority = Authority(directory / "certificates")
         self.url = f"https://127.0.0.1:{self.place.port}"
@@ -61,10 +73,12 @@ class ControlPlane:
         plane.wait_ready()
         return plane
 
-    def __enter__(self) -> "ControlPlane":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def stop(self) -> None:

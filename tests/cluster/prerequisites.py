@@ -39,7 +39,7 @@ def need_root() -> None:
     """Namespaces, mounts and chroot are root's."""
     if os.geteuid():
         raise MissingError(
-            "this needs root (it makes namespaces and mounts): run it with sudo, or start Docker or podman and use CLUSTER=kind"
+            "this needs root, for namespaces and mounts: run it with sudo, or start Docker or podman and use CLUSTER=kind"
         )
 
 
@@ -50,7 +50,9 @@ def need_go(minimum: tuple[int, int] = (1, 26)) -> None:
         raise MissingError(f"this builds Kubernetes and needs Go {wanted} or newer: install it from https://go.dev/dl")
     found = re.match(r"go(\d+)\.(\d+)", run("go", "env", "GOVERSION"))
     if not found or (int(found[1]), int(found[2])) < minimum:
-        raise MissingError(f"Go {wanted} or newer is needed, not {found and found[0]}: install it from https://go.dev/dl")
+        raise MissingError(
+            f"Go {wanted} or newer is needed, not {found and found[0]}: install it from https://go.dev/dl"
+        )
 
 
 def need_packages(*programs: str) -> None:

@@ -1,0 +1,46 @@
+"""The real parts that integration tests stand on: one API server with controllers, one broker, per session."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.broker import Broker
+from tests.cluster.control_plane import ControlPlane
+
+_STARTS: Mapping[str, Callable[[Path], ControlPlane | Broker]] = {
+    "control_plane": ControlPlane.start,
+    "broker": Broker.start,
+}
+
+
+@pytest.fixture(scope="session")
+def _stands(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, "Future[ControlPlane | Broker]"]]:
+    """What the chosen tests ask for, all starting at once."""
+    asked = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        starting = {
+            name: pool.submit(start, tmp_path_factory.mktemp(name)) for name, start in _STARTS.items() if name in asked
+        }
+        yield starting
+        for future in starting.values():
+            if not future.exception():
+                stack.enter_context(future.result())
+
+
+@pytest.fixture(scope="session")
+def control_plane(_stands: Mapping[str, "Future[ControlPlane | Broker]"]) -> ControlPlane:
+    plane = _stands["control_plane"].result()
+    assert isinstance(plane, ControlPlane)
+    return plane
+
+
+@pytest.fixture(scope="session")
+def broker(_stands: Mapping[str, "Future[ControlPlane | Broker]"]) -> Broker:
+    stand = _stands["broker"].result()
+    assert isinstance(stand, Broker)
+    return stand

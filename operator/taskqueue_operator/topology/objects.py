@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 Argument = str | int | bool
@@ -16,6 +17,7 @@ class Exchange:
     name: str
     type: str
     durable: bool = True
+    auto_delete: bool = False
     arguments: Arguments = field(default=NOTHING, hash=False)
 
 
@@ -25,6 +27,7 @@ class Queue:
 
     name: str
     durable: bool = True
+    auto_delete: bool = False
     arguments: Arguments = field(default=NOTHING, hash=False)
 
 
@@ -48,7 +51,7 @@ class Policy:
     definition: Arguments = field(default=NOTHING, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topology:
     """What one TaskQueue declares, or what one vhost holds.
 
@@ -59,3 +62,12 @@ class Topology:
     queues: Mapping[str, Queue] = field(default_factory=dict)
     bindings: frozenset[Binding] = frozenset()
     policies: Mapping[str, Policy] = field(default_factory=dict)
+
+    @cached_property
+    def sources(self) -> Mapping[str, tuple[Binding, ...]]:
+        """The bindings that lead into each exchange, by its name."""
+        into: dict[str, list[Binding]] = {}
+        for binding in self.bindings:
+            if not binding.to_queue:
+                into.setdefault(binding.destination, []).append(binding)
+        return {name: tuple(bindings) for name, bindings in into.items()}

@@ -5,13 +5,16 @@ RUN python3 -m venv /opt/taskqueue
 COPY requirements/operator.txt /tmp/requirements.txt
 RUN /opt/taskqueue/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/requirements.txt \
     && /opt/taskqueue/bin/pip uninstall --yes --quiet pip
-# Copied rather than installed: no build backend that would have to be fetched without a hash.
-COPY operator/taskqueue_operator /opt/taskqueue/src/taskqueue_operator
-RUN /opt/taskqueue/bin/python -m compileall -q /opt/taskqueue
+# Our package is plain Python: copied, so that no build backend has to be fetched without a hash.
+COPY operator/taskqueue_operator /tmp/taskqueue_operator
+RUN cp -r /tmp/taskqueue_operator "$(/opt/taskqueue/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/" \
+    && /opt/taskqueue/bin/python -m compileall -q /opt/taskqueue/lib
 
 FROM ${PYTHON_IMAGE}
+# Same path in both stages: a virtual environment cannot be moved.
 COPY --from=build /opt/taskqueue /opt/taskqueue
-ENV PYTHONPATH=/opt/taskqueue/src PYTHONUNBUFFERED=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 8080
+# Exec form: a shell as PID 1 would keep SIGTERM to itself.
 ENTRYPOINT ["/opt/taskqueue/bin/python", "-m", "taskqueue_operator"]

@@ -1,0 +1,53 @@
+"""TaskQueues: their finalizers and their status. Nothing here ever writes a spec."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.resource.names import GROUP, PLURAL, VERSION, Key
+
+from .client import JSON_PATCH, MERGE_PATCH, Api, Body, path
+from .errors import ApiError, unavailable
+
+API: Final = f"apis/{GROUP}/{VERSION}"
+
+
+async def set_finalizers(api: Api, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:
+    """Replace the finalizers; None when the TaskQueue is gone.
+
+    Raises:
+        Conflict: It has changed since `resource_version`.
+        Fault: Any other trouble.
+    """
+    patch = {"metadata": {"resourceVersion": resource_version, "finalizers": list(finalizers)}}
+    try:
+        return await api.request(
+            "PATCH", path(API, PLURAL, key), query={"fieldManager": api.manager}, body=patch, content=MERGE_PATCH
+        )
+    except ApiError as error:
+        if error.missing:
+            return None
+        if error.conflict:
+            raise Conflict(error.message) from None
+        raise unavailable(f"set the finalizers of TaskQueue {key}", error) from None
+
+
+async def set_status(api: Api, key: Key, status: Body) -> Body | None:
+    """Replace the status as a whole, so that what is not said any more goes; None when the TaskQueue is gone.
+
+    Raises:
+        Fault: It could not be written.
+    """
+    patch = [{"op": "add", "path": "/status", "value": status}]
+    try:
+        return await api.request(
+            "PATCH",
+            path(API, PLURAL, key, "status"),
+            query={"fieldManager": api.manager},
+            body=patch,
+            content=JSON_PATCH,
+        )
+    except ApiError as error:
+        if error.missing:
+            return None
+        raise unavailable(f"write the status of TaskQueue {key}", error) from None

@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 
+import structlog
 from aiohttp import web
 from prometheus_client import generate_latest
 
 from taskqueue_worker.metrics import Metrics
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+log = structlog.get_logger(__name__)
 
 
 async def serve_endpoints(
@@ -33,4 +36,5 @@ async def serve_endpoints(
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     await web.TCPSite(runner, host=None, port=port).start()
+    log.info("listening", port=runner.addresses[0][1])
     return runner

@@ -83,8 +83,10 @@ class Subscription:
             await channel.initialize()
             underlay = await channel.get_underlay_channel()
             await channel.set_qos(prefetch_count=self._settings.prefetch)
-        underlay.on_consumer_cancel_callbacks.add(lambda _: self._ended.set())
-        channel.close_callbacks.add(lambda *_: self._ended.set())
+        # An event of this channel's own: a former channel that closes late must not end the consumer of this one.
+        self._ended = ended = asyncio.Event()
+        underlay.on_consumer_cancel_callbacks.add(lambda _: ended.set())
+        channel.close_callbacks.add(lambda *_: ended.set())
         return channel
 
     async def _consume(self, channel: AbstractChannel) -> None:

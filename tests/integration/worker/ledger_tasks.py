@@ -1,0 +1,60 @@
+"""The tasks of these tests. Each writes to a ledger what it does, and may wait at a gate: a file that a test makes."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from taskqueue_worker import Context, task
+
+LEDGER = Path(os.environ["LEDGER"])
+
+
+def write(line: str) -> None:
+    with LEDGER.open("a") as ledger:
+        ledger.write(line + "\n")
+
+
+def gate(payload: dict[str, Any]) -> Path | None:
+    return Path(payload["gate"]) if "gate" in payload else None
+
+
+@task("work")
+async def work(payload: dict[str, Any], context: Context) -> None:
+    write(f"started {payload['n']}")
+    try:
+        while (file := gate(payload)) and not file.exists():
+            await asyncio.sleep(0.01)
+    except asyncio.CancelledError:
+        write(f"cancelled {payload['n']}")
+        raise
+    write(f"finished {payload['n']} draining={context.draining.is_set()}")
+
+
+@task("block")
+def block(payload: dict[str, Any]) -> None:
+    write(f"started {payload['n']}")
+    while (file := gate(payload)) and not file.exists():
+        time.sleep(0.01)
+    write(f"finished {payload['n']}")
+
+
+@task("fail")
+async def fail(payload: dict[str, Any]) -> None:
+    raise LookupError(f"no such image: {payload['n']}")
+
+
+@task("leave")
+async def leave(_: dict[str, Any]) -> None:
+    raise SystemExit(3)
+
+
+@task("by.routing.key")
+async def by_routing_key(payload: dict[str, Any]) -> None:
+    write(f"routed {payload['n']}")
+
+
+@task("kind")
+async def kind(payload: object) -> None:
+    write(f"kind {type(payload).__name__}")

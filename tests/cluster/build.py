@@ -30,6 +30,11 @@ def program(name: str) -> list[str]:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and (found := Path(assets) / name).exists():
         return [str(found)]
+    return own_program(name)
+
+
+def own_program(name: str) -> list[str]:
+    """How to call a program of Kubernetes, etcd or CoreDNS that was built here."""
     return [str(kubernetes() / "kubernetes"), name]
 
 

@@ -132,6 +132,20 @@ class ControlPlane:
             "--kube-api-burst=400",
         )
 
+    def start_scheduler(self) -> None:
+        """Pods get nodes, where there are nodes."""
+        config = self.identity("system:kube-scheduler")
+        self._spawn(
+            "kube-scheduler",
+            f"--kubeconfig={config}",
+            f"--authentication-kubeconfig={config}",
+            f"--authorization-kubeconfig={config}",
+            "--bind-address=127.0.0.1",
+            "--leader-elect=false",
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
+        )
+
     def wait_ready(self) -> None:
         """Until the API server says it is ready and RBAC's own roles are there."""
         try:
@@ -141,10 +155,15 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
         """The output of kubectl as administrator; RuntimeError with what it said when it fails."""
-        return kubectl(self.kubeconfig, arguments, text=text)
+        command = [*self._program("kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
+        return kubectl(command, text=text)
 
     def _spawn(self, name: str, *flags: str) -> None:
-        self.processes.spawn(name, [*self.place.enter, *build.program(name), *flags])
+        if self.processes.pid(name) is None:
+            self.processes.spawn(name, [*self.place.enter, *self._program(name), *flags])
+
+    def _program(self, name: str) -> list[str]:
+        return build.own_program(name) if self.place.has_nodes else build.program(name)
 
     def _apiserver_flags(self) -> list[str]:
         hosts = [*_NAMES, "127.0.0.1", _FIRST_SERVICE, self.place.address]
@@ -187,18 +206,10 @@ class ControlPlane:
             return False
 
 
-def kubectl(
-    config: Path, arguments: Sequence[str], *, text: str | None = None, check: bool = True, seconds: float = 300
-) -> str:
-    """What kubectl printed; RuntimeError with what it complained about when it fails and `check` is set."""
-    done = subprocess.run(
-        [*build.program("kubectl"), f"--kubeconfig={config}", *arguments],
-        input=text or "",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds,
-    )
+def kubectl(command: Sequence[str], *, text: str | None = None, check: bool = True) -> str:
+    """What this call of kubectl printed; RuntimeError with what it complained about when it fails and `check` is set."""
+    done = subprocess.run(command, input=text or "", capture_output=True, text=True, check=False, timeout=600)
     if check and done.returncode:
-        raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+        shown = " ".join(part for part in command[1:] if not part.startswith("--kubeconfig"))
+        raise RuntimeError(f"{shown}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

@@ -39,7 +39,7 @@ def need_root() -> None:
     """Namespaces, mounts and chroot are root's."""
     if os.geteuid():
         raise MissingError(
-            "this needs root, for namespaces and mounts: run it with sudo, or start Docker or podman and use CLUSTER=kind"
+            "this needs root, for namespaces and mounts: use sudo, or start Docker or podman and use CLUSTER=kind"
         )
 
 

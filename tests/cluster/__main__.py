@@ -1,0 +1,52 @@
+"""`python -m tests.cluster`: the cluster by hand."""
+
+import argparse
+import os
+import subprocess
+import sys
+
+from tests.cluster import cluster, images
+from tests.cluster.lane import Cluster
+from tests.cluster.prerequisites import MissingError
+from tests.cluster.progress import step
+
+RABBITMQ_NAMESPACE = "rabbitmq"
+
+
+def main(arguments: list[str]) -> int:
+    """Do one thing; 1 and a sentence when it cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    parser.add_argument("action", choices=["up", "down", "images", "status", "logs", "kubectl", "helm"])
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help="for kubectl and helm: their arguments")
+    asked = parser.parse_args(arguments)
+    try:
+        return _act(cluster(), asked.action, asked.rest)
+    except (MissingError, RuntimeError, TimeoutError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _act(target: Cluster, action: str, rest: list[str]) -> int:
+    match action:
+        case "up":
+            target.up()
+            target.rabbitmq(RABBITMQ_NAMESPACE)
+            print(f"export KUBECONFIG={target.kubeconfig}")
+        case "down":
+            target.down()
+        case "images":
+            for name in images.NAMES:
+                step(f"{images.build(name)} built")
+        case "status":
+            print(target.kubectl("get", "nodes,pods", "--all-namespaces"), end="")
+        case "logs":
+            print(target.logs())
+        case "kubectl" | "helm":
+            command = target.kubectl_command if action == "kubectl" else target.helm_command
+            env = {**os.environ, "KUBECONFIG": str(target.kubeconfig)}
+            return subprocess.run([*command, *rest], env=env, check=False).returncode
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""Which lane `CLUSTER` asks for, or this machine offers."""
+
+import os
+import shutil
+import subprocess
+from typing import Literal, get_args
+
+from tests.cluster.prerequisites import MissingError
+
+Lane = Literal["local", "kind", "existing"]
+
+
+def engine() -> str | None:
+    """docker or podman, if it is there *and* answers: a client without its daemon is of no use."""
+    for name in ("docker", "podman"):
+        if shutil.which(name):
+            done = subprocess.run([name, "info"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+            if done.returncode == 0:
+                return name
+    return None
+
+
+def lane() -> Lane:
+    """The lane for `CLUSTER`; with `auto`, kind where a container engine answers, else local."""
+    asked = os.environ.get("CLUSTER") or "auto"
+    if asked == "auto":
+        return "kind" if engine() else "local"
+    for name in get_args(Lane):
+        if asked == name:
+            return name  # type: ignore[no-any-return]  # get_args() forgets what it lists
+    raise MissingError(f"CLUSTER={asked} is not known: use auto, {', '.join(get_args(Lane))}")

@@ -1,0 +1,164 @@
+"""The images of the project and of its bench, built by whatever builds images here."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tests.cluster import buildah, cache, choice, debian
+from tests.cluster.prerequisites import MissingError, need_packages, run
+from tests.cluster.progress import step
+
+Name = Literal["operator", "worker", "sample", "rabbitmq"]
+RABBITMQ = "docker.io/library/rabbitmq:4-management"
+NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "rabbitmq")
+
+_ROOT = Path(__file__).parents[2]
+_PYTHON = "localhost/python:3.13-slim"
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A Dockerfile, the folder it copies from, and the images it stands on by the build argument that names them."""
+
+    tag: str
+    context: Path
+    bases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dockerfile(self) -> Path:
+        """Always the context's own."""
+        return self.context / "Dockerfile"
+
+    def inputs(self) -> Iterable[str | bytes]:
+        """All that decides what the image holds."""
+        if not self.dockerfile.exists():
+            raise MissingError(f"{self.dockerfile.relative_to(_ROOT)} is not there, so {self.tag} cannot be built")
+        text = self.dockerfile.read_text()
+        yield text
+        for base in self.bases.values():
+            yield from _PROJECT[base].inputs() if base in _PROJECT else ()
+        joined = text.replace("\\\n", " ")
+        for line in re.findall(r"^(?:COPY|ADD)\s+((?!.*--from).*)$", joined, flags=re.MULTILINE):
+            for source in [word for word in line.split() if not word.startswith("--")][:-1]:
+                yield from _contents(self.context, source)
+
+
+_PROJECT = {
+    "operator": Recipe("localhost/taskqueue-operator:dev", _ROOT, {"PYTHON_IMAGE": "python"}),
+    "worker": Recipe("localhost/taskqueue-worker:dev", _ROOT / "worker-image", {"PYTHON_IMAGE": "python"}),
+    "sample": Recipe("localhost/thumbnails:dev", _ROOT / "deploy/samples/thumbnails", {"WORKER_IMAGE": "worker"}),
+}
+
+
+def build(name: Name) -> str:
+    """Build the image unless its inputs are those of the last time; returns its tag."""
+    engine = choice.engine() if choice.lane() != "local" else None
+    if not engine:
+        archive(name)
+        return tag(name)
+    if name == "rabbitmq":
+        run(engine, "pull", "--quiet", RABBITMQ)
+        return RABBITMQ
+    recipe = _PROJECT[name]
+    if not recipe.dockerfile.exists():
+        raise MissingError(f"{recipe.dockerfile.relative_to(_ROOT)} is not there, so {recipe.tag} cannot be built")
+    arguments = [f"--build-arg={key}={build(base)}" for key, base in recipe.bases.items() if base in _PROJECT]  # type: ignore[arg-type]  # keys of _PROJECT are names
+    run(engine, "build", "--quiet", f"--tag={recipe.tag}", *arguments, str(recipe.context))
+    return recipe.tag
+
+
+def tag(name: str) -> str:
+    """What the image is called in clusters."""
+    return _PROJECT[name].tag if name in _PROJECT else _MADE_HERE[name][0]
+
+
+def archive(name: str) -> Path:
+    """A tar file of the image for containerd, built with buildah and kept by the content of its inputs."""
+    if name in _PROJECT:
+        recipe = _PROJECT[name]
+        found = cache.entry(f"image-{name}-{cache.digest(recipe.inputs())}", lambda place: _build(name, recipe, place))
+        _forget_older(name)
+        return found / "image.tar"
+    made, fill = _MADE_HERE[name]
+    content = cache.digest([Path(__file__).read_bytes()])
+    return cache.entry(f"image-{name}-{content}", lambda place: _compose(name, made, fill, place)) / "image.tar"
+
+
+def archive_of(image: str) -> Path:
+    """The tar file of the image with this tag."""
+    for name in (*_PROJECT, *_MADE_HERE):
+        if tag(name) == image:
+            return archive(name)
+    raise MissingError(f"{image} is none of the images built here: {', '.join(map(tag, (*_PROJECT, *_MADE_HERE)))}")
+
+
+def _build(name: str, recipe: Recipe, place: Path) -> None:
+    arguments = {}
+    for key, base in recipe.bases.items():
+        buildah.have(tag(base), archive(base))
+        arguments[key] = tag(base)
+    step(f"building the {name} image")
+    buildah.build(recipe.tag, recipe.context, arguments)
+    buildah.save(recipe.tag, place / "image.tar")
+
+
+def _compose(name: str, image: str, fill: Callable[[Path], None], place: Path) -> None:
+    context = place / "context"
+    context.mkdir()
+    fill(context)
+    step(f"making the {name} image")
+    buildah.build(image, context, {})
+    buildah.save(image, place / "image.tar")
+    shutil.rmtree(context)
+
+
+def _python(context: Path) -> None:
+    _pack(debian.python(), context)
+    (context / "Dockerfile").write_text('FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8\nCMD ["python3"]\n')
+
+
+def _rabbitmq(context: Path) -> None:
+    _pack(debian.rabbitmq(), context)
+    lines = (
+        "FROM scratch",
+        "ADD root.tar /",
+        "ENV HOME=/var/lib/rabbitmq LANG=C.UTF-8 RABBITMQ_LOGS=- PATH=/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "USER rabbitmq",
+        'ENTRYPOINT ["/usr/lib/rabbitmq/bin/rabbitmq-server"]',
+    )
+    (context / "Dockerfile").write_text("\n".join(lines) + "\n")
+
+
+def _pause(context: Path) -> None:
+    need_packages("gcc")
+    run("gcc", "-Os", "-static", "-o", str(context / "pause"), str(_HERE / "pause/pause.c"))
+    (context / "Dockerfile").write_text('FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n')
+
+
+_MADE_HERE: Mapping[str, tuple[str, Callable[[Path], None]]] = {
+    "python": (_PYTHON, _python),
+    "rabbitmq": ("localhost/rabbitmq:4-management", _rabbitmq),
+    "pause": ("localhost/pause:bench", _pause),
+}
+
+
+def _pack(root: Path, context: Path) -> None:
+    # By way of tar, because a copied directory loses its owners.
+    run("tar", "--create", "--numeric-owner", f"--file={context / 'root.tar'}", f"--directory={root}", ".")
+
+
+def _contents(context: Path, source: str) -> Iterable[str | bytes]:
+    ignored = frozenset({"__pycache__", ".git", ".venv"})
+    for path in sorted(context.glob(source.removeprefix("./").rstrip("/") or "*")):
+        yield str(path.relative_to(context))
+        yield cache.tree_digest(path, ignored=ignored) if path.is_dir() else path.read_bytes()
+
+
+def _forget_older(name: str) -> None:
+    kept = [path for path in cache.home().glob(f"image-{name}-*") if path.is_dir() and path.suffix != ".unfinished"]
+    for path in sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True)[3:]:
+        shutil.rmtree(path, ignore_errors=True)

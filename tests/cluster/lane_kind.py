@@ -1,0 +1,68 @@
+"""A cluster in containers, where Docker or podman answers: no root, no compiler."""
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.cluster import cache, choice
+from tests.cluster.lane import Cluster
+from tests.cluster.prerequisites import MissingError, run
+from tests.cluster.progress import step
+
+_NAME = "taskqueue"
+_WAYS = {
+    "kind": "https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
+    "kubectl": "https://kubernetes.io/docs/tasks/tools/",
+    "helm": "https://helm.sh/docs/intro/install/",
+}
+
+
+def need_programs(*names: str) -> None:
+    """Refuse in one sentence that says where to get what is missing."""
+    missing = [f"{name} ({_WAYS[name]})" for name in names if not shutil.which(name)]
+    if missing:
+        raise MissingError(f"please install {', '.join(missing)}")
+
+
+class Kind(Cluster):
+    """One kind cluster of a fixed name."""
+
+    lane = "kind"
+    kubectl_command = ["kubectl"]  # noqa: RUF012 - never changed
+    helm_command = ["helm"]  # noqa: RUF012 - never changed
+
+    @property
+    def kubeconfig(self) -> Path:
+        return cache.home() / "kind.kubeconfig"
+
+    def up(self) -> None:
+        self._need_all()
+        if _NAME not in self._kind("get", "clusters").split():
+            step("kind is making a cluster")
+            self._kind("create", "cluster", "--wait=180s", f"--kubeconfig={self.kubeconfig}")
+        else:
+            self._kind("export", "kubeconfig", f"--kubeconfig={self.kubeconfig}")
+        step("the cluster is ready")
+
+    def down(self) -> None:
+        self._need_all()
+        self._kind("delete", "cluster", f"--kubeconfig={self.kubeconfig}")
+        step("the cluster is gone")
+
+    def load(self, tag: str) -> None:
+        self._kind("load", "docker-image", tag)
+        step(f"{tag} loaded")
+
+    def logs(self) -> str:
+        return self.kubectl("logs", "--namespace=kube-system", "--selector=tier=control-plane", "--tail=25", check=False)
+
+    def _need_all(self) -> None:
+        if not choice.engine():
+            raise MissingError("CLUSTER=kind needs Docker or podman, and neither answers: start it, or use CLUSTER=local")
+        need_programs("kind", "kubectl", "helm")
+
+    def _kind(self, *arguments: str) -> str:
+        env = {**os.environ, "KIND_CLUSTER_NAME": _NAME}
+        if engine := choice.engine():
+            env["KIND_EXPERIMENTAL_PROVIDER"] = engine
+        return run("kind", *arguments, env=env)

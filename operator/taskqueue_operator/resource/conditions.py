@@ -44,23 +44,34 @@ class Condition:
         return self.status is Truth.TRUE
 
 
+ABNORMAL = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
+
+
 def render(
     findings: Iterable[Condition], before: Iterable[Mapping[str, Any]], *, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """Write conditions for the status; `lastTransitionTime` moves only where the truth flips."""
-    previous = {condition["type"]: condition for condition in before}
-    order = list(ConditionType)
+    """Write conditions for the status; `lastTransitionTime` moves only where the truth flips.
+
+    What no finding speaks of stays as it was said before, except for the abnormal ones, which end when not found.
+    """
+    found = {finding.type: finding for finding in findings}
+    previous = {ConditionType(each["type"]): dict(each) for each in before if each["type"] in set(ConditionType)}
     return [
-        {
-            "type": finding.type.value,
-            "status": finding.status.value,
-            "reason": finding.reason,
-            "message": finding.message,
-            "observedGeneration": generation,
-            "lastTransitionTime": _since(finding, previous.get(finding.type), now),
-        }
-        for finding in sorted(findings, key=lambda finding: order.index(finding.type))
+        _write(found[type_], previous.get(type_), generation, now) if type_ in found else previous[type_]
+        for type_ in ConditionType
+        if type_ in found or (type_ in previous and type_ not in ABNORMAL)
     ]
+
+
+def _write(finding: Condition, before: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:
+    return {
+        "type": finding.type.value,
+        "status": finding.status.value,
+        "reason": str(finding.reason),
+        "message": finding.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": _since(finding, before, now),
+    }
 
 
 def _since(finding: Condition, before: Mapping[str, Any] | None, now: datetime) -> str:

@@ -70,19 +70,11 @@ def _convert(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 def _flatten(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     """Put the target of a reference, or the one real branch of an optional field, in its place."""
     schema = dict(schema)
-    while "$ref" in schema or "anyOf" in schema:
-        if "$ref" in schema:
-            target = definitions[schema.pop("$ref").rsplit("/", 1)[-1]]
-        elif schema.get("x-kubernetes-int-or-string"):
-            break
-        else:
-            branches = [branch for branch in schema.pop("anyOf") if branch.get("type") != "null"]
-            if len(branches) != 1:
-                raise ValueError(f"a structural schema has no unions: {branches}")
-            target = branches[0]
+    while "$ref" in schema or ("anyOf" in schema and not schema.get("x-kubernetes-int-or-string")):
+        target = (
+            definitions[schema.pop("$ref").rsplit("/", 1)[-1]] if "$ref" in schema else _branch(schema.pop("anyOf"))
+        )
         schema = target | schema
-        if schema.get("default", ...) is None:
-            del schema["default"]
     if schema.get("default", ...) is None:
         del schema["default"]
     if "const" in schema:
@@ -90,3 +82,10 @@ def _flatten(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     if schema.get("type") == "integer":
         schema.setdefault("format", "int32")
     return schema
+
+
+def _branch(union: list[Schema]) -> Schema:
+    branches = [branch for branch in union if branch.get("type") != "null"]
+    if len(branches) != 1:
+        raise ValueError(f"a structural schema has no unions: {branches}")
+    return branches[0]

@@ -1,0 +1,58 @@
+"""kopf as informer and lifecycle, and nothing more: its events feed the control loop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from taskqueue_operator.control.loop import Control
+from taskqueue_operator.resource.names import GROUP, LABEL_NAME, MANAGER, PLURAL, VERSION
+
+
+def registry(control: Control) -> kopf.OperatorRegistry:
+    """Register what is watched. The handlers only note and enqueue: they cannot fail, and do no I/O."""
+    handlers = kopf.OperatorRegistry()
+
+    def feed(note: Callable[..., None]) -> Callable[..., None]:
+        def seen(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002, ANN401  kopf's own names
+            note(_plain(body), gone=type == "DELETED")
+
+        return seen
+
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers, id="taskqueue")(feed(control.taskqueue))
+    kopf.on.event("apps", "v1", "deployments", registry=handlers, id="deployment", labels={LABEL_NAME: kopf.PRESENT})(
+        feed(control.deployment)
+    )
+    kopf.on.event("", "v1", "pods", registry=handlers, id="pod", labels={LABEL_NAME: kopf.PRESENT})(feed(control.pod))
+    kopf.on.login(registry=handlers)(_login)
+    return handlers
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401  kopf's own signature
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+def _plain(body: kopf.Body) -> dict[str, Any]:
+    """Take the object itself out of kopf's view of it."""
+    return dict(body)
+
+
+def settings() -> kopf.OperatorSettings:
+    """Tune kopf for an informer of thousands of objects; the reasons are measured, see docs/adr/0002."""
+    tuned = kopf.OperatorSettings()
+    tuned.peering.standalone = True
+    tuned.scanning.disabled = True
+    tuned.watching.label_selectors["apps", "v1", "deployments"] = LABEL_NAME
+    tuned.watching.label_selectors["", "v1", "pods"] = LABEL_NAME
+    tuned.watching.chunk_size = 500
+    tuned.watching.connect_timeout = 10
+    tuned.networking.connect_timeout = 5
+    tuned.networking.request_timeout = 30
+    tuned.networking.error_backoffs = (1, 2, 3, 5, 8)
+    # Always as a pair: a worker keeps its slot for idle_timeout, so the one without the other throttles or floods.
+    tuned.queueing.worker_limit = 200
+    tuned.queueing.idle_timeout = 0.2
+    tuned.posting.enabled = False
+    tuned.posting.reporting_component = MANAGER
+    tuned.process.ultimate_exiting_timeout = 20
+    return tuned

@@ -1,0 +1,45 @@
+"""What the operator itself can be told, through its environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of one operator.
+
+    Attributes:
+        installation: Marks what we own on brokers; a rebuilt cluster with the same name owns it again.
+        namespaces: The namespaces to watch; none means all.
+        http_port: Where /livez, /readyz and /metrics are served.
+        log_level: The least severe lines to write.
+    """
+
+    installation: str = "default"
+    namespaces: tuple[str, ...] = ()
+    http_port: int = 8080
+    log_level: str = "info"
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the environment.
+
+        Raises:
+            ValueError: A variable cannot be understood; the message names it.
+        """
+        namespaces = environment.get("TASKQUEUE_NAMESPACES", "").split(",")
+        port, level = environment.get("TASKQUEUE_HTTP_PORT", "8080"), environment.get("TASKQUEUE_LOG_LEVEL", "info")
+        if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  the highest port there is
+            raise ValueError(f"TASKQUEUE_HTTP_PORT: {port!r} is not a port. Set a number up to 65535.")
+        if level not in LEVELS:
+            raise ValueError(f"TASKQUEUE_LOG_LEVEL: {level!r} is not a level. Set one of {', '.join(LEVELS)}.")
+        return cls(
+            installation=environment.get("TASKQUEUE_INSTALLATION") or "default",
+            namespaces=tuple(filter(None, map(str.strip, namespaces))),
+            http_port=int(port),
+            log_level=level,
+        )

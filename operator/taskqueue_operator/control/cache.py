@@ -1,0 +1,118 @@
+"""What the API server last showed: TaskQueues, their Deployments and their pods.
+
+Fed by watch events, by the answers to our own writes (so that a decision never rests on what we ourselves have just
+changed) and by the periodic resync. An older version never replaces a newer one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from taskqueue_operator.resource.faults import Fault
+from taskqueue_operator.resource.names import GROUP, KIND, VERSION, Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.workers.observed import Deployment, Pod
+
+from .ports import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A TaskQueue as it was last seen; `parsed` is the fault instead, if it does not fit this operator's models."""
+
+    key: Key
+    uid: str
+    version: int
+    generation: int
+    status: Mapping[str, Any]
+    parsed: TaskQueue | Fault
+
+    @property
+    def reference(self) -> Body:
+        """What Events name."""
+        return {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "namespace": self.key.namespace,
+            "name": self.key.name,
+            "uid": self.uid,
+        }
+
+
+class Cache:
+    """All objects by the key of their TaskQueue."""
+
+    def __init__(self) -> None:
+        self.taskqueues: dict[Key, Seen] = {}
+        self.deployments: dict[Key, Deployment] = {}
+        self._pods: defaultdict[Key, dict[Key, Pod]] = defaultdict(dict)
+
+    def taskqueue(self, key: Key) -> TaskQueue | None:
+        """Look up a TaskQueue that could be parsed."""
+        seen = self.taskqueues.get(key)
+        return seen.parsed if seen is not None and isinstance(seen.parsed, TaskQueue) else None
+
+    def pods(self, key: Key) -> Iterable[Pod]:
+        """List the pods that work for a TaskQueue."""
+        return self._pods[key].values() if key in self._pods else ()
+
+    def see_taskqueue(self, body: Body) -> Key:
+        """Take note of a TaskQueue."""
+        metadata = body["metadata"]
+        key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
+        known = self.taskqueues.get(key)
+        if known is None or known.version <= version:
+            self.taskqueues[key] = Seen(
+                key, metadata["uid"], version, metadata.get("generation", 1), body.get("status") or {}, _parse(body)
+            )
+        return key
+
+    def see_deployment(self, body: Body) -> Key:
+        """Take note of a worker Deployment."""
+        deployment = Deployment.parse(body)
+        known = self.deployments.get(deployment.key)
+        if known is None or int(known.resource_version) <= int(deployment.resource_version):
+            self.deployments[deployment.key] = deployment
+        return deployment.key
+
+    def see_pod(self, body: Body) -> Key:
+        """Take note of a worker pod; returns the key of its TaskQueue."""
+        pod = Pod.parse(body)
+        owner = Key(pod.key.namespace, pod.taskqueue)
+        known = self._pods[owner].get(pod.key)
+        if known is None or int(known.resource_version) <= int(pod.resource_version):
+            self._pods[owner][pod.key] = pod
+        return owner
+
+    def lose_taskqueue(self, key: Key) -> None:
+        """A TaskQueue is gone."""
+        self.taskqueues.pop(key, None)
+
+    def lose_deployment(self, key: Key) -> None:
+        """A Deployment is gone."""
+        self.deployments.pop(key, None)
+
+    def lose_pod(self, body: Body) -> Key:
+        """A pod is gone; returns the key of its TaskQueue."""
+        pod = Pod.parse(body)
+        owner = Key(pod.key.namespace, pod.taskqueue)
+        self._pods[owner].pop(pod.key, None)
+        if not self._pods[owner]:
+            del self._pods[owner]
+        return owner
+
+    def all_pods(self) -> list[tuple[Key, Key]]:
+        """List every known pod as (TaskQueue, pod)."""
+        return [(owner, pod) for owner, pods in self._pods.items() for pod in pods]
+
+    def drop_pod(self, owner: Key, pod: Key) -> None:
+        """A pod is gone that no event told of."""
+        self._pods[owner].pop(pod, None)
+
+
+def _parse(body: Body) -> TaskQueue | Fault:
+    try:
+        return TaskQueue.parse(body)
+    except Fault as fault:
+        return fault

@@ -1,0 +1,52 @@
+"""From a TaskQueue to the observer that reads its queue: Secret, endpoint, shared observer."""
+
+from taskqueue_operator.resource.conditions import ConditionType
+from taskqueue_operator.resource.faults import Reason
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
+
+from .credentials import Credentials
+from .observe import Observer
+from .readers import Readers
+from .record import Record, Records
+
+REFUSALS = frozenset({Reason.AUTHENTICATION_FAILED, Reason.PERMISSION_DENIED})
+
+
+class Connector:
+    """Gives each TaskQueue its observer, and another one when its Secret has changed."""
+
+    def __init__(self, records: Records, credentials: Credentials, readers: Readers) -> None:
+        self._records = records
+        self._credentials = credentials
+        self._readers = readers
+
+    async def connect(self, taskqueue: TaskQueue, *queues: str) -> Observer:
+        """Have the queues read.
+
+        Raises:
+            BrokerFault: The Secret is missing or unusable.
+        """
+        record = self._records[taskqueue.key]
+        if _refused(record):
+            await self._credentials.reread(taskqueue.key)
+        observer = self._readers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
+        if observer is not record.observer:
+            record.observer, record.verified = observer, None
+        for queue in queues:
+            observer.follow(taskqueue.key, queue)
+        return observer
+
+    def forget(self, key: Key) -> None:
+        """Read no more for a TaskQueue that is gone."""
+        self._readers.release(key)
+        self._credentials.forget(key)
+
+
+def _refused(record: Record) -> bool:
+    """Whether the broker refuses what the Secret said when it was last read."""
+    observed = record.observer.fault if record.observer is not None else None
+    return any(
+        fault is not None and fault.reason in REFUSALS
+        for fault in (observed, record.faults.get(ConditionType.BROKER_REACHABLE))
+    )

@@ -1,0 +1,80 @@
+"""Keeps the topology on the broker as declared: looks, takes the steps that are missing, and looks again."""
+
+from typing import Final
+
+from taskqueue_operator.resource.faults import Reason, TopologyFault
+from taskqueue_operator.resource.names import Key, owner
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.topology.desired import desired
+from taskqueue_operator.topology.difference import Step, difference
+from taskqueue_operator.topology.objects import Topology
+
+from .record import Records
+from .telemetry import Telemetry
+
+ROUNDS: Final = 3
+"""Steps are taken at most so often in one go; two TaskQueues that want the same name meet at the second look."""
+
+
+class Declarer:
+    """Verifies the topology of a TaskQueue once per generation and broker, and whenever it was seen to drift."""
+
+    def __init__(self, records: Records, telemetry: Telemetry, installation: str) -> None:
+        self.installation = installation
+        self._records = records
+        self._telemetry = telemetry
+
+    async def declare(self, taskqueue: TaskQueue) -> None:
+        """Have the topology on the broker.
+
+        Raises:
+            TopologyFault: Something on the broker does not agree with the spec; nothing was changed.
+            BrokerFault: The broker cannot be used.
+        """
+        record = self._records[taskqueue.key]
+        if record.verified == taskqueue.generation or record.observer is None:
+            return
+        record.verified = None
+        for _ in range(ROUNDS):
+            there = await record.observer.topology()
+            steps = self.steps(taskqueue, there)
+            if not steps:
+                record.verified = taskqueue.generation
+                return
+            await record.observer.broker.take(steps)
+            self._telemetry.wrote("topology")
+        raise TopologyFault(
+            Reason.TOPOLOGY_REFUSED,
+            f"What is declared for queue {taskqueue.queue_name} is changed again by somebody else. Find out who.",
+        )
+
+    def drifted(self, taskqueue: TaskQueue, there: Topology) -> bool:
+        """Whether the broker no longer holds what was verified."""
+        if self._records[taskqueue.key].verified != taskqueue.generation:
+            return False
+        try:
+            return bool(self.steps(taskqueue, there))
+        except TopologyFault:
+            return True
+
+    def steps(self, taskqueue: TaskQueue, there: Topology) -> tuple[Step, ...]:
+        """Say what is to be done.
+
+        Raises:
+            TopologyFault: Something is in the way.
+        """
+        _require_external(taskqueue, there)
+        return difference(desired(taskqueue, self.installation), there, owner=self.owner(taskqueue.key))
+
+    def owner(self, key: Key) -> str:
+        """Say what marks the objects of a TaskQueue."""
+        return owner(self.installation, key)
+
+
+def _require_external(taskqueue: TaskQueue, there: Topology) -> None:
+    if taskqueue.queue.external and taskqueue.queue_name not in there.queues:
+        raise TopologyFault(
+            Reason.QUEUE_NOT_FOUND,
+            f'External queue "{taskqueue.queue_name}" is not there. Declare it, correct spec.queue.name or '
+            "spec.broker.vhost, or remove external: true to have it made.",
+        )

@@ -1,0 +1,79 @@
+"""Keeps the Deployment of the workers as the spec asks, and never touches its number of replicas."""
+
+from taskqueue_operator.resource.faults import Reason, WorkersFault
+from taskqueue_operator.resource.names import KIND
+from taskqueue_operator.resource.scaling import Mode
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.workers.deployment import deployment as build
+from taskqueue_operator.workers.digest import digest
+from taskqueue_operator.workers.observed import Deployment
+
+from .cache import Cache
+from .ports import Cluster
+from .record import Records
+from .telemetry import Telemetry
+
+
+class Deployer:
+    """Applies the Deployment when it is missing or when the spec fields that feed it have changed, and only then."""
+
+    def __init__(self, cache: Cache, records: Records, cluster: Cluster, telemetry: Telemetry) -> None:
+        self._cache = cache
+        self._records = records
+        self._cluster = cluster
+        self._telemetry = telemetry
+
+    async def deploy(self, taskqueue: TaskQueue) -> None:
+        """Write the Deployment if it is not as asked.
+
+        Raises:
+            WorkersFault: Another Deployment has the name, or the API server refuses the template.
+            Conflict: The Deployment has changed meanwhile; read again and decide again.
+        """
+        async with self._records[taskqueue.key].writing:
+            there = await self._find(taskqueue)
+            if there is not None and there.digest == digest(taskqueue):
+                return
+            manifest = (
+                build(taskqueue, replicas=_initial(taskqueue))
+                if there is None
+                else build(taskqueue, replicas=there.replicas, resource_version=there.resource_version)
+            )
+            self._cache.see_deployment(await self._cluster.apply_deployment(manifest))
+            self._telemetry.wrote("deployment")
+
+    async def _find(self, taskqueue: TaskQueue) -> Deployment | None:
+        there = self._cache.deployments.get(taskqueue.key)
+        if there is None:
+            # The watch shows only what carries our label, so a foreign Deployment of the name is seen by asking.
+            body = await self._cluster.deployment(taskqueue.key)
+            if body is None:
+                return None
+            there = Deployment.parse(body)
+            _check_owner(there, taskqueue)
+            self._cache.see_deployment(body)
+        _check_owner(there, taskqueue)
+        return there
+
+
+def _check_owner(there: Deployment, taskqueue: TaskQueue) -> None:
+    if there.owner_uid == taskqueue.uid and not there.deleting:
+        return
+    if there.owner_kind == KIND and there.owner_name == taskqueue.key.name:
+        raise WorkersFault(
+            Reason.PROGRESSING,
+            f"Deployment {there.key} of an earlier TaskQueue of this name is still being removed. Wait a moment.",
+        )
+    raise WorkersFault(
+        Reason.DEPLOYMENT_TAKEN,
+        f"Deployment {there.key} exists and does not belong to this TaskQueue. Delete it "
+        f"(kubectl -n {there.key.namespace} delete deployment {there.key.name}), or give the TaskQueue another name.",
+        lasting=True,
+    )
+
+
+def _initial(taskqueue: TaskQueue) -> int:
+    scaling = taskqueue.spec.scaling
+    if scaling.mode is Mode.PAUSED and scaling.paused_replicas is not None:
+        return scaling.paused_replicas
+    return scaling.min_replicas

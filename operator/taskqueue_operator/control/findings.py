@@ -1,0 +1,103 @@
+"""From what is known of a TaskQueue to its conditions: a pure function, with nothing said that is not known.
+
+A finding that is missing keeps what was said before: after a restart the first seconds know little, and to say so
+would only stir up those who watch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from taskqueue_operator.resource.conditions import Condition, ConditionType, Truth
+from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.scaling.decide import Decision, Why
+from taskqueue_operator.scaling.reading import Doubt, Reading
+from taskqueue_operator.workers.observed import Deployment
+
+STAGES = (ConditionType.BROKER_REACHABLE, ConditionType.TOPOLOGY_READY, ConditionType.WORKERS_AVAILABLE)
+_SAID = {
+    ConditionType.BROKER_REACHABLE: (Reason.CONNECTED, "RabbitMQ answers."),
+    ConditionType.TOPOLOGY_READY: (Reason.RECONCILED, "Exchange, queue and bindings are as declared."),
+    ConditionType.WORKERS_AVAILABLE: (Reason.RECONCILED, "The Deployment is as asked."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What findings rest on.
+
+    Attributes:
+        settled: Whether all stages have been run for the present generation.
+        faults: What stands in the way, by stage; under Ready, what concerns the resource as a whole.
+        waiting: What a deletion waits for.
+    """
+
+    settled: bool
+    faults: dict[ConditionType, Fault]
+    waiting: Fault | None = None
+    deployment: Deployment | None = None
+    reading: Reading | None = None
+    decision: Decision | None = None
+
+
+def findings(known: Known) -> list[Condition]:
+    """Say what is true of a TaskQueue."""
+    return [*_stages(known), *_scaling(known), *_summary(known)]
+
+
+def _stages(known: Known) -> Iterator[Condition]:
+    for stage in STAGES:
+        fault = known.faults.get(stage)
+        if fault is not None:
+            yield Condition(stage, Truth.FALSE, fault.reason, fault.message)
+        elif stage is ConditionType.WORKERS_AVAILABLE and known.deployment is not None and known.settled:
+            yield _workers(known.deployment)
+        elif known.settled and not _blocked(stage, known):
+            yield Condition(stage, Truth.TRUE, *_SAID[stage])
+        elif known.settled:
+            yield Condition(stage, Truth.UNKNOWN, Reason.PROGRESSING, "An earlier stage is not done.")
+
+
+def _blocked(stage: ConditionType, known: Known) -> bool:
+    return any(earlier in known.faults for earlier in STAGES[: STAGES.index(stage)])
+
+
+def _workers(there: Deployment) -> Condition:
+    if there.replicas > 0 and there.ready == 0:
+        return Condition(
+            ConditionType.WORKERS_AVAILABLE, Truth.UNKNOWN, Reason.WORKERS_STARTING, "No worker consumes yet."
+        )
+    message = f"{there.ready} of {there.replicas} workers consume." if there.replicas else "No worker is needed."
+    return Condition(ConditionType.WORKERS_AVAILABLE, Truth.TRUE, Reason.READY, message)
+
+
+def _scaling(known: Known) -> Iterator[Condition]:
+    decision, reading = known.decision, known.reading
+    if decision is None or reading is None or (reading.doubt is Doubt.YOUNG and reading.at_least is not None):
+        return
+    active, limited = ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED
+    if decision.why is Why.PAUSED:
+        yield Condition(active, Truth.FALSE, Why.PAUSED, "spec.scaling.mode is Paused.")
+    elif reading.at_least is None:
+        yield Condition(active, Truth.FALSE, Why.UNKNOWN, "The queue cannot be read: the number of workers stays.")
+    elif reading.at_most is None:
+        message = f"The queue's figures are in doubt ({reading.doubt}): no worker is removed."
+        yield Condition(active, Truth.TRUE, "ScaleDownSuspended", message)
+    else:
+        yield Condition(active, Truth.TRUE, Reason.READY, "The number of workers follows the queue.")
+    if decision.why in {Why.MAX_REPLICAS, Why.MIN_REPLICAS}:
+        yield Condition(limited, Truth.TRUE, decision.why, decision.lines[-1])
+    else:
+        yield Condition(limited, Truth.FALSE, "DesiredWithinRange", "The wanted number is within its bounds.")
+
+
+def _summary(known: Known) -> Iterator[Condition]:
+    fault = known.waiting or next((known.faults[stage] for stage in ConditionType if stage in known.faults), None)
+    if fault is not None:
+        yield Condition(ConditionType.READY, Truth.FALSE, fault.reason, fault.message)
+        state = ConditionType.STALLED if fault.lasting else ConditionType.RECONCILING
+        yield Condition(state, Truth.TRUE, fault.reason, fault.message)
+    elif known.settled:
+        reason = known.decision.why if known.decision is not None else Reason.READY
+        yield Condition(ConditionType.READY, Truth.TRUE, reason, "The queue is there, and its workers follow it.")
+    else:
+        yield Condition(ConditionType.RECONCILING, Truth.TRUE, Reason.PROGRESSING, "The spec is being worked on.")

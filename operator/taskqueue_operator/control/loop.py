@@ -1,0 +1,190 @@
+"""The control loop: what is seen goes into the cache, and the keys concerned into one of three lanes.
+
+The lanes are one mechanism three times: reconcile (spec to world), scale (decision to replicas), report (findings to
+status). Each key is worked on once at a time in each lane; reconcile and scale exclude each other where they write.
+"""
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from taskqueue_operator.resource.conditions import ConditionType
+from taskqueue_operator.resource.faults import BrokerFault, Fault
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.topology.objects import Topology
+
+from .cache import Cache
+from .clock import loop_clock
+from .connect import Connector
+from .credentials import Credentials
+from .declare import Declarer
+from .deploy import Deployer
+from .ports import Body, Brokers, Cluster
+from .readers import Readers
+from .reconcile import Reconciler
+from .record import Record, Records
+from .report import Reporter
+from .resync import Resync
+from .scale import Scaler
+from .teardown import Teardown
+from .telemetry import Telemetry
+from .workqueue import Unsettled, WorkQueue
+
+LOOK_AGAIN: Final = 5.0
+"""Seconds after which a waiting deletion looks again, if nothing calls for it earlier."""
+
+
+class Control:
+    """Everything between the watch and the writes. To be made within a running event loop."""
+
+    def __init__(self, cluster: Cluster, brokers: Brokers, telemetry: Telemetry, *, installation: str) -> None:
+        clock = loop_clock()
+        self.cache = Cache()
+        self.records = Records()
+        self.reconciling = WorkQueue("reconcile", self._reconcile, workers=64)
+        self.credentials = Credentials(cluster, brokers, self.reconciling.add)
+        self.readers = Readers(brokers, self, clock)
+        self._resync = Resync(self.cache, cluster, self.reconciling.add)
+        self._connector = Connector(self.records, self.credentials, self.readers)
+        declarer = Declarer(self.records, telemetry, installation)
+        deployer = Deployer(self.cache, self.records, cluster, telemetry)
+        self._declarer = declarer
+        self._reconciler = Reconciler(self.cache, self.records, cluster, self._connector, declarer, deployer, telemetry)
+        self._teardown = Teardown(self.cache, cluster, self._connector, declarer, telemetry, clock)
+        reporter = Reporter(self.cache, self.records, cluster, telemetry, clock)
+        self.reporting = WorkQueue("report", reporter.report, workers=16)
+        self._scaler = Scaler(self.cache, self.records, cluster, telemetry, clock, self)
+        self.scaling = WorkQueue("scale", self._scaler.scale, workers=64)
+
+    async def run(self) -> None:
+        """Work until cancelled, then let go of all connections."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for lane in (self.reconciling, self.scaling, self.reporting):
+                    group.create_task(lane.run(), name=lane.name)
+                group.create_task(self.credentials.run(), name="credentials")
+                group.create_task(self._resync.run(), name="resync")
+        finally:
+            await self.readers.close()
+
+    # What the watches show.
+
+    def taskqueue(self, body: Body, *, gone: bool) -> None:
+        """A TaskQueue was seen, changed, or is gone."""
+        key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+        known = self.cache.taskqueues.get(key)
+        if gone:
+            self.cache.lose_taskqueue(key)
+        else:
+            self.cache.see_taskqueue(body)
+        fresh = self.cache.taskqueues.get(key)
+        if known is not None and (fresh is None or fresh.uid != known.uid):
+            self._forget(key)
+        if known is None or fresh is None or _differs(known.parsed, fresh.parsed):
+            self.reconciling.add(key)
+
+    def deployment(self, body: Body, *, gone: bool) -> None:
+        """A worker Deployment was seen, changed, or is gone."""
+        key = self.cache.see_deployment(body)
+        if gone:
+            self.cache.lose_deployment(key)
+            self.reconciling.add(key)
+        self.reporting.add(key)
+        self._touch_deletion(key)
+
+    def pod(self, body: Body, *, gone: bool) -> None:
+        """A worker pod was seen, changed, or is gone."""
+        key = self.cache.lose_pod(body) if gone else self.cache.see_pod(body)
+        self.reporting.add(key)
+        self._touch_deletion(key)
+
+    def _touch_deletion(self, key: Key) -> None:
+        taskqueue = self.cache.taskqueue(key)
+        if taskqueue is not None and taskqueue.deleting:
+            self.reconciling.add(key)
+
+    # What the observers tell.
+
+    def asleep(self, key: Key) -> bool:
+        """Whether a TaskQueue has no workers."""
+        there = self.cache.deployments.get(key)
+        return there is None or there.replicas == 0
+
+    def read(self, keys: Collection[Key]) -> None:
+        """There is something new to consider."""
+        for key in keys:
+            self._scaler.consider(key)
+
+    def missed(self, key: Key) -> None:
+        """The queue is not on the broker: look at once, but only once."""
+        self._look_at_topology(key)
+
+    def verify(self, keys: Collection[Key], there: Topology) -> None:
+        """Compare what the broker holds with what was declared."""
+        for key in keys:
+            taskqueue = self.cache.taskqueue(key)
+            if taskqueue is not None and not taskqueue.deleting and self._declarer.drifted(taskqueue, there):
+                self._look_at_topology(key)
+
+    def faulted(self, keys: Collection[Key]) -> None:
+        """The broker cannot be used, or can be again."""
+        for key in keys:
+            self.reconciling.add(key)
+            self.reporting.add(key)
+
+    def _look_at_topology(self, key: Key) -> None:
+        record = self.records[key]
+        if record.verified is not None:
+            record.verified = None
+            self.reconciling.add(key)
+
+    # The work of the reconcile lane.
+
+    async def _reconcile(self, key: Key) -> float | None:
+        seen = self.cache.taskqueues.get(key)
+        if seen is None:
+            self._forget(key)
+            return None
+        record = self.records[key]
+        if isinstance(seen.parsed, Fault):
+            record.faults, record.settled = {ConditionType.READY: seen.parsed}, seen.generation
+            self.reporting.add(key)
+            return None
+        try:
+            if seen.parsed.deleting:
+                return await self._tear_down(seen.parsed, record)
+            await self._reconciler.reconcile(seen.parsed)
+        except Fault as fault:
+            record.faults = {ConditionType.READY: fault}
+            raise Unsettled from None
+        finally:
+            self.reporting.add(key)
+        return None
+
+    async def _tear_down(self, taskqueue: TaskQueue, record: Record) -> float | None:
+        try:
+            await self._teardown.tear_down(taskqueue)
+        except Fault as fault:
+            record.waiting = fault
+            record.faults = {ConditionType.BROKER_REACHABLE: fault} if isinstance(fault, BrokerFault) else {}
+            return LOOK_AGAIN
+        record.waiting = None
+        return None
+
+    def _forget(self, key: Key) -> None:
+        self._connector.forget(key)
+        self.records.pop(key, None)
+        for lane in (self.reconciling, self.scaling, self.reporting):
+            lane.forget(key)
+
+
+def _differs(before: TaskQueue | Fault, after: TaskQueue | Fault) -> bool:
+    """Whether anything but the status has changed: our own status writes must not call for work."""
+    if isinstance(before, Fault) or isinstance(after, Fault):
+        return True
+    return (before.generation, before.deleting, before.finalizers) != (
+        after.generation,
+        after.deleting,
+        after.finalizers,
+    )

@@ -1,0 +1,197 @@
+"""Reads all followed queues of one endpoint: probes in short steps, sweeps every few seconds, topology now and then.
+
+One observer per (URIs, vhost, credentials), however many TaskQueues share it. It concludes nothing: it keeps samples,
+and tells its listener which TaskQueues have something new to consider.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+import structlog
+
+from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.reading import HORIZON, Probe, Reading, Sweep, interval
+from taskqueue_operator.topology.objects import Topology
+
+from .clock import Clock
+from .ports import Broker, Endpoint
+from .shared import Shared
+
+AWAKE_PERIOD: Final = 1.0
+ASLEEP_PERIOD: Final = 0.25
+ASLEEP_RATE: Final = 4000
+"""Passive declares per second that sleeping queues may cost at most."""
+SWEEP_PERIOD: Final = 5.0
+VERIFY_PERIOD: Final = 30.0
+
+
+class Listener(Protocol):
+    """Who wants to know."""
+
+    def asleep(self, key: Key) -> bool:
+        """Whether a TaskQueue has no workers."""
+        ...
+
+    def read(self, keys: Collection[Key]) -> None:
+        """There is something new to consider for these."""
+        ...
+
+    def missed(self, key: Key) -> None:
+        """The queue of this TaskQueue is not on the broker."""
+        ...
+
+    def verify(self, keys: Collection[Key], there: Topology) -> None:
+        """This is what the broker holds."""
+        ...
+
+    def faulted(self, keys: Collection[Key]) -> None:
+        """The broker cannot be used, or can be used again."""
+        ...
+
+
+@dataclass(slots=True)
+class _Followed:
+    """Samples of one queue; several TaskQueues may scale on an external one."""
+
+    keys: set[Key]
+    probe: Probe | None = None
+    sweeps: deque[Sweep] = field(default_factory=deque)
+
+    def swept(self, sweep: Sweep) -> None:
+        """Keep one sample beyond the horizon: it tells that the queue is not young."""
+        self.sweeps.append(sweep)
+        while len(self.sweeps) > 1 and sweep.at - self.sweeps[1].at > HORIZON:
+            self.sweeps.popleft()
+
+
+class Observer:
+    """Follows queues on behalf of TaskQueues."""
+
+    def __init__(self, endpoint: Endpoint, broker: Broker, listener: Listener, clock: Clock) -> None:
+        self.endpoint = endpoint
+        self.broker = broker
+        self.topology = Shared(broker.topology)
+        self.faults: dict[str, Fault] = {}
+        self._listener = listener
+        self._clock = clock
+        self._followed: dict[str, _Followed] = {}
+        self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
+
+    @property
+    def keys(self) -> set[Key]:
+        """The TaskQueues on whose behalf it reads."""
+        return set().union(*(followed.keys for followed in self._followed.values()))
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why the broker cannot be used at present, if so; the AMQP side first."""
+        return next((self.faults[side] for side in ("awake", "asleep", "sweep") if side in self.faults), None)
+
+    def follow(self, key: Key, queue: str) -> None:
+        """Begin to read a queue."""
+        self._followed.setdefault(queue, _Followed(set())).keys.add(key)
+
+    def unfollow(self, key: Key) -> None:
+        """Stop reading on behalf of a TaskQueue."""
+        for queue, followed in list(self._followed.items()):
+            followed.keys.discard(key)
+            if not followed.keys:
+                del self._followed[queue]
+
+    def restart(self, queue: str) -> None:
+        """Forget the samples of a queue: what was read until now says nothing any more."""
+        if queue in self._followed:
+            self._followed[queue] = _Followed(self._followed[queue].keys)
+
+    def reading(self, queue: str) -> Reading:
+        """Say what may be believed of a queue now."""
+        followed = self._followed.get(queue) or _Followed(set())
+        return interval(followed.probe, tuple(followed.sweeps), self._clock())
+
+    async def run(self) -> None:
+        """Read until cancelled, then let go of the broker."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._repeat("awake", self._probe_awake, lambda: AWAKE_PERIOD))
+                group.create_task(self._repeat("asleep", self._probe_asleep, self._asleep_period))
+                group.create_task(self._repeat("sweep", self._sweep, lambda: SWEEP_PERIOD))
+                group.create_task(self._repeat("topology", self._verify, lambda: VERIFY_PERIOD))
+        finally:
+            await self.broker.close()
+
+    async def _repeat(self, side: str, read: Callable[[], Awaitable[None]], period: Callable[[], float]) -> None:
+        # Failures need no backoff of their own: a period is never hot, and the broker's side paces its reconnects.
+        while True:
+            try:
+                await read()
+                self._recovered(side)
+            except Fault as fault:
+                self._failed(side, fault)
+            except Exception:  # noqa: BLE001  a reader that dies would leave its queues unread for ever
+                self._log.exception("reading failed", side=side)
+                self._failed(side, Fault(Reason.INTERNAL_ERROR, "The operator failed; its log says why."))
+            await asyncio.sleep(period())
+
+    def _failed(self, side: str, fault: Fault) -> None:
+        before = self.faults.get(side)
+        self.faults[side] = fault
+        if before is None or before.message != fault.message:
+            self._log.warning("broker cannot be read", side=side, reason=fault.reason, message=fault.message)
+            self._listener.faulted(self.keys)
+
+    def _recovered(self, side: str) -> None:
+        if self.faults.pop(side, None) is not None:
+            self._log.info("broker can be read again", side=side)
+            self._listener.faulted(self.keys)
+
+    def _asleep_period(self) -> float:
+        return max(ASLEEP_PERIOD, len(self._followed) / ASLEEP_RATE)
+
+    def _is_asleep(self, followed: _Followed) -> bool:
+        return all(self._listener.asleep(key) for key in followed.keys)
+
+    async def _probe_awake(self) -> None:
+        await self._probe([queue for queue, followed in self._followed.items() if not self._is_asleep(followed)])
+
+    async def _probe_asleep(self) -> None:
+        await self._probe([queue for queue, followed in self._followed.items() if self._is_asleep(followed)])
+
+    async def _probe(self, queues: list[str]) -> None:
+        asked = self._clock()
+        answers = await self.broker.probe(queues) if queues else {}
+        concerned: set[Key] = set()
+        for queue, answer in answers.items():
+            followed = self._followed.get(queue)
+            if followed is None:
+                continue
+            quiet = followed.probe is not None and answer.ready == followed.probe.ready == 0
+            followed.probe = replace(answer, at=asked)
+            if answer.missing:
+                self._miss(followed)
+            elif not quiet or not self._is_asleep(followed):
+                concerned |= followed.keys
+        self._listener.read(concerned)
+
+    async def _sweep(self) -> None:
+        if not self._followed:
+            return
+        asked = self._clock()
+        answers = await self.broker.sweep()
+        for queue, followed in self._followed.items():
+            sweep = answers.get(queue)
+            followed.swept(replace(sweep, at=asked) if sweep is not None else Sweep(asked, present=False))
+            if sweep is None:
+                self._miss(followed)
+        self._listener.read(self.keys)
+
+    def _miss(self, followed: _Followed) -> None:
+        for key in followed.keys:
+            self._listener.missed(key)
+
+    async def _verify(self) -> None:
+        if self._followed:
+            self._listener.verify(self.keys, await self.topology())

@@ -1,0 +1,86 @@
+"""Brings one TaskQueue to what its spec asks: reads what is, builds what should be, writes the difference.
+
+The stages run in order, and each leaves its fault, if it has one, where the status is made from. What one TaskQueue
+lacks never holds up another: every call has a timeout, and failures come back through the work queue.
+"""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from taskqueue_operator.resource.broker import DeletionPolicy
+from taskqueue_operator.resource.conditions import ConditionType
+from taskqueue_operator.resource.faults import BrokerFault, Fault
+from taskqueue_operator.resource.names import FINALIZER
+from taskqueue_operator.resource.taskqueue import TaskQueue
+
+from .cache import Cache
+from .connect import Connector
+from .declare import Declarer
+from .deploy import Deployer
+from .ports import Cluster
+from .record import Records
+from .telemetry import Telemetry
+from .workqueue import Unsettled
+
+Faults = dict[ConditionType, Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Runs the stages of a TaskQueue that is not being deleted."""
+
+    cache: Cache
+    records: Records
+    cluster: Cluster
+    connector: Connector
+    declarer: Declarer
+    deployer: Deployer
+    telemetry: Telemetry
+
+    async def reconcile(self, taskqueue: TaskQueue) -> None:
+        """Run all stages once.
+
+        Raises:
+            Unsettled: A stage has a fault; it is on record.
+            Fault: The API server cannot be used.
+        """
+        await self._keep_finalizer(taskqueue)
+        faults = await self._run_stages(taskqueue)
+        record = self.records[taskqueue.key]
+        record.faults, record.settled = faults, taskqueue.generation
+        self.telemetry.reconciled(settled=not faults)
+        if faults:
+            raise Unsettled
+
+    async def _run_stages(self, taskqueue: TaskQueue) -> Faults:
+        faults: Faults = {}
+        connect = self.connector.connect(taskqueue, taskqueue.queue_name)
+        if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
+            await _stage(faults, ConditionType.TOPOLOGY_READY, self.declarer.declare(taskqueue))
+        # Workers are made once the queue is there; those that exist follow their spec even while the broker is away.
+        if not faults or taskqueue.key in self.cache.deployments:
+            await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployer.deploy(taskqueue))
+        return faults
+
+    async def _keep_finalizer(self, taskqueue: TaskQueue) -> None:
+        """The finalizer stands exactly while there would be something to take down at the end."""
+        others = [each for each in taskqueue.finalizers if each != FINALIZER]
+        wanted = others if taskqueue.spec.deletion_policy is DeletionPolicy.RETAIN else [*others, FINALIZER]
+        if set(wanted) == set(taskqueue.finalizers):
+            return
+        body = await self.cluster.set_finalizers(taskqueue.key, wanted, resource_version=taskqueue.resource_version)
+        self.telemetry.wrote("finalizer")
+        if body is not None:
+            self.cache.see_taskqueue(body)
+
+
+async def _stage(faults: Faults, stage: ConditionType, work: Awaitable[object]) -> bool:
+    try:
+        await work
+    except BrokerFault as fault:
+        faults[ConditionType.BROKER_REACHABLE] = fault
+        return False
+    except Fault as fault:
+        faults[stage] = fault
+        return False
+    return True

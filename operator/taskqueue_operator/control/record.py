@@ -1,0 +1,54 @@
+"""What the loop has found out about each TaskQueue. All of it can be found out again after a restart."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from taskqueue_operator.resource.conditions import ConditionType
+from taskqueue_operator.resource.faults import Fault
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.decide import Decision
+from taskqueue_operator.scaling.memory import Memory
+from taskqueue_operator.scaling.reading import Reading
+
+from .observe import Observer
+
+
+@dataclass(slots=True)
+class Record:
+    """Findings on one TaskQueue.
+
+    Attributes:
+        settled: The generation for which every stage of reconcile has been run, with or without faults.
+        verified: The generation whose topology was last found on the broker; None calls for a look.
+        faults: What stands in the way, by the condition that says so.
+        waiting: What a deletion waits for, if it does.
+        observer: Who reads the queue.
+        reading: What was last believed of the queue.
+        decision: What followed from it.
+        scaled_at: When the number of workers was last changed by us, and `scaled` how.
+        reported_at: When the status was last written.
+        writing: Held while the Deployment is read and written, so that reconcile and scale never overlap.
+    """
+
+    settled: int | None = None
+    verified: int | None = None
+    faults: dict[ConditionType, Fault] = field(default_factory=dict)
+    waiting: Fault | None = None
+    observer: Observer | None = None
+    reading: Reading | None = None
+    decision: Decision | None = None
+    memory: Memory = field(default_factory=Memory)
+    scaled_at: datetime | None = None
+    scaled: str = ""
+    reported_at: datetime | None = None
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Records(dict[Key, Record]):
+    """The records of all TaskQueues; one that is asked for is there."""
+
+    def __missing__(self, key: Key) -> Record:
+        """Begin a record."""
+        self[key] = Record()
+        return self[key]

@@ -1,0 +1,144 @@
+"""Writes the status when it says something new: conditions and decisions at once, figures now and then."""
+
+import asyncio
+from typing import Any, Final
+
+from taskqueue_operator.resource.conditions import ConditionType, render, timestamp
+from taskqueue_operator.resource.faults import Fault
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.workers.trouble import trouble
+
+from .cache import Cache, Seen
+from .clock import Clock
+from .findings import Known, findings
+from .ports import Cluster
+from .record import Record, Records
+from .telemetry import Telemetry
+
+Status = dict[str, Any]
+
+FIGURES: Final = frozenset({"backlog", "decision"})
+FIGURES_PERIOD: Final = 30.0
+WRITES_PER_SECOND: Final = 20
+
+
+class Pace:
+    """Lets callers through one by one, at most so many per second."""
+
+    def __init__(self, per_second: float) -> None:
+        self._interval = 1 / per_second
+        self._turn = asyncio.Lock()
+
+    async def __call__(self) -> None:
+        """Wait for one's turn."""
+        async with self._turn:
+            await asyncio.sleep(self._interval)
+
+
+class Reporter:
+    """Reports on TaskQueues, and posts an Event where readiness flips or workers are added or removed."""
+
+    def __init__(self, cache: Cache, records: Records, cluster: Cluster, telemetry: Telemetry, clock: Clock) -> None:
+        self._cache = cache
+        self._records = records
+        self._cluster = cluster
+        self._telemetry = telemetry
+        self._clock = clock
+        self._pace = Pace(WRITES_PER_SECOND)
+
+    async def report(self, key: Key) -> float | None:
+        """Write what is new.
+
+        Returns:
+            Seconds until figures that were held back may be written; None when nothing is held back.
+        """
+        seen = self._cache.taskqueues.get(key)
+        if seen is None:
+            return None
+        record, before = self._records[key], dict(seen.status)
+        status = self._status(seen, record)
+        if status == before:
+            return None
+        if _significant(status) == _significant(before) and (wait := self._figures_wait(record)) > 0:
+            return wait
+        await self._pace()
+        record.reported_at = self._clock()
+        body = await self._cluster.set_status(key, status)
+        self._telemetry.wrote("status")
+        if body is not None:
+            self._cache.see_taskqueue(body)
+            await self._tell(seen, before, status, record)
+        return None
+
+    def _figures_wait(self, record: Record) -> float:
+        if record.reported_at is None:
+            return 0.0
+        return FIGURES_PERIOD - (self._clock() - record.reported_at).total_seconds()
+
+    def _status(self, seen: Seen, record: Record) -> Status:
+        """Start from what was said before: what is not known again yet stays."""
+        status, known = dict(seen.status), self._known(seen, record)
+        if known.settled:
+            status["observedGeneration"] = seen.generation
+        taskqueue = self._cache.taskqueue(seen.key)
+        if taskqueue is not None and record.verified is not None:
+            status["queue"] = taskqueue.queue_name
+        if known.deployment is not None:
+            status |= {"replicas": known.deployment.live, "readyReplicas": known.deployment.ready}
+        if known.decision is not None:
+            status |= {"desiredReplicas": known.decision.desired, "decision": known.decision.explanation}
+        if record.scaled_at is not None:
+            status["lastScaleTime"] = timestamp(record.scaled_at)
+        status |= _backlog(status, record)
+        conditions = findings(known)
+        before = seen.status.get("conditions", ())
+        status["conditions"] = render(conditions, before, generation=seen.generation, now=self._clock())
+        return status
+
+    def _known(self, seen: Seen, record: Record) -> Known:
+        there = self._cache.deployments.get(seen.key)
+        faults = dict(record.faults)
+        if record.observer is not None and record.observer.fault is not None:
+            faults.setdefault(ConditionType.BROKER_REACHABLE, record.observer.fault)
+        failing: Fault | None = trouble(seen.key, there, self._cache.pods(seen.key))
+        if failing is not None:
+            faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
+        return Known(
+            settled=record.settled == seen.generation,
+            faults=faults,
+            waiting=record.waiting,
+            deployment=there,
+            reading=record.reading,
+            decision=record.decision,
+        )
+
+    async def _tell(self, seen: Seen, before: Status, after: Status, record: Record) -> None:
+        was, now = _ready(before), _ready(after)
+        flipped = now["status"] != was.get("status") or (now["status"] == "False" and now["reason"] != was["reason"])
+        if now and flipped and now["status"] != "Unknown":
+            await self._post(seen, now["reason"], now["message"], warning=now["status"] == "False")
+        if after.get("lastScaleTime") != before.get("lastScaleTime"):
+            await self._post(seen, "Scaled", record.scaled, warning=False)
+
+    async def _post(self, seen: Seen, reason: str, message: str, *, warning: bool) -> None:
+        await self._cluster.event(seen.reference, reason=reason, message=message, warning=warning)
+        self._telemetry.wrote("event")
+
+
+def _backlog(status: Status, record: Record) -> Status:
+    reading, said = record.reading, status.get("backlog", {})
+    if reading is None or reading.at_least is None:
+        return {}
+    figures = {"ready": reading.at_least} | ({"unacked": reading.unacked} if reading.unacked is not None else {})
+    if figures.items() <= said.items():
+        return {}
+    return {"backlog": figures | {"at": timestamp(reading.at)}}
+
+
+def _significant(status: Status) -> Status:
+    return {field: value for field, value in status.items() if field not in FIGURES}
+
+
+def _ready(status: Status) -> dict[str, str]:
+    conditions: list[dict[str, str]] = status.get("conditions", [])
+    return next((each for each in conditions if each["type"] == ConditionType.READY), {})

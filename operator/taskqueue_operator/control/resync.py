@@ -1,0 +1,53 @@
+"""Lists everything now and then, because a watch may lose an event and then keeps silent about it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from taskqueue_operator.resource.faults import Fault
+from taskqueue_operator.resource.names import Key
+
+from .cache import Cache
+from .ports import Cluster
+
+PERIOD: Final = 600.0
+
+
+class Resync:
+    """Brings the cache to what the API server lists, and has every TaskQueue looked at again."""
+
+    def __init__(self, cache: Cache, cluster: Cluster, touched: Callable[[Key], None]) -> None:
+        self._cache = cache
+        self._cluster = cluster
+        self._touched = touched
+
+    async def run(self) -> None:
+        """List everything each ten minutes, until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            try:
+                await self.once()
+            except Fault as fault:
+                structlog.get_logger("resync").warning("not listed", reason=fault.reason, message=fault.message)
+
+    async def once(self) -> None:
+        """List everything; what was known before the listing and is not in it is gone."""
+        cache = self._cache
+        known = set(cache.taskqueues), set(cache.deployments), set(cache.all_pods())
+        taskqueues = {cache.see_taskqueue(body) for body in await self._cluster.list_taskqueues()}
+        deployments = {cache.see_deployment(body) for body in await self._cluster.list_deployments()}
+        pods = {(cache.see_pod(body), _key(body)) for body in await self._cluster.list_pods()}
+        for key in known[0] - taskqueues:
+            cache.lose_taskqueue(key)
+        for key in known[1] - deployments:
+            cache.lose_deployment(key)
+        for owner, pod in known[2] - pods:
+            cache.drop_pod(owner, pod)
+        for key in known[0] | taskqueues:
+            self._touched(key)
+
+
+def _key(body: dict[str, dict[str, str]]) -> Key:
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])

@@ -1,0 +1,93 @@
+"""From readings to replicas: considers what was read, and writes the number when it should be another."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from taskqueue_operator.resource.broker import DeletionPolicy
+from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.decide import Decision, Workers, decide
+from taskqueue_operator.scaling.policy import Policy
+
+from .cache import Cache
+from .clock import Clock
+from .ports import Cluster
+from .record import Records
+from .telemetry import Telemetry
+from .workqueue import Unsettled, WorkQueue
+
+_log = structlog.get_logger("scale")
+
+
+class Lanes(Protocol):
+    """Where a decision goes on to."""
+
+    scaling: WorkQueue
+    reporting: WorkQueue
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """Decides on every reading, in memory; what calls for a write goes through a lane, one write per key at a time."""
+
+    cache: Cache
+    records: Records
+    cluster: Cluster
+    telemetry: Telemetry
+    clock: Clock
+    lanes: Lanes
+
+    def consider(self, key: Key) -> None:
+        """Decide anew on one TaskQueue; no I/O."""
+        taskqueue, there, record = self.cache.taskqueue(key), self.cache.deployments.get(key), self.records[key]
+        if taskqueue is None or there is None or record.observer is None or there.owner_uid != taskqueue.uid:
+            return
+        if taskqueue.deleting and taskqueue.spec.deletion_policy is DeletionPolicy.DELETE:
+            return
+        record.reading = record.observer.reading(taskqueue.queue_name)
+        workers = Workers(there.replicas, there.ready)
+        record.decision = decide(record.reading, workers, Policy.of(taskqueue), record.memory, self.clock())
+        record.memory = record.decision.memory
+        if record.decision.desired != there.replicas:
+            self.lanes.scaling.add(key)
+        self.lanes.reporting.add(key)
+
+    async def scale(self, key: Key) -> None:
+        """Bring the number of replicas to what was last decided."""
+        record = self.records[key]
+        async with record.writing:
+            there, decision = self.cache.deployments.get(key), record.decision
+            if there is None or decision is None or there.replicas == decision.desired:
+                return
+            try:
+                body = await self.cluster.scale(key, replicas=decision.desired, generation=there.generation)
+            except Conflict:
+                await self._look_again(key)
+                raise Unsettled from None
+            self.cache.see_deployment(body)
+            record.scaled_at = self.clock()
+            record.scaled = f"From {there.replicas} to {decision.desired} workers: {decision.explanation}"
+        self._tell(key, there.replicas, decision)
+
+    async def _look_again(self, key: Key) -> None:
+        body = await self.cluster.deployment(key)
+        if body is None:
+            self.cache.lose_deployment(key)
+        else:
+            self.cache.see_deployment(body)
+        self.consider(key)
+
+    def _tell(self, key: Key, before: int, decision: Decision) -> None:
+        self.telemetry.wrote("replicas")
+        self.telemetry.scaled(key, before, decision.desired, decision.why)
+        _log.info(
+            "scaled",
+            taskqueue=str(key),
+            before=before,
+            after=decision.desired,
+            why=decision.why,
+            decision=decision.explanation,
+        )
+        self.lanes.reporting.add(key)

@@ -1,0 +1,116 @@
+"""A queue of keys: each at most once, none worked on twice at a time, failures back off with full jitter."""
+
+import asyncio
+import heapq
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.resource.names import Key
+
+FIRST_BACKOFF: Final = 1.0
+LAST_BACKOFF: Final = 30.0
+
+Work = Callable[[Key], Awaitable[float | None]]
+Jitter = Callable[[float, float], float]
+
+
+class Unsettled(Exception):
+    """The work is not done and should be tried again with backoff; why is already on record."""
+
+
+class WorkQueue:
+    """Runs `work(key)` for every key added, `workers` of them at once.
+
+    `work` returns None when it is done with the key for now, or the seconds after which it wants to see it again.
+    What it raises is logged (except `Unsettled` and `Conflict`, which are no errors) and tried again after a growing,
+    jittered delay.
+    """
+
+    def __init__(self, name: str, work: Work, *, workers: int, jitter: Jitter = random.uniform) -> None:
+        self.name = name
+        self._work = work
+        self._jitter = jitter
+        self._slots = asyncio.Semaphore(workers)
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+        self._running: set[Key] = set()
+        self._again: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._changed = asyncio.Event()
+        self._log = structlog.get_logger(self.name)
+
+    def __len__(self) -> int:
+        """Count the keys that wait or are being worked on."""
+        return len(self._due.keys() | self._running)
+
+    def add(self, key: Key, delay: float = 0.0) -> None:
+        """Have a key worked on after `delay` seconds, or earlier if it is already due earlier."""
+        due = asyncio.get_running_loop().time() + delay
+        if self._due.get(key, due + 1) <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, key))
+        self._changed.set()
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of a key that no longer exists."""
+        self._failures.pop(key, None)
+        self._due.pop(key, None)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._slots.acquire()
+                key = await self._next()
+                self._running.add(key)
+                group.create_task(self._run(key), name=f"{self.name} {key}")
+
+    async def _next(self) -> Key:
+        while True:
+            wait = self._heap[0][0] - asyncio.get_running_loop().time() if self._heap else None
+            if wait is not None and wait <= 0:
+                due, key = heapq.heappop(self._heap)
+                if self._due.get(key) != due:
+                    continue
+                del self._due[key]
+                if key not in self._running:
+                    return key
+                self._again.add(key)
+            else:
+                await self._change(wait)
+
+    async def _change(self, wait: float | None) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(wait):
+                await self._changed.wait()
+        except TimeoutError:
+            pass  # the next key is due
+
+    async def _run(self, key: Key) -> None:
+        try:
+            delay = await self._work(key)
+            self._failures.pop(key, None)
+        except (Unsettled, Conflict):
+            delay = self._backoff(key)
+        except Exception:  # noqa: BLE001  one key's failure must never stop the others
+            delay = self._backoff(key)
+            self._log.exception("failed", taskqueue=str(key), again_in_seconds=round(delay, 1))
+        finally:
+            self._running.discard(key)
+            self._slots.release()
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+        elif delay is not None:
+            self.add(key, delay)
+
+    def _backoff(self, key: Key) -> float:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        ceiling: float = min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 10), LAST_BACKOFF)
+        return ceiling / 2 + self._jitter(0, ceiling / 2)

@@ -9,7 +9,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from tests.cluster.broker import Broker
-from tests.integration.worker.running import RunningWorker, Work
+from tests.integration.worker.running import Gate, RunningWorker, Work
 
 
 class StartWorker(Protocol):
@@ -63,6 +63,6 @@ async def work(make_work: MakeWork) -> Work:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """A file that does not exist: tasks that are given it wait until it does."""
-    return tmp_path / "gate"
+def gate(tmp_path: Path) -> Gate:
+    """Closed: tasks that are given it wait until it opens."""
+    return Gate(tmp_path / "gate")

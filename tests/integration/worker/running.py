@@ -1,39 +1,55 @@
 """Workers as real processes, and queues to feed them from."""
 
 import asyncio
+import inspect
 import json
 import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aio_pika
+import httpx
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from pamqp.common import FieldTable
+from typing_extensions import override
 
 HERE = Path(__file__).parent
 SOURCE = Path(__file__).parents[3] / "worker-image/src"
 PATIENCE_SECONDS = 40
 
 
-async def eventually(what: str, holds: Callable[[], Any]) -> Any:
-    """The first truthy answer, awaited when it can be."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        try:
+async def eventually(what: str, holds: Callable[[], object]) -> None:
+    """Wait until it holds; it may be asynchronous."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 answer = holds()
-                if asyncio.iscoroutine(answer):
+                if inspect.isawaitable(answer):
                     answer = await answer
                 if answer:
-                    return answer
+                    return
                 await asyncio.sleep(0.02)
-        except asyncio.CancelledError as late:
-            late.add_note(f"waited for: {what}")
-            raise
+    except TimeoutError as late:
+        late.add_note(f"waited for: {what}")
+        raise
+
+
+class Gate:
+    """A file that opens by being there, for tasks in other processes to wait at."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @override
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def open(self) -> None:
+        self._path.touch()
 
 
 def environment(directory: Path, **variables: str) -> dict[str, str]:
@@ -79,22 +95,16 @@ class RunningWorker:
         return [line for line in lines if fields.items() <= line.items()]
 
     async def logged(self, *, times: int = 1, **fields: object) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await eventually(
-            f"{times} x {fields}", lambda: len(lines := self.lines(**fields)) >= times and lines
-        )
-        return found
+        await eventually(f"{times} x {fields}", lambda: len(self.lines(**fields)) >= times)
+        return self.lines(**fields)
 
     async def wrote(self, entry: str) -> None:
         await eventually(f"ledger: {entry}", lambda: entry in self.ledger)
 
     def get(self, path: str) -> tuple[int, str]:
         (listening, *_) = self.lines(event="listening")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{listening['port']}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as refusal:
-            with refusal:
-                return refusal.code, refusal.read().decode()
+        answer = httpx.get(f"http://127.0.0.1:{listening['port']}{path}", timeout=10)
+        return answer.status_code, answer.text
 
     def metric(self, name: str) -> float:
         """The value of the series written exactly so."""
@@ -125,7 +135,7 @@ class Work:
 
     async def declare(self) -> "Work":
         await self.channel.declare_queue(self.dead, durable=True)
-        arguments = {
+        arguments: FieldTable = {
             "x-queue-type": self._kind,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self.dead,

@@ -1,65 +1,52 @@
 """The broker goes, changes its mind, or wants other credentials."""
 
-import json
+import asyncio
 import shutil
-import urllib.request
-from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+import aio_pika
+import httpx
 import pytest
 
 from tests.cluster.broker import Broker
 from tests.integration.worker.conftest import MakeWork, StartWorker
-from tests.integration.worker.running import RunningWorker, Work, eventually
+from tests.integration.worker.running import Gate, RunningWorker, Work, eventually
 
 WEIRD = "p@ss/w%20rd:?#&+=ü "
 
 
-def management(broker: Broker, path: str) -> Any:
-    request = urllib.request.Request(
-        broker.management_url + path, headers={"Authorization": "Basic " + b64encode(b"guest:guest").decode()}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
+@pytest.fixture
+def management(broker: Broker) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=broker.management_url, auth=("guest", "guest"), timeout=10) as client:
+        yield client
 
 
-def cut_workers(broker: Broker) -> None:
-    """Close the connections of workers; the test keeps its own."""
-    connections = management(broker, "/api/connections")
-    for connection in connections:
-        if connection["client_properties"].get("connection_name") == "tests/worker":
-            request = urllib.request.Request(
-                f"{broker.management_url}/api/connections/{quote(connection['name'])}",
-                method="DELETE",
-                headers={"Authorization": "Basic " + b64encode(b"guest:guest").decode()},
-            )
-            urllib.request.urlopen(request, timeout=10).close()
-
-
-async def cut(broker: Broker, worker: RunningWorker) -> None:
-    """Cut until the worker has noticed: a young connection is not listed at once."""
+async def cut(management: httpx.Client, worker: RunningWorker) -> None:
+    """Close connections of workers until this one has noticed: a young connection is not listed at once."""
 
     def noticed() -> bool:
-        cut_workers(broker)
+        for connection in management.get("/api/connections").json():
+            if connection["client_properties"].get("connection_name") == "tests/worker":
+                management.delete(f"/api/connections/{quote(connection['name'])}")
         return bool(worker.lines(event="not connected"))
 
     await eventually("a lost connection", noticed)
 
 
 async def test_a_worker_whose_connection_is_cut_comes_back_and_goes_on(
-    broker: Broker, start: StartWorker, work: Work, gate: Path
+    management: httpx.Client, start: StartWorker, work: Work, gate: Gate
 ) -> None:
     await work.put(n=1, gate=str(gate))
     await work.put(n=2)
     worker = start(queues=work.name, prefetch="2")
     await worker.wrote("started 1")
-    await cut(broker, worker)
+    await cut(management, worker)
     assert worker.ledger == ["started 1"], "what it hoarded went with the connection"
     await worker.logged(event="consuming", times=2)
-    gate.touch()
+    gate.open()
     (stale,) = await worker.logged(event="task", settled=False)
     assert stale["task_id"] == "id-1"
     await worker.logged(event="task", status="done", settled=True, times=2)
@@ -69,10 +56,7 @@ async def test_a_worker_whose_connection_is_cut_comes_back_and_goes_on(
     await work.has_ready(0)
 
 
-async def test_a_broker_that_restarts_finds_its_worker_again(
-    broker: Broker, start: StartWorker, tmp_path: Path
-) -> None:
-    import aio_pika
+async def test_a_broker_that_restarts_finds_its_worker_again(broker: Broker, start: StartWorker) -> None:
 
     connection = await aio_pika.connect(broker.url)
     work = await Work(await connection.channel(), f"worker-{uuid4().hex[:8]}", "quorum").declare()
@@ -105,13 +89,14 @@ async def test_a_queue_that_is_deleted_and_made_again_is_consumed_again(start: S
 
 
 async def test_a_missing_queue_is_waited_for_and_never_declared(
-    broker: Broker, start: StartWorker, make_work: MakeWork
+    management: httpx.Client, start: StartWorker, make_work: MakeWork
 ) -> None:
     there, missing = await make_work(), Work((await make_work()).channel, f"late-{uuid4().hex[:8]}", "quorum")
     worker = start(queues=f"{there.name},{missing.name}")
     (line, *_) = await worker.logged(event="not consuming", queue=missing.name, times=2)
     assert "NOT_FOUND" in line["reason"]
-    assert missing.name not in {queue["name"] for queue in management(broker, "/api/queues")}
+    queues = await asyncio.to_thread(lambda: management.get("/api/queues").json())
+    assert missing.name not in {queue["name"] for queue in queues}
     await there.put(n=1)
     await worker.wrote("finished 1 draining=False")
     assert worker.get("/readyz")[0] == 503
@@ -156,7 +141,7 @@ def bind(directory: Path, **files: str) -> None:
 
 @pytest.mark.parametrize("form", ["uri", "keys"])
 async def test_a_rotated_secret_is_used_at_the_next_connect_and_no_password_is_logged(
-    broker: Broker, start: StartWorker, make_work: MakeWork, tmp_path: Path, form: str
+    broker: Broker, management: httpx.Client, start: StartWorker, tmp_path: Path, form: str
 ) -> None:
     user, vhost, secret = f"u/{uuid4().hex[:8]}", f"v/{uuid4().hex[:8]} ü", f"{WEIRD}{uuid4().hex}"
     broker.ctl("add_user", "--", user, "first-password")
@@ -176,7 +161,7 @@ async def test_a_rotated_secret_is_used_at_the_next_connect_and_no_password_is_l
     await worker.logged(event="connected")
 
     broker.ctl("change_password", "--", user, secret)
-    await cut(broker, worker)
+    await cut(management, worker)
     await worker.logged(event="not connected", times=2)
     assert any("ACCESS_REFUSED" in line["reason"] for line in worker.lines(event="not connected"))
 
@@ -190,7 +175,7 @@ async def test_a_rotated_secret_is_used_at_the_next_connect_and_no_password_is_l
     broker.ctl("delete_vhost", "--", vhost)
 
 
-async def test_a_wrong_vhost_is_named(broker: Broker, start: StartWorker) -> None:
+async def test_a_wrong_vhost_is_named(start: StartWorker) -> None:
     worker = start(vhost="no such vhost", queues="q")
     (line, *_) = await worker.logged(event="not connected")
     assert line["reason"] == ("The broker refused vhost 'no such vhost': it does not exist, or 'guest' may not use it.")

@@ -1,16 +1,14 @@
 """SIGTERM, as a real signal to a real process."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.integration.worker.conftest import MakeWork, StartWorker
-from tests.integration.worker.running import Work, eventually
+from tests.integration.worker.running import Gate, Work, eventually
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
 async def test_the_hoard_goes_back_at_once_while_the_running_task_finishes(
-    start: StartWorker, make_work: MakeWork, gate: Path, kind: str
+    start: StartWorker, make_work: MakeWork, gate: Gate, kind: str
 ) -> None:
     work = await make_work(kind)
     for n in range(16):
@@ -25,7 +23,7 @@ async def test_the_hoard_goes_back_at_once_while_the_running_task_finishes(
     assert leaving.get("/healthz")[0] == 200
     assert leaving.metric("taskqueue_worker_draining") == 1
     assert leaving.metric("taskqueue_worker_consuming") == 0
-    gate.touch()
+    gate.open()
     assert await leaving.exit_code() == 0
     assert leaving.ledger == ["started 0", "finished 0 draining=True"]
 
@@ -46,7 +44,7 @@ async def test_an_idle_worker_leaves_at_once(start: StartWorker, work: Work) -> 
 
 
 async def test_the_second_sigterm_cancels_what_runs_and_gives_it_back(
-    start: StartWorker, work: Work, gate: Path
+    start: StartWorker, work: Work, gate: Gate
 ) -> None:
     await work.put(n=1, gate=str(gate))
     worker = start(queues=work.name)
@@ -63,7 +61,7 @@ async def test_the_second_sigterm_cancels_what_runs_and_gives_it_back(
 
 
 async def test_a_thread_that_does_not_stop_gives_its_message_back_by_the_end_of_the_process(
-    start: StartWorker, work: Work, gate: Path
+    start: StartWorker, work: Work, gate: Gate
 ) -> None:
     await work.put("block", n=1, gate=str(gate))
     worker = start(queues=work.name)

@@ -1,20 +1,20 @@
 """What becomes of a message."""
 
-from pathlib import Path
+import aio_pika
 
 from tests.integration.worker.conftest import MakeWork, StartWorker
-from tests.integration.worker.running import Work, eventually
+from tests.integration.worker.running import Gate, Work, eventually
 
 
 async def test_a_task_is_acknowledged_after_it_is_done_and_not_before(
-    start: StartWorker, work: Work, gate: Path
+    start: StartWorker, work: Work, gate: Gate
 ) -> None:
     await work.put(n=1, gate=str(gate))
     first = start(queues=work.name)
     await first.wrote("started 1")
     first.kill()
     await work.has_ready(1)
-    gate.touch()
+    gate.open()
     second = start(queues=work.name)
     (line,) = await second.logged(event="task", status="done")
     assert line["task_id"] == "id-1"
@@ -60,16 +60,13 @@ async def test_without_a_type_the_routing_key_chooses_the_handler(start: StartWo
     exchange = await work.channel.declare_exchange(f"{work.name}.x", "direct", durable=True)
     queue = await work.channel.get_queue(work.name)
     await queue.bind(exchange, "by.routing.key")
-    work_by_key = Work(work.channel, work.name, "quorum")
-    from aio_pika import Message
-
-    await exchange.publish(Message(b'{"n": 3}'), "by.routing.key")
-    worker = start(queues=work_by_key.name)
+    await exchange.publish(aio_pika.Message(b'{"n": 3}'), "by.routing.key")
+    worker = start(queues=work.name)
     await worker.wrote("routed 3")
     await exchange.delete()
 
 
-async def test_a_task_over_its_time_is_cancelled_and_dead_lettered(start: StartWorker, work: Work, gate: Path) -> None:
+async def test_a_task_over_its_time_is_cancelled_and_dead_lettered(start: StartWorker, work: Work, gate: Gate) -> None:
     await work.put(n=1, gate=str(gate))
     worker = start(queues=work.name, task_timeout_seconds="1")
     (line,) = await worker.logged(event="task", status="timeout")
@@ -88,7 +85,7 @@ async def test_a_handler_that_exits_fails_its_task_and_not_the_worker(start: Sta
 
 
 async def test_plain_functions_run_in_threads_at_once_and_leave_the_event_loop_free(
-    start: StartWorker, work: Work, gate: Path
+    start: StartWorker, work: Work, gate: Gate
 ) -> None:
     for n in (1, 2):
         await work.put("block", n=n, gate=str(gate))
@@ -96,12 +93,12 @@ async def test_plain_functions_run_in_threads_at_once_and_leave_the_event_loop_f
     await worker.wrote("started 1")
     await worker.wrote("started 2")
     assert worker.get("/healthz") == (200, "ok\n")
-    gate.touch()
+    gate.open()
     await worker.logged(event="task", status="done", times=2)
 
 
 async def test_a_function_that_overstays_its_time_is_dead_lettered_and_keeps_its_slot(
-    start: StartWorker, work: Work, gate: Path
+    start: StartWorker, work: Work, gate: Gate
 ) -> None:
     await work.put("block", n=1, gate=str(gate))
     await work.put("work", n=2)
@@ -110,12 +107,12 @@ async def test_a_function_that_overstays_its_time_is_dead_lettered_and_keeps_its
     assert worker.metric("taskqueue_worker_in_flight") == 1
     assert worker.metric("taskqueue_worker_hoarded") == 1
     assert worker.ledger == ["started 1"]
-    gate.touch()
+    gate.open()
     await worker.wrote("finished 2 draining=False")
 
 
 async def test_concurrency_holds_over_all_queues_and_prefetch_may_be_larger(
-    start: StartWorker, make_work: MakeWork, gate: Path
+    start: StartWorker, make_work: MakeWork, gate: Gate
 ) -> None:
     one, two = await make_work("quorum"), await make_work("classic")
     for n in range(5):
@@ -129,7 +126,7 @@ async def test_concurrency_holds_over_all_queues_and_prefetch_may_be_larger(
     assert worker.metric("taskqueue_worker_consuming") == 2
     assert len(worker.ledger) == 2
     assert worker.get("/readyz")[0] == 200
-    gate.touch()
+    gate.open()
     await worker.logged(event="task", status="done", times=10)
     assert sorted(line for line in worker.ledger if line.startswith("started")) == sorted(
         f"started {n}" for n in (*range(5), *range(10, 15))

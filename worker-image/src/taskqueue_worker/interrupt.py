@@ -22,3 +22,12 @@ async def unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
 async def pause(event: asyncio.Event, seconds: float) -> None:
     """Sleep, but no longer than until `event` is set."""
     await unless(event, asyncio.sleep(seconds))
+
+
+def cancelled_by_us() -> bool:
+    """Whether a CancelledError that reached this task was meant for it.
+
+    aiormq ends the waits of a closing channel with the reason of the close, and that may be a CancelledError.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -12,9 +12,10 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 
-from taskqueue_worker.broker import BrokerError, BrokerSource, BrokerUri
-from taskqueue_worker.connection import close, connect
+from taskqueue_worker.broker import BrokerSource, BrokerUri
+from taskqueue_worker.connection import FAILURES, close, connect
 from taskqueue_worker.delivery import JSON
+from taskqueue_worker.interrupt import cancelled_by_us
 
 
 class PublishFailedError(Exception):
@@ -55,8 +56,7 @@ class Publisher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is not None:
-            await close(self._connection)
+        await self._close()
 
     async def publish(  # noqa: PLR0913 - the properties of a message; all but three have a default
         self,
@@ -103,15 +103,29 @@ class Publisher:
             raise PublishFailedError(f"A queue behind exchange {exchange!r} refused the message.") from error
         except TimeoutError as error:
             raise PublishFailedError(f"The broker did not confirm within {self._timeout:g} s.") from error
-        except (AMQPError, BrokerError, OSError, RuntimeError) as error:
+        except (AMQPError, OSError, RuntimeError) as error:
             raise PublishFailedError(f"Not published: {error}") from error
+        except asyncio.CancelledError as error:
+            if cancelled_by_us():
+                raise
+            raise PublishFailedError("The connection was lost before the broker confirmed.") from error
         return message_id
+
+    async def _close(self) -> None:
+        if self._connection is not None:
+            await close(self._connection)
+
+    async def _connect(self) -> AbstractConnection:
+        try:
+            return await connect(self._source, self._name)
+        except FAILURES as error:
+            raise PublishFailedError(f"Not connected: {error}") from error
 
     async def _open_channel(self) -> AbstractChannel:
         async with self._opening:
             if self._connection is None or not self._connection.connected.is_set():
-                self._connection = await connect(self._source, self._name)
-                self._channel = None
+                await self._close()
+                self._connection, self._channel = await self._connect(), None
             if self._channel is None or self._channel.is_closed:
                 self._channel = await self._connection.channel(on_return_raises=True)
             return self._channel

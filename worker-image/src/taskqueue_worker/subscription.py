@@ -11,7 +11,7 @@ from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
 from taskqueue_worker.backoff import Backoff
 from taskqueue_worker.delivery import Delivery
-from taskqueue_worker.interrupt import pause, unless
+from taskqueue_worker.interrupt import cancelled_by_us, pause, unless
 from taskqueue_worker.settings import Settings
 from taskqueue_worker.worker import Worker
 
@@ -57,7 +57,7 @@ class Subscription:
                 if self._can_do_without(error):
                     continue
             except asyncio.CancelledError:
-                if _cancelled_by_us():
+                if cancelled_by_us():
                     raise
                 reason = "the channel closed"
             if not self._draining.is_set():
@@ -118,9 +118,3 @@ class Subscription:
         else:
             # Delivered before its consumer ended, seen after: the broker has it back already, or gets it now.
             await delivery.give_back()
-
-
-def _cancelled_by_us() -> bool:
-    # aiormq ends the waits of a closing channel with the reason of the close, CancelledError among them.
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 
 Argument = str | int | bool
 Arguments = Mapping[str, Argument]
-NOTHING: Arguments = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +16,7 @@ class Exchange:
     type: str
     durable: bool = True
     auto_delete: bool = False
-    arguments: Arguments = field(default=NOTHING, hash=False)
+    arguments: Arguments = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Queue:
     name: str
     durable: bool = True
     auto_delete: bool = False
-    arguments: Arguments = field(default=NOTHING, hash=False)
+    arguments: Arguments = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Policy:
     name: str
     pattern: str
     apply_to: str
-    definition: Arguments = field(default=NOTHING, hash=False)
+    definition: Arguments = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""One vhost of one RabbitMQ."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from taskqueue_operator.resource.names import MANAGER, Key
+from taskqueue_operator.scaling.reading import Probe, Sweep
+from taskqueue_operator.topology.difference import Step
+from taskqueue_operator.topology.objects import Topology
+
+from . import steps as requests
+from .endpoint import Endpoint
+from .line import Line
+from .listing import read_sweep, read_topology
+from .management import Management
+from .probe import Prober
+
+CONNECTION_NAME: Final = f"{MANAGER} probe"
+
+
+class RabbitMQ:
+    """Reads and writes over the management API, probes over one AMQP connection; both connect when first used."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._management = Management(endpoint)
+        self._line = Line(endpoint, name=CONNECTION_NAME, explain=lambda: self._management.read("policies/{vhost}"))
+        self._prober = Prober(endpoint, self._line)
+
+    async def topology(self) -> Topology:
+        """Read all exchanges, queues, bindings and policies of the vhost: four requests.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        return await read_topology(self._management)
+
+    async def take(self, steps: Sequence[Step]) -> None:
+        """Take steps in order; every step may be repeated.
+
+        Raises:
+            TopologyFault: The broker refuses an object.
+            BrokerFault: The management API cannot be used.
+        """
+        for step in steps:
+            await requests.take(self._management, step)
+
+    async def sweep(self) -> Mapping[str, Sweep]:
+        """List every queue of the vhost with its figures: one request.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        return await read_sweep(self._management)
+
+    async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
+        """Ask for the ready count of each queue; those that did not answer in time are left out.
+
+        Raises:
+            BrokerFault: There is no connection, or no queue could be asked.
+        """
+        return await self._prober.probe(queues)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._line.close()
+        await self._management.close()
+
+
+class RabbitMQs:
+    """Makes brokers out of Secrets."""
+
+    def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
+        """Read a Secret's data.
+
+        Raises:
+            BrokerFault: A key is missing or cannot be understood; the message names it.
+        """
+        return Endpoint.parse(secret, data, vhost)
+
+    def connect(self, endpoint: object) -> RabbitMQ:
+        """Make a broker for one of our endpoints; connects when first used."""
+        if not isinstance(endpoint, Endpoint):
+            raise TypeError(f"not an endpoint of RabbitMQ: {type(endpoint).__name__}")
+        return RabbitMQ(endpoint)

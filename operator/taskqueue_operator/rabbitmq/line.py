@@ -1,0 +1,118 @@
+"""One AMQP connection: made when asked for, and after a failure not before a while has passed."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import quote
+
+import aiormq
+from aiormq.abc import AbstractConnection
+from aiormq.exceptions import InvalidFrameError, ProbableAuthenticationError
+
+from taskqueue_operator.resource.faults import BrokerFault
+
+from . import faults
+from .endpoint import Endpoint
+
+CONNECT_SECONDS: Final = 8.0
+CLOSE_SECONDS: Final = 3.0
+HEARTBEAT_SECONDS: Final = 15
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 30.0
+
+
+class Line:
+    """Holds the connection and remembers why there is none.
+
+    Reconnecting is ours, with exponential pauses and full jitter: `connect_robust` of aio-pika would declare and
+    consume again by itself, and its retries keep in step with those of every other client.
+
+    Args:
+        endpoint: The broker.
+        name: What the broker shows for the connection.
+        explain: Asked when the broker refuses the vhost, of which AMQP gives no reason; raises it if known.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, name: str, explain: Callable[[], Awaitable[object]]) -> None:
+        self._endpoint = endpoint
+        self._name = name
+        self._explain = explain
+        self._connection: AbstractConnection | None = None
+        self._connecting = asyncio.Lock()
+        self._failures = 0
+        self._not_before = 0.0
+        self._fault: BrokerFault | None = None
+
+    async def connection(self) -> AbstractConnection:
+        """Give the open connection, or make one.
+
+        Raises:
+            BrokerFault: There is none; at once when the last attempt failed a moment ago.
+        """
+        async with self._connecting:
+            if self._connection is not None and not self._connection.is_closed:
+                return self._connection
+            if self._connection is not None:
+                await self._fail(faults.unreachable(self._endpoint, "connection closed"))
+            if self._fault is not None and asyncio.get_running_loop().time() < self._not_before:
+                raise self._fault
+            try:
+                self._connection = await self._connect()
+            except BrokerFault as fault:
+                await self._fail(fault)
+                raise
+            return self._connection
+
+    async def drop(self, why: str) -> BrokerFault:
+        """Give up a connection that does not answer, and say so."""
+        fault = faults.unreachable(self._endpoint, why)
+        await self._fail(fault)
+        return fault
+
+    def proven(self) -> None:
+        """Note that the connection works: the next failure is a first one."""
+        self._failures, self._fault = 0, None
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Closed or torn: what matters is that nothing of it is left.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await connection.close()
+
+    async def _connect(self) -> AbstractConnection:
+        endpoint = self._endpoint
+        context = endpoint.trust() if endpoint.tls else None
+        connection = aiormq.Connection(
+            _url(endpoint), context=context, client_properties={"connection_name": self._name}
+        )
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.connect()
+        except ProbableAuthenticationError:
+            raise faults.wrong_password(endpoint) from None
+        except InvalidFrameError:
+            await self._explain()
+            raise faults.vhost_refused(endpoint) from None
+        except (OSError, aiormq.AMQPError) as error:
+            raise faults.unreachable(endpoint, faults.cause(error)) from None
+        return connection
+
+    async def _fail(self, fault: BrokerFault) -> None:
+        await self.close()
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._failures)
+        self._fault = fault
+        self._failures = min(self._failures + 1, 16)
+        self._not_before = asyncio.get_running_loop().time() + random.uniform(0, pause)  # noqa: S311  jitter
+
+
+def _url(endpoint: Endpoint) -> str:
+    username, password, vhost = (
+        quote(part, safe="") for part in (endpoint.username, endpoint.password, endpoint.vhost)
+    )
+    scheme = "amqps" if endpoint.tls else "amqp"
+    return f"{scheme}://{username}:{password}@{endpoint.address}/{vhost}?heartbeat={HEARTBEAT_SECONDS}"

@@ -1,0 +1,28 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from taskqueue_operator.resource.taskqueue import TaskQueue
+
+Make = Callable[..., TaskQueue]
+
+
+@pytest.fixture
+def make() -> Make:
+    """A TaskQueue media/thumbnails whose spec.worker has these fields; `spec` replaces parts of the spec."""
+
+    def taskqueue(*, spec: dict[str, Any] | None = None, **worker: Any) -> TaskQueue:
+        return TaskQueue.parse(
+            {
+                "metadata": {"namespace": "media", "name": "thumbnails", "uid": "u", "resourceVersion": "1"},
+                "spec": {
+                    "broker": {"secretRef": {"name": "rabbitmq"}},
+                    "worker": {"image": "acme/app:1.4"} | worker,
+                    "scaling": {"maxReplicas": 20},
+                }
+                | (spec or {}),
+            }
+        )
+
+    return taskqueue

@@ -45,6 +45,8 @@ def _act(target: Cluster, action: str, rest: list[str]) -> int:
             command = target.kubectl_command if action == "kubectl" else target.helm_command
             env = {**os.environ, "KUBECONFIG": str(target.kubeconfig)}
             return subprocess.run([*command, *rest], env=env, check=False).returncode
+        case _:
+            raise ValueError(action)
     return 0
 
 

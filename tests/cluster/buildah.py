@@ -22,7 +22,7 @@ def build(tag: str, context: Path, arguments: Mapping[str, str]) -> None:
     with NamedTemporaryFile("w", suffix=".conf") as pip:
         pip.write(_pip_configuration())
         pip.flush()
-        os.chmod(pip.name, 0o644)
+        Path(pip.name).chmod(0o644)
         volumes = [f"--volume={pip.name}:/etc/pip.conf:ro"]
         if authorities := _authorities():
             volumes.append(f"--volume={authorities}:{_CERTIFICATES}:ro")
@@ -65,7 +65,11 @@ def _authorities() -> str | None:
 
 def _pip_configuration() -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pip", "config", "list"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     known = dict(re.findall(r"^[^=]*?\.([a-z-]+)='(.*)'$", done.stdout, flags=re.MULTILINE))
     lines = [f"{name} = {value}" for name, value in known.items() if name in _HANDED_ON]

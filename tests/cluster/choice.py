@@ -11,10 +11,12 @@ Lane = Literal["local", "kind", "existing"]
 
 
 def engine() -> str | None:
-    """docker or podman, if it is there *and* answers: a client without its daemon is of no use."""
+    """Docker or podman, if it is there *and* answers: a client without its daemon is of no use."""
     for name in ("docker", "podman"):
         if shutil.which(name):
-            done = subprocess.run([name, "info"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+            done = subprocess.run(
+                [name, "info"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60
+            )
             if done.returncode == 0:
                 return name
     return None

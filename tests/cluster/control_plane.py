@@ -126,6 +126,7 @@ class ControlPlane:
             "--bind-address=127.0.0.1",
             f"--secure-port={self.place.controllers_port}",
             f"--cert-dir={self.directory / 'controllers'}",
+            f"--flex-volume-plugin-dir={self.directory / 'controllers'}",
             "--leader-elect=false",
             "--use-service-account-credentials=true",
             "--kube-api-qps=200",
@@ -207,7 +208,7 @@ class ControlPlane:
 
 
 def kubectl(command: Sequence[str], *, text: str | None = None, check: bool = True) -> str:
-    """What this call of kubectl printed; RuntimeError with what it complained about when it fails and `check` is set."""
+    """What this call of kubectl printed; RuntimeError with its complaint when it fails and `check` is set."""
     done = subprocess.run(command, input=text or "", capture_output=True, text=True, check=False, timeout=600)
     if check and done.returncode:
         shown = " ".join(part for part in command[1:] if not part.startswith("--kubeconfig"))

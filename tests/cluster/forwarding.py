@@ -34,7 +34,9 @@ class PortForward:
             raise TimeoutError(f"port-forward to {self._argv[-2]}: {self._said}")
         return self._local
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._leaving.set()
         if self._child:
             self._child.kill()

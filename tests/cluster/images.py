@@ -17,7 +17,7 @@ NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "rabbitmq")
 
 _ROOT = Path(__file__).parents[2]
 _PYTHON = "localhost/python:3.13-slim"
-_HERE = Path(__file__).parent
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,14 @@ class Recipe:
         """Always the context's own."""
         return self.context / "Dockerfile"
 
-    def inputs(self) -> Iterable[str | bytes]:
-        """All that decides what the image holds."""
+    def need_dockerfile(self) -> None:
+        """Refuse in one sentence when there is nothing to build."""
         if not self.dockerfile.exists():
             raise MissingError(f"{self.dockerfile.relative_to(_ROOT)} is not there, so {self.tag} cannot be built")
+
+    def inputs(self) -> Iterable[str | bytes]:
+        """All that decides what the image holds."""
+        self.need_dockerfile()
         text = self.dockerfile.read_text()
         yield text
         for base in self.bases.values():
@@ -64,8 +68,7 @@ def build(name: Name) -> str:
         run(engine, "pull", "--quiet", RABBITMQ)
         return RABBITMQ
     recipe = _PROJECT[name]
-    if not recipe.dockerfile.exists():
-        raise MissingError(f"{recipe.dockerfile.relative_to(_ROOT)} is not there, so {recipe.tag} cannot be built")
+    recipe.need_dockerfile()
     arguments = [f"--build-arg={key}={build(base)}" for key, base in recipe.bases.items() if base in _PROJECT]  # type: ignore[arg-type]  # keys of _PROJECT are names
     run(engine, "build", "--quiet", f"--tag={recipe.tag}", *arguments, str(recipe.context))
     return recipe.tag
@@ -118,7 +121,8 @@ def _compose(name: str, image: str, fill: Callable[[Path], None], place: Path) -
 
 def _python(context: Path) -> None:
     _pack(debian.python(), context)
-    (context / "Dockerfile").write_text('FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8\nCMD ["python3"]\n')
+    lines = ("FROM scratch", "ADD root.tar /", f"ENV LANG=C.UTF-8 PATH={_PATH}", 'CMD ["python3"]')
+    (context / "Dockerfile").write_text("\n".join(lines) + "\n")
 
 
 def _rabbitmq(context: Path) -> None:
@@ -126,7 +130,7 @@ def _rabbitmq(context: Path) -> None:
     lines = (
         "FROM scratch",
         "ADD root.tar /",
-        "ENV HOME=/var/lib/rabbitmq LANG=C.UTF-8 RABBITMQ_LOGS=- PATH=/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        f"ENV HOME=/var/lib/rabbitmq LANG=C.UTF-8 RABBITMQ_LOGS=- PATH=/usr/lib/rabbitmq/bin:{_PATH}",
         "USER rabbitmq",
         'ENTRYPOINT ["/usr/lib/rabbitmq/bin/rabbitmq-server"]',
     )
@@ -135,7 +139,7 @@ def _rabbitmq(context: Path) -> None:
 
 def _pause(context: Path) -> None:
     need_packages("gcc")
-    run("gcc", "-Os", "-static", "-o", str(context / "pause"), str(_HERE / "pause/pause.c"))
+    run("gcc", "-Os", "-static", "-o", str(context / "pause"), str(Path(__file__).parent / "pause.c"))
     (context / "Dockerfile").write_text('FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n')
 
 

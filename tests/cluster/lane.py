@@ -3,7 +3,7 @@
 import os
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,13 +19,21 @@ class Cluster(ABC):
     """A Kubernetes cluster to run things on. The lanes differ in how it is made and how an image gets in."""
 
     lane: str
-    kubectl_command: list[str]
-    helm_command: list[str]
 
     @property
     @abstractmethod
     def kubeconfig(self) -> Path:
         """Good for clients on this machine."""
+
+    @property
+    def kubectl_command(self) -> Sequence[str]:
+        """How to call kubectl."""
+        return ("kubectl",)
+
+    @property
+    def helm_command(self) -> Sequence[str]:
+        """How to call helm."""
+        return ("helm",)
 
     @abstractmethod
     def up(self) -> None:
@@ -70,7 +78,7 @@ class Cluster(ABC):
         with PortForward(argv, target, port) as local:
             yield local
 
-    def rabbitmq(self, namespace: str, *, username: str = "guest", password: str = "guest") -> str:
+    def rabbitmq(self, namespace: str, *, username: str = "guest", password: str = "guest") -> str:  # noqa: S107 - what RabbitMQ itself defaults to
         """A broker in `namespace`, ready; the address that pods of the cluster use for it."""
         tag = images.build("rabbitmq")
         self.load(tag)

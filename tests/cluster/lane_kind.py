@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+from typing_extensions import override
+
 from tests.cluster import cache, choice
 from tests.cluster.lane import Cluster
 from tests.cluster.prerequisites import MissingError, run
@@ -28,13 +30,13 @@ class Kind(Cluster):
     """One kind cluster of a fixed name."""
 
     lane = "kind"
-    kubectl_command = ["kubectl"]  # noqa: RUF012 - never changed
-    helm_command = ["helm"]  # noqa: RUF012 - never changed
 
     @property
+    @override
     def kubeconfig(self) -> Path:
         return cache.home() / "kind.kubeconfig"
 
+    @override
     def up(self) -> None:
         self._need_all()
         if _NAME not in self._kind("get", "clusters").split():
@@ -44,21 +46,28 @@ class Kind(Cluster):
             self._kind("export", "kubeconfig", f"--kubeconfig={self.kubeconfig}")
         step("the cluster is ready")
 
+    @override
     def down(self) -> None:
         self._need_all()
         self._kind("delete", "cluster", f"--kubeconfig={self.kubeconfig}")
         step("the cluster is gone")
 
+    @override
     def load(self, tag: str) -> None:
         self._kind("load", "docker-image", tag)
         step(f"{tag} loaded")
 
+    @override
     def logs(self) -> str:
-        return self.kubectl("logs", "--namespace=kube-system", "--selector=tier=control-plane", "--tail=25", check=False)
+        return self.kubectl(
+            "logs", "--namespace=kube-system", "--selector=tier=control-plane", "--tail=25", check=False
+        )
 
     def _need_all(self) -> None:
         if not choice.engine():
-            raise MissingError("CLUSTER=kind needs Docker or podman, and neither answers: start it, or use CLUSTER=local")
+            raise MissingError(
+                "CLUSTER=kind needs Docker or podman, and neither answers: start it, or use CLUSTER=local"
+            )
         need_programs("kind", "kubectl", "helm")
 
     def _kind(self, *arguments: str) -> str:

@@ -4,8 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
-from functools import cached_property
 from pathlib import Path
+
+from typing_extensions import override
 
 from tests.cluster import build, cache, forwarding, images, ports
 from tests.cluster.control_plane import ControlPlane, Place
@@ -27,17 +28,21 @@ class Local(Cluster):
         self._processes = self._machine.processes
 
     @property
+    @override
     def kubeconfig(self) -> Path:
         return self._state / "admin.kubeconfig"
 
-    @cached_property
-    def kubectl_command(self) -> list[str]:  # type: ignore[override]  # built when first asked for
+    @property
+    @override
+    def kubectl_command(self) -> list[str]:
         return build.own_program("kubectl")
 
-    @cached_property
-    def helm_command(self) -> list[str]:  # type: ignore[override]  # likewise
+    @property
+    @override
+    def helm_command(self) -> list[str]:
         return [str(build.kubernetes() / "helm")]
 
+    @override
     def up(self) -> None:
         need_root()
         need_packages()
@@ -50,12 +55,14 @@ class Local(Cluster):
                 self._clear()
             self._start(pause)
 
+    @override
     def down(self) -> None:
         need_root()
         with cache.locked("local"):
             self._clear()
         step("the cluster is gone")
 
+    @override
     def load(self, tag: str) -> None:
         archive = images.archive_of(tag)
         loaded = self._state / "loaded" / cache.digest([tag])
@@ -66,6 +73,7 @@ class Local(Cluster):
         loaded.write_text(str(archive))
         step(f"{tag} loaded")
 
+    @override
     def logs(self) -> str:
         return self._processes.tails()
 
@@ -119,5 +127,3 @@ class Local(Cluster):
 def _succeeds(argv: list[str]) -> bool:
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=30)
     return done.returncode == 0
-
-

@@ -5,20 +5,27 @@ import os
 import signal
 from pathlib import Path
 
+from tests.cluster import cache
 from tests.cluster.processes import Processes, children
 from tests.cluster.progress import until
 
 ADDRESS = "192.0.2.10"
 
-# What Kubernetes' programs leave behind goes with the namespaces: mounts, interfaces, containers. The last command is
-# the first process of the machine; with SIGCHLD ignored, the kernel buries the orphans it inherits.
+# What Kubernetes' programs leave behind goes with the namespaces: mounts, interfaces, containers, and what they write
+# below /etc, /opt, /usr and /var, which ends in memory. Only the cache, wherever it is, stays the machine's own.
+# The last command is the first process in there; with SIGCHLD ignored, the kernel buries the orphans it inherits.
 _BOOT = f"""
 set -eu
 mount --make-rshared /
 mount -t tmpfs run /run
-mkdir -p "$1/var-log" /var/lib/cni
-mount --bind "$1/var-log" /var/log
-mount -t tmpfs cni /var/lib/cni
+mkdir /run/cache
+mount --bind "$1" /run/cache
+for folder in etc opt usr var; do
+    mkdir -p /run/written/$folder /run/work/$folder
+    mount -t overlay -o lowerdir=/$folder,upperdir=/run/written/$folder,workdir=/run/work/$folder overlay /$folder
+done
+mkdir -p "$1"
+mount --bind /run/cache "$1"
 ip link set lo up
 ip link add node type bridge
 ip address add {ADDRESS}/24 dev node
@@ -63,7 +70,7 @@ class Machine:
         apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
         log = self.processes.log("machine")
         log.unlink(missing_ok=True)
-        self.processes.spawn("machine", [*apart, "sh", "-c", _BOOT, "machine", str(self.directory)])
+        self.processes.spawn("machine", [*apart, "sh", "-c", _BOOT, "machine", str(cache.home())])
         until(lambda: "booted" in log.read_text() or not self.processes.pid("machine"), "the node boots", seconds=10)
         if not self.pid:
             raise RuntimeError(f"cannot make the namespaces of the node: {log.read_text()}")

@@ -86,7 +86,10 @@ class Node:
         return {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
-            "authentication": {"x509": {"clientCAFile": str(authority.certificate_file)}, "anonymous": {"enabled": False}},
+            "authentication": {
+                "x509": {"clientCAFile": str(authority.certificate_file)},
+                "anonymous": {"enabled": False},
+            },
             "tlsCertFile": str(certificate),
             "tlsPrivateKeyFile": str(certificate.with_suffix(".key")),
             "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",

@@ -39,7 +39,13 @@ class Processes:
         environment = None if env is None else {**os.environ, **env}
         with self.log(name).open("ab") as log:
             child = subprocess.Popen(
-                argv, cwd=_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                argv,
+                cwd=_ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._children[child.pid] = child
         born = _stat(child.pid)

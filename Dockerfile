@@ -17,4 +17,4 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 8080
 # Exec form: a shell as PID 1 would keep SIGTERM to itself.
-ENTRYPOINT ["/opt/taskqueue/bin/python", "-m", "taskqueue_operator"]
+ENTRYPOINT ["/opt/taskqueue/bin/python", "-m", "taskqueue_operator.app"]

@@ -43,7 +43,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "taskqueue.rules" -}}
 - apiGroups: [taskqueue.dev]
   resources: [taskqueues]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 - apiGroups: [taskqueue.dev]
   resources: [taskqueues/status]
   verbs: [patch]

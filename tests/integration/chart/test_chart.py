@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts/taskqueue-operator"
 IMAGE = "image.repository=example.org/taskqueue-operator"
 RIGHTS = {
-    ("taskqueue.dev", "taskqueues"): {"get", "list", "watch", "patch"},
+    ("taskqueue.dev", "taskqueues"): {"list", "watch", "patch"},
     ("taskqueue.dev", "taskqueues/status"): {"patch"},
     ("taskqueue.dev", "taskqueues/finalizers"): {"update"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch"},

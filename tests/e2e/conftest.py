@@ -1,0 +1,81 @@
+"""One real cluster, one RabbitMQ and one operator for all tests; to each test a team of its own."""
+
+import re
+from collections.abc import Generator, Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.cluster import Cluster, images
+from tests.cluster import cluster as the_cluster
+from tests.demo import stage
+from tests.e2e.broker import Broker
+from tests.e2e.operator import Operator
+from tests.e2e.team import Address, Team
+
+
+@pytest.fixture(scope="session")
+def real_cluster() -> Iterator[Cluster]:
+    """The cluster of this machine; it is left as it was found: up, or gone."""
+    found = the_cluster()
+    before = stage.namespaces(found)
+    found.up()
+    yield found
+    if before is None:
+        found.down()
+    else:
+        stage.strike(found, before)
+
+
+@pytest.fixture(scope="session")
+def image(real_cluster: Cluster) -> str:
+    tag = images.build("sample")
+    real_cluster.load(tag)
+    return tag
+
+
+@pytest.fixture(scope="session")
+def broker(real_cluster: Cluster) -> Iterator[tuple[Broker, Address]]:
+    inside = real_cluster.rabbitmq(stage.BROKER).partition("@")[2].rstrip("/")
+    with (
+        real_cluster.port_forward(stage.BROKER, "service/rabbitmq", 5672) as amqp,
+        real_cluster.port_forward(stage.BROKER, "service/rabbitmq", 15672) as management,
+    ):
+        client = Broker(f"http://guest:guest@127.0.0.1:{management}")
+        yield client, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}")
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def operator(real_cluster: Cluster) -> Operator:
+    stage.install_operator(real_cluster)
+    return Operator(real_cluster)
+
+
+@pytest.fixture
+def team(
+    request: pytest.FixtureRequest,
+    real_cluster: Cluster,
+    operator: Operator,  # noqa: ARG001 - it is what the team relies on
+    broker: tuple[Broker, Address],
+    image: str,
+) -> Iterator[Team]:
+    short = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
+    team = Team(real_cluster, *broker, image, f"{short}-{uuid4().hex[:6]}")
+    team.move_in()
+    yield team
+    team.move_out()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+    call: pytest.CallInfo[None],  # noqa: ARG001 - pytest's own signature
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what somebody who looks at it would ask first."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("real_cluster")
+    if report.failed and cluster is not None:
+        of_operator = ("logs", f"--namespace={stage.SYSTEM}", f"deployment/{stage.RELEASE}", "--tail=200")
+        report.sections += [("operator", cluster.kubectl(*of_operator, check=False)), ("cluster", cluster.diagnosis())]
+    return report

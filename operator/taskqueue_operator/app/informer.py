@@ -1,6 +1,6 @@
 """kopf as informer and lifecycle, and nothing more: its events feed the control loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import kopf
@@ -8,17 +8,22 @@ import kopf
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.resource.names import GROUP, LABEL_NAME, MANAGER, PLURAL, VERSION
 
+from .background import Background
 
-def registry(control: Control) -> kopf.OperatorRegistry:
+
+def registry(control: Control, background: Background) -> kopf.OperatorRegistry:
     """Register what is watched. The handlers only note and enqueue: they cannot fail, and do no I/O."""
     handlers = kopf.OperatorRegistry()
 
-    def feed(note: Callable[..., None]) -> Callable[..., None]:
-        def seen(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002, ANN401  kopf's own names
-            note(_plain(body), gone=type == "DELETED")
+    def feed(note: Callable[..., None]) -> Callable[..., Coroutine[None, None, None]]:
+        # Not a plain function: kopf would run it in a thread, and order and loop would be lost.
+        async def seen(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002, ANN401  kopf's own names
+            note(dict(body), gone=type == "DELETED")
 
         return seen
 
+    kopf.on.startup(registry=handlers)(background.begin)
+    kopf.on.cleanup(registry=handlers)(background.end)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers, id="taskqueue")(feed(control.taskqueue))
     kopf.on.event("apps", "v1", "deployments", registry=handlers, id="deployment", labels={LABEL_NAME: kopf.PRESENT})(
         feed(control.deployment)
@@ -30,11 +35,6 @@ def registry(control: Control) -> kopf.OperatorRegistry:
 
 def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401  kopf's own signature
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-
-
-def _plain(body: kopf.Body) -> dict[str, Any]:
-    """Take the object itself out of kopf's view of it."""
-    return dict(body)
 
 
 def settings() -> kopf.OperatorSettings:

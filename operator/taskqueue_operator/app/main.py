@@ -10,10 +10,11 @@ import uvloop
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.cluster import KubernetesCluster
-from taskqueue_operator.rabbitmq.brokers import RabbitMQBrokers
+from taskqueue_operator.rabbitmq.broker import RabbitMQs
 from taskqueue_operator.resource.faults import Fault
 
 from . import health, informer, logs
+from .background import Background
 from .metrics import ControlCollector, Metrics
 from .settings import Settings
 
@@ -30,42 +31,38 @@ def main() -> None:
 
 async def run(settings: Settings) -> int:
     """Run the operator; returns the exit code."""
-    log = structlog.get_logger("main")
-    async with connect() as api:
-        cluster = KubernetesCluster(api, namespaces=settings.namespaces)
-        try:
-            await cluster.list_taskqueues()
-        except Fault as fault:
-            # With scanning off, kopf would wait in silence for a CRD that is not there.
-            log.critical("cannot list TaskQueues: is the CRD installed?", message=fault.message)
-            return 1
+    try:
+        cluster = KubernetesCluster(await connect(), namespaces=settings.namespaces)
+    except Fault as fault:
+        return _give_up(fault)
+    try:
+        # With scanning off, kopf would wait in silence for a CRD that is not there.
+        await cluster.list_taskqueues()
         metrics = Metrics()
-        control = Control(cluster, RabbitMQBrokers(), metrics, installation=settings.installation)
+        control = Control(cluster, RabbitMQs(), metrics, installation=settings.installation)
         metrics.registry.register(ControlCollector(control))
         return await _serve(settings, control, metrics)
+    except Fault as fault:
+        return _give_up(fault)
+    finally:
+        await cluster.close()
+
+
+def _give_up(fault: Fault) -> int:
+    structlog.get_logger("main").critical("cannot begin", reason=fault.reason, message=fault.message)
+    return 1
 
 
 async def _serve(settings: Settings, control: Control, metrics: Metrics) -> int:
-    """Run kopf and the control loop side by side; when one ends, so does the other."""
-    started, stop = asyncio.Event(), asyncio.Event()
+    started, background = asyncio.Event(), Background(control)
     async with health.serving(settings.http_port, metrics.registry, started.is_set):
-        loop = asyncio.create_task(control.run(), name="control")
-        loop.add_done_callback(lambda _: stop.set())
-        watching = kopf.operator(
-            registry=informer.registry(control),
+        await kopf.operator(
+            registry=informer.registry(control, background),
             settings=informer.settings(),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             standalone=True,
-            stop_flag=stop,
+            stop_flag=background.stop,
             ready_flag=started,
         )
-        try:
-            await watching
-        finally:
-            crashed = loop.done()
-            loop.cancel()
-            (outcome,) = await asyncio.gather(loop, return_exceptions=True)
-        if crashed:
-            structlog.get_logger("main").error("the control loop ended", exc_info=outcome)
-        return int(crashed)
+    return int(background.crashed)

@@ -1,0 +1,37 @@
+"""The control loop beside kopf: begun with it, ended before it looks for tasks that were left over."""
+
+import asyncio
+
+import structlog
+
+from taskqueue_operator.control.loop import Control
+
+
+class Background:
+    """Runs the control loop; when it ends by itself, kopf is to end too.
+
+    Attributes:
+        stop: Set when kopf should end.
+        crashed: Whether the control loop ended without being told to.
+    """
+
+    def __init__(self, control: Control) -> None:
+        self.stop = asyncio.Event()
+        self.crashed = False
+        self._control = control
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self, **_: object) -> None:
+        """Start the control loop; a kopf startup handler."""
+        self._task = asyncio.create_task(self._control.run(), name="control")
+        self._task.add_done_callback(lambda _: self.stop.set())
+
+    async def end(self, **_: object) -> None:
+        """End the control loop and wait for it; a kopf cleanup handler."""
+        if self._task is None:
+            return
+        self.crashed = self._task.done()
+        self._task.cancel()
+        (outcome,) = await asyncio.gather(self._task, return_exceptions=True)
+        if self.crashed:
+            structlog.get_logger("main").critical("the control loop ended", exc_info=outcome)

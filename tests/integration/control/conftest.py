@@ -1,0 +1,43 @@
+"""One operator for the session, a stage for each test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.broker import Broker
+from tests.cluster.control_plane import ControlPlane
+
+from .stage import ROOT, Operator, Stage
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane: ControlPlane) -> ControlPlane:
+    """An API server that knows TaskQueues."""
+    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=30s")
+    return control_plane
+
+
+@pytest.fixture(scope="session")
+def running(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    process = Operator(installed.kubeconfig, tmp_path_factory.mktemp("operator"))
+    process.start()
+    yield process
+    assert process.stop() == 0, process.log.read_text()[-3000:]
+
+
+@pytest.fixture
+def operator(running: Operator, request: pytest.FixtureRequest) -> Iterator[Operator]:
+    """The session's operator; its log is shown when the test fails."""
+    before = running.log.stat().st_size
+    yield running
+    with running.log.open() as log:
+        log.seek(before)
+        request.node.add_report_section("call", "operator", log.read()[-20000:])
+
+
+@pytest.fixture
+def stage(operator: Operator, installed: ControlPlane, broker: Broker) -> Iterator[Stage]:
+    team = Stage(installed, broker)
+    yield team
+    team.close()

@@ -28,7 +28,9 @@ def build(tag: str, context: Path, arguments: Mapping[str, str]) -> None:
             volumes.append(f"--volume={authorities}:{_CERTIFICATES}:ro")
         if _is_bare(context):
             volumes = []
-        _buildah("bud", "--layers", "--isolation=chroot", f"--tag={tag}", *volumes, *flags, str(context))
+        # It makes the folder of its network configuration, which would be /etc/cni, whether it needs one or not.
+        network = f"--cni-config-dir={cache.home() / 'buildah/network'}"
+        _buildah("bud", "--layers", "--isolation=chroot", network, f"--tag={tag}", *volumes, *flags, str(context))
 
 
 def save(tag: str, file: Path) -> None:

@@ -16,7 +16,7 @@ RABBITMQ = "docker.io/library/rabbitmq:4-management"
 NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "rabbitmq")
 
 _ROOT = Path(__file__).parents[2]
-_PYTHON = "localhost/python:3.13-slim"
+_PAUSE = Path(__file__).parent / "pause.c"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -76,7 +76,7 @@ def build(name: Name) -> str:
 
 def tag(name: str) -> str:
     """What the image is called in clusters."""
-    return _PROJECT[name].tag if name in _PROJECT else _MADE_HERE[name][0]
+    return _PROJECT[name].tag if name in _PROJECT else _MADE_HERE[name].tag
 
 
 def archive(name: str) -> Path:
@@ -86,9 +86,9 @@ def archive(name: str) -> Path:
         found = cache.entry(f"image-{name}-{cache.digest(recipe.inputs())}", lambda place: _build(name, recipe, place))
         _forget_older(name)
         return found / "image.tar"
-    made, fill = _MADE_HERE[name]
-    content = cache.digest([Path(__file__).read_bytes()])
-    return cache.entry(f"image-{name}-{content}", lambda place: _compose(name, made, fill, place)) / "image.tar"
+    made = _MADE_HERE[name]
+    content = cache.digest([made.dockerfile, _PAUSE.read_bytes()])
+    return cache.entry(f"image-{name}-{content}", lambda place: _compose(name, made, place)) / "image.tar"
 
 
 def archive_of(image: str) -> Path:
@@ -109,50 +109,62 @@ def _build(name: str, recipe: Recipe, place: Path) -> None:
     buildah.save(recipe.tag, place / "image.tar")
 
 
-def _compose(name: str, image: str, fill: Callable[[Path], None], place: Path) -> None:
+def _compose(name: str, made: "_Made", place: Path) -> None:
     context = place / "context"
     context.mkdir()
-    fill(context)
+    made.fill(context)
+    (context / "Dockerfile").write_text(made.dockerfile)
     step(f"making the {name} image")
-    buildah.build(image, context, {})
-    buildah.save(image, place / "image.tar")
+    buildah.build(made.tag, context, {})
+    buildah.save(made.tag, place / "image.tar")
     shutil.rmtree(context)
-
-
-def _python(context: Path) -> None:
-    _pack(debian.python(), context)
-    lines = ("FROM scratch", "ADD root.tar /", f"ENV LANG=C.UTF-8 PATH={_PATH}", 'CMD ["python3"]')
-    (context / "Dockerfile").write_text("\n".join(lines) + "\n")
-
-
-def _rabbitmq(context: Path) -> None:
-    _pack(debian.rabbitmq(), context)
-    lines = (
-        "FROM scratch",
-        "ADD root.tar /",
-        f"ENV HOME=/var/lib/rabbitmq LANG=C.UTF-8 RABBITMQ_LOGS=- PATH=/usr/lib/rabbitmq/bin:{_PATH}",
-        "USER rabbitmq",
-        'ENTRYPOINT ["/usr/lib/rabbitmq/bin/rabbitmq-server"]',
-    )
-    (context / "Dockerfile").write_text("\n".join(lines) + "\n")
-
-
-def _pause(context: Path) -> None:
-    need_packages("gcc")
-    run("gcc", "-Os", "-static", "-o", str(context / "pause"), str(Path(__file__).parent / "pause.c"))
-    (context / "Dockerfile").write_text('FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n')
-
-
-_MADE_HERE: Mapping[str, tuple[str, Callable[[Path], None]]] = {
-    "python": (_PYTHON, _python),
-    "rabbitmq": ("localhost/rabbitmq:4-management", _rabbitmq),
-    "pause": ("localhost/pause:bench", _pause),
-}
 
 
 def _pack(root: Path, context: Path) -> None:
     # By way of tar, because a copied directory loses its owners.
     run("tar", "--create", "--numeric-owner", f"--file={context / 'root.tar'}", f"--directory={root}", ".")
+
+
+def _compile_pause(context: Path) -> None:
+    need_packages("gcc")
+    run("gcc", "-Os", "-static", "-o", str(context / "pause"), str(_PAUSE))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An image that nobody can be asked for: a Dockerfile, and what puts beside it the files it adds."""
+
+    tag: str
+    fill: Callable[[Path], None]
+    lines: tuple[str, ...]
+
+    @property
+    def dockerfile(self) -> str:
+        return "\n".join(("FROM scratch", *self.lines)) + "\n"
+
+
+_MADE_HERE: Mapping[str, _Made] = {
+    "python": _Made(
+        "localhost/python:3.13-slim",
+        lambda context: _pack(debian.python(), context),
+        ("ADD root.tar /", f"ENV LANG=C.UTF-8 PATH={_PATH}", 'CMD ["python3"]'),
+    ),
+    "rabbitmq": _Made(
+        "localhost/rabbitmq:4-management",
+        lambda context: _pack(debian.rabbitmq(), context),
+        (
+            "ADD root.tar /",
+            f"ENV HOME=/var/lib/rabbitmq LANG=C.UTF-8 RABBITMQ_LOGS=- PATH=/usr/lib/rabbitmq/bin:{_PATH}",
+            "USER rabbitmq",
+            'ENTRYPOINT ["/usr/lib/rabbitmq/bin/rabbitmq-server"]',
+        ),
+    ),
+    "pause": _Made(
+        "localhost/pause:bench",
+        _compile_pause,
+        ("COPY pause /pause", 'ENTRYPOINT ["/pause"]'),
+    ),
+}
 
 
 def _contents(context: Path, source: str) -> Iterable[str | bytes]:

@@ -1,5 +1,6 @@
 """One vhost of one RabbitMQ."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -56,7 +57,7 @@ class RabbitMQ:
         """Ask for the ready count of each queue; those that did not answer in time are left out.
 
         Raises:
-            BrokerFault: There is no connection, or no queue could be asked.
+            BrokerFault: There is no connection, or the user may ask none of the queues.
         """
         return await self._prober.probe(queues)
 
@@ -68,6 +69,11 @@ class RabbitMQ:
 
 class RabbitMQs:
     """Makes brokers out of Secrets."""
+
+    def __init__(self) -> None:
+        # What aiormq complains of arrives here as a fault, once and with a way out; httpx logs every request.
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+        logging.getLogger("httpx").setLevel(logging.WARNING)
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
         """Read a Secret's data.

@@ -18,6 +18,8 @@ from .endpoint import Endpoint
 
 CONNECT_SECONDS: Final = 8.0
 CLOSE_SECONDS: Final = 3.0
+SILENCE_SECONDS: Final = 6.0
+"""How long a connection may answer nothing at all; sooner than heartbeats would notice."""
 HEARTBEAT_SECONDS: Final = 15
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -43,6 +45,7 @@ class Line:
         self._connecting = asyncio.Lock()
         self._failures = 0
         self._not_before = 0.0
+        self._answered = 0.0
         self._fault: BrokerFault | None = None
 
     async def connection(self) -> AbstractConnection:
@@ -56,24 +59,35 @@ class Line:
                 return self._connection
             if self._connection is not None:
                 await self._fail(faults.unreachable(self._endpoint, "connection closed"))
-            if self._fault is not None and asyncio.get_running_loop().time() < self._not_before:
+            if self._fault is not None and _now() < self._not_before:
                 raise self._fault
             try:
                 self._connection = await self._connect()
+                self._answered = _now()
             except BrokerFault as fault:
                 await self._fail(fault)
                 raise
             return self._connection
 
-    async def drop(self, why: str) -> BrokerFault:
-        """Give up a connection that does not answer, and say so."""
-        fault = faults.unreachable(self._endpoint, why)
-        await self._fail(fault)
-        return fault
-
     def proven(self) -> None:
-        """Note that the connection works: the next failure is a first one."""
-        self._failures, self._fault = 0, None
+        """Note that something was answered: the next failure is a first one."""
+        self._failures, self._fault, self._answered = 0, None, _now()
+
+    async def suspect(self) -> None:
+        """Note that something was not answered.
+
+        Raises:
+            BrokerFault: Nothing else was for a while either, and the connection is given up.
+        """
+        connection = self._connection
+        if connection is None or connection.is_closed:
+            fault = faults.unreachable(self._endpoint, "connection closed")
+        elif _now() - self._answered > SILENCE_SECONDS:
+            fault = faults.unreachable(self._endpoint, "no answer in time")
+        else:
+            return
+        await self._fail(fault)
+        raise fault
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -107,7 +121,7 @@ class Line:
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._failures)
         self._fault = fault
         self._failures = min(self._failures + 1, 16)
-        self._not_before = asyncio.get_running_loop().time() + random.uniform(0, pause)  # noqa: S311  jitter
+        self._not_before = _now() + random.uniform(0, pause)  # noqa: S311  jitter
 
 
 def _url(endpoint: Endpoint) -> str:
@@ -116,3 +130,7 @@ def _url(endpoint: Endpoint) -> str:
     )
     scheme = "amqps" if endpoint.tls else "amqp"
     return f"{scheme}://{username}:{password}@{endpoint.address}/{vhost}?heartbeat={HEARTBEAT_SECONDS}"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

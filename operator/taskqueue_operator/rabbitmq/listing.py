@@ -1,6 +1,5 @@
 """What a vhost holds, read over the management API."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,12 +19,11 @@ async def read_topology(management: Management) -> Topology:
     Raises:
         BrokerFault: The management API cannot be used.
     """
-    exchanges, queues, bindings, policies = await asyncio.gather(
-        management.read("exchanges/{vhost}", disable_stats="true", columns="name,type,durable,auto_delete,arguments"),
-        management.read("queues/{vhost}", disable_stats="true", columns="name,type,durable,auto_delete,arguments"),
-        management.read("bindings/{vhost}", columns="source,destination,destination_type,routing_key"),
-        management.read("policies/{vhost}", columns="name,pattern,apply-to,definition"),
-    )
+    columns = "name,type,durable,auto_delete,arguments"
+    exchanges = await management.read("exchanges/{vhost}", disable_stats="true", columns=columns)
+    queues = await management.read("queues/{vhost}", disable_stats="true", columns=columns)
+    bindings = await management.read("bindings/{vhost}", columns="source,destination,destination_type,routing_key")
+    policies = await management.read("policies/{vhost}", columns="name,pattern,apply-to,definition")
     return Topology(
         exchanges={item["name"]: _exchange(item) for item in exchanges},
         queues={item["name"]: _queue(item) for item in queues},

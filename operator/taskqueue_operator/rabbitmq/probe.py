@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelInvalidStateError, ChannelNotFoundEntity
+from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity
 
 from taskqueue_operator.scaling.reading import Probe
 
@@ -33,7 +33,7 @@ class Prober:
         """Ask for the ready count of each queue; those that did not answer in time are left out.
 
         Raises:
-            BrokerFault: No queue could be asked.
+            BrokerFault: There is no connection, or the user may ask none of the queues.
         """
         if not queues:
             return {}
@@ -51,7 +51,7 @@ class Prober:
             act = f'read the depth of queue "{round_.refused[0]}"'
             raise faults.forbidden(self._endpoint, self._endpoint.username, act)
         else:
-            raise await self._line.drop("no answer in time")
+            await self._line.suspect()
         return round_.answers
 
     async def _ask(self, connection: AbstractConnection, round_: "_Round") -> None:
@@ -65,7 +65,7 @@ class Prober:
                     round_.answers[queue] = Probe(datetime.now(UTC), None, missing=True)
                 except ChannelAccessRefused:
                     round_.refused.append(queue)
-                except (TimeoutError, AMQPError, ChannelInvalidStateError):
+                except (TimeoutError, AMQPError, RuntimeError):
                     # This queue has no answer; whether the others have is theirs to find out.
                     continue
 

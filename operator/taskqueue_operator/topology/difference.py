@@ -58,7 +58,7 @@ def _obsolete(wanted: Topology, there: Topology, owner: str) -> Iterator[Exchang
     for way_in in (binding for binding in wanted.bindings if binding.to_queue):
         if is_ours(there.exchanges.get(way_in.source), owner):
             yield from _old_bindings(way_in.source, wanted, there, owner)
-            yield from standing(walled(way_in.destination, owner), there, owner)
+        yield from standing(walled(way_in.destination, owner), there, owner)
 
 
 def _old_bindings(private: str, wanted: Topology, there: Topology, owner: str) -> Iterator[Binding]:

@@ -14,6 +14,7 @@ from tests.cluster.prerequisites import MissingError
 from tests.demo import stage
 from tests.demo.play import NAMESPACE, perform
 
+MADE = frozenset({NAMESPACE, stage.BROKER, stage.SYSTEM})
 HOW_TO_LOOK_AROUND = f"""
 It is still running. Look around:
 
@@ -66,7 +67,7 @@ def _stage(*, keep: bool) -> Iterator[Cluster]:
         elif before is None:
             cluster.down()
         else:
-            stage.strike(cluster, before)
+            stage.strike(cluster, MADE - before)
 
 
 if __name__ == "__main__":

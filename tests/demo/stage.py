@@ -49,13 +49,12 @@ def install_operator(cluster: Cluster) -> None:
     step(f"operator installed by Helm in namespace {SYSTEM}")
 
 
-def strike(cluster: Cluster, before: frozenset[str]) -> None:
-    """Remove every namespace that was not there before, TaskQueues first, and with its own the operator."""
-    ours = (namespaces(cluster) or frozenset()) - before
-    if SYSTEM in ours:
+def strike(cluster: Cluster, made: frozenset[str]) -> None:
+    """Remove the namespaces that were made here, and with its own the operator: TaskQueues first, then all else."""
+    if SYSTEM in made:
         cluster.kubectl("delete", "taskqueues", "--all", "--all-namespaces", "--timeout=120s", check=False)
         cluster.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait")
         cluster.kubectl("delete", "crd", "taskqueues.taskqueue.dev", "--ignore-not-found", "--timeout=60s")
-    if ours:
-        cluster.kubectl("delete", "namespace", *sorted(ours), "--timeout=180s")
-    step("everything the demo made is gone")
+    if made:
+        cluster.kubectl("delete", "namespace", *sorted(made), "--ignore-not-found", "--timeout=180s")
+    step("what was installed is gone")

@@ -12,6 +12,7 @@ from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.rabbitmq.broker import RabbitMQs
 from taskqueue_operator.resource.faults import Fault
+from taskqueue_operator.resource.names import MANAGER
 
 from . import health, informer, logs
 from .background import Background
@@ -61,6 +62,8 @@ async def _serve(settings: Settings, control: Control, metrics: Metrics) -> int:
             settings=informer.settings(),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
+            # Else kopf would ask for the name of the user, and that of an image's numeric user is nowhere.
+            identity=MANAGER,  # type: ignore[arg-type]  # a str by a name that kopf keeps to itself
             standalone=True,
             stop_flag=background.stop,
             ready_flag=started,

@@ -63,15 +63,21 @@ def _check(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 
 def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    from taskqueue_worker.publisher import Publisher, PublishFailedError  # needs no task modules, no queues
+    from taskqueue_worker.log import quiet_libraries
+    from taskqueue_worker.publisher import Publisher, PublishFailedError
+
+    quiet_libraries()
 
     try:
         payload = orjson.loads(options.payload)
     except ValueError as error:
         raise SettingsError(f"The payload is not JSON: {error}.") from error
 
+    source = broker_source(environment)
+    source.read()
+
     async def publish() -> str:
-        async with Publisher(broker_source(environment)) as publisher:
+        async with Publisher(source) as publisher:
             return await publisher.publish(
                 options.exchange,
                 options.routing_key or options.exchange,

@@ -35,8 +35,12 @@ def configure() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    for library in ("aio_pika", "aiormq", "asyncio"):
-        # The supervisor says in one line what these say in a stack trace.
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """We say in one line what the AMQP libraries say in a stack trace."""
+    for library in ("aio_pika", "aiormq"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
 

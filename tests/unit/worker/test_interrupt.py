@@ -1,0 +1,50 @@
+"""Waiting that ends early."""
+
+import asyncio
+
+import pytest
+
+from taskqueue_worker.interrupt import pause, unless
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_work_that_ends_first_gives_its_result() -> None:
+    async def work() -> int:
+        await asyncio.sleep(1)
+        return 7
+
+    assert await unless(asyncio.Event(), work()) == 7
+
+
+async def test_an_event_ends_work_and_waits_for_its_clean_up() -> None:
+    event, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(1)
+            cleaned.set()
+
+    asyncio.get_running_loop().call_later(5, event.set)
+    await unless(event, work())
+    assert cleaned.is_set()
+    assert asyncio.get_running_loop().time() == 6
+
+
+async def test_an_error_of_the_work_comes_through() -> None:
+    async def work() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await unless(asyncio.Event(), work())
+
+
+async def test_a_pause_lasts_as_long_as_it_should_or_until_the_event() -> None:
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    await pause(event, 30)
+    assert loop.time() == 30
+    loop.call_later(3, event.set)
+    await pause(event, 30)
+    assert loop.time() == 33

@@ -1,0 +1,130 @@
+"""One task, in virtual time."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from taskqueue_worker.runner import Runner, Status
+from taskqueue_worker.tasks import Context, Registry
+from tests.unit.worker.messages import Message
+
+pytestmark = pytest.mark.looptime
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+async def runner(registry: Registry) -> Runner:
+    return Runner(registry, timeout_seconds=100, threads=1, draining=asyncio.Event())
+
+
+async def test_a_handler_that_returns_has_done_its_task(registry: Registry, runner: Runner) -> None:
+    seen = []
+
+    @registry.task("t")
+    async def handler(payload: dict[str, int], context: Context) -> None:
+        seen.append((payload, context.task_id, context.type, context.routing_key))
+
+    assert (await runner.run(Message.delivered(body=b'{"n": 1}'))).status is Status.DONE
+    assert seen == [({"n": 1}, "id", "t", "by.key")]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), asyncio.CancelledError(), KeyError("k"), SystemExit(1)])
+async def test_whatever_a_handler_raises_fails_its_task_only(
+    registry: Registry, runner: Runner, error: BaseException
+) -> None:
+    @registry.task("t")
+    async def handler(_: object) -> None:
+        raise error
+
+    outcome = await runner.run(Message.delivered())
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.still_running is None
+
+
+async def test_a_task_is_cancelled_at_its_timeout(registry: Registry, runner: Runner) -> None:
+    @registry.task("t")
+    async def handler(_: object) -> None:
+        await asyncio.sleep(1000)
+
+    outcome = await runner.run(Message.delivered())
+    assert (outcome.status, outcome.still_running) == (Status.TIMEOUT, None)
+    assert asyncio.get_running_loop().time() == 100
+
+
+async def test_a_handler_that_ignores_its_cancellation_is_left_behind_after_a_grace(
+    registry: Registry, runner: Runner
+) -> None:
+    @registry.task("t")
+    async def handler(_: object) -> None:
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(200)
+
+    outcome = await runner.run(Message.delivered())
+    assert asyncio.get_running_loop().time() == 105
+    assert outcome.status is Status.TIMEOUT
+    assert outcome.still_running is not None
+    await outcome.still_running
+    assert asyncio.get_running_loop().time() == 300
+
+
+async def test_a_hurry_gives_back_what_it_could_stop(registry: Registry, runner: Runner) -> None:
+    @registry.task("t")
+    async def handler(_: object) -> None:
+        await asyncio.sleep(1000)
+
+    asyncio.get_running_loop().call_later(7, runner.hurry)
+    assert (await runner.run(Message.delivered())).status is Status.GIVEN_BACK
+    assert asyncio.get_running_loop().time() == 7
+
+
+async def test_a_task_that_finishes_while_it_is_hurried_is_done(registry: Registry, runner: Runner) -> None:
+    @registry.task("t")
+    async def handler(_: object) -> None:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+
+    asyncio.get_running_loop().call_later(7, runner.hurry)
+    assert (await runner.run(Message.delivered())).status is Status.DONE
+
+
+async def test_a_hurry_abandons_what_does_not_stop(registry: Registry, runner: Runner) -> None:
+    @registry.task("t")
+    async def handler(_: object) -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+                return
+
+    asyncio.get_running_loop().call_later(7, runner.hurry)
+    outcome = await runner.run(Message.delivered())
+    assert outcome.status is Status.ABANDONED
+    assert outcome.still_running is not None
+    await outcome.still_running
+
+
+async def test_an_unknown_type_says_what_is_known(registry: Registry, runner: Runner) -> None:
+    @registry.task("image.resize")
+    async def handler(_: object) -> None: ...
+
+    outcome = await runner.run(Message.delivered("image.resise"))
+    assert outcome.status is Status.UNKNOWN_TYPE
+    assert str(outcome.error) == "No handler for task type 'image.resise'. This worker knows: image.resize."
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN"])
+async def test_what_should_be_json_and_is_not_is_an_invalid_payload(
+    registry: Registry, runner: Runner, body: bytes
+) -> None:
+    @registry.task("t")
+    async def handler(_: object) -> None: ...
+
+    assert (await runner.run(Message.delivered(body=body))).status is Status.INVALID_PAYLOAD

@@ -1,0 +1,113 @@
+"""Registering handlers."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+import structlog
+
+from taskqueue_worker.tasks import Context, Registry
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+async def context() -> Context:
+    return Context(
+        task_id="1",
+        type="t",
+        routing_key="k",
+        headers={},
+        redelivered=False,
+        deadline=datetime.now(UTC),
+        draining=asyncio.Event(),
+        log=structlog.get_logger(),
+    )
+
+
+async def test_a_handler_takes_the_payload_and_the_context_if_it_wants(registry: Registry, context: Context) -> None:
+    @registry.task("one")
+    async def one(payload: int) -> None: ...
+
+    @registry.task("two")
+    def two(payload: int, context: Context) -> None: ...
+
+    @registry.task("optional")
+    def optional(payload: int, context: Context | None = None, **_: object) -> None: ...
+
+    taken = {handler.type: len(handler.arguments(7, context)) for handler in registry}
+    assert taken == {"one": 1, "two": 2, "optional": 2}
+    assert {handler.type for handler in registry if handler.is_coroutine} == {"one"}
+
+
+def test_the_decorator_returns_the_function_so_that_it_can_be_called_and_registered_again(registry: Registry) -> None:
+    @registry.task("a")
+    @registry.task("b")
+    def double(payload: int) -> int:
+        return 2 * payload
+
+    assert double(2) == 4
+    assert registry.get("a") is not None
+    assert registry.get("b") is not None
+    assert registry.get("c") is None
+
+
+def test_two_handlers_of_one_type_are_an_error_that_names_both(registry: Registry) -> None:
+    @registry.task("image.resize")
+    def first(payload: object) -> None: ...
+
+    def second(payload: object) -> None: ...
+
+    with pytest.raises(ValueError, match=r"two handlers: .*first \(.*\.py:\d+\) and .*second \(.*\)"):
+        registry.task("image.resize")(second)
+
+
+def none_at_all() -> None: ...
+
+
+def three(payload: int, context: Context, more: int) -> None: ...
+
+
+def by_name(*, payload: int) -> None: ...
+
+
+def one_by_name(payload: int, *, more: int) -> None: ...
+
+
+@pytest.mark.parametrize("function", [none_at_all, three, by_name, one_by_name])
+def test_a_handler_of_another_shape_is_refused(registry: Registry, function: Callable[..., None]) -> None:
+    with pytest.raises(TypeError, match=r"must take \(payload\) or \(payload, context\)"):
+        registry.task("t")(function)
+
+
+def test_a_type_is_needed(registry: Registry) -> None:
+    def bare(payload: object) -> None: ...
+
+    with pytest.raises(ValueError, match=r'@task\("image.resize"\)'):
+        registry.task(bare)  # type: ignore[arg-type]  # the mistake: @task without a type
+    with pytest.raises(ValueError, match="needs the task type"):
+        registry.task("")
+
+
+async def test_methods_partials_and_callable_objects_are_handlers_too(registry: Registry, context: Context) -> None:
+    class Resizer:
+        async def __call__(self, payload: int) -> None: ...
+
+        def method(self, payload: int, context: Context) -> None: ...
+
+    async def configured(size: int, payload: int) -> None: ...
+
+    registry.task("object")(Resizer())
+    registry.task("method")(Resizer().method)
+    registry.task("partial")(functools.partial(configured, 3))
+    assert {handler.type: handler.is_coroutine for handler in registry} == {
+        "object": True,
+        "method": False,
+        "partial": True,
+    }
+    assert {handler.type: len(handler.arguments(1, context)) for handler in registry}["partial"] == 1

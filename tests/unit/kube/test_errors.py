@@ -30,7 +30,10 @@ def error(status: int, message: str, *causes: tuple[str, str]) -> ApiError:
             'spec.template.spec.containers[name="worker"].ports: expected list, got x',
         ),
         (
-            error(500, SCHEMA + ".spec.template.spec.nodeSelector.a: expected string, got &value.valueUnstructured{Value:1}"),
+            error(
+                500,
+                SCHEMA + ".spec.template.spec.nodeSelector.a: expected string, got &value.valueUnstructured{Value:1}",
+            ),
             "spec.template.spec.nodeSelector.a: expected string, got 1",
         ),
         (
@@ -44,8 +47,10 @@ def error(status: int, message: str, *causes: tuple[str, str]) -> ApiError:
                 ("spec.template.spec.containers[1].image", "Required value"),
                 ("spec.template.spec.dnsPolicy", 'Unsupported value: "f"'),
             ),
-            "spec.template.spec.containers[1].image: Required value; "
-            'spec.template.spec.dnsPolicy: Unsupported value: "f"',
+            (
+                "spec.template.spec.containers[1].image: Required value; "
+                'spec.template.spec.dnsPolicy: Unsupported value: "f"'
+            ),
         ),
     ],
 )

@@ -12,7 +12,7 @@ Make = Callable[..., TaskQueue]
 def make() -> Make:
     """A TaskQueue media/thumbnails whose spec.worker has these fields; `spec` replaces parts of the spec."""
 
-    def taskqueue(*, spec: dict[str, Any] | None = None, **worker: Any) -> TaskQueue:
+    def taskqueue(*, spec: dict[str, Any] | None = None, **worker: object) -> TaskQueue:
         return TaskQueue.parse(
             {
                 "metadata": {"namespace": "media", "name": "thumbnails", "uid": "u", "resourceVersion": "1"},

@@ -1,4 +1,4 @@
-"""The manifest, whole, against golden files; to renew them: TASKQUEUE_RENEW_GOLDEN=1 pytest tests/unit/workers
+"""The manifest, whole, against golden files. To renew them: `TASKQUEUE_RENEW_GOLDEN=1 pytest tests/unit/workers`.
 
 A golden file that changes restarts nobody's workers by itself (the digest does not move), but it changes what the next
 edit of any TaskQueue rolls out: read the difference.
@@ -93,18 +93,24 @@ def test_the_workers_own_secret_takes_the_place_of_the_brokers(make: Make) -> No
     [
         (
             "TASKQUEUE_PREFETCH",
-            "spec.worker.env[name=TASKQUEUE_PREFETCH] and spec.worker.prefetch say the same. "
-            "Remove the variable, and set spec.worker.prefetch.",
+            (
+                "spec.worker.env[name=TASKQUEUE_PREFETCH] and spec.worker.prefetch say the same. "
+                "Remove the variable, and set spec.worker.prefetch."
+            ),
         ),
         (
             "SERVICE_BINDING_ROOT",
-            "spec.worker.env[name=SERVICE_BINDING_ROOT] and spec.worker.secretRef say the same. "
-            "Remove the variable, and set spec.worker.secretRef.",
+            (
+                "spec.worker.env[name=SERVICE_BINDING_ROOT] and spec.worker.secretRef say the same. "
+                "Remove the variable, and set spec.worker.secretRef."
+            ),
         ),
         (
             "TASKQUEUE_ANYTHING",
-            "spec.worker.env[name=TASKQUEUE_ANYTHING]: names that begin with TASKQUEUE_ are set by the operator. "
-            "Rename or remove the variable.",
+            (
+                "spec.worker.env[name=TASKQUEUE_ANYTHING]: names that begin with TASKQUEUE_ are set by the operator. "
+                "Rename or remove the variable."
+            ),
         ),
     ],
 )

@@ -13,11 +13,11 @@ from .conftest import Make
 WORKER = "spec.worker.podTemplate.spec.containers[name=worker]"
 
 
-def worker(**fields: Any) -> dict[str, Any]:
+def worker(**fields: object) -> dict[str, Any]:
     return {"spec": {"containers": [{"name": "worker"} | fields]}}
 
 
-def pod(make: Make, template: dict[str, Any], **fields: Any) -> dict[str, Any]:
+def pod(make: Make, template: dict[str, Any], **fields: object) -> dict[str, Any]:
     manifest = deployment(make(podTemplate=template, **fields), replicas=1)
     spec: dict[str, Any] = manifest["spec"]["template"]["spec"]
     return spec
@@ -49,14 +49,18 @@ def pod(make: Make, template: dict[str, Any], **fields: Any) -> dict[str, Any]:
         (
             {"resources": {"limits": {"nvidia.com/gpu": 1}}},
             worker(resources={"limits": {"nvidia.com/gpu": 2}}),
-            f"spec.worker.resources.limits[nvidia.com/gpu] and {WORKER}.resources.limits[nvidia.com/gpu] are both set. "
-            "Keep one of them.",
+            (
+                f"spec.worker.resources.limits[nvidia.com/gpu] and {WORKER}.resources.limits[nvidia.com/gpu] "
+                "are both set. Keep one of them."
+            ),
         ),
         (
             {},
             {"spec": {"terminationGracePeriodSeconds": 10}},
-            "spec.worker.podTemplate.spec.terminationGracePeriodSeconds follows from spec.worker.taskTimeoutSeconds. "
-            "Remove it, and set taskTimeoutSeconds.",
+            (
+                "spec.worker.podTemplate.spec.terminationGracePeriodSeconds follows from "
+                "spec.worker.taskTimeoutSeconds. Remove it, and set taskTimeoutSeconds."
+            ),
         ),
         (
             {},
@@ -71,26 +75,34 @@ def pod(make: Make, template: dict[str, Any], **fields: Any) -> dict[str, Any]:
         (
             {},
             {"spec": {"volumes": [{"name": "broker-binding", "emptyDir": {}}]}},
-            "spec.worker.podTemplate.spec.volumes[name=broker-binding] is the volume of the broker's Secret. "
-            "Rename yours; to use another Secret, set spec.worker.secretRef.",
+            (
+                "spec.worker.podTemplate.spec.volumes[name=broker-binding] is the volume of the broker's Secret. "
+                "Rename yours; to use another Secret, set spec.worker.secretRef."
+            ),
         ),
         (
             {},
             worker(volumeMounts=[{"name": "mine", "mountPath": "/bindings/broker"}]),
-            f"{WORKER}.volumeMounts[mountPath=/bindings/broker] is where the worker reads its credentials. "
-            "Mount yours elsewhere; to use another Secret, set spec.worker.secretRef.",
+            (
+                f"{WORKER}.volumeMounts[mountPath=/bindings/broker] is where the worker reads its credentials. "
+                "Mount yours elsewhere; to use another Secret, set spec.worker.secretRef."
+            ),
         ),
         (
             {},
             worker(env=[{"name": "TASKQUEUE_CONCURRENCY", "value": "9"}]),
-            f"{WORKER}.env[name=TASKQUEUE_CONCURRENCY] and spec.worker.concurrency say the same. "
-            "Remove the variable, and set spec.worker.concurrency.",
+            (
+                f"{WORKER}.env[name=TASKQUEUE_CONCURRENCY] and spec.worker.concurrency say the same. "
+                "Remove the variable, and set spec.worker.concurrency."
+            ),
         ),
         (
             {},
             worker(env=[{"name": "TASKQUEUE_ANYTHING", "value": "9"}]),
-            f"{WORKER}.env[name=TASKQUEUE_ANYTHING]: names that begin with TASKQUEUE_ are set by the operator. "
-            "Rename or remove the variable.",
+            (
+                f"{WORKER}.env[name=TASKQUEUE_ANYTHING]: names that begin with TASKQUEUE_ are set by the operator. "
+                "Rename or remove the variable."
+            ),
         ),
     ],
 )
@@ -124,8 +136,10 @@ def test_a_field_set_twice_is_refused_by_both_names(
         ),
         (
             worker(volumeMounts=None),
-            f"{WORKER}.volumeMounts is null, which would remove "
-            ".spec.containers[name=worker].volumeMounts[mountPath=/bindings/broker] too. Remove the line.",
+            (
+                f"{WORKER}.volumeMounts is null, which would remove "
+                ".spec.containers[name=worker].volumeMounts[mountPath=/bindings/broker] too. Remove the line."
+            ),
         ),
     ],
 )

@@ -1,0 +1,249 @@
+import asyncio
+from typing import Any
+
+import pytest
+import yaml
+
+from taskqueue_operator.kube.cluster import KubernetesCluster
+from taskqueue_operator.resource.faults import Conflict, Fault, Reason, WorkersFault
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.workers.deployment import deployment
+from taskqueue_operator.workers.observed import Deployment, Pod
+from tests.cluster.control_plane import ControlPlane
+from tests.unit.workers.test_deployment import INPUTS
+
+from .conftest import Create
+
+
+def live(body: dict[str, Any]) -> tuple[int, str]:
+    """What every later write has to carry."""
+    return body["spec"]["replicas"], body["metadata"]["resourceVersion"]
+
+
+def reapply(taskqueue: TaskQueue, body: dict[str, Any]) -> dict[str, Any]:
+    replicas, version = live(body)
+    return deployment(taskqueue, replicas=replicas, resource_version=version)
+
+
+def env(body: dict[str, Any]) -> list[str]:
+    return [each["name"] for each in body["spec"]["template"]["spec"]["containers"][0]["env"]]
+
+
+async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
+    """The Deployment once its controller has seen it and made its pods."""
+    async with asyncio.timeout(60):
+        while True:
+            body = await cluster.deployment(key)
+            assert body is not None
+            seen = Deployment.parse(body)
+            if seen.observed_generation == seen.generation and seen.live == seen.replicas:
+                return seen
+            await asyncio.sleep(0.1)
+
+
+async def test_an_apply_creates_with_replicas(cluster: KubernetesCluster, create: Create) -> None:
+    taskqueue = create()
+    assert await cluster.deployment(taskqueue.key) is None
+    made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=3)))
+    assert made.replicas == 3
+    assert (made.owner_kind, made.owner_name, made.owner_uid) == ("TaskQueue", "thumbnails", taskqueue.uid)
+    seen = await settled(cluster, taskqueue.key)
+    assert seen.live == 3
+    pods = [Pod.parse(body) for body in await cluster.list_pods()]
+    assert [pod.taskqueue for pod in pods] == ["thumbnails"] * 3
+
+
+async def test_applying_again_at_seven_leaves_seven_and_takes_a_removed_variable_away(
+    cluster: KubernetesCluster, create: Create
+) -> None:
+    taskqueue = create(env=[{"name": "KEEP"}, {"name": "DROP"}])
+    made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=0)))
+    scaled = await cluster.scale(taskqueue.key, replicas=7, generation=made.generation)
+    assert scaled["spec"]["replicas"] == 7
+    assert "DROP" in env(scaled)
+    edited = create(env=[{"name": "KEEP"}])
+    for _ in range(3):
+        try:
+            applied = await cluster.apply_deployment(reapply(edited, scaled))
+            break
+        except Conflict:  # its controller wrote the status in between
+            scaled = await cluster.deployment(taskqueue.key) or {}
+    assert applied["spec"]["replicas"] == 7
+    assert "KEEP" in env(applied)
+    assert "DROP" not in env(applied)
+
+
+async def test_applying_the_same_again_writes_nothing(cluster: KubernetesCluster, create: Create) -> None:
+    taskqueue = create()
+    await cluster.apply_deployment(deployment(taskqueue, replicas=0))
+    before = await settled(cluster, taskqueue.key)
+    manifest = deployment(taskqueue, replicas=0, resource_version=before.resource_version)
+    after = Deployment.parse(await cluster.apply_deployment(manifest))
+    assert after.resource_version == before.resource_version
+
+
+async def test_an_apply_decided_on_an_older_state_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
+    taskqueue = create()
+    old = await cluster.apply_deployment(deployment(taskqueue, replicas=1))
+    await cluster.scale(taskqueue.key, replicas=9, generation=1)
+    with pytest.raises(Conflict):
+        await cluster.apply_deployment(reapply(taskqueue, old))
+    now = await cluster.deployment(taskqueue.key)
+    assert now is not None
+    assert now["spec"]["replicas"] == 9
+
+
+async def test_a_deployment_that_appears_in_the_meantime_is_not_taken_over(
+    cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
+) -> None:
+    taskqueue = create()
+    control_plane.kubectl("-n", namespace, "create", "deployment", "thumbnails", "--image=theirs:1", "--replicas=0")
+    with pytest.raises(Conflict):
+        await cluster.apply_deployment(deployment(taskqueue, replicas=3))
+    theirs = await cluster.deployment(taskqueue.key)
+    assert theirs is not None
+    assert theirs["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs:1"
+
+
+async def test_a_scale_decided_on_an_older_generation_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
+    taskqueue = create()
+    made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=1)))
+    await cluster.scale(taskqueue.key, replicas=4, generation=made.generation)
+    with pytest.raises(Conflict):
+        await cluster.scale(taskqueue.key, replicas=0, generation=made.generation)
+    now = await cluster.deployment(taskqueue.key)
+    assert now is not None
+    assert now["spec"]["replicas"] == 4
+
+
+async def test_a_scale_of_what_is_gone_is_a_conflict(cluster: KubernetesCluster, namespace: str) -> None:
+    with pytest.raises(Conflict):
+        await cluster.scale(Key(namespace, "nobody"), replicas=1, generation=1)
+
+
+async def test_a_scale_that_can_never_be_is_no_conflict(cluster: KubernetesCluster, create: Create) -> None:
+    """Else it would be read and tried again for ever."""
+    taskqueue = create()
+    await cluster.apply_deployment(deployment(taskqueue, replicas=1))
+    with pytest.raises(Fault, match="must be greater than or equal to 0"):
+        await cluster.scale(taskqueue.key, replicas=-1, generation=1)
+
+
+async def test_a_change_of_status_does_not_stand_in_the_way_of_a_scale(
+    cluster: KubernetesCluster, create: Create
+) -> None:
+    taskqueue = create()
+    made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=1)))
+    seen = await settled(cluster, taskqueue.key)
+    assert seen.resource_version != made.resource_version
+    assert seen.generation == made.generation
+    scaled = await cluster.scale(taskqueue.key, replicas=2, generation=made.generation)
+    assert scaled["spec"]["replicas"] == 2
+
+
+async def test_we_are_the_only_managers_of_the_spec(cluster: KubernetesCluster, create: Create) -> None:
+    taskqueue = create(env=[{"name": "A"}])
+    await cluster.apply_deployment(deployment(taskqueue, replicas=1))
+    await cluster.scale(taskqueue.key, replicas=2, generation=1)
+    await settled(cluster, taskqueue.key)
+    body = await cluster.deployment(taskqueue.key)
+    assert body is not None
+    await cluster.apply_deployment(reapply(create(env=[]), body))
+    body = await cluster.deployment(taskqueue.key)
+    assert body is not None
+    entries = [each for each in body["metadata"]["managedFields"] if each.get("subresource") != "status"]
+    managers = {(each["manager"], each["operation"]): each["fieldsV1"] for each in entries}
+    scaling: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+    # The annotation deployment.kubernetes.io/revision is the controller's, and is written along with the status.
+    assert set(managers) == {("taskqueue-operator", "Apply"), ("taskqueue-operator", "Update")}
+    assert managers["taskqueue-operator", "Update"] == scaling
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ({"spec": {"fooBar": 1}}, "spec.template.spec.fooBar: field not declared in schema"),
+        (
+            {"spec": {"containers": [{"name": "worker", "imagePulPolicy": "Always"}]}},
+            'spec.template.spec.containers[name="worker"].imagePulPolicy: field not declared in schema',
+        ),
+        (
+            {"spec": {"priority": "high"}},
+            "spec.template.spec.priority: expected numeric (int or float), got string",
+        ),
+        ({"spec": {"nodeSelector": {"a": 1}}}, "spec.template.spec.nodeSelector.a: expected string, got 1"),
+        (
+            {"spec": {"containers": [{"name": "worker", "imagePullPolicy": "Sometimes"}]}},
+            (
+                'spec.template.spec.containers[0].imagePullPolicy: Unsupported value: "Sometimes": '
+                'supported values: "Always", "IfNotPresent", "Never"'
+            ),
+        ),
+        (
+            {"spec": {"containers": [{"name": "sidecar"}]}},
+            "spec.template.spec.containers[1].image: Required value",
+        ),
+    ],
+)
+async def test_a_pod_template_that_kubernetes_does_not_know_is_refused_by_name(
+    cluster: KubernetesCluster, create: Create, template: dict[str, Any], words: str
+) -> None:
+    taskqueue = create(podTemplate=template)
+    with pytest.raises(WorkersFault) as refused:
+        await cluster.apply_deployment(deployment(taskqueue, replicas=0))
+    assert refused.value.reason == Reason.POD_TEMPLATE_INVALID
+    assert refused.value.lasting
+    assert refused.value.message == (
+        f"The API server refused the Deployment of the workers: {words}. "
+        "Correct the field in spec.worker or in spec.worker.podTemplate."
+    )
+    assert await cluster.deployment(taskqueue.key) is None
+
+
+@pytest.mark.parametrize("text", [file.read_text() for file in INPUTS], ids=[file.stem for file in INPUTS])
+async def test_the_api_server_takes_the_golden_manifests(cluster: KubernetesCluster, create: Create, text: str) -> None:
+    worker = yaml.safe_load(text)["spec"]["worker"]
+    made = await cluster.apply_deployment(deployment(create(**worker), replicas=0))
+    assert made["spec"]["template"]["spec"]["restartPolicy"] == "Always"
+
+
+async def test_without_rights_the_message_says_which(stranger: KubernetesCluster, create: Create) -> None:
+    taskqueue = create()
+    with pytest.raises(Fault, match=r"cannot patch resource.*rights of the chart") as refused:
+        await stranger.apply_deployment(deployment(taskqueue, replicas=0))
+    assert refused.value.reason == Reason.API_UNAVAILABLE
+    assert not isinstance(refused.value, WorkersFault)
+
+
+async def test_a_quota_is_told_in_its_own_words(
+    cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
+) -> None:
+    control_plane.kubectl("-n", namespace, "create", "quota", "none", "--hard=count/deployments.apps=0")
+    taskqueue = create()
+    await quota_counted(control_plane, namespace)
+    with pytest.raises(Fault, match="exceeded quota: none") as refused:
+        await cluster.apply_deployment(deployment(taskqueue, replicas=0))
+    assert "ServiceAccount" not in refused.value.message
+
+
+async def quota_counted(control_plane: ControlPlane, namespace: str) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            used = r"jsonpath={.status.used.count/deployments\.apps}"
+            if control_plane.kubectl("-n", namespace, "get", "quota", "none", "-o", used) == "0":
+                return
+            await asyncio.sleep(0.2)
+
+
+async def test_deployments_of_others_and_of_other_namespaces_are_not_listed(
+    cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
+) -> None:
+    control_plane.kubectl("-n", namespace, "create", "deployment", "theirs", "--image=theirs:1", "--replicas=0")
+    await cluster.apply_deployment(deployment(create(), replicas=0))
+    assert [each["metadata"]["name"] for each in await cluster.list_deployments()] == ["thumbnails"]
+    elsewhere = KubernetesCluster(cluster._api._client, namespaces=["default"])
+    assert await elsewhere.list_deployments() == []
+    everywhere = KubernetesCluster(cluster._api._client)
+    found = [each["metadata"]["namespace"] for each in await everywhere.list_deployments()]
+    assert namespace in found

@@ -1,0 +1,48 @@
+import json
+
+from taskqueue_operator.kube.cluster import KubernetesCluster
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from tests.cluster.control_plane import ControlPlane
+
+from .conftest import Create
+
+
+def regarding(taskqueue: TaskQueue) -> dict[str, str]:
+    return {
+        "apiVersion": "taskqueue.dev/v1alpha1",
+        "kind": "TaskQueue",
+        "namespace": taskqueue.key.namespace,
+        "name": taskqueue.key.name,
+        "uid": taskqueue.uid,
+    }
+
+
+async def test_an_event_is_seen_where_users_look(
+    cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
+) -> None:
+    made = create()
+    await cluster.event(regarding(made), reason="SecretNotFound", message="Secret x not found.", warning=True)
+    described = control_plane.kubectl("-n", namespace, "describe", "taskqueue", "thumbnails")
+    (line,) = [line.split() for line in described.splitlines() if "SecretNotFound" in line]
+    assert line[0] == "Warning"
+    assert line[3:] == ["taskqueue-operator", "Secret", "x", "not", "found."]
+
+
+async def test_two_of_a_kind_are_two(
+    cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
+) -> None:
+    made = create()
+    for _ in range(2):
+        await cluster.event(regarding(made), reason="Ready", message="All is well.", warning=False)
+    found = json.loads(control_plane.kubectl("-n", namespace, "get", "events", "-o", "json"))["items"]
+    assert [(each["type"], each["reason"]) for each in found if each["reason"] == "Ready"] == [("Normal", "Ready")] * 2
+
+
+async def test_a_message_that_is_too_long_is_cut(
+    cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
+) -> None:
+    made = create("a" + "b" * 62)
+    await cluster.event(regarding(made), reason="Long", message="ü" * 5000, warning=False)
+    found = json.loads(control_plane.kubectl("-n", namespace, "get", "events", "-o", "json"))["items"]
+    (message,) = [each["message"] for each in found if each["reason"] == "Long"]
+    assert message == "ü" * 1023 + "…"

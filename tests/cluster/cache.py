@@ -39,9 +39,22 @@ def entry(name: str, make: Callable[[Path], None]) -> Path:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Keep other processes of this machine out of `name`; the kernel lets go when the holder dies."""
-    with (home() / f"{name}.lock").open("w") as file:
+    folder = home() / "locks"
+    folder.mkdir(exist_ok=True)
+    with (folder / name).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def put(file: Path, content: str) -> Path:
+    """Write `file`, whole and for its owner only, unless it says just this: programs watch what they were given."""
+    if not file.exists() or file.read_text() != content:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_name(f"{file.name}.unfinished")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(content)
+        unfinished.replace(file)
+    return file
 
 
 def digest(parts: Iterable[bytes | str]) -> str:

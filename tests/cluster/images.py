@@ -84,11 +84,12 @@ def archive(name: str) -> Path:
     if name in _PROJECT:
         recipe = _PROJECT[name]
         found = cache.entry(f"image-{name}-{cache.digest(recipe.inputs())}", lambda place: _build(name, recipe, place))
-        _forget_older(name)
-        return found / "image.tar"
-    made = _MADE_HERE[name]
-    content = cache.digest([made.dockerfile, _PAUSE.read_bytes()])
-    return cache.entry(f"image-{name}-{content}", lambda place: _compose(name, made, place)) / "image.tar"
+    else:
+        made = _MADE_HERE[name]
+        content = cache.digest([made.dockerfile, _PAUSE.read_bytes()])
+        found = cache.entry(f"image-{name}-{content}", lambda place: _compose(name, made, place))
+    _forget_older(name)
+    return found / "image.tar"
 
 
 def archive_of(image: str) -> Path:

@@ -4,6 +4,7 @@ import base64
 import json
 from pathlib import Path
 
+from tests.cluster import cache
 from tests.cluster.certificates import Authority
 
 
@@ -22,9 +23,7 @@ def write(file: Path, *, server: str, authority: Authority, user: str, groups: t
         "contexts": [{"name": "taskqueue", "context": {"cluster": "taskqueue", "user": name}}],
         "current-context": "taskqueue",
     }
-    file.touch(mode=0o600)
-    file.write_text(json.dumps(content, indent=1))
-    return file
+    return cache.put(file, json.dumps(content, indent=1))
 
 
 def _encoded(file: Path) -> str:

@@ -85,7 +85,6 @@ class Local(Cluster):
         plane.start_etcd()
         plane.start_apiserver(wait=False)
         plane.start_controllers()
-        plane.start_scheduler()
         node.start_containerd()
         if self._processes.pid("forwarder") is None and self._machine.pid:
             self._processes.spawn("forwarder", forwarding.command(plane.place.port, self._machine.pid))
@@ -94,6 +93,7 @@ class Local(Cluster):
         until(lambda: _succeeds(node.ctr("version")), "containerd answers", seconds=30)
         if not complete:
             run(*node.ctr("images", "import", str(pause)))
+        plane.start_scheduler()
         node.start_agents()
         until(self._node_ready, "the node is ready", seconds=90, every=0.2)
         until(self._names_resolve, "CoreDNS is ready", seconds=60, every=0.2)

@@ -16,7 +16,6 @@ ADDRESS = "192.0.2.10"
 # The last command is the first process in there; with SIGCHLD ignored, the kernel buries the orphans it inherits.
 _BOOT = f"""
 set -eu
-mount --make-rshared /
 mount -t tmpfs run /run
 mkdir /run/cache
 mount --bind "$1" /run/cache
@@ -24,8 +23,9 @@ for folder in etc opt usr var; do
     mkdir -p /run/written/$folder /run/work/$folder
     mount -t overlay -o lowerdir=/$folder,upperdir=/run/written/$folder,workdir=/run/work/$folder overlay /$folder
 done
-mkdir -p "$1"
-mount --bind /run/cache "$1"
+case $1 in /etc/*|/opt/*|/usr/*|/var/*) mount --bind /run/cache "$1" ;; esac
+umount /run/cache
+mount --make-rshared /
 ip link set lo up
 ip link add node type bridge
 ip address add {ADDRESS}/24 dev node

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster import build
+from tests.cluster import build, cache
 from tests.cluster.certificates import Authority
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.machine import ADDRESS, Machine
@@ -75,10 +75,7 @@ class Node:
             self._machine.processes.spawn(name, [*self._machine.enter, *argv], env)
 
     def _write(self, name: str, content: str) -> Path:
-        file = self._etc / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-        return file
+        return cache.put(self._etc / name, content)
 
     def _kubelet(self) -> dict[str, object]:
         authority: Authority = self._plane.authority
@@ -98,7 +95,6 @@ class Node:
             "failCgroupV1": False,
             "failSwapOn": False,
             "enforceNodeAllocatable": [],
-            "localStorageCapacityIsolation": False,
             "serializeImagePulls": False,
             "maxPods": 250,
             "clusterDNS": [ADDRESS],

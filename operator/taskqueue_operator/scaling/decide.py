@@ -98,9 +98,12 @@ def _demand(reading: Reading, workers: Workers, policy: Policy, memory: Memory) 
         doubt = f" ({reading.doubt})" if reading.doubt else ""
         return Decision(now, Why.UNKNOWN, (f"depth unknown{doubt}: the number of workers is not lowered",), memory)
     if now == 0:
-        return Decision(0, Why.IDLE, (_asleep(reading.at_most, policy),), memory)
+        return Decision(0, Why.IDLE, (_asleep(reading.at_least or 0, policy),), memory)
     needed = _for_backlog(reading.at_most, policy)
-    decision = Decision(min(needed, now), Why.BACKLOG, (_division(reading.at_most, needed, policy),), memory)
+    line = _division(reading.at_most, needed, policy)
+    if needed > now:  # by what may be there at most; what is there for certain needs no more
+        line = f"at most {line}: none of {now:,} is superfluous"
+    decision = Decision(min(needed, now), Why.BACKLOG, (line,), memory)
     return _held_up(decision, reading, workers, policy)
 
 

@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 HORIZON: Final = timedelta(seconds=12)
 """Longer than two statistics intervals of a quorum queue plus a leader's silence (7 s seen)."""
 FRESH: Final = timedelta(seconds=4)
 """A probe older than this says nothing any more."""
+LATE: Final = timedelta(seconds=9)
+"""Longer than from one sweep to the next (every 5 s) when each takes 2 s. After a longer silence the horizon must be
+seen anew: what happened meanwhile is unknown."""
 
 
 class Doubt(StrEnum):
@@ -78,7 +82,10 @@ def interval(probe: Probe | None, sweeps: Sequence[Sweep], now: datetime) -> Rea
     fresh = probe is not None and now - probe.at <= FRESH
     at_least = probe.ready if probe is not None and fresh else None
     recent = [sweep for sweep in sweeps if now - sweep.at <= HORIZON]
-    doubt = _doubt(recent, sweeps, now) or (Doubt.NO_PROBE if at_least is None else None)
+    before = [sweep for sweep in sweeps if now - sweep.at > HORIZON][-1:]
+    doubt = _doubt(recent, [*(sweep.at for sweep in (*before, *recent)), now]) or (
+        Doubt.NO_PROBE if at_least is None else None
+    )
     unacked = max((sweep.unacked for sweep in recent if sweep.unacked is not None), default=None)
     if doubt is not None or at_least is None:
         return Reading(now, at_least, None, unacked, doubt)
@@ -86,8 +93,9 @@ def interval(probe: Probe | None, sweeps: Sequence[Sweep], now: datetime) -> Rea
     return Reading(now, at_least, at_most, unacked)
 
 
-def _doubt(recent: Sequence[Sweep], known: Sequence[Sweep], now: datetime) -> Doubt | None:
-    if not recent or now - recent[-1].at > HORIZON / 2:
+def _doubt(recent: Sequence[Sweep], times: Sequence[datetime]) -> Doubt | None:
+    """Find what is wrong with the recent sweeps; `times` are theirs, that of the one before them, and now."""
+    if not recent or any(later - earlier > LATE for earlier, later in pairwise(times)):
         return Doubt.NO_SWEEP
     if any(not sweep.present for sweep in recent):
         return Doubt.ABSENT
@@ -95,6 +103,6 @@ def _doubt(recent: Sequence[Sweep], known: Sequence[Sweep], now: datetime) -> Do
         return Doubt.NOT_RUNNING
     if any(sweep.ready is None or sweep.unacked is None for sweep in recent):
         return Doubt.NO_FIGURES
-    if now - known[0].at < HORIZON:
+    if times[-1] - times[0] < HORIZON:
         return Doubt.YOUNG
     return None

@@ -1,0 +1,151 @@
+"""What holds over any sequence of readings: windows, idle time, memory, replay."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue_operator.scaling.decide import Decision, Why, Workers, decide
+from taskqueue_operator.scaling.memory import Memory, is_quiet
+from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.reading import Doubt, Reading
+
+from .given import at, certain
+
+POLICY = Policy(
+    12, ready_per_replica=10, scale_down_window=timedelta(seconds=10), idle=timedelta(seconds=25), concurrency=2
+)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A reading, some seconds after the one before."""
+
+    after: float
+    ready: int
+    unacked: int
+    known: bool
+
+    def reading(self, now: float) -> Reading:
+        if self.known:
+            return certain(self.ready, self.unacked, now=now)
+        return Reading(at(now), None, None, None, Doubt.NO_SWEEP)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was decided at a time, and how many workers there were before."""
+
+    now: float
+    reading: Reading
+    before: int
+    decision: Decision
+
+
+ticks = st.builds(
+    Tick,
+    st.sampled_from([0.25, 1, 5, 9, 21]),
+    st.sampled_from([0, 0, 0, 1, 15, 60, 300]),
+    st.sampled_from([0, 0, 0, 3, 40]),
+    st.sampled_from([True, True, True, False]),
+)
+histories = st.lists(ticks, min_size=1, max_size=60)
+
+
+def play(history: list[Tick], replicas: int = 0, policy: Policy = POLICY) -> list[Step]:
+    """Let workers start and stop at once, as decided."""
+    steps: list[Step] = []
+    memory, now = Memory(), 0.0
+    for tick in history:
+        now += tick.after
+        reading = tick.reading(now)
+        decision = decide(reading, Workers(replicas, replicas), policy, memory, at(now))
+        steps.append(Step(now, reading, replicas, decision))
+        memory, replicas = decision.memory, decision.desired
+    return steps
+
+
+def wanted(step: Step) -> int:
+    """What was wanted at one step, worked out the long way; unknown wants what is there."""
+    if step.reading.at_most is None:
+        return step.before
+    backlog = -(-step.reading.at_most // POLICY.ready_per_replica)
+    return max(backlog, min(-(-(step.reading.unacked or 0) // POLICY.concurrency), step.before))
+
+
+@given(histories, st.integers(0, 12))
+def test_the_scale_down_window_is_never_undercut(history: list[Tick], replicas: int) -> None:
+    """Compared with one that remembers everything: the memory forgets only what cannot matter."""
+    steps = play(history, replicas)
+    for n, step in enumerate(steps):
+        recent = [each for each in steps[: n + 1] if step.now - each.now <= POLICY.scale_down_window.total_seconds()]
+        known = [max(wanted(each), each.before) if each is steps[0] else wanted(each) for each in recent]
+        assert step.decision.desired >= min(step.before, max(known), POLICY.max_replicas)
+        if step.decision.desired > 1:
+            assert step.decision.desired <= max(*known, step.before if wanted(step) >= step.before else 0)
+
+
+@given(histories, st.integers(1, 12))
+def test_zero_is_reached_only_after_the_idle_time_without_a_doubt(history: list[Tick], replicas: int) -> None:
+    steps = play(history, replicas)
+    for n, step in enumerate(steps):
+        if step.before > 0 and step.decision.desired == 0:
+            idle_from = step.now - POLICY.idle.total_seconds()
+            assert steps[0].now <= idle_from
+            assert all(is_quiet(each.reading) for each in steps[: n + 1] if each.now > idle_from)
+
+
+@given(histories)
+def test_the_first_decision_after_a_start_lowers_nothing(history: list[Tick]) -> None:
+    assert play(history[:1], replicas=9)[0].decision.desired >= 9
+
+
+@given(histories, st.integers(0, 12))
+def test_invariant_6_the_same_inputs_give_the_same_decisions(history: list[Tick], replicas: int) -> None:
+    assert play(history, replicas) == play(history, replicas)
+
+
+@given(histories, st.integers(0, 12))
+def test_the_memory_keeps_only_what_can_still_matter(history: list[Tick], replicas: int) -> None:
+    for step in play(history, replicas):
+        kept = step.decision.memory.recommendations
+        numbers = [each.replicas for each in kept]
+        assert numbers == sorted(set(numbers), reverse=True)
+        assert all(at(step.now) - each.at <= POLICY.scale_down_window for each in kept)
+
+
+def test_the_memory_stays_small_over_a_day() -> None:
+    history = [Tick(1, n * 37 % 120, 0, known=True) for n in range(86400 // 8)]
+    assert max(len(step.decision.memory.recommendations) for step in play(history)) <= POLICY.max_replicas + 1
+
+
+def test_workers_that_just_keep_up_are_kept() -> None:
+    """Every message is taken at once, so nothing is ready: without the running tasks all but one would be drained."""
+    busy = [Tick(1, 0, 24, known=True)] * 600
+    assert {step.decision.desired for step in play(busy, replicas=12)} == {12}
+    blind = [Tick(1, 0, 0, known=True)] * 600
+    assert min(step.decision.desired for step in play(blind, replicas=12)) == 0
+
+
+def test_a_hoard_does_not_double_itself() -> None:
+    """With a prefetch of 8 and one task at once each worker that is added takes 8 more messages."""
+    policy = Policy(1000, ready_per_replica=10)
+    replicas, memory = 4, Memory()
+    for now in range(120):
+        hoard = certain(0, unacked=8 * replicas, now=now)
+        decision = decide(hoard, Workers(replicas, replicas), policy, memory, at(now))
+        replicas, memory = decision.desired, decision.memory
+    assert replicas == 4
+
+
+@pytest.mark.parametrize(("ready", "replicas"), [(0, 0), (5, 1), (95, 10), (5000, 12)])
+def test_a_steady_queue_comes_to_rest(ready: int, replicas: int) -> None:
+    steady = [Tick(1, ready, 0, known=True)] * 60
+    assert [step.decision.desired for step in play(steady, replicas=6)][-20:] == [replicas] * 20
+
+
+def test_a_wake_waits_for_no_window() -> None:
+    asleep, awake = play([Tick(1, 0, 0, known=True), Tick(1, 45, 0, known=True)])
+    assert (asleep.decision.desired, awake.decision.desired, awake.decision.why) == (0, 5, Why.BACKLOG)

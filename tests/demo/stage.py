@@ -42,6 +42,8 @@ def install_operator(cluster: Cluster) -> None:
     tag = images.build("operator")
     cluster.load(tag)
     create_namespace(cluster, SYSTEM)
+    # The tag stays the same when the code does not: without a deletion the old image would go on.
+    cluster.kubectl("delete", "deployment", RELEASE, f"--namespace={SYSTEM}", "--ignore-not-found")
     repository, _, version = tag.rpartition(":")
     image = ["--set-string", f"image.repository={repository},image.tag={version}"]
     where = ["--namespace", SYSTEM, "--wait", "--timeout", "180s"]

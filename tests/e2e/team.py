@@ -100,7 +100,9 @@ class Team:
 
     def publish(self, count: int, *, seconds: float) -> list[str]:
         """Publish that many tasks, each confirmed, and return their ids."""
-        return asyncio.run(self._publish(count, {"seconds": seconds}))
+        # Not asyncio.run: it forgets the main thread's loop, and pytest-asyncio then makes one that nobody closes.
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            return runner.run(self._publish(count, {"seconds": seconds}))
 
     def receipts(self, what: str) -> Counter[str]:
         """Count, for each task, how often it has `started` or was `done`."""

@@ -35,6 +35,8 @@ Claims = Mapping[str, str]
 def merge(base: dict[str, Any], patch: dict[str, Any], claims: Claims) -> dict[str, Any]:
     """Merge a PodTemplateSpec of the user's into ours; null removes one of our defaults.
 
+    The API server keeps nulls; `kubectl apply` drops them on the way unless it is told --server-side.
+
     Raises:
         WorkersFault: A claimed field is set, or the patch has not the shape of a pod template.
     """

@@ -65,7 +65,7 @@ def create(control_plane: ControlPlane, namespace: str) -> Create:
                 "scaling": {"maxReplicas": 20},
             },
         }
-        made = control_plane.kubectl("apply", "-o", "yaml", "-f", "-", text=yaml.safe_dump(body))
+        made = control_plane.kubectl("apply", "--server-side", "-o", "yaml", "-f", "-", text=yaml.safe_dump(body))
         return TaskQueue.parse(yaml.safe_load(made))
 
     return taskqueue

@@ -106,6 +106,27 @@ async def test_a_deployment_that_appears_in_the_meantime_is_not_taken_over(
     assert theirs["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs:1"
 
 
+async def test_who_believes_there_is_none_does_not_reset_the_replicas(
+    cluster: KubernetesCluster, create: Create
+) -> None:
+    taskqueue = create()
+    made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=0)))
+    scaled = await cluster.scale(taskqueue.key, replicas=7, generation=made.generation)
+    with pytest.raises(Conflict):
+        await cluster.apply_deployment(deployment(taskqueue, replicas=0))
+    now = await cluster.deployment(taskqueue.key)
+    assert now is not None
+    assert now["spec"] == scaled["spec"]
+
+
+async def test_null_in_a_pod_template_survives_the_api_server(cluster: KubernetesCluster, create: Create) -> None:
+    taskqueue = create(podTemplate={"spec": {"containers": [{"name": "worker", "startupProbe": None}]}})
+    made = await cluster.apply_deployment(deployment(taskqueue, replicas=0))
+    container = made["spec"]["template"]["spec"]["containers"][0]
+    assert "livenessProbe" in container
+    assert "startupProbe" not in container
+
+
 async def test_a_scale_decided_on_an_older_generation_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
     made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=1)))

@@ -22,6 +22,17 @@ def engine() -> str | None:
     return None
 
 
+def need_engine() -> str:
+    """The engine, or one sentence on how to get one."""
+    found = engine()
+    if not found:
+        raise MissingError(
+            "Docker or podman is needed and neither answers: start it, install it"
+            " (https://docs.docker.com/engine/install), or use CLUSTER=local, which needs root and Go instead"
+        )
+    return found
+
+
 def lane() -> Lane:
     """The lane for `CLUSTER`; with `auto`, kind where a container engine answers, else local."""
     asked = os.environ.get("CLUSTER") or "auto"

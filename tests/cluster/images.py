@@ -60,10 +60,10 @@ _PROJECT = {
 
 def build(name: Name) -> str:
     """Build the image unless its inputs are those of the last time; returns its tag."""
-    engine = choice.engine() if choice.lane() != "local" else None
-    if not engine:
+    if choice.lane() == "local":
         archive(name)
         return tag(name)
+    engine = choice.need_engine()
     if name == "rabbitmq":
         run(engine, "pull", "--quiet", RABBITMQ)
         return RABBITMQ

@@ -38,7 +38,7 @@ def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401  kopf's
 
 
 def settings() -> kopf.OperatorSettings:
-    """Tune kopf for an informer of thousands of objects; the reasons are measured, see docs/adr/0002."""
+    """Tune kopf for an informer of thousands of objects; the reasons are measured, see docs/adr/0001."""
     tuned = kopf.OperatorSettings()
     tuned.peering.standalone = True
     tuned.scanning.disabled = True

@@ -27,6 +27,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _act(target: Cluster, action: str, rest: list[str]) -> int:
+    if action in {"status", "logs", "kubectl", "helm"} and not target.kubeconfig.exists():
+        raise MissingError(f"there is no {target.lane} cluster: make one with `make cluster-up CLUSTER={target.lane}`")
     match action:
         case "up":
             target.up()

@@ -64,14 +64,9 @@ class Kind(Cluster):
         )
 
     def _need_all(self) -> None:
-        if not choice.engine():
-            raise MissingError(
-                "CLUSTER=kind needs Docker or podman, and neither answers: start it, or use CLUSTER=local"
-            )
+        choice.need_engine()
         need_programs("kind", "kubectl", "helm")
 
     def _kind(self, *arguments: str) -> str:
-        env = {**os.environ, "KIND_CLUSTER_NAME": _NAME}
-        if engine := choice.engine():
-            env["KIND_EXPERIMENTAL_PROVIDER"] = engine
+        env = {**os.environ, "KIND_CLUSTER_NAME": _NAME, "KIND_EXPERIMENTAL_PROVIDER": choice.need_engine()}
         return run("kind", *arguments, env=env)

@@ -27,8 +27,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _act(target: Cluster, action: str, rest: list[str]) -> int:
-    if action in {"status", "logs", "kubectl", "helm"} and not target.kubeconfig.exists():
-        raise MissingError(f"there is no {target.lane} cluster: make one with `make cluster-up CLUSTER={target.lane}`")
     match action:
         case "up":
             target.up()
@@ -39,17 +37,21 @@ def _act(target: Cluster, action: str, rest: list[str]) -> int:
         case "images":
             for name in images.NAMES:
                 step(f"{images.build(name)} built")
-        case "status":
-            print(target.kubectl("get", "nodes,pods", "--all-namespaces"), end="")
-        case "logs":
-            print(target.logs())
-        case "kubectl" | "helm":
-            command = target.kubectl_command if action == "kubectl" else target.helm_command
-            env = {**os.environ, "KUBECONFIG": str(target.kubeconfig)}
-            return subprocess.run([*command, *rest], env=env, check=False).returncode
         case _:
-            raise ValueError(action)
+            return _ask(target, action, rest)
     return 0
+
+
+def _ask(target: Cluster, action: str, rest: list[str]) -> int:
+    if not target.kubeconfig.exists():
+        raise MissingError(f"{target.kubeconfig} is not there: first run `make cluster-up CLUSTER={target.lane}`")
+    if action == "logs":
+        print(target.logs())
+        return 0
+    command = target.helm_command if action == "helm" else target.kubectl_command
+    arguments = ["get", "nodes,pods", "--all-namespaces"] if action == "status" else rest
+    env = {**os.environ, "KUBECONFIG": str(target.kubeconfig)}
+    return subprocess.run([*command, *arguments], env=env, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class ScaleDown(Model):
 class Behavior(Model):
     """Pace of scaling, with the names and the meaning of autoscaling/v2."""
 
-    scale_down: ScaleDown = Field(default_factory=ScaleDown, description="How workers are removed.")
+    scale_down: ScaleDown = Field(ScaleDown(), description="How workers are removed.")
 
 
 class Scaling(Model):
@@ -73,4 +73,4 @@ class Scaling(Model):
     idle_seconds: int = Field(
         60, ge=0, le=86400, description="How long there must be nothing to do before the last workers go."
     )
-    behavior: Behavior = Field(default_factory=Behavior, description="Pace of scaling, as in autoscaling/v2.")
+    behavior: Behavior = Field(Behavior(), description="Pace of scaling, as in autoscaling/v2.")

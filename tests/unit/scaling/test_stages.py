@@ -208,8 +208,9 @@ def test_a_recommendation_counts_until_its_window_has_passed() -> None:
     assert (within.desired, after.desired) == (7, 1)
 
 
-def test_work_that_is_seen_starts_the_idle_time_anew() -> None:
+@pytest.mark.parametrize("work", [certain(1), certain(0, unacked=1), doubtful(0)], ids=["ready", "unacked", "doubt"])
+def test_work_that_is_seen_starts_the_idle_time_anew(work: Reading) -> None:
     memory = settled(0, busy=-600)
-    memory = decide(certain(1), Workers(1), AT_ONCE, memory, at(0)).memory
+    memory = decide(work, Workers(1), AT_ONCE, memory, at(0)).memory
     assert decide(certain(0), Workers(1), AT_ONCE, memory, at(59)).desired == 1
     assert decide(certain(0), Workers(1), AT_ONCE, memory, at(60)).desired == 0

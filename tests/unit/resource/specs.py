@@ -1,0 +1,111 @@
+"""Specs that are in order and specs that are not, without what only CEL can tell."""
+
+from typing import Any
+
+Spec = dict[str, Any]
+
+MINIMAL: Spec = {
+    "broker": {"secretRef": {"name": "rabbitmq"}},
+    "worker": {"image": "ghcr.io/acme/thumbnails:1.4"},
+    "scaling": {"maxReplicas": 20},
+}
+
+
+def changed(path: str, value: object) -> Spec:
+    """The minimal spec with another value at a dotted path; None takes the field away."""
+    *parents, last = path.split(".")
+    spec: Spec = {**MINIMAL}
+    inner = spec
+    for name in parents:
+        inner[name] = dict(inner.get(name, {}))
+        inner = inner[name]
+    inner[last] = value
+    if value is None:
+        del inner[last]
+    return spec
+
+
+ACCEPTED: dict[str, Spec] = {
+    "minimal": MINIMAL,
+    "everything": {
+        "broker": {"secretRef": {"name": "rabbitmq.default-user"}, "vhost": "media / 2"},
+        "exchange": {"name": "tasks", "type": "Topic"},
+        "queue": {"name": "thumbnails:v2 <a>", "type": "Classic", "maxPriority": 10},
+        "bindings": [{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": ""}],
+        "deletionPolicy": "DeleteIfEmpty",
+        "worker": {
+            "image": "ghcr.io/acme/thumbnails@sha256:00",
+            "command": ["python"],
+            "args": ["-m", "worker"],
+            "env": [
+                {"name": "A", "value": ""},
+                {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            ],
+            "envFrom": [{"configMapRef": {"name": "settings"}}],
+            "resources": {"requests": {"cpu": 1, "memory": "64Mi"}, "limits": {"cpu": "1500m"}},
+            "secretRef": {"name": "thumbnails-rabbitmq"},
+            "protocol": "TaskQueue",
+            "concurrency": 4,
+            "prefetch": 8,
+            "taskTimeoutSeconds": 300,
+            "podTemplate": {
+                "metadata": {"labels": {"team": "media"}},
+                "spec": {"tolerations": [{"operator": "Exists"}]},
+            },
+        },
+        "scaling": {
+            "mode": "Paused",
+            "pausedReplicas": 0,
+            "minReplicas": 1,
+            "maxReplicas": 50,
+            "readyPerReplica": 100,
+            "activationReady": 5,
+            "idleSeconds": 0,
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3600}},
+        },
+    },
+    "empty parts": MINIMAL | {"queue": {}, "exchange": {}},
+    "fanout without bindings": MINIMAL | {"exchange": {"type": "Fanout"}},
+    "external": MINIMAL | {"queue": {"name": "celery", "external": True}},
+    "largest numbers": changed("scaling", {"minReplicas": 10000, "maxReplicas": 10000, "readyPerReplica": 10**9}),
+    "longest queue name": changed("queue.name", "q" * 200),
+}
+
+REJECTED: dict[str, tuple[str, Spec]] = {
+    "no broker": ("spec.broker", changed("broker", None)),
+    "no Secret": ("spec.broker.secretRef", changed("broker", {})),
+    "a Secret's name that cannot be": ("spec.broker.secretRef.name", changed("broker.secretRef.name", "Rabbit_MQ")),
+    "an empty vhost": ("spec.broker.vhost", changed("broker.vhost", "")),
+    "no worker": ("spec.worker", changed("worker", None)),
+    "no image": ("spec.worker.image", changed("worker", {})),
+    "an empty image": ("spec.worker.image", changed("worker.image", "")),
+    "a command as text": ("spec.worker.command", changed("worker.command", "python -m worker")),
+    "a variable without a name": ("spec.worker.env", changed("worker.env", [{"value": "1"}])),
+    "a variable that is a number": ("spec.worker.env", changed("worker.env", [{"name": "A", "value": 1}])),
+    "half a CPU as a number": ("spec.worker.resources.limits.cpu", changed("worker.resources.limits", {"cpu": 0.5})),
+    "no concurrency": ("spec.worker.concurrency", changed("worker.concurrency", 0)),
+    "no time": ("spec.worker.taskTimeoutSeconds", changed("worker.taskTimeoutSeconds", 0)),
+    "half a second": ("spec.worker.taskTimeoutSeconds", changed("worker.taskTimeoutSeconds", 0.5)),
+    "another protocol": ("spec.worker.protocol", changed("worker.protocol", "Plain")),
+    "no scaling": ("spec.scaling", changed("scaling", None)),
+    "no maxReplicas": ("spec.scaling.maxReplicas", changed("scaling", {"minReplicas": 1})),
+    "maxReplicas 0": ("spec.scaling.maxReplicas", changed("scaling.maxReplicas", 0)),
+    "too many replicas": ("spec.scaling.maxReplicas", changed("scaling.maxReplicas", 10001)),
+    "negative replicas": ("spec.scaling.minReplicas", changed("scaling.minReplicas", -1)),
+    "a mode of tomorrow": ("spec.scaling.mode", changed("scaling.mode", "DryRun")),
+    "a window longer than an hour": (
+        "spec.scaling.behavior.scaleDown.stabilizationWindowSeconds",
+        changed("scaling.behavior.scaleDown.stabilizationWindowSeconds", 3601),
+    ),
+    "an exchange in lower case": ("spec.exchange.type", changed("exchange.type", "direct")),
+    "a queue of another type": ("spec.queue.type", changed("queue.type", "Stream")),
+    "a queue without a name": ("spec.queue.name", changed("queue.name", "")),
+    "a comma in the name of the queue": ("spec.queue.name", changed("queue.name", "a,b")),
+    "a name longer than AMQP takes": ("spec.queue.name", changed("queue.name", "q" * 201)),
+    "priority 256": ("spec.queue.maxPriority", changed("queue", {"type": "Classic", "maxPriority": 256})),
+    "external as text": ("spec.queue.external", changed("queue", {"name": "a", "external": "perhaps"})),
+    "no binding": ("spec.bindings", MINIMAL | {"bindings": []}),
+    "a binding without a key": ("spec.bindings", MINIMAL | {"bindings": [{}]}),
+    "a routing key longer than AMQP takes": ("spec.bindings", MINIMAL | {"bindings": [{"routingKey": "k" * 256}]}),
+    "another deletion policy": ("spec.deletionPolicy", MINIMAL | {"deletionPolicy": "Drain"}),
+}

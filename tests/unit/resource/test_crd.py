@@ -1,0 +1,256 @@
+"""The CRD and the models say the same."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, ValidationError
+
+from taskqueue_operator.resource import crd
+from taskqueue_operator.resource.schema import structural
+from taskqueue_operator.resource.taskqueue import Spec
+
+from .specs import ACCEPTED, MINIMAL, REJECTED
+
+Schema = dict[str, Any]
+
+ROOT: Schema = crd.document()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+SPEC: Schema = ROOT["properties"]["spec"]
+
+
+def as_json_schema(schema: Schema) -> Schema:
+    """Write what is Kubernetes' own in the terms of JSON Schema."""
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    converted = dict(schema)
+    if "properties" in schema:
+        converted["properties"] = {name: as_json_schema(each) for name, each in schema["properties"].items()}
+    for inner in ("items", "additionalProperties"):
+        if inner in schema:
+            converted[inner] = as_json_schema(schema[inner])
+    return converted
+
+
+VALIDATOR = jsonschema.Draft202012Validator(as_json_schema(SPEC))
+
+
+def parses(spec: object) -> bool:
+    try:
+        Spec.model_validate(spec)
+    except ValidationError:
+        return False
+    return True
+
+
+def nodes(schema: Schema, path: str = "spec") -> Iterator[tuple[str, Schema]]:
+    """Every node that users write or read, by its path."""
+    yield path, schema
+    for name, each in schema.get("properties", {}).items():
+        yield from nodes(each, f"{path}.{name}")
+    for inner in ("items", "additionalProperties"):
+        if inner in schema:
+            yield from nodes(schema[inner], f"{path}[]")
+
+
+@pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_both_take_what_is_in_order(spec: Schema) -> None:
+    VALIDATOR.validate(spec)
+    assert parses(spec)
+
+
+@pytest.mark.parametrize(("path", "spec"), REJECTED.values(), ids=REJECTED.keys())
+def test_both_refuse_what_is_not(path: str, spec: Schema) -> None:
+    assert path
+    assert not VALIDATOR.is_valid(spec)
+    assert not parses(spec)
+
+
+WRONG = st.sampled_from([[], {}, "x", 1.5, -1])
+TEXTS = ["", "a", "A b", "a,b", "a.b-c", "é", "-a", "a\tb"]
+
+
+def made(schema: Schema) -> st.SearchStrategy[Any]:
+    """Values on either side of each bound that a schema sets."""
+    if schema.get("x-kubernetes-int-or-string"):
+        return st.sampled_from([0, 1, "1", "64Mi", 1.5, [], {}])
+    return _RIGHT[schema["type"]](schema) | (WRONG if schema["type"] != "object" else st.sampled_from([[], "x"]))
+
+
+def _objects(schema: Schema) -> st.SearchStrategy[Any]:
+    fields = {name: made(each) for name, each in schema.get("properties", {}).items()}
+    required = {name: each for name, each in fields.items() if name in schema.get("required", ())}
+    optional = {name: each for name, each in fields.items() if name not in required}
+    if "additionalProperties" in schema:
+        return st.dictionaries(st.sampled_from(["cpu", "memory"]), made(schema["additionalProperties"]))
+    return st.fixed_dictionaries(required, optional=optional)
+
+
+def _arrays(schema: Schema) -> st.SearchStrategy[Any]:
+    keys = schema.get("x-kubernetes-list-map-keys")
+    unique = (lambda item: str(item.get(keys[0])) if isinstance(item, dict) else str(item)) if keys else str
+    return st.lists(made(schema["items"]), max_size=2, unique_by=unique)
+
+
+def _integers(schema: Schema) -> st.SearchStrategy[Any]:
+    edges = [edge + step for edge in (schema.get("minimum", 0), schema.get("maximum", 1000)) for step in (-1, 0, 1)]
+    return st.sampled_from(edges)
+
+
+def _strings(schema: Schema) -> st.SearchStrategy[Any]:
+    if "enum" in schema:
+        return st.sampled_from([*schema["enum"], schema["enum"][0].lower()])
+    longest = schema.get("maxLength", 10)
+    return st.sampled_from([*TEXTS, "a" * longest, "a" * (longest + 1)])
+
+
+_RIGHT: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
+    "object": _objects,
+    "array": _arrays,
+    "integer": _integers,
+    "string": _strings,
+    "boolean": lambda _: st.booleans(),
+}
+
+
+def leaves(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Schema]]:
+    for name, each in schema.get("properties", {}).items():
+        yield (*path, name), each
+        yield from leaves(each, (*path, name))
+
+
+@st.composite
+def nearly_right(draw: st.DrawFn) -> Schema:
+    """A spec in order but for a few fields, on either side of whose bounds it may be."""
+    spec: Schema = _copy(draw(st.sampled_from(list(ACCEPTED.values()))))
+    for path, schema in draw(st.lists(st.sampled_from(list(leaves(SPEC))), max_size=3)):
+        inner: Any = spec
+        for name in path[:-1]:
+            inner = inner.setdefault(name, {}) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner[path[-1]] = draw(made(schema))
+    return spec
+
+
+def _copy(value: Any) -> Any:  # noqa: ANN401  JSON
+    if isinstance(value, dict):
+        return {name: _copy(each) for name, each in value.items()}
+    return [_copy(each) for each in value] if isinstance(value, list) else value
+
+
+@given(nearly_right() | made(SPEC))
+def test_both_take_and_refuse_the_same(spec: object) -> None:
+    assert parses(spec) == VALIDATOR.is_valid(spec)
+
+
+def test_the_defaults_of_the_schema_are_those_of_the_models() -> None:
+    """The API server writes its defaults into what it stores, so ours would never be seen where they differ."""
+    filled = _with_defaults(SPEC, _copy(ACCEPTED["empty parts"]))
+    ours = Spec.model_validate(ACCEPTED["empty parts"]).model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert filled == ours
+    assert Spec.model_validate(filled) == Spec.model_validate(ACCEPTED["empty parts"])
+
+
+def _with_defaults(schema: Schema, value: Any) -> Any:  # noqa: ANN401  JSON
+    for name, each in schema.get("properties", {}).items():
+        if name not in value and "default" in each:
+            value[name] = _copy(each["default"])
+        if isinstance(value.get(name), dict):
+            _with_defaults(each, value[name])
+    return value
+
+
+def test_defaults_are_values_that_pass() -> None:
+    for path, schema in nodes(SPEC):
+        if "default" in schema:
+            jsonschema.validate(schema["default"], as_json_schema(schema))
+            assert schema["default"] is not None, path
+
+
+def test_every_field_is_described() -> None:
+    bare = [path for path, schema in nodes(ROOT, "root") if "description" not in schema]
+    assert [path for path in bare if not path.endswith(("[]", "root.metadata"))] == []
+
+
+def test_every_number_has_its_bounds() -> None:
+    unbounded = [
+        path
+        for path, schema in nodes(SPEC)
+        if schema.get("type") == "integer" and not {"minimum", "maximum"} <= schema.keys()
+    ]
+    assert unbounded == []
+
+
+def test_there_are_no_floats() -> None:
+    assert [path for path, schema in nodes(ROOT) if schema.get("type") == "number"] == []
+
+
+class Union(BaseModel):
+    either: int | str
+
+
+class Tuple(BaseModel):
+    pair: tuple[int, str]
+
+
+class Odd(BaseModel):
+    number: Annotated[int, Field(multiple_of=2)]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [(Union, "has no unions"), (Tuple, "prefixItems has no counterpart"), (Odd, "multipleOf has no counterpart")],
+)
+def test_what_a_structural_schema_cannot_say_is_refused_when_it_is_made(model: type[BaseModel], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        structural(model)
+
+
+def test_optional_fields_references_and_maps_have_a_counterpart() -> None:
+    class Inner(BaseModel):
+        name: str = Field(description="Its name.")
+
+    class Outer(BaseModel):
+        one: Inner = Field(description="The one.")
+        maybe: int | None = Field(None, ge=1, description="Perhaps.")
+        many: dict[str, Inner]
+
+    inner = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string", "description": "Its name."}},
+    }
+    assert structural(Outer) == {
+        "type": "object",
+        "required": ["one", "many"],
+        "properties": {
+            "one": inner | {"description": "The one."},
+            "maybe": {"type": "integer", "format": "int32", "minimum": 1, "description": "Perhaps."},
+            "many": {"type": "object", "additionalProperties": inner},
+        },
+    }
+
+
+def test_the_columns_are_those_of_the_design() -> None:
+    columns = crd.document()["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert [column["name"].upper() for column in columns] == [
+        "READY",
+        "BACKLOG",
+        "WORKERS",
+        "DESIRED",
+        "MAX",
+        "REASON",
+        "AGE",
+    ]
+
+
+def test_there_is_no_scale_subresource() -> None:
+    """`kubectl scale --replicas=0` would say "scaled" and stop nothing."""
+    assert crd.document()["spec"]["versions"][0]["subresources"] == {"status": {}}
+
+
+def test_the_minimal_spec_sets_only_what_has_no_default() -> None:
+    required = {name: set(SPEC["properties"][name]["required"]) for name in SPEC["required"]}
+    assert required == {name: set(part) for name, part in MINIMAL.items()}

@@ -126,6 +126,20 @@ async def test_the_broker_is_told_how_long_a_message_may_take(
     await worker.wrote("finished 1 draining=False")
 
 
+async def test_a_consumer_that_timed_out_leaves_nothing_behind_that_swallows_messages(
+    start: StartWorker, work: Work, gate: Gate
+) -> None:
+    await work.put(n=1, gate=str(gate))
+    await work.put(n=2)
+    worker = start(queues=work.name, modules="impatient_tasks,ledger_tasks")
+    await worker.logged(event="not consuming")
+    await worker.logged(event="consuming", times=2)
+    gate.open()
+    (line,) = await worker.logged(event="task", task_id="id-2")
+    assert line["redelivered"] is False, "it went to the new consumer at once, not by way of the old one"
+    assert worker.metric("taskqueue_worker_reconnects_total") == 0
+
+
 def bind(directory: Path, **files: str) -> None:
     """Swap the files of a mounted Secret as the kubelet does."""
     snapshot = directory / f"..{uuid4().hex}"

@@ -103,7 +103,9 @@ class Subscription:
             self.consuming = True
             log.info("consuming", queue=self.queue, prefetch=self._settings.prefetch, arguments=self._arguments)
             await unless(self._draining, self._ended.wait())
-            if not self._ended.is_set():
+            if not channel.is_closed:
+                # Also when the broker ended it: after a consumer timeout RabbitMQ 4.3 keeps the consumer, and once
+                # the late message is settled delivers to it again, where nobody listens any more.
                 await queue.cancel(tag, timeout=RPC_TIMEOUT_SECONDS)
         finally:
             was_consuming, self.consuming, self._tag = self.consuming, False, None

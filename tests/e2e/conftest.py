@@ -1,5 +1,6 @@
 """One real cluster, one RabbitMQ and one operator for all tests; to each test a team of its own."""
 
+import asyncio
 import re
 from collections.abc import Generator, Iterator
 from uuid import uuid4
@@ -12,6 +13,9 @@ from tests.demo import stage
 from tests.e2e.broker import Broker
 from tests.e2e.operator import Operator
 from tests.e2e.team import Address, Team
+
+# Otherwise pytest-asyncio, asking for the loop that was current before, makes one that nobody closes.
+asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")

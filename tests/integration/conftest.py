@@ -1,5 +1,6 @@
 """The real parts that integration tests stand on: one API server with controllers, one broker, per session."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -9,6 +10,9 @@ import pytest
 
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
+
+# Otherwise pytest-asyncio, asking for the loop that was current before, makes one that nobody closes.
+asyncio.set_event_loop(None)
 
 _STARTS: Mapping[str, Callable[[Path], ControlPlane | Broker]] = {
     "control_plane": ControlPlane.start,

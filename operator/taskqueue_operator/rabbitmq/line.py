@@ -11,7 +11,7 @@ import aiormq
 from aiormq.abc import AbstractConnection
 from aiormq.exceptions import InvalidFrameError, ProbableAuthenticationError
 
-from taskqueue_operator.resource.faults import BrokerFault
+from taskqueue_operator.resource.faults import BrokerFault, Reason
 
 from . import faults
 from .endpoint import Endpoint
@@ -110,11 +110,18 @@ class Line:
         except ProbableAuthenticationError:
             raise faults.wrong_password(endpoint) from None
         except InvalidFrameError:
-            await self._explain()
-            raise faults.vhost_refused(endpoint) from None
+            raise await self._refused() from None
         except (OSError, aiormq.AMQPError) as error:
             raise faults.unreachable(endpoint, faults.cause(error)) from None
         return connection
+
+    async def _refused(self) -> BrokerFault:
+        try:
+            await self._explain()
+        except BrokerFault as fault:
+            if fault.reason in {Reason.VHOST_NOT_FOUND, Reason.PERMISSION_DENIED}:
+                return fault
+        return faults.vhost_refused(self._endpoint)
 
     async def _fail(self, fault: BrokerFault) -> None:
         await self.close()

@@ -1,0 +1,92 @@
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+from urllib.parse import quote
+from uuid import uuid4
+
+import aiormq
+import httpx
+import pytest
+from aiormq.abc import AbstractConnection
+
+from taskqueue_operator.rabbitmq.broker import RabbitMQ, RabbitMQs
+from taskqueue_operator.resource.names import Key
+from tests.cluster.broker import Broker
+
+PASSWORD = "p@ss/w:rd%#?"
+
+
+class Connect(Protocol):
+    def __call__(self, **keys: str) -> RabbitMQ: ...
+
+
+class MakeUser(Protocol):
+    def __call__(self, tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*") -> str: ...
+
+
+@pytest.fixture
+def admin(broker: Broker) -> Iterator[httpx.Client]:
+    """The management API, without the code under test."""
+    with httpx.Client(base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def vhost(admin: httpx.Client) -> Iterator[str]:
+    """A vhost of the test's own, with a name that has to be quoted in every path."""
+    name = f"tests/{uuid4().hex[:8]} 100%"
+    path = f"/vhosts/{quote(name, safe='')}"
+    admin.put(path).raise_for_status()
+    yield name
+    admin.delete(path)
+
+
+@pytest.fixture
+async def connect(broker: Broker, vhost: str) -> AsyncIterator[Connect]:
+    """Makes brokers as the operator does, from a Secret; `management_uri` stands for management-uri."""
+    made: list[RabbitMQ] = []
+    brokers = RabbitMQs()
+
+    def connect(**keys: str) -> RabbitMQ:
+        secret = {
+            "host": "127.0.0.1",
+            "port": str(broker.amqp_port),
+            "username": "guest",
+            "password": "guest",
+            "management-uri": broker.management_url,
+        }
+        secret |= {key.replace("_", "-"): value for key, value in keys.items() if key != "vhost"}
+        data = {key: value.encode() for key, value in secret.items()}
+        made.append(brokers.connect(brokers.endpoint(Key("media", "rabbitmq"), data, keys.get("vhost", vhost))))
+        return made[-1]
+
+    yield connect
+    for each in made:
+        await each.close()
+
+
+@pytest.fixture
+def user(admin: httpx.Client, vhost: str) -> Iterator[MakeUser]:
+    """Makes users with PASSWORD and with permissions in the vhost; without any if all three are None."""
+    made: list[str] = []
+
+    def user(tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*") -> str:
+        name = f"app-{uuid4().hex[:8]}"
+        made.append(name)
+        admin.put(f"/users/{name}", json={"password": PASSWORD, "tags": tags}).raise_for_status()
+        admin.put(
+            f"/permissions/{quote(vhost, safe='')}/{name}",
+            json={"configure": configure, "write": write, "read": read},
+        ).raise_for_status()
+        return name
+
+    yield user
+    for name in made:
+        admin.delete(f"/users/{name}")
+
+
+@pytest.fixture
+async def amqp(broker: Broker, vhost: str) -> AsyncIterator[AbstractConnection]:
+    """A plain client, as publishers and workers have one."""
+    connection = await aiormq.connect(broker.url.rstrip("/") + "/" + quote(vhost, safe=""))
+    yield connection
+    await connection.close()

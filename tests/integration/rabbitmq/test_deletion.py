@@ -1,0 +1,159 @@
+import asyncio
+from collections import Counter
+
+import pytest
+from aiormq.abc import AbstractConnection
+from aiormq.exceptions import DeliveryError, PublishError
+
+from taskqueue_operator.rabbitmq.broker import RabbitMQ
+from taskqueue_operator.resource.faults import BrokerFault, Reason
+from taskqueue_operator.topology.deletion import fence, fenced, removal
+from taskqueue_operator.topology.difference import difference
+from tests.cluster.progress import until
+from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser
+from tests.unit.topology.samples import OURS, wanted
+
+
+async def wall_off(rabbitmq: RabbitMQ) -> None:
+    while steps := fence(wanted(), await rabbitmq.topology(), owner=OURS):
+        await rabbitmq.take(steps)
+
+
+async def declare(rabbitmq: RabbitMQ) -> None:
+    await rabbitmq.take(difference(wanted(), await rabbitmq.topology(), owner=OURS))
+
+
+class Publishers:
+    """Publish with confirms and `mandatory` until told to stop, and count what became of each message."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._running = True
+        self.counts = Counter[str]()
+
+    async def publish(self) -> None:
+        channel = await self._connection.channel()
+        while self._running:
+            try:
+                await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs", mandatory=True)
+                self.counts["accepted"] += 1
+            except PublishError:
+                self.counts["unroutable"] += 1
+            except DeliveryError:
+                self.counts["refused"] += 1
+
+    async def until(self, outcome: str, more: int) -> None:
+        """Wait for so many more messages with this outcome."""
+        enough = self.counts[outcome] + more
+        await asyncio.to_thread(until, lambda: self.counts[outcome] >= enough, f"{more} {outcome}", seconds=60)
+
+    def stop(self) -> None:
+        self._running = False
+
+
+async def test_the_fence_turns_every_publish_into_a_nack_and_loses_none(
+    connect: Connect, amqp: AbstractConnection
+) -> None:
+    """Invariant: nothing lost. What was confirmed is in the queue, before, while and after the wall goes up."""
+    rabbitmq = connect()
+    await declare(rabbitmq)
+    publishers = Publishers(amqp)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(publishers.publish())
+        await publishers.until("accepted", 200)
+        await wall_off(rabbitmq)
+        accepted = publishers.counts["accepted"]
+        await publishers.until("refused", 200)
+        publishers.stop()
+
+    assert publishers.counts["accepted"] - accepted <= 8, "only what was on its way"
+    assert publishers.counts["unroutable"] == 0
+    assert (await rabbitmq.probe(["jobs"]))["jobs"].ready == publishers.counts["accepted"]
+
+
+async def test_messages_behind_the_fence_can_still_be_consumed(connect: Connect, amqp: AbstractConnection) -> None:
+    rabbitmq = connect()
+    await declare(rabbitmq)
+    channel = await amqp.channel()
+    await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs")
+
+    await wall_off(rabbitmq)
+
+    message = await channel.basic_get("jobs")
+    assert message.body == b"task"
+    assert message.delivery_tag is not None
+    await channel.basic_ack(message.delivery_tag)
+
+
+async def test_publishers_meet_nacks_until_their_exchange_is_gone(connect: Connect, amqp: AbstractConnection) -> None:
+    rabbitmq = connect()
+    await declare(rabbitmq)
+    await wall_off(rabbitmq)
+    channel = await amqp.channel()
+
+    for step in removal(wanted(), await rabbitmq.topology(), owner=OURS):
+        if "jobs" not in (await rabbitmq.topology()).exchanges:
+            break
+        with pytest.raises(DeliveryError) as refused:
+            await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs", mandatory=True)
+        assert not isinstance(refused.value, PublishError), "refused, not returned as unroutable"
+        await rabbitmq.take([step])
+
+
+async def test_a_removal_interrupted_after_any_step_goes_on_to_the_end(connect: Connect) -> None:
+    """Invariant: crash anywhere, converge after."""
+    rabbitmq = connect()
+    await declare(rabbitmq)
+    await wall_off(rabbitmq)
+
+    while steps := removal(wanted(), await rabbitmq.topology(), owner=OURS):
+        await rabbitmq.take(steps[:1])
+        assert fenced(wanted(), await rabbitmq.topology(), owner=OURS)
+
+    there = await rabbitmq.topology()
+    assert (there.queues, there.bindings, there.policies) == ({}, frozenset(), {})
+    assert all(not name or name.startswith("amq.") for name in there.exchanges)
+
+
+@pytest.mark.parametrize("done", [0, 1, 3, 5, 6])
+async def test_a_taskqueue_of_the_same_name_revives_what_a_deletion_left(
+    connect: Connect, amqp: AbstractConnection, done: int
+) -> None:
+    rabbitmq = connect()
+    await declare(rabbitmq)
+    await wall_off(rabbitmq)
+    await rabbitmq.take(removal(wanted(), await rabbitmq.topology(), owner=OURS)[:done])
+
+    await declare(rabbitmq)
+
+    assert difference(wanted(), await rabbitmq.topology(), owner=OURS) == ()
+    assert "jobs.wall" not in (await rabbitmq.topology()).queues
+    channel = await amqp.channel()
+    await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs", mandatory=True)
+    assert (await rabbitmq.probe(["jobs"]))["jobs"].ready == 1
+
+
+async def test_a_user_who_may_not_write_policies_is_told_the_tag(connect: Connect, user: MakeUser) -> None:
+    name = user("management")
+    rabbitmq = connect(username=name, password=PASSWORD)
+    await declare(rabbitmq)
+
+    with pytest.raises(BrokerFault) as fault:
+        await wall_off(rabbitmq)
+
+    assert fault.value.reason is Reason.PERMISSION_DENIED
+    assert fault.value.message.endswith(
+        f"it lacks the tag policymaker. Grant it: rabbitmqctl set_user_tags {name} policymaker"
+    )
+    assert not fenced(wanted(), await rabbitmq.topology(), owner=OURS), "and the queue is still bound"
+
+
+async def test_a_policymaker_may_delete(connect: Connect, user: MakeUser) -> None:
+    rabbitmq = connect(username=user("policymaker"), password=PASSWORD)
+    await declare(rabbitmq)
+
+    await wall_off(rabbitmq)
+    await rabbitmq.take(removal(wanted(), await rabbitmq.topology(), owner=OURS))
+
+    assert (await rabbitmq.topology()).queues == {}

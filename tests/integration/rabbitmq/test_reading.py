@@ -1,0 +1,82 @@
+import asyncio
+from urllib.parse import quote
+
+import httpx
+from aiormq.abc import AbstractConnection
+from pamqp.common import FieldValue
+
+from tests.cluster.broker import Broker
+from tests.cluster.progress import until
+from tests.integration.rabbitmq.conftest import Connect
+
+QUORUM: dict[str, FieldValue] = {"x-queue-type": "quorum"}
+
+
+async def test_a_sweep_lists_every_queue_with_state_ready_and_unacked(
+    connect: Connect, amqp: AbstractConnection
+) -> None:
+    channel = await amqp.channel()
+    await channel.queue_declare("classic", durable=True)
+    await channel.queue_declare("quorum", durable=True, arguments=QUORUM)
+    for _ in range(3):
+        await channel.basic_publish(b"task", routing_key="classic")
+    await channel.basic_get("classic")
+    rabbitmq = connect()
+
+    found = await rabbitmq.sweep()
+
+    assert found.keys() == {"classic", "quorum"}
+    assert all(each.present and each.running for each in found.values())
+    assert (found["classic"].ready, found["classic"].unacked) == (2, 1)
+    assert (found["quorum"].ready, found["quorum"].unacked) == (0, 0)
+
+
+async def test_a_probe_sees_a_message_as_soon_as_it_is_confirmed(connect: Connect, amqp: AbstractConnection) -> None:
+    channel = await amqp.channel()
+    await channel.queue_declare("jobs", durable=True, arguments=QUORUM)
+    rabbitmq = connect()
+
+    for published in range(1, 20):
+        await channel.basic_publish(b"task", routing_key="jobs")
+        assert (await rabbitmq.probe(["jobs"]))["jobs"].ready == published
+
+
+async def test_a_missing_queue_never_stops_the_others(connect: Connect, amqp: AbstractConnection) -> None:
+    channel = await amqp.channel()
+    names = [f"jobs-{number}" for number in range(50)]
+    for name in names[1:]:
+        await channel.queue_declare(name, durable=True)
+    rabbitmq = connect()
+
+    for _ in range(5):
+        found = await rabbitmq.probe(names)
+        assert found.keys() == set(names)
+        assert found[names[0]].missing
+        assert found[names[0]].ready is None
+        assert all(found[name].ready == 0 and not found[name].missing for name in names[1:])
+
+
+async def test_probes_at_the_same_time_share_one_named_connection(
+    connect: Connect, admin: httpx.Client, vhost: str, amqp: AbstractConnection
+) -> None:
+    channel = await amqp.channel()
+    await channel.queue_declare("jobs", durable=True)
+    rabbitmq = connect()
+
+    rounds = await asyncio.gather(*(rabbitmq.probe(["jobs", "missing"]) for _ in range(40)))
+
+    assert all(each["jobs"].ready == 0 and each["missing"].missing for each in rounds)
+    # The listing shows a connection a moment after it was made.
+    await asyncio.to_thread(until, lambda: len(_names(admin, vhost)) > 1, "connections listed", seconds=30)
+    assert _names(admin, vhost) == ["", "taskqueue-operator probe"]
+
+
+async def test_no_queue_is_no_question(connect: Connect, broker: Broker) -> None:
+    """Also without a broker: nothing is connected for nothing."""
+    assert broker.amqp_port != 1
+    assert await connect(port="1").probe([]) == {}
+
+
+def _names(admin: httpx.Client, vhost: str) -> list[str]:
+    listing = admin.get(f"/vhosts/{quote(vhost, safe='')}/connections").raise_for_status().json()
+    return sorted(each.get("client_properties", {}).get("connection_name", "") for each in listing)

@@ -1,0 +1,177 @@
+import asyncio
+from urllib.parse import quote
+
+import httpx
+import pytest
+from aiormq.abc import AbstractConnection
+
+from taskqueue_operator.rabbitmq.broker import RabbitMQ
+from taskqueue_operator.resource.faults import BrokerFault, Reason, TopologyFault
+from taskqueue_operator.topology.difference import Declare, Remove, Step, difference
+from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
+from taskqueue_operator.topology.wall import walled
+from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser
+from tests.unit.topology.samples import OURS, everything, wanted
+
+TOPIC = wanted(
+    exchange={"name": "tasks", "type": "Topic"},
+    queue={"name": "a queue/with 100% odd?characters", "type": "Classic", "maxPriority": 5},
+    bindings=[{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": "~/ %*"}, {"routingKey": ""}],
+)
+
+
+async def settle(rabbitmq: RabbitMQ, asked: Topology) -> tuple[Step, ...]:
+    steps = difference(asked, await rabbitmq.topology(), owner=OURS)
+    await rabbitmq.take(steps)
+    return steps
+
+
+@pytest.mark.parametrize("asked", [wanted(), TOPIC, wanted(exchange={"type": "Fanout"})])
+async def test_the_steps_make_the_topology_and_then_there_is_no_difference(connect: Connect, asked: Topology) -> None:
+    rabbitmq = connect()
+
+    assert await settle(rabbitmq, asked) != ()
+
+    there = await rabbitmq.topology()
+    assert difference(asked, there, owner=OURS) == ()
+    assert asked.exchanges.items() <= there.exchanges.items()
+    assert there.queues == asked.queues
+    assert there.bindings == asked.bindings
+
+
+async def test_every_step_may_be_taken_twice(connect: Connect) -> None:
+    rabbitmq = connect()
+    declare = [Declare(item) for topology in (TOPIC, walled("jobs", OURS)) for item in everything(topology)]
+    remove = [Remove(step.what) for step in reversed(declare)]
+
+    for steps in (declare, declare, remove, remove):
+        await rabbitmq.take(steps)
+
+    there = await rabbitmq.topology()
+    assert (there.queues, there.bindings, there.policies) == ({}, frozenset(), {})
+    assert all(not name or name.startswith("amq.") for name in there.exchanges)
+
+
+async def test_drift_is_repaired(connect: Connect) -> None:
+    rabbitmq = connect()
+    await settle(rabbitmq, wanted())
+    await rabbitmq.take([Remove(wanted().exchanges["jobs.in"]), Remove(wanted().queues["jobs"])])
+
+    await settle(rabbitmq, wanted())
+
+    assert difference(wanted(), await rabbitmq.topology(), owner=OURS) == ()
+
+
+async def test_a_binding_that_is_wanted_no_more_goes_and_its_neighbours_stay(connect: Connect) -> None:
+    rabbitmq = connect()
+    await settle(rabbitmq, TOPIC)
+    fewer = wanted(
+        exchange={"name": "tasks", "type": "Topic"},
+        queue={"name": "a queue/with 100% odd?characters", "type": "Classic", "maxPriority": 5},
+        bindings=[{"routingKey": "#"}],
+    )
+
+    await settle(rabbitmq, fewer)
+
+    assert (await rabbitmq.topology()).bindings == fewer.bindings
+
+
+async def test_a_queue_that_somebody_else_made_is_untouched(connect: Connect, amqp: AbstractConnection) -> None:
+    channel = await amqp.channel()
+    await channel.queue_declare("jobs", durable=True, arguments={"x-queue-type": "classic", "x-max-length": 7})
+    await channel.basic_publish(b"theirs", routing_key="jobs")
+    rabbitmq = connect()
+    before = await rabbitmq.topology()
+
+    with pytest.raises(TopologyFault, match=r'Queue "jobs" exists as classic, spec\.queue\.type says Quorum'):
+        await settle(rabbitmq, wanted())
+
+    assert await rabbitmq.topology() == before
+    assert (await channel.queue_declare("jobs", passive=True)).message_count == 1
+
+
+async def test_the_owner_is_read_back_because_the_broker_does_not_compare_it(connect: Connect) -> None:
+    rabbitmq = connect()
+    queue = wanted().queues["jobs"]
+    stolen = Queue("jobs", arguments={**queue.arguments, "x-taskqueue-owner": "default/media/other"})
+
+    await rabbitmq.take([Declare(queue), Declare(stolen)])
+
+    assert (await rabbitmq.topology()).queues["jobs"] == queue
+    with pytest.raises(TopologyFault, match="belongs to TaskQueue media/jobs") as fault:
+        difference(wanted(), await rabbitmq.topology(), owner="default/media/other")
+    assert fault.value.reason is Reason.NAME_TAKEN
+
+
+async def test_a_difference_that_came_after_reading_is_refused_by_the_broker(connect: Connect) -> None:
+    rabbitmq = connect()
+    await rabbitmq.take([Declare(wanted().queues["jobs"])])
+
+    with pytest.raises(TopologyFault) as fault:
+        await rabbitmq.take([Declare(wanted(queue={"type": "Classic"}).queues["jobs"])])
+
+    assert fault.value.reason is Reason.IMMUTABLE_DRIFT
+    assert fault.value.message.startswith(
+        "RabbitMQ refuses to configure queue \"jobs\": inequivalent arg 'x-queue-type'"
+    )
+
+
+async def test_what_the_broker_does_not_take_is_told_in_its_own_words(connect: Connect) -> None:
+    with pytest.raises(TopologyFault) as fault:
+        await connect().take([Declare(Exchange("jobs", "nonsense"))])
+
+    assert fault.value.reason is Reason.TOPOLOGY_REFUSED
+    assert fault.value.message == "RabbitMQ refuses to configure exchange \"jobs\": unknown exchange type 'nonsense'"
+
+
+async def test_a_binding_to_nowhere_is_told_in_the_brokers_own_words(connect: Connect) -> None:
+    with pytest.raises(TopologyFault, match="no exchange 'b'") as fault:
+        await connect().take([Declare(Binding("amq.direct", "b", to_queue=False, routing_key="x"))])
+
+    assert fault.value.reason is Reason.TOPOLOGY_REFUSED
+
+
+async def test_the_least_rights_that_the_documentation_names_suffice(connect: Connect, user: MakeUser) -> None:
+    """The tag management; all rights on the names of the TaskQueue, and on amq.default for its dead letters."""
+    names = "^(jobs(\\..*)?|amq\\.default)$"
+    rabbitmq = connect(username=user("management", configure=names, write=names, read=names), password=PASSWORD)
+
+    await settle(rabbitmq, wanted())
+
+    assert difference(wanted(), await rabbitmq.topology(), owner=OURS) == ()
+    assert (await rabbitmq.probe(["jobs"]))["jobs"].ready == 0
+    await rabbitmq.take([Remove(item) for item in reversed([*everything(wanted())])])
+
+
+@pytest.mark.parametrize(
+    ("rights", "act"),
+    [
+        ({"configure": "^$"}, 'configure exchange "jobs"'),
+        ({"write": "^amq.default$"}, 'bind exchange "jobs.in" (read) to queue "jobs" (write)'),
+        ({"read": "^jobs$"}, 'bind exchange "jobs.in" (read) to queue "jobs" (write)'),
+    ],
+)
+async def test_a_missing_permission_is_named_with_the_command_that_grants_it(
+    connect: Connect, user: MakeUser, vhost: str, rights: dict[str, str], act: str
+) -> None:
+    name = user("management", **rights)
+
+    with pytest.raises(BrokerFault) as fault:
+        await settle(connect(username=name, password=PASSWORD), wanted())
+
+    assert fault.value.reason is Reason.PERMISSION_DENIED
+    assert fault.value.message.startswith(f'User "{name}" may not {act} in vhost "{vhost}" of RabbitMQ at 127.0.0.1:')
+    assert fault.value.message.endswith(f". Grant it: rabbitmqctl set_permissions -p '{vhost}' {name} '.*' '.*' '.*'")
+
+
+async def test_a_policy_with_the_name_of_ours_but_another_content_stays(
+    connect: Connect, admin: httpx.Client, vhost: str
+) -> None:
+    theirs = {"pattern": "^jobs", "apply-to": "queues", "definition": {"max-length": 5}, "priority": 1}
+    path = f"/policies/{quote(vhost, safe='')}/jobs.wall"
+    (await asyncio.to_thread(admin.put, path, json=theirs)).raise_for_status()
+    rabbitmq = connect()
+
+    await settle(rabbitmq, wanted())
+
+    assert (await rabbitmq.topology()).policies["jobs.wall"].definition == {"max-length": 5}

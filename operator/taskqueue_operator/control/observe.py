@@ -180,13 +180,16 @@ class Observer:
         if not self._followed:
             return
         asked = self._clock()
-        answers = await self.broker.sweep()
-        for queue, followed in self._followed.items():
-            sweep = answers.get(queue)
-            followed.swept(replace(sweep, at=asked) if sweep is not None else Sweep(asked, present=False))
-            if sweep is None:
-                self._miss(followed)
-        self._listener.read(self.keys)
+        try:
+            answers = await self.broker.sweep()
+            for queue, followed in self._followed.items():
+                sweep = answers.get(queue)
+                followed.swept(replace(sweep, at=asked) if sweep is not None else Sweep(asked, present=False))
+                if sweep is None:
+                    self._miss(followed)
+        finally:
+            # Without an answer too: readings age, and what the user asks for may have changed.
+            self._listener.read(self.keys)
 
     def _miss(self, followed: _Followed) -> None:
         for key in followed.keys:

@@ -49,7 +49,8 @@ class WorkQueue:
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Have a key worked on after `delay` seconds, or earlier if it is already due earlier."""
-        due = asyncio.get_running_loop().time() + delay
+        # In whole milliseconds: no timer waits for the billionth part of a second.
+        due = round(asyncio.get_running_loop().time() + delay, 3)
         if self._due.get(key, due + 1) <= due:
             return
         self._due[key] = due
@@ -113,4 +114,4 @@ class WorkQueue:
     def _backoff(self, key: Key) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         ceiling: float = min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 10), LAST_BACKOFF)
-        return ceiling / 2 + self._jitter(0, ceiling / 2)
+        return self._jitter(0, ceiling)

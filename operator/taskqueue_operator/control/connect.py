@@ -5,6 +5,7 @@ from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
+from .clock import Clock
 from .credentials import Credentials
 from .observe import Observer
 from .readers import Readers
@@ -16,10 +17,11 @@ REFUSALS = frozenset({Reason.AUTHENTICATION_FAILED, Reason.PERMISSION_DENIED})
 class Connector:
     """Gives each TaskQueue its observer, and another one when its Secret has changed."""
 
-    def __init__(self, records: Records, credentials: Credentials, readers: Readers) -> None:
+    def __init__(self, records: Records, credentials: Credentials, readers: Readers, clock: Clock) -> None:
         self._records = records
         self._credentials = credentials
         self._readers = readers
+        self._clock = clock
 
     async def connect(self, taskqueue: TaskQueue, *queues: str) -> Observer:
         """Have the queues read.
@@ -32,7 +34,7 @@ class Connector:
             await self._credentials.reread(taskqueue.key)
         observer = self._readers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
         if observer is not record.observer:
-            record.observer, record.verified = observer, None
+            record.observer, record.verified, record.connected_at = observer, None, self._clock()
         for queue in queues:
             observer.follow(taskqueue.key, queue)
         return observer

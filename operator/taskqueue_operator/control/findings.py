@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from taskqueue_operator.resource.conditions import Condition, ConditionType, Truth
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.scaling.decide import Decision, Why
-from taskqueue_operator.scaling.reading import Doubt, Reading
+from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.workers.observed import Deployment
 
 STAGES = (ConditionType.BROKER_REACHABLE, ConditionType.TOPOLOGY_READY, ConditionType.WORKERS_AVAILABLE)
@@ -29,11 +29,13 @@ class Known:
         settled: Whether all stages have been run for the present generation.
         faults: What stands in the way, by stage; under Ready, what concerns the resource as a whole.
         waiting: What a deletion waits for.
+        conclusive: Whether the queue has been read for long enough to say that something is in doubt.
     """
 
     settled: bool
     faults: dict[ConditionType, Fault]
     waiting: Fault | None = None
+    conclusive: bool = False
     deployment: Deployment | None = None
     reading: Reading | None = None
     decision: Decision | None = None
@@ -72,7 +74,7 @@ def _workers(there: Deployment) -> Condition:
 
 def _scaling(known: Known) -> Iterator[Condition]:
     decision, reading = known.decision, known.reading
-    if decision is None or reading is None or (reading.doubt is Doubt.YOUNG and reading.at_least is not None):
+    if decision is None or reading is None or not known.conclusive:
         return
     active, limited = ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED
     if decision.why is Why.PAUSED:
@@ -97,7 +99,6 @@ def _summary(known: Known) -> Iterator[Condition]:
         state = ConditionType.STALLED if fault.lasting else ConditionType.RECONCILING
         yield Condition(state, Truth.TRUE, fault.reason, fault.message)
     elif known.settled:
-        reason = known.decision.why if known.decision is not None else Reason.READY
-        yield Condition(ConditionType.READY, Truth.TRUE, reason, "The queue is there, and its workers follow it.")
+        yield Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "The queue is there, and its workers follow it.")
     else:
         yield Condition(ConditionType.RECONCILING, Truth.TRUE, Reason.PROGRESSING, "The spec is being worked on.")

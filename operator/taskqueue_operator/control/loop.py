@@ -46,7 +46,7 @@ class Control:
         self.credentials = Credentials(cluster, brokers, self.reconciling.add)
         self.readers = Readers(brokers, self, clock)
         self._resync = Resync(self.cache, cluster, self.reconciling.add)
-        self._connector = Connector(self.records, self.credentials, self.readers)
+        self._connector = Connector(self.records, self.credentials, self.readers, clock)
         declarer = Declarer(self.records, telemetry, installation)
         deployer = Deployer(self.cache, self.records, cluster, telemetry)
         self._declarer = declarer

@@ -23,7 +23,7 @@ class Record:
         verified: The generation whose topology was last found on the broker; None calls for a look.
         faults: What stands in the way, by the condition that says so.
         waiting: What a deletion waits for, if it does.
-        observer: Who reads the queue.
+        observer: Who reads the queue, since `connected_at`.
         reading: What was last believed of the queue.
         decision: What followed from it.
         scaled_at: When the number of workers was last changed by us, and `scaled` how.
@@ -36,6 +36,7 @@ class Record:
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     waiting: Fault | None = None
     observer: Observer | None = None
+    connected_at: datetime | None = None
     reading: Reading | None = None
     decision: Decision | None = None
     memory: Memory = field(default_factory=Memory)

@@ -1,11 +1,13 @@
 """Writes the status when it says something new: conditions and decisions at once, figures now and then."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any, Final
 
 from taskqueue_operator.resource.conditions import ConditionType, render, timestamp
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.reading import HORIZON
 from taskqueue_operator.workers.trouble import trouble
 
 from .cache import Cache, Seen
@@ -20,6 +22,8 @@ Status = dict[str, Any]
 FIGURES: Final = frozenset({"backlog", "decision"})
 FIGURES_PERIOD: Final = 30.0
 WRITES_PER_SECOND: Final = 20
+FIRST_READING: Final = HORIZON + timedelta(seconds=8)
+"""By when a queue that can be read has been read long enough, with a sweep's period and some delay to spare."""
 
 
 class Pace:
@@ -56,6 +60,8 @@ class Reporter:
         if seen is None:
             return None
         record, before = self._records[key], dict(seen.status)
+        if record.settled is None and before.get("observedGeneration") == seen.generation:
+            return None  # just begun, and this spec was reported on before: nothing is known better yet
         status = self._status(seen, record)
         if status == before:
             return None
@@ -85,7 +91,9 @@ class Reporter:
             status["queue"] = taskqueue.queue_name
         if known.deployment is not None:
             status |= {"replicas": known.deployment.live, "readyReplicas": known.deployment.ready}
-        if known.decision is not None:
+        if known.decision is not None and (
+            known.conclusive or known.decision.desired != seen.status.get("desiredReplicas")
+        ):
             status |= {"desiredReplicas": known.decision.desired, "decision": known.decision.explanation}
         if record.scaled_at is not None:
             status["lastScaleTime"] = timestamp(record.scaled_at)
@@ -107,15 +115,21 @@ class Reporter:
             settled=record.settled == seen.generation,
             faults=faults,
             waiting=record.waiting,
+            conclusive=self._conclusive(record),
             deployment=there,
             reading=record.reading,
             decision=record.decision,
         )
 
+    def _conclusive(self, record: Record) -> bool:
+        """Doubts of the first seconds are no news: a restarted operator would only say them to take them back."""
+        if record.reading is not None and record.reading.at_most is not None:
+            return True
+        return record.connected_at is not None and self._clock() - record.connected_at > FIRST_READING
+
     async def _tell(self, seen: Seen, before: Status, after: Status, record: Record) -> None:
         was, now = _ready(before), _ready(after)
-        flipped = now["status"] != was.get("status") or (now["status"] == "False" and now["reason"] != was["reason"])
-        if now and flipped and now["status"] != "Unknown":
+        if now and _flipped(was, now):
             await self._post(seen, now["reason"], now["message"], warning=now["status"] == "False")
         if after.get("lastScaleTime") != before.get("lastScaleTime"):
             await self._post(seen, "Scaled", record.scaled, warning=False)
@@ -123,6 +137,11 @@ class Reporter:
     async def _post(self, seen: Seen, reason: str, message: str, *, warning: bool) -> None:
         await self._cluster.event(seen.reference, reason=reason, message=message, warning=warning)
         self._telemetry.wrote("event")
+
+
+def _flipped(was: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether readiness came, went, or is missing for another reason."""
+    return was.get("status") != now["status"] or (now["status"] == "False" and was["reason"] != now["reason"])
 
 
 def _backlog(status: Status, record: Record) -> Status:

@@ -28,8 +28,8 @@ class Broker:
         self._write("DELETE", f"/api/vhosts/{vhost}")
 
     def add_user(self, name: str, password: str, vhost: str) -> None:
-        """Make a user that may do everything in a vhost, and see its queues."""
-        self._write("PUT", f"/api/users/{name}", {"password": password, "tags": "management"})
+        """Make a user with all rights that the operator needs in a vhost."""
+        self._write("PUT", f"/api/users/{name}", {"password": password, "tags": "policymaker"})
         self._write("PUT", f"/api/permissions/{vhost}/{name}", {"configure": ".*", "write": ".*", "read": ".*"})
 
     def delete_user(self, name: str) -> None:

@@ -1,7 +1,7 @@
 """What the API server last showed: TaskQueues, their Deployments and their pods.
 
 Fed by watch events, by the answers to our own writes (so that a decision never rests on what we ourselves have just
-changed) and by the periodic resync. An older version never replaces a newer one.
+changed) and by the periodic resync. An older version never replaces a newer one, nor brings back what is gone.
 """
 
 from collections import defaultdict
@@ -47,6 +47,7 @@ class Cache:
         self.taskqueues: dict[Key, Seen] = {}
         self.deployments: dict[Key, Deployment] = {}
         self._pods: defaultdict[Key, dict[Key, Pod]] = defaultdict(dict)
+        self._gone: set[str] = set()
 
     def taskqueue(self, key: Key) -> TaskQueue | None:
         """Look up a TaskQueue that could be parsed."""
@@ -62,7 +63,7 @@ class Cache:
         metadata = body["metadata"]
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
         known = self.taskqueues.get(key)
-        if known is None or known.version <= version:
+        if metadata["uid"] not in self._gone and (known is None or known.version <= version):
             self.taskqueues[key] = Seen(
                 key, metadata["uid"], version, metadata.get("generation", 1), body.get("status") or {}, _parse(body)
             )
@@ -72,7 +73,8 @@ class Cache:
         """Take note of a worker Deployment."""
         deployment = Deployment.parse(body)
         known = self.deployments.get(deployment.key)
-        if known is None or int(known.resource_version) <= int(deployment.resource_version):
+        fresh = known is None or int(known.resource_version) <= int(deployment.resource_version)
+        if fresh and deployment.uid not in self._gone:
             self.deployments[deployment.key] = deployment
         return deployment.key
 
@@ -81,20 +83,26 @@ class Cache:
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
         known = self._pods[owner].get(pod.key)
-        if known is None or int(known.resource_version) <= int(pod.resource_version):
+        fresh = known is None or int(known.resource_version) <= int(pod.resource_version)
+        if fresh and body["metadata"]["uid"] not in self._gone:
             self._pods[owner][pod.key] = pod
         return owner
 
-    def lose_taskqueue(self, key: Key) -> None:
-        """A TaskQueue is gone."""
-        self.taskqueues.pop(key, None)
+    def lose_taskqueue(self, key: Key, uid: str) -> None:
+        """A TaskQueue is gone; another one may have its name by now."""
+        self._gone.add(uid)
+        if key in self.taskqueues and self.taskqueues[key].uid == uid:
+            del self.taskqueues[key]
 
-    def lose_deployment(self, key: Key) -> None:
-        """A Deployment is gone."""
-        self.deployments.pop(key, None)
+    def lose_deployment(self, key: Key, uid: str) -> None:
+        """A Deployment is gone; another one may have its name by now."""
+        self._gone.add(uid)
+        if key in self.deployments and self.deployments[key].uid == uid:
+            del self.deployments[key]
 
     def lose_pod(self, body: Body) -> Key:
         """A pod is gone; returns the key of its TaskQueue."""
+        self._gone.add(body["metadata"]["uid"])
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
         self._pods[owner].pop(pod.key, None)
@@ -109,6 +117,12 @@ class Cache:
     def drop_pod(self, owner: Key, pod: Key) -> None:
         """A pod is gone that no event told of."""
         self._pods[owner].pop(pod, None)
+        if not self._pods[owner]:
+            del self._pods[owner]
+
+    def forget_gone(self) -> None:
+        """Begin anew to note what is gone; no answer is as late as that."""
+        self._gone.clear()
 
 
 def _parse(body: Body) -> TaskQueue | Fault:

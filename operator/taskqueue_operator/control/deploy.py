@@ -1,6 +1,6 @@
 """Keeps the Deployment of the workers as the spec asks, and never touches its number of replicas."""
 
-from taskqueue_operator.resource.faults import Reason, WorkersFault
+from taskqueue_operator.resource.faults import Conflict, Reason, WorkersFault
 from taskqueue_operator.resource.names import KIND
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
@@ -39,7 +39,13 @@ class Deployer:
                 if there is None
                 else build(taskqueue, replicas=there.replicas, resource_version=there.resource_version)
             )
-            self._cache.see_deployment(await self._cluster.apply_deployment(manifest))
+            try:
+                body = await self._cluster.apply_deployment(manifest)
+            except Conflict:
+                # Nothing of it can be relied on, not even that it is there: the next attempt asks.
+                self._cache.deployments.pop(taskqueue.key, None)
+                raise
+            self._cache.see_deployment(body)
             self._telemetry.wrote("deployment")
 
     async def _find(self, taskqueue: TaskQueue) -> Deployment | None:

@@ -60,6 +60,8 @@ class Control:
     async def run(self) -> None:
         """Work until cancelled, then let go of all connections."""
         try:
+            # The watches show kinds side by side: a deletion must not begin before the workers were seen.
+            await self._resync.once()
             async with asyncio.TaskGroup() as group:
                 for lane in (self.reconciling, self.scaling, self.reporting):
                     group.create_task(lane.run(), name=lane.name)
@@ -75,7 +77,7 @@ class Control:
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         known = self.cache.taskqueues.get(key)
         if gone:
-            self.cache.lose_taskqueue(key)
+            self.cache.lose_taskqueue(key, body["metadata"]["uid"])
         else:
             self.cache.see_taskqueue(body)
         fresh = self.cache.taskqueues.get(key)
@@ -88,7 +90,7 @@ class Control:
         """A worker Deployment was seen, changed, or is gone."""
         key = self.cache.see_deployment(body)
         if gone:
-            self.cache.lose_deployment(key)
+            self.cache.lose_deployment(key, body["metadata"]["uid"])
             self.reconciling.add(key)
         self.reporting.add(key)
         self._touch_deletion(key)

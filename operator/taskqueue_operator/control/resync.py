@@ -35,17 +35,20 @@ class Resync:
     async def once(self) -> None:
         """List everything; what was known before the listing and is not in it is gone."""
         cache = self._cache
-        known = set(cache.taskqueues), set(cache.deployments), set(cache.all_pods())
+        cache.forget_gone()
+        taskqueues_known = {key: seen.uid for key, seen in cache.taskqueues.items()}
+        deployments_known = {key: there.uid for key, there in cache.deployments.items()}
+        pods_known = set(cache.all_pods())
         taskqueues = {cache.see_taskqueue(body) for body in await self._cluster.list_taskqueues()}
         deployments = {cache.see_deployment(body) for body in await self._cluster.list_deployments()}
         pods = {(cache.see_pod(body), _key(body)) for body in await self._cluster.list_pods()}
-        for key in known[0] - taskqueues:
-            cache.lose_taskqueue(key)
-        for key in known[1] - deployments:
-            cache.lose_deployment(key)
-        for owner, pod in known[2] - pods:
+        for key in taskqueues_known.keys() - taskqueues:
+            cache.lose_taskqueue(key, taskqueues_known[key])
+        for key in deployments_known.keys() - deployments:
+            cache.lose_deployment(key, deployments_known[key])
+        for owner, pod in pods_known - pods:
             cache.drop_pod(owner, pod)
-        for key in known[0] | taskqueues:
+        for key in taskqueues_known.keys() | taskqueues:
             self._touched(key)
 
 

@@ -24,6 +24,7 @@ _log = structlog.get_logger("scale")
 class Lanes(Protocol):
     """Where a decision goes on to."""
 
+    reconciling: WorkQueue
     scaling: WorkQueue
     reporting: WorkQueue
 
@@ -64,17 +65,18 @@ class Scaler:
             try:
                 body = await self.cluster.scale(key, replicas=decision.desired, generation=there.generation)
             except Conflict:
-                await self._look_again(key)
+                await self._look_again(key, there.uid)
                 raise Unsettled from None
             self.cache.see_deployment(body)
             record.scaled_at = self.clock()
             record.scaled = f"From {there.replicas} to {decision.desired} workers: {decision.explanation}"
         self._tell(key, there.replicas, decision)
 
-    async def _look_again(self, key: Key) -> None:
+    async def _look_again(self, key: Key, uid: str) -> None:
         body = await self.cluster.deployment(key)
         if body is None:
-            self.cache.lose_deployment(key)
+            self.cache.lose_deployment(key, uid)
+            self.lanes.reconciling.add(key)
         else:
             self.cache.see_deployment(body)
         self.consider(key)

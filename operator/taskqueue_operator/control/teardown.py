@@ -11,7 +11,7 @@ import structlog
 
 from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.conditions import ConditionType
-from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import FINALIZER, dead_letters
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.memory import is_quiet
@@ -23,7 +23,7 @@ from taskqueue_operator.topology.objects import Topology
 from .cache import Cache
 from .clock import Clock
 from .connect import Connector
-from .declare import Declarer
+from .declare import ROUNDS, Declarer
 from .observe import Observer
 from .ports import Cluster
 from .telemetry import Telemetry
@@ -69,6 +69,10 @@ class Teardown:
             self.cache.see_taskqueue(body)
 
     async def _follow_policy(self, taskqueue: TaskQueue) -> None:
+        try:
+            self._wanted(taskqueue)
+        except TopologyFault as fault:  # then nothing was ever made
+            raise _Impossible(fault.message) from None
         observer = await self._observer(taskqueue)
         try:
             there = await observer.topology()
@@ -110,11 +114,16 @@ class Teardown:
     async def _empty(self, taskqueue: TaskQueue, observer: Observer, there: Topology) -> None:
         """Refuse publishers, then wait until nothing is left in either queue; the workers go on meanwhile."""
         wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
-        while steps := fence(wanted, there, owner=mark):
+        for _ in range(ROUNDS):
+            steps = fence(wanted, there, owner=mark)
+            if not steps:
+                break
             await self._take(observer, steps)
             for queue in wanted.queues:
                 observer.restart(queue)
             there = await observer.topology()
+        else:
+            raise Fault(Reason.NOT_EMPTY, f'Deletion waits: somebody lets publishers back to "{taskqueue.queue_name}".')
         for queue in (name for name in wanted.queues if name in there.queues):
             reading = observer.reading(queue)
             if is_quiet(reading):
@@ -136,8 +145,9 @@ class Teardown:
             raise Fault(Reason.DELETING, f"Deletion waits for {left or 'the last'} workers to finish their tasks.")
 
     async def _remove(self, taskqueue: TaskQueue, observer: Observer) -> None:
-        there = await observer.topology()
-        await self._take(observer, removal(self._wanted(taskqueue), there, owner=self._mark(taskqueue)))
+        wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
+        while steps := removal(wanted, await observer.topology(), owner=mark):
+            await self._take(observer, steps)
 
     async def _take(self, observer: Observer, steps: tuple[Step, ...]) -> None:
         if steps:

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.resource.faults import Conflict, Fault
 from taskqueue_operator.resource.names import Key
 
 FIRST_BACKOFF: Final = 1.0
@@ -99,6 +99,9 @@ class WorkQueue:
             self._failures.pop(key, None)
         except (Unsettled, Conflict):
             delay = self._backoff(key)
+        except Fault as fault:  # says all there is to say, without a stack trace
+            delay = self._backoff(key)
+            self._log.warning("failed", taskqueue=str(key), reason=fault.reason, message=fault.message)
         except Exception:  # noqa: BLE001  one key's failure must never stop the others
             delay = self._backoff(key)
             self._log.exception("failed", taskqueue=str(key), again_in_seconds=round(delay, 1))

@@ -1,0 +1,78 @@
+"""The whole control loop between a fake cluster and a fake broker, in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from taskqueue_operator.control.loop import Control
+from taskqueue_operator.control.ports import Body
+
+from .fakes import KEY, FakeBroker, FakeBrokers, FakeCluster, FakeTelemetry, taskqueue
+
+
+@dataclass
+class World:
+    """The loop and its outside."""
+
+    cluster: FakeCluster
+    brokers: FakeBrokers
+    telemetry: FakeTelemetry
+    control: Control
+    running: asyncio.Task[None]
+
+    @property
+    def broker(self) -> FakeBroker:
+        return self.brokers.broker
+
+    def replicas(self) -> int:
+        count: int = self.cluster.deployments[KEY]["spec"]["replicas"]
+        return count
+
+    async def settle(self, seconds: float = 3) -> None:
+        """Let it work for a while."""
+        await asyncio.sleep(seconds)
+        assert not self.running.done(), self.running
+
+    async def restart(self) -> None:
+        """End the loop in the middle of whatever it does, and begin with nothing but what the cluster shows."""
+        await stop(self.running)
+        start(self)
+
+    async def has(self, **spec: object) -> None:
+        """Have a TaskQueue, and let it be made."""
+        self.cluster.put(taskqueue(KEY, **spec))
+        await self.settle()
+
+
+def start(world: World) -> None:
+    world.control = Control(world.cluster, world.brokers, world.telemetry, installation="default")
+    notes: dict[str, Callable[..., None]] = {
+        "taskqueues": world.control.taskqueue,
+        "deployments": world.control.deployment,
+        "pods": world.control.pod,
+    }
+
+    def watch(kind: str, body: Body, gone: bool) -> None:  # noqa: FBT001  as the watch has it
+        notes[kind](body, gone=gone)
+
+    world.cluster.watch = watch
+    world.running = asyncio.create_task(world.control.run())
+    for kind in notes:
+        for body in list(world.cluster._objects(kind).values()):
+            watch(kind, body, gone=False)
+
+
+async def stop(task: Awaitable[None]) -> None:
+    future = asyncio.ensure_future(task)
+    future.cancel()
+    await asyncio.gather(future, return_exceptions=True)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World(FakeCluster(), FakeBrokers(), FakeTelemetry(), *[None, None])  # type: ignore[arg-type]  # start sets both
+    start(made)
+    yield made
+    await stop(made.running)

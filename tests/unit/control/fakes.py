@@ -1,0 +1,339 @@
+"""The outside of the control loop in memory, for faults that the real parts make too seldom.
+
+The cluster keeps versions and generations as an API server does, refuses stale writes, and shows every change to who
+watches. The broker takes steps and counts what it is asked.
+"""
+
+import asyncio
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from taskqueue_operator.control.ports import Body, Broker
+from taskqueue_operator.resource.faults import BrokerFault, Conflict, Fault, Reason
+from taskqueue_operator.resource.names import LABEL_NAME, Key
+from taskqueue_operator.scaling.reading import Probe, Sweep
+from taskqueue_operator.topology.difference import Declare, Step
+from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
+
+KEY = Key("media", "thumbnails")
+SECRET = Key("media", "rabbitmq")
+PASSWORD = "correct-horse-battery-staple"
+DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
+START = datetime(2026, 1, 1, tzinfo=UTC)
+GONE_AWAY = BrokerFault(Reason.BROKER_UNREACHABLE, "RabbitMQ at broker:5672 does not answer (connection refused).")
+REFUSED = BrokerFault(Reason.AUTHENTICATION_FAILED, "RabbitMQ at broker:5672 refuses the user.", lasting=True)
+API_AWAY = Fault(Reason.API_UNAVAILABLE, "Kubernetes: no answer.")
+
+
+def taskqueue(key: Key = KEY, **spec: object) -> Body:
+    """A TaskQueue as a user applies it."""
+    minimal = {
+        "broker": {"secretRef": {"name": "rabbitmq"}},
+        "worker": {"image": "acme/app:1.4"},
+        "scaling": {"maxReplicas": 20},
+    }
+    return {"metadata": {"namespace": key.namespace, "name": key.name}, "spec": minimal | spec}
+
+
+class FakeCluster:
+    """An API server of three kinds and Secrets."""
+
+    def __init__(self) -> None:
+        self.taskqueues: dict[Key, Body] = {}
+        self.deployments: dict[Key, Body] = {}
+        self.pods: dict[Key, Body] = {}
+        self.secrets: dict[Key, Mapping[str, bytes]] = {SECRET: DATA}
+        self.secret_reads: list[Key] = []
+        self.writes: list[tuple[str, Any]] = []
+        self.events: list[tuple[str, str]] = []
+        self.fault: Fault | None = None
+        self.silent = False
+        self.watch: Callable[[str, Body, bool], None] = lambda *_: None
+        self._version = 0
+
+    # What users and controllers do.
+
+    def put(self, body: Body) -> Body:
+        """Create a TaskQueue, or change its spec."""
+        key = _key(body)
+        first: Body = {"metadata": {"generation": 0, "uid": f"uid-{self._version}"}, "spec": None}
+        kept: Body = copy.deepcopy(self.taskqueues.get(key, first))
+        generation = kept["metadata"]["generation"] + (kept["spec"] != body["spec"])
+        kept["metadata"] |= {**body["metadata"], "generation": generation, "uid": kept["metadata"]["uid"]}
+        kept["spec"] = body["spec"]
+        return self._store("taskqueues", kept)
+
+    def delete(self, key: Key) -> None:
+        """Delete a TaskQueue, which goes once it has no finalizers."""
+        body = copy.deepcopy(self.taskqueues[key])
+        body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        self._store("taskqueues", body)
+        self._collect(key)
+
+    def run_pods(self, key: Key, count: int | None = None) -> None:
+        """Let as many workers be ready as are asked for; those above end."""
+        body = copy.deepcopy(self.deployments[key])
+        count = body["spec"]["replicas"] if count is None else count
+        body["status"] = {
+            "replicas": count,
+            "readyReplicas": count,
+            "observedGeneration": body["metadata"]["generation"],
+        }
+        self._store("deployments", body)
+        for n in range(max(count, len(self.pods))):
+            name = Key(key.namespace, f"{key.name}-{n}")
+            if n < count and name not in self.pods:
+                labels = {LABEL_NAME: key.name}
+                status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+                self._store(
+                    "pods", {"metadata": {**name._asdict(), "uid": str(name), "labels": labels}, "status": status}
+                )
+            elif n >= count:
+                self.remove("pods", name)
+
+    def remove(self, kind: str, key: Key) -> None:
+        """Take an object away at once."""
+        body = self._objects(kind).pop(key, None)
+        if body is not None:
+            self._version += 1
+            body["metadata"]["resourceVersion"] = str(self._version)
+            self._show(kind, body, gone=True)
+
+    # The port.
+
+    async def secret(self, key: Key) -> Mapping[str, bytes] | None:
+        await self._answer()
+        self.secret_reads.append(key)
+        return self.secrets.get(key)
+
+    async def deployment(self, key: Key) -> Body | None:
+        await self._answer()
+        return copy.deepcopy(self.deployments.get(key))
+
+    async def apply_deployment(self, manifest: Body) -> Body:
+        await self._answer()
+        key, there = _key(manifest), self.deployments.get(_key(manifest))
+        expected = manifest["metadata"].get("resourceVersion")
+        if expected != (there["metadata"]["resourceVersion"] if there else None):
+            raise Conflict(str(key))
+        self.writes.append(("deployment", copy.deepcopy(manifest)))
+        body = copy.deepcopy(manifest)
+        new: Body = {"uid": f"uid-{self._version}", "generation": 0}
+        old = there["metadata"] if there else new
+        body["metadata"] |= {"uid": old["uid"], "generation": old["generation"] + 1}
+        body["status"] = there.get("status", {}) if there else {}
+        return self._store("deployments", body)
+
+    async def scale(self, key: Key, *, replicas: int, generation: int) -> Body:
+        await self._answer()
+        there = copy.deepcopy(self.deployments.get(key))
+        if there is None or there["metadata"]["generation"] != generation:
+            raise Conflict(str(key))
+        self.writes.append(("replicas", replicas))
+        there["spec"]["replicas"] = replicas
+        there["metadata"]["generation"] += 1
+        return self._store("deployments", there)
+
+    async def set_finalizers(self, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:
+        await self._answer()
+        there = copy.deepcopy(self.taskqueues.get(key))
+        if there is None:
+            return None
+        if there["metadata"]["resourceVersion"] != resource_version:
+            raise Conflict(str(key))
+        self.writes.append(("finalizers", list(finalizers)))
+        there["metadata"]["finalizers"] = list(finalizers)
+        stored = self._store("taskqueues", there)
+        self._collect(key)
+        return stored
+
+    async def set_status(self, key: Key, status: Body) -> Body | None:
+        await self._answer()
+        there = copy.deepcopy(self.taskqueues.get(key))
+        if there is None:
+            return None
+        self.writes.append(("status", copy.deepcopy(status)))
+        there["status"] = copy.deepcopy(status)
+        return self._store("taskqueues", there)
+
+    async def event(self, regarding: Body, *, reason: str, message: str, warning: bool) -> None:
+        await self._answer()
+        assert {"apiVersion", "kind", "namespace", "name", "uid"} == set(regarding)
+        self.events.append((reason, message))
+        self.writes.append(("event", (reason, message, warning)))
+
+    async def list_taskqueues(self) -> list[Body]:
+        return await self._list(self.taskqueues)
+
+    async def list_deployments(self) -> list[Body]:
+        return await self._list(self.deployments)
+
+    async def list_pods(self) -> list[Body]:
+        return await self._list(self.pods)
+
+    # What tests look at.
+
+    def status(self, key: Key = KEY) -> Body:
+        found: Body = self.taskqueues[key].get("status", {})
+        return found
+
+    def condition(self, type_: str, key: Key = KEY) -> dict[str, str]:
+        found: list[dict[str, str]] = self.status(key).get("conditions", [])
+        return next((each for each in found if each["type"] == type_), {})
+
+    def written(self, what: str) -> list[Any]:
+        return [value for kind, value in self.writes if kind == what]
+
+    async def _list(self, objects: dict[Key, Body]) -> list[Body]:
+        await self._answer()
+        return [copy.deepcopy(body) for body in objects.values()]
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+
+    def _objects(self, kind: str) -> dict[Key, Body]:
+        objects: dict[Key, Body] = getattr(self, kind)
+        return objects
+
+    def _store(self, kind: str, body: Body) -> Body:
+        self._version += 1
+        body["metadata"]["resourceVersion"] = str(self._version)
+        self._objects(kind)[_key(body)] = body
+        self._show(kind, body, gone=False)
+        return copy.deepcopy(body)
+
+    def _collect(self, key: Key) -> None:
+        metadata = self.taskqueues[key]["metadata"]
+        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+            self.remove("taskqueues", key)
+
+    def _show(self, kind: str, body: Body, *, gone: bool) -> None:
+        if not self.silent:
+            self.watch(kind, copy.deepcopy(body), gone)
+
+
+@dataclass(frozen=True)
+class FakeEndpoint:
+    uri: bytes = field(default=b"", repr=False)
+    vhost: str = "/"
+    address: str = "broker:5672"
+
+
+class FakeBroker:
+    """One vhost: takes steps, tells depths, or fails."""
+
+    def __init__(self) -> None:
+        self.topology_ = Topology()
+        self.depths: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self.fault: Fault | None = None
+        self.taken: list[Step] = []
+        self.probes: list[tuple[float, frozenset[str]]] = []
+        self.sweeps: list[float] = []
+        self.reads = 0
+        self.closed = False
+
+    async def topology(self) -> Topology:
+        await self._answer()
+        self.reads += 1
+        return self.topology_
+
+    async def take(self, steps: Sequence[Step]) -> None:
+        await self._answer()
+        for step in steps:
+            self.taken.append(step)
+            self.topology_ = _taken(self.topology_, step)
+
+    async def sweep(self) -> Mapping[str, Sweep]:
+        self.sweeps.append(asyncio.get_running_loop().time())
+        await self._answer()
+        return {
+            name: Sweep(START, present=True, running=True, ready=self.depths[name][0], unacked=self.depths[name][1])
+            for name in self.topology_.queues
+        }
+
+    async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
+        self.probes.append((asyncio.get_running_loop().time(), frozenset(queues)))
+        await self._answer()
+        return {
+            name: Probe(START, self.depths[name][0])
+            if name in self.topology_.queues
+            else Probe(START, None, missing=True)
+            for name in queues
+        }
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+
+
+class FakeBrokers:
+    """Brokers by what the Secret says."""
+
+    def __init__(self) -> None:
+        self.brokers: defaultdict[FakeEndpoint, FakeBroker] = defaultdict(FakeBroker)
+
+    def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> FakeEndpoint:
+        if "uri" not in data:
+            raise BrokerFault(Reason.SECRET_INVALID, f"Secret {secret} has no key uri.", lasting=True)
+        return FakeEndpoint(data["uri"], vhost or "/")
+
+    def connect(self, endpoint: object) -> Broker:
+        assert isinstance(endpoint, FakeEndpoint)
+        return self.brokers[endpoint]
+
+    @property
+    def broker(self) -> FakeBroker:
+        return self.brokers[FakeEndpoint(DATA["uri"])]
+
+
+class FakeTelemetry:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def scaled(self, key: Key, before: int, after: int, why: str) -> None:
+        self.told.append(("scaled", key, before, after, why))
+
+    def wrote(self, what: str) -> None:
+        self.told.append(("wrote", what))
+
+    def reconciled(self, *, settled: bool) -> None:
+        self.told.append(("reconciled", settled))
+
+    def retained(self, key: Key, why: str) -> None:
+        self.told.append(("retained", key, why))
+
+
+def _taken(there: Topology, step: Step) -> Topology:
+    item = step.what
+    if isinstance(item, Binding):
+        bindings = there.bindings | {item} if isinstance(step, Declare) else there.bindings - {item}
+        return replace(there, bindings=bindings)
+    part = {Exchange: "exchanges", Queue: "queues", Policy: "policies"}[type(item)]
+    others = {name: each for name, each in getattr(there, part).items() if name != item.name}
+    left = others | ({item.name: item} if isinstance(step, Declare) else {})
+    bindings = there.bindings
+    if not isinstance(step, Declare) and not isinstance(item, Policy):
+        bindings = frozenset(each for each in bindings if item.name not in _ends(each, isinstance(item, Queue)))
+    return replace(there, **{part: left}, bindings=bindings)
+
+
+def _ends(binding: Binding, of_queue: bool) -> Iterable[str]:  # noqa: FBT001  which kind of name is meant
+    if of_queue:
+        return (binding.destination,) if binding.to_queue else ()
+    return (binding.source,) if binding.to_queue else (binding.source, binding.destination)
+
+
+def _key(body: Body) -> Key:
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])

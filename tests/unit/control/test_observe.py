@@ -1,0 +1,199 @@
+"""The observer reads in short steps, tells of faults when they come and go, and keeps what it read."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+import pytest
+
+from taskqueue_operator.control.clock import loop_clock
+from taskqueue_operator.control.observe import Observer
+from taskqueue_operator.control.readers import Readers
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.reading import Doubt
+from taskqueue_operator.topology.objects import Queue, Topology
+
+from .fakes import GONE_AWAY, KEY, REFUSED, START, FakeBroker, FakeBrokers, FakeEndpoint
+
+pytestmark = pytest.mark.looptime
+
+OTHER = Key("media", "other")
+
+
+class Ears:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.sleeping: set[Key] = set()
+        self.reads: list[Key] = []
+        self.misses: list[Key] = []
+        self.faults: list[tuple[float, frozenset[Key]]] = []
+        self.topologies: list[float] = []
+
+    def asleep(self, key: Key) -> bool:
+        return key in self.sleeping
+
+    def read(self, keys: Collection[Key]) -> None:
+        self.reads += keys
+
+    def missed(self, key: Key) -> None:
+        self.misses.append(key)
+
+    def verify(self, keys: Collection[Key], there: Topology) -> None:  # noqa: ARG002  the port's shape
+        self.topologies.append(asyncio.get_running_loop().time())
+
+    def faulted(self, keys: Collection[Key]) -> None:
+        self.faults.append((round(asyncio.get_running_loop().time()), frozenset(keys)))
+
+
+@asynccontextmanager
+async def observing(broker: FakeBroker, ears: Ears) -> AsyncIterator[Observer]:
+    observer = Observer(FakeEndpoint(), broker, ears, loop_clock(START))
+    observer.follow(KEY, "jobs")
+    task = asyncio.create_task(observer.run())
+    yield observer
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert broker.closed
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    made = FakeBroker()
+    made.topology_ = Topology(queues={name: Queue(name) for name in ("jobs", "more")})
+    return made
+
+
+async def test_a_queue_is_certain_once_it_was_swept_for_the_whole_horizon(broker: FakeBroker) -> None:
+    broker.depths["jobs"] = (7, 2)
+    async with observing(broker, Ears()) as observer:
+        await asyncio.sleep(11)
+        young = observer.reading("jobs")
+        await asyncio.sleep(2)
+        sure = observer.reading("jobs")
+    assert (young.at_least, young.at_most, young.doubt) == (7, None, Doubt.YOUNG)
+    assert (sure.at_least, sure.at_most, sure.unacked, sure.doubt) == (7, 7, 2, None)
+
+
+async def test_it_stays_certain_for_as_long_as_it_is_read(broker: FakeBroker) -> None:
+    async with observing(broker, Ears()) as observer:
+        await asyncio.sleep(13)
+        for _ in range(400):
+            await asyncio.sleep(0.37)
+            assert observer.reading("jobs").doubt is None
+
+
+async def test_sleeping_queues_are_probed_often_and_the_others_each_second(broker: FakeBroker) -> None:
+    ears = Ears()
+    ears.sleeping.add(OTHER)
+    async with observing(broker, ears) as observer:
+        observer.follow(OTHER, "more")
+        await asyncio.sleep(10.1)
+    awake = sum(queues == {"jobs"} for _, queues in broker.probes)
+    asleep = sum(queues == {"more"} for _, queues in broker.probes)
+    assert (awake, asleep) == (11, 41)
+    assert [round(at) for at in broker.sweeps] == [0, 5, 10]
+
+
+async def test_many_sleeping_queues_are_probed_less_often(broker: FakeBroker) -> None:
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        for n in range(8000):
+            ears.sleeping.add(Key("n", str(n)))
+            observer.follow(Key("n", str(n)), f"q{n}")
+        await asyncio.sleep(10.1)
+    asleep = [at for at, queues in broker.probes if len(queues) == 8000]
+    assert [round(at) for at in asleep] == [0, 2, 4, 6, 8, 10]
+
+
+async def test_a_sleeping_empty_queue_calls_for_nothing_between_sweeps(broker: FakeBroker) -> None:
+    ears = Ears()
+    ears.sleeping.add(KEY)
+    async with observing(broker, ears):
+        await asyncio.sleep(1)
+        ears.reads.clear()
+        await asyncio.sleep(3)
+        assert ears.reads == []
+        broker.depths["jobs"] = (1, 0)
+        await asyncio.sleep(0.3)
+        assert set(ears.reads) == {KEY}
+
+
+async def test_a_missing_queue_is_told_and_never_read_as_empty(broker: FakeBroker) -> None:
+    broker.topology_ = Topology()
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        await asyncio.sleep(20)
+        reading = observer.reading("jobs")
+    assert set(ears.misses) == {KEY}
+    assert (reading.at_least, reading.at_most, reading.doubt) == (None, None, Doubt.ABSENT)
+
+
+async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) -> None:
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        await asyncio.sleep(10.5)
+        assert ears.faults == []
+        broker.fault = GONE_AWAY
+        await asyncio.sleep(60)
+        assert observer.fault is GONE_AWAY
+        told = len(ears.faults)
+        assert told == 3  # awake, sweep, topology: each once
+        broker.fault = REFUSED
+        await asyncio.sleep(60)
+        assert len(ears.faults) == 2 * told
+        broker.fault = None
+        await asyncio.sleep(60)
+        assert len(ears.faults) == 3 * told
+        assert observer.fault is None
+
+
+async def test_while_nobody_answers_readings_age_and_are_considered(broker: FakeBroker) -> None:
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        await asyncio.sleep(20)
+        broker.fault = GONE_AWAY
+        ears.reads.clear()
+        await asyncio.sleep(12)
+        assert KEY in ears.reads
+        assert (observer.reading("jobs").at_least, observer.reading("jobs").at_most) == (None, None)
+
+
+async def test_a_restart_forgets_what_was_read(broker: FakeBroker) -> None:
+    async with observing(broker, Ears()) as observer:
+        await asyncio.sleep(20)
+        observer.restart("jobs")
+        assert observer.reading("jobs").doubt is Doubt.NO_SWEEP
+        await asyncio.sleep(18)
+        assert observer.reading("jobs").doubt is None
+        assert observer.keys == {KEY}
+
+
+async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    async with observing(broker, Ears()) as observer:
+        monkeypatch.setattr(broker, "sweep", broken)
+        await asyncio.sleep(20)
+        assert str(observer.faults["sweep"]) == "The operator failed; its log says why."
+        monkeypatch.undo()
+        await asyncio.sleep(6)
+        assert "sweep" not in observer.faults
+
+
+async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> None:
+    brokers = FakeBrokers()
+    readers = Readers(brokers, Ears(), loop_clock(START))
+    here, elsewhere = FakeEndpoint(b"a"), FakeEndpoint(b"b")
+    observer = readers.use(KEY, here)
+    assert readers.use(OTHER, here) is observer
+    assert readers.use(OTHER, elsewhere) is not observer
+    await asyncio.sleep(1)
+    assert not brokers.brokers[here].closed
+    readers.release(KEY)
+    await asyncio.sleep(1)
+    assert brokers.brokers[here].closed
+    assert not brokers.brokers[elsewhere].closed
+    await readers.close()
+    assert brokers.brokers[elsewhere].closed

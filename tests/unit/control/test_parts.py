@@ -1,0 +1,167 @@
+"""The smaller parts of the loop: shared calls, pace, cache, clock."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from taskqueue_operator.control.cache import Cache
+from taskqueue_operator.control.clock import loop_clock
+from taskqueue_operator.control.ports import Body
+from taskqueue_operator.control.report import Pace
+from taskqueue_operator.control.shared import Shared
+from taskqueue_operator.resource.names import LABEL_NAME, Key
+
+from .fakes import KEY, START, taskqueue
+
+pytestmark = pytest.mark.looptime
+
+POD = Key("media", "thumbnails-0")
+
+
+class Slow:
+    """Answers after a second with the number of the call."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.error: Exception | None = None
+
+    async def __call__(self) -> int:
+        self.calls += 1
+        number = self.calls
+        await asyncio.sleep(1)
+        if self.error is not None:
+            raise self.error
+        return number
+
+
+async def test_all_who_ask_at_the_same_time_share_a_call() -> None:
+    slow = Slow()
+    shared = Shared(slow)
+    assert list(await asyncio.gather(shared(), shared(), shared())) == [1, 1, 1]
+
+
+async def test_nobody_gets_an_answer_that_was_begun_before_the_question() -> None:
+    slow = Slow()
+    shared = Shared(slow)
+    first = asyncio.create_task(shared())
+    await asyncio.sleep(0.5)
+    assert list(await asyncio.gather(shared(), shared())) == [2, 2]
+    assert await first == 1
+    assert await shared() == 3
+
+
+async def test_an_error_reaches_all_who_asked_and_none_who_ask_later() -> None:
+    slow = Slow()
+    slow.error = ValueError("away")
+    shared = Shared(slow)
+    answers = await asyncio.gather(shared(), shared(), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["away", "away"]
+    slow.error = None
+    assert await shared() == 2
+
+
+async def test_one_who_gives_up_takes_the_answer_from_nobody() -> None:
+    shared = Shared(Slow())
+    impatient, patient = asyncio.create_task(shared()), asyncio.create_task(shared())
+    await asyncio.sleep(0.5)
+    impatient.cancel()
+    assert await patient == 1
+    assert impatient.cancelled()
+
+
+async def test_an_error_that_nobody_waits_for_any_more_is_no_noise() -> None:
+    slow = Slow()
+    slow.error = ValueError("away")
+    asking = asyncio.create_task(Shared(slow)())
+    await asyncio.sleep(0.5)
+    asking.cancel()
+    await asyncio.sleep(1)  # an exception never retrieved is a warning, and so an error here
+    assert asking.cancelled()
+
+
+async def test_the_pace_lets_no_more_through_than_it_says() -> None:
+    pace, times = Pace(20), list[float]()
+
+    async def through() -> None:
+        await pace()
+        times.append(asyncio.get_running_loop().time())
+
+    await asyncio.gather(*(through() for _ in range(40)))
+    assert max(sum(begin <= each < begin + 0.999 for each in times) for begin in times) <= 20
+    assert times[-1] == pytest.approx(2, abs=0.01)
+
+
+async def test_the_clock_goes_with_the_loop() -> None:
+    clock = loop_clock(START)
+    await asyncio.sleep(90)
+    assert clock() - START == timedelta(seconds=90)
+
+
+def seen(version: int, uid: str = "u", **spec: object) -> Body:
+    body = taskqueue(KEY, **spec)
+    body["metadata"] |= {"uid": uid, "resourceVersion": str(version), "generation": version}
+    return body
+
+
+def deployment(version: int, replicas: int, uid: str = "d") -> Body:
+    metadata = {**KEY._asdict(), "uid": uid, "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": {"replicas": replicas}}
+
+
+def pod(version: int, phase: str = "Running") -> Body:
+    metadata = {**POD._asdict(), "uid": "p", "resourceVersion": str(version), "labels": {LABEL_NAME: KEY.name}}
+    return {"metadata": metadata, "status": {"phase": phase}}
+
+
+@pytest.mark.parametrize(("versions", "kept"), [((9, 10), 10), ((10, 9), 10), ((10, 10), 10)])
+def test_an_older_version_never_replaces_a_newer_one(versions: tuple[int, int], kept: int) -> None:
+    cache = Cache()
+    for version in versions:
+        cache.see_taskqueue(seen(version))
+        cache.see_deployment(deployment(version, version))
+        cache.see_pod(pod(version))
+    assert cache.taskqueues[KEY].version == kept
+    assert cache.deployments[KEY].replicas == kept
+    assert [each.resource_version for each in cache.pods(KEY)] == [str(kept)]
+
+
+def test_what_is_gone_does_not_come_back_by_a_late_answer() -> None:
+    cache = Cache()
+    cache.see_taskqueue(seen(1))
+    cache.see_deployment(deployment(1, 1))
+    cache.see_pod(pod(1))
+    cache.lose_taskqueue(KEY, "u")
+    cache.lose_deployment(KEY, "d")
+    assert cache.lose_pod(pod(2)) == KEY
+    cache.see_taskqueue(seen(3))
+    cache.see_deployment(deployment(3, 1))
+    cache.see_pod(pod(3))
+    assert (cache.taskqueues, cache.deployments, list(cache.pods(KEY))) == ({}, {}, [])
+
+
+def test_a_new_object_of_the_name_of_one_that_is_gone_is_seen() -> None:
+    cache = Cache()
+    cache.see_taskqueue(seen(1, "old"))
+    cache.see_taskqueue(seen(5, "new"))
+    cache.lose_taskqueue(KEY, "old")
+    cache.see_deployment(deployment(5, 1, "new"))
+    cache.lose_deployment(KEY, "old")
+    assert (cache.taskqueues[KEY].uid, cache.deployments[KEY].uid) == ("new", "new")
+
+
+def test_a_taskqueue_that_does_not_fit_is_kept_with_its_fault() -> None:
+    cache = Cache()
+    cache.see_taskqueue(seen(1, worker={"image": ""}))
+    assert cache.taskqueue(KEY) is None
+    assert "spec.worker.image" in str(cache.taskqueues[KEY].parsed)
+    assert cache.taskqueues[KEY].reference["uid"] == "u"
+
+
+def test_pods_are_known_by_their_taskqueue() -> None:
+    cache = Cache()
+    assert cache.see_pod(pod(1)) == KEY
+    assert cache.all_pods() == [(KEY, POD)]
+    cache.drop_pod(KEY, POD)
+    assert cache.all_pods() == []
+    assert list(cache.pods(KEY)) == []

@@ -1,0 +1,96 @@
+"""What is written into the status, and when."""
+
+import pytest
+
+from .conftest import World
+from .fakes import GONE_AWAY, KEY
+
+pytestmark = pytest.mark.looptime
+
+
+async def busy(world: World) -> None:
+    await world.has(scaling={"maxReplicas": 2, "minReplicas": 2})
+    await world.settle(60)
+    world.cluster.writes.clear()
+
+
+async def test_figures_alone_are_written_every_thirty_seconds(world: World) -> None:
+    await busy(world)
+    for n in range(120):
+        world.broker.depths["thumbnails"] = (100 + n, 0)
+        await world.settle(1)
+    assert 4 <= len(world.cluster.written("status")) <= 6
+    backlog = world.cluster.status()["backlog"]["ready"]
+    assert 180 <= backlog <= 219
+
+
+async def test_the_last_figures_are_written_in_the_end(world: World) -> None:
+    await busy(world)
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(2)
+    world.broker.depths["thumbnails"] = (77, 0)
+    await world.settle(60)
+    assert world.cluster.status()["backlog"]["ready"] == 77
+
+
+async def test_what_is_not_known_any_more_stays_as_it_was_said(world: World) -> None:
+    await world.has()
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(60)
+    before = world.cluster.status()["backlog"]
+    world.broker.fault = GONE_AWAY
+    await world.settle(300)
+    assert world.cluster.status()["backlog"] == before
+
+
+async def test_numbers_are_written_at_once(world: World) -> None:
+    await world.has()
+    await world.settle(60)
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(1.5)
+    assert world.cluster.status()["desiredReplicas"] == 5
+    assert world.cluster.status()["decision"] == "ready 100 / 20 per replica = 5"
+    assert world.cluster.status()["lastScaleTime"]
+    assert ("Scaled", "From 0 to 5 workers: ready 100 / 20 per replica = 5") in world.cluster.events
+
+
+async def test_limits_are_a_condition(world: World) -> None:
+    await world.has(scaling={"maxReplicas": 3})
+    await world.settle(30)
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(5)
+    limited = world.cluster.condition("ScalingLimited")
+    assert (limited["status"], limited["reason"]) == ("True", "TooManyReplicas")
+    assert limited["message"] == "limited to 3 by maxReplicas"
+
+
+async def test_a_pause_is_a_condition(world: World) -> None:
+    await world.has(scaling={"maxReplicas": 3, "mode": "Paused"})
+    await world.settle(30)
+    assert world.cluster.condition("ScalingActive")["reason"] == "Paused"
+
+
+async def test_readiness_names_the_generation_it_is_about(world: World) -> None:
+    await world.has()
+    await world.has(worker={"image": "acme/app:2"})
+    assert world.cluster.status()["observedGeneration"] == 2
+    assert world.cluster.condition("Ready")["observedGeneration"] == 2  # type: ignore[comparison-overlap]  # an int
+
+
+async def test_a_conflict_makes_the_scaler_look_again(world: World) -> None:
+    await world.has()
+    world.cluster.silent = True
+    there = world.cluster.deployments[KEY]
+    await world.cluster.scale(KEY, replicas=0, generation=there["metadata"]["generation"])
+    world.cluster.silent = False
+    world.cluster.writes.clear()
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(3)
+    assert world.cluster.written("replicas") == [5]
+
+
+async def test_no_write_when_the_number_is_the_one_that_is_there(world: World) -> None:
+    await busy(world)
+    world.broker.depths["thumbnails"] = (40, 0)
+    await world.settle(60)
+    assert world.cluster.written("replicas") == []

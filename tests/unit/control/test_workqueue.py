@@ -1,0 +1,189 @@
+"""Keys are worked on once at a time, in time, and none is held up by another."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from taskqueue_operator.control.workqueue import LAST_BACKOFF, Unsettled, WorkQueue
+from taskqueue_operator.resource.faults import Conflict, Fault, Reason
+from taskqueue_operator.resource.names import Key
+
+pytestmark = pytest.mark.looptime
+
+A, B = Key("n", "a"), Key("n", "b")
+Work = Callable[[Key], Awaitable[float | None]]
+
+
+def now() -> float:
+    return round(asyncio.get_running_loop().time(), 2)
+
+
+class Worker:
+    """Takes `seconds` for each key, and notes when it began; `fails` says what it raises."""
+
+    def __init__(self, seconds: float = 0) -> None:
+        self.seconds = seconds
+        self.began: list[tuple[float, str]] = []
+        self.fails: dict[Key, Exception] = {}
+        self.again: dict[Key, float] = {}
+        self.at_once: set[Key] = set()
+
+    async def __call__(self, key: Key) -> float | None:
+        assert key not in self.at_once, "twice at a time"
+        self.began.append((now(), key.name))
+        self.at_once.add(key)
+        await asyncio.sleep(self.seconds)
+        self.at_once.discard(key)
+        if key in self.fails:
+            raise self.fails[key]
+        return self.again.get(key)
+
+
+@asynccontextmanager
+async def running(work: Work, *, workers: int = 4) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue("test", work, workers=workers, jitter=lambda _, most: most)
+    task = asyncio.create_task(queue.run())
+    yield queue
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_key_that_is_added_often_is_worked_on_once() -> None:
+    worker = Worker()
+    async with running(worker) as queue:
+        for _ in range(5):
+            queue.add(A)
+        assert len(queue) == 1
+        await asyncio.sleep(10)
+        assert worker.began == [(0, "a")]
+        assert len(queue) == 0
+
+
+async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_afterwards() -> None:
+    worker = Worker(5)
+    async with running(worker) as queue:
+        queue.add(A)
+        for _ in range(4):
+            await asyncio.sleep(1)
+            queue.add(A)
+        await asyncio.sleep(20)
+        assert worker.began == [(0, "a"), (5, "a")]
+
+
+async def test_the_earliest_time_wins() -> None:
+    worker = Worker()
+    async with running(worker) as queue:
+        queue.add(A, 10)
+        queue.add(A, 3)
+        queue.add(A, 7)
+        await asyncio.sleep(30)
+        assert worker.began == [(3, "a")]
+
+
+async def test_work_says_when_it_wants_the_key_again() -> None:
+    worker = Worker()
+    worker.again[A] = 4
+    async with running(worker) as queue:
+        queue.add(A)
+        await asyncio.sleep(9)
+        assert worker.began == [(0, "a"), (4, "a"), (8, "a")]
+
+
+@pytest.mark.parametrize(
+    "failure", [Unsettled(), Conflict(), Fault(Reason.API_UNAVAILABLE, "away"), ValueError("a bug")], ids=type
+)
+async def test_a_failure_comes_back_later_and_later(failure: Exception) -> None:
+    worker = Worker()
+    worker.fails[A] = failure
+    async with running(worker) as queue:
+        queue.add(A)
+        await asyncio.sleep(100)
+        times = [began for began, _ in worker.began]
+        assert times == [0, 1, 3, 7, 15, 31, 61, 91]
+        assert times[-1] - times[-2] == LAST_BACKOFF
+
+
+async def test_a_success_ends_the_backoff() -> None:
+    worker = Worker()
+    worker.fails[A] = Unsettled()
+    async with running(worker) as queue:
+        queue.add(A)
+        await asyncio.sleep(8)
+        worker.fails.clear()
+        await asyncio.sleep(10)
+        worker.fails[A] = Unsettled()
+        worker.began.clear()
+        queue.add(A)
+        await asyncio.sleep(2)
+        assert worker.began == [(18, "a"), (19, "a")]
+
+
+async def test_the_jitter_is_the_whole_of_the_delay() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def jitter(least: float, most: float) -> float:
+        asked.append((least, most))
+        return 1.0
+
+    worker = Worker()
+    worker.fails[A] = Unsettled()
+    queue = WorkQueue("test", worker, workers=1, jitter=jitter)
+    task = asyncio.create_task(queue.run())
+    queue.add(A)
+    await asyncio.sleep(3.5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert asked == [(0, 1), (0, 2), (0, 4), (0, 8)]
+
+
+async def test_what_happens_anew_does_not_wait_for_the_backoff() -> None:
+    worker = Worker()
+    worker.fails[A] = Unsettled()
+    async with running(worker) as queue:
+        queue.add(A)
+        await asyncio.sleep(20)
+        worker.began.clear()
+        queue.add(A)
+        await asyncio.sleep(1)
+        assert worker.began == [(20, "a")]
+
+
+async def test_a_key_that_always_fails_does_not_slow_the_others() -> None:
+    worker = Worker()
+    worker.fails[A] = ValueError("poison")
+    async with running(worker, workers=1) as queue:
+        queue.add(A)
+        for _ in range(10):
+            queue.add(B)
+            await asyncio.sleep(1)
+        assert [began for began, name in worker.began if name == "b"] == list(range(10))
+
+
+async def test_no_more_keys_are_worked_on_at_once_than_there_are_workers() -> None:
+    worker = Worker(1)
+    async with running(worker, workers=2) as queue:
+        for n in range(6):
+            queue.add(Key("n", str(n)))
+        await asyncio.sleep(10)
+        assert [began for began, _ in worker.began] == [0, 0, 1, 1, 2, 2]
+
+
+async def test_a_forgotten_key_does_not_come_back() -> None:
+    worker = Worker()
+    worker.fails[A] = Unsettled()
+    async with running(worker) as queue:
+        queue.add(A)
+        await asyncio.sleep(0.5)
+        queue.forget(A)
+        await asyncio.sleep(60)
+        assert len(worker.began) == 1
+
+
+async def test_a_stop_ends_what_is_being_worked_on() -> None:
+    worker = Worker(100)
+    async with running(worker) as queue:
+        queue.add(A)
+        await asyncio.sleep(1)
+    assert now() == 1

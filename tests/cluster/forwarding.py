@@ -50,6 +50,7 @@ class PortForward:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                start_new_session=True,  # a Ctrl-C is for us, who clean up by way of it
             ) as self._child:
                 assert self._child.stdout is not None
                 for line in self._child.stdout:

@@ -44,7 +44,7 @@ def _apply_sample(cluster: Cluster, uri: str, image: str, console: Console) -> s
     stage.create_namespace(cluster, NAMESPACE)
     stage.create_secret(cluster, NAMESPACE, uri)
     text = SAMPLE.read_text()
-    console.print(Syntax(text, "yaml", background_color="default") if console.is_terminal else text)
+    console.print(Syntax(text, "yaml", background_color="default"), soft_wrap=True)
     taskqueue: dict[str, Any] = yaml.safe_load(text)
     taskqueue["spec"]["worker"]["image"] = image
     name: str = taskqueue["metadata"]["name"]

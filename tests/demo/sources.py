@@ -76,7 +76,11 @@ async def _follow(command: Sequence[str], heard: Callable[[str], None]) -> None:
     """Pass on every line of a `kubectl get --watch`, and start it again when the API server ends it."""
     while True:
         kubectl = await asyncio.create_subprocess_exec(
-            *command, "--watch", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+            *command,
+            "--watch",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C is for us
         )
         try:
             assert kubectl.stdout is not None

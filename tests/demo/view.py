@@ -33,12 +33,19 @@ async def _live(figures: Figures) -> None:
 
 async def _lines(figures: Figures) -> None:
     shown = ""
-    while True:
-        line = _line(figures)
-        if line != shown:
-            print(f"{figures.elapsed:6.1f} s  {line}", flush=True)
-        shown = line
-        await asyncio.sleep(2)
+    try:
+        while True:
+            shown = _show(figures, shown)
+            await asyncio.sleep(2)
+    finally:
+        _show(figures, shown)
+
+
+def _show(figures: Figures, before: str) -> str:
+    line = _line(figures)
+    if line != before:
+        print(f"{figures.elapsed:6.1f} s  {line}", flush=True)
+    return line
 
 
 def _line(figures: Figures) -> str:
@@ -63,4 +70,5 @@ def _panel(figures: Figures) -> Group:
     crew = Text("●" * figures.workers, style="green") + Text(
         "○" * max(0, figures.desired - figures.workers), style="dim"
     )
-    return Group(table, ProgressBar(total=figures.total, completed=figures.done, width=58), crew)
+    bar = ProgressBar(total=figures.total, completed=figures.done, width=58, finished_style="green")
+    return Group(table, crew, bar)

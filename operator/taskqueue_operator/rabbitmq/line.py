@@ -22,7 +22,8 @@ SILENCE_SECONDS: Final = 6.0
 """How long a connection may answer nothing at all; sooner than heartbeats would notice."""
 HEARTBEAT_SECONDS: Final = 15
 FIRST_PAUSE_SECONDS: Final = 0.5
-LONGEST_PAUSE_SECONDS: Final = 30.0
+LONGEST_PAUSE_SECONDS: Final = 4.0
+"""Short, because the fault must not outlive its cause: this is one connection per broker, not one per queue."""
 
 
 class Line:

@@ -50,7 +50,7 @@ async def run(settings: Settings) -> int:
 
 
 def _give_up(fault: Fault) -> int:
-    structlog.get_logger("main").critical("cannot begin", reason=fault.reason, message=fault.message)
+    structlog.get_logger("main").critical("cannot begin", reason=fault.reason, detail=fault.message)
     return 1
 
 

@@ -30,7 +30,7 @@ class Resync:
             try:
                 await self.once()
             except Fault as fault:
-                structlog.get_logger("resync").warning("not listed", reason=fault.reason, message=fault.message)
+                structlog.get_logger("resync").warning("not listed", reason=fault.reason, detail=fault.message)
 
     async def once(self) -> None:
         """List everything; what was known before the listing and is not in it is gone."""

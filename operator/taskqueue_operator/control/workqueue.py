@@ -101,7 +101,7 @@ class WorkQueue:
             delay = self._backoff(key)
         except Fault as fault:  # says all there is to say, without a stack trace
             delay = self._backoff(key)
-            self._log.warning("failed", taskqueue=str(key), reason=fault.reason, message=fault.message)
+            self._log.warning("failed", taskqueue=str(key), reason=fault.reason, detail=fault.message)
         except Exception:  # noqa: BLE001  one key's failure must never stop the others
             delay = self._backoff(key)
             self._log.exception("failed", taskqueue=str(key), again_in_seconds=round(delay, 1))

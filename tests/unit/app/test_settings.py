@@ -1,0 +1,41 @@
+"""The operator's own settings: what is understood, and what is said of what is not."""
+
+import pytest
+
+from taskqueue_operator.app.settings import Settings
+
+
+def test_nothing_need_be_set() -> None:
+    assert Settings.read({}) == Settings("default", (), 8080, "info")
+
+
+def test_everything_can_be_set() -> None:
+    assert Settings.read(
+        {
+            "TASKQUEUE_INSTALLATION": "blue",
+            "TASKQUEUE_NAMESPACES": "media, shop,",
+            "TASKQUEUE_HTTP_PORT": "9090",
+            "TASKQUEUE_LOG_LEVEL": "debug",
+        }
+    ) == Settings("blue", ("media", "shop"), 9090, "debug")
+
+
+def test_empty_values_mean_the_defaults() -> None:
+    assert Settings.read({"TASKQUEUE_INSTALLATION": "", "TASKQUEUE_NAMESPACES": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("TASKQUEUE_HTTP_PORT", "http", "'http' is not a port. Set a number up to 65535."),
+        ("TASKQUEUE_HTTP_PORT", "65536", "'65536' is not a port. Set a number up to 65535."),
+        ("TASKQUEUE_HTTP_PORT", "-1", "'-1' is not a port. Set a number up to 65535."),
+        ("TASKQUEUE_HTTP_PORT", "", "'' is not a port. Set a number up to 65535."),
+        ("TASKQUEUE_LOG_LEVEL", "loud", "'loud' is not a level. Set one of debug, info, warning, error."),
+        ("TASKQUEUE_LOG_LEVEL", "", "'' is not a level. Set one of debug, info, warning, error."),
+    ],
+)
+def test_what_cannot_be_understood_names_the_variable_and_the_way_out(variable: str, value: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{variable}: ") as caught:
+        Settings.read({variable: value})
+    assert str(caught.value) == f"{variable}: {message}"

@@ -121,6 +121,7 @@ class Observer:
                 group.create_task(self._repeat("sweep", self._sweep, lambda: SWEEP_PERIOD))
                 group.create_task(self._repeat("topology", self._verify, lambda: VERIFY_PERIOD))
         finally:
+            await self.topology.close()
             await self.broker.close()
 
     async def _repeat(self, side: str, read: Callable[[], Awaitable[None]], period: Callable[[], float]) -> None:
@@ -140,7 +141,7 @@ class Observer:
         before = self.faults.get(side)
         self.faults[side] = fault
         if before is None or before.message != fault.message:
-            self._log.warning("broker cannot be read", side=side, reason=fault.reason, message=fault.message)
+            self._log.warning("broker cannot be read", side=side, reason=fault.reason, detail=fault.message)
             self._listener.faulted(self.keys)
 
     def _recovered(self, side: str) -> None:

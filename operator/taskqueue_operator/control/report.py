@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from taskqueue_operator.resource.conditions import ConditionType, render, timestamp
-from taskqueue_operator.resource.faults import Fault
+from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import HORIZON
 from taskqueue_operator.workers.trouble import trouble
@@ -106,8 +106,9 @@ class Reporter:
     def _known(self, seen: Seen, record: Record) -> Known:
         there = self._cache.deployments.get(seen.key)
         faults = dict(record.faults)
-        if record.observer is not None and record.observer.fault is not None:
-            faults.setdefault(ConditionType.BROKER_REACHABLE, record.observer.fault)
+        observed = record.observer.fault if record.observer is not None else None
+        if observed is not None and not _of_secret(faults.get(ConditionType.BROKER_REACHABLE)):
+            faults[ConditionType.BROKER_REACHABLE] = observed
         failing: Fault | None = trouble(seen.key, there, self._cache.pods(seen.key))
         if failing is not None:
             faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
@@ -137,6 +138,11 @@ class Reporter:
     async def _post(self, seen: Seen, reason: str, message: str, *, warning: bool) -> None:
         await self._cluster.event(seen.reference, reason=reason, message=message, warning=warning)
         self._telemetry.wrote("event")
+
+
+def _of_secret(fault: Fault | None) -> bool:
+    """Whether the Secret is at fault: then what an observer meets with its old content is no news."""
+    return fault is not None and fault.reason in {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID}
 
 
 def _flipped(was: dict[str, str], now: dict[str, str]) -> bool:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from taskqueue_operator.resource.faults import Conflict
+
 Answer = TypeVar("Answer")
 
 
@@ -17,21 +19,37 @@ class Shared(Generic[Answer]):
         self._ask = ask
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[Answer] | None = None
+        self._tasks: set[asyncio.Task[Answer]] = set()
 
     async def __call__(self) -> Answer:
-        """Ask, or join the call that is about to begin."""
+        """Ask, or join the call that is about to begin.
+
+        Raises:
+            Conflict: The calls were dropped meanwhile.
+        """
         if self._next is None or self._next.done():
             self._next = asyncio.create_task(self._call())
-            self._next.add_done_callback(_retrieve)
-        return await asyncio.shield(self._next)
+            self._tasks.add(self._next)
+            self._next.add_done_callback(self._done)
+        call = self._next
+        await asyncio.wait([call])
+        if call.cancelled():
+            raise Conflict("the one who was asked is gone")
+        return call.result()
+
+    async def close(self) -> None:
+        """Drop the calls that are under way: nobody waits for them any more."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _call(self) -> Answer:
         async with self._turn:
             self._next = None
             return await self._ask()
 
-
-def _retrieve(task: "asyncio.Task[Answer]") -> None:
-    """Have asyncio know that the failure was seen, even when every caller has been cancelled meanwhile."""
-    if not task.cancelled():
-        task.exception()
+    def _done(self, task: "asyncio.Task[Answer]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even when every caller has been cancelled meanwhile

@@ -38,6 +38,7 @@ def operator(running: Operator, request: pytest.FixtureRequest) -> Iterator[Oper
 
 @pytest.fixture
 def stage(operator: Operator, installed: ControlPlane, broker: Broker) -> Iterator[Stage]:
+    assert operator.is_ready()
     team = Stage(installed, broker)
     yield team
     team.close()

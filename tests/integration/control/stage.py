@@ -102,7 +102,7 @@ class Stage:
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
         self.kubectl("apply", "-f", "-", text=json.dumps(body))
 
-    def taskqueue(self, name: str, **spec: Any) -> None:
+    def taskqueue(self, name: str, **spec: object) -> None:
         """Apply a TaskQueue, with the least that it needs and what the test gives."""
         least = {
             "broker": {"secretRef": {"name": "rabbitmq"}},
@@ -115,11 +115,12 @@ class Stage:
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Read an object; empty when there is none."""
         answer = self.kubectl("get", kind, name, "--ignore-not-found", "--output=json")
-        return json.loads(answer) if answer else {}  # type: ignore[no-any-return]  # JSON
+        return json.loads(answer) if answer else {}
 
     def replicas(self, name: str) -> int | None:
         """Say how many workers are asked for; None without a Deployment."""
-        return self.get("deployment", name).get("spec", {}).get("replicas")  # type: ignore[no-any-return]  # JSON
+        replicas: int | None = self.get("deployment", name).get("spec", {}).get("replicas")
+        return replicas
 
     def condition(self, name: str, type_: str = "Ready") -> dict[str, str]:
         """Read a condition of a TaskQueue; empty when it is not said."""
@@ -159,7 +160,7 @@ class Stage:
         self.http.delete(f"{self.path('queues', queue)}/contents").raise_for_status()
 
 
-def eventually(question: Callable[[], Any], *expected: Any, seconds: float = PATIENCE) -> Any:
+def eventually(question: Callable[[], Any], *expected: object, seconds: float = PATIENCE) -> Any:  # noqa: ANN401  JSON
     """Ask until the answer is one of those expected (or true, if none is given), and return it."""
     answers: list[Any] = [None]
 

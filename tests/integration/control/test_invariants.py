@@ -1,6 +1,7 @@
 """The invariants of the design that can be shown without nodes, each by its name."""
 
 import time
+from functools import partial
 
 from .stage import Operator, Stage, eventually
 
@@ -64,7 +65,7 @@ def test_invariant_5_no_change_no_write_and_a_restart_with_nothing_to_do_writes_
         stage.taskqueue(f"jobs-{number}", deletionPolicy="DeleteIfEmpty")
     for number in range(3):
         ready(stage, f"jobs-{number}")
-        eventually(lambda n=number: stage.condition(f"jobs-{n}", "ScalingActive").get("status"), "True")
+        eventually(partial(stage.condition, f"jobs-{number}", "ScalingActive"))
     still(operator)
     assert operator.stop() == 0
     operator.start()

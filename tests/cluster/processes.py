@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 _ROOT = Path(__file__).parents[2]
 
@@ -19,9 +20,11 @@ class Processes:
     that a number the kernel has given to another process since is never signalled.
     """
 
+    # Of all instances: one may end what another has started, and a child that is forgotten while it runs is a warning.
+    _children: ClassVar[dict[int, subprocess.Popen[bytes]]] = {}
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._guardian: subprocess.Popen[bytes] | None = None
 
     def guard(self) -> None:

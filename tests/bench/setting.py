@@ -1,0 +1,45 @@
+"""What benchmarks run on: the cluster of this machine, with RabbitMQ, and the operator as Helm installs it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import NamedTuple
+
+from tests.cluster import cluster as the_cluster
+from tests.cluster.lane import Cluster
+from tests.demo import stage
+from tests.e2e.broker import Broker
+from tests.e2e.team import Address
+
+
+class Setting(NamedTuple):
+    """A cluster, and the broker in it."""
+
+    cluster: Cluster
+    broker: Broker
+    address: Address
+
+
+@contextmanager
+def setting() -> Iterator[Setting]:
+    """Lend one, and leave the cluster as it was found: up, or gone."""
+    cluster = the_cluster()
+    before = stage.namespaces(cluster)
+    try:
+        cluster.up()
+        inside = cluster.rabbitmq(stage.BROKER).partition("@")[2].rstrip("/")
+        stage.install_operator(cluster)
+        with (
+            cluster.port_forward(stage.BROKER, "service/rabbitmq", 5672) as amqp,
+            cluster.port_forward(stage.BROKER, "service/rabbitmq", 15672) as management,
+            closing(Broker(f"http://guest:guest@127.0.0.1:{management}")) as broker,
+        ):
+            yield Setting(cluster, broker, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}"))
+    except Exception:
+        print(cluster.diagnosis(), file=sys.stderr)
+        raise
+    finally:
+        if before is None:
+            cluster.down()
+        else:
+            stage.strike(cluster, frozenset({stage.BROKER, stage.SYSTEM}) - before)

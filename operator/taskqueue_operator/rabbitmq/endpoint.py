@@ -65,8 +65,8 @@ class Endpoint:
     def parse(cls, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> "Endpoint":
         """Read a Secret: `uri`, or `host`, `port`, `username`, `password`; the optional keys are those of the spec.
 
-        User and password may also stand beside a `uri` that has none. Without a `uri`, port 5671 means TLS, as in the
-        default-user Secret of the RabbitMQ cluster operator.
+        User and password may also stand beside a `uri` that has none. Without a `uri`, port 5671 or `ca.crt` means
+        TLS; the default-user Secret of the RabbitMQ cluster operator works as it is.
 
         Args:
             secret: Whose data it is, for messages.
@@ -112,12 +112,14 @@ class _Secret:
         if uri is not None:
             tls = uri.scheme == "amqps"
             return uri.hostname or "", uri.port or (AMQPS_PORT if tls else AMQP_PORT), tls
-        host, port = self._text("host"), self._text("port") or str(AMQP_PORT)
+        # The workers read the same Secret by the same rule: docs/worker-contract.md.
+        trusts = bool(self._text("ca.crt"))
+        host, port = self._text("host"), self._text("port") or str(AMQPS_PORT if trusts else AMQP_PORT)
         if not host:
             raise self._invalid('has neither the key uri nor the key host. Set uri to "amqp://USER:PASS@HOST/"')
         if not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
             raise self._invalid("has a key port that is not a port number. Set it to a number such as 5672")
-        return host.strip("[]"), int(port), int(port) == AMQPS_PORT
+        return host.strip("[]"), int(port), trusts or int(port) == AMQPS_PORT
 
     def _credentials(self, uri: SplitResult | None) -> tuple[str, str]:
         if uri is not None and uri.username is not None:

@@ -1,3 +1,4 @@
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
+from tests.cluster.certificates import Authority
 
 SECRET = Key("media", "rabbitmq")
 WEIRD = "p@ss/w:rd%#?"
@@ -83,6 +85,14 @@ def test_the_default_user_secret_of_the_cluster_operator_works() -> None:
 
     assert endpoint.address == "rabbitmq.media.svc:5672"
     assert endpoint.management == "http://rabbitmq.media.svc:15672"
+
+
+def test_a_certificate_to_trust_means_tls_as_it_does_for_the_workers(tmp_path: Path) -> None:
+    authority = Authority(tmp_path).certificate_file.read_text()
+    endpoint = parse(host="broker", username="app", password="secret", ca_crt=authority)
+    assert endpoint.tls
+    assert endpoint.port == 5671
+    assert parse(host="broker", port="5673", username="app", password="secret", ca_crt=authority).tls
 
 
 def test_port_5671_means_tls() -> None:

@@ -1,6 +1,7 @@
 """What Helm makes of the chart."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ RIGHTS = {
 
 
 def helm(*arguments: str) -> str:
-    return run(str(build.kubernetes() / "helm"), *arguments)
+    return run(shutil.which("helm") or str(build.kubernetes() / "helm"), *arguments)
 
 
 def render(*values: str, namespace: str = "system") -> list[dict[str, Any]]:

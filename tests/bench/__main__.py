@@ -44,13 +44,13 @@ def main() -> int:
 def _measure(name: str, on: Setting) -> dict[str, Any]:
     step(f"benchmark {name}")
     document = asyncio.run(BENCHMARKS[name](on)).document(name)
-    load = " ".join(f"{each:.1f}" for each in os.getloadavg())
-    caption = f"samples {document['samples']}, cores {document['cores']}, load {load}\ncommit {document['commit']}"
-    table = Table("figure", title=name, caption=caption, caption_justify="left")
+    table = Table("figure", title=name)
     table.add_column("value", justify="right")
     for figure, value in document["figures"].items():
         table.add_row(figure, f"{value:,.3f}")
     Console().print(table)
+    load = " ".join(f"{each:.1f}" for each in os.getloadavg())
+    print(f"samples {document['samples']}, cores {document['cores']}, load {load}, commit {document['commit']}")
     return document
 
 

@@ -55,11 +55,22 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class _Followed:
-    """Samples of one queue; several TaskQueues may scale on an external one."""
+    """Samples of one queue, oldest first; several TaskQueues may scale on an external one."""
 
     keys: set[Key]
-    probe: Probe | None = None
+    probes: deque[Probe] = field(default_factory=deque)
     sweeps: deque[Sweep] = field(default_factory=deque)
+
+    @property
+    def probe(self) -> Probe | None:
+        """The last one."""
+        return self.probes[-1] if self.probes else None
+
+    def probed(self, probe: Probe) -> None:
+        """Keep what is within the horizon."""
+        self.probes.append(probe)
+        while probe.at - self.probes[0].at > HORIZON:
+            self.probes.popleft()
 
     def swept(self, sweep: Sweep) -> None:
         """Keep one sample beyond the horizon: it tells that the queue is not young."""
@@ -110,7 +121,7 @@ class Observer:
     def reading(self, queue: str) -> Reading:
         """Say what may be believed of a queue now."""
         followed = self._followed.get(queue) or _Followed(set())
-        return interval(followed.probe, tuple(followed.sweeps), self._clock())
+        return interval(followed.probes, followed.sweeps, self._clock())
 
     async def run(self) -> None:
         """Read until cancelled, then let go of the broker."""
@@ -170,7 +181,7 @@ class Observer:
             if followed is None:
                 continue
             quiet = followed.probe is not None and answer.ready == followed.probe.ready == 0
-            followed.probe = replace(answer, at=asked)
+            followed.probed(replace(answer, at=asked))
             if answer.missing:
                 self._miss(followed)
             elif not quiet or not self._is_asleep(followed):

@@ -1,4 +1,4 @@
-"""What is believed about a queue: an interval, made of a fresh probe and the sweeps of the last seconds.
+"""What is believed about a queue: an interval, made of the probes and sweeps of the last seconds.
 
 Either source can be wrong without saying so: a passive declare answers 0 for a quorum queue without a leader, and a
 listing may leave a queue out or lag by five seconds. So scaling out uses what is certainly there (`at_least`), scaling
@@ -77,10 +77,13 @@ class Reading:
     doubt: Doubt | None = None
 
 
-def interval(probe: Probe | None, sweeps: Sequence[Sweep], now: datetime) -> Reading:
-    """Conclude from the last probe and the recent sweeps (oldest first) what may be believed now."""
-    fresh = probe is not None and now - probe.at <= FRESH
-    at_least = probe.ready if probe is not None and fresh else None
+def interval(probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> Reading:
+    """Conclude from the recent probes and sweeps (oldest first) what may be believed now.
+
+    Earlier probes count for `at_most`: a leader may go between messages that only a probe saw and the next sweep.
+    """
+    fresh = bool(probes) and now - probes[-1].at <= FRESH
+    at_least = probes[-1].ready if fresh else None
     recent = [sweep for sweep in sweeps if now - sweep.at <= HORIZON]
     before = [sweep for sweep in sweeps if now - sweep.at > HORIZON][-1:]
     doubt = _doubt(recent, [*(sweep.at for sweep in (*before, *recent)), now]) or (
@@ -89,7 +92,8 @@ def interval(probe: Probe | None, sweeps: Sequence[Sweep], now: datetime) -> Rea
     unacked = max((sweep.unacked for sweep in recent if sweep.unacked is not None), default=None)
     if doubt is not None or at_least is None:
         return Reading(now, at_least, None, unacked, doubt)
-    at_most = max(at_least, *(sweep.ready or 0 for sweep in recent))
+    probed = (probe.ready or 0 for probe in probes if now - probe.at <= HORIZON)
+    at_most = max(*probed, *(sweep.ready or 0 for sweep in recent))
     return Reading(now, at_least, at_most, unacked)
 
 

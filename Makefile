@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 export CLUSTER ?= auto
+export PYTHONPATH := operator:worker-image/src
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -34,7 +35,7 @@ check: $(READY) ## Format, lint, types, house rules, generated files.
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
-	@PYTHONPATH=operator:worker-image/src $(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports
 	@$(PYTHON) -m tests.generated --check
 
 fmt: $(READY) ## Format and mend what ruff can.

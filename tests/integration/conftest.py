@@ -1,7 +1,7 @@
 """The real parts that integration tests stand on: one API server with controllers, one broker, per session."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,3 +48,16 @@ def broker(_stands: Mapping[str, "Future[ControlPlane | Broker]"]) -> Broker:
     stand = _stands["broker"].result()
     assert isinstance(stand, Broker)
     return stand
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+    call: pytest.CallInfo[None],  # noqa: ARG001 - pytest's own signature
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what the parts last said."""
+    report = yield
+    if report.failed:
+        used = getattr(item, "funcargs", {})
+        report.sections += [(name, used[name].processes.tails()) for name in _STARTS if name in used]
+    return report

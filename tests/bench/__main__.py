@@ -43,7 +43,7 @@ def main() -> int:
 
 def _measure(name: str, on: Setting) -> dict[str, Any]:
     step(f"benchmark {name}")
-    document = asyncio.run(BENCHMARKS[name](on)).document(name)
+    document = asyncio.run(BENCHMARKS[name](on)).document(name, on.commit)
     table = Table("figure", title=name)
     table.add_column("value", justify="right")
     for figure, value in document["figures"].items():

@@ -1,5 +1,6 @@
 """What benchmarks run on: the cluster of this machine, with RabbitMQ, and the operator as Helm installs it."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,11 +14,12 @@ from tests.e2e.team import Address
 
 
 class Setting(NamedTuple):
-    """A cluster, and the broker in it."""
+    """A cluster, the broker in it, and the commit that its operator was built from."""
 
     cluster: Cluster
     broker: Broker
     address: Address
+    commit: str
 
 
 @contextmanager
@@ -28,13 +30,14 @@ def setting() -> Iterator[Setting]:
     try:
         cluster.up()
         inside = cluster.rabbitmq(stage.BROKER).partition("@")[2].rstrip("/")
+        commit = _commit()
         stage.install_operator(cluster)
         with (
             cluster.port_forward(stage.BROKER, "service/rabbitmq", 5672) as amqp,
             cluster.port_forward(stage.BROKER, "service/rabbitmq", 15672) as management,
             closing(Broker(f"http://guest:guest@127.0.0.1:{management}")) as broker,
         ):
-            yield Setting(cluster, broker, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}"))
+            yield Setting(cluster, broker, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}"), commit)
     except Exception:
         print(cluster.diagnosis(), file=sys.stderr)
         raise
@@ -43,3 +46,10 @@ def setting() -> Iterator[Setting]:
             cluster.down()
         else:
             stage.strike(cluster, frozenset({stage.BROKER, stage.SYSTEM}) - before)
+
+
+def _commit() -> str:
+    """Name the commit of the checkout, with `-dirty` when that is not quite what is built."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = subprocess.run(describe, cwd=stage.ROOT, capture_output=True, text=True, check=False, timeout=30)
+    return done.stdout.strip() or "unknown"

@@ -161,6 +161,7 @@ class Control:
             record.faults = {ConditionType.READY: fault}
             raise Unsettled from None
         finally:
+            self._scaler.consider(key)
             self.reporting.add(key)
         return None
 

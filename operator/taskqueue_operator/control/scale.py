@@ -10,6 +10,7 @@ from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.decide import Decision, Workers, decide
 from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.reading import Reading
 
 from .cache import Cache
 from .clock import Clock
@@ -43,13 +44,15 @@ class Scaler:
     def consider(self, key: Key) -> None:
         """Decide anew on one TaskQueue; no I/O."""
         taskqueue, there, record = self.cache.taskqueue(key), self.cache.deployments.get(key), self.records[key]
-        if taskqueue is None or there is None or record.observer is None or there.owner_uid != taskqueue.uid:
+        if taskqueue is None or there is None or there.owner_uid != taskqueue.uid:
             return
         if taskqueue.deleting and taskqueue.spec.deletion_policy is DeletionPolicy.DELETE:
             return
-        record.reading = record.observer.reading(taskqueue.queue_name)
-        workers = Workers(there.replicas, there.ready)
-        record.decision = decide(record.reading, workers, Policy.of(taskqueue), record.memory, self.clock())
+        now, workers = self.clock(), Workers(there.replicas, there.ready)
+        # Bounds and pauses hold without a broker too.
+        unread = Reading(now, at_least=None, at_most=None, unacked=None)
+        record.reading = record.observer.reading(taskqueue.queue_name) if record.observer is not None else unread
+        record.decision = decide(record.reading, workers, Policy.of(taskqueue), record.memory, now)
         record.memory = record.decision.memory
         if record.decision.desired != there.replicas:
             self.lanes.scaling.add(key)

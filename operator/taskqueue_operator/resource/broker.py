@@ -82,5 +82,7 @@ class Binding(Model):
     """One way from the exchange to the queue."""
 
     routing_key: str = Field(
-        max_length=255, description="Routing key; with a Topic exchange a pattern such as image.* or #."
+        max_length=255,
+        pattern=r"^[ -~]*$",  # one byte each: AMQP counts bytes
+        description="Routing key; with a Topic exchange a pattern such as image.* or #.",
     )

@@ -58,6 +58,18 @@ async def test_a_pause_takes_effect_while_the_broker_is_away(world: World) -> No
     assert world.replicas() == 0
 
 
+async def test_a_pause_takes_effect_after_a_restart_without_the_secret(world: World) -> None:
+    await world.has()
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(20)
+    del world.cluster.secrets[SECRET]
+    await world.restart()
+    await world.settle(20)
+    assert world.replicas() == 5
+    await world.has(scaling={"maxReplicas": 20, "mode": "Paused", "pausedReplicas": 1})
+    assert world.replicas() == 1
+
+
 async def test_invariant_5_when_nothing_happens_nothing_is_written(world: World) -> None:
     await world.has()
     await world.settle(60)

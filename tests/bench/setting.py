@@ -1,12 +1,10 @@
 """What benchmarks run on: the cluster of this machine, with RabbitMQ, and the operator as Helm installs it."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
-from tests.cluster import cluster as the_cluster
 from tests.cluster.lane import Cluster
 from tests.demo import stage
 from tests.e2e.broker import Broker
@@ -25,10 +23,8 @@ class Setting(NamedTuple):
 @contextmanager
 def setting() -> Iterator[Setting]:
     """Lend one, and leave the cluster as it was found: up, or gone."""
-    cluster = the_cluster()
-    before = stage.namespaces(cluster)
-    try:
-        cluster.up()
+    with stage.borrow() as loan:
+        cluster = loan.cluster
         inside = cluster.rabbitmq(stage.BROKER).partition("@")[2].rstrip("/")
         commit = _commit()
         stage.install_operator(cluster)
@@ -38,14 +34,6 @@ def setting() -> Iterator[Setting]:
             closing(Broker(f"http://guest:guest@127.0.0.1:{management}")) as broker,
         ):
             yield Setting(cluster, broker, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}"), commit)
-    except Exception:
-        print(cluster.diagnosis(), file=sys.stderr)
-        raise
-    finally:
-        if before is None:
-            cluster.down()
-        else:
-            stage.strike(cluster, frozenset({stage.BROKER, stage.SYSTEM}) - before)
 
 
 def _commit() -> str:

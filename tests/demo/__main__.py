@@ -3,18 +3,13 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
 
-from tests.cluster import cluster as the_cluster
-from tests.cluster.lane import Cluster
 from tests.cluster.prerequisites import MissingError
 from tests.demo import stage
 from tests.demo.play import NAMESPACE, perform
 
-MADE = frozenset({NAMESPACE, stage.BROKER, stage.SYSTEM})
 HOW_TO_LOOK_AROUND = f"""
 It is still running. Look around:
 
@@ -35,39 +30,23 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     try:
-        with _stage(keep=keep) as cluster:
-            figures = perform(cluster, console)
+        with stage.borrow(NAMESPACE) as loan:
+            loan.keep = keep
+            try:
+                figures = perform(loan.cluster, console)
+            except KeyboardInterrupt:
+                loan.keep = False
+                raise
             console.print()
             print(figures.summary())
+            if keep:
+                print(HOW_TO_LOOK_AROUND.format(kubeconfig=loan.cluster.kubeconfig))
             return 0 if figures.went_well else 1
     except KeyboardInterrupt:
         return 130
     except MissingError as missing:
         print(missing, file=sys.stderr)
         return 1
-
-
-@contextmanager
-def _stage(*, keep: bool) -> Iterator[Cluster]:
-    """Lend a cluster, and remove afterwards what was not there before, unless it is to be kept."""
-    cluster = the_cluster()
-    before = stage.namespaces(cluster)
-    try:
-        cluster.up()
-        yield cluster
-    except KeyboardInterrupt:
-        keep = False
-        raise
-    except Exception:
-        print(cluster.diagnosis(), file=sys.stderr)
-        raise
-    finally:
-        if keep:
-            print(HOW_TO_LOOK_AROUND.format(kubeconfig=cluster.kubeconfig))
-        elif before is None:
-            cluster.down()
-        else:
-            stage.strike(cluster, MADE - before)
 
 
 if __name__ == "__main__":

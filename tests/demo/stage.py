@@ -1,8 +1,13 @@
-"""What the demo and the end-to-end tests play on: a real cluster, RabbitMQ, and the operator as Helm installs it."""
+"""What demo, benchmarks and end-to-end tests play on: a real cluster, RabbitMQ, the operator installed by Helm."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster import cluster as the_cluster
 from tests.cluster import images
 from tests.cluster.lane import Cluster
 from tests.cluster.progress import step
@@ -12,15 +17,62 @@ CHART = ROOT / "charts/taskqueue-operator"
 SYSTEM = "taskqueue-system"
 BROKER = "rabbitmq"
 RELEASE = "taskqueue-operator"
+CRD = "taskqueues.taskqueue.dev"
 
 
-def namespaces(cluster: Cluster) -> frozenset[str] | None:
-    """List the namespaces there are; None if there is no cluster yet."""
+@dataclass
+class Loan:
+    """A cluster that is lent; `keep` leaves it as it is at the end."""
+
+    cluster: Cluster
+    keep: bool = False
+
+
+@contextmanager
+def borrow(*namespaces: str) -> Iterator[Loan]:
+    """Lend the cluster of this machine, and leave it as it was found: gone, or up without what was made in it.
+
+    Args:
+        namespaces: Those that the borrower makes, besides the broker's and the operator's.
+    """
+    loan = Loan(the_cluster())
+    before = _found(loan.cluster)
     try:
-        names = cluster.kubectl("get", "namespaces", "--output=name", "--request-timeout=5s")
+        loan.cluster.up()
+        yield loan
+    except Exception:
+        print(loan.cluster.diagnosis(), file=sys.stderr)
+        raise
+    finally:
+        if not loan.keep:
+            _give_back(loan.cluster, {SYSTEM, BROKER, *namespaces}, before)
+
+
+def _found(cluster: Cluster) -> frozenset[str] | None:
+    """List the namespaces there are, and our CRD; None if there is no cluster yet."""
+    kinds = "namespaces,customresourcedefinitions"
+    try:
+        names = cluster.kubectl("get", kinds, "--output=name", "--request-timeout=5s")
     except (RuntimeError, OSError):
         return None
-    return frozenset(name.removeprefix("namespace/") for name in names.split())
+    return frozenset(name.rpartition("/")[2] for name in names.split())
+
+
+def _give_back(cluster: Cluster, made: set[str], before: frozenset[str] | None) -> None:
+    """Remove what was not there before: TaskQueues first, while the operator can take them down, then all else."""
+    if before is None:
+        cluster.down()
+        return
+    fresh = sorted(made - before)
+    if CRD not in before:
+        cluster.kubectl("delete", "taskqueues", "--all", "--all-namespaces", "--timeout=120s", check=False)
+    if SYSTEM in fresh:
+        cluster.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait")
+    if CRD not in before:
+        cluster.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+    if fresh:
+        cluster.kubectl("delete", "namespace", *fresh, "--ignore-not-found", "--timeout=180s")
+    step("what was installed is gone")
 
 
 def create_namespace(cluster: Cluster, name: str) -> None:
@@ -49,14 +101,3 @@ def install_operator(cluster: Cluster) -> None:
     where = ["--namespace", SYSTEM, "--wait", "--timeout", "180s"]
     cluster.helm("upgrade", "--install", RELEASE, str(CHART), *image, *where)
     step(f"operator installed by Helm in namespace {SYSTEM}")
-
-
-def strike(cluster: Cluster, made: frozenset[str]) -> None:
-    """Remove the namespaces that were made here, and with its own the operator: TaskQueues first, then all else."""
-    if SYSTEM in made:
-        cluster.kubectl("delete", "taskqueues", "--all", "--all-namespaces", "--timeout=120s", check=False)
-        cluster.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait")
-        cluster.kubectl("delete", "crd", "taskqueues.taskqueue.dev", "--ignore-not-found", "--timeout=60s")
-    if made:
-        cluster.kubectl("delete", "namespace", *sorted(made), "--ignore-not-found", "--timeout=180s")
-    step("what was installed is gone")

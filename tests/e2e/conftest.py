@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster import Cluster, images
-from tests.cluster import cluster as the_cluster
 from tests.demo import stage
 from tests.e2e.broker import Broker
 from tests.e2e.operator import Operator
@@ -21,14 +20,8 @@ asyncio.set_event_loop(None)
 @pytest.fixture(scope="session")
 def real_cluster() -> Iterator[Cluster]:
     """The cluster of this machine; it is left as it was found: up, or gone."""
-    found = the_cluster()
-    before = stage.namespaces(found)
-    found.up()
-    yield found
-    if before is None:
-        found.down()
-    else:
-        stage.strike(found, frozenset({stage.BROKER, stage.SYSTEM}) - before)
+    with stage.borrow() as loan:
+        yield loan.cluster
 
 
 @pytest.fixture(scope="session")

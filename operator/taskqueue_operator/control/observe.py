@@ -180,10 +180,11 @@ class Observer:
             followed = self._followed.get(queue)
             if followed is None:
                 continue
-            quiet = followed.probe is not None and answer.ready == followed.probe.ready == 0
+            before = followed.probe
+            quiet = before is not None and answer.ready == before.ready == 0
             followed.probed(replace(answer, at=asked))
             if answer.missing:
-                self._miss(followed)
+                self._miss(followed, before)
             elif not quiet or not self._is_asleep(followed):
                 concerned |= followed.keys
         self._listener.read(concerned)
@@ -197,15 +198,15 @@ class Observer:
             for queue, followed in self._followed.items():
                 sweep = answers.get(queue)
                 followed.swept(replace(sweep, at=asked) if sweep is not None else Sweep(asked, present=False))
-                if sweep is None:
-                    self._miss(followed)
         finally:
             # Without an answer too: readings age, and what the user asks for may have changed.
             self._listener.read(self.keys)
 
-    def _miss(self, followed: _Followed) -> None:
-        for key in followed.keys:
-            self._listener.missed(key)
+    def _miss(self, followed: _Followed, before: Probe | None) -> None:
+        # Once, not at every probe: a queue whose node is down is listed and yet not found for as long as that lasts.
+        if before is None or not before.missing:
+            for key in followed.keys:
+                self._listener.missed(key)
 
     async def _verify(self) -> None:
         if self._followed:

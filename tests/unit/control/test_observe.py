@@ -125,8 +125,17 @@ async def test_a_missing_queue_is_told_and_never_read_as_empty(broker: FakeBroke
     async with observing(broker, ears) as observer:
         await asyncio.sleep(20)
         reading = observer.reading("jobs")
-    assert set(ears.misses) == {KEY}
+    assert ears.misses == [KEY], "once: it is no reason to look at the whole topology at every probe"
     assert (reading.at_least, reading.at_most, reading.doubt) == (None, None, Doubt.ABSENT)
+
+
+async def test_a_queue_that_goes_again_is_told_again(broker: FakeBroker) -> None:
+    there, ears = broker.topology_, Ears()
+    async with observing(broker, ears):
+        for topology in (there, Topology(), there, Topology()):
+            broker.topology_ = topology
+            await asyncio.sleep(5)
+    assert ears.misses == [KEY, KEY]
 
 
 async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) -> None:

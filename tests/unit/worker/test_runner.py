@@ -47,6 +47,17 @@ async def test_whatever_a_handler_raises_fails_its_task_only(
     assert outcome.still_running is None
 
 
+async def test_a_coroutine_that_a_plain_wrapper_hands_on_is_a_failure_and_not_done(
+    registry: Registry, runner: Runner
+) -> None:
+    async def handler(_: object) -> None: ...
+
+    registry.task("t")(lambda payload: handler(payload))
+    outcome = await runner.run(Message.delivered())
+    assert outcome.status is Status.FAILED
+    assert "make its wrapper `async def` too" in str(outcome.error)
+
+
 async def test_a_task_is_cancelled_at_its_timeout(registry: Registry, runner: Runner) -> None:
     @registry.task("t")
     async def handler(_: object) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -48,6 +49,10 @@ class UnknownTypeError(Exception):
 
 class HandlerExitError(Exception):
     """A handler asked for the end of the whole process, which is not its to ask."""
+
+
+class NotRunError(Exception):
+    """A handler returned what would have had to be awaited, so its task was not done."""
 
 
 class Runner:
@@ -128,5 +133,13 @@ async def _contained(work: Coroutine[Any, Any, object]) -> object:
 def _judge(work: "asyncio.Future[Any]") -> Outcome:
     if work.cancelled():
         return Outcome(Status.FAILED, asyncio.CancelledError("The handler cancelled itself."))
-    error = work.exception()
-    return Outcome(Status.DONE) if error is None else Outcome(Status.FAILED, error)
+    if (error := work.exception()) is not None:
+        return Outcome(Status.FAILED, error)
+    result = work.result()
+    if inspect.iscoroutine(result):
+        # As by a plain decorator around an `async def`: to acknowledge would lose the task in silence.
+        result.close()
+        return Outcome(
+            Status.FAILED, NotRunError("The handler returned a coroutine: make its wrapper `async def` too.")
+        )
+    return Outcome(Status.DONE)

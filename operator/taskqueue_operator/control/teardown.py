@@ -118,9 +118,11 @@ class Teardown:
             steps = fence(wanted, there, owner=mark)
             if not steps:
                 break
-            await self._take(observer, steps)
-            for queue in wanted.queues:
-                observer.restart(queue)
+            try:
+                await self._take(observer, steps)
+            finally:  # without an answer too: it may have been done
+                for queue in wanted.queues:
+                    observer.restart(queue)
             there = await observer.topology()
         else:
             raise Fault(Reason.NOT_EMPTY, f'Deletion waits: somebody lets publishers back to "{taskqueue.queue_name}".')
@@ -146,8 +148,12 @@ class Teardown:
 
     async def _remove(self, taskqueue: TaskQueue, observer: Observer) -> None:
         wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
-        while steps := removal(wanted, await observer.topology(), owner=mark):
-            await self._take(observer, steps)
+        await self._take(observer, removal(wanted, await observer.topology(), owner=mark))
+        if removal(wanted, await observer.topology(), owner=mark):
+            # Not at once again: what has been made anew meanwhile is to be looked at anew too.
+            raise Fault(
+                Reason.DELETING, f'Deletion waits: somebody makes "{taskqueue.queue_name}" again. Find out who.'
+            )
 
     async def _take(self, observer: Observer, steps: tuple[Step, ...]) -> None:
         if steps:

@@ -1,9 +1,12 @@
 """How a TaskQueue ends: by its policy, visibly while it waits, and always."""
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
 from taskqueue_operator.resource.names import FINALIZER
-from taskqueue_operator.topology.difference import Remove
+from taskqueue_operator.topology.difference import Remove, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue
 
 from .conftest import World
@@ -206,6 +209,53 @@ async def test_invariant_8_a_wall_that_is_torn_down_again_and_again_is_not_rebui
     await world.settle(11)
     assert len(taken) <= 3 * 3 * 4
     assert "somebody lets publishers back" in world.cluster.condition("Ready")["message"]
+
+
+async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_says_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.has(deletionPolicy="DeleteIfEmpty")
+    await world.settle(60)
+    take, clock = world.broker.take, asyncio.get_running_loop().time
+    unbound: list[float] = []
+    removed: list[float] = []
+
+    async def unanswered(steps: Sequence[Step]) -> None:
+        going = [step.what for step in steps if isinstance(step, Remove)]
+        if any(isinstance(item, Binding) for item in going):
+            await asyncio.sleep(15)
+            await take(steps)
+            unbound.append(clock())
+            raise GONE_AWAY
+        removed.extend(clock() for item in going if isinstance(item, Queue))
+        await take(steps)
+
+    monkeypatch.setattr(world.broker, "take", unanswered)
+    world.cluster.delete(KEY)
+    await world.settle(60)
+    assert gone(world)
+    assert removed[0] - unbound[0] > 12
+
+
+async def test_invariant_4_a_queue_that_somebody_makes_again_is_not_deleted_over_and_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.has(deletionPolicy="DeleteIfEmpty")
+    there, take, removed = world.broker.topology_, world.broker.take, []
+
+    async def undone(steps: Sequence[Step]) -> None:
+        await take(steps)
+        if any(isinstance(step, Remove) and isinstance(step.what, Queue) for step in steps):
+            removed.append(steps)
+            world.broker.topology_ = there
+            world.broker.depths["thumbnails"] = (100, 0)
+            assert len(removed) < 10, "hot"
+
+    monkeypatch.setattr(world.broker, "take", undone)
+    world.cluster.delete(KEY)
+    await world.settle(120)
+    assert len(removed) == 1
+    assert 'queue "thumbnails" holds 100 messages' in world.cluster.condition("Ready")["message"]
 
 
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])

@@ -1,6 +1,7 @@
 """One task, in virtual time."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 
 import pytest
@@ -52,7 +53,10 @@ async def test_a_coroutine_that_a_plain_wrapper_hands_on_is_a_failure_and_not_do
 ) -> None:
     async def handler(_: object) -> None: ...
 
-    registry.task("t")(lambda payload: handler(payload))
+    @registry.task("t")
+    def wrapper(payload: object) -> Coroutine[None, None, None]:
+        return handler(payload)
+
     outcome = await runner.run(Message.delivered())
     assert outcome.status is Status.FAILED
     assert "make its wrapper `async def` too" in str(outcome.error)

@@ -71,7 +71,7 @@ class Endpoint:
         Args:
             secret: Whose data it is, for messages.
             data: The Secret's data.
-            vhost: Beats the path of the `uri`; without either it is `/`.
+            vhost: Beats the path of the `uri`, or the key `vhost` where there is no `uri`; without any it is `/`.
 
         Raises:
             BrokerFault: A key is missing or cannot be understood.
@@ -96,7 +96,7 @@ class _Secret:
             port=port,
             username=username,
             password=password,
-            vhost=vhost or (self._decoded("uri", uri.path[1:]) if uri else "") or "/",
+            vhost=vhost or (self._decoded("uri", uri.path[1:]) if uri else self._text("vhost")) or "/",
             tls=tls,
             management=management,
             management_username=own_username or username,

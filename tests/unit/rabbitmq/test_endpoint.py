@@ -6,6 +6,7 @@ import pytest
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
+from taskqueue_worker.broker import BindingDirectory
 from tests.cluster.certificates import Authority
 
 SECRET = Key("media", "rabbitmq")
@@ -56,6 +57,15 @@ def test_the_vhost_of_the_spec_beats_the_path_of_the_uri() -> None:
     assert parse("media", uri="amqp://app:secret@broker/other").vhost == "media"
 
 
+def test_without_a_uri_the_secret_may_name_the_vhost_as_it_does_for_the_workers(tmp_path: Path) -> None:
+    keys = {"host": "rabbit", "username": "app", "password": "secret", "vhost": "media"}
+    for key, text in keys.items():
+        (tmp_path / key).write_text(text)
+    data = {key: text.encode() for key, text in keys.items()}
+    assert Endpoint.parse(SECRET, data, None).vhost == BindingDirectory(tmp_path).read().vhost == "media"
+    assert Endpoint.parse(SECRET, data, "other").vhost == "other"
+
+
 def test_a_weird_password_is_percent_encoded_in_a_uri_and_plain_in_its_own_key() -> None:
     encoded = parse(uri=f"amqp://app:{quote(WEIRD, safe='')}@broker/")
     plain = parse(host="broker", username="app", password=WEIRD)
@@ -69,6 +79,14 @@ def test_user_and_password_may_stand_beside_the_uri() -> None:
     endpoint = parse(uri="amqp://broker/media", username="app", password=WEIRD)
 
     assert (endpoint.username, endpoint.password, endpoint.vhost) == ("app", WEIRD, "media")
+
+
+def test_user_and_password_beside_the_uri_are_those_of_the_workers_too(tmp_path: Path) -> None:
+    keys = {"uri": "amqp://rabbit/media", "username": "app", "password": "secret"}
+    for key, text in keys.items():
+        (tmp_path / key).write_text(text)
+    ours, theirs = parse(**keys), BindingDirectory(tmp_path).read()
+    assert (theirs.username, theirs.password) == (ours.username, ours.password) == ("app", "secret")
 
 
 def test_the_default_user_secret_of_the_cluster_operator_works() -> None:

@@ -110,11 +110,19 @@ class BindingDirectory:
         files = self.directory / "..data"
         files = files.resolve() if files.exists() else self.directory
         uri = _text(files / "uri")
-        broker = parse_uri(uri, f"{self.directory}/uri") if uri else self._from_keys(files)
+        broker = self._from_uri(uri, files) if uri else self._from_keys(files)
         certificates = Certificates(
             ca=_present(files / "ca.crt"), certificate=_present(files / "tls.crt"), key=_present(files / "tls.key")
         )
         return _with_vhost(replace(broker, certificates=certificates), self.vhost)
+
+    def _from_uri(self, uri: str, files: Path) -> Broker:
+        """The login may stand beside a URI that has none."""
+        broker = parse_uri(uri, f"{self.directory}/uri")
+        username, password = (_text(files / key) for key in ("username", "password"))
+        if urlsplit(uri).username is None and username and password:
+            return replace(broker, username=username, password=password)
+        return broker
 
     def _from_keys(self, files: Path) -> Broker:
         given = {key: _text(files / key) for key in ("host", "username", "password")}

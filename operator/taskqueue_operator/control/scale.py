@@ -43,18 +43,7 @@ class Scaler:
 
     def consider(self, key: Key) -> None:
         """Decide anew on one TaskQueue; no I/O."""
-        taskqueue, there, record = self.cache.taskqueue(key), self.cache.deployments.get(key), self.records[key]
-        if taskqueue is None or there is None or there.owner_uid != taskqueue.uid:
-            return
-        if taskqueue.deleting and taskqueue.spec.deletion_policy is DeletionPolicy.DELETE:
-            return
-        now, workers = self.clock(), Workers(there.replicas, there.ready)
-        # Bounds and pauses hold without a broker too.
-        unread = Reading(now, at_least=None, at_most=None, unacked=None)
-        record.reading = record.observer.reading(taskqueue.queue_name) if record.observer is not None else unread
-        record.decision = decide(record.reading, workers, Policy.of(taskqueue), record.memory, now)
-        record.memory = record.decision.memory
-        if record.decision.desired != there.replicas:
+        if self._decides(key):
             self.lanes.scaling.add(key)
         self.lanes.reporting.add(key)
 
@@ -75,6 +64,21 @@ class Scaler:
             record.scaled = f"From {there.replicas} to {decision.desired} workers: {decision.explanation}"
         self._tell(key, there.replicas, decision)
 
+    def _decides(self, key: Key) -> bool:
+        """Decide anew, and say whether the number is to be another."""
+        taskqueue, there, record = self.cache.taskqueue(key), self.cache.deployments.get(key), self.records[key]
+        if taskqueue is None or there is None or there.owner_uid != taskqueue.uid:
+            return False
+        if taskqueue.deleting and taskqueue.spec.deletion_policy is DeletionPolicy.DELETE:
+            return False
+        now, workers = self.clock(), Workers(there.replicas, there.ready)
+        # Bounds and pauses hold without a broker too.
+        unread = Reading(now, at_least=None, at_most=None, unacked=None)
+        record.reading = record.observer.reading(taskqueue.queue_name) if record.observer is not None else unread
+        record.decision = decide(record.reading, workers, Policy.of(taskqueue), record.memory, now)
+        record.memory = record.decision.memory
+        return record.decision.desired != there.replicas
+
     async def _look_again(self, key: Key, uid: str) -> None:
         body = await self.cluster.deployment(key)
         if body is None:
@@ -82,7 +86,7 @@ class Scaler:
             self.lanes.reconciling.add(key)
         else:
             self.cache.see_deployment(body)
-        self.consider(key)
+        self._decides(key)  # and no more: what is refused again and again is to wait for its backoff
 
     def _tell(self, key: Key, before: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")

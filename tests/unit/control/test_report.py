@@ -1,6 +1,12 @@
 """What is written into the status, and when."""
 
+import asyncio
+
 import pytest
+
+from taskqueue_operator.control.ports import Body
+from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.resource.names import Key
 
 from .conftest import World
 from .fakes import GONE_AWAY, KEY
@@ -87,6 +93,23 @@ async def test_a_conflict_makes_the_scaler_look_again(world: World) -> None:
     world.broker.depths["thumbnails"] = (100, 0)
     await world.settle(3)
     assert world.cluster.written("replicas") == [5]
+
+
+async def test_a_number_that_is_always_refused_is_not_written_hot(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.has()
+    attempts: list[int] = []
+
+    async def refuse(_: Key, *, replicas: int, generation: int) -> Body:  # noqa: ARG001  the port's shape
+        attempts.append(replicas)
+        await asyncio.sleep(0.01)
+        raise Conflict("refused")
+
+    monkeypatch.setattr(world.cluster, "scale", refuse)
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(20)
+    assert 2 <= len(attempts) <= 120  # at most once per reading and once per backoff
 
 
 async def test_no_write_when_the_number_is_the_one_that_is_there(world: World) -> None:

@@ -1,4 +1,4 @@
-"""One operator for the session, a stage for each test."""
+"""One operator for the package, a stage for each test."""
 
 from collections.abc import Iterator
 
@@ -18,8 +18,9 @@ def installed(control_plane: ControlPlane) -> ControlPlane:
     return control_plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """The operator for this package alone: elsewhere nobody expects one to act on what tests write."""
     process = Operator(installed.kubeconfig, tmp_path_factory.mktemp("operator"))
     process.start()
     yield process

@@ -35,8 +35,7 @@ class Connector:
         observer = self._readers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
         if observer is not record.observer:
             record.observer, record.verified, record.connected_at = observer, None, self._clock()
-        for queue in queues:
-            observer.follow(taskqueue.key, queue)
+        observer.follow(taskqueue.key, *queues)
         return observer
 
     def forget(self, key: Key) -> None:

@@ -90,28 +90,28 @@ class Observer:
         self._listener = listener
         self._clock = clock
         self._followed: dict[str, _Followed] = {}
+        self._queues: dict[Key, set[str]] = {}
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
 
     @property
     def keys(self) -> set[Key]:
         """The TaskQueues on whose behalf it reads."""
-        return set().union(*(followed.keys for followed in self._followed.values()))
+        return set(self._queues)
 
     @property
     def fault(self) -> Fault | None:
         """Why the broker cannot be used at present, if so; the AMQP side first."""
         return next((self.faults[side] for side in ("awake", "asleep", "sweep") if side in self.faults), None)
 
-    def follow(self, key: Key, queue: str) -> None:
-        """Begin to read a queue."""
-        self._followed.setdefault(queue, _Followed(set())).keys.add(key)
-
-    def unfollow(self, key: Key) -> None:
-        """Stop reading on behalf of a TaskQueue."""
-        for queue, followed in list(self._followed.items()):
-            followed.keys.discard(key)
-            if not followed.keys:
+    def follow(self, key: Key, *queues: str) -> None:
+        """Read these queues on behalf of a TaskQueue, and no others any more."""
+        for queue in self._queues.pop(key, set()) - set(queues):
+            self._followed[queue].keys.discard(key)
+            if not self._followed[queue].keys:
                 del self._followed[queue]
+        for queue in queues:
+            self._queues.setdefault(key, set()).add(queue)
+            self._followed.setdefault(queue, _Followed(set())).keys.add(key)
 
     def restart(self, queue: str) -> None:
         """Forget the samples of a queue: what was read until now says nothing any more."""
@@ -210,4 +210,5 @@ class Observer:
 
     async def _verify(self) -> None:
         if self._followed:
-            self._listener.verify(self.keys, await self.topology())
+            there = await self.topology()
+            self._listener.verify(self.keys, there)

@@ -40,7 +40,7 @@ class Readers:
         endpoint = self._users.pop(key, None)
         if endpoint is None:
             return
-        self._observers[endpoint].unfollow(key)
+        self._observers[endpoint].follow(key)
         if endpoint not in self._users.values():
             del self._observers[endpoint]
             self._tasks.pop(endpoint).cancel()

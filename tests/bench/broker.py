@@ -1,7 +1,7 @@
 """What the operator asks of RabbitMQ, as RabbitMQ itself sees it."""
 
 from tests.cluster.lane import Cluster
-from tests.demo.stage import BROKER
+from tests.cluster.loan import BROKER
 
 _HANDLER = "{cowboy_handler, execute, 2}"
 """What every HTTP request passes. Erlang counts the calls of a function for whoever asks, at next to no cost."""

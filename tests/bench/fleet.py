@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.bench import api_server
 from tests.bench.setting import Setting
+from tests.cluster.installation import create_namespace, create_secret
 from tests.cluster.progress import step
-from tests.demo.stage import create_namespace, create_secret
 
 NAMESPACE = VHOST = "bench"
 SIZE = 100

@@ -9,9 +9,10 @@ from tests.bench import api_server, broker, fleet
 from tests.bench.result import Result
 from tests.bench.setting import Setting
 from tests.bench.usage import Container
+from tests.cluster.installation import RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
+from tests.cluster.loan import BROKER
 from tests.cluster.progress import step
-from tests.demo.stage import BROKER, RELEASE, SYSTEM
 
 SECONDS = 90
 """One and a half times the longest period of anything the operator does all the time, reading Secrets again."""

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
+from tests.cluster import installation
 from tests.cluster.lane import Cluster
-from tests.demo import stage
+from tests.cluster.loan import BROKER, borrow
 from tests.e2e.broker import Broker
 from tests.e2e.team import Address
 
@@ -23,14 +24,14 @@ class Setting(NamedTuple):
 @contextmanager
 def setting() -> Iterator[Setting]:
     """Lend one, and leave the cluster as it was found: up, or gone."""
-    with stage.borrow() as loan:
+    with borrow() as loan:
         cluster = loan.cluster
-        inside = cluster.rabbitmq(stage.BROKER).partition("@")[2].rstrip("/")
+        inside = cluster.rabbitmq(BROKER).partition("@")[2].rstrip("/")
         commit = _commit()
-        stage.install_operator(cluster)
+        installation.install_operator(cluster)
         with (
-            cluster.port_forward(stage.BROKER, "service/rabbitmq", 5672) as amqp,
-            cluster.port_forward(stage.BROKER, "service/rabbitmq", 15672) as management,
+            cluster.port_forward(BROKER, "service/rabbitmq", 5672) as amqp,
+            cluster.port_forward(BROKER, "service/rabbitmq", 15672) as management,
             closing(Broker(f"http://guest:guest@127.0.0.1:{management}")) as broker,
         ):
             yield Setting(cluster, broker, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}"), commit)
@@ -39,5 +40,5 @@ def setting() -> Iterator[Setting]:
 def _commit() -> str:
     """Name the commit of the checkout, with `-dirty` when that is not quite what is built."""
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(describe, cwd=stage.ROOT, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(describe, cwd=installation.ROOT, capture_output=True, text=True, check=False, timeout=30)
     return done.stdout.strip() or "unknown"

@@ -6,8 +6,9 @@ import sys
 
 from rich.console import Console
 
+from tests.cluster.installation import RELEASE, SYSTEM
+from tests.cluster.loan import BROKER, borrow
 from tests.cluster.prerequisites import MissingError
-from tests.demo import stage
 from tests.demo.play import NAMESPACE, perform
 
 HOW_TO_LOOK_AROUND = f"""
@@ -16,8 +17,8 @@ It is still running. Look around:
   export KUBECONFIG={{kubeconfig}}
   kubectl -n {NAMESPACE} get taskqueues
   kubectl -n {NAMESPACE} describe taskqueue thumbnails
-  kubectl -n {stage.SYSTEM} logs deployment/{stage.RELEASE}
-  kubectl -n {stage.BROKER} port-forward service/rabbitmq 15672   # http://localhost:15672, guest / guest
+  kubectl -n {SYSTEM} logs deployment/{RELEASE}
+  kubectl -n {BROKER} port-forward service/rabbitmq 15672   # http://localhost:15672, guest / guest
 
 Remove it: make cluster-down
 """
@@ -30,7 +31,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     try:
-        with stage.borrow(NAMESPACE) as loan:
+        with borrow(NAMESPACE) as loan:
             loan.keep = keep
             try:
                 figures = perform(loan.cluster, console)

@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from taskqueue_worker import Publisher
-from tests.cluster import images
+from tests.cluster import images, installation
 from tests.cluster.lane import Cluster
+from tests.cluster.loan import BROKER
 from tests.cluster.progress import step
-from tests.demo import sources, stage
+from tests.demo import sources
 from tests.demo.figures import Figures
 from tests.demo.view import view
 
@@ -20,19 +21,19 @@ NAMESPACE = "demo"
 TASKS = 2000
 BATCH = 100
 PATIENCE_SECONDS = 900
-SAMPLE = stage.ROOT / "deploy/samples/thumbnails.yaml"
+SAMPLE = installation.ROOT / "deploy/samples/thumbnails.yaml"
 
 
 def perform(cluster: Cluster, console: Console) -> Figures:
     """Set the stage, publish, watch until all is done and the last worker has gone."""
     tag = images.build("sample")
     cluster.load(tag)
-    uri = cluster.rabbitmq(stage.BROKER)
-    stage.install_operator(cluster)
+    uri = cluster.rabbitmq(BROKER)
+    installation.install_operator(cluster)
     name = _apply_sample(cluster, uri, tag, console)
     with (
-        cluster.port_forward(stage.BROKER, "service/rabbitmq", 5672) as amqp,
-        cluster.port_forward(stage.BROKER, "service/rabbitmq", 15672) as management,
+        cluster.port_forward(BROKER, "service/rabbitmq", 5672) as amqp,
+        cluster.port_forward(BROKER, "service/rabbitmq", 15672) as management,
     ):
         broker = sources.Broker(
             f"amqp://guest:guest@127.0.0.1:{amqp}/", f"http://guest:guest@127.0.0.1:{management}", name
@@ -41,8 +42,8 @@ def perform(cluster: Cluster, console: Console) -> Figures:
 
 
 def _apply_sample(cluster: Cluster, uri: str, image: str, console: Console) -> str:
-    stage.create_namespace(cluster, NAMESPACE)
-    stage.create_secret(cluster, NAMESPACE, uri)
+    installation.create_namespace(cluster, NAMESPACE)
+    installation.create_secret(cluster, NAMESPACE, uri)
     text = SAMPLE.read_text()
     console.print(Syntax(text, "yaml", background_color="default"), soft_wrap=True)
     taskqueue: dict[str, Any] = yaml.safe_load(text)
@@ -51,7 +52,7 @@ def _apply_sample(cluster: Cluster, uri: str, image: str, console: Console) -> s
     cluster.kubectl("apply", f"--namespace={NAMESPACE}", "--filename=-", input=yaml.safe_dump(taskqueue))
     ready = ("wait", f"taskqueue/{name}", "--for=condition=Ready", "--timeout=120s")
     cluster.kubectl(*ready, f"--namespace={NAMESPACE}")
-    step(f"{SAMPLE.relative_to(stage.ROOT)} applied: queue, exchange and Deployment {name} are there")
+    step(f"{SAMPLE.relative_to(installation.ROOT)} applied: queue, exchange and Deployment {name} are there")
     return name
 
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster import Cluster, images
-from tests.demo import stage
+from tests.cluster.installation import RELEASE, SYSTEM, install_operator
+from tests.cluster.loan import BROKER, borrow
 from tests.e2e.broker import Broker
 from tests.e2e.operator import Operator
 from tests.e2e.team import Address, Team
@@ -20,7 +21,7 @@ asyncio.set_event_loop(None)
 @pytest.fixture(scope="session")
 def real_cluster() -> Iterator[Cluster]:
     """The cluster of this machine; it is left as it was found: up, or gone."""
-    with stage.borrow() as loan:
+    with borrow() as loan:
         yield loan.cluster
 
 
@@ -33,10 +34,10 @@ def image(real_cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def broker(real_cluster: Cluster) -> Iterator[tuple[Broker, Address]]:
-    inside = real_cluster.rabbitmq(stage.BROKER).partition("@")[2].rstrip("/")
+    inside = real_cluster.rabbitmq(BROKER).partition("@")[2].rstrip("/")
     with (
-        real_cluster.port_forward(stage.BROKER, "service/rabbitmq", 5672) as amqp,
-        real_cluster.port_forward(stage.BROKER, "service/rabbitmq", 15672) as management,
+        real_cluster.port_forward(BROKER, "service/rabbitmq", 5672) as amqp,
+        real_cluster.port_forward(BROKER, "service/rabbitmq", 15672) as management,
     ):
         client = Broker(f"http://guest:guest@127.0.0.1:{management}")
         yield client, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}")
@@ -45,7 +46,7 @@ def broker(real_cluster: Cluster) -> Iterator[tuple[Broker, Address]]:
 
 @pytest.fixture(scope="session")
 def operator(real_cluster: Cluster) -> Operator:
-    stage.install_operator(real_cluster)
+    install_operator(real_cluster)
     return Operator(real_cluster)
 
 
@@ -73,6 +74,6 @@ def pytest_runtest_makereport(
     report = yield
     cluster = getattr(item, "funcargs", {}).get("real_cluster")
     if report.failed and cluster is not None:
-        of_operator = ("logs", f"--namespace={stage.SYSTEM}", f"deployment/{stage.RELEASE}", "--tail=200")
+        of_operator = ("logs", f"--namespace={SYSTEM}", f"deployment/{RELEASE}", "--tail=200")
         report.sections += [("operator", cluster.kubectl(*of_operator, check=False)), ("cluster", cluster.diagnosis())]
     return report

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from tests.cluster import images
+from tests.cluster.installation import RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
 from tests.cluster.progress import until
-from tests.demo.stage import RELEASE, SYSTEM
 
 KILL = """
 import os, pathlib, signal

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from taskqueue_worker import Publisher
+from tests.cluster.installation import create_namespace, create_secret
 from tests.cluster.lane import Cluster
 from tests.cluster.progress import until
-from tests.demo.stage import create_namespace, create_secret
 from tests.e2e.broker import Broker
 
 Body = dict[str, Any]

@@ -2,8 +2,8 @@
 
 from urllib.request import urlopen
 
+from tests.cluster.installation import RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
-from tests.demo.stage import RELEASE, SYSTEM
 from tests.e2e.operator import Operator
 from tests.e2e.team import Team
 

@@ -8,13 +8,22 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.cluster.prerequisites import MissingError
+
 
 def home() -> Path:
-    """The directory of everything kept: `TASKQUEUE_CACHE`, else a folder of the user's cache."""
+    """The directory of everything kept: `TASKQUEUE_CACHE`, else a folder of the user's cache.
+
+    Raises:
+        MissingError: It is not there and cannot be made.
+    """
     chosen = os.environ.get("TASKQUEUE_CACHE")
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = Path(chosen).resolve() if chosen else users / "taskqueue-operator"
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingError(f"{path} cannot be made ({error.strerror}): set TASKQUEUE_CACHE to a folder") from error
     return path
 
 

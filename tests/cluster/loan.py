@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tests.cluster import cluster as the_cluster
 from tests.cluster.installation import CRD, RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
+from tests.cluster.prerequisites import MissingError
 from tests.cluster.progress import step
 
 BROKER = "rabbitmq"
@@ -34,6 +35,8 @@ def borrow(*namespaces: str) -> Iterator[Loan]:
     try:
         loan.cluster.up()
         yield loan
+    except MissingError:  # its sentence says it all
+        raise
     except Exception:
         print(loan.cluster.diagnosis(), file=sys.stderr)
         raise
@@ -44,6 +47,8 @@ def borrow(*namespaces: str) -> Iterator[Loan]:
 
 def _found(cluster: Cluster) -> frozenset[str] | None:
     """List the namespaces there are, and our CRD; None if there is no cluster yet."""
+    if not cluster.kubeconfig.exists():  # to ask all the same might mean to compile kubectl first
+        return None
     kinds = "namespaces,customresourcedefinitions"
     try:
         names = cluster.kubectl("get", kinds, "--output=name", "--request-timeout=5s")

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from typing_extensions import override
 
@@ -54,7 +55,11 @@ class Kind(Cluster):
 
     @override
     def load(self, tag: str) -> None:
-        self._kind("load", "docker-image", tag)
+        # Not `kind load docker-image`, which asks Docker also where podman built the image.
+        with TemporaryDirectory() as folder:
+            archive = Path(folder) / "image.tar"
+            run(choice.need_engine(), "save", "-o", str(archive), tag)
+            self._kind("load", "image-archive", str(archive))
         step(f"{tag} loaded")
 
     @override

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -82,6 +82,31 @@ def one_by_name(payload: int, *, more: int) -> None: ...
 @pytest.mark.parametrize("function", [none_at_all, three, by_name, one_by_name])
 def test_a_handler_of_another_shape_is_refused(registry: Registry, function: Callable[..., None]) -> None:
     with pytest.raises(TypeError, match=r"must take \(payload\) or \(payload, context\)"):
+        registry.task("t")(function)
+
+
+def yielding(payload: int) -> Iterator[int]:
+    yield payload
+
+
+async def yielding_on_the_loop(payload: int) -> AsyncIterator[int]:
+    yield payload
+
+
+class Yielding:
+    def __call__(self, payload: int) -> Iterator[int]:
+        yield payload
+
+
+def configured(size: int, payload: int) -> Iterator[int]:
+    yield size * payload
+
+
+@pytest.mark.parametrize("function", [yielding, yielding_on_the_loop, Yielding(), functools.partial(configured, 3)])
+def test_a_generator_is_refused_because_to_call_it_does_nothing(
+    registry: Registry, function: Callable[..., object]
+) -> None:
+    with pytest.raises(TypeError, match=r"must not yield"):
         registry.task("t")(function)
 
 

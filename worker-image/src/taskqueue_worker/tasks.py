@@ -61,7 +61,7 @@ class Registry:
         (runs in a thread). Returning means done; an exception sends the message to the dead-letter queue.
 
         Raises:
-            TypeError: the function takes other arguments.
+            TypeError: the function takes other arguments, or has a `yield`.
             ValueError: the type is empty, or has a handler already.
         """
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
@@ -88,17 +88,20 @@ class Registry:
 
 def _handler(type: str, function: Callable[..., Any]) -> Handler:  # noqa: A002 - named as the AMQP property it matches
     place = _place(function)
+    if _asked(function, inspect.isgeneratorfunction) or _asked(function, inspect.isasyncgenfunction):
+        raise TypeError(f"{place} must not yield: calling it would run none of it. Return when the task is done.")
     parameters = list(inspect.signature(function).parameters.values())
     required = sum(1 for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD})
     positional = sum(1 for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD})
     if not 1 <= positional <= 2 or required > positional:  # noqa: PLR2004 - payload, and payload with context
         raise TypeError(f"{place} must take (payload) or (payload, context).")
-    return Handler(type, function, place, wants_context=positional > 1, is_coroutine=_is_coroutine(function))
+    is_coroutine = _asked(function, inspect.iscoroutinefunction)
+    return Handler(type, function, place, wants_context=positional > 1, is_coroutine=is_coroutine)
 
 
-def _is_coroutine(function: Callable[..., Any]) -> bool:
-    # An instance with `async def __call__` is one too.
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+def _asked(function: Callable[..., Any], question: Callable[[object], bool]) -> bool:
+    # An instance is what its __call__ is.
+    return question(function) or question(
         getattr(function, "__call__", None)  # noqa: B004 - not asked whether it is callable, but what it returns
     )
 

@@ -2,8 +2,12 @@
 
 from collections import Counter
 
+import pytest
+
 from tests.e2e.operator import Operator
 from tests.e2e.team import Team
+
+pytestmark = pytest.mark.fault
 
 
 def test_a_kill_while_the_parts_are_made_and_while_workers_are_added_changes_nothing(

@@ -1,5 +1,7 @@
 """Deletion ends, in any order, and loses nothing that its policy does not give up."""
 
+import pytest
+
 from .stage import Operator, Stage, eventually
 from .test_invariants import ready
 
@@ -97,6 +99,7 @@ def test_invariant_8_deletion_ends_when_the_vhost_went_first(stage: Stage) -> No
     gone(stage)
 
 
+@pytest.mark.fault
 def test_a_deletion_that_was_cut_short_is_finished_by_the_next_operator(stage: Stage, operator: Operator) -> None:
     stage.secret()
     stage.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})

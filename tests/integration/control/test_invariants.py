@@ -3,6 +3,8 @@
 import time
 from functools import partial
 
+import pytest
+
 from .stage import Operator, Stage, eventually
 
 
@@ -10,6 +12,7 @@ def ready(stage: Stage, name: str) -> None:
     eventually(lambda: stage.condition(name).get("status"), "True")
 
 
+@pytest.mark.fault
 def test_invariant_2_a_broker_that_is_away_takes_no_worker_away(stage: Stage) -> None:
     stage.secret()
     quick = {"maxReplicas": 5, "idleSeconds": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
@@ -86,6 +89,7 @@ def still(operator: Operator) -> None:
     eventually(unchanged, seconds=150)
 
 
+@pytest.mark.fault
 def test_invariant_7_kill_9_at_any_time_converges_after(stage: Stage, operator: Operator) -> None:
     stage.secret()
     for number in range(12):

@@ -175,6 +175,7 @@ async def test_a_broker_that_hangs_up_is_not_called_at_every_probe(connect: Conn
     assert 1 <= calls < 100
 
 
+@pytest.mark.fault
 async def test_a_broker_that_stops_and_comes_back(connect: Connect, broker: Broker) -> None:
     rabbitmq = connect()
     await rabbitmq.take([Declare(Queue("jobs"))])
@@ -195,6 +196,7 @@ async def test_a_broker_that_stops_and_comes_back(connect: Connect, broker: Brok
     assert "jobs" in await rabbitmq.sweep()
 
 
+@pytest.mark.fault
 async def test_a_broker_that_freezes_and_thaws(connect: Connect, broker: Broker, amqp: AbstractConnection) -> None:
     channel = await amqp.channel()
     await channel.queue_declare("jobs", durable=True)

@@ -36,6 +36,7 @@ async def cut(management: httpx.Client, worker: RunningWorker) -> None:
     await eventually("a lost connection", noticed)
 
 
+@pytest.mark.fault
 async def test_a_worker_whose_connection_is_cut_comes_back_and_goes_on(
     management: httpx.Client, start: StartWorker, work: Work, gate: Gate
 ) -> None:
@@ -56,6 +57,7 @@ async def test_a_worker_whose_connection_is_cut_comes_back_and_goes_on(
     await work.has_ready(0)
 
 
+@pytest.mark.fault
 async def test_a_broker_that_restarts_finds_its_worker_again(broker: Broker, start: StartWorker) -> None:
 
     connection = await aio_pika.connect(broker.url)

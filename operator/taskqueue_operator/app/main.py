@@ -1,6 +1,7 @@
 """Wires the rooms together and runs them: the only place that knows all of them."""
 
 import asyncio
+import signal
 import sys
 
 import kopf
@@ -27,6 +28,8 @@ def main() -> None:
     except ValueError as error:
         sys.exit(str(error))
     logs.configure(settings.log_level)
+    # Until kopf has its own handler: the first process of a container ignores what it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sys.exit(uvloop.run(run(settings)))
 
 

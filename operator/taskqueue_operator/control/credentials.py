@@ -15,7 +15,13 @@ from .ports import Brokers, Cluster, Endpoint
 
 REREAD_PERIOD: Final = 60.0
 
-_CREATE = "Create: kubectl -n {0.namespace} create secret generic {0.name} --from-literal=uri=amqp://USER:PASS@HOST/"
+
+def secret_not_found(secret: Key) -> str:
+    """Say how to make a Secret."""
+    return (
+        f"Secret {secret} not found. TaskQueues read Secrets of their own namespace. Create: kubectl -n "
+        f"{secret.namespace} create secret generic {secret.name} --from-literal=uri=amqp://USER:PASS@HOST/"
+    )
 
 
 @dataclass(slots=True)
@@ -39,11 +45,8 @@ class Credentials:
         Raises:
             BrokerFault: The Secret is missing, or does not say.
         """
-        namespace = taskqueue.key.namespace
-        own = taskqueue.spec.worker.secret_ref
-        if own is not None:
-            await self._data(taskqueue.key, Key(namespace, own.name))
-        secret = Key(namespace, taskqueue.spec.broker.secret_ref.name)
+        secret = Key(taskqueue.key.namespace, taskqueue.spec.broker.secret_ref.name)
+        self._forget(taskqueue.key, besides=secret)
         data = await self._data(taskqueue.key, secret)
         return self._brokers.endpoint(secret, data, taskqueue.spec.broker.vhost)
 
@@ -55,10 +58,7 @@ class Credentials:
             known.data = data
         known.users.add(user)
         if known.data is None:
-            raise BrokerFault(
-                Reason.SECRET_NOT_FOUND,
-                f"Secret {secret} not found. TaskQueues read Secrets of their own namespace. {_CREATE.format(secret)}",
-            )
+            raise BrokerFault(Reason.SECRET_NOT_FOUND, secret_not_found(secret))
         return known.data
 
     async def reread(self, user: Key) -> None:
@@ -69,10 +69,14 @@ class Credentials:
 
     def forget(self, user: Key) -> None:
         """A TaskQueue is gone; Secrets that nobody names any more are dropped."""
+        self._forget(user)
+
+    def _forget(self, user: Key, *, besides: Key | None = None) -> None:
         for secret, known in list(self._known.items()):
-            known.users.discard(user)
-            if not known.users:
-                del self._known[secret]
+            if secret != besides:
+                known.users.discard(user)
+                if not known.users:
+                    del self._known[secret]
 
     async def run(self) -> None:
         """Read every known Secret again each minute, until cancelled."""

@@ -1,7 +1,7 @@
 """Keeps the Deployment of the workers as the spec asks, and never touches its number of replicas."""
 
 from taskqueue_operator.resource.faults import Conflict, Reason, WorkersFault
-from taskqueue_operator.resource.names import KIND
+from taskqueue_operator.resource.names import KIND, Key
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.deployment import deployment as build
@@ -9,6 +9,7 @@ from taskqueue_operator.workers.digest import digest
 from taskqueue_operator.workers.observed import Deployment
 
 from .cache import Cache
+from .credentials import secret_not_found
 from .ports import Cluster
 from .record import Records
 from .telemetry import Telemetry
@@ -39,14 +40,30 @@ class Deployer:
                 if there is None
                 else build(taskqueue, replicas=there.replicas, resource_version=there.resource_version)
             )
+            await self._require_secret(taskqueue)
             try:
                 body = await self._cluster.apply_deployment(manifest)
             except Conflict:
-                # Nothing of it can be relied on, not even that it is there: the next attempt asks.
-                self._cache.deployments.pop(taskqueue.key, None)
+                await self._look_again(taskqueue, there)
                 raise
             self._cache.see_deployment(body)
             self._telemetry.wrote("deployment")
+
+    async def _require_secret(self, taskqueue: TaskQueue) -> None:
+        """Pods that wait for a Secret say so where nobody looks."""
+        own = taskqueue.spec.worker.secret_ref
+        if own is None:
+            return
+        secret = Key(taskqueue.key.namespace, own.name)
+        if await self._cluster.secret(secret) is None:
+            raise WorkersFault(Reason.SECRET_NOT_FOUND, secret_not_found(secret))
+
+    async def _look_again(self, taskqueue: TaskQueue, there: Deployment | None) -> None:
+        body = await self._cluster.deployment(taskqueue.key)
+        if body is not None:
+            self._cache.see_deployment(body)
+        elif there is not None:
+            self._cache.lose_deployment(taskqueue.key, there.uid)
 
     async def _find(self, taskqueue: TaskQueue) -> Deployment | None:
         there = self._cache.deployments.get(taskqueue.key)
@@ -68,7 +85,7 @@ def _check_owner(there: Deployment, taskqueue: TaskQueue) -> None:
     if there.owner_kind == KIND and there.owner_name == taskqueue.key.name:
         raise WorkersFault(
             Reason.PROGRESSING,
-            f"Deployment {there.key} of an earlier TaskQueue of this name is still being removed. Wait a moment.",
+            f"Deployment {there.key} is still being removed, and will be made anew. Wait a moment.",
         )
     raise WorkersFault(
         Reason.DEPLOYMENT_TAKEN,

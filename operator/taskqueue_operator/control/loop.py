@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from taskqueue_operator.resource.conditions import ConditionType
-from taskqueue_operator.resource.faults import BrokerFault, Fault
+from taskqueue_operator.resource.faults import BrokerFault, Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.topology.objects import Topology
@@ -51,7 +51,7 @@ class Control:
         deployer = Deployer(self.cache, self.records, cluster, telemetry)
         self._declarer = declarer
         self._reconciler = Reconciler(self.cache, self.records, cluster, self._connector, declarer, deployer, telemetry)
-        self._teardown = Teardown(self.cache, cluster, self._connector, declarer, telemetry, clock)
+        self._teardown = Teardown(self.cache, self.records, cluster, self._connector, declarer, telemetry, clock)
         reporter = Reporter(self.cache, self.records, cluster, telemetry, clock)
         self.reporting = WorkQueue("report", reporter.report, workers=16)
         self._scaler = Scaler(self.cache, self.records, cluster, telemetry, clock, self)
@@ -160,6 +160,12 @@ class Control:
         except Fault as fault:
             record.faults = {ConditionType.READY: fault}
             raise Unsettled from None
+        except (Conflict, Unsettled):
+            raise
+        except Exception:
+            message = "The operator failed on this TaskQueue and tries again; its log says why."
+            record.faults = {ConditionType.READY: Fault(Reason.INTERNAL_ERROR, message)}
+            raise
         finally:
             self._scaler.consider(key)
             self.reporting.add(key)

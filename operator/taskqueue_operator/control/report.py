@@ -136,6 +136,7 @@ class Reporter:
             await self._post(seen, "Scaled", record.scaled, warning=False)
 
     async def _post(self, seen: Seen, reason: str, message: str, *, warning: bool) -> None:
+        await self._pace()
         await self._cluster.event(seen.reference, reason=reason, message=message, warning=warning)
         self._telemetry.wrote("event")
 
@@ -161,7 +162,10 @@ def _backlog(status: Status, record: Record) -> Status:
 
 
 def _significant(status: Status) -> Status:
-    return {field: value for field, value in status.items() if field not in FIGURES}
+    """Leave out what moves with every reading; a demand around maxReplicas makes ScalingLimited come and go."""
+    kept = {field: value for field, value in status.items() if field not in FIGURES}
+    conditions = kept.get("conditions", ())
+    return kept | {"conditions": [each for each in conditions if each["type"] != ConditionType.SCALING_LIMITED]}
 
 
 def _ready(status: Status) -> dict[str, str]:

@@ -8,6 +8,7 @@ import structlog
 from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.decide import Decision, Workers, decide
 from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Reading
@@ -51,8 +52,10 @@ class Scaler:
         """Bring the number of replicas to what was last decided."""
         record = self.records[key]
         async with record.writing:
-            there, decision = self.cache.deployments.get(key), record.decision
-            if there is None or decision is None or there.replicas == decision.desired:
+            taskqueue, there, decision = self.cache.taskqueue(key), self.cache.deployments.get(key), record.decision
+            if taskqueue is None or there is None or decision is None or _ends(taskqueue):
+                return
+            if there.replicas == decision.desired:
                 return
             try:
                 body = await self.cluster.scale(key, replicas=decision.desired, generation=there.generation)
@@ -66,11 +69,10 @@ class Scaler:
 
     def _decides(self, key: Key) -> bool:
         """Decide anew, and say whether the number is to be another."""
-        taskqueue, there, record = self.cache.taskqueue(key), self.cache.deployments.get(key), self.records[key]
-        if taskqueue is None or there is None or there.owner_uid != taskqueue.uid:
+        taskqueue, there = self.cache.taskqueue(key), self.cache.deployments.get(key)
+        if taskqueue is None or there is None or there.owner_uid != taskqueue.uid or _ends(taskqueue):
             return False
-        if taskqueue.deleting and taskqueue.spec.deletion_policy is DeletionPolicy.DELETE:
-            return False
+        record = self.records[key]
         now, workers = self.clock(), Workers(there.replicas, there.ready)
         # Bounds and pauses hold without a broker too.
         unread = Reading(now, at_least=None, at_most=None, unacked=None)
@@ -100,3 +102,8 @@ class Scaler:
             decision=decision.explanation,
         )
         self.lanes.reporting.add(key)
+
+
+def _ends(taskqueue: TaskQueue) -> bool:
+    """Whether the workers are on their way out, whatever the queue holds."""
+    return taskqueue.deleting and taskqueue.spec.deletion_policy is DeletionPolicy.DELETE

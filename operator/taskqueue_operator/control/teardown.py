@@ -26,6 +26,7 @@ from .connect import Connector
 from .declare import ROUNDS, Declarer
 from .observe import Observer
 from .ports import Cluster
+from .record import Records
 from .telemetry import Telemetry
 
 PATIENCE: Final = timedelta(seconds=60)
@@ -41,6 +42,7 @@ class Teardown:
     """Takes down what a TaskQueue would leave behind."""
 
     cache: Cache
+    records: Records
     cluster: Cluster
     connector: Connector
     declarer: Declarer
@@ -69,22 +71,19 @@ class Teardown:
             self.cache.see_taskqueue(body)
 
     async def _follow_policy(self, taskqueue: TaskQueue) -> None:
-        try:
-            self._wanted(taskqueue)
-        except TopologyFault as fault:  # then nothing was ever made
-            raise _Impossible(fault.message) from None
         observer = await self._observer(taskqueue)
         try:
-            there = await observer.topology()
             match taskqueue.spec.deletion_policy:
                 case DeletionPolicy.RETAIN:
-                    await self._unfence(taskqueue, observer, there)
+                    await self._unfence(taskqueue, observer)
                 case DeletionPolicy.DELETE_IF_EMPTY:
-                    await self._empty(taskqueue, observer, there)
+                    await self._empty(taskqueue, observer)
                     await self._remove(taskqueue, observer)
                 case DeletionPolicy.DELETE:
                     await self._stop_workers(taskqueue)
                     await self._remove(taskqueue, observer)
+        except TopologyFault as fault:  # what is there leaves no way to do it
+            raise _Impossible(fault.message) from None
         except BrokerFault as fault:
             self._lose_patience(taskqueue, fault)
             raise
@@ -106,14 +105,16 @@ class Teardown:
         if self.clock() - datetime.fromisoformat(reachable["lastTransitionTime"]) > PATIENCE:
             raise _Impossible(fault.message) from None
 
-    async def _unfence(self, taskqueue: TaskQueue, observer: Observer, there: Topology) -> None:
-        """The policy was changed to Retain while the deletion waited: publishers are let in again."""
+    async def _unfence(self, taskqueue: TaskQueue, observer: Observer) -> None:
+        """The queue stays after all: publishers are let in again."""
+        there = await observer.topology()
         if fenced(self._wanted(taskqueue), there, owner=self._mark(taskqueue)):
             await self._take(observer, self.declarer.steps(taskqueue, there))
 
-    async def _empty(self, taskqueue: TaskQueue, observer: Observer, there: Topology) -> None:
+    async def _empty(self, taskqueue: TaskQueue, observer: Observer) -> None:
         """Refuse publishers, then wait until nothing is left in either queue; the workers go on meanwhile."""
         wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
+        there = await observer.topology()
         for _ in range(ROUNDS):
             steps = fence(wanted, there, owner=mark)
             if not steps:
@@ -130,18 +131,21 @@ class Teardown:
             reading = observer.reading(queue)
             if is_quiet(reading):
                 continue
+            if reading.at_most is None and observer.fault is not None:
+                raise observer.fault
             if reading.at_most and await self.cluster.deployment(taskqueue.key) is None:
-                await self._unfence(taskqueue, observer, there)
+                await self._unfence(taskqueue, observer)
                 raise _Impossible(f"queue {queue} holds messages and its workers are gone")
             raise Fault(Reason.NOT_EMPTY, _why_waiting(queue, reading.at_most, reading.unacked))
 
     async def _stop_workers(self, taskqueue: TaskQueue) -> None:
         """Have the workers finish what they run."""
-        there = self.cache.deployments.get(taskqueue.key)
-        if there is not None and there.replicas > 0:
-            body = await self.cluster.scale(taskqueue.key, replicas=0, generation=there.generation)
-            self.cache.see_deployment(body)
-            self.telemetry.wrote("replicas")
+        async with self.records[taskqueue.key].writing:
+            there = self.cache.deployments.get(taskqueue.key)
+            if there is not None and there.replicas > 0:
+                body = await self.cluster.scale(taskqueue.key, replicas=0, generation=there.generation)
+                self.cache.see_deployment(body)
+                self.telemetry.wrote("replicas")
         left = sum(not pod.finished for pod in self.cache.pods(taskqueue.key))
         if left or (there is not None and there.live):
             raise Fault(Reason.DELETING, f"Deletion waits for {left or 'the last'} workers to finish their tasks.")

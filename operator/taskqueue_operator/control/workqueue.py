@@ -61,6 +61,7 @@ class WorkQueue:
         """Drop what is remembered of a key that no longer exists."""
         self._failures.pop(key, None)
         self._due.pop(key, None)
+        self._again.discard(key)
 
     async def run(self) -> None:
         """Work until cancelled."""

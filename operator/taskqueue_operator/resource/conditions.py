@@ -38,11 +38,6 @@ class Condition:
     reason: str
     message: str
 
-    @property
-    def holds(self) -> bool:
-        """Whether the condition is true."""
-        return self.status is Truth.TRUE
-
 
 ABNORMAL = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
 

@@ -10,7 +10,6 @@ class Reason(StrEnum):
     READY = "Ready"
     CONNECTED = "Connected"
     RECONCILED = "Reconciled"
-    EXTERNAL = "External"
     PROGRESSING = "Progressing"
     DELETING = "Deleting"
     # The resource.

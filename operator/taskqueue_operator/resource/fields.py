@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-BROKER_NAME: Final = r"^[ -+\--~]+$"
-"""Printable ASCII without the comma, which separates queues in the worker contract."""
+BROKER_NAME: Final = r"^[!-+\--~]([ -+\--~]*[!-+\--~])?$"
+"""Printable ASCII, no blanks at its ends, without the comma, which separates queues in the worker contract."""
 
 
 class Model(BaseModel):

@@ -45,12 +45,15 @@ def difference(wanted: Topology, there: Topology, *, owner: str) -> tuple[Step, 
 
 
 def _missing(wanted: Topology, there: Topology) -> Iterator[Declare]:
-    """Everything from the queue outwards: publishers find a way only when it leads all the way."""
+    """Everything from the queue outwards: publishers find a way only when it leads all the way.
+
+    Policies first: they take a right of their own, and without it nothing is begun.
+    """
+    yield from (Declare(item) for name, item in wanted.policies.items() if there.policies.get(name) != item)
     yield from (Declare(item) for name, item in wanted.exchanges.items() if name not in there.exchanges)
     yield from (Declare(item) for name, item in wanted.queues.items() if name not in there.queues)
     bindings = sorted(wanted.bindings - there.bindings, key=lambda each: (not each.to_queue, each.routing_key))
     yield from (Declare(item) for item in bindings)
-    yield from (Declare(item) for name, item in wanted.policies.items() if there.policies.get(name) != item)
 
 
 def _obsolete(wanted: Topology, there: Topology, owner: str) -> Iterator[Exchange | Queue | Binding | Policy]:

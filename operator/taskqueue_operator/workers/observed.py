@@ -30,7 +30,6 @@ class Deployment:
     replicas: int
     live: int
     ready: int
-    updated: int
     deleting: bool
 
     @classmethod
@@ -53,7 +52,6 @@ class Deployment:
             replicas=body["spec"].get("replicas", 1),
             live=status.get("replicas", 0),
             ready=status.get("readyReplicas", 0),
-            updated=status.get("updatedReplicas", 0),
             deleting="deletionTimestamp" in metadata,
         )
 

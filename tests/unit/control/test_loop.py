@@ -329,3 +329,42 @@ async def test_a_refused_template_is_told_in_the_words_of_the_api_server(
     await world.has()
     assert world.cluster.condition("Stalled")["message"] == "The API server refused the Deployment."
     assert isinstance(world.control.records[KEY].faults.popitem()[1], Fault)
+
+
+async def test_a_missing_secret_of_the_workers_is_told_before_pods_wait_for_it(world: World) -> None:
+    await world.has(worker={"image": "acme/app:1", "secretRef": {"name": "workers-own"}})
+    condition = world.cluster.condition("WorkersAvailable")
+    assert condition["reason"] == "SecretNotFound"
+    assert condition["message"].startswith("Secret media/workers-own not found.")
+    assert world.cluster.condition("TopologyReady")["status"] == "True"
+    world.cluster.secrets[Key("media", "workers-own")] = DATA
+    await world.settle(40)
+    assert world.replicas() == 0
+
+
+async def test_a_failure_of_the_operator_itself_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_: object) -> dict[str, object]:
+        raise KeyError("spec")
+
+    monkeypatch.setattr(world.cluster, "apply_deployment", fail)
+    await world.has()
+    assert world.cluster.condition("Ready")["reason"] == "InternalError"
+
+
+async def test_a_demand_around_the_maximum_does_not_write_with_every_reading(world: World) -> None:
+    await world.has(scaling={"maxReplicas": 2, "readyPerReplica": 10})
+    world.broker.depths["thumbnails"] = (20, 0)
+    await world.settle(40)
+    world.cluster.writes.clear()
+    for ready in range(60):
+        world.broker.depths["thumbnails"] = (20 + 10 * (ready % 2), 0)
+        await world.settle(1)
+    assert len(world.cluster.written("status")) <= 3
+
+
+async def test_a_former_name_is_read_no_more(world: World) -> None:
+    await world.has(queue={"name": "first"})
+    await world.has(queue={"name": "second"})
+    world.broker.probes.clear()
+    await world.settle(5)
+    assert {name for _, names in world.broker.probes for name in names} == {"second"}

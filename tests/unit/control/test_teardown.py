@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from taskqueue_operator.resource.names import FINALIZER
+from taskqueue_operator.resource.names import FINALIZER, Key
 from taskqueue_operator.topology.difference import Remove, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue
 
@@ -184,6 +185,45 @@ async def test_invariant_8_a_broker_that_stays_away_is_waited_for_a_minute(world
     await world.settle(30)
     assert gone(world)
     assert retained(world) == [GONE_AWAY.message]
+
+
+async def test_invariant_8_a_queue_that_can_no_longer_be_probed_is_waited_for_a_minute(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(_: object) -> dict[str, object]:
+        raise GONE_AWAY
+
+    await world.has(deletionPolicy="DeleteIfEmpty")
+    monkeypatch.setattr(world.broker, "probe", silent)
+    world.cluster.delete(KEY)
+    await world.settle(50)
+    assert not gone(world)
+    await world.settle(40)
+    assert gone(world)
+    assert "thumbnails" in world.broker.topology_.queues
+
+
+async def test_invariant_8_a_name_that_somebody_else_has_taken_for_the_wall_is_no_hindrance(world: World) -> None:
+    await world.has(deletionPolicy="DeleteIfEmpty")
+    foreign = Queue("thumbnails.wall", arguments={"x-queue-type": "quorum"})
+    world.broker.topology_ = replace(
+        world.broker.topology_, queues={**world.broker.topology_.queues, foreign.name: foreign}
+    )
+    world.cluster.delete(KEY)
+    await world.settle(10)
+    assert gone(world)
+    assert retained(world)
+
+
+async def test_delete_needs_the_secret_of_the_broker_alone(world: World) -> None:
+    own = Key(KEY.namespace, "workers-own")
+    world.cluster.secrets[own] = world.cluster.secrets[SECRET]
+    await world.has(deletionPolicy="Delete", worker={"image": "acme/app:1", "secretRef": {"name": own.name}})
+    del world.cluster.secrets[own]
+    world.cluster.delete(KEY)
+    await world.settle(10)
+    assert gone(world)
+    assert not world.broker.topology_.queues
 
 
 async def test_invariant_8_a_spec_that_could_never_be_made_is_no_hindrance(world: World) -> None:

@@ -1,6 +1,7 @@
 """The operator as Helm installs it, and what a team needs beside it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import images
@@ -28,15 +29,21 @@ def create_secret(cluster: Cluster, namespace: str, uri: str) -> None:
     cluster.kubectl("apply", "--filename=-", input=json.dumps(manifest))
 
 
-def install_operator(cluster: Cluster) -> None:
-    """Install the chart, or bring the release up to this checkout, and wait until it is ready."""
+def install_operator(
+    cluster: Cluster, *, release: str = RELEASE, namespace: str = SYSTEM, values: Sequence[str] = ()
+) -> None:
+    """Install the chart, or bring the release up to this checkout, and wait until it is ready.
+
+    Each of the `values` of the chart is `name=<JSON>`.
+    """
     tag = images.build("operator")
     cluster.load(tag)
-    create_namespace(cluster, SYSTEM)
+    create_namespace(cluster, namespace)
     # The tag stays the same when the code does not: without a deletion the old image would go on.
-    cluster.kubectl("delete", "deployment", RELEASE, f"--namespace={SYSTEM}", "--ignore-not-found")
+    cluster.kubectl("delete", "deployment", release, f"--namespace={namespace}", "--ignore-not-found")
     repository, _, version = tag.rpartition(":")
     image = ["--set-string", f"image.repository={repository},image.tag={version}"]
-    where = ["--namespace", SYSTEM, "--wait", "--timeout", "180s"]
-    cluster.helm("upgrade", "--install", RELEASE, str(CHART), *image, *where)
-    step(f"operator installed by Helm in namespace {SYSTEM}")
+    chosen = [word for value in values for word in ("--set-json", value)]
+    where = ["--namespace", namespace, "--wait", "--timeout", "180s"]
+    cluster.helm("upgrade", "--install", release, str(CHART), *image, *chosen, *where)
+    step(f"operator installed by Helm in namespace {namespace}")

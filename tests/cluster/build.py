@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.cluster import cache
 from tests.cluster.prerequisites import need_go, need_packages, run
-from tests.cluster.progress import step
+from tests.cluster.progress import working
 
 _SOURCE = Path(__file__).parent / "kubernetes"
 _CONTAINERD = "v2.2.1"
@@ -58,21 +58,21 @@ def _build_kubernetes(directory: Path) -> None:
     variables = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
     # Without these, clients cannot parse what the server says it is.
     stamps = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in variables.items())
-    step(f"building Kubernetes {version}, etcd and CoreDNS (about 5 minutes on 2 cores, once)")
-    _go("build", "-ldflags", f"-s -w {stamps}", "-o", str(directory / "kubernetes"), ".")
-    step("building helm")
-    _go("build", "-ldflags", "-s -w", "-o", str(directory / "helm"), "helm.sh/helm/v4/cmd/helm")
+    with working(f"building Kubernetes {version}, etcd and CoreDNS (about 5 minutes on 2 cores, once)"):
+        _go("build", "-ldflags", f"-s -w {stamps}", "-o", str(directory / "kubernetes"), ".")
+    with working("building helm"):
+        _go("build", "-ldflags", "-s -w", "-o", str(directory / "helm"), "helm.sh/helm/v4/cmd/helm")
 
 
 def _build_container_runtime(directory: Path) -> None:
     need_go()
     need_packages("gcc", "pkg-config", "/usr/include/seccomp.h")
-    step(f"building containerd {_CONTAINERD} and runc {_RUNC} (about a minute, once)")
     # In modules of their own: their CRI types are older than those of Kubernetes.
     commands = [f"github.com/containerd/containerd/v2/cmd/{name}@{_CONTAINERD}" for name in _CONTAINERD_PROGRAMS]
-    _go("install", "-ldflags", "-s -w", *commands, GOBIN=str(directory))
     runc = f"github.com/opencontainers/runc@{_RUNC}"
-    _go("install", "-ldflags", "-s -w", "-tags", "seccomp", runc, GOBIN=str(directory), CGO_ENABLED="1")
+    with working(f"building containerd {_CONTAINERD} and runc {_RUNC} (about a minute, once)"):
+        _go("install", "-ldflags", "-s -w", *commands, GOBIN=str(directory))
+        _go("install", "-ldflags", "-s -w", "-tags", "seccomp", runc, GOBIN=str(directory), CGO_ENABLED="1")
 
 
 def _go(command: str, *arguments: str, **variables: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.cluster import cache
 from tests.cluster.prerequisites import need_packages, need_root, run
-from tests.cluster.progress import step
+from tests.cluster.progress import working
 
 # New mounts stay inside, and everything started ends, with this command: a killed debootstrap leaves no /proc behind.
 _APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
@@ -25,9 +25,9 @@ def _system(suite: str, *packages: str) -> Path:
     def make(directory: Path) -> None:
         need_root()
         need_packages("debootstrap")
-        step(f"installing Debian {suite} with {packages[0]} into a directory (about a minute, once)")
         root = directory / "root"
-        run(*_APART, "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(root))
+        with working(f"installing Debian {suite} with {packages[0]} into a directory (about a minute, once)"):
+            run(*_APART, "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(root))
         for archive in (root / "var/cache/apt/archives").glob("*.deb"):
             archive.unlink()
         shutil.rmtree(root / "var/lib/apt/lists")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from tests.cluster import buildah, cache, choice, debian
 from tests.cluster.prerequisites import MissingError, need_packages, run
-from tests.cluster.progress import step
+from tests.cluster.progress import working
 
 Name = Literal["operator", "worker", "sample", "rabbitmq"]
 RABBITMQ = "docker.io/library/rabbitmq:4-management"
@@ -65,12 +65,14 @@ def build(name: Name) -> str:
         return tag(name)
     engine = choice.need_engine()
     if name == "rabbitmq":
-        run(engine, "pull", "--quiet", RABBITMQ)
+        with working(f"pulling {RABBITMQ}"):
+            run(engine, "pull", "--quiet", RABBITMQ)
         return RABBITMQ
     recipe = _PROJECT[name]
     recipe.need_dockerfile()
     arguments = [f"--build-arg={key}={build(base)}" for key, base in recipe.bases.items() if base in _PROJECT]  # type: ignore[arg-type]  # keys of _PROJECT are names
-    run(engine, "build", "--quiet", f"--tag={recipe.tag}", *arguments, str(recipe.context))
+    with working(f"building the {name} image"):
+        run(engine, "build", "--quiet", f"--tag={recipe.tag}", *arguments, str(recipe.context))
     return recipe.tag
 
 
@@ -105,9 +107,9 @@ def _build(name: str, recipe: Recipe, place: Path) -> None:
     for key, base in recipe.bases.items():
         buildah.have(tag(base), archive(base))
         arguments[key] = tag(base)
-    step(f"building the {name} image")
-    buildah.build(recipe.tag, recipe.context, arguments)
-    buildah.save(recipe.tag, place / "image.tar")
+    with working(f"building the {name} image"):
+        buildah.build(recipe.tag, recipe.context, arguments)
+        buildah.save(recipe.tag, place / "image.tar")
 
 
 def _compose(name: str, made: "_Made", place: Path) -> None:
@@ -115,9 +117,9 @@ def _compose(name: str, made: "_Made", place: Path) -> None:
     context.mkdir()
     made.fill(context)
     (context / "Dockerfile").write_text(made.dockerfile)
-    step(f"making the {name} image")
-    buildah.build(made.tag, context, {})
-    buildah.save(made.tag, place / "image.tar")
+    with working(f"making the {name} image"):
+        buildah.build(made.tag, context, {})
+        buildah.save(made.tag, place / "image.tar")
     shutil.rmtree(context)
 
 

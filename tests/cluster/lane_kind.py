@@ -10,7 +10,7 @@ from typing_extensions import override
 from tests.cluster import cache, choice
 from tests.cluster.lane import Cluster
 from tests.cluster.prerequisites import MissingError, run
-from tests.cluster.progress import step
+from tests.cluster.progress import step, working
 
 _NAME = "taskqueue"
 _WAYS = {
@@ -41,8 +41,8 @@ class Kind(Cluster):
     def up(self) -> None:
         self._need_all()
         if _NAME not in self._kind("get", "clusters").split():
-            step("kind is making a cluster")
-            self._kind("create", "cluster", "--wait=180s", f"--kubeconfig={self.kubeconfig}")
+            with working("making a cluster with kind"):
+                self._kind("create", "cluster", "--wait=180s", f"--kubeconfig={self.kubeconfig}")
         else:
             self._kind("export", "kubeconfig", f"--kubeconfig={self.kubeconfig}")
         step("the cluster is ready")

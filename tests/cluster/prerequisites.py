@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 
-from tests.cluster.progress import step
+from tests.cluster.progress import working
 
 _PACKAGES = {
     "debootstrap": "debootstrap",
@@ -62,10 +62,10 @@ def need_packages(*programs: str) -> None:
         return
     if not shutil.which("apt-get"):
         raise MissingError(f"install {', '.join(missing)} (the names are Debian's) with this system's package manager")
-    step(f"installing {' '.join(missing)}")
-    run("apt-get", "update", "-qq")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, env=quiet)
+    with working(f"installing {' '.join(missing)}"):
+        run("apt-get", "update", "-qq")
+        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, env=quiet)
 
 
 def _present(name: str) -> bool:

@@ -2,7 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 
 _BEGAN = time.monotonic()
 
@@ -10,6 +12,26 @@ _BEGAN = time.monotonic()
 def step(message: str) -> None:
     """Say what was just done or is about to take a while."""
     print(f"[{time.monotonic() - _BEGAN:5.1f} s] {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def working(what: str, *, every: float = 25) -> Iterator[None]:
+    """Say what begins, and while inside say every so many seconds that it goes on."""
+    step(what)
+    ended = Event()
+
+    def go_on() -> None:
+        began = time.monotonic()
+        while not ended.wait(every):
+            step(f"still {what}, since {time.monotonic() - began:.0f} s")
+
+    voice = Thread(target=go_on, daemon=True)
+    voice.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        voice.join()
 
 
 def until(condition: Callable[[], bool], what: str, *, seconds: float, every: float = 0.05) -> None:

@@ -1,0 +1,32 @@
+"""What takes long says so, and that it goes on."""
+
+import re
+from threading import active_count
+
+import pytest
+
+from tests.cluster.progress import until, working
+
+
+def test_what_takes_long_says_again_and_again_that_it_goes_on_until_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    said = ""
+
+    def twice() -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return said.count("still") > 1
+
+    before = active_count()
+    with working("building", every=0.01):
+        until(twice, "it is said twice", seconds=30)
+    first, *others = said.splitlines()
+    assert re.fullmatch(r"\[ *\d+\.\d s\] building", first)
+    assert all(re.fullmatch(r"\[ *\d+\.\d s\] still building, since \d+ s", other) for other in others)
+    assert active_count() == before
+
+
+def test_what_fails_falls_silent_too() -> None:
+    before = active_count()
+    with pytest.raises(RuntimeError), working("building", every=0.01):
+        raise RuntimeError
+    assert active_count() == before

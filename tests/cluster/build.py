@@ -11,18 +11,24 @@ from tests.cluster.progress import working
 _SOURCE = Path(__file__).parent / "kubernetes"
 _CONTAINERD = "v2.2.1"
 _RUNC = "v1.3.4"
+_RUNTIME_NAME = f"containerd-{_CONTAINERD}-runc-{_RUNC}"
 _CONTAINERD_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr")
 
 
 def kubernetes() -> Path:
     """The directory with `kubernetes`, which is every program of Kubernetes, etcd and CoreDNS, and with `helm`."""
-    content = cache.digest(path.read_bytes() for path in sorted(_SOURCE.iterdir()))
-    return cache.entry(f"kubernetes-{_version()}-{content}", _build_kubernetes)
+    return cache.entry(_kubernetes_name(), _build_kubernetes)
 
 
 def container_runtime() -> Path:
     """The directory with containerd, its shim, ctr and runc."""
-    return cache.entry(f"containerd-{_CONTAINERD}-runc-{_RUNC}", _build_container_runtime)
+    return cache.entry(_RUNTIME_NAME, _build_container_runtime)
+
+
+def need_compiler() -> None:
+    """Refuse in one sentence when something is still to be built and cannot be."""
+    if not all((cache.home() / name).exists() for name in (_kubernetes_name(), _RUNTIME_NAME)):
+        need_go()
 
 
 def program(name: str) -> list[str]:
@@ -42,6 +48,11 @@ def available(name: str) -> bool:
     """Whether the program can be had without compiling Kubernetes for it alone."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     return not assets or (Path(assets) / name).exists()
+
+
+def _kubernetes_name() -> str:
+    content = cache.digest(path.read_bytes() for path in sorted(_SOURCE.iterdir()))
+    return f"kubernetes-{_version()}-{content}"
 
 
 def _version() -> str:

@@ -45,6 +45,7 @@ class Local(Cluster):
     @override
     def up(self) -> None:
         need_root()
+        build.need_compiler()  # before anything is installed for it
         need_packages()
         build.kubernetes()
         build.container_runtime()
@@ -59,8 +60,9 @@ class Local(Cluster):
     def down(self) -> None:
         need_root()
         with cache.locked("local"):
-            self._clear()
-        step("the cluster is gone")
+            if self._state.exists():
+                self._clear()
+                step("the cluster is gone")
 
     @override
     def load(self, tag: str) -> None:
@@ -100,9 +102,8 @@ class Local(Cluster):
         step("the node is ready, Services and their names work")
 
     def _clear(self) -> None:
-        if self._state.exists():
-            self._machine.stop()
-            shutil.rmtree(self._state)
+        self._machine.stop()
+        shutil.rmtree(self._state)
 
     def _place(self) -> Place:
         record = self._state / "port"

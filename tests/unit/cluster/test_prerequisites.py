@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.cluster import cache
+from tests.cluster.loan import borrow
 from tests.cluster.prerequisites import MissingError
 
 ROOT = Path(__file__).parents[3]
@@ -60,6 +61,18 @@ def test_a_user_without_root_is_told_so_at_once_and_nothing_is_compiled(
     assert done.returncode == 1
     assert not done.stdout
     assert not list(writable.iterdir())
+
+
+def test_root_without_go_is_told_so_before_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TASKQUEUE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CLUSTER", "local")
+    with pytest.raises(MissingError, match=r"needs Go \S+ or newer: install it from"), borrow():
+        pass
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_cache_that_cannot_be_made_says_how_to_choose_another(

@@ -8,6 +8,7 @@ import kopf
 import structlog
 import uvloop
 
+from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.cluster import KubernetesCluster
@@ -42,8 +43,8 @@ async def run(settings: Settings) -> int:
     try:
         # With scanning off, kopf would wait in silence for a CRD that is not there.
         await cluster.list_taskqueues()
-        metrics = Metrics()
-        control = Control(cluster, RabbitMQs(), metrics, installation=settings.installation)
+        metrics, clock = Metrics(), loop_clock()
+        control = Control(cluster, RabbitMQs(clock), metrics, clock, installation=settings.installation)
         metrics.registry.register(ControlCollector(control))
         return await _serve(settings, control, metrics)
     except Fault as fault:

@@ -30,7 +30,7 @@ class Connector:
             BrokerFault: The Secret is missing or unusable.
         """
         record = self._records[taskqueue.key]
-        if _refused(record):
+        if _refused(record, taskqueue.queue_name):
             await self._credentials.reread(taskqueue.key)
         observer = self._readers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
         if observer is not record.observer:
@@ -44,9 +44,9 @@ class Connector:
         self._credentials.forget(key)
 
 
-def _refused(record: Record) -> bool:
+def _refused(record: Record, queue: str) -> bool:
     """Whether the broker refuses what the Secret said when it was last read."""
-    observed = record.observer.fault if record.observer is not None else None
+    observed = record.observer.fault_at(queue) if record.observer is not None else None
     return any(
         fault is not None and fault.reason in REFUSALS
         for fault in (observed, record.faults.get(ConditionType.BROKER_REACHABLE))

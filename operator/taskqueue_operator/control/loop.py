@@ -15,7 +15,7 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.topology.objects import Topology
 
 from .cache import Cache
-from .clock import loop_clock
+from .clock import Clock
 from .connect import Connector
 from .credentials import Credentials
 from .declare import Declarer
@@ -38,8 +38,9 @@ LOOK_AGAIN: Final = 5.0
 class Control:
     """Everything between the watch and the writes. To be made within a running event loop."""
 
-    def __init__(self, cluster: Cluster, brokers: Brokers, telemetry: Telemetry, *, installation: str) -> None:
-        clock = loop_clock()
+    def __init__(
+        self, cluster: Cluster, brokers: Brokers, telemetry: Telemetry, clock: Clock, *, installation: str
+    ) -> None:
         self.cache = Cache()
         self.records = Records()
         self.reconciling = WorkQueue("reconcile", self._reconcile, workers=64)

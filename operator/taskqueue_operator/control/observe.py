@@ -7,7 +7,7 @@ and tells its listener which TaskQueues have something new to consider.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -103,6 +103,11 @@ class Observer:
         """Why the broker cannot be used at present, if so; the AMQP side first."""
         return next((self.faults[side] for side in ("awake", "asleep", "sweep") if side in self.faults), None)
 
+    def fault_at(self, queue: str) -> Fault | None:
+        """Why a queue cannot be read at present, if so: because of the broker, or of a permission for it alone."""
+        followed = self._followed.get(queue)
+        return self.fault or (followed.probe.fault if followed is not None and followed.probe is not None else None)
+
     def follow(self, key: Key, *queues: str) -> None:
         """Read these queues on behalf of a TaskQueue, and no others any more."""
         for queue in self._queues.pop(key, set()) - set(queues):
@@ -143,7 +148,11 @@ class Observer:
                 self._recovered(side)
             except Fault as fault:
                 self._failed(side, fault)
-            except Exception:  # noqa: BLE001  a reader that dies would leave its queues unread for ever
+            except (Exception, asyncio.CancelledError) as error:
+                # A reader that dies would leave its queues unread for ever, and libraries raise a CancelledError too
+                # where nobody has cancelled.
+                if isinstance(error, asyncio.CancelledError) and _cancelled():
+                    raise
                 self._log.exception("reading failed", side=side)
                 self._failed(side, Fault(Reason.INTERNAL_ERROR, "The operator failed; its log says why."))
             await asyncio.sleep(period())
@@ -173,7 +182,6 @@ class Observer:
         await self._probe([queue for queue, followed in self._followed.items() if self._is_asleep(followed)])
 
     async def _probe(self, queues: list[str]) -> None:
-        asked = self._clock()
         answers = await self.broker.probe(queues) if queues else {}
         concerned: set[Key] = set()
         for queue, answer in answers.items():
@@ -182,7 +190,9 @@ class Observer:
                 continue
             before = followed.probe
             quiet = before is not None and answer.ready == before.ready == 0
-            followed.probed(replace(answer, at=asked))
+            followed.probed(answer)
+            if _refusal(before) != _refusal(answer):
+                self._refused(queue, followed, answer.fault)
             if answer.missing:
                 self._miss(followed, before)
             elif not quiet or not self._is_asleep(followed):
@@ -196,8 +206,7 @@ class Observer:
         try:
             answers = await self.broker.sweep()
             for queue, followed in self._followed.items():
-                sweep = answers.get(queue)
-                followed.swept(replace(sweep, at=asked) if sweep is not None else Sweep(asked, present=False))
+                followed.swept(answers.get(queue) or Sweep(asked, present=False))
         finally:
             # Without an answer too: readings age, and what the user asks for may have changed.
             self._listener.read(self.keys)
@@ -208,7 +217,22 @@ class Observer:
             for key in followed.keys:
                 self._listener.missed(key)
 
+    def _refused(self, queue: str, followed: _Followed, fault: Fault | None) -> None:
+        if fault is not None:
+            self._log.warning("queue cannot be read", queue=queue, reason=fault.reason, detail=fault.message)
+        self._listener.faulted(followed.keys)
+
     async def _verify(self) -> None:
         if self._followed:
             there = await self.topology()
             self._listener.verify(self.keys, there)
+
+
+def _refusal(probe: Probe | None) -> str | None:
+    return probe.fault.message if probe is not None and probe.fault is not None else None
+
+
+def _cancelled() -> bool:
+    """Whether somebody wants the present task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -106,7 +106,7 @@ class Reporter:
     def _known(self, seen: Seen, record: Record) -> Known:
         there = self._cache.deployments.get(seen.key)
         faults = dict(record.faults)
-        observed = record.observer.fault if record.observer is not None else None
+        observed = self._observed(seen, record)
         if observed is not None and not _of_secret(faults.get(ConditionType.BROKER_REACHABLE)):
             faults[ConditionType.BROKER_REACHABLE] = observed
         failing: Fault | None = trouble(seen.key, there, self._cache.pods(seen.key))
@@ -121,6 +121,11 @@ class Reporter:
             reading=record.reading,
             decision=record.decision,
         )
+
+    def _observed(self, seen: Seen, record: Record) -> Fault | None:
+        if record.observer is None or isinstance(seen.parsed, Fault):
+            return None
+        return record.observer.fault_at(seen.parsed.queue_name)
 
     def _conclusive(self, record: Record) -> bool:
         """Doubts of the first seconds are no news: a restarted operator would only say them to take them back."""

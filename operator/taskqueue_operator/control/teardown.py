@@ -131,8 +131,8 @@ class Teardown:
             reading = observer.reading(queue)
             if is_quiet(reading):
                 continue
-            if reading.at_most is None and observer.fault is not None:
-                raise observer.fault
+            if reading.at_most is None and (fault := observer.fault_at(queue)) is not None:
+                raise fault
             if reading.at_most and await self.cluster.deployment(taskqueue.key) is None:
                 await self._unfence(taskqueue, observer)
                 raise _Impossible(f"queue {queue} holds messages and its workers are gone")

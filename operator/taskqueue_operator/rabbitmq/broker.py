@@ -1,7 +1,7 @@
 """One vhost of one RabbitMQ."""
 
-import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from taskqueue_operator.resource.names import MANAGER, Key
@@ -22,10 +22,11 @@ CONNECTION_NAME: Final = f"{MANAGER} probe"
 class RabbitMQ:
     """Reads and writes over the management API, probes over one AMQP connection; both connect when first used."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
         self._management = Management(endpoint)
         self._line = Line(endpoint, name=CONNECTION_NAME, explain=lambda: self._management.read("policies/{vhost}"))
-        self._prober = Prober(endpoint, self._line)
+        self._prober = Prober(endpoint, self._line, clock)
 
     async def topology(self) -> Topology:
         """Read all exchanges, queues, bindings and policies of the vhost: four requests.
@@ -51,29 +52,30 @@ class RabbitMQ:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        return await read_sweep(self._management)
+        return await read_sweep(self._management, self._clock)
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
-        """Ask for the ready count of each queue; those that did not answer in time are left out.
+        """Ask for the ready count of each queue; those that have not answered are left out.
 
         Raises:
-            BrokerFault: There is no connection, or the user may ask none of the queues.
+            BrokerFault: There is no connection.
         """
         return await self._prober.probe(queues)
 
     async def close(self) -> None:
         """Let go of all connections."""
-        await self._line.close()
-        await self._management.close()
+        self._prober.close()
+        try:
+            await self._line.close()
+        finally:
+            await self._management.close()
 
 
 class RabbitMQs:
-    """Makes brokers out of Secrets."""
+    """Makes brokers out of Secrets; `clock` says when each question was asked."""
 
-    def __init__(self) -> None:
-        # What aiormq complains of arrives here as a fault, once and with a way out; httpx logs every request.
-        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
         """Read a Secret's data.
@@ -87,4 +89,4 @@ class RabbitMQs:
         """Make a broker for one of our endpoints; connects when first used."""
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"not an endpoint of RabbitMQ: {type(endpoint).__name__}")
-        return RabbitMQ(endpoint)
+        return RabbitMQ(endpoint, self._clock)

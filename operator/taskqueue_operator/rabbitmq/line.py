@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -95,7 +95,7 @@ class Line:
         connection, self._connection = self._connection, None
         if connection is not None:
             # Closed or torn: what matters is that nothing of it is left.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception), unless_cancelled():
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await connection.close()
 
@@ -106,8 +106,9 @@ class Line:
             _url(endpoint), context=context, client_properties={"connection_name": self._name}
         )
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await connection.connect()
+            with unless_cancelled():
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await connection.connect()
         except ProbableAuthenticationError:
             raise faults.wrong_password(endpoint) from None
         except InvalidFrameError:
@@ -130,6 +131,22 @@ class Line:
         self._fault = fault
         self._failures = min(self._failures + 1, 16)
         self._not_before = _now() + random.uniform(0, pause)  # noqa: S311  jitter
+
+
+@contextlib.contextmanager
+def unless_cancelled() -> Iterator[None]:
+    """Turn a CancelledError that nobody asked for into a ConnectionError.
+
+    aiormq ends whatever waits for a closing connection with the reason of the close, which may be a CancelledError.
+    """
+    task = asyncio.current_task()
+    asked = task.cancelling() if task is not None else 0
+    try:
+        yield
+    except asyncio.CancelledError:
+        if task is None or task.cancelling() > asked:
+            raise
+        raise ConnectionError from None
 
 
 def _url(endpoint: Endpoint) -> str:

@@ -1,7 +1,7 @@
 """What a vhost holds, read over the management API."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from taskqueue_operator.scaling.reading import Sweep
@@ -33,19 +33,19 @@ async def read_topology(management: Management) -> Topology:
     )
 
 
-async def read_sweep(management: Management) -> Mapping[str, Sweep]:
+async def read_sweep(management: Management, clock: Callable[[], datetime]) -> Mapping[str, Sweep]:
     """List every queue with its figures, unpaginated: each page would cost the broker as much as the whole.
 
     Raises:
         BrokerFault: The management API cannot be used.
     """
+    at = clock()
     items = await management.read(
         "queues/{vhost}",
         disable_stats="true",
         enable_queue_totals="true",
         columns="name,state,messages_ready,messages_unacknowledged",
     )
-    at = datetime.now(UTC)
     return {
         item["name"]: Sweep(
             at,

@@ -12,6 +12,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
+from taskqueue_operator.resource.faults import BrokerFault
+
 HORIZON: Final = timedelta(seconds=12)
 """Longer than two statistics intervals of a quorum queue plus a leader's silence (7 s seen)."""
 FRESH: Final = timedelta(seconds=4)
@@ -34,11 +36,17 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One passive declare: `ready` messages, or None with the reason `missing` when it could not be had."""
+    """One passive declare.
+
+    Attributes:
+        at: When it was asked.
+        ready: Messages; None when the queue is `missing`, or may not be asked for: then `fault` says so.
+    """
 
     at: datetime
     ready: int | None
     missing: bool = False
+    fault: BrokerFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Sweep:
     """What one listing of the vhost said of a queue; figures are None when the answer had no such field.
 
     Attributes:
-        at: When the answer came.
+        at: When it was asked for.
         present: False when the listing left the queue out.
         running: Whether the queue's state was `running`.
     """

@@ -1,4 +1,6 @@
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import quote
 from uuid import uuid4
@@ -10,6 +12,7 @@ from aiormq.abc import AbstractConnection
 
 from taskqueue_operator.rabbitmq.broker import RabbitMQ, RabbitMQs
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.reading import Probe
 from tests.cluster.broker import Broker
 
 PASSWORD = "p@ss/w:rd%#?"
@@ -21,6 +24,17 @@ class Connect(Protocol):
 
 class MakeUser(Protocol):
     def __call__(self, tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*") -> str: ...
+
+
+async def probed(rabbitmq: RabbitMQ, queue: str) -> Probe:
+    """The answer to a question asked after this call; a busy machine may need more than one."""
+    begun = datetime.now(UTC)
+    async with asyncio.timeout(60):
+        while True:
+            answer = (await rabbitmq.probe([queue])).get(queue)
+            if answer is not None and answer.at >= begun:
+                return answer
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -44,7 +58,7 @@ def vhost(admin: httpx.Client) -> Iterator[str]:
 async def connect(broker: Broker, vhost: str) -> AsyncIterator[Connect]:
     """Makes brokers as the operator does, from a Secret; `management_uri` stands for management-uri."""
     made: list[RabbitMQ] = []
-    brokers = RabbitMQs()
+    brokers = RabbitMQs(lambda: datetime.now(UTC))
 
     def connect(**keys: str) -> RabbitMQ:
         secret = {

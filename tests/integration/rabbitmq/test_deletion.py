@@ -10,7 +10,7 @@ from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.topology.deletion import fence, fenced, removal
 from taskqueue_operator.topology.difference import difference
 from tests.cluster.progress import until
-from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser
+from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 from tests.unit.topology.samples import OURS, wanted
 
 
@@ -69,7 +69,7 @@ async def test_the_fence_turns_every_publish_into_a_nack_and_loses_none(
 
     assert publishers.counts["accepted"] - accepted <= 8, "only what was on its way"
     assert publishers.counts["unroutable"] == 0
-    assert (await rabbitmq.probe(["jobs"]))["jobs"].ready == publishers.counts["accepted"]
+    assert (await probed(rabbitmq, "jobs")).ready == publishers.counts["accepted"]
 
 
 async def test_messages_behind_the_fence_can_still_be_consumed(connect: Connect, amqp: AbstractConnection) -> None:
@@ -131,7 +131,7 @@ async def test_a_taskqueue_of_the_same_name_revives_what_a_deletion_left(
     assert "jobs.wall" not in (await rabbitmq.topology()).queues
     channel = await amqp.channel()
     await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs", mandatory=True)
-    assert (await rabbitmq.probe(["jobs"]))["jobs"].ready == 1
+    assert (await probed(rabbitmq, "jobs")).ready == 1
 
 
 async def test_a_user_who_may_not_write_policies_is_told_the_tag(connect: Connect, user: MakeUser) -> None:

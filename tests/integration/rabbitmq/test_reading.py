@@ -7,9 +7,15 @@ from pamqp.common import FieldValue
 
 from tests.cluster.broker import Broker
 from tests.cluster.progress import until
-from tests.integration.rabbitmq.conftest import Connect
+from tests.integration.rabbitmq.conftest import Connect, probed
 
 QUORUM: dict[str, FieldValue] = {"x-queue-type": "quorum"}
+
+
+_EACH_SILENT = """
+[sys:{act}(amqqueue:get_pid(Q)) || Q <- rabbit_amqqueue:list(<<"{vhost}">>),
+ {{resource, _, queue, <<"silent", _/binary>>}} <- [amqqueue:get_name(Q)]].
+"""
 
 
 async def test_a_sweep_lists_every_queue_with_state_ready_and_unacked(
@@ -38,7 +44,7 @@ async def test_a_probe_sees_a_message_as_soon_as_it_is_confirmed(connect: Connec
 
     for published in range(1, 20):
         await channel.basic_publish(b"task", routing_key="jobs")
-        assert (await rabbitmq.probe(["jobs"]))["jobs"].ready == published
+        assert (await probed(rabbitmq, "jobs")).ready == published
 
 
 async def test_a_missing_queue_never_stops_the_others(connect: Connect, amqp: AbstractConnection) -> None:
@@ -48,12 +54,34 @@ async def test_a_missing_queue_never_stops_the_others(connect: Connect, amqp: Ab
         await channel.queue_declare(name, durable=True)
     rabbitmq = connect()
 
-    for _ in range(5):
-        found = await rabbitmq.probe(names)
-        assert found.keys() == set(names)
+    for _ in range(3):
+        found = {name: await probed(rabbitmq, name) for name in names}
         assert found[names[0]].missing
         assert found[names[0]].ready is None
         assert all(found[name].ready == 0 and not found[name].missing for name in names[1:])
+
+
+async def test_queues_that_do_not_answer_never_delay_the_others(
+    connect: Connect, amqp: AbstractConnection, broker: Broker, vhost: str
+) -> None:
+    channel = await amqp.channel()
+    speaking, silent = {f"jobs-{n}" for n in range(140)}, {f"silent-{n}" for n in range(60)}
+    for name in speaking | silent:
+        await channel.queue_declare(name, durable=True)
+    rabbitmq = connect()
+    await probed(rabbitmq, "jobs-0")
+
+    await asyncio.to_thread(broker.ctl, "eval", _EACH_SILENT.format(act="suspend", vhost=vhost))
+    try:
+        rounds = [await rabbitmq.probe(speaking | silent) for _ in range(20)]
+    finally:
+        await asyncio.to_thread(broker.ctl, "eval", _EACH_SILENT.format(act="resume", vhost=vhost))
+
+    assert all(found.keys() <= speaking for found in rounds), "no answer is no reading"
+    # Of each again and again; on a busy machine not of each every time.
+    assert min(sum(name in found for found in rounds) for name in speaking) > 10
+    for name in silent:
+        assert (await probed(rabbitmq, name)).ready == 0
 
 
 async def test_probes_at_the_same_time_share_one_named_connection(
@@ -63,9 +91,9 @@ async def test_probes_at_the_same_time_share_one_named_connection(
     await channel.queue_declare("jobs", durable=True)
     rabbitmq = connect()
 
-    rounds = await asyncio.gather(*(rabbitmq.probe(["jobs", "missing"]) for _ in range(40)))
+    found = await asyncio.gather(*(probed(rabbitmq, name) for name in ["jobs", "missing"] * 20))
 
-    assert all(each["jobs"].ready == 0 and each["missing"].missing for each in rounds)
+    assert [(each.ready, each.missing) for each in found] == [(0, False), (None, True)] * 20
     # The listing shows a connection a moment after it was made.
     await asyncio.to_thread(until, lambda: len(_names(admin, vhost)) > 1, "connections listed", seconds=30)
     assert _names(admin, vhost) == ["", "taskqueue-operator probe"]

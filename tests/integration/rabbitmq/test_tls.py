@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
 
 import pytest
 
@@ -7,6 +8,7 @@ from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
 from tests.cluster.broker import Broker
 from tests.cluster.certificates import Authority
+from tests.integration.rabbitmq.conftest import probed
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ async def opened() -> AsyncIterator[list[RabbitMQ]]:
 
 
 def connect(secret: Mapping[str, bytes], opened: list[RabbitMQ]) -> RabbitMQ:
-    brokers = RabbitMQs()
+    brokers = RabbitMQs(lambda: datetime.now(UTC))
     opened.append(brokers.connect(brokers.endpoint(Key("media", "rabbitmq"), secret, None)))
     return opened[-1]
 
@@ -43,7 +45,7 @@ async def test_a_private_authority_is_trusted_when_the_secret_has_it(
 ) -> None:
     rabbitmq = connect(secret, opened)
 
-    assert (await rabbitmq.probe(["missing"]))["missing"].missing
+    assert (await probed(rabbitmq, "missing")).missing
     assert await rabbitmq.sweep() == {}
 
 
@@ -53,7 +55,7 @@ async def test_a_client_certificate_is_presented(
     certificate = Authority(secure.ca_file.parent).issue("client", "app")
     secret |= {"tls.crt": certificate.read_bytes(), "tls.key": certificate.with_suffix(".key").read_bytes()}
 
-    assert (await connect(secret, opened).probe(["missing"]))["missing"].missing
+    assert (await probed(connect(secret, opened), "missing")).missing
 
 
 @pytest.mark.parametrize("other_authority", [True, False])

@@ -10,7 +10,7 @@ from taskqueue_operator.resource.faults import BrokerFault, Reason, TopologyFaul
 from taskqueue_operator.topology.difference import Declare, Remove, Step, difference
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
 from taskqueue_operator.topology.wall import walled
-from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser
+from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 from tests.unit.topology.samples import OURS, everything, wanted
 
 TOPIC = wanted(
@@ -139,7 +139,7 @@ async def test_the_least_rights_that_the_documentation_names_suffice(connect: Co
     await settle(rabbitmq, wanted())
 
     assert difference(wanted(), await rabbitmq.topology(), owner=OURS) == ()
-    assert (await rabbitmq.probe(["jobs"]))["jobs"].ready == 0
+    assert (await probed(rabbitmq, "jobs")).ready == 0
     await rabbitmq.take([Remove(item) for item in reversed([*everything(wanted())])])
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from taskqueue_operator.control.clock import Clock, loop_clock
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.control.ports import Body
 
@@ -19,6 +20,7 @@ class World:
     cluster: FakeCluster
     brokers: FakeBrokers
     telemetry: FakeTelemetry
+    clock: Clock
     control: Control
     running: asyncio.Task[None]
 
@@ -47,7 +49,7 @@ class World:
 
 
 def start(world: World) -> None:
-    world.control = Control(world.cluster, world.brokers, world.telemetry, installation="default")
+    world.control = Control(world.cluster, world.brokers, world.telemetry, world.clock, installation="default")
     notes: dict[str, Callable[..., None]] = {
         "taskqueues": world.control.taskqueue,
         "deployments": world.control.deployment,
@@ -72,7 +74,8 @@ async def stop(task: Awaitable[None]) -> None:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    made = World(FakeCluster(), FakeBrokers(), FakeTelemetry(), *[None, None])  # type: ignore[arg-type]  # start sets both
+    clock = loop_clock()
+    made = World(FakeCluster(), FakeBrokers(clock), FakeTelemetry(), clock, *[None, None])  # type: ignore[arg-type]  # start sets both
     start(made)
     yield made
     await stop(made.running)

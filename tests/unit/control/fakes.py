@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Body, Broker
 from taskqueue_operator.resource.faults import BrokerFault, Conflict, Fault, Reason
 from taskqueue_operator.resource.names import LABEL_NAME, Key
@@ -26,6 +27,7 @@ DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
 START = datetime(2026, 1, 1, tzinfo=UTC)
 GONE_AWAY = BrokerFault(Reason.BROKER_UNREACHABLE, "RabbitMQ at broker:5672 does not answer (connection refused).")
 REFUSED = BrokerFault(Reason.AUTHENTICATION_FAILED, "RabbitMQ at broker:5672 refuses the user.", lasting=True)
+FORBIDDEN = BrokerFault(Reason.PERMISSION_DENIED, 'User "app" may not read the depth of queue "more".', lasting=True)
 API_AWAY = Fault(Reason.API_UNAVAILABLE, "Kubernetes: no answer.")
 
 
@@ -228,10 +230,12 @@ class FakeEndpoint:
 class FakeBroker:
     """One vhost: takes steps, tells depths, or fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.topology_ = Topology()
         self.depths: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self.fault: Fault | None = None
+        self.refused: dict[str, BrokerFault] = {}
         self.taken: list[Step] = []
         self.probes: list[tuple[float, frozenset[str]]] = []
         self.sweeps: list[float] = []
@@ -251,24 +255,26 @@ class FakeBroker:
 
     async def sweep(self) -> Mapping[str, Sweep]:
         self.sweeps.append(asyncio.get_running_loop().time())
+        at = self.clock()
         await self._answer()
         return {
-            name: Sweep(START, present=True, running=True, ready=self.depths[name][0], unacked=self.depths[name][1])
+            name: Sweep(at, present=True, running=True, ready=self.depths[name][0], unacked=self.depths[name][1])
             for name in self.topology_.queues
         }
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         self.probes.append((asyncio.get_running_loop().time(), frozenset(queues)))
+        at = self.clock()
         await self._answer()
-        return {
-            name: Probe(START, self.depths[name][0])
-            if name in self.topology_.queues
-            else Probe(START, None, missing=True)
-            for name in queues
-        }
+        return {name: self._probed(name, at) for name in queues}
 
     async def close(self) -> None:
         self.closed = True
+
+    def _probed(self, name: str, at: datetime) -> Probe:
+        if name in self.refused:
+            return Probe(at, None, fault=self.refused[name])
+        return Probe(at, self.depths[name][0]) if name in self.topology_.queues else Probe(at, None, missing=True)
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)
@@ -279,8 +285,8 @@ class FakeBroker:
 class FakeBrokers:
     """Brokers by what the Secret says."""
 
-    def __init__(self) -> None:
-        self.brokers: defaultdict[FakeEndpoint, FakeBroker] = defaultdict(FakeBroker)
+    def __init__(self, clock: Clock) -> None:
+        self.brokers: defaultdict[FakeEndpoint, FakeBroker] = defaultdict(lambda: FakeBroker(clock))
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> FakeEndpoint:
         if "uri" not in data:

@@ -10,10 +10,10 @@ from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe import Observer
 from taskqueue_operator.control.readers import Readers
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.reading import Doubt
+from taskqueue_operator.scaling.reading import Doubt, Probe
 from taskqueue_operator.topology.objects import Queue, Topology
 
-from .fakes import GONE_AWAY, KEY, REFUSED, START, FakeBroker, FakeBrokers, FakeEndpoint
+from .fakes import FORBIDDEN, GONE_AWAY, KEY, REFUSED, START, FakeBroker, FakeBrokers, FakeEndpoint
 
 pytestmark = pytest.mark.looptime
 
@@ -48,7 +48,7 @@ class Ears:
 
 @asynccontextmanager
 async def observing(broker: FakeBroker, ears: Ears) -> AsyncIterator[Observer]:
-    observer = Observer(FakeEndpoint(), broker, ears, loop_clock(START))
+    observer = Observer(FakeEndpoint(), broker, ears, broker.clock)
     observer.follow(KEY, "jobs")
     task = asyncio.create_task(observer.run())
     yield observer
@@ -58,8 +58,8 @@ async def observing(broker: FakeBroker, ears: Ears) -> AsyncIterator[Observer]:
 
 
 @pytest.fixture
-def broker() -> FakeBroker:
-    made = FakeBroker()
+async def broker() -> FakeBroker:
+    made = FakeBroker(loop_clock(START))
     made.topology_ = Topology(queues={name: Queue(name) for name in ("jobs", "more")})
     return made
 
@@ -168,6 +168,58 @@ async def test_while_nobody_answers_readings_age_and_are_considered(broker: Fake
         assert (observer.reading("jobs").at_least, observer.reading("jobs").at_most) == (None, None)
 
 
+async def test_a_queue_that_may_not_be_read_is_the_trouble_of_its_own_taskqueues_alone(broker: FakeBroker) -> None:
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        observer.follow(OTHER, "more")
+        await asyncio.sleep(2.5)
+        broker.refused["more"] = FORBIDDEN
+        await asyncio.sleep(5)
+        assert ears.faults == [(3, frozenset({OTHER}))], "once"
+        assert (observer.fault, observer.fault_at("jobs"), observer.fault_at("more")) == (None, None, FORBIDDEN)
+        assert observer.reading("more").at_least is None
+        assert observer.reading("jobs").at_least == 0
+        broker.refused.clear()
+        await asyncio.sleep(1)
+        assert ears.faults[1:] == [(8, frozenset({OTHER}))]
+        assert observer.fault_at("more") is None
+
+
+@pytest.mark.parametrize("what", ["probe", "sweep"])
+async def test_a_reader_that_a_library_cancels_goes_on(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        await asyncio.sleep(1.5)
+        monkeypatch.setattr(broker, what, cancelled)
+        await asyncio.sleep(60)
+        assert observer.faults
+        monkeypatch.undo()
+        await asyncio.sleep(60)
+        assert observer.faults == {}
+
+
+async def test_a_reading_is_as_old_as_the_question_that_it_answers(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with observing(broker, Ears()) as observer:
+        await asyncio.sleep(0.5)
+        old = {"jobs": Probe(broker.clock(), 7)}
+
+        async def late(_: Collection[str]) -> dict[str, Probe]:
+            return old
+
+        monkeypatch.setattr(broker, "probe", late)
+        await asyncio.sleep(3)
+        assert observer.reading("jobs").at_least == 7
+        await asyncio.sleep(3)
+        assert observer.reading("jobs").at_least is None
+
+
 async def test_a_restart_forgets_what_was_read(broker: FakeBroker) -> None:
     async with observing(broker, Ears()) as observer:
         await asyncio.sleep(20)
@@ -192,8 +244,9 @@ async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch:
 
 
 async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> None:
-    brokers = FakeBrokers()
-    readers = Readers(brokers, Ears(), loop_clock(START))
+    clock = loop_clock(START)
+    brokers = FakeBrokers(clock)
+    readers = Readers(brokers, Ears(), clock)
     here, elsewhere = FakeEndpoint(b"a"), FakeEndpoint(b"b")
     observer = readers.use(KEY, here)
     assert readers.use(OTHER, here) is observer

@@ -9,7 +9,7 @@ from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
 
 from .conftest import World
-from .fakes import GONE_AWAY, KEY
+from .fakes import FORBIDDEN, GONE_AWAY, KEY, taskqueue
 
 pytestmark = pytest.mark.looptime
 
@@ -47,6 +47,25 @@ async def test_what_is_not_known_any_more_stays_as_it_was_said(world: World) -> 
     world.broker.fault = GONE_AWAY
     await world.settle(300)
     assert world.cluster.status()["backlog"] == before
+
+
+async def test_a_queue_that_may_not_be_read_is_said_of_its_own_taskqueue_alone(world: World) -> None:
+    await world.has()
+    other = Key("media", "more")
+    world.cluster.put(taskqueue(other))
+    await world.settle(60)
+    world.broker.refused["more"] = FORBIDDEN
+    await world.settle(60)
+    for condition in ("BrokerReachable", "Ready", "Stalled"):
+        said = world.cluster.condition(condition, other)
+        assert (said["reason"], said["message"]) == (FORBIDDEN.reason, FORBIDDEN.message)
+    assert world.cluster.condition("ScalingActive", other)["status"] == "False"
+    for condition in ("BrokerReachable", "Ready", "ScalingActive"):
+        assert world.cluster.condition(condition)["status"] == "True"
+    world.broker.refused.clear()
+    await world.settle(60)
+    for condition in ("BrokerReachable", "Ready", "ScalingActive"):
+        assert world.cluster.condition(condition, other)["status"] == "True"
 
 
 async def test_numbers_are_written_at_once(world: World) -> None:

@@ -20,8 +20,8 @@ mount -t tmpfs run /run
 mkdir /run/cache
 mount --bind "$1" /run/cache
 for folder in etc opt usr var; do
-    mkdir -p /run/written/$folder /run/work/$folder
-    mount -t overlay -o lowerdir=/$folder,upperdir=/run/written/$folder,workdir=/run/work/$folder overlay /$folder
+    mkdir -p /run/written/$folder /run/scratch/$folder
+    mount -t overlay -o lowerdir=/$folder,upperdir=/run/written/$folder,workdir=/run/scratch/$folder overlay /$folder
 done
 case $1 in /etc/*|/opt/*|/usr/*|/var/*) mount --bind /run/cache "$1" ;; esac
 umount /run/cache

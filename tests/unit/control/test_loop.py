@@ -1,14 +1,11 @@
 """The whole loop: from a TaskQueue to queue, workers, numbers and status, and what faults do to it."""
 
-import asyncio
-
 import pytest
 
-from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
 from taskqueue_operator.resource.names import Key
 
 from .conftest import World
-from .fakes import API_AWAY, DATA, GONE_AWAY, KEY, PASSWORD, REFUSED, SECRET, FakeEndpoint, taskqueue
+from .fakes import API_AWAY, DATA, GONE_AWAY, KEY, REFUSED, SECRET, FakeEndpoint, taskqueue
 
 pytestmark = pytest.mark.looptime
 
@@ -35,18 +32,6 @@ async def test_workers_come_with_the_backlog_and_go_with_it(world: World) -> Non
     assert world.cluster.written("replicas") == [5, 0]
 
 
-async def test_invariant_2_a_broker_that_is_away_lowers_nothing(world: World) -> None:
-    await world.has()
-    world.broker.depths["thumbnails"] = (100, 0)
-    await world.settle(20)
-    world.broker.fault = GONE_AWAY
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(600)
-    assert world.replicas() == 5
-    assert world.cluster.condition("BrokerReachable")["reason"] == "BrokerUnreachable"
-    assert world.cluster.condition("ScalingActive")["status"] == "False"
-
-
 async def test_a_pause_takes_effect_while_the_broker_is_away(world: World) -> None:
     await world.has()
     world.broker.depths["thumbnails"] = (100, 0)
@@ -68,56 +53,6 @@ async def test_a_pause_takes_effect_after_a_restart_without_the_secret(world: Wo
     assert world.replicas() == 5
     await world.has(scaling={"maxReplicas": 20, "mode": "Paused", "pausedReplicas": 1})
     assert world.replicas() == 1
-
-
-async def test_invariant_5_when_nothing_happens_nothing_is_written(world: World) -> None:
-    await world.has()
-    await world.settle(60)
-    world.cluster.writes.clear()
-    world.broker.taken.clear()
-    await world.settle(300)
-    assert world.cluster.writes == []
-    assert world.broker.taken == []
-
-
-async def test_invariant_5_a_restart_with_nothing_to_do_writes_nothing(world: World) -> None:
-    await world.has(deletionPolicy="Delete")
-    await world.settle(60)
-    world.cluster.writes.clear()
-    await world.restart()
-    await world.settle(120)
-    assert world.cluster.writes == []
-
-
-@pytest.mark.parametrize("steps", range(1, 40, 5))
-async def test_invariant_7_killed_anywhere_it_converges(world: World, steps: int) -> None:
-    world.cluster.put(taskqueue(deletionPolicy="Delete"))
-    for _ in range(steps):
-        await asyncio.sleep(0)
-    await world.restart()
-    await world.settle()
-    assert set(world.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
-    assert world.cluster.condition("Ready")["status"] == "True"
-    assert len(world.cluster.written("deployment")) == 1
-
-
-async def test_invariant_10_no_secret_is_written_anywhere(
-    world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await world.has()
-    world.broker.fault = REFUSED
-    await world.settle(30)
-    world.broker.fault = None
-    world.cluster.secrets[SECRET] = {"url": DATA["uri"]}
-    await world.settle(120)
-    world.cluster.secrets.pop(SECRET)
-    await world.settle(120)
-    assert world.cluster.condition("Ready")["reason"] == "SecretNotFound"
-    printed = capsys.readouterr()
-    everything = [str(world.cluster.writes), caplog.text, printed.out, printed.err, str(world.telemetry.told)]
-    everything += [repr(task) for task in asyncio.all_tasks()]
-    assert "RabbitMQ at broker:5672 refuses the user." in everything[0]
-    assert PASSWORD not in "".join(everything)
 
 
 async def test_a_rotated_password_is_found_at_once_when_the_old_one_is_refused(world: World) -> None:
@@ -169,51 +104,6 @@ async def test_a_spec_that_does_not_fit_is_told_and_tried_again_when_it_changes(
     await world.has()
     assert world.cluster.condition("Ready")["status"] == "True"
     assert world.cluster.condition("Stalled") == {}
-
-
-async def test_a_foreign_deployment_of_the_name_is_left_alone(world: World) -> None:
-    metadata = {"namespace": "media", "name": "thumbnails", "uid": "foreign", "resourceVersion": "1", "generation": 1}
-    world.cluster.deployments[KEY] = {"metadata": metadata, "spec": {"replicas": 3}}
-    await world.has()
-    assert world.cluster.condition("WorkersAvailable")["reason"] == "DeploymentTaken"
-    assert "kubectl -n media delete deployment thumbnails" in world.cluster.condition("Ready")["message"]
-    assert world.cluster.written("deployment") == world.cluster.written("replicas") == []
-
-
-async def test_what_is_scaled_by_others_is_put_right(world: World) -> None:
-    await world.has(scaling={"maxReplicas": 5})
-    await world.settle(20)
-    there = world.cluster.deployments[KEY]
-    await world.cluster.scale(KEY, replicas=50, generation=there["metadata"]["generation"])
-    await world.settle(10)
-    assert world.replicas() == 1
-
-
-async def test_a_changed_image_keeps_the_live_number_of_workers(world: World) -> None:
-    await world.has()
-    world.broker.depths["thumbnails"] = (140, 0)
-    await world.settle()
-    await world.has(worker={"image": "acme/app:1.5"})
-    assert world.cluster.written("deployment")[-1]["spec"]["replicas"] == 7
-
-
-async def test_a_deployment_that_changed_unseen_is_read_again(world: World) -> None:
-    await world.has()
-    world.cluster.silent = True
-    world.cluster.run_pods(KEY)
-    world.cluster.silent = False
-    await world.has(worker={"image": "acme/app:1.5"})
-    assert len(world.cluster.written("deployment")) == 2
-
-
-async def test_a_deployment_that_went_unseen_is_made_again_when_it_is_needed(world: World) -> None:
-    await world.has()
-    world.cluster.silent = True
-    world.cluster.remove("deployments", KEY)
-    world.cluster.silent = False
-    world.broker.depths["thumbnails"] = (100, 0)
-    await world.settle(10)
-    assert world.replicas() == 5
 
 
 async def test_lost_events_are_made_up_for_by_the_resync(world: World) -> None:
@@ -302,44 +192,12 @@ async def test_stages_run_in_order_and_a_fault_stops_those_that_rest_on_it(world
     assert world.cluster.condition("Ready")["status"] == "True"
 
 
-async def test_workers_that_exist_follow_their_spec_while_the_broker_is_away(world: World) -> None:
-    await world.has()
-    world.broker.fault = GONE_AWAY
-    world.cluster.secrets.clear()
-    await world.settle(70)
-    await world.has(worker={"image": "acme/app:1.5"})
-    assert len(world.cluster.written("deployment")) == 2
-
-
 async def test_drift_is_repaired(world: World) -> None:
     await world.has()
     whole = world.broker.topology_
     world.broker.topology_ = type(whole)(whole.exchanges, whole.queues, frozenset(), whole.policies)
     await world.settle(35)
     assert world.broker.topology_ == whole
-
-
-async def test_a_refused_template_is_told_in_the_words_of_the_api_server(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def refuse(_: object) -> dict[str, object]:
-        raise WorkersFault(Reason.POD_TEMPLATE_INVALID, "The API server refused the Deployment.", lasting=True)
-
-    monkeypatch.setattr(world.cluster, "apply_deployment", refuse)
-    await world.has()
-    assert world.cluster.condition("Stalled")["message"] == "The API server refused the Deployment."
-    assert isinstance(world.control.records[KEY].faults.popitem()[1], Fault)
-
-
-async def test_a_missing_secret_of_the_workers_is_told_before_pods_wait_for_it(world: World) -> None:
-    await world.has(worker={"image": "acme/app:1", "secretRef": {"name": "workers-own"}})
-    condition = world.cluster.condition("WorkersAvailable")
-    assert condition["reason"] == "SecretNotFound"
-    assert condition["message"].startswith("Secret media/workers-own not found.")
-    assert world.cluster.condition("TopologyReady")["status"] == "True"
-    world.cluster.secrets[Key("media", "workers-own")] = DATA
-    await world.settle(40)
-    assert world.replicas() == 0
 
 
 async def test_a_failure_of_the_operator_itself_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

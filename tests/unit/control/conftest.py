@@ -10,7 +10,8 @@ from taskqueue_operator.control.clock import Clock, loop_clock
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.control.ports import Body
 
-from .fakes import KEY, FakeBroker, FakeBrokers, FakeCluster, FakeTelemetry, taskqueue
+from .fake_broker import FakeBroker, FakeBrokers
+from .fake_cluster import KEY, FakeCluster, FakeTelemetry, taskqueue
 
 
 @dataclass

@@ -6,7 +6,8 @@ from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
 from taskqueue_operator.resource.names import Key
 
 from .conftest import World
-from .fakes import DATA, GONE_AWAY, KEY
+from .fake_broker import DATA, GONE_AWAY
+from .fake_cluster import KEY
 
 pytestmark = pytest.mark.looptime
 

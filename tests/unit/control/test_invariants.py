@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from .conftest import World
-from .fakes import DATA, GONE_AWAY, PASSWORD, REFUSED, SECRET, taskqueue
+from .fake_broker import DATA, GONE_AWAY, PASSWORD, REFUSED
+from .fake_cluster import SECRET, taskqueue
 
 pytestmark = pytest.mark.looptime
 

@@ -5,7 +5,8 @@ import pytest
 from taskqueue_operator.resource.names import Key
 
 from .conftest import World
-from .fakes import API_AWAY, DATA, GONE_AWAY, KEY, REFUSED, SECRET, FakeEndpoint, taskqueue
+from .fake_broker import DATA, GONE_AWAY, REFUSED, FakeEndpoint
+from .fake_cluster import API_AWAY, KEY, SECRET, taskqueue
 
 pytestmark = pytest.mark.looptime
 

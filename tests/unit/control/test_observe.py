@@ -13,7 +13,8 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe
 from taskqueue_operator.topology.objects import Queue, Topology
 
-from .fakes import FORBIDDEN, GONE_AWAY, KEY, REFUSED, START, FakeBroker, FakeBrokers, FakeEndpoint
+from .fake_broker import FORBIDDEN, GONE_AWAY, REFUSED, START, FakeBroker, FakeBrokers, FakeEndpoint
+from .fake_cluster import KEY
 
 pytestmark = pytest.mark.looptime
 

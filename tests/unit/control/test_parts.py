@@ -12,7 +12,8 @@ from taskqueue_operator.control.report import Pace
 from taskqueue_operator.control.shared import Shared
 from taskqueue_operator.resource.names import LABEL_NAME, Key
 
-from .fakes import KEY, START, taskqueue
+from .fake_broker import START
+from .fake_cluster import KEY, taskqueue
 
 pytestmark = pytest.mark.looptime
 

@@ -9,7 +9,8 @@ from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
 
 from .conftest import World
-from .fakes import FORBIDDEN, GONE_AWAY, KEY, taskqueue
+from .fake_broker import FORBIDDEN, GONE_AWAY
+from .fake_cluster import KEY, taskqueue
 
 pytestmark = pytest.mark.looptime
 

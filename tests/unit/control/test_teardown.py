@@ -11,7 +11,8 @@ from taskqueue_operator.topology.difference import Remove, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue
 
 from .conftest import World
-from .fakes import GONE_AWAY, KEY, SECRET, taskqueue
+from .fake_broker import GONE_AWAY
+from .fake_cluster import KEY, SECRET, taskqueue
 
 pytestmark = pytest.mark.looptime
 

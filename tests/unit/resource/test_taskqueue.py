@@ -17,15 +17,7 @@ from taskqueue_operator.scaling.policy import Policy
 
 from .specs import ACCEPTED, MINIMAL, REJECTED
 
-TEN_LINES = """\
-apiVersion: taskqueue.dev/v1alpha1
-kind: TaskQueue
-metadata: {name: thumbnails}
-spec:
-  broker: {secretRef: {name: rabbitmq}}
-  worker: {image: ghcr.io/acme/thumbnails:1.4}
-  scaling: {maxReplicas: 20}
-"""
+TEN_LINES = (Path(__file__).parents[3] / "deploy/samples/minimal.yaml").read_text()
 IDENTITY = {"namespace": "media", "name": "thumbnails", "uid": "u", "resourceVersion": "7", "generation": 3}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import kopf
 
 from taskqueue_operator.control.loop import Control
-from taskqueue_operator.resource.names import GROUP, LABEL_NAME, MANAGER, PLURAL, VERSION
+from taskqueue_operator.resource.names import GROUP, LABEL_NAME, PLURAL, VERSION
 
 from .background import Background
 
@@ -53,6 +53,5 @@ def settings() -> kopf.OperatorSettings:
     tuned.queueing.worker_limit = 200
     tuned.queueing.idle_timeout = 0.2
     tuned.posting.enabled = False
-    tuned.posting.reporting_component = MANAGER
     tuned.process.ultimate_exiting_timeout = 20
     return tuned

@@ -1,8 +1,8 @@
 """Prometheus metrics. Gauges come from a collector over the cache, so that a deleted TaskQueue leaves no series."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
@@ -11,6 +11,7 @@ from taskqueue_operator.control.loop import Control
 from taskqueue_operator.resource.names import Key
 
 OBJECT = ("namespace", "name")
+LATENESS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1, 5)
 
 
 class Metrics:
@@ -32,6 +33,19 @@ class Metrics:
             "Deletions that left the topology although their policy asked for its removal.",
             registry=self.registry,
         )
+        self._readings = Counter(
+            "taskqueue_readings", "Questions to brokers, by answer.", ("source", "outcome"), registry=self.registry
+        )
+        self._rounds = Histogram(
+            "taskqueue_reading_seconds", "How long a round of questions took.", ("source",), registry=self.registry
+        )
+        self._lateness = Histogram(
+            "taskqueue_decision_lateness_seconds",
+            "How long after its plan a round of readings and decisions was done.",
+            buckets=LATENESS,
+            registry=self.registry,
+        )
+        self._decisions = Counter("taskqueue_decisions", "Decisions, by reason.", ("reason",), registry=self.registry)
 
     def scaled(self, key: Key, before: int, after: int, why: str) -> None:  # noqa: ARG002  no label per object
         """The number of workers was changed."""
@@ -48,6 +62,20 @@ class Metrics:
     def retained(self, key: Key, why: str) -> None:  # noqa: ARG002  the log has the details
         """A deletion left its topology."""
         self._retained.inc()
+
+    def asked(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
+        """A round of questions to a broker has ended."""
+        self._rounds.labels(source).observe(seconds)
+        for outcome, count in outcomes.items():
+            self._readings.labels(source, outcome).inc(count)
+
+    def late(self, seconds: float) -> None:
+        """A tick was done so long after its plan."""
+        self._lateness.observe(seconds)
+
+    def decided(self, why: str) -> None:
+        """A decision was made."""
+        self._decisions.labels(why).inc()
 
 
 class ControlCollector(Collector):

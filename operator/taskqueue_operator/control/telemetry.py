@@ -1,5 +1,6 @@
 """What the loop counts. The app turns it into metrics."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from taskqueue_operator.resource.names import Key
@@ -22,4 +23,22 @@ class Telemetry(Protocol):
 
     def retained(self, key: Key, why: str) -> None:
         """A deletion could not do what its policy asks, and left the topology where it is."""
+        ...
+
+    def asked(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
+        """A round of questions to a broker has ended: how long it took, and how many queues had which outcome.
+
+        Args:
+            source: `probe` or `sweep`.
+            seconds: From the first question to the last answer.
+            outcomes: `ok`, or why there is no figure: a `Reason`, `missing`, `silent`.
+        """
+        ...
+
+    def late(self, seconds: float) -> None:
+        """A tick, which is one round of readings and what was decided on them, was done so long after its plan."""
+        ...
+
+    def decided(self, why: str) -> None:
+        """A decision was made."""
         ...

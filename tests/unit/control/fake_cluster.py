@@ -226,6 +226,15 @@ class FakeTelemetry:
     def retained(self, key: Key, why: str) -> None:
         self.told.append(("retained", key, why))
 
+    def asked(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
+        self.told.append(("asked", source, seconds, dict(outcomes)))
+
+    def late(self, seconds: float) -> None:
+        self.told.append(("late", seconds))
+
+    def decided(self, why: str) -> None:
+        self.told.append(("decided", why))
+
 
 def _key(body: Body) -> Key:
     return Key(body["metadata"]["namespace"], body["metadata"]["name"])

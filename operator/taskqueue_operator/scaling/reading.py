@@ -34,6 +34,10 @@ class Doubt(StrEnum):
     NO_PROBE = "NoProbe"
 
 
+LEADERLESS: Final = frozenset({Doubt.ABSENT, Doubt.NOT_RUNNING})
+"""Doubts with which a probe that says 0 says nothing: so does every queue without a leader."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One passive declare.
@@ -83,6 +87,11 @@ class Reading:
     at_most: int | None
     unacked: int | None
     doubt: Doubt | None = None
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing that can be believed says how many messages there are."""
+        return self.at_least is None or (self.at_least == 0 and self.doubt in LEADERLESS)
 
 
 def interval(probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> Reading:

@@ -54,6 +54,27 @@ def test_a_doubt_takes_nothing_from_the_lower_bound() -> None:
     assert interval([PROBE], [], at(0)).at_least == 7
 
 
+@pytest.mark.parametrize(
+    ("blind", "probe", "sweep"),
+    [
+        (True, None, SWEEPS[3]),
+        (True, Probe(at(-5), 7), SWEEPS[3]),
+        (True, Probe(at(0), None, missing=True), SWEEPS[3]),
+        (True, Probe(at(0), 0), Sweep(at(0), present=False)),
+        (True, Probe(at(0), 0), replace(SWEEPS[3], running=False)),
+        (False, PROBE, replace(SWEEPS[3], running=False)),
+        (False, Probe(at(0), 0), replace(SWEEPS[3], ready=None)),
+        (False, Probe(at(0), 0), SWEEPS[3]),
+    ],
+)
+def test_blind_is_who_has_no_figure_or_a_zero_without_a_leader(
+    blind: bool,  # noqa: FBT001  what is expected
+    probe: Probe | None,
+    sweep: Sweep,
+) -> None:
+    assert interval([probe] if probe else [], [*SWEEPS[:3], sweep], at(0)).blind is blind
+
+
 def test_what_happened_before_the_horizon_is_forgiven() -> None:
     long_ago = [Sweep(at(-60), present=False), *sweeps(5, 5, 5, 5)]
     assert interval([PROBE], long_ago, at(0)).doubt is None

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Protocol
 
 import structlog
@@ -60,6 +61,7 @@ class _Followed:
     keys: set[Key]
     probes: deque[Probe] = field(default_factory=deque)
     sweeps: deque[Sweep] = field(default_factory=deque)
+    read_at: datetime | None = None
 
     @property
     def probe(self) -> Probe | None:
@@ -69,6 +71,8 @@ class _Followed:
     def probed(self, probe: Probe) -> None:
         """Keep what is within the horizon."""
         self.probes.append(probe)
+        if probe.ready is not None:
+            self.read_at = probe.at
         while probe.at - self.probes[0].at > HORIZON:
             self.probes.popleft()
 
@@ -127,6 +131,11 @@ class Observer:
         """Say what may be believed of a queue now."""
         followed = self._followed.get(queue) or _Followed(set())
         return interval(followed.probes, followed.sweeps, self._clock())
+
+    def read_at(self, queue: str) -> datetime | None:
+        """Say when the last probe that had a figure was asked; None while there was none."""
+        followed = self._followed.get(queue)
+        return followed.read_at if followed is not None else None
 
     async def run(self) -> None:
         """Read until cancelled, then let go of the broker."""

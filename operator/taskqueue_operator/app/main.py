@@ -45,7 +45,7 @@ async def run(settings: Settings) -> int:
         await cluster.list_taskqueues()
         metrics, clock = Metrics(), loop_clock()
         control = Control(cluster, RabbitMQs(clock), metrics, clock, installation=settings.installation)
-        metrics.registry.register(ControlCollector(control))
+        metrics.registry.register(ControlCollector(control, clock))
         return await _serve(settings, control, metrics)
     except Fault as fault:
         return _give_up(fault)
@@ -60,7 +60,7 @@ def _give_up(fault: Fault) -> int:
 
 async def _serve(settings: Settings, control: Control, metrics: Metrics) -> int:
     started, background = asyncio.Event(), Background(control)
-    async with health.serving(settings.http_port, metrics.registry, started.is_set):
+    async with health.serving(settings.http_port, health.Endpoints(metrics.registry, started.is_set)):
         await kopf.operator(
             registry=informer.registry(control, background),
             settings=informer.settings(),

@@ -1,23 +1,40 @@
 """Prometheus metrics. Gauges come from a collector over the cache, so that a deleted TaskQueue leaves no series."""
 
+import math
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from taskqueue_operator.control.cache import Seen
+from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.loop import Control
+from taskqueue_operator.control.record import Record
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
 
-OBJECT = ("namespace", "name")
-LATENESS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1, 5)
+LATENESS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
+"""Fine around what is promised: 75 ms for 95 of 100 rounds, 150 ms for 99, 200 ms for all."""
+PER_TASKQUEUE: Final = {
+    "taskqueue_queue_messages_ready": "Messages that certainly wait for a worker; absent while unknown.",
+    "taskqueue_queue_messages_unacked": "Messages that workers hold; absent while unknown.",
+    "taskqueue_reading_age_seconds": "Time since the queue was last asked for its depth and gave it; +Inf: not yet.",
+    "taskqueue_desired_replicas": "Workers that were decided on.",
+    "taskqueue_replicas": "Workers that the Deployment asks for.",
+    "taskqueue_ready_replicas": "Workers that consume.",
+}
 
 
 class Metrics:
     """Counts what the control loop does; implements its Telemetry."""
 
     def __init__(self) -> None:
+        # Else a second series for each counter, of which nothing can be learned.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         self.registry = CollectorRegistry()
         self._writes = Counter(
             "taskqueue_writes", "Writes to Kubernetes and RabbitMQ.", ("what",), registry=self.registry
@@ -79,15 +96,16 @@ class Metrics:
 
 
 class ControlCollector(Collector):
-    """Reads the present state of the control loop at each scrape."""
+    """Reads the present state of the control loop at each scrape; in a thread, so nothing here may change anything."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, clock: Clock) -> None:
         self._control = control
+        self._clock = clock
 
     @override
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Write the gauges."""
-        yield from self._per_object()
+        yield from self._per_taskqueue()
         lanes = GaugeMetricFamily("taskqueue_lane_depth", "Keys that wait or are worked on.", labels=("lane",))
         for lane in (self._control.reconciling, self._control.scaling, self._control.reporting):
             lanes.add_metric((lane.name,), len(lane))
@@ -96,20 +114,35 @@ class ControlCollector(Collector):
             "taskqueue_broker_readers", "Brokers that are read.", value=len(self._control.readers.observers())
         )
 
-    def _per_object(self) -> Iterator[GaugeMetricFamily]:
-        ready = GaugeMetricFamily("taskqueue_queue_ready", "Messages that wait for a worker.", labels=OBJECT)
-        unacked = GaugeMetricFamily("taskqueue_queue_unacked", "Messages that workers hold.", labels=OBJECT)
-        desired = GaugeMetricFamily("taskqueue_desired_replicas", "Workers that the queue needs.", labels=OBJECT)
-        replicas = GaugeMetricFamily("taskqueue_replicas", "Workers that are asked for.", labels=OBJECT)
-        consuming = GaugeMetricFamily("taskqueue_ready_replicas", "Workers that consume.", labels=OBJECT)
-        for key, record in list(self._control.records.items()):
-            if record.reading is not None and record.reading.at_least is not None:
-                ready.add_metric(key, record.reading.at_least)
-            if record.reading is not None and record.reading.unacked is not None:
-                unacked.add_metric(key, record.reading.unacked)
-            if record.decision is not None:
-                desired.add_metric(key, record.decision.desired)
-            if (there := self._control.cache.deployments.get(key)) is not None:
-                replicas.add_metric(key, there.replicas)
-                consuming.add_metric(key, there.ready)
-        yield from (ready, unacked, desired, replicas, consuming)
+    def _per_taskqueue(self) -> Iterator[GaugeMetricFamily]:
+        gauges = {
+            name: GaugeMetricFamily(name, text, labels=("namespace", "name")) for name, text in PER_TASKQUEUE.items()
+        }
+        now = self._clock()
+        # A copy: the loop goes on meanwhile.
+        for key, seen in self._control.cache.taskqueues.copy().items():
+            record = self._control.records.get(key) or Record()
+            for gauge, figure in zip(gauges.values(), self._figures(seen, record, now), strict=True):
+                if figure is not None:
+                    gauge.add_metric(key, figure)
+        yield from gauges.values()
+
+    def _figures(self, seen: Seen, record: Record, now: datetime) -> tuple[float | None, ...]:
+        """In the order of `PER_TASKQUEUE`; None is no series."""
+        reading, decision = record.reading, record.decision
+        there = self._control.cache.deployments.get(seen.key)
+        return (
+            reading.at_least if reading is not None else None,
+            reading.unacked if reading is not None else None,
+            _age(seen, record, now),
+            decision.desired if decision is not None else None,
+            there.replicas if there is not None else None,
+            there.ready if there is not None else None,
+        )
+
+
+def _age(seen: Seen, record: Record, now: datetime) -> float:
+    if record.observer is None or not isinstance(seen.parsed, TaskQueue):
+        return math.inf
+    read_at = record.observer.read_at(seen.parsed.queue_name)
+    return (now - read_at).total_seconds() if read_at is not None else math.inf

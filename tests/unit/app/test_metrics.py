@@ -1,85 +1,186 @@
 """Counters count, gauges show what is there now, and a TaskQueue that is gone leaves no series."""
 
-from types import SimpleNamespace
-from typing import Any, cast
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from taskqueue_operator.app.metrics import ControlCollector, Metrics
-from taskqueue_operator.control.cache import Cache
+from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.loop import Control
-from taskqueue_operator.control.record import Records
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.decide import Decision, Why
-from taskqueue_operator.scaling.memory import Memory
-from taskqueue_operator.scaling.reading import Doubt, Reading
-from tests.unit.scaling.given import at
+from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBrokers
+from tests.unit.control.fake_cluster import KEY, FakeCluster, taskqueue
 
-KEY = Key("media", "thumbnails")
+pytestmark = pytest.mark.looptime
+
+OPERATIONS = Path(__file__).parents[3] / "docs/operations.md"
+FORBIDDEN_UNITS = re.compile(r"_(milliseconds|ms|minutes|hours|days|kilobytes|megabytes|percent)(_|$)")
 
 
-class Lane:
-    def __init__(self, name: str) -> None:
-        self.name = name
+@dataclass
+class World:
+    """The loop between a fake cluster and fake brokers, and what is scraped of it."""
 
-    def __len__(self) -> int:
-        return 2
+    cluster: FakeCluster
+    brokers: FakeBrokers
+    control: Control
+    metrics: Metrics
+
+    def scrape(self) -> dict[str, Metric]:
+        text = generate_latest(self.metrics.registry).decode()
+        return {family.name: family for family in text_string_to_metric_families(text)}
+
+    def gauges(self, key: Key = KEY) -> dict[str, float]:
+        """What is said of one TaskQueue, without the prefix."""
+        samples = [sample for family in self.scrape().values() for sample in family.samples]
+        return {
+            sample.name.removeprefix("taskqueue_"): sample.value for sample in samples if sample.labels == key._asdict()
+        }
+
+    def count(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"taskqueue_{name}", labels)
 
 
 @pytest.fixture
-def control() -> Any:  # noqa: ANN401  what the collector looks at, and no more
-    lanes = {f"{name}ing": Lane(name) for name in ("reconcil", "scal", "report")}
-    readers = SimpleNamespace(observers=lambda: [object()])
-    return SimpleNamespace(records=Records(), cache=Cache(), readers=readers, **lanes)
+async def world() -> AsyncIterator[World]:
+    cluster, metrics, clock = FakeCluster(), Metrics(), loop_clock(START)
+    brokers = FakeBrokers(clock)
+    control = Control(cluster, brokers, metrics, clock, installation="default")
+    metrics.registry.register(ControlCollector(control, clock))
+    notes = {"taskqueues": control.taskqueue, "deployments": control.deployment, "pods": control.pod}
+    cluster.watch = lambda kind, body, gone: notes[kind](body, gone=gone)
+    running = asyncio.create_task(control.run())
+    yield World(cluster, brokers, control, metrics)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
-def scrape(control: Any) -> list[str]:  # noqa: ANN401  likewise
+async def test_gauges_show_the_present_state_and_go_with_it(world: World) -> None:
+    world.cluster.put(taskqueue())
+    world.brokers.broker.depths[KEY.name] = (45, 5)
+    await asyncio.sleep(6.5)
+    world.cluster.run_pods(KEY, 2)
+    gauges = world.gauges()
+    assert 0 < gauges.pop("reading_age_seconds") <= 1
+    assert gauges == {
+        "queue_messages_ready": 45,
+        "queue_messages_unacked": 5,
+        "desired_replicas": 3,
+        "replicas": 3,
+        "ready_replicas": 2,
+    }
+    world.cluster.remove("taskqueues", KEY)
+    await asyncio.sleep(10)
+    assert world.gauges() == {}
+
+
+async def test_a_depth_that_is_unknown_is_no_zero_and_its_age_grows(world: World) -> None:
+    world.cluster.put(taskqueue())
+    await asyncio.sleep(5)
+    world.brokers.broker.refused[KEY.name] = FORBIDDEN
+    await asyncio.sleep(60)
+    gauges = world.gauges()
+    assert gauges["reading_age_seconds"] == pytest.approx(60, abs=1)
+    assert "queue_messages_ready" not in gauges
+
+
+async def test_a_queue_that_was_never_read_is_older_than_any_limit(world: World) -> None:
+    world.cluster.secrets.clear()
+    world.cluster.put(taskqueue())
+    unfit = Key("media", "unfit")
+    world.cluster.put(taskqueue(unfit, scaling={"maxReplicas": "many"}))
+    await asyncio.sleep(5)
+    for key in (KEY, unfit):
+        assert world.gauges(key)["reading_age_seconds"] == float("inf")
+
+
+async def test_readers_and_lanes_are_counted(world: World) -> None:
+    assert world.count("broker_readers") == 0
+    world.cluster.put(taskqueue())
+    await asyncio.sleep(5)
+    assert world.count("broker_readers") == 1
+    world.control.reconciling.add(KEY, delay=10)
+    assert world.count("lane_depth", lane="reconcile") == 1
+
+
+def test_what_the_loop_does_is_counted_without_a_label_per_taskqueue() -> None:
     metrics = Metrics()
-    metrics.registry.register(ControlCollector(cast("Control", control)))
-    return [line for line in generate_latest(metrics.registry).decode().splitlines() if not line.startswith("#")]
+    _everything(metrics)
+    text = generate_latest(metrics.registry).decode()
+    for line in (
+        'taskqueue_scalings_total{direction="out",reason="Backlog"} 1.0',
+        'taskqueue_scalings_total{direction="in",reason="Idle"} 1.0',
+        'taskqueue_writes_total{what="status"} 1.0',
+        'taskqueue_reconciles_total{result="fault"} 1.0',
+        "taskqueue_retained_topologies_total 1.0",
+        'taskqueue_readings_total{outcome="ok",source="probe"} 40.0',
+        'taskqueue_readings_total{outcome="missing",source="probe"} 2.0',
+        'taskqueue_reading_seconds_bucket{le="0.025",source="probe"} 1.0',
+        'taskqueue_reading_seconds_bucket{le="0.01",source="probe"} 0.0',
+        'taskqueue_decisions_total{reason="Backlog"} 1.0',
+        'taskqueue_decision_lateness_seconds_bucket{le="0.06"} 0.0',
+        'taskqueue_decision_lateness_seconds_bucket{le="0.075"} 1.0',
+    ):
+        assert line in text.splitlines()
+    assert KEY.name not in text
 
 
-def test_gauges_show_the_present_state_and_go_with_it(control: Any) -> None:  # noqa: ANN401  likewise
-    record = control.records[KEY]
-    record.reading = Reading(at(0), 30, 40, 5)
-    record.decision = Decision(2, Why.BACKLOG, (), Memory())
-    metadata = {**KEY._asdict(), "uid": "d", "resourceVersion": "1"}
-    control.cache.see_deployment({"metadata": metadata, "spec": {"replicas": 3}, "status": {"readyReplicas": 1}})
-    mine = [line for line in scrape(control) if "thumbnails" in line]
-    assert mine == [
-        'taskqueue_queue_ready{name="thumbnails",namespace="media"} 30.0',
-        'taskqueue_queue_unacked{name="thumbnails",namespace="media"} 5.0',
-        'taskqueue_desired_replicas{name="thumbnails",namespace="media"} 2.0',
-        'taskqueue_replicas{name="thumbnails",namespace="media"} 3.0',
-        'taskqueue_ready_replicas{name="thumbnails",namespace="media"} 1.0',
-    ]
-    del control.records[KEY]
-    assert [line for line in scrape(control) if "thumbnails" in line] == []
-
-
-def test_an_unknown_depth_is_no_zero(control: Any) -> None:  # noqa: ANN401  likewise
-    control.records[KEY].reading = Reading(at(0), None, None, None, Doubt.NO_SWEEP)
-    assert [line for line in scrape(control) if "thumbnails" in line] == []
-
-
-def test_lanes_and_readers_are_counted(control: Any) -> None:  # noqa: ANN401  likewise
-    lines = scrape(control)
-    assert 'taskqueue_lane_depth{lane="report"} 2.0' in lines
-    assert "taskqueue_broker_readers 1.0" in lines
-
-
-def test_what_the_loop_does_is_counted_without_a_label_per_object() -> None:
+@pytest.mark.parametrize("limit", ["0.075", "0.15", "0.2"])
+def test_what_is_promised_of_lateness_can_be_read_exactly(limit: str) -> None:
     metrics = Metrics()
+    metrics.late(float(limit))
+    assert metrics.registry.get_sample_value("taskqueue_decision_lateness_seconds_bucket", {"le": limit}) == 1
+
+
+async def test_names_follow_the_conventions_of_prometheus(world: World) -> None:
+    for name, family in world.scrape().items():
+        assert re.fullmatch("taskqueue(_[a-z]+)+", name)
+        assert family.documentation.endswith("."), f"{name}: {family.documentation!r}"
+        assert family.type in {"counter", "gauge", "histogram"}
+        assert not FORBIDDEN_UNITS.search(name), "base units only"
+        assert not re.search("_(total|count|sum|bucket|counter|gauge|histogram|info)$", name), "kept for types"
+        assert family.type != "histogram" or name.endswith("_seconds")
+
+
+async def test_every_metric_is_documented_with_its_type_and_labels_and_nothing_else_is(world: World) -> None:
+    world.cluster.put(taskqueue())
+    world.brokers.broker.depths[KEY.name] = (45, 5)
+    await asyncio.sleep(6.5)
+    _everything(world.metrics)
+    there = {}
+    for name, family in world.scrape().items():
+        labels = set().union(*(sample.labels for sample in family.samples)) - {"le"}
+        there[f"{name}_total" if family.type == "counter" else name] = (family.type, labels)
+    rows = re.findall(r"^\| `(taskqueue_\w+)` \| (\w+) \| (.*?) \| .+ \|$", OPERATIONS.read_text(), re.MULTILINE)
+    assert {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == there
+
+
+async def test_documents_name_only_series_that_exist(world: World) -> None:
+    world.cluster.put(taskqueue())
+    world.brokers.broker.depths[KEY.name] = (45, 5)
+    await asyncio.sleep(6.5)
+    _everything(world.metrics)
+    series = {sample.name for family in world.scrape().values() for sample in family.samples}
+    families = {name for name, family in world.scrape().items() if family.type == "histogram"}
+    for document in OPERATIONS.parent.glob("**/*.md"):
+        named = set(re.findall(r"\btaskqueue_(?!operator|worker)[a-z_]+\b", document.read_text()))
+        assert named <= series | families, document
+
+
+def _everything(metrics: Metrics) -> None:
+    """Do once what can be counted."""
     metrics.scaled(KEY, 0, 5, "Backlog")
     metrics.scaled(KEY, 5, 0, "Idle")
     metrics.wrote("status")
     metrics.reconciled(settled=False)
     metrics.retained(KEY, "Secret gone")
-    text = generate_latest(metrics.registry).decode()
-    assert 'taskqueue_scalings_total{direction="out",reason="Backlog"} 1.0' in text
-    assert 'taskqueue_scalings_total{direction="in",reason="Idle"} 1.0' in text
-    assert 'taskqueue_writes_total{what="status"} 1.0' in text
-    assert 'taskqueue_reconciles_total{result="fault"} 1.0' in text
-    assert "taskqueue_retained_topologies_total 1.0" in text
-    assert "thumbnails" not in text
+    metrics.asked("probe", 0.02, {"ok": 40, "missing": 2})
+    metrics.late(0.07)
+    metrics.decided("Backlog")

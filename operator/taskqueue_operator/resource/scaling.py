@@ -1,11 +1,13 @@
-"""How many workers: the bounds and the pace that users set."""
+"""How many workers: what users set."""
 
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from .behavior import Behavior
 from .fields import Model, rule, rules
+from .schedule import Schedule
 
 Replicas = Annotated[int, Field(ge=0, le=10000)]
 
@@ -15,23 +17,40 @@ class Mode(StrEnum):
 
     AUTO = "Auto"
     PAUSED = "Paused"
+    DRY_RUN = "DryRun"
 
 
-class ScaleDown(Model):
-    """How workers are removed."""
+class FallbackBehavior(StrEnum):
+    """What the fallback makes of the present number."""
 
-    stabilization_window_seconds: int = Field(
-        60,
-        ge=0,
-        le=3600,
-        description="Scale in to the highest number wanted within this time, as in autoscaling/v2.",
+    STATIC = "Static"
+    AT_LEAST = "AtLeast"
+    AT_MOST = "AtMost"
+    CURRENT = "Current"
+
+
+class Fallback(Model):
+    """What to do when the queue could not be read for a while."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.replicas) != (self.behavior == 'Current')",
+                "fallback.replicas is needed, except with behavior: Current, which keeps the number there is.",
+                path=".replicas",
+            )
+        )
     )
 
-
-class Behavior(Model):
-    """Pace of scaling, with the names and the meaning of autoscaling/v2."""
-
-    scale_down: ScaleDown = Field(ScaleDown(), description="How workers are removed.")
+    after_seconds: int = Field(
+        180, ge=15, le=86400, description="How long the queue must have been unreadable, the start of the operator too."
+    )
+    replicas: Replicas | None = Field(None, description="Number of workers for as long as that lasts.")
+    behavior: FallbackBehavior = Field(
+        FallbackBehavior.AT_LEAST,
+        description="Static: replicas. AtLeast: no fewer than replicas. AtMost: no more than replicas. "
+        "Current: the number stays.",
+    )
 
 
 class Scaling(Model):
@@ -49,12 +68,23 @@ class Scaling(Model):
                 "pausedReplicas works only with mode: Paused. Set the mode, or remove pausedReplicas.",
                 path=".pausedReplicas",
             ),
+            rule(
+                "!has(self.schedules) || self.schedules.all(each, each.minReplicas <= self.maxReplicas)",
+                "A schedule's minReplicas is above maxReplicas. Lower it or raise maxReplicas.",
+                path=".schedules",
+            ),
+            rule(
+                "!has(self.fallback) || !has(self.fallback.replicas) || self.fallback.replicas <= self.maxReplicas",
+                "fallback.replicas is above maxReplicas. Lower it or raise maxReplicas.",
+                path=".fallback.replicas",
+            ),
         )
     )
 
     mode: Mode = Field(
         Mode.AUTO,
-        description="Auto: the operator decides. Paused: the number of workers stays, or goes to pausedReplicas.",
+        description="Auto: the operator decides. Paused: the number of workers stays, or goes to pausedReplicas. "
+        "DryRun: the operator decides and says so, and changes nothing.",
     )
     paused_replicas: Replicas | None = Field(
         None, description="Number of workers while Paused. Absent: the number stays as it is."
@@ -74,3 +104,11 @@ class Scaling(Model):
         60, ge=0, le=86400, description="How long there must be nothing to do before the last workers go."
     )
     behavior: Behavior = Field(Behavior(), description="Pace of scaling, as in autoscaling/v2.")
+    schedules: Annotated[list[Schedule], Field(max_length=16)] | None = Field(
+        None,
+        description="Times with a minimum of their own; where they overlap, the highest counts.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    fallback: Fallback | None = Field(
+        None, description="What to do when the queue could not be read for a while. Default: the number stays."
+    )

@@ -25,7 +25,9 @@ _KEPT: Final = frozenset(
         "maxLength",
         "minItems",
         "maxItems",
+        "minProperties",
         "maxProperties",
+        "not",
         "x-kubernetes-validations",
         "x-kubernetes-list-type",
         "x-kubernetes-list-map-keys",
@@ -75,13 +77,20 @@ def _flatten(schema: Schema, definitions: dict[str, Schema]) -> Schema:
             definitions[schema.pop("$ref").rsplit("/", 1)[-1]] if "$ref" in schema else _branch(schema.pop("anyOf"))
         )
         schema = target | schema
-    if schema.get("default", ...) is None:
+    if "default" in schema and (schema := schema | {"default": _present(schema["default"])})["default"] is None:
         del schema["default"]
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
     if schema.get("type") == "integer":
         schema.setdefault("format", "int32")
     return schema
+
+
+def _present(default: Any) -> Any:  # noqa: ANN401  JSON
+    """Leave out what is absent by default: a structural schema knows no null."""
+    if not isinstance(default, dict):
+        return default
+    return {name: _present(each) for name, each in default.items() if each is not None}
 
 
 def _branch(union: list[Schema]) -> Schema:

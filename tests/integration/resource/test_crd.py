@@ -58,7 +58,10 @@ def test_every_default_is_stored(write: Write) -> None:
             "readyPerReplica": 20,
             "activationReady": 0,
             "idleSeconds": 60,
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
+            "behavior": {
+                "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max"},
+                "scaleDown": {"stabilizationWindowSeconds": 60, "selectPolicy": "Max"},
+            },
         },
     }
 

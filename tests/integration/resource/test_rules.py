@@ -13,6 +13,7 @@ from tests.unit.resource.specs import MINIMAL, changed
 from .conftest import Write
 
 OTHER = "Make another TaskQueue, and delete this one when its queue is empty."
+SCHEDULE = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
 EXTERNAL = {"name": "celery", "external": True}
 
 
@@ -40,6 +41,36 @@ RULES = {
         "pausedReplicas works only with mode: Paused. Set the mode, or remove pausedReplicas.",
         changed("scaling", {"maxReplicas": 3, "mode": "Paused", "pausedReplicas": 0}),
         changed("scaling", {"maxReplicas": 3, "pausedReplicas": 0}),
+    ),
+    "a schedule above max": Rule(
+        "spec.scaling.schedules",
+        "A schedule's minReplicas is above maxReplicas. Lower it or raise maxReplicas.",
+        changed("scaling", {"maxReplicas": 3, "schedules": [SCHEDULE | {"minReplicas": 3}]}),
+        changed("scaling", {"maxReplicas": 3, "schedules": [SCHEDULE | {"minReplicas": 4}]}),
+    ),
+    "a time zone there is not": Rule(
+        "spec.scaling.schedules[0].timeZone",
+        "timeZone is not in the time zone database. Write it as in Europe/Paris.",
+        changed("scaling.schedules", [SCHEDULE | {"timeZone": "America/Argentina/Buenos_Aires"}]),
+        changed("scaling.schedules", [SCHEDULE | {"timeZone": "Europe/Pari"}]),
+    ),
+    "a schedule of no time": Rule(
+        "spec.scaling.schedules[0].end",
+        "end is the same as start. Set another time.",
+        changed("scaling.schedules", [SCHEDULE]),
+        changed("scaling.schedules", [SCHEDULE | {"end": SCHEDULE["start"]}]),
+    ),
+    "a fallback above max": Rule(
+        "spec.scaling.fallback.replicas",
+        "fallback.replicas is above maxReplicas. Lower it or raise maxReplicas.",
+        changed("scaling", {"maxReplicas": 3, "fallback": {"replicas": 3}}),
+        changed("scaling", {"maxReplicas": 3, "fallback": {"replicas": 4}}),
+    ),
+    "a fallback without a number": Rule(
+        "spec.scaling.fallback.replicas",
+        "fallback.replicas is needed, except with behavior: Current, which keeps the number there is.",
+        changed("scaling.fallback", {"behavior": "Current"}),
+        changed("scaling.fallback", {"behavior": "AtMost"}),
     ),
     "prefetch below concurrency": Rule(
         "spec.worker.prefetch",
@@ -167,7 +198,7 @@ def test_names_may_change_only_until_the_queue_exists(
 
 def test_every_rule_has_its_examples() -> None:
     def messages(schema: dict[str, Any]) -> set[str]:
-        inner = [*schema.get("properties", {}).values()]
+        inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
         own = {rule["message"] for rule in schema.get("x-kubernetes-validations", ())}
         return own.union(*map(messages, inner))
 

@@ -25,6 +25,15 @@ def changed(path: str, value: object) -> Spec:
     return spec
 
 
+POLICIES = "spec.scaling.behavior.scaleUp.policies"
+TOLERANCE = "spec.scaling.behavior.scaleDown.tolerance"
+
+
+def _schedule(**different: object) -> Spec:
+    schedule = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
+    return changed("scaling.schedules", [schedule | different])
+
+
 ACCEPTED: dict[str, Spec] = {
     "minimal": MINIMAL,
     "everything": {
@@ -61,7 +70,31 @@ ACCEPTED: dict[str, Spec] = {
             "readyPerReplica": 100,
             "activationReady": 5,
             "idleSeconds": 0,
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3600}},
+            "behavior": {
+                "scaleUp": {
+                    "stabilizationWindowSeconds": 0,
+                    "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}],
+                    "selectPolicy": "Min",
+                    "tolerance": 0.05,
+                },
+                "scaleDown": {
+                    "stabilizationWindowSeconds": 3600,
+                    "policies": [{"type": "Percent", "value": 10, "periodSeconds": 60}],
+                    "selectPolicy": "Disabled",
+                    "tolerance": "50m",
+                },
+            },
+            "schedules": [
+                {
+                    "name": "office",
+                    "timeZone": "Europe/Paris",
+                    "start": "0 8 * * 1-5",
+                    "end": "0 18 * * MON-FRI",
+                    "minReplicas": 5,
+                },
+                {"name": "rush", "start": "*/5 0-23/2 1,15 JAN-MAR *", "end": "1 * * * *", "minReplicas": 1},
+            ],
+            "fallback": {"afterSeconds": 60, "replicas": 6, "behavior": "Static"},
         },
     },
     "empty parts": MINIMAL | {"queue": {}, "exchange": {}},
@@ -92,7 +125,26 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "maxReplicas 0": ("spec.scaling.maxReplicas", changed("scaling.maxReplicas", 0)),
     "too many replicas": ("spec.scaling.maxReplicas", changed("scaling.maxReplicas", 10001)),
     "negative replicas": ("spec.scaling.minReplicas", changed("scaling.minReplicas", -1)),
-    "a mode of tomorrow": ("spec.scaling.mode", changed("scaling.mode", "DryRun")),
+    "a mode of tomorrow": ("spec.scaling.mode", changed("scaling.mode", "Predictive")),
+    "a policy of another type": (POLICIES, changed(POLICIES[5:], [{"type": "Cores", "value": 1, "periodSeconds": 1}])),
+    "a policy without a period": (POLICIES, changed(POLICIES[5:], [{"type": "Pods", "value": 1}])),
+    "no policies": (POLICIES, changed(POLICIES[5:], [])),
+    "a period longer than HPAs take": (
+        POLICIES,
+        changed(POLICIES[5:], [{"type": "Pods", "value": 1, "periodSeconds": 1801}]),
+    ),
+    "a negative tolerance": (TOLERANCE, changed(TOLERANCE[5:], -0.1)),
+    "a tolerance in percent": (TOLERANCE, changed(TOLERANCE[5:], "5%")),
+    "a tolerance that is true": (TOLERANCE, changed(TOLERANCE[5:], value=True)),
+    "a tolerance of parts": (TOLERANCE, changed(TOLERANCE[5:], {"value": 1})),
+    "a minute there is not": ("spec.scaling.schedules", _schedule(start="60 8 * * *")),
+    "an hour there is not": ("spec.scaling.schedules", _schedule(end="0 24 * * *")),
+    "a day there is not": ("spec.scaling.schedules", _schedule(end="0 0 32 * *")),
+    "four fields": ("spec.scaling.schedules", _schedule(end="0 0 * *")),
+    "a schedule without an end": ("spec.scaling.schedules", changed("scaling.schedules", [{"name": "a"}])),
+    "a schedule of no workers": ("spec.scaling.schedules", _schedule(minReplicas=0)),
+    "a fallback at once": ("spec.scaling.fallback.afterSeconds", changed("scaling.fallback", {"afterSeconds": 14})),
+    "a fallback of another kind": ("spec.scaling.fallback.behavior", changed("scaling.fallback.behavior", "Zero")),
     "a window longer than an hour": (
         "spec.scaling.behavior.scaleDown.stabilizationWindowSeconds",
         changed("scaling.behavior.scaleDown.stabilizationWindowSeconds", 3601),

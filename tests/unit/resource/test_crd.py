@@ -76,6 +76,10 @@ def made(schema: Schema) -> st.SearchStrategy[Any]:
     """Values on either side of each bound that a schema sets."""
     if schema.get("x-kubernetes-int-or-string"):
         return st.sampled_from([0, 1, "1", "64Mi", 1.5, [], {}])
+    if "type" not in schema:
+        return st.sampled_from(
+            [0, 0.1, 1e-7, 1000, 1001, -1, True, "0.1", ".5", "50m", "a", "-1", "1e3", "", [], {}, [1]]
+        )
     return _RIGHT[schema["type"]](schema) | (WRONG if schema["type"] != "object" else st.sampled_from([[], "x"]))
 
 
@@ -103,7 +107,9 @@ def _strings(schema: Schema) -> st.SearchStrategy[Any]:
     if "enum" in schema:
         return st.sampled_from([*schema["enum"], schema["enum"][0].lower()])
     longest = schema.get("maxLength", 10)
-    return st.sampled_from([*TEXTS, "a" * longest, "a" * (longest + 1)])
+    return st.sampled_from(
+        [*TEXTS, "0 8 * * 1-5", "*/5 0 1,15 JAN-DEC SUN", "60 8 * * *", "0 8 * *", "a" * longest, "a" * (longest + 1)]
+    )
 
 
 _RIGHT: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {

@@ -71,7 +71,7 @@ def test_prefetch_is_concurrency_unless_it_is_set() -> None:
 
 def test_an_older_operator_ignores_what_it_does_not_know() -> None:
     newer = copy.deepcopy(MINIMAL) | {"retry": {"maxAttempts": 5}}
-    newer["scaling"]["schedules"] = [{"name": "office"}]
+    newer["scaling"]["forecast"] = [{"name": "office"}]
     newer["broker"]["secretRef"]["namespace"] = "other"
     assert parsed(newer) == parsed(MINIMAL)
 

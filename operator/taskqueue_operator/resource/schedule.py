@@ -1,0 +1,62 @@
+"""A minimum of workers at times of the day or week."""
+
+from typing import Annotated, Final
+
+from pydantic import ConfigDict, Field
+
+from .fields import Model, rule, rules
+
+MONTHS: Final = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
+DAYS: Final = "SUN|MON|TUE|WED|THU|FRI|SAT"
+
+
+def _field(value: str) -> str:
+    part = rf"(\*|({value})(-({value}))?)(/[1-9][0-9]?)?"
+    return f"{part}(,{part})*"
+
+
+CRON: Final = "^{}$".format(
+    " +".join(
+        map(
+            _field,
+            (
+                "[0-5]?[0-9]",
+                "[01]?[0-9]|2[0-3]",
+                "0?[1-9]|[12][0-9]|3[01]",
+                f"0?[1-9]|1[0-2]|{MONTHS}",
+                f"[0-7]|{DAYS}",
+            ),
+        )
+    )
+)
+"""Minute, hour, day of month, month, day of week: numbers and names, ranges, steps, lists."""
+
+Cron = Annotated[str, Field(min_length=9, max_length=100, pattern=CRON)]
+
+
+class Schedule(Model):
+    """From each `start` to the next `end` there are at least so many workers."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("self.start != self.end", "end is the same as start. Set another time.", path=".end")
+        )
+    )
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
+        description="What the schedule is called in explanations."
+    )
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = Field(
+        "UTC",
+        description="Time zone of start and end, such as Europe/Paris.",
+        json_schema_extra=rules(
+            # An unknown zone is an error of the evaluation, which refuses the object just as well.
+            rule(
+                "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
+                "timeZone is not in the time zone database. Write it as in Europe/Paris.",
+            )
+        ),
+    )
+    start: Cron = Field(description='When it begins, as in cron: "0 8 * * 1-5".')
+    end: Cron = Field(description='When it ends, as in cron: "0 18 * * 1-5".')
+    min_replicas: int = Field(ge=1, le=10000, description="Never fewer workers meanwhile.")

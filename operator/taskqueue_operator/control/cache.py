@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from taskqueue_operator.resource.faults import Fault
+from taskqueue_operator.resource.faults import Fault, WorkersFault
 from taskqueue_operator.resource.names import GROUP, KIND, VERSION, Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.observed import Deployment, Pod
+from taskqueue_operator.workers.trouble import obstacle
 
 from .ports import Body
 
@@ -47,6 +48,8 @@ class Cache:
         self.taskqueues: dict[Key, Seen] = {}
         self.deployments: dict[Key, Deployment] = {}
         self._pods: defaultdict[Key, dict[Key, Pod]] = defaultdict(dict)
+        self._started: dict[Key, str] = {}
+        self._obstacles: dict[Key, WorkersFault | None] = {}
         self._gone: set[str] = set()
 
     def taskqueue(self, key: Key) -> TaskQueue | None:
@@ -57,6 +60,20 @@ class Cache:
     def pods(self, key: Key) -> Iterable[Pod]:
         """List the pods that work for a TaskQueue."""
         return self._pods[key].values() if key in self._pods else ()
+
+    def obstacle(self, key: Key) -> WorkersFault | None:
+        """Say why more workers would be in vain; worked out anew only when something has changed.
+
+        That a version of the workers has started is remembered in memory alone: after a restart of the operator, one
+        of which no pod is ready counts as never started.
+        """
+        there = self.deployments.get(key)
+        if there is None:
+            return None
+        if key not in self._obstacles:
+            started = self._started.get(key) == there.digest
+            self._obstacles[key] = obstacle(there, self.pods(key), started=started)
+        return self._obstacles[key]
 
     def see_taskqueue(self, body: Body) -> Key:
         """Take note of a TaskQueue."""
@@ -76,6 +93,7 @@ class Cache:
         fresh = known is None or int(known.resource_version) <= int(deployment.resource_version)
         if fresh and deployment.uid not in self._gone:
             self.deployments[deployment.key] = deployment
+            self._obstacles.pop(deployment.key, None)
         return deployment.key
 
     def see_pod(self, body: Body) -> Key:
@@ -86,6 +104,8 @@ class Cache:
         fresh = known is None or int(known.resource_version) <= int(pod.resource_version)
         if fresh and body["metadata"]["uid"] not in self._gone:
             self._pods[owner][pod.key] = pod
+            self._note_start(owner, pod)
+            self._obstacles.pop(owner, None)
         return owner
 
     def lose_taskqueue(self, key: Key, uid: str) -> None:
@@ -99,15 +119,15 @@ class Cache:
         self._gone.add(uid)
         if key in self.deployments and self.deployments[key].uid == uid:
             del self.deployments[key]
+            self._started.pop(key, None)
+            self._obstacles.pop(key, None)
 
     def lose_pod(self, body: Body) -> Key:
         """A pod is gone; returns the key of its TaskQueue."""
         self._gone.add(body["metadata"]["uid"])
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
-        self._pods[owner].pop(pod.key, None)
-        if not self._pods[owner]:
-            del self._pods[owner]
+        self.drop_pod(owner, pod.key)
         return owner
 
     def all_pods(self) -> list[tuple[Key, Key]]:
@@ -119,10 +139,16 @@ class Cache:
         self._pods[owner].pop(pod, None)
         if not self._pods[owner]:
             del self._pods[owner]
+        self._obstacles.pop(owner, None)
 
     def forget_gone(self) -> None:
         """Begin anew to note what is gone; no answer is as late as that."""
         self._gone.clear()
+
+    def _note_start(self, owner: Key, pod: Pod) -> None:
+        there = self.deployments.get(owner)
+        if pod.ready and there is not None and pod.digest == there.digest:
+            self._started[owner] = pod.digest
 
 
 def _parse(body: Body) -> TaskQueue | Fault:

@@ -109,7 +109,7 @@ class Reporter:
         observed = self._observed(seen, record)
         if observed is not None and not _of_secret(faults.get(ConditionType.BROKER_REACHABLE)):
             faults[ConditionType.BROKER_REACHABLE] = observed
-        failing: Fault | None = trouble(seen.key, there, self._cache.pods(seen.key))
+        failing: Fault | None = trouble(there, self._cache.pods(seen.key))
         if failing is not None:
             faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
         return Known(

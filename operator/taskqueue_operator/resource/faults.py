@@ -33,6 +33,8 @@ class Reason(StrEnum):
     FIELD_SET_TWICE = "FieldSetTwice"
     POD_TEMPLATE_INVALID = "PodTemplateInvalid"
     WORKERS_FAILING = "WorkersFailing"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    UNSCHEDULABLE = "Unschedulable"
     WORKERS_STARTING = "WorkersStarting"
     # Kubernetes itself.
     API_UNAVAILABLE = "ApiUnavailable"

@@ -14,7 +14,7 @@ FINALIZER: Final = f"{GROUP}/topology"
 LABEL_NAME: Final = f"{GROUP}/name"
 """On the Deployment and its pods: the TaskQueue they work for."""
 ANNOTATION_DIGEST: Final = f"{GROUP}/template-digest"
-"""On the Deployment: digest of the spec fields that feed its template."""
+"""On the Deployment and its pods: digest of the spec fields that feed the template, so the version of the worker."""
 
 OWNER_ARGUMENT: Final = "x-taskqueue-owner"
 """On every exchange and queue that we created: `<installation>/<namespace>/<name>`."""

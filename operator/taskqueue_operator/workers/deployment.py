@@ -73,7 +73,8 @@ def _template(taskqueue: TaskQueue) -> dict[str, Any]:
     worker = taskqueue.spec.worker
     mine = [variable.name for variable in worker.env or ()]
     refuse_reserved(mine, "spec.worker.env")
-    generated = {"metadata": {"labels": _labels(taskqueue)}, "spec": _pod(taskqueue)}
+    metadata = {"labels": _labels(taskqueue), "annotations": {ANNOTATION_DIGEST: digest(taskqueue)}}
+    generated = {"metadata": metadata, "spec": _pod(taskqueue)}
     merged = merge(generated, worker.pod_template or {}, _claims(taskqueue))
     container = next(each for each in merged["spec"]["containers"] if each["name"] == WORKER_CONTAINER)
     known = {*mine, *(variable["name"] for variable in environment(taskqueue))}
@@ -132,6 +133,7 @@ def _claims(taskqueue: TaskQueue) -> dict[str, str]:
         "Remove it, and set taskTimeoutSeconds.",
         ".spec.restartPolicy": "is always Always in a Deployment. Remove it.",
         f".metadata.labels[{LABEL_NAME}]": "ties the pods to their TaskQueue. Remove it.",
+        f".metadata.annotations[{ANNOTATION_DIGEST}]": "tells which version of spec.worker a pod runs. Remove it.",
         f".spec.volumes[name={BINDING_VOLUME}]": "is the volume of the broker's Secret. Rename yours; "
         "to use another Secret, set spec.worker.secretRef.",
         f"{_CONTAINER}.volumeMounts[mountPath={BINDING_PATH}]": "is where the worker reads its credentials. "

@@ -1,51 +1,96 @@
-"""Why no worker starts, in words that lead to the mistake."""
+"""Why workers do not start: in few words where a decision stops, and with the way out where its user reads it."""
 
-from collections.abc import Iterable
-from itertools import groupby
-from operator import attrgetter
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault
 from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER, Key
 
-from .observed import IMAGE_FAULTS, Deployment, Pod
+from .observed import CRASH_LOOP, IMAGE_FAULTS, UNSCHEDULABLE, Deployment, Pod, Trouble
+
+_QUOTA: Final = re.compile(r"exceeded quota: ([^,]+), (.+)", re.DOTALL)
 
 
-def trouble(taskqueue: Key, deployment: Deployment | None, pods: Iterable[Pod]) -> WorkersFault | None:
-    """Find a template of which no pod is ready and some pod cannot run.
+class _Cause(NamedTuple):
+    reason: Reason
+    what: str
+    way_out: str
 
-    Pods in trouble beside ready ones are no fault of the template: they come and go with nodes and registries.
+
+def obstacle(there: Deployment, pods: Iterable[Pod], *, started: bool) -> WorkersFault | None:
+    """Find why more workers would be in vain; the message goes on where a decision "stopped at 3: ".
+
+    Args:
+        there: The Deployment.
+        pods: Its pods. Only those of the newest template count.
+        started: Whether a worker of that template was ever ready. Then those that fail are no fault of the template:
+            they come and go with nodes and registries.
     """
-    if deployment is None or deployment.replicas == 0:
-        return None
-    live = sorted((pod for pod in pods if not (pod.deleting or pod.finished)), key=attrgetter("template_hash", "key"))
-    for _, group in groupby(live, key=attrgetter("template_hash")):
-        template = list(group)
-        troubled = [pod for pod in template if pod.trouble]
-        if troubled and not any(pod.ready for pod in template):
-            return WorkersFault(Reason.WORKERS_FAILING, f"No worker has started: {_explain(taskqueue, troubled[0])}")
+    crew = _crew(there, pods)
+    started = started or any(pod.ready for pod in crew)
+    for cause in _causes(there, crew):
+        if cause.reason is not Reason.WORKERS_FAILING:
+            return WorkersFault(cause.reason, cause.what)
+        if not started:
+            return WorkersFault(cause.reason, f"no worker of this version has started ({cause.what})")
     return None
 
 
-def _explain(taskqueue: Key, pod: Pod) -> str:
-    where = (
-        "spec.worker"
-        if pod.container in {"", WORKER_CONTAINER}
-        else f"container {pod.container} in spec.worker.podTemplate"
-    )
-    if pod.trouble in IMAGE_FAULTS:
-        image = "spec.worker.image" if where == "spec.worker" else f"the image of {where}"
-        return (
-            f"{pod.trouble} of {pod.detail}. Correct {image}, or name the registry's credentials in "
-            "spec.worker.podTemplate.spec.imagePullSecrets."
-        )
-    if pod.trouble == "CrashLoopBackOff":
+def trouble(there: Deployment | None, pods: Iterable[Pod]) -> WorkersFault | None:
+    """Find why none of the newest workers is ready, and say what to do about it."""
+    if there is None:
+        return None
+    crew = _crew(there, pods)
+    cause = next(_causes(there, crew), None)
+    if cause is None or any(pod.ready for pod in crew):
+        return None
+    return WorkersFault(cause.reason, f"No worker is ready: {cause.what}. {cause.way_out}")
+
+
+def _crew(there: Deployment, pods: Iterable[Pod]) -> list[Pod]:
+    return [pod for pod in pods if pod.digest == there.digest and not (pod.deleting or pod.finished)]
+
+
+def _causes(there: Deployment, crew: Iterable[Pod]) -> Iterator[_Cause]:
+    """Go through what is wrong, first what only a change of the spec mends."""
+    if there.replicas == 0:
+        return
+    # Not the first pod's trouble but the first trouble: the words stay the same while pods come and go.
+    troubles = sorted({pod.trouble for pod in crew if pod.trouble is not None})
+    yield from (_failing(each, there.key) for each in troubles if each.reason != UNSCHEDULABLE)
+    if there.refusal:
+        yield _refused(there.refusal)
+    yield from (_unschedulable(each) for each in troubles if each.reason == UNSCHEDULABLE)
+
+
+def _failing(found: Trouble, key: Key) -> _Cause:
+    what = f"{found.reason}: {found.detail.rstrip('. ')}" if found.detail else found.reason
+    main = found.container == WORKER_CONTAINER
+    where = "spec.worker" if main else f"container {found.container} in spec.worker.podTemplate"
+    if found.reason in IMAGE_FAULTS:
+        image = "spec.worker.image" if main else f"the image of {where}"
+        credentials = "spec.worker.podTemplate.spec.imagePullSecrets"
+        way_out = f"Correct {image}, or name the registry's credentials in {credentials}."
+    elif found.reason == CRASH_LOOP:
         # By label, not by pod: the message stays the same while pods come and go.
-        logs = f"kubectl -n {taskqueue.namespace} logs -l {LABEL_NAME}={taskqueue.name} -c {pod.container} --tail=50"
-        return f"its container {pod.container} ends again and again ({pod.detail}). See: {logs}"
-    if pod.trouble == "Unschedulable":
-        return f"no node takes it: {_sentence(pod.detail)} Lower spec.worker.resources, or add nodes."
-    return f"{pod.trouble}: {_sentence(pod.detail)} Correct {where}, or create what is missing."
+        logs = f"kubectl -n {key.namespace} logs -l {LABEL_NAME}={key.name} -c {found.container} --tail=50"
+        way_out = f"See: {logs}"
+    else:
+        way_out = f"Correct {where}, or create what is missing."
+    return _Cause(Reason.WORKERS_FAILING, what, way_out)
 
 
-def _sentence(text: str) -> str:
-    return text.rstrip(". ") + "."
+def _refused(refusal: str) -> _Cause:
+    quota = _QUOTA.search(refusal)
+    if quota is None:
+        return _Cause(Reason.WORKERS_FAILING, f"FailedCreate: {refusal.rstrip('. ')}", "Correct spec.worker.")
+    what = f"ResourceQuota {quota[1]} is exceeded ({quota[2]})"
+    return _Cause(Reason.QUOTA_EXCEEDED, what, "Lower spec.worker.resources or spec.scaling, or raise the quota.")
+
+
+def _unschedulable(found: Trouble) -> _Cause:
+    nodes = found.detail.partition(". ")[0].rstrip(".")  # on preemption, which comes next, nobody counts here
+    what = f"no node takes more workers ({nodes})"
+    way_out = "Lower spec.worker.resources, correct what spec.worker.podTemplate asks of nodes, or add nodes."
+    return _Cause(Reason.UNSCHEDULABLE, what, way_out)

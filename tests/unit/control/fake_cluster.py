@@ -10,7 +10,8 @@ from typing import Any
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
-from taskqueue_operator.resource.names import LABEL_NAME, Key
+from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME, Key
+from tests.unit.workers.states import READY, refused
 
 from .fake_broker import DATA
 
@@ -64,26 +65,31 @@ class FakeCluster:
         self._store("taskqueues", body)
         self._collect(key)
 
-    def run_pods(self, key: Key, count: int | None = None) -> None:
-        """Let as many workers be ready as are asked for; those above end."""
+    def run_pods(self, key: Key, count: int | None = None, *, status: Body = READY, refusal: str = "") -> None:
+        """Let as many workers be there as are asked for, or just `count`, all in this state; any others end.
+
+        They are made from the Deployment's present template. With a `refusal`, the API server makes no more.
+        """
         body = copy.deepcopy(self.deployments[key])
         count = body["spec"]["replicas"] if count is None else count
         body["status"] = {
             "replicas": count,
-            "readyReplicas": count,
+            "readyReplicas": count if status == READY else 0,
             "observedGeneration": body["metadata"]["generation"],
+            "conditions": [refused(refusal)] if refusal else [],
         }
         self._store("deployments", body)
-        for n in range(max(count, len(self.pods))):
-            name = Key(key.namespace, f"{key.name}-{n}")
-            if n < count and name not in self.pods:
-                labels = {LABEL_NAME: key.name}
-                status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-                self._store(
-                    "pods", {"metadata": {**name._asdict(), "uid": str(name), "labels": labels}, "status": status}
-                )
-            elif n >= count:
-                self.remove("pods", name)
+        template = body["spec"]["template"]["metadata"]
+        names = [
+            Key(key.namespace, f"{key.name}-{template['annotations'][ANNOTATION_DIGEST]}-{n}") for n in range(count)
+        ]
+        there = {name for name, pod in self.pods.items() if pod["metadata"]["labels"][LABEL_NAME] == key.name}
+        for name in there.difference(names):
+            self.remove("pods", name)
+        for name in names:
+            if name not in there or self.pods[name]["status"] != status:
+                metadata = template | {**name._asdict(), "uid": f"uid-of-{name.name}"}
+                self._store("pods", {"metadata": metadata, "status": copy.deepcopy(status)})
 
     def remove(self, kind: str, key: Key) -> None:
         """Take an object away at once."""

@@ -74,6 +74,14 @@ def pod(make: Make, template: dict[str, Any], **fields: object) -> dict[str, Any
         ),
         (
             {},
+            {"metadata": {"annotations": {"taskqueue.dev/template-digest": "mine"}}},
+            (
+                "spec.worker.podTemplate.metadata.annotations[taskqueue.dev/template-digest] tells which version of "
+                "spec.worker a pod runs. Remove it."
+            ),
+        ),
+        (
+            {},
             {"spec": {"volumes": [{"name": "broker-binding", "emptyDir": {}}]}},
             (
                 "spec.worker.podTemplate.spec.volumes[name=broker-binding] is the volume of the broker's Secret. "

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from taskqueue_operator.resource.conditions import Condition, ConditionType, Truth
 from taskqueue_operator.resource.faults import Fault, Reason
-from taskqueue_operator.scaling.decide import Decision, Why
+from taskqueue_operator.resource.scaling import Mode
+from taskqueue_operator.scaling.decision import LIMITS, Decision, Why
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.workers.observed import Deployment
 
@@ -30,6 +31,7 @@ class Known:
         faults: What stands in the way, by stage; under Ready, what concerns the resource as a whole.
         waiting: What a deletion waits for.
         conclusive: Whether the queue has been read for long enough to say that something is in doubt.
+        mode: Who decides.
     """
 
     settled: bool
@@ -39,6 +41,7 @@ class Known:
     deployment: Deployment | None = None
     reading: Reading | None = None
     decision: Decision | None = None
+    mode: Mode = Mode.AUTO
 
 
 def findings(known: Known) -> list[Condition]:
@@ -79,6 +82,12 @@ def _scaling(known: Known) -> Iterator[Condition]:
     active, limited = ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED
     if decision.why is Why.PAUSED:
         yield Condition(active, Truth.FALSE, Why.PAUSED, "spec.scaling.mode is Paused.")
+    elif known.mode is Mode.DRY_RUN:
+        yield Condition(
+            active, Truth.FALSE, Mode.DRY_RUN, "spec.scaling.mode is DryRun: decisions are not carried out."
+        )
+    elif decision.why is Why.FALLBACK:
+        yield Condition(active, Truth.FALSE, Why.FALLBACK, f"The queue is {decision.lines[0]}.")
     elif reading.at_least is None:
         yield Condition(active, Truth.FALSE, Why.UNKNOWN, "The queue cannot be read: the number of workers stays.")
     elif reading.at_most is None:
@@ -86,7 +95,7 @@ def _scaling(known: Known) -> Iterator[Condition]:
         yield Condition(active, Truth.TRUE, "ScaleDownSuspended", message)
     else:
         yield Condition(active, Truth.TRUE, Reason.READY, "The number of workers follows the queue.")
-    if decision.why in {Why.MAX_REPLICAS, Why.MIN_REPLICAS}:
+    if decision.why in LIMITS:
         yield Condition(limited, Truth.TRUE, decision.why, decision.lines[-1])
     else:
         yield Condition(limited, Truth.FALSE, "DesiredWithinRange", "The wanted number is within its bounds.")

@@ -12,6 +12,7 @@ from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.scaling.recording import write
 from taskqueue_operator.topology.objects import Topology
 
 from .cache import Cache
@@ -31,6 +32,8 @@ from .teardown import Teardown
 from .telemetry import Telemetry
 from .workqueue import Unsettled, WorkQueue
 
+CONSIDER_PERIOD: Final = 5.0
+"""Seconds in which each TaskQueue is decided on at least once."""
 LOOK_AGAIN: Final = 5.0
 """Seconds after which a waiting deletion looks again, if nothing calls for it earlier."""
 
@@ -68,6 +71,7 @@ class Control:
                     group.create_task(lane.run(), name=lane.name)
                 group.create_task(self.credentials.run(), name="credentials")
                 group.create_task(self._resync.run(), name="resync")
+                group.create_task(self._consider_all(), name="consider")
         finally:
             await self.readers.close()
 
@@ -93,12 +97,16 @@ class Control:
         if gone:
             self.cache.lose_deployment(key, body["metadata"]["uid"])
             self.reconciling.add(key)
-        self.reporting.add(key)
-        self._touch_deletion(key)
+        self._touch_workers(key)
 
     def pod(self, body: Body, *, gone: bool) -> None:
         """A worker pod was seen, changed, or is gone."""
-        key = self.cache.lose_pod(body) if gone else self.cache.see_pod(body)
+        self._touch_workers(self.cache.lose_pod(body) if gone else self.cache.see_pod(body))
+
+    def _touch_workers(self, key: Key) -> None:
+        obstacle, record = self.cache.obstacle(key), self.records.get(key)
+        if record is not None and obstacle is not record.obstacle:
+            self._scaler.consider(key)
         self.reporting.add(key)
         self._touch_deletion(key)
 
@@ -106,6 +114,22 @@ class Control:
         taskqueue = self.cache.taskqueue(key)
         if taskqueue is not None and taskqueue.deleting:
             self.reconciling.add(key)
+
+    async def _consider_all(self) -> None:
+        """Decide on each now and then, whether or not it can be read: schedules begin, and patience ends.
+
+        A few at a time, so that other decisions never wait for all of them.
+        """
+        while True:
+            for key in list(self.cache.taskqueues):
+                self._scaler.consider(key)
+                await asyncio.sleep(CONSIDER_PERIOD / (len(self.cache.taskqueues) + 1))
+            await asyncio.sleep(CONSIDER_PERIOD / (len(self.cache.taskqueues) + 1))
+
+    def recordings(self, key: Key) -> bytes | None:
+        """Write the last decisions that changed the number of workers as JSON; None when there is no such TaskQueue."""
+        record = self.records.get(key)
+        return write(record.changes) if record is not None and key in self.cache.taskqueues else None
 
     # What the observers tell.
 

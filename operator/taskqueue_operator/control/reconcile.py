@@ -12,6 +12,8 @@ from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Fault
 from taskqueue_operator.resource.names import FINALIZER
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.schedule import misread
 
 from .cache import Cache
 from .connect import Connector
@@ -60,7 +62,8 @@ class Reconciler:
         # Workers are made once the queue is there; those that exist follow their spec even while the broker is away.
         if not faults or taskqueue.key in self.cache.deployments:
             await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployer.deploy(taskqueue))
-        return faults
+        unread = next(filter(None, map(misread, Policy.of(taskqueue).schedules)), None)
+        return faults if unread is None else faults | {ConditionType.SCALING_ACTIVE: unread}
 
     async def _keep_finalizer(self, taskqueue: TaskQueue) -> None:
         """The finalizer stands exactly while there would be something to take down at the end."""

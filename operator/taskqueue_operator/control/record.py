@@ -1,17 +1,22 @@
 """What the loop has found out about each TaskQueue. All of it can be found out again after a restart."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.decide import Decision
+from taskqueue_operator.scaling.decision import Decision
 from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.reading import Reading
+from taskqueue_operator.scaling.recording import Recording
 
 from .observe import Observer
+
+KEPT_DECISIONS: Final = 20
 
 
 @dataclass(slots=True)
@@ -25,7 +30,9 @@ class Record:
         waiting: What a deletion waits for, if it does.
         observer: Who reads the queue, since `connected_at`.
         reading: What was last believed of the queue.
+        obstacle: Why more workers would not help, as the last decision knew it.
         decision: What followed from it.
+        changes: The last decisions that changed the desired number, with all that went into them.
         scaled_at: When the number of workers was last changed by us, and `scaled` how.
         reported_at: When the status was last written.
         writing: Held while the Deployment is read and written, so that reconcile and scale never overlap.
@@ -38,7 +45,9 @@ class Record:
     observer: Observer | None = None
     connected_at: datetime | None = None
     reading: Reading | None = None
+    obstacle: Fault | None = None
     decision: Decision | None = None
+    changes: deque[Recording] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
     memory: Memory = field(default_factory=Memory)
     scaled_at: datetime | None = None
     scaled: str = ""

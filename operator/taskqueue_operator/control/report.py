@@ -1,12 +1,15 @@
 """Writes the status when it says something new: conditions and decisions at once, figures now and then."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from taskqueue_operator.resource.conditions import ConditionType, render, timestamp
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.scaling import Mode
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.scaling.decision import OBSTACLES
 from taskqueue_operator.scaling.reading import HORIZON
 from taskqueue_operator.workers.trouble import trouble
 
@@ -24,6 +27,13 @@ FIGURES_PERIOD: Final = 30.0
 WRITES_PER_SECOND: Final = 20
 FIRST_READING: Final = HORIZON + timedelta(seconds=8)
 """By when a queue that can be read has been read long enough, with a sweep's period and some delay to spare."""
+
+
+def figures_wait(record: Record, now: datetime) -> float:
+    """Say in how many seconds figures alone may be written again."""
+    if record.reported_at is None:
+        return 0.0
+    return max(0.0, FIGURES_PERIOD - (now - record.reported_at).total_seconds())
 
 
 class Pace:
@@ -54,7 +64,7 @@ class Reporter:
         """Write what is new.
 
         Returns:
-            Seconds until figures that were held back may be written; None when nothing is held back.
+            Seconds until what was held back may be written, figures or doubts; None when nothing is held back.
         """
         seen = self._cache.taskqueues.get(key)
         if seen is None:
@@ -64,8 +74,8 @@ class Reporter:
             return None  # just begun, and this spec was reported on before: nothing is known better yet
         status = self._status(seen, record)
         if status == before:
-            return None
-        if _significant(status) == _significant(before) and (wait := self._figures_wait(record)) > 0:
+            return self._until_conclusive(record)
+        if _significant(status) == _significant(before) and (wait := figures_wait(record, self._clock())) > 0:
             return wait
         await self._pace()
         record.reported_at = self._clock()
@@ -74,12 +84,7 @@ class Reporter:
         if body is not None:
             self._cache.see_taskqueue(body)
             await self._tell(seen, before, status, record)
-        return None
-
-    def _figures_wait(self, record: Record) -> float:
-        if record.reported_at is None:
-            return 0.0
-        return FIGURES_PERIOD - (self._clock() - record.reported_at).total_seconds()
+        return self._until_conclusive(record)
 
     def _status(self, seen: Seen, record: Record) -> Status:
         """Start from what was said before: what is not known again yet stays."""
@@ -120,6 +125,7 @@ class Reporter:
             deployment=there,
             reading=record.reading,
             decision=record.decision,
+            mode=seen.parsed.spec.scaling.mode if isinstance(seen.parsed, TaskQueue) else Mode.AUTO,
         )
 
     def _observed(self, seen: Seen, record: Record) -> Fault | None:
@@ -129,9 +135,13 @@ class Reporter:
 
     def _conclusive(self, record: Record) -> bool:
         """Doubts of the first seconds are no news: a restarted operator would only say them to take them back."""
-        if record.reading is not None and record.reading.at_most is not None:
-            return True
-        return record.connected_at is not None and self._clock() - record.connected_at > FIRST_READING
+        return record.connected_at is not None and self._until_conclusive(record) is None
+
+    def _until_conclusive(self, record: Record) -> float | None:
+        if record.connected_at is None or (record.reading is not None and record.reading.at_most is not None):
+            return None
+        left = (record.connected_at + FIRST_READING - self._clock()).total_seconds()
+        return left if left > 0 else None
 
     async def _tell(self, seen: Seen, before: Status, after: Status, record: Record) -> None:
         was, now = _ready(before), _ready(after)
@@ -170,7 +180,11 @@ def _significant(status: Status) -> Status:
     """Leave out what moves with every reading; a demand around maxReplicas makes ScalingLimited come and go."""
     kept = {field: value for field, value in status.items() if field not in FIGURES}
     conditions = kept.get("conditions", ())
-    return kept | {"conditions": [each for each in conditions if each["type"] != ConditionType.SCALING_LIMITED]}
+    return kept | {"conditions": [each for each in conditions if not _flickers(each)]}
+
+
+def _flickers(condition: dict[str, str]) -> bool:
+    return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLES
 
 
 def _ready(status: Status) -> dict[str, str]:

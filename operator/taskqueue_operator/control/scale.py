@@ -8,15 +8,20 @@ import structlog
 from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.decide import Decision, Workers, decide
+from taskqueue_operator.scaling.decide import decide
+from taskqueue_operator.scaling.decision import Decision, Obstacle, Why, Workers
 from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Reading
+from taskqueue_operator.scaling.recording import Recording
+from taskqueue_operator.workers.observed import Deployment
 
 from .cache import Cache
 from .clock import Clock
 from .ports import Cluster
 from .record import Records
+from .report import figures_wait
 from .telemetry import Telemetry
 from .workqueue import Unsettled, WorkQueue
 
@@ -44,16 +49,21 @@ class Scaler:
 
     def consider(self, key: Key) -> None:
         """Decide anew on one TaskQueue; no I/O."""
+        record = self.records[key]
+        before = record.reading, record.decision
         if self._decides(key):
             self.lanes.scaling.add(key)
-        self.lanes.reporting.add(key)
+        if _outcome(*before) != _outcome(record.reading, record.decision):
+            self.lanes.reporting.add(key)
+        elif _figures(before[0]) != _figures(record.reading):
+            self.lanes.reporting.add(key, figures_wait(record, self.clock()))
 
     async def scale(self, key: Key) -> None:
         """Bring the number of replicas to what was last decided."""
         record = self.records[key]
         async with record.writing:
             taskqueue, there, decision = self.cache.taskqueue(key), self.cache.deployments.get(key), record.decision
-            if taskqueue is None or there is None or decision is None or _ends(taskqueue):
+            if taskqueue is None or there is None or decision is None or not _acts(taskqueue):
                 return
             if there.replicas == decision.desired:
                 return
@@ -73,13 +83,26 @@ class Scaler:
         if taskqueue is None or there is None or there.owner_uid != taskqueue.uid or _ends(taskqueue):
             return False
         record = self.records[key]
-        now, workers = self.clock(), Workers(there.replicas, there.ready)
-        # Bounds and pauses hold without a broker too.
+        before = record.decision.desired if record.decision is not None else there.replicas
+        made = self._decide(taskqueue, there)
+        record.reading, record.decision, record.memory = made.reading, made.decision, made.decision.memory
+        self.telemetry.decided(made.decision.why)
+        if made.decision.desired != before:
+            record.changes.append(made)
+            if not _acts(taskqueue):
+                _log.info("would scale", **_told(key, there.replicas, made.decision))
+        return _acts(taskqueue) and made.decision.desired != there.replicas
+
+    def _decide(self, taskqueue: TaskQueue, there: Deployment) -> Recording:
+        record, now = self.records[taskqueue.key], self.clock()
+        # Bounds, pauses and a fallback hold without a broker too.
         unread = Reading(now, at_least=None, at_most=None, unacked=None)
-        record.reading = record.observer.reading(taskqueue.queue_name) if record.observer is not None else unread
-        record.decision = decide(record.reading, workers, Policy.of(taskqueue), record.memory, now)
-        record.memory = record.decision.memory
-        return record.decision.desired != there.replicas
+        reading = record.observer.reading(taskqueue.queue_name) if record.observer is not None else unread
+        fault = record.obstacle = self.cache.obstacle(taskqueue.key)
+        obstacle = Obstacle(Why(fault.reason.value), fault.message) if fault is not None else None
+        workers, policy = Workers(there.replicas, there.ready, obstacle), Policy.of(taskqueue)
+        decision = decide(reading, workers, policy, record.memory, now)
+        return Recording(now, reading, workers, policy, record.memory, decision)
 
     async def _look_again(self, key: Key, uid: str) -> None:
         body = await self.cluster.deployment(key)
@@ -93,15 +116,33 @@ class Scaler:
     def _tell(self, key: Key, before: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")
         self.telemetry.scaled(key, before, decision.desired, decision.why)
-        _log.info(
-            "scaled",
-            taskqueue=str(key),
-            before=before,
-            after=decision.desired,
-            why=decision.why,
-            decision=decision.explanation,
-        )
+        _log.info("scaled", **_told(key, before, decision))
         self.lanes.reporting.add(key)
+
+
+def _told(key: Key, before: int, decision: Decision) -> dict[str, object]:
+    return {
+        "taskqueue": str(key),
+        "before": before,
+        "after": decision.desired,
+        "why": decision.why,
+        "decision": decision.explanation,
+    }
+
+
+def _outcome(reading: Reading | None, decision: Decision | None) -> object:
+    """What is worth a report at once; figures alone are not."""
+    doubt = (reading.doubt, reading.at_least is None) if reading is not None else None
+    return doubt, (decision.desired, decision.why) if decision is not None else None
+
+
+def _figures(reading: Reading | None) -> object:
+    return (reading.at_least, reading.unacked) if reading is not None else None
+
+
+def _acts(taskqueue: TaskQueue) -> bool:
+    """Whether decisions are carried out."""
+    return taskqueue.spec.scaling.mode is not Mode.DRY_RUN and not _ends(taskqueue)
 
 
 def _ends(taskqueue: TaskQueue) -> bool:

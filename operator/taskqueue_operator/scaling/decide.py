@@ -1,130 +1,81 @@
 """From a reading to a desired number of workers, as a pure function that can be replayed and explained.
 
-The stages, each of which may change the number and then leaves a line: mode, demand (held up by running tasks),
-activation from zero, stabilization window, idle grace before zero, bounds. Names and meaning follow autoscaling/v2.
+The stages in their order, each of which may change the number and then leaves a line: mode, fallback, activation and
+demand (held up by running tasks), tolerance, stabilization window, idle grace before zero, rates, obstacle, bounds
+(raised by schedules). Names and meaning follow autoscaling/v2.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Self
 
-from taskqueue_operator.resource.scaling import Mode
+from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
 
+from .decision import Decision, Why, Workers
+from .demand import demand
 from .memory import Memory, is_quiet
+from .pace import limit_rate, stabilize
 from .policy import Policy
 from .reading import Reading
+from .schedule import minimum
 
-
-class Why(StrEnum):
-    """What determined the desired number. Part of the API: status, Events, metric labels."""
-
-    BACKLOG = "Backlog"
-    RUNNING_TASKS = "RunningTasks"
-    IDLE = "Idle"
-    IDLE_GRACE = "IdleGrace"
-    STABILIZING = "ScaleDownStabilized"
-    UNKNOWN = "ReadingUnknown"
-    PAUSED = "Paused"
-    MIN_REPLICAS = "TooFewReplicas"
-    MAX_REPLICAS = "TooManyReplicas"
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """What runs now: the `replicas` asked for and how many of them are `ready`, that is, consume."""
-
-    replicas: int
-    ready: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A number of workers and how it came about.
-
-    Attributes:
-        desired: The number that is wanted.
-        why: The stage that had the last word.
-        lines: One line of explanation for each stage that said something.
-        memory: To be handed to the next decision.
-    """
-
-    desired: int
-    why: Why
-    lines: tuple[str, ...]
-    memory: Memory
-
-    @property
-    def explanation(self) -> str:
-        """The lines as one sentence."""
-        return "; ".join(self.lines)
-
-    def then(self, desired: int, why: Why, line: str) -> Self:
-        """Let a later stage change the number."""
-        return replace(self, desired=desired, why=why, lines=(*self.lines, line))
+TRIAL = 3
+"""How many workers may try a version that has not started yet."""
 
 
 def decide(reading: Reading, workers: Workers, policy: Policy, memory: Memory, now: datetime) -> Decision:
     """Say how many workers there should be.
 
-    Without an `at_most` nothing but `maxReplicas` lowers the number; without an `at_least` nothing but `minReplicas`
-    raises it. `minReplicas <= desired <= maxReplicas` always, except while Paused.
+    Without an `at_most` nothing lowers the number but `maxReplicas` and a fallback that says so; without an `at_least`
+    nothing raises it but a minimum or a fallback. minimum <= desired <= `maxReplicas` always, except while Paused.
     """
-    fresh = not memory.recommendations
-    memory = memory.see(reading, now)
+    fresh = memory.began is None
+    memory = memory.see(reading, workers.replicas, now, period=policy.longest_period)
+    if fresh:
+        memory = _record(memory, policy, workers.replicas, workers.replicas)
     if policy.mode is Mode.PAUSED:
-        return _paused(workers, policy, memory.record(workers.replicas, now, policy.scale_down_window))
-    wanted = _demand(reading, workers, policy, memory)
+        return _paused(workers, policy, _record(memory, policy, workers.replicas, workers.replicas))
+    decision = _fall_back(reading, workers, policy, memory, now) or _follow(
+        reading, workers, policy, memory, now, fresh=fresh
+    )
+    return _bounds(_unmultiplied(decision, workers), policy, now)
+
+
+def _follow(  # noqa: PLR0913  the inputs of `decide`, and whether they are the first
+    reading: Reading, workers: Workers, policy: Policy, memory: Memory, now: datetime, *, fresh: bool
+) -> Decision:
+    """Let the number follow the queue, at the pace that is allowed."""
+    wanted = demand(reading, workers, policy, memory)
     certain = reading.at_most is not None and not fresh
-    recommended = wanted.desired if certain else max(wanted.desired, workers.replicas)
-    wanted = replace(wanted, memory=memory.record(recommended, now, policy.scale_down_window))
-    wanted = _stabilize(wanted, workers, policy)
-    return _bounds(_idle_grace(wanted, reading, workers, policy, now), policy)
+    high = wanted.desired if certain else max(wanted.desired, workers.replicas)
+    wanted = replace(wanted, memory=_record(memory, policy, high, wanted.desired))
+    steady = _idle_grace(stabilize(wanted, workers, policy), reading, workers, policy, now)
+    return limit_rate(steady, workers, policy, now)
+
+
+def _record(memory: Memory, policy: Policy, high: int, low: int) -> Memory:
+    return memory.record(high=high, low=low, down=policy.scale_down.window, up=policy.scale_up.window)
 
 
 def _paused(workers: Workers, policy: Policy, memory: Memory) -> Decision:
     if policy.paused_replicas is None:
         return Decision(workers.replicas, Why.PAUSED, ("paused: the number of workers stays",), memory)
-    return Decision(policy.paused_replicas, Why.PAUSED, (f"paused at {policy.paused_replicas}",), memory)
+    return Decision(policy.paused_replicas, Why.PAUSED, (f"paused at {policy.paused_replicas:,}",), memory)
 
 
-def _demand(reading: Reading, workers: Workers, policy: Policy, memory: Memory) -> Decision:
-    now = workers.replicas
-    if reading.at_least is not None and (now > 0 or reading.at_least > policy.activation_ready):
-        needed = _for_backlog(reading.at_least, policy)
-        if needed > now:
-            return Decision(needed, Why.BACKLOG, (_division(reading.at_least, needed, policy),), memory)
-    if reading.at_most is None:
-        doubt = f" ({reading.doubt})" if reading.doubt else ""
-        return Decision(now, Why.UNKNOWN, (f"depth unknown{doubt}: the number of workers is not lowered",), memory)
-    if now == 0:
-        return Decision(0, Why.IDLE, (_asleep(reading.at_least or 0, policy),), memory)
-    needed = _for_backlog(reading.at_most, policy)
-    line = _division(reading.at_most, needed, policy)
-    if needed > now:  # by what may be there at most; what is there for certain needs no more
-        line = f"at most {line}: none of {now:,} is superfluous"
-    decision = Decision(min(needed, now), Why.BACKLOG, (line,), memory)
-    return _held_up(decision, reading, workers, policy)
-
-
-def _held_up(decision: Decision, reading: Reading, workers: Workers, policy: Policy) -> Decision:
-    """Keep workers that run tasks: with ready alone, those that just keep up would look superfluous.
-
-    A term that could *raise* the number would double it up to the maximum where workers hoard.
-    """
-    running = min(_ceil(reading.unacked or 0, policy.concurrency), workers.ready, workers.replicas)
-    if running <= decision.desired:
-        return decision
-    line = f"{reading.unacked:,} unacked / {policy.concurrency} at once keep {running}"
-    return decision.then(running, Why.RUNNING_TASKS, line)
-
-
-def _stabilize(decision: Decision, workers: Workers, policy: Policy) -> Decision:
-    highest = min(decision.memory.highest(), workers.replicas)
-    if decision.desired >= highest:
-        return decision
-    line = f"held at {highest}, the highest wanted within {_seconds(policy.scale_down_window)} s"
-    return decision.then(highest, Why.STABILIZING, line)
+def _fall_back(reading: Reading, workers: Workers, policy: Policy, memory: Memory, now: datetime) -> Decision | None:
+    """Do as the user says once the queue has been unreadable for so long; from zero too."""
+    fallback, blind = policy.fallback, now - (memory.read_at or now)
+    if fallback is None or not reading.blind or blind < fallback.after:
+        return None
+    desired = {
+        FallbackBehavior.STATIC: fallback.replicas,
+        FallbackBehavior.AT_LEAST: max(workers.replicas, fallback.replicas),
+        FallbackBehavior.AT_MOST: min(workers.replicas, fallback.replicas),
+        FallbackBehavior.CURRENT: workers.replicas,
+    }[fallback.behavior]
+    number = "" if fallback.behavior is FallbackBehavior.CURRENT else f" {fallback.replicas:,}"
+    line = f"not readable for more than {_seconds(fallback.after)} s: fallback {fallback.behavior}{number}"
+    return Decision(desired, Why.FALLBACK, (line,), _record(memory, policy, workers.replicas, workers.replicas))
 
 
 def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: Policy, now: datetime) -> Decision:
@@ -137,30 +88,27 @@ def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: 
     return decision.then(1, Why.IDLE_GRACE, line)
 
 
-def _bounds(decision: Decision, policy: Policy) -> Decision:
+def _unmultiplied(decision: Decision, workers: Workers) -> Decision:
+    """Add no more workers that could not work either."""
+    obstacle = workers.obstacle
+    if obstacle is None or decision.desired <= workers.replicas:
+        return decision
+    trial = TRIAL if obstacle.why is Why.WORKERS_FAILING else 0
+    most = max(workers.replicas, trial)
+    if decision.desired <= most:
+        return decision
+    return decision.then(most, obstacle.why, f"stopped at {most:,}: {obstacle.message}")
+
+
+def _bounds(decision: Decision, policy: Policy, now: datetime) -> Decision:
     if decision.desired > policy.max_replicas:
-        line = f"limited to {policy.max_replicas} by maxReplicas"
+        line = f"limited to {policy.max_replicas:,} by maxReplicas"
         return decision.then(policy.max_replicas, Why.MAX_REPLICAS, line)
-    if decision.desired < policy.min_replicas:
-        line = f"raised to {policy.min_replicas} by minReplicas"
-        return decision.then(policy.min_replicas, Why.MIN_REPLICAS, line)
+    least = minimum(policy.min_replicas, policy.schedules, now)
+    if decision.desired < least.replicas:
+        by = f"schedule {least.schedule}" if least.schedule else "minReplicas"
+        return decision.then(least.replicas, Why.MIN_REPLICAS, f"raised to {least.replicas:,} by {by}")
     return decision
-
-
-def _for_backlog(ready: int, policy: Policy) -> int:
-    return _ceil(ready, policy.ready_per_replica)
-
-
-def _ceil(amount: int, per: int) -> int:
-    return -(-amount // per)
-
-
-def _division(ready: int, needed: int, policy: Policy) -> str:
-    return f"ready {ready:,} / {policy.ready_per_replica:,} per replica = {needed:,}"
-
-
-def _asleep(ready: int, policy: Policy) -> str:
-    return f"asleep: ready {ready:,} is not above activationReady {policy.activation_ready:,}"
 
 
 def _seconds(span: timedelta) -> int:

@@ -1,5 +1,6 @@
 """What a decision must know of earlier ones. Kept by the caller, never written anywhere."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
@@ -14,35 +15,87 @@ class Recommendation(NamedTuple):
     replicas: int
 
 
+class Change(NamedTuple):
+    """By how many workers the number was changed, by whomever, and when."""
+
+    at: datetime
+    by: int
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Fresh memory is `Memory()`: then nothing is lowered before a whole window has been seen.
 
     Attributes:
-        recommendations: Wanted numbers, oldest first and strictly falling: one that was followed by a higher or
-            equal one can never be the highest of a window again, so it is forgotten.
+        began: When it began to be kept; what happened earlier is unknown.
+        at: When the last decision was made, upon this number of `replicas`.
+        highs: Wanted numbers, oldest first and strictly falling: one that was followed by a higher or equal one can
+            never be the highest of a window again, so it is forgotten.
+        lows: The same, strictly rising, for the lowest.
+        changes: Changes of the number of replicas, oldest first, for as long as a rate counts them.
         busy_at: When there was last something to do, or no certainty that there was nothing.
+        read_at: When the queue could last be read.
     """
 
-    recommendations: tuple[Recommendation, ...] = ()
+    began: datetime | None = None
+    at: datetime | None = None
+    replicas: int = 0
+    highs: tuple[Recommendation, ...] = ()
+    lows: tuple[Recommendation, ...] = ()
+    changes: tuple[Change, ...] = ()
     busy_at: datetime | None = None
+    read_at: datetime | None = None
 
-    def see(self, reading: Reading, now: datetime) -> Self:
-        """Take note of whether there is anything to do."""
-        if self.busy_at is not None and is_quiet(reading):
-            return self
-        return replace(self, busy_at=now)
+    def see(self, reading: Reading, replicas: int, now: datetime, *, period: timedelta) -> Self:
+        """Take note of what is read, and of changes since the last decision; they matter for a `period`."""
+        changes = [change for change in self.changes if now - change.at < period]
+        if self.at is not None and replicas != self.replicas and period:
+            # Dated back to the decision it followed from: later, and a rate would count it for too long.
+            changes.append(Change(self.at, replicas - self.replicas))
+        return replace(
+            self,
+            began=self.began or now,
+            at=now,
+            replicas=replicas,
+            changes=tuple(changes),
+            busy_at=self.busy_at if self.busy_at is not None and is_quiet(reading) else now,
+            read_at=self.read_at if self.read_at is not None and reading.blind else now,
+        )
 
-    def record(self, replicas: int, now: datetime, window: timedelta) -> Self:
-        """Add a wanted number, and forget those that can no longer matter."""
-        kept = [r for r in self.recommendations if r.replicas > replicas and now - r.at <= window]
-        return replace(self, recommendations=(*kept, Recommendation(now, replicas)))
+    def record(self, *, high: int, low: int, down: timedelta, up: timedelta) -> Self:
+        """Add what is wanted now, and forget what can no longer matter to the windows; call after `see`.
+
+        Args:
+            high: What counts against the window of scaling in.
+            low: What counts against that of scaling out.
+            down: The window of scaling in.
+            up: The window of scaling out.
+        """
+        now = self.at
+        if now is None:
+            raise ValueError("nothing was seen yet")
+        return replace(
+            self,
+            highs=(
+                *(each for each in _within(self.highs, now, down) if each.replicas > high),
+                Recommendation(now, high),
+            ),
+            lows=(*(each for each in _within(self.lows, now, up) if each.replicas < low), Recommendation(now, low)),
+        )
 
     def highest(self) -> int:
         """Say what was the highest number wanted within the window; call after `record`."""
-        return self.recommendations[0].replicas
+        return self.highs[0].replicas
+
+    def lowest(self) -> int:
+        """Say what was the lowest number wanted within the window; call after `record`."""
+        return self.lows[0].replicas
 
 
 def is_quiet(reading: Reading) -> bool:
     """Whether it is certain that nothing waits and nothing is being worked on."""
     return reading.at_most == 0 and reading.unacked == 0
+
+
+def _within(recommendations: Iterable[Recommendation], now: datetime, window: timedelta) -> Iterable[Recommendation]:
+    return (each for each in recommendations if now - each.at < window)

@@ -2,10 +2,56 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Self
 
-from taskqueue_operator.resource.scaling import Mode
+from taskqueue_operator.resource import behavior
+from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
+from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
+from taskqueue_operator.resource.scaling import Scaling as Spec
 from taskqueue_operator.resource.taskqueue import TaskQueue
+
+from .schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many workers, or percent of them, within a period."""
+
+    type: PolicyType
+    value: int
+    period: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The pace in one direction; without rates the number changes at once."""
+
+    window: timedelta = timedelta(0)
+    rates: tuple[Rate, ...] = ()
+    select: SelectPolicy = SelectPolicy.MAX
+    tolerance: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, rules: behavior.ScaleUp | behavior.ScaleDown) -> Self:
+        """Take the rules out of a spec."""
+        return cls(
+            window=timedelta(seconds=rules.stabilization_window_seconds),
+            rates=tuple(
+                Rate(each.type, each.value, timedelta(seconds=each.period_seconds)) for each in rules.policies or ()
+            ),
+            select=rules.select_policy,
+            tolerance=rules.tolerance or Decimal(0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What to do after the queue was unreadable for the time of `after`; CURRENT needs no `replicas`."""
+
+    after: timedelta
+    replicas: int
+    behavior: FallbackBehavior
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +63,10 @@ class Policy:
     ready_per_replica: int = 20
     activation_ready: int = 0
     idle: timedelta = timedelta(seconds=60)
-    scale_down_window: timedelta = timedelta(seconds=60)
+    scale_up: Rules = Rules()
+    scale_down: Rules = Rules(window=timedelta(seconds=60))
+    schedules: tuple[Schedule, ...] = ()
+    fallback: Fallback | None = None
     concurrency: int = 1
     mode: Mode = Mode.AUTO
     paused_replicas: int | None = None
@@ -32,8 +81,24 @@ class Policy:
             ready_per_replica=scaling.ready_per_replica,
             activation_ready=scaling.activation_ready,
             idle=timedelta(seconds=scaling.idle_seconds),
-            scale_down_window=timedelta(seconds=scaling.behavior.scale_down.stabilization_window_seconds),
+            scale_up=Rules.of(scaling.behavior.scale_up),
+            scale_down=Rules.of(scaling.behavior.scale_down),
+            schedules=tuple(Schedule.of(each) for each in scaling.schedules or ()),
+            fallback=_fallback(scaling),
             concurrency=taskqueue.spec.worker.concurrency,
             mode=scaling.mode,
             paused_replicas=scaling.paused_replicas,
         )
+
+    @property
+    def longest_period(self) -> timedelta:
+        """How far back changes matter to the rates."""
+        periods = (rate.period for rules in (self.scale_up, self.scale_down) for rate in rules.rates)
+        return max(periods, default=timedelta(0))
+
+
+def _fallback(scaling: Spec) -> Fallback | None:
+    asked = scaling.fallback
+    if asked is None:
+        return None
+    return Fallback(timedelta(seconds=asked.after_seconds), asked.replicas or 0, asked.behavior)

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue_operator.scaling.decide import Decision, Why, Workers, decide
+from taskqueue_operator.scaling.decide import decide
+from taskqueue_operator.scaling.decision import Decision, Why, Workers
 from taskqueue_operator.scaling.memory import Memory, is_quiet
-from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.policy import Policy, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
 
 from .given import at, certain
 
 POLICY = Policy(
-    12, ready_per_replica=10, scale_down_window=timedelta(seconds=10), idle=timedelta(seconds=25), concurrency=2
+    12, ready_per_replica=10, scale_down=Rules(window=timedelta(seconds=10)), idle=timedelta(seconds=25), concurrency=2
 )
 
 
@@ -80,7 +81,7 @@ def test_the_scale_down_window_is_never_undercut(history: list[Tick], replicas: 
     """Compared with one that remembers everything: the memory forgets only what cannot matter."""
     steps = play(history, replicas)
     for n, step in enumerate(steps):
-        recent = [each for each in steps[: n + 1] if step.now - each.now <= POLICY.scale_down_window.total_seconds()]
+        recent = [each for each in steps[: n + 1] if step.now - each.now < POLICY.scale_down.window.total_seconds()]
         known = [max(wanted(each), each.before) if each is steps[0] else wanted(each) for each in recent]
         assert step.decision.desired >= min(step.before, max(known), POLICY.max_replicas)
         if step.decision.desired > 1:
@@ -110,15 +111,15 @@ def test_invariant_6_the_same_inputs_give_the_same_decisions(history: list[Tick]
 @given(histories, st.integers(0, 12))
 def test_the_memory_keeps_only_what_can_still_matter(history: list[Tick], replicas: int) -> None:
     for step in play(history, replicas):
-        kept = step.decision.memory.recommendations
+        kept = step.decision.memory.highs
         numbers = [each.replicas for each in kept]
         assert numbers == sorted(set(numbers), reverse=True)
-        assert all(at(step.now) - each.at <= POLICY.scale_down_window for each in kept)
+        assert all(at(step.now) - each.at <= POLICY.scale_down.window for each in kept)
 
 
 def test_the_memory_stays_small_over_an_hour() -> None:
     history = [Tick(1, n * 37 % 120, 0, known=True) for n in range(3600)]
-    assert max(len(step.decision.memory.recommendations) for step in play(history)) <= POLICY.max_replicas + 1
+    assert max(len(step.decision.memory.highs) for step in play(history)) <= POLICY.max_replicas + 1
 
 
 def test_workers_that_just_keep_up_are_kept() -> None:

@@ -1,14 +1,16 @@
 """What holds for every reading, policy and memory, however they came about."""
 
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from taskqueue_operator.resource.scaling import Mode
-from taskqueue_operator.scaling.decide import Workers, decide
+from taskqueue_operator.scaling.decide import decide
+from taskqueue_operator.scaling.decision import Workers
 from taskqueue_operator.scaling.memory import Memory, Recommendation
-from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.policy import Policy, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
 
 from .given import at, certain
@@ -27,7 +29,7 @@ def policies(draw: st.DrawFn) -> Policy:
         ready_per_replica=draw(st.integers(1, 100)),
         activation_ready=draw(st.sampled_from([0, 1, 50])),
         idle=draw(SPANS),
-        scale_down_window=draw(SPANS),
+        scale_down=Rules(window=draw(SPANS)),
         concurrency=draw(st.integers(1, 8)),
     )
 
@@ -44,7 +46,12 @@ def memories(draw: st.DrawFn) -> Memory:
     times = sorted(-draw(st.integers(0, 200)) for _ in numbers)
     busy = draw(st.none() | st.integers(-200, 0))
     recommendations = tuple(Recommendation(at(then), number) for then, number in zip(times, numbers, strict=True))
-    return Memory(recommendations, None if busy is None else at(busy))
+    lows = tuple(sorted(recommendations, key=attrgetter("at", "replicas")))[-1:]
+    if not recommendations:
+        return Memory()
+    return Memory(
+        began=at(-200), at=at(-1), highs=recommendations, lows=lows, busy_at=None if busy is None else at(busy)
+    )
 
 
 @st.composite

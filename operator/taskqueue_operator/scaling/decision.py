@@ -1,0 +1,78 @@
+"""What a decision is made of."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final, Self
+
+from .memory import Memory
+
+
+class Why(StrEnum):
+    """What determined the desired number. Part of the API: status, Events, metric labels."""
+
+    BACKLOG = "Backlog"
+    RUNNING_TASKS = "RunningTasks"
+    IDLE = "Idle"
+    IDLE_GRACE = "IdleGrace"
+    TOLERANCE = "WithinTolerance"
+    UNKNOWN = "ReadingUnknown"
+    FALLBACK = "Fallback"
+    PAUSED = "Paused"
+    # From here on: something else was wanted. The names are those of an HPA where it has them.
+    SCALE_UP_STABILIZED = "ScaleUpStabilized"
+    SCALE_DOWN_STABILIZED = "ScaleDownStabilized"
+    SCALE_UP_LIMIT = "ScaleUpLimit"
+    SCALE_DOWN_LIMIT = "ScaleDownLimit"
+    WORKERS_FAILING = "WorkersFailing"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    UNSCHEDULABLE = "Unschedulable"
+    MIN_REPLICAS = "TooFewReplicas"
+    MAX_REPLICAS = "TooManyReplicas"
+
+
+OBSTACLES: Final = frozenset({Why.WORKERS_FAILING, Why.QUOTA_EXCEEDED, Why.UNSCHEDULABLE})
+LIMITS: Final = OBSTACLES | {Why.SCALE_UP_LIMIT, Why.SCALE_DOWN_LIMIT, Why.MIN_REPLICAS, Why.MAX_REPLICAS}
+"""What the condition ScalingLimited speaks of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why more workers would not help; `message` says it for people."""
+
+    why: Why
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What runs now: the `replicas` asked for and how many of them are `ready`, that is, consume."""
+
+    replicas: int
+    ready: int = 0
+    obstacle: Obstacle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A number of workers and how it came about.
+
+    Attributes:
+        desired: The number that is wanted.
+        why: The stage that had the last word.
+        lines: One line of explanation for each stage that said something.
+        memory: To be handed to the next decision.
+    """
+
+    desired: int
+    why: Why
+    lines: tuple[str, ...]
+    memory: Memory
+
+    @property
+    def explanation(self) -> str:
+        """The lines as one sentence."""
+        return "; ".join(self.lines)
+
+    def then(self, desired: int, why: Why, line: str) -> Self:
+        """Let a later stage change the number."""
+        return replace(self, desired=desired, why=why, lines=(*self.lines, line))

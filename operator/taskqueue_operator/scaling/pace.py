@@ -1,0 +1,82 @@
+"""How fast the number may change: stabilization windows and rates, as in `behavior` of autoscaling/v2.
+
+The formulas are those of the HPA controller (podautoscaler/horizontal.go: stabilizeRecommendationWithBehaviors,
+calculateScaleUpLimitWithScalingRules, calculateScaleDownLimitWithBehaviors), in integers.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
+
+from .decision import Decision, Why, Workers
+from .demand import ceil
+from .memory import Memory
+from .policy import Policy, Rate, Rules
+
+
+def stabilize(decision: Decision, workers: Workers, policy: Policy) -> Decision:
+    """Scale in to the highest number wanted within the window, out to the lowest; a wake from zero waits for none."""
+    now, memory = workers.replicas, decision.memory
+    if decision.desired < now:
+        highest = min(memory.highest(), now)
+        if highest > decision.desired:
+            line = f"held at {highest:,}, the highest wanted within {_seconds(policy.scale_down.window)} s"
+            return decision.then(highest, Why.SCALE_DOWN_STABILIZED, line)
+    elif decision.desired > now > 0:
+        lowest = max(memory.lowest(), now)
+        if lowest < decision.desired:
+            line = f"held at {lowest:,}, the lowest wanted within {_seconds(policy.scale_up.window)} s"
+            return decision.then(lowest, Why.SCALE_UP_STABILIZED, line)
+    return decision
+
+
+def limit_rate(decision: Decision, workers: Workers, policy: Policy, now: datetime) -> Decision:
+    """Change the number no faster than the rates allow; the first worker of a wake comes whatever they say."""
+    replicas, memory = workers.replicas, decision.memory
+    if decision.desired > replicas:
+        rules = policy.scale_up
+        least = replicas if replicas or rules.select is SelectPolicy.DISABLED else 1
+        proposals = [_raised(rate, replicas, memory, now) for rate in rules.rates]
+        allowed = max(_limit(rules, replicas, proposals, max), least)
+        if allowed < decision.desired:
+            return decision.then(allowed, Why.SCALE_UP_LIMIT, f"limited to {allowed:,} by behavior.scaleUp")
+    elif decision.desired < replicas:
+        rules = policy.scale_down
+        proposals = [_lowered(rate, replicas, memory, now) for rate in rules.rates]
+        allowed = min(_limit(rules, replicas, proposals, min), replicas)
+        if allowed > decision.desired:
+            return decision.then(allowed, Why.SCALE_DOWN_LIMIT, f"limited to {allowed:,} by behavior.scaleDown")
+    return decision
+
+
+def _limit(rules: Rules, replicas: int, proposals: Sequence[int], widest: Callable[..., int]) -> int:
+    """Say how far the number may go: to the proposal that changes most, or least."""
+    if rules.select is SelectPolicy.DISABLED:
+        return replicas
+    if not proposals:
+        return widest(0, sys.maxsize)
+    narrowest = min if widest is max else max
+    return (widest if rules.select is SelectPolicy.MAX else narrowest)(proposals)
+
+
+def _raised(rate: Rate, replicas: int, memory: Memory, now: datetime) -> int:
+    start = _at_start(rate, replicas, memory, now)
+    return start + rate.value if rate.type is PolicyType.PODS else ceil(start * (100 + rate.value), 100)
+
+
+def _lowered(rate: Rate, replicas: int, memory: Memory, now: datetime) -> int:
+    if memory.began is None or now - memory.began < rate.period:
+        return replicas  # what was removed before the start is unknown: the budget counts as spent
+    start = _at_start(rate, replicas, memory, now)
+    return start - rate.value if rate.type is PolicyType.PODS else start * max(0, 100 - rate.value) // 100
+
+
+def _at_start(rate: Rate, replicas: int, memory: Memory, now: datetime) -> int:
+    """Count the workers there were when the period began."""
+    return replicas - sum(change.by for change in memory.changes if now - change.at < rate.period)
+
+
+def _seconds(span: timedelta) -> int:
+    return int(span.total_seconds())

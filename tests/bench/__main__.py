@@ -3,34 +3,41 @@
 import argparse
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import idle, wake
+from tests.bench import grow, idle, lateness, restart, wake
 from tests.bench.result import Result
-from tests.bench.setting import Setting, setting
+from tests.bench.setting import Setting
 from tests.cluster.prerequisites import MissingError
 from tests.cluster.progress import step
 
-BENCHMARKS: Mapping[str, Callable[[Setting], Coroutine[None, None, Result]]] = {"idle": idle.run, "wake": wake.run}
+BENCHMARKS: Mapping[str, Callable[[Setting], Coroutine[None, None, Result]]] = {
+    "idle": idle.run,
+    "wake": wake.run,
+    "grow": grow.run,
+    "restart": restart.run,
+    "lateness": lateness.run,
+}
+"""In an order in which the TaskQueues change as little as possible from one to the next."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--name", choices=BENCHMARKS, help="only this one")
     parser.add_argument("--json", type=Path, help="a file for the figures: an object, or a list of them without --name")
+    parser.add_argument("--size", type=int, default=1000, help="TaskQueues; the targets are for %(default)s")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with setting() as on:
-            documents = [_measure(name, on) for name in ([asked.name] if asked.name else BENCHMARKS)]
+        documents = asyncio.run(_measure([asked.name] if asked.name else [*BENCHMARKS], asked.size))
     except KeyboardInterrupt:
         return 130
     except MissingError as missing:
@@ -41,17 +48,31 @@ def main() -> int:
     return 0
 
 
-def _measure(name: str, on: Setting) -> dict[str, Any]:
-    step(f"benchmark {name}")
-    document = asyncio.run(BENCHMARKS[name](on)).document(name, on.commit)
-    table = Table("figure", title=name)
-    table.add_column("value", justify="right")
+async def _measure(names: list[str], size: int) -> list[dict[str, Any]]:
+    documents = []
+    async with AsyncExitStack() as stack:
+        setting = Setting(stack, size=size)
+        for name in names:
+            step(f"benchmark {name}")
+            result = await BENCHMARKS[name](setting)
+            documents.append(result.document(name, setting.commit))
+            _show(documents[-1])
+    return documents
+
+
+def _show(document: dict[str, Any]) -> None:
+    table = Table("figure", title=document["name"])
+    for column in ("value", "target", "met"):
+        table.add_column(column, justify="right")
     for figure, value in document["figures"].items():
-        table.add_row(figure, f"{value:,.3f}")
+        met = document["met"].get(figure)
+        table.add_row(figure, f"{value:,.3f}", document["targets"].get(figure), _ANSWERS.get(met))
     Console().print(table)
-    load = " ".join(f"{each:.1f}" for each in os.getloadavg())
+    load = " ".join(map(str, document["load"]))
     print(f"samples {document['samples']}, cores {document['cores']}, load {load}, commit {document['commit']}")
-    return document
+
+
+_ANSWERS = {True: "yes", False: "no"}
 
 
 if __name__ == "__main__":

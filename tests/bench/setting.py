@@ -1,44 +1,32 @@
-"""What benchmarks run on: the cluster of this machine, with RabbitMQ, and the operator as Helm installs it."""
+"""What benchmarks run on. They share it, because a thousand TaskQueues take minutes to make."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import NamedTuple
+from contextlib import AsyncExitStack
 
-from tests.cluster import installation
-from tests.cluster.lane import Cluster
-from tests.cluster.loan import BROKER, borrow
-from tests.e2e.broker import Broker
-from tests.e2e.team import Address
+from tests.bench.fleet import Fleet, assembled
+from tests.bench.stage import stage
+from tests.cluster.installation import ROOT
 
 
-class Setting(NamedTuple):
-    """A cluster, the broker in it, and the commit that its operator was built from."""
+class Setting:
+    """Stage and fleet are made when a benchmark first asks for them, and stay until the last one is done."""
 
-    cluster: Cluster
-    broker: Broker
-    address: Address
-    commit: str
+    def __init__(self, stack: AsyncExitStack, *, size: int) -> None:
+        self._stack = stack
+        self._size = size
+        self._fleet: Fleet | None = None
+        self.commit = _commit()  # before anything is built from it
 
-
-@contextmanager
-def setting() -> Iterator[Setting]:
-    """Lend one, and leave the cluster as it was found: up, or gone."""
-    with borrow() as loan:
-        cluster = loan.cluster
-        inside = cluster.rabbitmq(BROKER).partition("@")[2].rstrip("/")
-        commit = _commit()
-        installation.install_operator(cluster)
-        with (
-            cluster.port_forward(BROKER, "service/rabbitmq", 5672) as amqp,
-            cluster.port_forward(BROKER, "service/rabbitmq", 15672) as management,
-            closing(Broker(f"http://guest:guest@127.0.0.1:{management}")) as broker,
-        ):
-            yield Setting(cluster, broker, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}"), commit)
+    async def fleet(self) -> Fleet:
+        """Many TaskQueues, on a cluster with broker and operator."""
+        if self._fleet is None:
+            on = self._stack.enter_context(stage())
+            self._fleet = await self._stack.enter_async_context(assembled(on, self._size))
+        return self._fleet
 
 
 def _commit() -> str:
     """Name the commit of the checkout, with `-dirty` when that is not quite what is built."""
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(describe, cwd=installation.ROOT, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
     return done.stdout.strip() or "unknown"

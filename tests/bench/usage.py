@@ -1,12 +1,14 @@
 """What a container takes of this machine, as its kernel counts."""
 
-import json
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from tests.cluster.lane import Cluster
+from kubernetes.aio.client import ApiClient, CoreV1Api
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Usage(NamedTuple):
@@ -22,33 +24,59 @@ class Usage(NamedTuple):
         return spent / (self.at - before.at)
 
 
+@dataclass(frozen=True)
 class Container:
-    """The first container of the one pod with these labels, on a node of this machine."""
+    """A container from one start to its end, on a node of this machine."""
 
-    def __init__(self, cluster: Cluster, namespace: str, labels: str) -> None:
-        question = ("get", "pods", f"--namespace={namespace}", f"--selector={labels}", "--output=json")
-        (pod,) = json.loads(cluster.kubectl(*question))["items"]
-        self.pod: str = pod["metadata"]["name"]
-        self._id: str = pod["status"]["containerStatuses"][0]["containerID"].partition("://")[2]
+    namespace: str
+    pod: str
+    id: str
 
-    def usage(self) -> Usage:
-        """Measure now; LookupError when nothing of it runs here (any more)."""
-        pids = [int(process.name) for process in Path("/proc").glob("[0-9]*") if self._owns(process)]
+    @classmethod
+    async def find(cls, client: ApiClient, namespace: str, labels: str) -> Self:
+        """Find the first container of the one pod with these labels."""
+        (pod,) = (await CoreV1Api(client).list_namespaced_pod(namespace, label_selector=labels)).items
+        assert pod.metadata is not None
+        assert pod.metadata.name is not None
+        statuses = (pod.status and pod.status.container_statuses) or []
+        return cls(namespace, pod.metadata.name, (statuses[0].container_id or "").partition("://")[2])
+
+    def processes(self) -> list[int]:
+        """List what runs in it, the first process first; LookupError when nothing of it runs here (any more)."""
+        pids = sorted(int(process.name) for process in Path("/proc").glob("[0-9]*") if self._owns(process))
         if not pids:
             raise LookupError(f"no process of pod {self.pod} on this machine: it was restarted, or its node is remote")
+        return sorted(pids, key=_born)
+
+    def usage(self) -> Usage:
+        """Measure now; LookupError as `processes`."""
+        pids = self.processes()
         return Usage(time.monotonic(), {pid: _cpu_seconds(pid) for pid in pids}, sum(map(_rss_mib, pids)))
+
+    def age(self) -> float:
+        """Seconds since its first process was started."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - _born(self.processes()[0])
 
     def _owns(self, process: Path) -> bool:
         try:
-            return self._id in (process / "cgroup").read_text()
+            return self.id in (process / "cgroup").read_text()
         except OSError:  # it ended meanwhile
             return False
 
 
+def _born(pid: int) -> float:
+    """Tell the moment, in seconds since this machine was started, to a hundredth."""
+    return int(_stat(pid)[19]) / _TICKS_PER_SECOND
+
+
 def _cpu_seconds(pid: int) -> float:
+    user, system = _stat(pid)[11:13]
+    return (int(user) + int(system)) / _TICKS_PER_SECOND
+
+
+def _stat(pid: int) -> list[str]:
     # The second field is the name of the program, in which anything may stand.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _rss_mib(pid: int) -> float:

@@ -46,16 +46,23 @@ async def read_sweep(management: Management, clock: Callable[[], datetime]) -> M
         enable_queue_totals="true",
         columns="name,state,messages_ready,messages_unacknowledged",
     )
-    return {
-        item["name"]: Sweep(
-            at,
-            present=True,
-            running=item.get("state") in RUNNING,
-            ready=item.get("messages_ready"),
-            unacked=item.get("messages_unacknowledged"),
-        )
-        for item in items
-    }
+    sweeps: dict[str, Sweep] = {}
+    for item in items:
+        sweep = _sweep(item, at)
+        other = sweeps.get(item["name"])
+        sweeps[item["name"]] = sweep if other is None else sweep.beside(other)
+    return sweeps
+
+
+def _sweep(item: dict[str, Any], at: datetime) -> Sweep:
+    return Sweep(
+        at,
+        present=True,
+        running=item.get("state") in RUNNING,
+        minority=item.get("state") == "minority",
+        ready=item.get("messages_ready"),
+        unacked=item.get("messages_unacknowledged"),
+    )
 
 
 def _exchange(item: dict[str, Any]) -> Exchange:

@@ -6,16 +6,16 @@ in what may be there at most (`at_most`), and without an `at_most` nothing is ev
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import Final
+from typing import Final, Self
 
 from taskqueue_operator.resource.faults import BrokerFault
 
 HORIZON: Final = timedelta(seconds=12)
-"""Longer than two statistics intervals of a quorum queue plus a leader's silence (7 s seen)."""
+"""Longer than two statistics intervals of a quorum queue, and than an election in which probes say 0 (10 s seen)."""
 FRESH: Final = timedelta(seconds=4)
 """A probe older than this says nothing any more."""
 LATE: Final = timedelta(seconds=9)
@@ -24,17 +24,18 @@ seen anew: what happened meanwhile is unknown."""
 
 
 class Doubt(StrEnum):
-    """Why there is no `at_most`."""
+    """Why there is no `at_most`; of several the first is said."""
 
     NO_SWEEP = "NoSweep"
-    YOUNG = "Young"
     ABSENT = "Absent"
+    MINORITY = "Minority"
     NOT_RUNNING = "NotRunning"
     NO_FIGURES = "NoFigures"
+    YOUNG = "Young"
     NO_PROBE = "NoProbe"
 
 
-LEADERLESS: Final = frozenset({Doubt.ABSENT, Doubt.NOT_RUNNING})
+LEADERLESS: Final = frozenset({Doubt.ABSENT, Doubt.NOT_RUNNING, Doubt.MINORITY})
 """Doubts with which a probe that says 0 says nothing: so does every queue without a leader."""
 
 
@@ -61,13 +62,37 @@ class Sweep:
         at: When it was asked for.
         present: False when the listing left the queue out.
         running: Whether the queue's state was `running`.
+        minority: Whether it was `minority`: the node that was asked is cut off from most members of the queue, and
+            its figures are those of before.
     """
 
     at: datetime
     present: bool
     running: bool = False
+    minority: bool = False
     ready: int | None = None
     unacked: int | None = None
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Why its figures say nothing."""
+        if not self.present:
+            return Doubt.ABSENT
+        if self.minority:
+            return Doubt.MINORITY
+        if not self.running:
+            return Doubt.NOT_RUNNING
+        return Doubt.NO_FIGURES if self.ready is None or self.unacked is None else None
+
+    def beside(self, other: Self) -> Self:
+        """Believe the worse of both: a listing has a queue twice when two nodes claim to lead it."""
+        return replace(
+            self,
+            running=self.running and other.running,
+            minority=self.minority or other.minority,
+            ready=None if self.ready is None or other.ready is None else max(self.ready, other.ready),
+            unacked=None if self.unacked is None or other.unacked is None else max(self.unacked, other.unacked),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +143,7 @@ def _doubt(recent: Sequence[Sweep], times: Sequence[datetime]) -> Doubt | None:
     """Find what is wrong with the recent sweeps; `times` are theirs, that of the one before them, and now."""
     if not recent or any(later - earlier > LATE for earlier, later in pairwise(times)):
         return Doubt.NO_SWEEP
-    if any(not sweep.present for sweep in recent):
-        return Doubt.ABSENT
-    if any(not sweep.running for sweep in recent):
-        return Doubt.NOT_RUNNING
-    if any(sweep.ready is None or sweep.unacked is None for sweep in recent):
-        return Doubt.NO_FIGURES
-    if times[-1] - times[0] < HORIZON:
-        return Doubt.YOUNG
-    return None
+    doubts = [sweep.doubt for sweep in recent if sweep.doubt is not None]
+    if doubts:
+        return min(doubts, key=list(Doubt).index)
+    return Doubt.YOUNG if times[-1] - times[0] < HORIZON else None

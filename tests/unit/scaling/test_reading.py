@@ -1,6 +1,7 @@
 """What may be believed of a queue: an interval, or a doubt."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,7 @@ def test_a_probe_above_all_sweeps_is_the_upper_bound_too() -> None:
         (Doubt.YOUNG, PROBE, sweeps(7, 7, 7)),
         (Doubt.ABSENT, PROBE, [*SWEEPS[:2], Sweep(at(-5), present=False), SWEEPS[3]]),
         (Doubt.NOT_RUNNING, PROBE, [*SWEEPS[:3], replace(SWEEPS[3], running=False)]),
+        (Doubt.MINORITY, PROBE, [*SWEEPS[:3], replace(SWEEPS[3], running=False, minority=True)]),
         (Doubt.NO_FIGURES, PROBE, [*SWEEPS[:3], replace(SWEEPS[3], ready=None)]),
         (Doubt.NO_FIGURES, PROBE, [*SWEEPS[:3], replace(SWEEPS[3], unacked=None)]),
         (Doubt.NO_PROBE, None, SWEEPS),
@@ -62,6 +64,7 @@ def test_a_doubt_takes_nothing_from_the_lower_bound() -> None:
         (True, Probe(at(0), None, missing=True), SWEEPS[3]),
         (True, Probe(at(0), 0), Sweep(at(0), present=False)),
         (True, Probe(at(0), 0), replace(SWEEPS[3], running=False)),
+        (True, Probe(at(0), 0), replace(SWEEPS[3], running=False, minority=True)),
         (False, PROBE, replace(SWEEPS[3], running=False)),
         (False, Probe(at(0), 0), replace(SWEEPS[3], ready=None)),
         (False, Probe(at(0), 0), SWEEPS[3]),
@@ -73,6 +76,23 @@ def test_blind_is_who_has_no_figure_or_a_zero_without_a_leader(
     sweep: Sweep,
 ) -> None:
     assert interval([probe] if probe else [], [*SWEEPS[:3], sweep], at(0)).blind is blind
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ({"ready": 0, "unacked": 3}, {"ready": 600, "unacked": 0}, {"ready": 600, "unacked": 3}),
+        ({"ready": 600}, {"ready": 0}, {"ready": 600}),
+        ({"running": False}, {}, {"running": False}),
+        ({}, {"running": False, "minority": True}, {"running": False, "minority": True}),
+        ({"ready": None}, {"ready": 5}, {"ready": None}),
+        ({"unacked": 5}, {"unacked": None}, {"unacked": None}),
+    ],
+)
+def test_a_queue_that_two_nodes_claim_to_lead_is_what_is_worse_of_both(
+    one: dict[str, Any], other: dict[str, Any], both: dict[str, Any]
+) -> None:
+    assert replace(SWEEPS[3], **one).beside(replace(SWEEPS[3], **other)) == replace(SWEEPS[3], **both)
 
 
 def test_what_happened_before_the_horizon_is_forgiven() -> None:

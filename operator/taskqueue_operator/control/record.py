@@ -9,8 +9,10 @@ from typing import Final
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.decision import Decision
 from taskqueue_operator.scaling.memory import Memory
+from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
 
@@ -29,6 +31,7 @@ class Record:
         faults: What stands in the way, by the condition that says so.
         waiting: What a deletion waits for, if it does.
         observer: Who reads the queue, since `connected_at`.
+        policy: What the TaskQueue asks of scaling, and of which form of it that was taken.
         reading: What was last believed of the queue.
         obstacle: Why more workers would not help, as the last decision knew it.
         decision: What followed from it.
@@ -44,6 +47,7 @@ class Record:
     waiting: Fault | None = None
     observer: Observer | None = None
     connected_at: datetime | None = None
+    policy: tuple[TaskQueue, Policy] | None = None
     reading: Reading | None = None
     obstacle: Fault | None = None
     decision: Decision | None = None
@@ -53,6 +57,12 @@ class Record:
     scaled: str = ""
     reported_at: datetime | None = None
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def policy_of(self, taskqueue: TaskQueue) -> Policy:
+        """Take the policy out of a TaskQueue, once for each form of it."""
+        if self.policy is None or self.policy[0] is not taskqueue:
+            self.policy = taskqueue, Policy.of(taskqueue)
+        return self.policy[1]
 
 
 class Records(dict[Key, Record]):

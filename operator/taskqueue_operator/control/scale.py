@@ -12,7 +12,6 @@ from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Decision, Obstacle, Why, Workers
-from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
 from taskqueue_operator.workers.observed import Deployment
@@ -100,7 +99,7 @@ class Scaler:
         reading = record.observer.reading(taskqueue.queue_name) if record.observer is not None else unread
         fault = record.obstacle = self.cache.obstacle(taskqueue.key)
         obstacle = Obstacle(Why(fault.reason.value), fault.message) if fault is not None else None
-        workers, policy = Workers(there.replicas, there.ready, obstacle), Policy.of(taskqueue)
+        workers, policy = Workers(there.replicas, there.ready, obstacle), record.policy_of(taskqueue)
         decision = decide(reading, workers, policy, record.memory, now)
         return Recording(now, reading, workers, policy, record.memory, decision)
 

@@ -25,7 +25,7 @@ class RabbitMQ:
     def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._management = Management(endpoint)
-        self._line = Line(endpoint, name=CONNECTION_NAME, explain=lambda: self._management.read("policies/{vhost}"))
+        self._line = Line(endpoint, name=CONNECTION_NAME)
         self._prober = Prober(endpoint, self._line, clock)
 
     async def topology(self) -> Topology:

@@ -10,12 +10,14 @@ import httpx
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 
 from .endpoint import Endpoint
+from .wire import NotAmqp
 
 AGAIN: Final = "Correct the Secret; it is read again within a minute."
 WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (ssl.SSLError, "TLS handshake failed"),
     (socket.gaierror, "host name not found"),
     (ConnectionRefusedError, "connection refused"),
+    (NotAmqp, "something else answers there"),
     (TimeoutError, "no answer in time"),
     (httpx.TimeoutException, "no answer in time"),
     (ConnectionError, "connection closed"),
@@ -53,12 +55,11 @@ def no_vhost(endpoint: Endpoint) -> BrokerFault:
     )
 
 
-def vhost_refused(endpoint: Endpoint) -> BrokerFault:
-    """Say that AMQP refuses the vhost, when nobody says why."""
+def vhost_refused(endpoint: Endpoint, words: str) -> BrokerFault:
+    """Say that AMQP refuses the vhost for a reason such as a limit, in the broker's words."""
     return BrokerFault(
         Reason.VHOST_NOT_FOUND,
-        f'RabbitMQ at {endpoint.address} refuses vhost "{endpoint.vhost}" to user "{endpoint.username}": it does not '
-        f"exist, is stopped or full, or the user has no permissions there. {_grant(endpoint, endpoint.username)}",
+        f'RabbitMQ at {endpoint.address} refuses vhost "{endpoint.vhost}" to user "{endpoint.username}": {words}',
         lasting=True,
     )
 
@@ -80,6 +81,13 @@ def forbidden(endpoint: Endpoint, username: str, act: str) -> BrokerFault:
         f'User "{username}" may not {act} in vhost "{endpoint.vhost}" of RabbitMQ at {endpoint.address}. '
         f"{_grant(endpoint, username)}",
         lasting=True,
+    )
+
+
+def refused(endpoint: Endpoint, act: str, words: str) -> BrokerFault:
+    """Say that AMQP refuses an act for a reason of its own, in the broker's words."""
+    return BrokerFault(
+        Reason.TOPOLOGY_REFUSED, f"RabbitMQ at {endpoint.address} refuses to {act}: {words}", lasting=True
     )
 
 
@@ -115,8 +123,7 @@ def management_unreachable(endpoint: Endpoint, why: str) -> BrokerFault:
 def cause(error: BaseException) -> str:
     """Put a network error into words, by its innermost cause; no text of a protocol, which may quote what was sent."""
     chain = [error]
-    # aiormq raises errors whose contexts lead round in a circle.
-    while (inner := chain[0].__cause__ or chain[0].__context__) is not None and inner not in chain:
+    while (inner := chain[0].__cause__ or chain[0].__context__) is not None:
         chain.insert(0, inner)
     for each in chain:
         if isinstance(each, ssl.SSLCertVerificationError):

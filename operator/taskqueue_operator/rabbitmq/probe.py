@@ -1,30 +1,32 @@
 """The ready count of queues by AMQP passive declare: exact at once, but a queue without a leader says 0."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from http import HTTPStatus
 from typing import Final
-
-from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity
 
 from taskqueue_operator.scaling.reading import Probe
 
 from . import faults
+from .connection import Asked, Connection
 from .endpoint import Endpoint
 from .line import Line
 
-CHANNELS: Final = 32
-"""In flight at once. The broker answers each channel in order, so a queue that is slow to answer holds up its own."""
-SLOW_CHANNELS: Final = 64
+TOGETHER: Final = 256
+"""Questions on one channel at once, of queues that are believed to answer."""
+ALONE: Final = 32
+"""Queues that are asked on a channel of their own, at once: who asks one that is missing loses the channel."""
+SLOW: Final = 64
 """The same for queues that are known to be slow."""
 PROMPT_SECONDS: Final = 0.2
 """What a round waits for one queue; a quorum queue whose leader is silent answers, 0, after 0.25 s."""
 SLOW_SECONDS: Final = 10.0
-"""What a slow queue may take until it makes room for the next; a question that is given up may cost the broker a
-channel until the queue answers, so not less."""
+"""What a slow queue may take until it makes room for the next."""
 ROUND_SECONDS: Final = 2.0
+AGAIN_SECONDS: Final = 1.0
+"""A queue that is missing or may not be read is asked again after this time: the broker logs each refusal."""
 
 
 class Prober:
@@ -62,88 +64,103 @@ class Prober:
 
 
 class _Session:
-    """One connection, and which queues are slow there.
+    """One connection, and which queues are trusted, slow or refused there.
 
-    A round asks the others and waits a moment for each. A slow queue is asked apart, by as many channels again, and
-    is believed to be slow until it answers promptly: so silence never delays those that speak.
+    The broker answers each channel in order, and closes it when a queue is missing: so only queues that have answered
+    promptly share one. Whatever a shared channel did not answer is asked alone, and is trusted again when it answers
+    promptly there. No queue is asked while an earlier question to it is under way: one that is silent for ever costs
+    one channel, and silence never delays those that speak.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: AbstractConnection, clock: Callable[[], datetime]) -> None:
+    def __init__(self, endpoint: Endpoint, connection: Connection, clock: Callable[[], datetime]) -> None:
         self.connection = connection
         self._endpoint = endpoint
         self._clock = clock
-        self._idle: list[AbstractChannel] = []
-        self._slots = asyncio.Semaphore(CHANNELS)
-        self._slow_slots = asyncio.Semaphore(SLOW_CHANNELS)
+        self._trusted: set[str] = set()
         self._slow: set[str] = set()
-        self._asking: dict[str, asyncio.Task[None]] = {}
-        self._late: dict[str, Probe] = {}
-        self._asked: dict[str, float] = {}
+        self._refused: dict[str, Probe] = {}
+        self._asking: set[str] = set()
+        self._answers: dict[str, Probe] = {}
+        self._slots = asyncio.Semaphore(ALONE)
+        self._slow_slots = asyncio.Semaphore(SLOW)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, queues: Collection[str]) -> Mapping[str, Probe]:
-        """Ask the prompt ones and wait; have the slow ones asked, and give what they have answered since."""
-        for queue in self._slow.intersection(queues) - self._asking.keys():
-            self._asking[queue] = asyncio.create_task(self._ask_slow(queue), name=f"probe {queue}")
-        # Who has waited longest comes first: a round may have no time for all.
-        pending = iter(sorted((each for each in queues if each not in self._slow), key=self._last_asked))
-        answers: dict[str, Probe] = {}
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ROUND_SECONDS), asyncio.TaskGroup() as group:
-                for _ in range(min(CHANNELS, len(queues))):
-                    group.create_task(self._ask_prompt(pending, answers))
-        return {queue: self._late.pop(queue) for queue in self._late.keys() & set(queues)} | answers
+        """Ask and wait for all but the slow ones; give what has been answered, also to earlier questions."""
+        await self._ask_together([queue for queue in queues if queue in self._trusted and queue not in self._asking])
+        waited = []
+        for queue in queues:
+            if queue in self._refused:
+                self._answers[queue] = self._refused[queue]
+            elif queue not in self._trusted and queue not in self._asking:
+                task = self._start(queue)
+                waited += [task] if queue not in self._slow else []
+        if waited:
+            await asyncio.wait(waited, timeout=ROUND_SECONDS)
+        return {queue: self._answers.pop(queue) for queue in queues if queue in self._answers}
 
     def close(self) -> None:
         """Wait for no more answers."""
-        for task in self._asking.values():
+        for task in self._tasks:
             task.cancel()
 
-    def _last_asked(self, queue: str) -> float:
-        return self._asked.get(queue, 0.0)
-
-    async def _ask_prompt(self, queues: Iterator[str], answers: dict[str, Probe]) -> None:
-        for queue in queues:
-            async with self._slots:
-                await self._ask(queue, PROMPT_SECONDS, answers)
-
-    async def _ask_slow(self, queue: str) -> None:
-        try:
-            async with self._slow_slots:
-                await self._ask(queue, SLOW_SECONDS, self._late)
-        finally:
-            del self._asking[queue]
-
-    async def _ask(self, queue: str, seconds: float, answers: dict[str, Probe]) -> None:
-        begun, prompt = _now(), False
-        # No answer, or no sensible one: whether the others have one is theirs to find out.
-        with contextlib.suppress(TimeoutError, AMQPError, OSError, RuntimeError):
-            async with asyncio.timeout(seconds):
-                answers[queue] = await self._declare(queue)
-            prompt = _now() - begun <= PROMPT_SECONDS
-        self._asked[queue] = _now()
-        (self._slow.discard if prompt else self._slow.add)(queue)
-
-    async def _declare(self, queue: str) -> Probe:
-        channel = self._take_idle() or await self.connection.channel(publisher_confirms=False)
+    async def _ask_together(self, queues: Sequence[str]) -> None:
+        if not queues:
+            return
+        self._asking.update(queues)
         at = self._clock()
-        try:
-            answer = await channel.queue_declare(queue, passive=True)
-        except ChannelNotFoundEntity:
+        asked = [self.connection.ask(queues[n : n + TOGETHER]) for n in range(0, len(queues), TOGETHER)]
+        await _wait((each.done for each in asked), PROMPT_SECONDS)
+        self._asking.difference_update(queues)
+        for each in asked:
+            self._note(each, at)
+            self._trusted.difference_update(each.left)
+            if not each.done.done():
+                self._slow.add(each.left[0])
+
+    def _start(self, queue: str) -> asyncio.Task[None]:
+        self._asking.add(queue)
+        task = asyncio.create_task(self._ask_alone(queue), name=f"probe {queue}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _ask_alone(self, queue: str) -> None:
+        slow = queue in self._slow
+        async with self._slow_slots if slow else self._slots:
+            asked = self.connection.ask([queue])
+            asked.done.add_done_callback(partial(self._answered, queue, asked, self._clock()))
+            prompt = await _wait([asked.done], PROMPT_SECONDS)
+            (self._slow.discard if prompt else self._slow.add)(queue)
+            if prompt and queue in asked.ready:
+                self._trusted.add(queue)
+            elif slow and not prompt:
+                await _wait([asked.done], SLOW_SECONDS)
+
+    def _answered(self, queue: str, asked: Asked, at: datetime, _: object) -> None:
+        self._asking.discard(queue)
+        self._note(asked, at)
+
+    def _note(self, asked: Asked, at: datetime) -> None:
+        self._answers |= {queue: Probe(at, ready) for queue, ready in asked.ready.items()}
+        if asked.refusal is not None:
+            queue, probe = asked.left[0], self._refusal(asked.left[0], *asked.refusal, at)
+            self._answers[queue] = self._refused[queue] = probe
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._refused.pop, queue, None)
+
+    def _refusal(self, queue: str, code: int, words: str, at: datetime) -> Probe:
+        if code == HTTPStatus.NOT_FOUND:
             return Probe(at, None, missing=True)
-        except ChannelAccessRefused:
-            act = f'read the depth of queue "{queue}"'
+        act = f'read the depth of queue "{queue}"'
+        if code == HTTPStatus.FORBIDDEN:
             return Probe(at, None, fault=faults.forbidden(self._endpoint, self._endpoint.username, act))
-        # Only now: a channel that was refused or given up is closed.
-        self._idle.append(channel)
-        return Probe(at, answer.message_count)
-
-    def _take_idle(self) -> AbstractChannel | None:
-        while self._idle:
-            channel = self._idle.pop()
-            if not channel.is_closed:
-                return channel
-        return None
+        return Probe(at, None, fault=faults.refused(self._endpoint, act, words))
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+async def _wait(answers: Iterable["asyncio.Future[None]"], seconds: float) -> bool:
+    """Wait for all of them; in two halves, so that what came while the loop was busy elsewhere counts as in time."""
+    pending = set(answers)
+    for _ in range(2):
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=seconds / 2)
+    return not pending

@@ -22,9 +22,15 @@ class Background:
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self, **_: object) -> None:
-        """Start the control loop; a kopf startup handler."""
+        """Start the control loop; a kopf startup handler.
+
+        The watches wait until all queues are read: of thousands of objects they would take the processor for seconds.
+        """
         self._task = asyncio.create_task(self._control.run(), name="control")
         self._task.add_done_callback(lambda _: self.stop.set())
+        reading = asyncio.create_task(self._control.reading.wait())
+        await asyncio.wait([self._task, reading], return_when=asyncio.FIRST_COMPLETED)
+        reading.cancel()
 
     async def end(self, **_: object) -> None:
         """End the control loop and wait for it; a kopf cleanup handler."""

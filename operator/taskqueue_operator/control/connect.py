@@ -1,5 +1,9 @@
 """From a TaskQueue to the observer that reads its queue: Secret, endpoint, shared observer."""
 
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import Key
@@ -12,6 +16,8 @@ from .readers import Readers
 from .record import Record, Records
 
 REFUSALS = frozenset({Reason.AUTHENTICATION_FAILED, Reason.PERMISSION_DENIED})
+AT_ONCE: Final = 32
+"""Secrets that are read at the same time."""
 
 
 class Connector:
@@ -37,6 +43,17 @@ class Connector:
             record.observer, record.verified, record.connected_at = observer, None, self._clock()
         observer.follow(taskqueue.key, *queues)
         return observer
+
+    async def connect_all(self, taskqueues: Iterable[TaskQueue]) -> None:
+        """Have all queues read; what is in the way is found again when each TaskQueue is reconciled."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def connect(taskqueue: TaskQueue) -> None:
+            async with gate:
+                await self.connect(taskqueue, taskqueue.queue_name)
+
+        living = (each for each in taskqueues if not each.deleting)
+        await asyncio.gather(*map(connect, living), return_exceptions=True)
 
     def forget(self, key: Key) -> None:
         """Read no more for a TaskQueue that is gone."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
@@ -12,6 +13,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 from .ports import Brokers, Cluster, Endpoint
+from .shared import Shared
 
 REREAD_PERIOD: Final = 60.0
 
@@ -26,7 +28,8 @@ def secret_not_found(secret: Key) -> str:
 
 @dataclass(slots=True)
 class _Known:
-    data: Mapping[str, bytes] | None
+    read: Shared[Mapping[str, bytes] | None]
+    data: Mapping[str, bytes] | None = None
     users: set[Key] = field(default_factory=set)
 
 
@@ -51,21 +54,19 @@ class Credentials:
         return self._brokers.endpoint(secret, data, taskqueue.spec.broker.vhost)
 
     async def _data(self, user: Key, secret: Key) -> Mapping[str, bytes]:
-        known = self._known.get(secret)
-        if known is None or known.data is None:
-            data = await self._cluster.secret(secret)
-            known = self._known.setdefault(secret, _Known(data))
-            known.data = data
+        known = self._known.setdefault(secret, _Known(Shared(partial(self._cluster.secret, secret))))
         known.users.add(user)
+        if known.data is None:
+            known.data = await known.read()
         if known.data is None:
             raise BrokerFault(Reason.SECRET_NOT_FOUND, secret_not_found(secret))
         return known.data
 
     async def reread(self, user: Key) -> None:
         """Read the Secrets of one TaskQueue again at once: the broker refuses what they say."""
-        for secret, known in list(self._known.items()):
+        for known in list(self._known.values()):
             if user in known.users:
-                await self._refresh(secret, known)
+                await self._refresh(known)
 
     def forget(self, user: Key) -> None:
         """A TaskQueue is gone; Secrets that nobody names any more are dropped."""
@@ -84,14 +85,14 @@ class Credentials:
             await asyncio.sleep(REREAD_PERIOD)
             for secret, known in list(self._known.items()):
                 try:
-                    await self._refresh(secret, known)
+                    await self._refresh(known)
                 except Fault as fault:
                     structlog.get_logger("credentials").warning(
                         "Secret not read", secret=str(secret), reason=fault.reason
                     )
 
-    async def _refresh(self, secret: Key, known: _Known) -> None:
-        data = await self._cluster.secret(secret)
+    async def _refresh(self, known: _Known) -> None:
+        data = await known.read()
         if data == known.data:
             return
         known.data = data

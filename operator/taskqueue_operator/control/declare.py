@@ -48,14 +48,22 @@ class Declarer:
             f"What is declared for queue {taskqueue.queue_name} is changed again by somebody else. Find out who.",
         )
 
+    def recognize(self, taskqueue: TaskQueue, there: Topology) -> None:
+        """After a start one look is enough for all TaskQueues whose topology is already as declared."""
+        record = self._records[taskqueue.key]
+        if record.verified is None and self._holds(taskqueue, there):
+            record.verified = taskqueue.generation
+
     def drifted(self, taskqueue: TaskQueue, there: Topology) -> bool:
         """Whether the broker no longer holds what was verified."""
-        if self._records[taskqueue.key].verified != taskqueue.generation:
-            return False
+        verified = self._records[taskqueue.key].verified == taskqueue.generation
+        return verified and not self._holds(taskqueue, there)
+
+    def _holds(self, taskqueue: TaskQueue, there: Topology) -> bool:
         try:
-            return bool(self.steps(taskqueue, there))
+            return not self.steps(taskqueue, there)
         except TopologyFault:
-            return True
+            return False
 
     def steps(self, taskqueue: TaskQueue, there: Topology) -> tuple[Step, ...]:
         """Say what is to be done.

@@ -39,11 +39,16 @@ LOOK_AGAIN: Final = 5.0
 
 
 class Control:
-    """Everything between the watch and the writes. To be made within a running event loop."""
+    """Everything between the watch and the writes. To be made within a running event loop.
+
+    Attributes:
+        reading: Set once every TaskQueue that was there at the start is read.
+    """
 
     def __init__(
         self, cluster: Cluster, brokers: Brokers, telemetry: Telemetry, clock: Clock, *, installation: str
     ) -> None:
+        self.reading = asyncio.Event()
         self.cache = Cache()
         self.records = Records()
         self.reconciling = WorkQueue("reconcile", self._reconcile, workers=64)
@@ -66,6 +71,9 @@ class Control:
         try:
             # The watches show kinds side by side: a deletion must not begin before the workers were seen.
             await self._resync.once()
+            # Queues are read before the topology of each has been looked at, which takes longer than they may wait.
+            await self._connector.connect_all(filter(None, map(self.cache.taskqueue, self.cache.taskqueues)))
+            self.reading.set()
             async with asyncio.TaskGroup() as group:
                 for lane in (self.reconciling, self.scaling, self.reporting):
                     group.create_task(lane.run(), name=lane.name)
@@ -151,7 +159,11 @@ class Control:
         """Compare what the broker holds with what was declared."""
         for key in keys:
             taskqueue = self.cache.taskqueue(key)
-            if taskqueue is not None and not taskqueue.deleting and self._declarer.drifted(taskqueue, there):
+            if taskqueue is None or taskqueue.deleting:
+                continue
+            if self.records[key].settled is None:
+                self._declarer.recognize(taskqueue, there)
+            elif self._declarer.drifted(taskqueue, there):
                 self._look_at_topology(key)
 
     def faulted(self, keys: Collection[Key]) -> None:

@@ -1,4 +1,4 @@
-"""Serves health and metrics from the control loop's own event loop: one that hangs cannot answer."""
+"""Serves health, metrics and recordings from the control loop's own event loop: one that hangs cannot answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +9,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from taskqueue_operator.resource.names import Key
+
+Recordings = Callable[[Key], bytes | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
@@ -17,10 +21,12 @@ class Endpoints:
     Attributes:
         registry: All metrics.
         is_ready: Whether the watches have begun.
+        recordings: The last decisions on a TaskQueue, as JSON; None when it is not known.
     """
 
     registry: CollectorRegistry
     is_ready: Callable[[], bool]
+    recordings: Recordings
 
     async def livez(self, _: web.Request) -> web.Response:
         """Say that the event loop turns."""
@@ -36,6 +42,15 @@ class Endpoints:
         text = await asyncio.to_thread(generate_latest, self.registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def decisions(self, request: web.Request) -> web.Response:
+        """Show the last decisions on one TaskQueue."""
+        key = Key(**request.match_info)
+        recorded = self.recordings(key)
+        if recorded is None:
+            unknown = f"The operator knows no TaskQueue {key}: there is none, or its namespace is not watched.\n"
+            return web.Response(text=unknown, status=404)
+        return web.Response(body=recorded, content_type="application/json")
+
 
 @asynccontextmanager
 async def serving(port: int, endpoints: Endpoints) -> AsyncIterator[None]:
@@ -44,6 +59,7 @@ async def serving(port: int, endpoints: Endpoints) -> AsyncIterator[None]:
     app.router.add_get("/livez", endpoints.livez)
     app.router.add_get("/readyz", endpoints.readyz)
     app.router.add_get("/metrics", endpoints.metrics)
+    app.router.add_get("/debug/taskqueues/{namespace}/{name}", endpoints.decisions)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -60,7 +60,9 @@ def _give_up(fault: Fault) -> int:
 
 async def _serve(settings: Settings, control: Control, metrics: Metrics) -> int:
     started, background = asyncio.Event(), Background(control)
-    async with health.serving(settings.http_port, health.Endpoints(metrics.registry, started.is_set)):
+    async with health.serving(
+        settings.http_port, health.Endpoints(metrics.registry, started.is_set, control.recordings)
+    ):
         await kopf.operator(
             registry=informer.registry(control, background),
             settings=informer.settings(),

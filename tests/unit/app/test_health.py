@@ -1,0 +1,77 @@
+"""What the operator serves, over real HTTP."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from taskqueue_operator.app.health import Endpoints, serving
+from taskqueue_operator.app.metrics import Metrics
+from taskqueue_operator.resource.names import Key
+from tests.cluster import ports
+
+KEY = Key("media", "thumbnails")
+STRANGE = ["..", "a/b", "a%2Fb", "a b", "ü", "a\nb", "<script>", "{name}", "?", "#", "'"]
+
+
+class Served:
+    """A server, a client, and what the server is asked about."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.asked: list[Key] = []
+        self.metrics = Metrics()
+        (self.port,) = ports.free(1)
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+
+    def recordings(self, key: Key) -> bytes | None:
+        self.asked.append(key)
+        return b'[{"at": "2026-01-01T00:00:00Z"}]' if key == KEY else None
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.client.get(path)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    made = Served()
+    async with made.client, serving(made.port, Endpoints(made.metrics.registry, lambda: made.ready, made.recordings)):
+        yield made
+
+
+async def test_it_lives_before_it_is_ready(served: Served) -> None:
+    assert (await served.get("/livez")).status_code == 200
+    assert (await served.get("/readyz")).status_code == 503
+    served.ready = True
+    assert (await served.get("/readyz")).status_code == 200
+
+
+async def test_a_scrape_gets_the_metrics_as_prometheus_wants_them(served: Served) -> None:
+    served.metrics.wrote("status")
+    answer = await served.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert 'taskqueue_writes_total{what="status"} 1.0' in answer.text.splitlines()
+
+
+async def test_the_last_decisions_are_shown_as_json(served: Served) -> None:
+    answer = await served.get("/debug/taskqueues/media/thumbnails")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == [{"at": "2026-01-01T00:00:00Z"}]
+    assert served.asked == [KEY]
+
+
+async def test_a_taskqueue_that_is_not_known_is_said_to_be_so(served: Served) -> None:
+    answer = await served.get("/debug/taskqueues/media/other")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+    assert answer.text == (
+        "The operator knows no TaskQueue media/other: there is none, or its namespace is not watched.\n"
+    )
+
+
+@pytest.mark.parametrize("name", STRANGE)
+async def test_a_strange_name_is_a_name_that_is_not_known(served: Served, name: str) -> None:
+    answer = await served.get(f"/debug/taskqueues/media/{quote(name, safe='')}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert served.asked in ([Key("media", name)], []), "asked for as it is, or not at all"

@@ -42,7 +42,7 @@ async def run(settings: Settings) -> int:
         return _give_up(fault)
     try:
         # With scanning off, kopf would wait in silence for a CRD that is not there.
-        await cluster.list_taskqueues()
+        await cluster.require_taskqueues()
         metrics, clock = Metrics(), loop_clock()
         control = Control(cluster, RabbitMQs(clock), metrics, clock, installation=settings.installation)
         metrics.registry.register(ControlCollector(control, clock))

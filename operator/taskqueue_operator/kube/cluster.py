@@ -50,6 +50,14 @@ class KubernetesCluster:
         """Post one Event about an object (`apiVersion, kind, namespace, name, uid`)."""
         await events.post(self._api, regarding, reason=reason, message=message, warning=warning)
 
+    async def require_taskqueues(self) -> None:
+        """Raise Fault when TaskQueues cannot be listed: mostly because there is no such kind."""
+        for namespace in self._namespaces:
+            try:
+                await self._api.request("GET", collection(taskqueues.API, PLURAL, namespace), query={"limit": "1"})
+            except ApiError as error:
+                raise unavailable(f"list {PLURAL}", error) from None
+
     async def list_taskqueues(self) -> list[Body]:
         """List all TaskQueues within the watched namespaces."""
         return await self._list(taskqueues.API, PLURAL)

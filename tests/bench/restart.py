@@ -46,7 +46,7 @@ async def _sighted(it: Operator, queues: int) -> float:
     """Tell how long ago its process was started, once it has read that many queues."""
 
     async def all_read() -> bool:
-        return len(await it.samples("taskqueue_queue_ready")) >= queues
+        return len(await it.samples("taskqueue_queue_messages_ready")) >= queues
 
     await eventually(all_read, "every queue is read", seconds=PATIENCE_SECONDS, every=LOOK_SECONDS)
     return it.container.age()

@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, overload
@@ -44,6 +44,22 @@ class _Ports:
     prometheus: int
 
 
+@dataclass(frozen=True)
+class Seat:
+    """Where a node is: by itself on the loopback of this machine, or at an address among others in a network."""
+
+    address: str = "127.0.0.1"  # where other nodes find it
+    enter: tuple[str, ...] = ()  # put before each command
+    cookie: str | None = None  # what nodes of one cluster share
+    configuration: str = ""
+    erlang: str = ""  # more arguments of the virtual machine
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is no part of a cluster."""
+        return self.cookie is None
+
+
 class _Start:
     """`Broker.start(directory)` makes a broker; `broker.start()` starts it again after `stop` or `kill`."""
 
@@ -61,11 +77,14 @@ class Broker:
     `tls` moves both listeners to TLS, with a certificate for localhost signed by `ca_file`.
     """
 
-    def __init__(self, directory: Path, *, tls: bool = False) -> None:
+    def __init__(self, directory: Path, *, tls: bool = False, seat: Seat | None = None) -> None:
         self.directory = directory
+        self.seat = seat or Seat()
         self.processes = Processes(directory)
         self._tls = tls
         self._ports = _Ports(*ports.free(5))
+        if not self.seat.is_alone:  # the others must know them, and the network is its own
+            self._ports = replace(self._ports, distribution=25672, epmd=4369)
         self.amqp_port = self._ports.amqp
         self.management_port = self._ports.management
         self.prometheus_port = self._ports.prometheus
@@ -75,6 +94,11 @@ class Broker:
         self.management_url = f"http{secure}://{host}:{self.management_port}"
 
     start = _Start()
+
+    @property
+    def name(self) -> str:
+        """What Erlang calls it."""
+        return f"rabbit-{self.amqp_port}@localhost" if self.seat.is_alone else f"rabbit@{self.seat.address}"
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +129,7 @@ class Broker:
     def ctl(self, *arguments: str) -> str:
         """The output of rabbitmqctl, which takes a second or two."""
         inside = children(self._unshare())[0]
-        entered = ["nsenter", f"--target={inside}", "--mount", "--pid", "--"]
+        entered = ["nsenter", f"--target={inside}", "--mount", "--net", "--pid", "--"]
         chroot = ["chroot", "--userspec=rabbitmq:rabbitmq", str(debian.rabbitmq())]
         command = ["env", *self._environment(), f"{_PROGRAMS}/rabbitmqctl", "--quiet", *arguments]
         done = subprocess.run(
@@ -122,19 +146,23 @@ class Broker:
 
     @classmethod
     def _make(cls, directory: Path, *, tls: bool = False) -> "Broker":
-        need_root()
         broker = cls(directory, tls=tls)
-        broker._write_files()
-        broker.processes.guard()
-        broker._boot()
+        broker.boot()
         return broker
+
+    def boot(self) -> None:
+        """Start it for the first time; it goes when this process goes."""
+        need_root()
+        self._write_files()
+        self.processes.guard()
+        self._boot()
 
     def _boot(self) -> None:
         tree = debian.rabbitmq()
         apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--"]
         script = ["sh", "-c", _INTO_THE_TREE, "broker", str(tree), str(self.directory)]
         server = ["env", *self._environment(), f"{_PROGRAMS}/rabbitmq-server"]
-        self.processes.spawn("rabbitmq", [*apart, *script, *server])
+        self.processes.spawn("rabbitmq", [*self.seat.enter, *apart, *script, *server])
         try:
             until(self._answers, "RabbitMQ answers", seconds=120, every=0.1)
         except TimeoutError as late:
@@ -153,7 +181,13 @@ class Broker:
                 copy.write_bytes(file.read_bytes())
                 os.chown(copy, owner.st_uid, owner.st_gid)
         (self.directory / "etc/enabled_plugins").write_text(PLUGINS)
-        (self.directory / "etc/rabbitmq.conf").write_text(COMMON_CONFIGURATION + self._listeners())
+        parts = (COMMON_CONFIGURATION, self._listeners(), self.seat.configuration)
+        (self.directory / "etc/rabbitmq.conf").write_text("".join(parts))
+        if self.seat.cookie:
+            cookie = self.directory / "data/.erlang.cookie"
+            cookie.write_text(self.seat.cookie)
+            cookie.chmod(0o400)
+            os.chown(cookie, owner.st_uid, owner.st_gid)
 
     def _listeners(self) -> str:
         lines = [f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.prometheus_port}"]
@@ -169,18 +203,19 @@ class Broker:
         return "\n".join(lines) + "\n"
 
     def _environment(self) -> list[str]:
-        # All on the loopback and all Erlang knows about its ports is its own, so that brokers never meet.
+        # All on the loopback and all Erlang knows about its ports is its own, so that brokers alone never meet.
         quiet = "+sbwt none +sbwtdcpu none +sbwtdio none"
-        loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
+        interface = f"-kernel inet_dist_use_interface {{{self.seat.address.replace('.', ',')}}}"
         return [
             "HOME=/var/lib/rabbitmq",
             "LANG=C.UTF-8",
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-            f"RABBITMQ_NODENAME=rabbit-{self.amqp_port}@localhost",
+            f"RABBITMQ_NODENAME={self.name}",
+            f"RABBITMQ_USE_LONGNAME={str(not self.seat.is_alone).lower()}",
             f"ERL_EPMD_PORT={self._ports.epmd}",
-            "ERL_EPMD_ADDRESS=127.0.0.1",
+            f"ERL_EPMD_ADDRESS={self.seat.address}",
             f"RABBITMQ_DIST_PORT={self._ports.distribution}",
-            f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={quiet} {loopback}",
+            f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={quiet} {interface} {self.seat.erlang}",
             "RABBITMQ_LOGS=-",
         ]
 

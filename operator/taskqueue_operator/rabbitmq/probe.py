@@ -16,7 +16,7 @@ from .line import Line
 
 TOGETHER: Final = 256
 """Questions on one channel at once, of queues that are believed to answer."""
-ALONE: Final = 32
+ALONE: Final = 64
 """Queues that are asked on a channel of their own, at once: who asks one that is missing loses the channel."""
 SLOW: Final = 64
 """The same for queues that are known to be slow."""

@@ -1,7 +1,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
+import httpx
 import pytest
 from aiormq.abc import AbstractConnection
 
@@ -63,12 +65,27 @@ async def test_a_vhost_without_permissions(connect: Connect, user: MakeUser, bro
     )
 
 
-async def test_a_vhost_that_is_refused_when_nobody_says_why(connect: Connect) -> None:
-    """AMQP refuses it without a reason that the library passes on, and the management API is not there to ask."""
-    trouble = await fault(CALLS[0], connect(vhost="missing", management_uri="http://127.0.0.1:1"))
+async def test_a_vhost_that_is_full(connect: Connect, admin: httpx.Client, vhost: str, broker: Broker) -> None:
+    path = f"/vhost-limits/{quote(vhost, safe='')}/max-connections"
+    admin.put(path, json={"value": 0}).raise_for_status()
+
+    trouble = await fault(CALLS[0], connect())
 
     assert trouble.reason is Reason.VHOST_NOT_FOUND
-    assert 'refuses vhost "missing" to user "guest": it does not exist, is stopped or full, or' in trouble.message
+    assert trouble.message.startswith(
+        f'RabbitMQ at 127.0.0.1:{broker.amqp_port} refuses vhost "{vhost}" to user "guest": '
+    )
+    assert "limit" in trouble.message, "the broker's own words"
+
+
+async def test_a_vhost_is_told_apart_without_the_management_api(connect: Connect, user: MakeUser) -> None:
+    nowhere = {"management_uri": "http://127.0.0.1:1"}
+    name = user("")
+
+    missing = await fault(CALLS[0], connect(vhost="missing", **nowhere))
+    forbidden = await fault(CALLS[0], connect(vhost="/", username=name, password=PASSWORD, **nowhere))
+
+    assert (missing.reason, forbidden.reason) == (Reason.VHOST_NOT_FOUND, Reason.PERMISSION_DENIED)
 
 
 async def test_a_user_without_tag(connect: Connect, user: MakeUser) -> None:

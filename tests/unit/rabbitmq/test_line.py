@@ -1,71 +1,102 @@
-"""aiormq ends what waits for a closing connection with the reason of the close, which may be a CancelledError."""
+"""Connecting to a broker that refuses, breaks or says nothing, in virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import random
 
-import aiormq
 import pytest
+from pamqp import commands
 
-from taskqueue_operator.rabbitmq.endpoint import Endpoint
-from taskqueue_operator.rabbitmq.line import CLOSE_SECONDS, Line
+from taskqueue_operator.rabbitmq.line import CONNECT_SECONDS, LONGEST_PAUSE_SECONDS, SILENCE_SECONDS, Line
 from taskqueue_operator.resource.faults import BrokerFault, Reason
-from taskqueue_operator.resource.names import Key
+
+from .fake_amqp import ENDPOINT, FakeAmqp
 
 pytestmark = pytest.mark.looptime
 
-ENDPOINT = Endpoint.parse(Key("media", "rabbitmq"), {"uri": b"amqp://app:secret@broker"}, None)
 
-
-async def nothing() -> None:
-    return None
-
-
-async def cancelled(*_: object) -> None:
-    raise asyncio.CancelledError
-
-
-async def for_ever(*_: object) -> None:
-    await asyncio.Event().wait()
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> FakeAmqp:
+    made = FakeAmqp()
+    monkeypatch.setattr(asyncio, "open_connection", made.dial)
+    return made
 
 
 @pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch) -> Line:
-    async def connect(_: object) -> None:
-        return None
-
-    monkeypatch.setattr(aiormq.Connection, "connect", connect)
-    return Line(ENDPOINT, name="probe", explain=nothing)
+def line() -> Line:
+    return Line(ENDPOINT, name="probe")
 
 
-async def test_a_connection_that_is_cancelled_while_it_opens_is_a_fault(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(aiormq.Connection, "connect", cancelled)
-
-    with pytest.raises(BrokerFault, match="connection closed") as fault:
+async def fault(line: Line) -> BrokerFault:
+    with pytest.raises(BrokerFault) as raised:
         await line.connection()
+    return raised.value
 
-    assert fault.value.reason is Reason.BROKER_UNREACHABLE
 
-
-@pytest.mark.parametrize("close", [cancelled, for_ever])
-async def test_a_connection_closes_whatever_comes_of_it(
-    line: Line, monkeypatch: pytest.MonkeyPatch, close: Callable[..., Awaitable[None]]
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("NOT_ALLOWED - vhost / not found", Reason.VHOST_NOT_FOUND),
+        ("NOT_ALLOWED - access to vhost '/' refused for user 'app'", Reason.PERMISSION_DENIED),
+        (
+            "NOT_ALLOWED - access to vhost '/' refused for user 'app': connection limit (1) is reached",
+            Reason.VHOST_NOT_FOUND,
+        ),
+        ("INTERNAL_ERROR - access to vhost '/' refused for user 'app': vhost '/' is down", Reason.VHOST_NOT_FOUND),
+    ],
+)
+async def test_the_words_of_a_refusal_say_whose_trouble_it_is(
+    broker: FakeAmqp, line: Line, words: str, reason: Reason
 ) -> None:
-    monkeypatch.setattr(aiormq.Connection, "close", close)
-    await line.connection()
+    broker.close = commands.Connection.Close(530, words, 0, 0)
 
-    await line.close()
-
-    assert asyncio.get_running_loop().time() <= CLOSE_SECONDS + 0.1
+    assert (await fault(line)).reason is reason
 
 
-async def test_who_is_cancelled_while_it_closes_ends(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aiormq.Connection, "close", for_ever)
-    await line.connection()
-    closing = asyncio.create_task(line.close())
-    await asyncio.sleep(1)
-    closing.cancel()
+async def test_a_broker_that_takes_the_call_and_says_nothing_is_left_in_time(broker: FakeAmqp, line: Line) -> None:
+    broker.mute = True
 
-    with pytest.raises(asyncio.CancelledError):
-        await closing
+    assert "(no answer in time)" in (await fault(line)).message
+    assert asyncio.get_running_loop().time() == pytest.approx(CONNECT_SECONDS)
+    assert broker.peers[0].closed
+
+
+async def test_attempts_become_rare_and_keep_no_step(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked: 50 observers of a broker that is gone try a few times a second, not 1,000 times."""
+    spread = random.Random(1)
+    monkeypatch.setattr(random, "uniform", spread.uniform)
+    broker.down = True
+    lines = [Line(ENDPOINT, name="probe") for _ in range(50)]
+    for _ in range(60 * 20):
+        for line in lines:
+            await fault(line)
+        await asyncio.sleep(0.05)
+
+    late = [at for at in broker.dials if at > 30]
+    expected = len(lines) * 30 / (LONGEST_PAUSE_SECONDS / 2)
+    assert 0.8 * expected < len(late) < 1.2 * expected
+    busiest = max(sum(second <= at < second + 1 for at in late) for second in range(30, 60))
+    assert busiest < 2 * expected / 30, "spread over the time, not in step"
+
+
+async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broker: FakeAmqp, line: Line) -> None:
+    for _ in range(20):
+        connection = await line.connection()
+        line.proven()
+        broker.hang_up()
+        await asyncio.sleep(0)
+        assert "(connection closed)" in (await fault(line)).message
+        await asyncio.sleep(0.5)
+        assert await line.connection() is not connection
+
+
+async def test_silence_is_borne_for_a_while(broker: FakeAmqp, line: Line) -> None:
+    connection = await line.connection()
+    await asyncio.sleep(SILENCE_SECONDS)
+    await line.suspect()
+    kept = not connection.closed
+
+    await asyncio.sleep(0.1)
+    with pytest.raises(BrokerFault, match="no answer in time"):
+        await line.suspect()
+    assert (kept, connection.closed) == (True, True)
+    assert broker.peers[0].closed

@@ -1,73 +1,36 @@
 """Probing a broker that is slow or silent in parts, in virtual time."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.rabbitmq.connection import Connection
 from taskqueue_operator.rabbitmq.line import Line
-from taskqueue_operator.rabbitmq.probe import CHANNELS, SLOW_CHANNELS, Prober
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.rabbitmq.probe import AGAIN_SECONDS, ALONE, PROMPT_SECONDS, SLOW, TOGETHER, Prober
+from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.scaling.reading import FRESH, Probe
+
+from .fake_amqp import ENDPOINT, NEVER, PROMPT, READY, FakeAmqp, connected
 
 pytestmark = pytest.mark.looptime
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-NEVER = float("inf")
 PERIOD = 1.0
-ENDPOINT = Endpoint.parse(Key("media", "rabbitmq"), {"uri": b"amqp://app:secret@broker"}, None)
-
-
-class FakeConnection:
-    """Answers a declare after as many seconds as `delay` says of the queue, and counts channels as a broker does."""
-
-    def __init__(self, delay: Callable[[str], float]) -> None:
-        self.delay = delay
-        self.in_flight = 0
-        self.busiest = 0
-        self.given_up: Counter[str] = Counter()
-
-    async def channel(self, **_: object) -> "FakeChannel":
-        return FakeChannel(self)
-
-
-class FakeChannel:
-    """One question at a time; closed, as in aiormq, by a question that is given up."""
-
-    def __init__(self, connection: FakeConnection) -> None:
-        self.connection = connection
-        self.is_closed = False
-
-    async def queue_declare(self, queue: str, *, passive: bool) -> object:
-        assert passive
-        assert not self.is_closed
-        self.connection.in_flight += 1
-        self.connection.busiest = max(self.connection.busiest, self.connection.in_flight)
-        seconds = self.connection.delay(queue)
-        try:
-            await (asyncio.Event().wait() if seconds == NEVER else asyncio.sleep(seconds))
-        except asyncio.CancelledError:
-            self.is_closed = True
-            self.connection.given_up[queue] += 1
-            raise
-        finally:
-            self.connection.in_flight -= 1
-        return SimpleNamespace(message_count=7)
 
 
 class FakeLine:
     """A connection that is always there."""
 
-    def __init__(self, connection: FakeConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.current = connection
         self.heard: list[bool] = []
 
-    async def connection(self) -> FakeConnection:
+    async def connection(self) -> Connection:
         return self.current
 
     def proven(self) -> None:
@@ -80,9 +43,9 @@ class FakeLine:
 class World:
     """A prober, asked each period as the observer does."""
 
-    def __init__(self, delay: Callable[[str], float]) -> None:
-        self.connection = FakeConnection(delay)
-        self.line = FakeLine(self.connection)
+    def __init__(self, broker: FakeAmqp, connection: Connection) -> None:
+        self.broker = broker
+        self.line = FakeLine(connection)
         self.prober = Prober(ENDPOINT, cast("Line", self.line), now)
         self.last: dict[str, Probe] = {}
 
@@ -94,6 +57,15 @@ class World:
             oldest = max([oldest, *(now() - self.last[each].at for each in watched)])
             await asyncio.sleep(PERIOD)
         return oldest
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    broker = FakeAmqp()
+    made = World(broker, await connected(broker, monkeypatch))
+    yield made
+    made.prober.close()
+    await made.line.current.close()
 
 
 def now() -> datetime:
@@ -108,69 +80,175 @@ def by_kind(**seconds: float) -> Callable[[str], float]:
     return lambda queue: seconds[queue.partition("-")[0]]
 
 
-async def test_silent_queues_do_not_delay_the_others_by_a_period() -> None:
-    silent, speaking = names("silent", 60), names("speaking", 140)
-    world = World(by_kind(silent=NEVER, speaking=0.001))
+async def test_queues_that_are_known_share_a_channel_and_a_write(world: World) -> None:
+    queues = names("jobs", TOGETHER)
+    await world.prober.probe(queues)
+    before = world.broker.channels
+    asked = world.broker.asked.total()
 
-    oldest = await world.rounds([*silent, *speaking], 60, speaking)
+    for _ in range(10):
+        found = await world.prober.probe(queues)
+        assert {each.ready for each in found.values()} == {READY}
+        assert found.keys() == set(queues)
+
+    assert world.broker.asked.total() == asked + 10 * len(queues)
+    assert world.broker.channels == before <= ALONE
+
+
+async def test_silent_queues_do_not_delay_the_others_by_a_period(world: World) -> None:
+    silent, speaking = names("silent", 60), names("speaking", 140)
+    world.broker.delay = by_kind(silent=NEVER, speaking=PROMPT)
+
+    oldest = await world.rounds([*silent, *speaking], 20, speaking)
 
     assert oldest < timedelta(seconds=PERIOD)
     assert world.last.keys() == set(speaking), "no answer is no reading"
-    assert world.connection.busiest <= CHANNELS + SLOW_CHANNELS
-    assert max(world.connection.given_up.values()) < 10, "a question given up may cost the broker a channel"
-    world.prober.close()
+    assert all(world.broker.asked[each] == 1 for each in silent), "an unanswered question stands"
+    assert world.broker.channels <= len(silent) + ALONE + 1
 
 
-async def test_more_silent_queues_than_channels_starve_neither_the_others_nor_each_other() -> None:
+async def test_queues_that_fall_silent_are_found_out_at_once(world: World) -> None:
+    """A third of the queues have their leader on a node that is frozen."""
+    silent, speaking = names("silent", 330), names("speaking", 670)
+    queues = sorted([*silent, *speaking], key=hash)
+    await world.rounds(queues, 3)
+    world.broker.delay = by_kind(silent=0.25, speaking=PROMPT)
+
+    assert await world.rounds(queues, 5, speaking) < FRESH
+    assert await world.rounds(queues, 30, speaking) < timedelta(seconds=PERIOD)
+    assert world.broker.channels <= ALONE + SLOW + len(queues) // TOGETHER + 64
+
+
+async def test_more_silent_queues_than_channels_starve_neither_the_others_nor_each_other(world: World) -> None:
     silent, speaking = names("silent", 1000), names("speaking", 1000)
     queues = [queue for pair in zip(silent, speaking, strict=True) for queue in pair]
-    world = World(by_kind(silent=NEVER, speaking=0.001))
+    world.broker.delay = by_kind(silent=NEVER, speaking=PROMPT)
     await world.rounds(queues, 20)
 
-    assert await world.rounds(queues, 200, speaking) < timedelta(seconds=2 * PERIOD)
-    assert min(world.connection.given_up[queue] for queue in silent) > 1, "each is asked again"
-    assert world.connection.busiest <= CHANNELS + SLOW_CHANNELS
-    world.connection.delay = by_kind(silent=0.001, speaking=0.001)
-    await world.rounds(queues, 15)
-    assert await world.rounds(queues, 60, queues) < timedelta(seconds=PERIOD)
+    assert await world.rounds(queues, 10, speaking) < timedelta(seconds=2 * PERIOD)
+    assert min(world.broker.asked[queue] for queue in silent) == 1, "each is asked"
+    assert world.broker.channels <= len(silent) + ALONE + 8
+    world.broker.hang_up()
 
 
-async def test_a_slow_queue_is_read_as_fresh_as_it_answers_and_delays_nobody() -> None:
+async def test_a_slow_queue_is_read_as_fresh_as_it_answers_and_delays_nobody(world: World) -> None:
     """A quorum queue whose leader is silent answers after 0.25 s."""
     slow, speaking = names("slow", 200), names("speaking", 100)
-    world = World(by_kind(slow=0.25, speaking=0.001))
+    world.broker.delay = by_kind(slow=0.25, speaking=PROMPT)
     await world.rounds([*slow, *speaking], 5)
 
-    assert await world.rounds([*slow, *speaking], 60, speaking) < timedelta(seconds=PERIOD / 2)
-    assert await world.rounds([*slow, *speaking], 60, slow) < FRESH / 2
+    assert await world.rounds([*slow, *speaking], 20, speaking) < timedelta(seconds=PERIOD / 2)
+    assert await world.rounds([*slow, *speaking], 20, slow) < FRESH / 2
+    assert world.broker.channels <= ALONE + SLOW + 2
 
 
-async def test_a_round_that_is_too_long_is_continued_where_it_ended() -> None:
+async def test_a_queue_that_speaks_again_is_trusted_again(world: World) -> None:
+    queues = names("silent", 20)
+    world.broker.delay = by_kind(silent=20)
+    await world.rounds(queues, 10)
+    world.broker.delay = by_kind(silent=PROMPT)
+    await world.rounds(queues, 25)
+
+    channels = world.broker.channels
+    assert await world.rounds(queues, 10, queues) < timedelta(seconds=PROMPT_SECONDS)
+    assert world.broker.channels == channels
+
+
+async def test_a_round_that_is_too_long_is_continued_where_it_ended(world: World) -> None:
     queues = names("distant", 2000)
-    world = World(by_kind(distant=0.1))
+    world.broker.delay = by_kind(distant=0.1)
 
     await world.rounds(queues, 13)
 
     assert world.last.keys() == set(queues)
 
 
-async def test_an_answer_is_as_old_as_its_question() -> None:
-    world = World(by_kind(slow=0.5))
+async def test_an_answer_is_as_old_as_its_question(world: World) -> None:
+    world.broker.delay = by_kind(slow=0.5)
     assert await world.prober.probe(["slow-0"]) == {}
-    asked = now()
+    asked = now() - timedelta(seconds=PROMPT_SECONDS)
     assert await world.prober.probe(["slow-0"]) == {}
     await asyncio.sleep(PERIOD)
 
-    assert (await world.prober.probe(["slow-0"]))["slow-0"] == Probe(asked, 7)
+    assert (await world.prober.probe(["slow-0"]))["slow-0"] == Probe(asked, READY)
     assert world.line.heard == [False, False, True]
-    world.prober.close()
 
 
-async def test_a_new_connection_begins_anew() -> None:
-    world = World(by_kind(queue=NEVER))
+async def test_missing_queues_cost_the_others_nothing_and_the_broker_little(world: World) -> None:
+    missing, there = names("missing", 20), names("there", 200)
+    await world.rounds([*missing, *there], 5)
+    world.broker.refusals |= dict.fromkeys(missing, (404, "NOT_FOUND - no queue"))
+    begun = now()
+    while now() - begun < timedelta(seconds=10):
+        found = await world.prober.probe([*missing, *there])
+        assert all(found[each].ready == READY for each in there)
+        assert all(found[each].missing for each in missing)
+        await asyncio.sleep(0.25)
+    assert world.broker.refused <= len(missing) * (10 / AGAIN_SECONDS + 1)
+
+    world.broker.refusals.clear()
+    await asyncio.sleep(AGAIN_SECONDS)
+    assert (await world.prober.probe(missing)).keys() == set(missing)
+    assert {each.ready for each in (await world.prober.probe(missing)).values()} == {READY}
+
+
+@pytest.mark.parametrize(("code", "reason"), [(403, Reason.PERMISSION_DENIED), (405, Reason.TOPOLOGY_REFUSED)])
+async def test_a_queue_that_may_not_be_read_says_why(world: World, code: int, reason: Reason) -> None:
+    world.broker.refusals["mine-1"] = (code, "because of x")
+
+    found = await world.prober.probe(["mine-0", "mine-1"])
+
+    assert found["mine-0"].ready == READY
+    assert (found["mine-1"].ready, found["mine-1"].missing) == (None, False)
+    fault = found["mine-1"].fault
+    assert fault is not None
+    assert fault.reason is reason
+    assert 'read the depth of queue "mine-1"' in fault.message
+
+
+async def test_a_new_connection_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.broker.delay = by_kind(queue=NEVER)
     await world.rounds(["queue-0"], 3)
-    world.line.current = FakeConnection(by_kind(queue=0.001))
+    await world.line.current.close()
+    world.broker.delay = by_kind(queue=PROMPT)
+    world.line.current = await connected(world.broker, monkeypatch)
 
-    assert (await world.prober.probe(["queue-0"]))["queue-0"].ready == 7
-    await asyncio.sleep(0)
-    assert world.connection.in_flight == 0, "nothing waits on the old one"
+    assert (await world.prober.probe(["queue-0"]))["queue-0"].ready == READY
+
+
+async def test_a_broker_that_restarts_with_many_queues_is_not_stormed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it must answer in the seconds after it is back is what it answers at any time."""
+    broker, queues = FakeAmqp(), names("jobs", 1000)
+    monkeypatch.setattr(asyncio, "open_connection", broker.dial)
+    line = Line(ENDPOINT, name="probe")
+    prober = Prober(ENDPOINT, line, now)
+    async with every_quarter(prober, queues):
+        await asyncio.sleep(5)
+        broker.down = True
+        broker.hang_up()
+        await asyncio.sleep(60)
+        broker.down = False
+        broker.asked.clear()
+        broker.dials.clear()
+        await asyncio.sleep(5)
+
+    assert set(broker.asked) == set(queues), "each is read again"
+    assert len(broker.dials) == 1
+    assert max(broker.asked.values()) <= 4 * 5
+    assert broker.peers[-1].channels.keys() <= set(range(1, ALONE + 5))
+    prober.close()
+    await line.close()
+
+
+@asynccontextmanager
+async def every_quarter(prober: Prober, queues: Collection[str]) -> AsyncIterator[None]:
+    async def probe() -> None:
+        while True:
+            with contextlib.suppress(BrokerFault):
+                await prober.probe(queues)
+            await asyncio.sleep(0.25)
+
+    task = asyncio.create_task(probe())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,156 @@
+"""RabbitMQ's side of AMQP in memory: it answers each channel in order, as late as it is told, and counts."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final, cast
+
+import pytest
+from pamqp import base, commands, frame
+from pamqp.header import ProtocolHeader
+from pamqp.heartbeat import Heartbeat
+
+from taskqueue_operator.rabbitmq.connection import Connection
+from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.resource.names import Key
+
+PROMPT: Final = 0.0001
+NEVER: Final = float("inf")
+READY: Final = 7
+ENDPOINT: Final = Endpoint.parse(Key("media", "rabbitmq"), {"uri": b"amqp://app:secret@broker"}, None)
+
+
+class FakeAmqp:
+    """Answers a passive declare after as many seconds as `delay` says of the queue; the channel waits meanwhile."""
+
+    def __init__(self, delay: Callable[[str], float] = lambda _: PROMPT) -> None:
+        self.delay = delay
+        self.refusals: dict[str, tuple[int, str]] = {}
+        self.tune = commands.Connection.Tune(2047, 131072, 60)
+        self.close: commands.Connection.Close | None = None
+        self.down = False
+        self.mute = False
+        self.dials: list[float] = []
+        self.asked: Counter[str] = Counter()
+        self.refused = 0
+        self.beats = 0
+        self.peers: list[_Peer] = []
+
+    async def dial(self, *_: object, **__: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Stand in for `asyncio.open_connection`."""
+        self.dials.append(asyncio.get_running_loop().time())
+        if self.down:
+            raise ConnectionRefusedError
+        self.peers.append(_Peer(self))
+        return self.peers[-1].reader, cast("asyncio.StreamWriter", self.peers[-1])
+
+    def hang_up(self) -> None:
+        """Tear all connections."""
+        for peer in self.peers:
+            peer.abort()
+
+    @property
+    def channels(self) -> int:
+        """The most that were open on one connection."""
+        return max(len(peer.channels) for peer in self.peers)
+
+
+class _Peer:
+    """One connection, which is the client's writer at the same time."""
+
+    def __init__(self, broker: FakeAmqp) -> None:
+        self.broker = broker
+        self.reader = asyncio.StreamReader()
+        self.transport = self
+        self.channels: dict[int, _Channel] = {}
+        self.closed = False
+        self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        for number, method in self._methods(data):
+            if self.closed or self.broker.mute:
+                return
+            self._hear(number, method)
+
+    def abort(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self.reader.feed_eof()
+        for channel in self.channels.values():
+            channel.task.cancel()
+
+    def say(self, number: int, method: base.Frame) -> None:
+        if not self.closed and not self.broker.mute:
+            self.reader.feed_data(frame.marshal(method, number))
+
+    def _methods(self, data: bytes) -> Iterator[tuple[int, base.Frame | str]]:
+        data = self._rest + data
+        while len(data) >= 8:
+            size = 8 if data[:4] == b"AMQP" else int.from_bytes(data[3:7], "big") + 8
+            if size > len(data):
+                break
+            if data[7:11] == b"\x00\x32\x00\x0a":
+                yield int.from_bytes(data[1:3], "big"), data[14 : 14 + data[13]].decode()
+            else:
+                _, number, method = frame.unmarshal(data[:size])
+                self.broker.beats += isinstance(method, Heartbeat)
+                yield number, commands.Connection.Open() if isinstance(method, ProtocolHeader) else method  # type: ignore[misc]  # a heartbeat is no method, and nothing is done about it
+            data = data[size:]
+        self._rest = data
+
+    def _hear(self, number: int, method: base.Frame | str) -> None:
+        match method:
+            case str():
+                self.channels[number].questions.put_nowait(method)
+            case commands.Channel.Open():
+                self.channels[number] = _Channel(self, number)
+                self.say(number, commands.Channel.OpenOk())
+            case commands.Connection.Close():
+                self.say(0, commands.Connection.CloseOk())
+            case _:
+                self._greet(method)
+
+    def _greet(self, method: base.Frame) -> None:
+        """Each word of the login has its answer; the protocol header comes as an Open without a vhost."""
+        match method:
+            case commands.Connection.StartOk(response="\0app\0secret"):
+                self.say(0, self.broker.tune)
+            case commands.Connection.StartOk():
+                self.say(0, commands.Connection.Close(403, "ACCESS_REFUSED", 0, 0))
+            case commands.Connection.Open() if not self.reader.at_eof() and not hasattr(self, "greeted"):
+                self.greeted = True
+                self.say(0, commands.Connection.Start(0, 9, {}, "PLAIN", "en_US"))
+            case commands.Connection.Open():
+                self.say(0, self.broker.close or commands.Connection.OpenOk())
+            case _:
+                pass  # the rest of the login, and heartbeats
+
+
+class _Channel:
+    """Answers one question after the other; closed by a refusal, and then all that was asked is dropped."""
+
+    def __init__(self, peer: _Peer, number: int) -> None:
+        self.peer = peer
+        self.number = number
+        self.questions: asyncio.Queue[str] = asyncio.Queue()
+        self.task = asyncio.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        broker = self.peer.broker
+        while True:
+            queue = await self.questions.get()
+            broker.asked[queue] += 1
+            seconds = broker.delay(queue)
+            await (asyncio.Event().wait() if seconds == NEVER else asyncio.sleep(seconds))
+            if queue in broker.refusals:
+                broker.refused += 1
+                self.peer.say(self.number, commands.Channel.Close(*broker.refusals[queue], 50, 10))
+                return
+            self.peer.say(self.number, commands.Queue.DeclareOk(queue, READY, 0))
+
+
+async def connected(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """Open a connection to it."""
+    monkeypatch.setattr(asyncio, "open_connection", broker.dial)
+    return await Connection.open(ENDPOINT, "a name")

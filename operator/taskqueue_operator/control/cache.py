@@ -1,7 +1,7 @@
 """What the API server last showed: TaskQueues, their Deployments and their pods.
 
 Fed by watch events, by the answers to our own writes (so that a decision never rests on what we ourselves have just
-changed) and by the periodic resync. An older version never replaces a newer one, nor brings back what is gone.
+changed) and by the periodic resync. Only a newer version replaces one, and none brings back what is gone.
 """
 
 from collections import defaultdict
@@ -80,7 +80,7 @@ class Cache:
         metadata = body["metadata"]
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
         known = self.taskqueues.get(key)
-        if metadata["uid"] not in self._gone and (known is None or known.version <= version):
+        if metadata["uid"] not in self._gone and (known is None or known.version < version):
             self.taskqueues[key] = Seen(
                 key, metadata["uid"], version, metadata.get("generation", 1), body.get("status") or {}, _parse(body)
             )
@@ -90,7 +90,7 @@ class Cache:
         """Take note of a worker Deployment."""
         deployment = Deployment.parse(body)
         known = self.deployments.get(deployment.key)
-        fresh = known is None or int(known.resource_version) <= int(deployment.resource_version)
+        fresh = known is None or int(known.resource_version) < int(deployment.resource_version)
         if fresh and deployment.uid not in self._gone:
             self.deployments[deployment.key] = deployment
             self._obstacles.pop(deployment.key, None)
@@ -101,7 +101,7 @@ class Cache:
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
         known = self._pods[owner].get(pod.key)
-        fresh = known is None or int(known.resource_version) <= int(pod.resource_version)
+        fresh = known is None or int(known.resource_version) < int(pod.resource_version)
         if fresh and body["metadata"]["uid"] not in self._gone:
             self._pods[owner][pod.key] = pod
             self._note_start(owner, pod)

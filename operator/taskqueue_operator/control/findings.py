@@ -31,6 +31,7 @@ class Known:
         faults: What stands in the way, by stage; under Ready, what concerns the resource as a whole.
         waiting: What a deletion waits for.
         conclusive: Whether the queue has been read for long enough to say that something is in doubt.
+        obstacle: Why more workers would be in vain.
         mode: Who decides.
     """
 
@@ -39,6 +40,7 @@ class Known:
     waiting: Fault | None = None
     conclusive: bool = False
     deployment: Deployment | None = None
+    obstacle: Fault | None = None
     reading: Reading | None = None
     decision: Decision | None = None
     mode: Mode = Mode.AUTO
@@ -55,7 +57,7 @@ def _stages(known: Known) -> Iterator[Condition]:
         if fault is not None:
             yield Condition(stage, Truth.FALSE, fault.reason, fault.message)
         elif stage is ConditionType.WORKERS_AVAILABLE and known.deployment is not None and known.settled:
-            yield _workers(known.deployment)
+            yield _workers(known.deployment, known.obstacle)
         elif known.settled and not _blocked(stage, known):
             yield Condition(stage, Truth.TRUE, *_SAID[stage])
         elif known.settled:
@@ -66,13 +68,14 @@ def _blocked(stage: ConditionType, known: Known) -> bool:
     return any(earlier in known.faults for earlier in STAGES[: STAGES.index(stage)])
 
 
-def _workers(there: Deployment) -> Condition:
+def _workers(there: Deployment, obstacle: Fault | None) -> Condition:
+    type_ = ConditionType.WORKERS_AVAILABLE
     if there.replicas > 0 and there.ready == 0:
-        return Condition(
-            ConditionType.WORKERS_AVAILABLE, Truth.UNKNOWN, Reason.WORKERS_STARTING, "No worker consumes yet."
-        )
-    message = f"{there.ready} of {there.replicas} workers consume." if there.replicas else "No worker is needed."
-    return Condition(ConditionType.WORKERS_AVAILABLE, Truth.TRUE, Reason.READY, message)
+        return Condition(type_, Truth.UNKNOWN, Reason.WORKERS_STARTING, "No worker consumes yet.")
+    if not there.replicas:
+        return Condition(type_, Truth.TRUE, Reason.READY, "No worker is needed.")
+    why = f": {obstacle.message}" if obstacle is not None and there.ready < there.replicas else ""
+    return Condition(type_, Truth.TRUE, Reason.READY, f"{there.ready} of {there.replicas} workers consume{why}.")
 
 
 def _scaling(known: Known) -> Iterator[Condition]:

@@ -123,6 +123,7 @@ class Reporter:
             waiting=record.waiting,
             conclusive=self._conclusive(record),
             deployment=there,
+            obstacle=self._cache.obstacle(seen.key),
             reading=record.reading,
             decision=record.decision,
             mode=seen.parsed.spec.scaling.mode if isinstance(seen.parsed, TaskQueue) else Mode.AUTO,

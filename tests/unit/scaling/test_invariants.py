@@ -118,6 +118,7 @@ def test_what_was_decided_is_a_fixed_point(
     ready: int, unacked: int, replicas: int, policy: Policy, memory: Memory
 ) -> None:
     assume(ready > policy.activation_ready or policy.min_replicas == 0)  # minReplicas wakes too, and is no decision
+    assume(memory.began is not None)  # a new memory holds what is there for the length of one decision
     first = decide(certain(ready, unacked), Workers(replicas, replicas), policy, memory, at(0))
     there = Workers(first.desired, first.desired)
     assert decide(certain(ready, unacked), there, policy, first.memory, at(0)).desired == first.desired

@@ -1,0 +1,57 @@
+"""What the running operator tells about itself: metrics, and the decisions on one TaskQueue."""
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from taskqueue_operator.scaling import recording
+
+from .stage import Operator, Stage, eventually
+
+
+def series(operator: Operator, stage: Stage) -> dict[str, float]:
+    """The metrics of the team's TaskQueues, without the prefix."""
+    text = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return {
+        sample.name.removeprefix("taskqueue_"): sample.value
+        for sample in samples
+        if sample.labels.get("namespace") == stage.namespace
+    }
+
+
+def decisions(operator: Operator, stage: Stage, name: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{operator.port}/debug/taskqueues/{stage.namespace}/{name}", timeout=5)
+
+
+def test_a_taskqueue_has_its_figures_in_the_metrics_until_it_goes(operator: Operator, stage: Stage) -> None:
+    stage.secret()
+    stage.taskqueue("jobs")
+    eventually(lambda: stage.condition("jobs").get("status"), "True")
+    stage.publish("jobs", "jobs", 45)
+    eventually(lambda: series(operator, stage).get("replicas"), 3)
+    gauges = series(operator, stage)
+    assert gauges["queue_messages_ready"] == 45
+    assert gauges["desired_replicas"] == 3
+    assert 0 <= gauges["reading_age_seconds"] < float("inf")
+    stage.kubectl("delete", "taskqueue", "jobs")
+    eventually(lambda: series(operator, stage), {})
+
+
+def test_its_decisions_can_be_fetched_replayed_and_hold_no_secret(operator: Operator, stage: Stage) -> None:
+    stage.secret()
+    stage.taskqueue("jobs")
+    eventually(lambda: stage.condition("jobs").get("status"), "True")
+    stage.publish("jobs", "jobs", 45)
+    eventually(lambda: stage.replicas("jobs"), 3)
+    answer = decisions(operator, stage, "jobs")
+    recorded = recording.read(answer.content)
+    assert recorded[-1].decision.desired == 3
+    assert [each.replay() for each in recorded] == [each.decision for each in recorded]
+    assert "guest" not in answer.text
+    assert "amqp" not in answer.text
+
+
+def test_a_taskqueue_that_is_not_there_has_no_decisions(operator: Operator, stage: Stage) -> None:
+    answer = decisions(operator, stage, "jobs")
+    assert answer.status_code == 404
+    assert f"no TaskQueue {stage.namespace}/jobs" in answer.text

@@ -96,6 +96,11 @@ class Broker:
     start = _Start()
 
     @property
+    def is_up(self) -> bool:
+        """Whether it runs, frozen or not."""
+        return self.processes.pid("rabbitmq") is not None
+
+    @property
     def name(self) -> str:
         """What Erlang calls it."""
         return f"rabbit-{self.amqp_port}@localhost" if self.seat.is_alone else f"rabbit@{self.seat.address}"
@@ -111,7 +116,7 @@ class Broker:
     def stop(self) -> None:
         """Shut down as an operator of brokers would: durable queues and persistent messages stay."""
         self._signal_beam(signal.SIGTERM)
-        until(lambda: self.processes.pid("rabbitmq") is None, "RabbitMQ stopped", seconds=60)
+        until(lambda: not self.is_up, "RabbitMQ stopped", seconds=60)
         self.processes.stop("rabbitmq", grace=0)
 
     def kill(self) -> None:
@@ -220,7 +225,7 @@ class Broker:
         ]
 
     def _answers(self) -> bool:
-        if self.processes.pid("rabbitmq") is None:
+        if not self.is_up:
             raise RuntimeError(f"RabbitMQ ended\n{self.processes.tails()}")
         if not ports.answers(self.amqp_port):
             return False

@@ -1,6 +1,7 @@
 """A RabbitMQ cluster of three nodes, each of which can be killed, frozen and cut off from the others."""
 
 import contextlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ import httpx
 
 from tests.cluster import ports
 from tests.cluster.broker import Broker, Seat
-from tests.cluster.front import Desk, Target
+from tests.cluster.front import Desk, Front, Target
 from tests.cluster.network import Network
 from tests.cluster.prerequisites import need_packages, need_root
 from tests.cluster.processes import Processes
@@ -72,6 +73,27 @@ class Trio:
                     return [node.name for node in self.nodes].index(item["leader"])
         return None
 
+    @property
+    def fronts(self) -> tuple[Front, Front]:
+        """Both ways in."""
+        return self.amqp, self.management
+
+    def restore(self) -> None:
+        """Undo whatever was done to nodes, network and fronts."""
+        for front in self.fronts:
+            front.unpin()
+            front.flow()
+            front.mend()
+        for number, node in enumerate(self.nodes):
+            self.heal(number)
+            if node.is_up:
+                node.resume()
+        self.start_missing()
+
+    def start_missing(self) -> None:
+        """Start all nodes that are down, at once: alone, one may wait for the others."""
+        self._together(lambda node: node.start(), [node for node in self.nodes if not node.is_up])
+
     def isolate(self, number: int) -> None:
         """Cut a node off from the other two; clients reach all three as before."""
         self.network.unplug(self.network.hosts[number])
@@ -103,5 +125,8 @@ class Trio:
             for port in (node.amqp_port, node.management_port):
                 desk.front(port, [Target(host, port)])
             self._stack.enter_context(node)
+        self._together(Broker.boot, self.nodes)
+
+    def _together(self, act: Callable[[Broker], None], nodes: Sequence[Broker]) -> None:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(Broker.boot, self.nodes))
+            list(pool.map(act, nodes))

@@ -11,6 +11,8 @@ import pytest
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
 
+ROOT = Path(__file__).parents[2]
+
 # Otherwise pytest-asyncio, asking for the loop that was current before, makes one that nobody closes.
 asyncio.set_event_loop(None)
 
@@ -41,6 +43,14 @@ def control_plane(_stands: Mapping[str, "Future[ControlPlane | Broker]"]) -> Con
     plane = _stands["control_plane"].result()
     assert isinstance(plane, ControlPlane)
     return plane
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane: ControlPlane) -> ControlPlane:
+    """An API server that knows TaskQueues."""
+    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=30s")
+    return control_plane
 
 
 @pytest.fixture(scope="session")

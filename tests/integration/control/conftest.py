@@ -7,15 +7,7 @@ import pytest
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
 
-from .stage import ROOT, Operator, Stage
-
-
-@pytest.fixture(scope="session")
-def installed(control_plane: ControlPlane) -> ControlPlane:
-    """An API server that knows TaskQueues."""
-    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=30s")
-    return control_plane
+from .stage import Operator, Stage
 
 
 @pytest.fixture(scope="package")

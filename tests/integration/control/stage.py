@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol
 from urllib.parse import quote
 
 import httpx
 import yaml
+from typing_extensions import TypeVar
 
 from tests.cluster import ports
 from tests.cluster.broker import Broker
@@ -72,10 +73,22 @@ class Operator:
         return {name.split('"')[1]: float(value) for name, value in found}
 
 
-class Stage:
+class Reached(Protocol):
+    """A broker, wherever and whatever it is."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def management_url(self) -> str: ...
+
+
+B = TypeVar("B", bound=Reached, default=Broker)
+
+
+class Stage(Generic[B]):
     """What one test works with."""
 
-    def __init__(self, plane: ControlPlane, broker: Broker) -> None:
+    def __init__(self, plane: ControlPlane, broker: B) -> None:
         self.namespace = self.vhost = f"team-{os.getpid()}-{next(_numbers)}"
         self.plane = plane
         self.broker = broker

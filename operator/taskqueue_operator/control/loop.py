@@ -53,7 +53,7 @@ class Control:
         self.records = Records()
         self.reconciling = WorkQueue("reconcile", self._reconcile, workers=64)
         self.credentials = Credentials(cluster, brokers, self.reconciling.add)
-        self.readers = Readers(brokers, self, clock)
+        self.readers = Readers(brokers, self, telemetry, clock)
         self._resync = Resync(self.cache, cluster, self.reconciling.add)
         self._connector = Connector(self.records, self.credentials, self.readers, clock)
         declarer = Declarer(self.records, telemetry, installation)

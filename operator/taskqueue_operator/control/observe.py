@@ -5,22 +5,25 @@ and tells its listener which TaskQueues have something new to consider.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.reading import HORIZON, Probe, Reading, Sweep, interval
-from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.scaling.reading import Doubt, Probe, Reading, Sweep, interval
 
 from .clock import Clock
+from .listener import Listener
+from .pace import Plan, now, portions, turn, until
 from .ports import Broker, Endpoint
+from .samples import Samples
 from .shared import Shared
+from .telemetry import Telemetry
 
 AWAKE_PERIOD: Final = 1.0
 ASLEEP_PERIOD: Final = 0.25
@@ -29,72 +32,26 @@ ASLEEP_RATE: Final = 4000
 SWEEP_PERIOD: Final = 5.0
 VERIFY_PERIOD: Final = 30.0
 
-
-class Listener(Protocol):
-    """Who wants to know."""
-
-    def asleep(self, key: Key) -> bool:
-        """Whether a TaskQueue has no workers."""
-        ...
-
-    def read(self, keys: Collection[Key]) -> None:
-        """There is something new to consider for these."""
-        ...
-
-    def missed(self, key: Key) -> None:
-        """The queue of this TaskQueue is not on the broker."""
-        ...
-
-    def verify(self, keys: Collection[Key], there: Topology) -> None:
-        """This is what the broker holds."""
-        ...
-
-    def faulted(self, keys: Collection[Key]) -> None:
-        """The broker cannot be used, or can be used again."""
-        ...
-
-
-@dataclass(slots=True)
-class _Followed:
-    """Samples of one queue, oldest first; several TaskQueues may scale on an external one."""
-
-    keys: set[Key]
-    probes: deque[Probe] = field(default_factory=deque)
-    sweeps: deque[Sweep] = field(default_factory=deque)
-    read_at: datetime | None = None
-
-    @property
-    def probe(self) -> Probe | None:
-        """The last one."""
-        return self.probes[-1] if self.probes else None
-
-    def probed(self, probe: Probe) -> None:
-        """Keep what is within the horizon."""
-        self.probes.append(probe)
-        if probe.ready is not None:
-            self.read_at = probe.at
-        while probe.at - self.probes[0].at > HORIZON:
-            self.probes.popleft()
-
-    def swept(self, sweep: Sweep) -> None:
-        """Keep one sample beyond the horizon: it tells that the queue is not young."""
-        self.sweeps.append(sweep)
-        while len(self.sweeps) > 1 and sweep.at - self.sweeps[1].at > HORIZON:
-            self.sweeps.popleft()
+Answer = TypeVar("Answer", Probe, Sweep)
 
 
 class Observer:
     """Follows queues on behalf of TaskQueues."""
 
-    def __init__(self, endpoint: Endpoint, broker: Broker, listener: Listener, clock: Clock) -> None:
+    def __init__(
+        self, endpoint: Endpoint, broker: Broker, listener: Listener, telemetry: Telemetry, clock: Clock
+    ) -> None:
         self.endpoint = endpoint
         self.broker = broker
         self.topology = Shared(broker.topology)
         self.faults: dict[str, Fault] = {}
+        self._failed_at: dict[str, float] = {}
         self._listener = listener
+        self._telemetry = telemetry
         self._clock = clock
-        self._followed: dict[str, _Followed] = {}
+        self._followed: dict[str, Samples] = {}
         self._queues: dict[Key, set[str]] = {}
+        self._under_way: set[str] = set()
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
 
     @property
@@ -105,7 +62,7 @@ class Observer:
     @property
     def fault(self) -> Fault | None:
         """Why the broker cannot be used at present, if so; the AMQP side first."""
-        return next((self.faults[side] for side in ("awake", "asleep", "sweep") if side in self.faults), None)
+        return next((self.faults[side] for side in ("probe", "sweep") if side in self.faults), None)
 
     def fault_at(self, queue: str) -> Fault | None:
         """Why a queue cannot be read at present, if so: because of the broker, or of a permission for it alone."""
@@ -120,17 +77,19 @@ class Observer:
                 del self._followed[queue]
         for queue in queues:
             self._queues.setdefault(key, set()).add(queue)
-            self._followed.setdefault(queue, _Followed(set())).keys.add(key)
+            if queue not in self._followed:
+                self._followed[queue] = Samples((), self._clock())
+            self._followed[queue].keys.add(key)
 
     def restart(self, queue: str) -> None:
-        """Forget the samples of a queue: what was read until now says nothing any more."""
+        """Forget the samples of a queue: what was asked until now says nothing any more."""
         if queue in self._followed:
-            self._followed[queue] = _Followed(self._followed[queue].keys)
+            self._followed[queue] = Samples(self._followed[queue].keys, self._clock())
 
     def reading(self, queue: str) -> Reading:
         """Say what may be believed of a queue now."""
-        followed = self._followed.get(queue) or _Followed(set())
-        return interval(followed.probes, followed.sweeps, self._clock())
+        followed, at = self._followed.get(queue), self._clock()
+        return interval(followed.probes, followed.sweeps, at) if followed is not None else interval((), (), at)
 
     def read_at(self, queue: str) -> datetime | None:
         """Say when the last probe that had a figure was asked; None while there was none."""
@@ -141,92 +100,129 @@ class Observer:
         """Read until cancelled, then let go of the broker."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._repeat("awake", self._probe_awake, lambda: AWAKE_PERIOD))
-                group.create_task(self._repeat("asleep", self._probe_asleep, self._asleep_period))
-                group.create_task(self._repeat("sweep", self._sweep, lambda: SWEEP_PERIOD))
-                group.create_task(self._repeat("topology", self._verify, lambda: VERIFY_PERIOD))
+                group.create_task(self._probe_in_rounds(group, asleep=False))
+                group.create_task(self._probe_in_rounds(group, asleep=True))
+                group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD))
+                group.create_task(self._repeat("topology", self._verify, VERIFY_PERIOD))
         finally:
             await self.topology.close()
             await self.broker.close()
 
-    async def _repeat(self, side: str, read: Callable[[], Awaitable[None]], period: Callable[[], float]) -> None:
-        # Failures need no backoff of their own: a period is never hot, and the broker's side paces its reconnects.
+    async def _repeat(self, side: str, read: Callable[[], Awaitable[None]], period: float) -> None:
+        plan = Plan()
         while True:
-            try:
-                await read()
-                self._recovered(side)
-            except Fault as fault:
-                self._failed(side, fault)
-            except (Exception, asyncio.CancelledError) as error:
-                # A reader that dies would leave its queues unread for ever, and libraries raise a CancelledError too
-                # where nobody has cancelled.
-                if isinstance(error, asyncio.CancelledError) and _cancelled():
-                    raise
-                self._log.exception("reading failed", side=side)
-                self._failed(side, Fault(Reason.INTERNAL_ERROR, "The operator failed; its log says why."))
-            await asyncio.sleep(period())
+            await self._attempt(side, read)
+            await plan.next(period)
 
-    def _failed(self, side: str, fault: Fault) -> None:
+    async def _probe_in_rounds(self, group: asyncio.TaskGroup, *, asleep: bool) -> None:
+        plan = Plan()
+        while True:
+            queues = [queue for queue, each in self._followed.items() if self._is_asleep(each) == asleep]
+            period = max(ASLEEP_PERIOD, len(queues) / ASLEEP_RATE) if asleep else AWAKE_PERIOD
+            for place, portion in portions(queues, period):
+                await until(plan.begin + place)
+                # Nobody waits: a portion that takes long, for a slow queue, is to delay no other.
+                group.create_task(self._attempt("probe", partial(self._probe, portion, plan.begin + place)))
+            await plan.next(period)
+
+    async def _attempt(self, side: str, read: Callable[[], Awaitable[None]]) -> None:
+        # Failures need no backoff of their own: a period is never hot, and the broker's side paces its reconnects.
+        try:
+            await read()
+            self._recovered(side)
+        except Fault as fault:
+            self._failed(side, fault)
+        except (Exception, asyncio.CancelledError) as error:
+            # A reader that dies would leave its queues unread for ever, and libraries raise a CancelledError too
+            # where nobody has cancelled.
+            if isinstance(error, asyncio.CancelledError) and _cancelled():
+                raise
+            self._failed(side, Fault(Reason.INTERNAL_ERROR, "The operator failed; its log says why."), bug=error)
+
+    def _failed(self, side: str, fault: Fault, *, bug: BaseException | None = None) -> None:
         before = self.faults.get(side)
-        self.faults[side] = fault
+        self.faults[side], self._failed_at[side] = fault, now()
         if before is None or before.message != fault.message:
-            self._log.warning("broker cannot be read", side=side, reason=fault.reason, detail=fault.message)
+            about = {"reason": fault.reason, "detail": fault.message}
+            self._log.warning("broker cannot be read", side=side, **about, exc_info=bug)
             self._listener.faulted(self.keys)
 
     def _recovered(self, side: str) -> None:
-        if self.faults.pop(side, None) is not None:
+        # One portion may fail at every round where others do not: that is one fault, which stays.
+        if side in self.faults and now() - self._failed_at[side] > AWAKE_PERIOD:
+            del self.faults[side]
             self._log.info("broker can be read again", side=side)
             self._listener.faulted(self.keys)
 
-    def _asleep_period(self) -> float:
-        return max(ASLEEP_PERIOD, len(self._followed) / ASLEEP_RATE)
-
-    def _is_asleep(self, followed: _Followed) -> bool:
+    def _is_asleep(self, followed: Samples) -> bool:
         return all(self._listener.asleep(key) for key in followed.keys)
 
-    async def _probe_awake(self) -> None:
-        await self._probe([queue for queue, followed in self._followed.items() if not self._is_asleep(followed)])
+    async def _probe(self, queues: Sequence[str], planned: float) -> None:
+        asked = [queue for queue in queues if queue not in self._under_way]
+        answers: Mapping[str, Probe] = {}
+        self._under_way.update(asked)
+        try:
+            answers = await self._ask("probe", asked, lambda: self.broker.probe(asked)) if asked else {}
+        finally:
+            self._under_way.difference_update(asked)
+            # Without an answer too: readings age, and what the user asks for may have changed.
+            self._listener.read(self._concerned(queues, answers))
+            self._telemetry.late(now() - planned)
 
-    async def _probe_asleep(self) -> None:
-        await self._probe([queue for queue, followed in self._followed.items() if self._is_asleep(followed)])
-
-    async def _probe(self, queues: list[str]) -> None:
-        answers = await self.broker.probe(queues) if queues else {}
+    def _concerned(self, queues: Sequence[str], answers: Mapping[str, Probe]) -> set[Key]:
+        """Take the answers, and say who is to consider anew: those awake always, those asleep when there is news."""
         concerned: set[Key] = set()
-        for queue, answer in answers.items():
+        for queue in queues:
             followed = self._followed.get(queue)
             if followed is None:
                 continue
-            before = followed.probe
-            quiet = before is not None and answer.ready == before.ready == 0
-            followed.probed(answer)
-            if _refusal(before) != _refusal(answer):
-                self._refused(queue, followed, answer.fault)
-            if answer.missing:
-                self._miss(followed, before)
-            elif not quiet or not self._is_asleep(followed):
+            news = queue in answers and self._probed(queue, followed, answers[queue])
+            latest = turn(queue, SWEEP_PERIOD)
+            if news or followed.turn != latest or not self._is_asleep(followed):
                 concerned |= followed.keys
-        self._listener.read(concerned)
+                followed.turn = latest
+        return concerned
+
+    def _probed(self, queue: str, followed: Samples, answer: Probe) -> bool:
+        """Keep an answer, and say whether it is news to a queue without workers."""
+        before = followed.probe
+        if not followed.probed(answer):
+            return False
+        if _refusal(before) != _refusal(answer):
+            self._refused(queue, followed, answer.fault)
+        # Once, not at every probe: a queue whose node is down is listed and yet not found for as long as that lasts.
+        if answer.missing and (before is None or not before.missing):
+            for key in followed.keys:
+                self._listener.missed(key)
+        return not answer.missing and (before is None or bool(before.ready) or answer.ready != 0)
 
     async def _sweep(self) -> None:
         if not self._followed:
             return
-        asked = self._clock()
-        try:
+        queues, asked = list(self._followed), self._clock()
+
+        async def sweep() -> Mapping[str, Sweep]:
             answers = await self.broker.sweep()
-            for queue, followed in self._followed.items():
-                followed.swept(answers.get(queue) or Sweep(asked, present=False))
-        finally:
-            # Without an answer too: readings age, and what the user asks for may have changed.
-            self._listener.read(self.keys)
+            return {queue: answers.get(queue) or Sweep(asked, present=False) for queue in queues}
 
-    def _miss(self, followed: _Followed, before: Probe | None) -> None:
-        # Once, not at every probe: a queue whose node is down is listed and yet not found for as long as that lasts.
-        if before is None or not before.missing:
-            for key in followed.keys:
-                self._listener.missed(key)
+        for queue, answer in (await self._ask("sweep", queues, sweep)).items():
+            if queue in self._followed:
+                self._followed[queue].swept(answer)
 
-    def _refused(self, queue: str, followed: _Followed, fault: Fault | None) -> None:
+    async def _ask(
+        self, source: str, queues: Sequence[str], ask: Callable[[], Awaitable[Mapping[str, Answer]]]
+    ) -> Mapping[str, Answer]:
+        """Ask, and tell how long it took and what came of it."""
+        begun = now()
+        try:
+            answers = await ask()
+        except Fault as fault:
+            self._telemetry.asked(source, now() - begun, {fault.reason: len(queues)})
+            raise
+        self._telemetry.asked(source, now() - begun, Counter(_outcome(answers.get(queue)) for queue in queues))
+        return answers
+
+    def _refused(self, queue: str, followed: Samples, fault: Fault | None) -> None:
         if fault is not None:
             self._log.warning("queue cannot be read", queue=queue, reason=fault.reason, detail=fault.message)
         self._listener.faulted(followed.keys)
@@ -235,6 +231,15 @@ class Observer:
         if self._followed:
             there = await self.topology()
             self._listener.verify(self.keys, there)
+
+
+def _outcome(answer: Probe | Sweep | None) -> str:
+    """Say in one word whether there is a figure, or why not."""
+    if answer is None:
+        return "silent"
+    if isinstance(answer, Sweep):
+        return "ok" if answer.doubt is None else "missing" if answer.doubt is Doubt.ABSENT else answer.doubt
+    return "missing" if answer.missing else answer.fault.reason if answer.fault is not None else "ok"
 
 
 def _refusal(probe: Probe | None) -> str | None:

@@ -5,16 +5,19 @@ import asyncio
 from taskqueue_operator.resource.names import Key
 
 from .clock import Clock
-from .observe import Listener, Observer
+from .listener import Listener
+from .observe import Observer
 from .ports import Brokers, Endpoint
+from .telemetry import Telemetry
 
 
 class Readers:
     """Keeps the observers that are in use."""
 
-    def __init__(self, brokers: Brokers, listener: Listener, clock: Clock) -> None:
+    def __init__(self, brokers: Brokers, listener: Listener, telemetry: Telemetry, clock: Clock) -> None:
         self._brokers = brokers
         self._listener = listener
+        self._telemetry = telemetry
         self._clock = clock
         self._observers: dict[Endpoint, Observer] = {}
         self._tasks: dict[Endpoint, asyncio.Task[None]] = {}
@@ -30,7 +33,8 @@ class Readers:
             self.release(key)
             self._users[key] = endpoint
         if endpoint not in self._observers:
-            observer = Observer(endpoint, self._brokers.connect(endpoint), self._listener, self._clock)
+            broker = self._brokers.connect(endpoint)
+            observer = Observer(endpoint, broker, self._listener, self._telemetry, self._clock)
             self._observers[endpoint] = observer
             self._tasks[endpoint] = asyncio.create_task(observer.run(), name=f"observe {endpoint!r}")
         return self._observers[endpoint]

@@ -1,5 +1,6 @@
 """One vhost of one RabbitMQ."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -9,6 +10,7 @@ from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.difference import Step
 from taskqueue_operator.topology.objects import Topology
 
+from . import faults
 from . import steps as requests
 from .endpoint import Endpoint
 from .line import Line
@@ -16,6 +18,8 @@ from .listing import read_sweep, read_topology
 from .management import Management
 from .probe import Prober
 
+SWEEP_SECONDS: Final = 4.0
+"""What a sweep may take: shorter than their period, so that one that is lost does not cost the next one too."""
 CONNECTION_NAME: Final = f"{MANAGER} probe"
 
 
@@ -23,6 +27,7 @@ class RabbitMQ:
     """Reads and writes over the management API, probes over one AMQP connection; both connect when first used."""
 
     def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime]) -> None:
+        self._endpoint = endpoint
         self._clock = clock
         self._management = Management(endpoint)
         self._line = Line(endpoint, name=CONNECTION_NAME)
@@ -52,7 +57,11 @@ class RabbitMQ:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        return await read_sweep(self._management, self._clock)
+        try:
+            async with asyncio.timeout(SWEEP_SECONDS):
+                return await read_sweep(self._management, self._clock)
+        except TimeoutError as error:
+            raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         """Ask for the ready count of each queue; those that have not answered are left out.

@@ -1,20 +1,25 @@
 """The observer reads in short steps, tells of faults when they come and go, and keeps what it read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe import Observer
+from taskqueue_operator.control.pace import TICK
 from taskqueue_operator.control.readers import Readers
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.reading import Doubt, Probe
+from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 from taskqueue_operator.topology.objects import Queue, Topology
 
 from .fake_broker import FORBIDDEN, GONE_AWAY, REFUSED, START, FakeBroker, FakeBrokers, FakeEndpoint
-from .fake_cluster import KEY
+from .fake_cluster import KEY, FakeTelemetry
 
 pytestmark = pytest.mark.looptime
 
@@ -27,6 +32,7 @@ class Ears:
     def __init__(self) -> None:
         self.sleeping: set[Key] = set()
         self.reads: list[Key] = []
+        self.portions: list[Collection[Key]] = []
         self.misses: list[Key] = []
         self.faults: list[tuple[float, frozenset[Key]]] = []
         self.topologies: list[float] = []
@@ -36,6 +42,7 @@ class Ears:
 
     def read(self, keys: Collection[Key]) -> None:
         self.reads += keys
+        self.portions.append(keys)
 
     def missed(self, key: Key) -> None:
         self.misses.append(key)
@@ -48,8 +55,8 @@ class Ears:
 
 
 @asynccontextmanager
-async def observing(broker: FakeBroker, ears: Ears) -> AsyncIterator[Observer]:
-    observer = Observer(FakeEndpoint(), broker, ears, broker.clock)
+async def observing(broker: FakeBroker, ears: Ears, telemetry: FakeTelemetry | None = None) -> AsyncIterator[Observer]:
+    observer = Observer(FakeEndpoint(), broker, ears, telemetry or FakeTelemetry(), broker.clock)
     observer.follow(KEY, "jobs")
     task = asyncio.create_task(observer.run())
     yield observer
@@ -84,40 +91,182 @@ async def test_it_stays_certain_for_as_long_as_it_is_read(broker: FakeBroker) ->
             assert observer.reading("jobs").doubt is None
 
 
+def told_of(telemetry: FakeTelemetry, *what: str) -> list[Any]:
+    return [each for each in telemetry.told if each[: len(what)] == what]
+
+
+def asked_at(broker: FakeBroker, queue: str) -> list[float]:
+    return [at for at, queues in broker.probes if queue in queues]
+
+
+def steps(times: list[float]) -> set[float]:
+    return {round(later - earlier, 3) for earlier, later in pairwise(times)}
+
+
+def follow_asleep(observer: Observer, ears: Ears, count: int) -> list[str]:
+    queues = [f"q{n}" for n in range(count)]
+    for queue in queues:
+        ears.sleeping.add(Key("n", queue))
+        observer.follow(Key("n", queue), queue)
+    return queues
+
+
 async def test_sleeping_queues_are_probed_often_and_the_others_each_second(broker: FakeBroker) -> None:
     ears = Ears()
     ears.sleeping.add(OTHER)
     async with observing(broker, ears) as observer:
         observer.follow(OTHER, "more")
-        await asyncio.sleep(10.1)
-    awake = sum(queues == {"jobs"} for _, queues in broker.probes)
-    asleep = sum(queues == {"more"} for _, queues in broker.probes)
-    assert (awake, asleep) == (11, 41)
-    assert [round(at) for at in broker.sweeps] == [0, 5, 10]
+        await asyncio.sleep(10.5)
+    assert steps(asked_at(broker, "jobs")) == {1.0}
+    assert steps(asked_at(broker, "more")) == {0.25}
+    assert [round(at, 3) for at in broker.sweeps] == [0, 5, 10]
 
 
-async def test_many_sleeping_queues_are_probed_less_often(broker: FakeBroker) -> None:
+@pytest.mark.parametrize(("count", "period"), [(10, 0.25), (1000, 0.25), (8000, 2.0)])
+async def test_many_sleeping_queues_are_probed_less_often(broker: FakeBroker, count: int, period: float) -> None:
     ears = Ears()
     async with observing(broker, ears) as observer:
-        for n in range(8000):
-            ears.sleeping.add(Key("n", str(n)))
+        queues = follow_asleep(observer, ears, count)
+        await asyncio.sleep(10)
+    assert all(steps(asked_at(broker, queue)) == {period} for queue in queues[::100])
+
+
+async def test_a_round_of_many_is_cut_into_small_portions_at_even_steps(broker: FakeBroker) -> None:
+    async with observing(broker, Ears()) as observer:
+        for n in range(1000):
             observer.follow(Key("n", str(n)), f"q{n}")
-        await asyncio.sleep(10.1)
-    asleep = [at for at, queues in broker.probes if len(queues) == 8000]
-    assert [round(at) for at in asleep] == [0, 2, 4, 6, 8, 10]
+        await asyncio.sleep(10)
+    assert max(len(queues) for _, queues in broker.probes) < 100
+    assert steps([at for at, _ in broker.probes]) == {TICK}
 
 
-async def test_a_sleeping_empty_queue_calls_for_nothing_between_sweeps(broker: FakeBroker) -> None:
+async def test_a_portion_that_takes_long_delays_no_other_and_is_not_asked_twice(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe, asking = broker.probe, Counter[str]()
+
+    async def slow(queues: Collection[str]) -> Mapping[str, Probe]:
+        asking.update(queues)
+        assert max(asking.values()) == 1, "its round is left out instead"
+        answers = await probe(queues)
+        await asyncio.sleep(2.3 if "jobs" in queues else 0)
+        asking.subtract(queues)
+        return answers
+
+    monkeypatch.setattr(broker, "probe", slow)
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        queues = [f"q{n}" for n in range(200)]
+        observer.follow(OTHER, *queues)
+        await asyncio.sleep(20)
+        times = asked_at(broker, "jobs")
+        apart = [queue for queue in queues if asked_at(broker, queue)[-1] != times[-1]]
+        assert steps(times) == {3.0}
+        assert len(apart) > 150
+        assert all(steps(asked_at(broker, queue)) == {1.0} for queue in apart)
+        assert ears.reads.count(KEY) >= 18, "it is considered all the same"
+
+
+async def test_a_loop_that_was_held_up_goes_on_from_now(broker: FakeBroker) -> None:
+    """A round that is over is not made up for: nothing piles up."""
+    async with observing(broker, Ears()):
+        await asyncio.sleep(5)
+        asyncio.get_running_loop().setup_looptime(start=105)  # type: ignore[attr-defined]  # of looptime
+        await asyncio.sleep(5)
+    times = asked_at(broker, "jobs")
+    assert len([at for at in times if at < 100]) == 5
+    assert len([at for at in times if at > 100]) <= 6
+
+
+async def test_sleeping_empty_queues_are_considered_once_in_five_seconds_each_at_its_own_time(
+    broker: FakeBroker,
+) -> None:
     ears = Ears()
     ears.sleeping.add(KEY)
-    async with observing(broker, ears):
-        await asyncio.sleep(1)
-        ears.reads.clear()
-        await asyncio.sleep(3)
-        assert ears.reads == []
+    async with observing(broker, ears) as observer:
+        follow_asleep(observer, ears, 1000)
+        await asyncio.sleep(10)
+        ears.portions.clear()
+        await asyncio.sleep(50)
+        considered = Counter(key for keys in ears.portions for key in keys)
+        assert {*considered.values()} <= {9, 10, 11}
+        assert len(considered) == 1001
+        assert max(map(len, ears.portions)) < 50
+        ears.portions.clear()
         broker.depths["jobs"] = (1, 0)
         await asyncio.sleep(0.3)
-        assert set(ears.reads) == {KEY}
+        assert any(KEY in keys for keys in ears.portions), "news is considered at once"
+
+
+async def test_it_tells_what_it_asked_what_came_of_it_and_how_late_it_was(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry, probe = FakeTelemetry(), broker.probe
+
+    async def late(queues: Collection[str]) -> Mapping[str, Probe]:
+        await asyncio.sleep(0.125)
+        answers = await probe(queues)
+        return {queue: answers[queue] for queue in answers if queue != "mute"}
+
+    monkeypatch.setattr(broker, "probe", late)
+    broker.refused["more"] = FORBIDDEN
+    queues = {"jobs": "ok", "more": "PermissionDenied", "gone": "missing", "mute": "silent"}
+    async with observing(broker, Ears(), telemetry) as observer:
+        observer.follow(KEY, *queues)
+        await asyncio.sleep(1.5)
+        told = Counter[str]()
+        for each in told_of(telemetry, "asked", "probe"):
+            told.update(each[3])
+            assert each[2] == pytest.approx(0.125)
+        assert told.keys() == set(queues.values())
+        assert [each[3] for each in told_of(telemetry, "asked", "sweep")] == [{"ok": 2, "missing": 2}]
+        assert {round(each[1], 3) for each in told_of(telemetry, "late")} == {0.125}
+        telemetry.told.clear()
+        broker.fault = GONE_AWAY
+        await asyncio.sleep(5)
+        assert {*told_of(telemetry, "asked", "sweep")[0][3].items()} == {("BrokerUnreachable", 4)}
+        assert all(each[3].keys() == {"BrokerUnreachable"} for each in told_of(telemetry, "asked", "probe"))
+        assert told_of(telemetry, "late"), "what could not be read was considered too"
+
+
+@pytest.mark.parametrize(
+    ("sweep", "outcome"),
+    [
+        (Sweep(START, present=False), "missing"),
+        (Sweep(START, present=True, ready=1, unacked=1), "NotRunning"),
+        (Sweep(START, present=True, running=True, ready=1), "NoFigures"),
+    ],
+)
+async def test_every_way_a_sweep_says_nothing_has_a_name(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, sweep: Sweep, outcome: str
+) -> None:
+    async def answer() -> Mapping[str, Sweep]:
+        return {"jobs": replace(sweep, at=broker.clock())}
+
+    monkeypatch.setattr(broker, "sweep", answer)
+    telemetry = FakeTelemetry()
+    async with observing(broker, Ears(), telemetry) as observer:
+        await asyncio.sleep(20)
+        reading = observer.reading("jobs")
+    assert told_of(telemetry, "asked", "sweep")[0][3] == {outcome: 1}
+    assert (reading.at_most, reading.doubt) == (None, replace(sweep, at=reading.at).doubt)
+
+
+async def test_what_is_kept_of_a_queue_does_not_grow_with_how_often_it_is_read(broker: FakeBroker) -> None:
+    ears = Ears()
+    ears.sleeping.add(KEY)
+    broker.depths["jobs"] = (3, 0)
+    async with observing(broker, ears) as observer:
+        await asyncio.sleep(30)
+        kept = observer._followed["jobs"]
+        assert (len(kept.probes), len(kept.sweeps)) == (1, 4)
+        for depth in (9, 5, 7):
+            broker.depths["jobs"] = (depth, 0)
+            await asyncio.sleep(1)
+        assert [probe.ready for probe in kept.probes] == [9, 7]
+        assert (observer.reading("jobs").at_least, observer.reading("jobs").at_most) == (7, 9)
+        await asyncio.sleep(20)
+        assert observer.reading("jobs").at_most == 7
 
 
 async def test_a_missing_queue_is_told_and_never_read_as_empty(broker: FakeBroker) -> None:
@@ -148,7 +297,7 @@ async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) 
         await asyncio.sleep(60)
         assert observer.fault is GONE_AWAY
         told = len(ears.faults)
-        assert told == 3  # awake, sweep, topology: each once
+        assert told == 3  # probe, sweep, topology: each once
         broker.fault = REFUSED
         await asyncio.sleep(60)
         assert len(ears.faults) == 2 * told
@@ -176,13 +325,13 @@ async def test_a_queue_that_may_not_be_read_is_the_trouble_of_its_own_taskqueues
         await asyncio.sleep(2.5)
         broker.refused["more"] = FORBIDDEN
         await asyncio.sleep(5)
-        assert ears.faults == [(3, frozenset({OTHER}))], "once"
+        assert [keys for _, keys in ears.faults] == [{OTHER}], "once"
         assert (observer.fault, observer.fault_at("jobs"), observer.fault_at("more")) == (None, None, FORBIDDEN)
         assert observer.reading("more").at_least is None
         assert observer.reading("jobs").at_least == 0
         broker.refused.clear()
         await asyncio.sleep(1)
-        assert ears.faults[1:] == [(8, frozenset({OTHER}))]
+        assert [keys for _, keys in ears.faults[1:]] == [{OTHER}]
         assert observer.fault_at("more") is None
 
 
@@ -244,10 +393,33 @@ async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch:
         assert "sweep" not in observer.faults
 
 
+async def test_what_fails_for_some_queues_again_and_again_is_one_fault(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = broker.probe
+
+    async def broken(queues: Collection[str]) -> Mapping[str, Probe]:
+        if "jobs" in queues:
+            raise ZeroDivisionError
+        return await probe(queues)
+
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        observer.follow(OTHER, *(f"q{n}" for n in range(200)))
+        monkeypatch.setattr(broker, "probe", broken)
+        await asyncio.sleep(20)
+        assert [fault.reason for fault in observer.faults.values()] == ["InternalError"]
+        assert observer.fault_at("q0") is not None
+        monkeypatch.undo()
+        await asyncio.sleep(5)
+        assert observer.faults == {}
+    assert len(ears.faults) == 2
+
+
 async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> None:
     clock = loop_clock(START)
     brokers = FakeBrokers(clock)
-    readers = Readers(brokers, Ears(), clock)
+    readers = Readers(brokers, Ears(), FakeTelemetry(), clock)
     here, elsewhere = FakeEndpoint(b"a"), FakeEndpoint(b"b")
     observer = readers.use(KEY, here)
     assert readers.use(OTHER, here) is observer

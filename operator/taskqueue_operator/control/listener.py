@@ -1,0 +1,31 @@
+"""Who is told of what was read."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.topology.objects import Topology
+
+
+class Listener(Protocol):
+    """Who wants to know."""
+
+    def asleep(self, key: Key) -> bool:
+        """Whether a TaskQueue has no workers."""
+        ...
+
+    def read(self, keys: Collection[Key]) -> None:
+        """There is something new to consider for these."""
+        ...
+
+    def missed(self, key: Key) -> None:
+        """The queue of this TaskQueue is not on the broker."""
+        ...
+
+    def verify(self, keys: Collection[Key], there: Topology) -> None:
+        """This is what the broker holds."""
+        ...
+
+    def faulted(self, keys: Collection[Key]) -> None:
+        """The broker cannot be used, or can be used again."""
+        ...

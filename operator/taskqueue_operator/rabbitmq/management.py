@@ -23,6 +23,8 @@ CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 20.0
 """A listing of 10,000 queues takes about a second; a broker that loses its leader may take several."""
 CONNECTIONS: Final = 4
+KEPT_SECONDS: Final = 3.0
+"""RabbitMQ closes a connection after 5 s without a request: what is asked every 5 s would meet it closing."""
 
 
 class Management:
@@ -39,7 +41,7 @@ class Management:
             auth=httpx.BasicAuth(endpoint.management_username, endpoint.management_password),
             verify=context,
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS),
+            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEPT_SECONDS),
             # Neither a proxy nor a redirect may carry the password elsewhere.
             trust_env=False,
             follow_redirects=False,

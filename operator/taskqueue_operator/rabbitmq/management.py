@@ -102,7 +102,8 @@ class Management:
                 return await self._http.request(
                     method, url, params=params, content=content, headers={"content-type": "application/json"}
                 )
-        except (httpx.HTTPError, TimeoutError) as error:
+        # OSError: what the other side has against our certificate arrives late, and as it is.
+        except (httpx.HTTPError, OSError) as error:
             raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
 
     def _fault(self, response: httpx.Response, *, act: str) -> Fault:

@@ -23,7 +23,9 @@ class Connect(Protocol):
 
 
 class MakeUser(Protocol):
-    def __call__(self, tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*") -> str: ...
+    def __call__(
+        self, tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*", password: str = PASSWORD
+    ) -> str: ...
 
 
 async def probed(rabbitmq: RabbitMQ, queue: str) -> Probe:
@@ -83,10 +85,10 @@ def user(admin: httpx.Client, vhost: str) -> Iterator[MakeUser]:
     """Makes users with PASSWORD and with permissions in the vhost; without any if all three are None."""
     made: list[str] = []
 
-    def user(tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*") -> str:
+    def user(tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*", password: str = PASSWORD) -> str:
         name = f"app-{uuid4().hex[:8]}"
         made.append(name)
-        admin.put(f"/users/{name}", json={"password": PASSWORD, "tags": tags}).raise_for_status()
+        admin.put(f"/users/{name}", json={"password": password, "tags": tags}).raise_for_status()
         admin.put(
             f"/permissions/{quote(vhost, safe='')}/{name}",
             json={"configure": configure, "write": write, "read": read},

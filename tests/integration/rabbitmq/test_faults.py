@@ -67,7 +67,7 @@ async def test_a_vhost_without_permissions(connect: Connect, user: MakeUser, bro
 
 async def test_a_vhost_that_is_full(connect: Connect, admin: httpx.Client, vhost: str, broker: Broker) -> None:
     path = f"/vhost-limits/{quote(vhost, safe='')}/max-connections"
-    admin.put(path, json={"value": 0}).raise_for_status()
+    (await asyncio.to_thread(admin.put, path, json={"value": 0})).raise_for_status()
 
     trouble = await fault(CALLS[0], connect())
 

@@ -2,13 +2,17 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 
 import pytest
+from typing_extensions import override
 
 from taskqueue_operator.rabbitmq.broker import RabbitMQ, RabbitMQs
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
+from tests.cluster import ports
 from tests.cluster.broker import Broker
 from tests.cluster.certificates import Authority
 from tests.integration.rabbitmq.conftest import probed
+
+DEMANDS = ("verify = verify_peer", "fail_if_no_peer_cert = true")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,41 @@ async def test_a_client_certificate_is_presented(
     secret |= {"tls.crt": certificate.read_bytes(), "tls.key": certificate.with_suffix(".key").read_bytes()}
 
     assert (await probed(connect(secret, opened), "missing")).missing
+
+
+class Strict(Broker):
+    """Takes only who has a certificate, at both doors."""
+
+    @override
+    def _listeners(self) -> str:
+        demand = [f"{side}.{option}" for side in ("ssl_options", "management.ssl") for option in DEMANDS]
+        return super()._listeners() + "\n".join(demand) + "\n"
+
+    @override
+    def _answers(self) -> bool:
+        return ports.answers(self.amqp_port) and ports.answers(self.management_port)
+
+
+async def test_a_broker_that_demands_certificates_has_ours_at_both_doors(
+    opened: list[RabbitMQ], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with Strict.start(tmp_path_factory.mktemp("mutual"), tls=True) as strict:
+        secret = {
+            "uri": strict.url.encode(),
+            "management-uri": strict.management_url.encode(),
+            "ca.crt": strict.ca_file.read_bytes(),
+        }
+        certificate = Authority(strict.ca_file.parent).issue("client", "app")
+        ours = {"tls.crt": certificate.read_bytes(), "tls.key": certificate.with_suffix(".key").read_bytes()}
+        stranger, friend = connect(secret, opened), connect(secret | ours, opened)
+
+        for call in (stranger.probe(["jobs"]), stranger.sweep()):
+            with pytest.raises(BrokerFault) as fault:
+                await call
+            assert fault.value.reason in {Reason.BROKER_UNREACHABLE, Reason.MANAGEMENT_UNREACHABLE}
+            assert "TLS handshake failed" in fault.value.message
+        assert (await probed(friend, "missing")).missing
+        assert await friend.sweep() == {}
 
 
 @pytest.mark.parametrize("other_authority", [True, False])

@@ -1,0 +1,239 @@
+"""Readers as the operator has them, on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from aiormq.abc import AbstractConnection
+
+from taskqueue_operator.control.clock import loop_clock
+from taskqueue_operator.control.observe import Observer
+from taskqueue_operator.control.readers import Readers
+from taskqueue_operator.rabbitmq.broker import RabbitMQs
+from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.resource.faults import Reason
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.reading import Doubt
+from taskqueue_operator.topology.objects import Topology
+from tests.cluster.broker import Broker
+from tests.cluster.progress import until
+from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
+from tests.integration.rabbitmq.proxy import SPOILS, proxied
+from tests.unit.control.fake_cluster import FakeTelemetry
+
+MANY = [f"jobs-{n}" for n in range(500)]
+
+
+class Everybody:
+    """Is always awake, and hears nothing."""
+
+    def asleep(self, _: Key) -> bool:
+        return False
+
+    def read(self, _: Collection[Key]) -> None: ...
+    def missed(self, _: Key) -> None: ...
+    def verify(self, _: Collection[Key], __: Topology) -> None: ...
+    def faulted(self, _: Collection[Key]) -> None: ...
+
+
+@pytest.fixture
+def endpoint(broker: Broker, vhost: str) -> Callable[..., Endpoint]:
+    def endpoint(**keys: str) -> Endpoint:
+        secret = {
+            "host": "127.0.0.1",
+            "port": str(broker.amqp_port),
+            "username": "guest",
+            "password": "guest",
+            "management-uri": broker.management_url,
+        } | {key.replace("_", "-"): value for key, value in keys.items()}
+        data = {key: value.encode() for key, value in secret.items()}
+        return Endpoint.parse(Key("media", "rabbitmq"), data, vhost)
+
+    return endpoint
+
+
+@asynccontextmanager
+async def reading(telemetry: FakeTelemetry | None = None) -> AsyncIterator[Readers]:
+    clock = loop_clock(datetime.now(UTC))
+    readers = Readers(RabbitMQs(clock), Everybody(), telemetry or FakeTelemetry(), clock)
+    yield readers
+    await readers.close()
+
+
+async def soon(true: Callable[[], bool], what: str) -> None:
+    async with asyncio.timeout(60):
+        while not true():  # noqa: ASYNC110  what is watched has no event for tests
+            await asyncio.sleep(0.1)
+    assert true(), what
+
+
+def all_read(observer: Observer, queues: Collection[str]) -> bool:
+    return all(observer.reading(queue).at_least is not None for queue in queues)
+
+
+async def declare(amqp: AbstractConnection, queues: Collection[str]) -> None:
+    channel = await amqp.channel()
+    for queue in queues:
+        await channel.queue_declare(queue, durable=True)
+
+
+def connections(admin: httpx.Client, vhost: str) -> list[str]:
+    """Who is connected, as the broker lists it, without the one of the test itself."""
+    listing = admin.get(f"/vhosts/{quote(vhost, safe='')}/connections").raise_for_status().json()
+    names = (each.get("client_properties", {}).get("connection_name", "") for each in listing)
+    return [name for name in names if name]
+
+
+async def test_however_many_queues_one_endpoint_has_two_connections_at_most(
+    amqp: AbstractConnection, admin: httpx.Client, vhost: str, endpoint: Callable[..., Endpoint]
+) -> None:
+    await declare(amqp, MANY)
+    missing = [f"missing-{n}" for n in range(20)]
+    async with reading() as readers:
+        for queue in [*MANY, *missing]:
+            observer = readers.use(Key("media", queue), endpoint())
+            observer.follow(Key("media", queue), queue)
+        await soon(lambda: all_read(observer, MANY), "read")
+
+        assert len(readers.observers()) == 1
+        assert all(observer.reading(queue).at_least is None for queue in missing)
+        # The listing shows a connection a moment after it was made.
+        await asyncio.to_thread(until, lambda: bool(connections(admin, vhost)), "connections listed", seconds=30)
+        assert connections(admin, vhost) == ["taskqueue-operator probe"]
+
+
+async def test_a_tenant_with_wrong_credentials_gets_nothing_through_the_connection_of_another(
+    amqp: AbstractConnection, user: MakeUser, endpoint: Callable[..., Endpoint]
+) -> None:
+    await declare(amqp, ["jobs"])
+    name = user("management")
+    good, bad = Key("right", "jobs"), Key("wrong", "jobs")
+    async with reading() as readers:
+        ours = readers.use(good, endpoint(username=name, password=PASSWORD))
+        theirs = readers.use(bad, endpoint(username=name, password=PASSWORD + "x"))
+        ours.follow(good, "jobs")
+        theirs.follow(bad, "jobs")
+        await soon(lambda: all_read(ours, ["jobs"]) and ours.reading("jobs").unacked is not None, "read")
+        await soon(lambda: set(theirs.faults) >= {"probe", "sweep"}, "refused")
+
+        assert {each.reason for each in theirs.faults.values()} == {Reason.AUTHENTICATION_FAILED}
+        nothing = theirs.reading("jobs")
+        assert (nothing.at_least, nothing.at_most, nothing.unacked) == (None, None, None)
+        assert ours.faults == {}
+
+
+OUTCOMES = {
+    "fine": ("ok", None),
+    "404": ("VhostNotFound", Doubt.NO_SWEEP),
+    "401": ("AuthenticationFailed", Doubt.NO_SWEEP),
+    "500": ("ManagementUnreachable", Doubt.NO_SWEEP),
+    "half": ("ManagementUnreachable", Doubt.NO_SWEEP),
+    "late": ("ManagementUnreachable", Doubt.NO_SWEEP),
+    "page": ("ManagementUnreachable", Doubt.NO_SWEEP),
+    "bare": ("NoFigures", Doubt.NO_FIGURES),
+    "stopped": ("NotRunning", Doubt.NOT_RUNNING),
+    "absent": ("missing", Doubt.ABSENT),
+}
+
+
+async def test_every_way_a_listing_can_fail_is_named_and_stops_no_probe(
+    amqp: AbstractConnection, broker: Broker, endpoint: Callable[..., Endpoint]
+) -> None:
+    assert OUTCOMES.keys() == {"fine", *SPOILS}
+    await declare(amqp, ["jobs"])
+    channel = await amqp.channel()
+    await channel.basic_publish(b"task", routing_key="jobs")
+    clock = loop_clock(datetime.now(UTC))
+    observers, told = {}, {}
+    async with proxied(broker.management_url) as proxy, asyncio.TaskGroup() as group:
+        for name in OUTCOMES:
+            at, told[name] = endpoint(management_uri=f"{proxy.url}/{quote(name)}"), FakeTelemetry()
+            rabbitmq = RabbitMQs(clock).connect(at)
+            observers[name] = Observer(at, rabbitmq, Everybody(), told[name], clock)
+            observers[name].follow(Key("media", name), "jobs")
+        running = [group.create_task(each.run()) for each in observers.values()]
+        await soon(lambda: observers["fine"].reading("jobs").at_most == 1, "sure")
+        found = {name: (outcome(told[name]), each.reading("jobs").doubt) for name, each in observers.items()}
+        figures = {(each.reading("jobs").at_least, each.reading("jobs").at_most) for each in observers.values()}
+        for task in running:
+            task.cancel()
+
+    assert found == OUTCOMES
+    assert figures == {(1, 1), (1, None)}, "what is there is read all the same"
+
+
+def outcome(telemetry: FakeTelemetry) -> str:
+    """The one that every sweep had."""
+    asked: list[Any] = [each for each in telemetry.told if each[:2] == ("asked", "sweep")]
+    outcomes: set[str] = {name for each in asked for name in each[3]}
+    assert len(outcomes) == 1, outcomes
+    return outcomes.pop()
+
+
+@pytest.mark.fault
+async def test_a_broker_that_restarts_with_many_queues_is_not_stormed(
+    amqp: AbstractConnection,
+    broker: Broker,
+    admin: httpx.Client,
+    vhost: str,
+    endpoint: Callable[..., Endpoint],
+) -> None:
+    await declare(amqp, MANY)
+    await amqp.close()
+    async with proxied(broker.management_url) as proxy, reading() as readers:
+        for queue in MANY:
+            observer = readers.use(Key("media", queue), endpoint(management_uri=f"{proxy.url}/fine"))
+            observer.follow(Key("media", queue), queue)
+        await soon(lambda: all_read(observer, MANY), "read")
+        await asyncio.to_thread(broker.stop)
+        await soon(lambda: "probe" in observer.faults, "noticed")
+        try:
+            assert observer.faults["probe"].reason is Reason.BROKER_UNREACHABLE
+        finally:
+            await asyncio.to_thread(broker.start)
+        proxy.requests, begun = 0, asyncio.get_running_loop().time()
+        await soon(lambda: all_read(observer, MANY) and not observer.faults, "read again")
+        seconds = asyncio.get_running_loop().time() - begun
+
+        # A sweep every 5 s, and four requests for the topology every 30 s; one of each may have been under way.
+        assert proxy.requests <= (seconds / 5 + 2) + 4 * (seconds / 30 + 2)
+        await asyncio.to_thread(until, lambda: bool(connections(admin, vhost)), "connections listed", seconds=30)
+        assert connections(admin, vhost) == ["taskqueue-operator probe"]
+
+
+@pytest.mark.parametrize("password", ["p@ss/w:rd%#?", "ÄÖ€ 𝄞 \"'\\`$(x)&<>", "a+b=c;d,e|f^~[]{}"])
+async def test_a_password_may_have_any_character(
+    connect: Connect, broker: Broker, user: MakeUser, vhost: str, password: str
+) -> None:
+    name = user("management", password=password)
+    there = f"{quote(name)}:{quote(password, safe='')}@127.0.0.1"
+    keys = connect(username=name, password=password)
+    uri = connect(
+        uri=f"amqp://{there}:{broker.amqp_port}/{quote(vhost, safe='')}",
+        management_uri=f"http://{there}:{broker.management_port}",
+    )
+
+    for rabbitmq in (keys, uri):
+        assert (await probed(rabbitmq, "jobs")).missing
+        assert await rabbitmq.sweep() == {}
+
+
+async def test_queues_and_vhosts_of_any_name_are_read_through_a_proxy_with_a_path(
+    connect: Connect, broker: Broker, amqp: AbstractConnection, admin: httpx.Client, vhost: str
+) -> None:
+    name = 'a queue/with 100% "odd"?&#+characters€'
+    path = f"/queues/{quote(vhost, safe='')}/{quote(name, safe='')}"
+    await asyncio.to_thread(admin.put, path, json={"durable": True})
+    async with proxied(broker.management_url) as proxy:
+        rabbitmq = connect(management_uri=f"{proxy.url}/any/")
+
+        assert (await probed(rabbitmq, name)).ready == 0
+        assert (await rabbitmq.sweep())[name].ready == 0
+        assert name in (await rabbitmq.topology()).queues
+        assert proxy.requests == 5
+    assert not amqp.is_closed

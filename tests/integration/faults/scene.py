@@ -48,6 +48,15 @@ class Scene(Stage[Trio]):
         asyncio.run(_level(self.broker.nodes[by].url + self.vhost, workers * PER_WORKER))
         eventually(lambda: self.replicas(QUEUE), workers, seconds=120)
 
+    def depth(self, *, by: int) -> int:
+        """What a node answers to a passive declare."""
+        return asyncio.run(_depth(self.broker.nodes[by].url + self.vhost))
+
+    def agreed(self) -> bool:
+        """Whether all nodes give the same depth, and not that of a queue without a leader."""
+        depths = {self.depth(by=number) for number in range(len(self.broker.nodes))}
+        return len(depths) == 1 and depths != {0}
+
     def leader(self, *, asked: int, other_than: int | None = None) -> int:
         """Wait until a node knows who leads the queue."""
         found = None
@@ -65,11 +74,12 @@ class Scene(Stage[Trio]):
     def unharmed(self) -> Iterator[None]:
         """Fail if a worker is taken away inside, or before the operator has noticed what comes after.
 
-        What comes after is a greater backlog, then a smaller one: it must follow both.
+        What comes after, when the broker is one again, is a greater backlog, then a smaller one: it must follow both.
         """
         with Watch(self.plane, self.namespace) as watch:
             yield
-            self.level(WORKERS + 5)
+            eventually(self.agreed)
+            self.level(WORKERS + 10)
         with Watch(self.plane, self.namespace) as lowered:
             self.level(WORKERS // 2)
         assert watch.scale_ins() == [], f"of all numbers of workers {watch.replicas}"
@@ -108,6 +118,12 @@ class Watch:
     def scale_ins(self) -> list[tuple[int, int]]:
         """List what it went down from, and to; call when it is closed."""
         return [(before, after) for before, after in pairwise(self.replicas) if after < before]
+
+
+async def _depth(url: str) -> int:
+    async with asyncio.timeout(60), aiormq.Connection(url) as connection:
+        channel = await connection.channel()
+        return (await channel.queue_declare(QUEUE, passive=True)).message_count or 0
 
 
 async def _level(url: str, depth: int) -> None:

@@ -1,0 +1,42 @@
+"""What a sweep makes of the listing."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from taskqueue_operator.rabbitmq.listing import read_sweep
+from taskqueue_operator.rabbitmq.management import Management
+from taskqueue_operator.scaling.reading import Doubt, Sweep
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class _Listing:
+    """No broker can be told to be caught in the moment after a partition."""
+
+    def __init__(self, *items: dict[str, Any]) -> None:
+        self._items = items
+
+    async def read(self, _path: str, **_query: str) -> tuple[dict[str, Any], ...]:
+        return self._items
+
+
+async def sweep(*items: dict[str, Any]) -> Sweep:
+    figures = {"name": "jobs", "state": "running", "messages_ready": 600, "messages_unacknowledged": 1}
+    listing = _Listing(*(figures | item for item in items))
+    return (await read_sweep(cast("Management", listing), lambda: NOW))["jobs"]
+
+
+async def test_a_queue_that_is_listed_twice_is_what_is_worse_of_both() -> None:
+    assert (await sweep({"messages_ready": 0}, {})).ready == 600
+    assert (await sweep({}, {"messages_ready": 0})).ready == 600
+    assert (await sweep({}, {"state": "down"})).doubt is Doubt.NOT_RUNNING
+
+
+async def test_a_minority_is_told_from_a_queue_that_is_down() -> None:
+    assert (await sweep({"state": "minority"})).doubt is Doubt.MINORITY
+    assert (await sweep({"state": "down"})).doubt is Doubt.NOT_RUNNING
+
+
+async def test_figures_are_believed_of_a_queue_that_runs() -> None:
+    for state in ("running", "idle", "flow"):
+        assert await sweep({"state": state}) == Sweep(NOW, present=True, running=True, ready=600, unacked=1)

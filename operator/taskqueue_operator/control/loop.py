@@ -33,7 +33,7 @@ from .telemetry import Telemetry
 from .workqueue import Unsettled, WorkQueue
 
 CONSIDER_PERIOD: Final = 5.0
-"""Seconds in which each TaskQueue is decided on at least once."""
+"""Seconds in which a TaskQueue that cannot be read is decided on once."""
 LOOK_AGAIN: Final = 5.0
 """Seconds after which a waiting deletion looks again, if nothing calls for it earlier."""
 
@@ -79,7 +79,7 @@ class Control:
                     group.create_task(lane.run(), name=lane.name)
                 group.create_task(self.credentials.run(), name="credentials")
                 group.create_task(self._resync.run(), name="resync")
-                group.create_task(self._consider_all(), name="consider")
+                group.create_task(self._consider_unread(), name="consider")
         finally:
             await self.readers.close()
 
@@ -123,16 +123,13 @@ class Control:
         if taskqueue is not None and taskqueue.deleting:
             self.reconciling.add(key)
 
-    async def _consider_all(self) -> None:
-        """Decide on each now and then, whether or not it can be read: schedules begin, and patience ends.
-
-        A few at a time, so that other decisions never wait for all of them.
-        """
+    async def _consider_unread(self) -> None:
+        """Decide now and then on those whom no observer tells of: pauses, schedules and fallbacks hold for them too."""
         while True:
-            for key in list(self.cache.taskqueues):
+            for key in [key for key, record in self.records.items() if record.observer is None]:
                 self._scaler.consider(key)
-                await asyncio.sleep(CONSIDER_PERIOD / (len(self.cache.taskqueues) + 1))
-            await asyncio.sleep(CONSIDER_PERIOD / (len(self.cache.taskqueues) + 1))
+                await asyncio.sleep(0)  # other decisions never wait for all of these
+            await asyncio.sleep(CONSIDER_PERIOD)
 
     def recordings(self, key: Key) -> bytes | None:
         """Write the last decisions that changed the number of workers as JSON; None when there is no such TaskQueue."""

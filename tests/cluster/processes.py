@@ -30,7 +30,9 @@ class Processes:
     def guard(self) -> None:
         """End all of them when this process goes, however it goes."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "tests.cluster.processes", str(self.directory)]
+        # The package imports this very module, of which `-m` warns.
+        quiet = ["-W", "ignore:'tests.cluster.processes' found:RuntimeWarning"]
+        argv = [sys.executable, *quiet, "-m", "tests.cluster.processes", str(self.directory)]
         self._guardian = subprocess.Popen(
             argv, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
         )

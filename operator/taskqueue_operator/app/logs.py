@@ -37,7 +37,5 @@ def configure(level: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Requests and handler calls of the libraries, one line each, would drown what we have to say.
-    for chatty in ("httpx", "httpcore", "aio_pika", "kopf", "aiohttp.access"):
+    for chatty in ("httpx", "httpcore", "kopf", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # What it complains of becomes a fault, which is logged once and with a way out.
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)

@@ -56,8 +56,8 @@ cluster-up: $(READY) ## A real cluster with RabbitMQ. CLUSTER=auto|local|kind|ex
 cluster-down: $(READY) ## Remove it and everything it left.
 	@$(PYTHON) -m tests.cluster down
 
-bench: $(READY) ## Figures on the real cluster. NAME=<one> JSON=<file>
-	@$(PYTHON) -m tests.bench $(if $(NAME),--name $(NAME)) $(if $(JSON),--json $(JSON))
+bench: $(READY) ## Figures on the real cluster, and their targets. NAME=<one> JSON=<file> SIZE=<TaskQueues>
+	@$(PYTHON) -m tests.bench $(if $(NAME),--name $(NAME)) $(if $(JSON),--json $(JSON)) $(if $(SIZE),--size $(SIZE))
 
 pin: $(READY) ## Renew the pinned versions from the .in files.
 	@for f in requirements/operator worker-image/requirements requirements/dev; do \

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ from tests.cluster.lane import Cluster
 
 _REQUESTS = "apiserver_request_total"
 _WRITING = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"})
-_OURS = frozenset({"taskqueues", "deployments"})
+_OURS = frozenset({("taskqueues", ""), ("taskqueues", "status"), ("deployments", ""), ("deployments", "scale")})
+"""Not deployments/status, which other controllers write, also that of the operator's own Deployment."""
 
 
 @asynccontextmanager
@@ -35,8 +36,12 @@ def writes(cluster: Cluster, namespace: str) -> float:
     lines = cluster.kubectl("get", "--raw=/metrics").splitlines()
     families = text_string_to_metric_families("\n".join(line for line in lines if line.startswith(_REQUESTS)))
     samples = (sample for family in families for sample in family.samples)
-    asked = sum(each.value for each in samples if each.labels["verb"] in _WRITING and each.labels["resource"] in _OURS)
+    asked = sum(sample.value for sample in samples if _is_ours(sample.labels))
     return asked + len(cluster.kubectl("get", "events", f"--namespace={namespace}", "--output=name").split())
+
+
+def _is_ours(request: Mapping[str, str]) -> bool:
+    return request["verb"] in _WRITING and (request["resource"], request["subresource"]) in _OURS
 
 
 class _Awaited(NamedTuple):

@@ -93,8 +93,7 @@ class Front:
         task = asyncio.current_task()
         assert task is not None
         far: asyncio.StreamWriter | None = None
-        # An end that vanishes is an end, and so is a reset that was asked for.
-        with contextlib.suppress(OSError, asyncio.CancelledError):
+        try:
             target, far_reader, far = await self._connect()
             self._connections[task] = target
             questions = asyncio.create_task(self._questions(reader, far))
@@ -103,10 +102,15 @@ class Front:
             finally:
                 questions.cancel()
                 await asyncio.gather(questions, return_exceptions=True)
-        self._connections.pop(task, None)
-        for end in (writer, far):
-            if end is not None:
-                _reset(end)
+        except OSError:
+            pass  # an end that vanished is an end
+        except asyncio.CancelledError:
+            _reset(writer)
+        finally:
+            self._connections.pop(task, None)
+            for end in (writer, far):
+                if end is not None:
+                    end.close()
 
     async def _connect(self) -> tuple[Target, asyncio.StreamReader, asyncio.StreamWriter]:
         targets = [self._pinned] if self._pinned else random.sample(self._targets, len(self._targets))
@@ -138,9 +142,10 @@ class Front:
                 cut, passed = self._cut, 0
             passed += len(data)
             if cut and passed >= cut.after:
-                sink.write(data[: cut.after - passed])
+                sink.write(data[: len(data) - (passed - cut.after)])
                 await sink.drain()
                 self.cuts += 1
+                _reset(sink)
                 break
             sink.write(data)
             await sink.drain()

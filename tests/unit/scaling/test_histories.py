@@ -122,6 +122,12 @@ def test_the_memory_stays_small_over_an_hour() -> None:
     assert max(len(step.decision.memory.highs) for step in play(history)) <= POLICY.max_replicas + 1
 
 
+def test_the_memory_stays_small_while_a_backlog_far_beyond_the_maximum_shrinks() -> None:
+    policy = Policy(12, ready_per_replica=1, scale_down=Rules(window=timedelta(hours=1)))
+    history = [Tick(1, 100_000 - 10 * n, 0, known=True) for n in range(3600)]
+    assert max(len(step.decision.memory.highs) for step in play(history, policy=policy)) <= policy.max_replicas
+
+
 def test_workers_that_just_keep_up_are_kept() -> None:
     """Every message is taken at once, so nothing is ready: without the running tasks all but one would be drained."""
     busy = [Tick(1, 0, 24, known=True)] * 600

@@ -1,0 +1,139 @@
+"""The meaning of `behavior` is that of an HPA: compared with its controller's algorithm, tick by tick.
+
+Where both apply, that is: at least one worker, certain readings, no running tasks, a memory that has seen more than
+any window. What differs on purpose stands in the tests at the end.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
+from taskqueue_operator.scaling.decide import decide
+from taskqueue_operator.scaling.decision import Workers
+from taskqueue_operator.scaling.policy import Policy, Rate, Rules
+
+from .given import at, certain, settled
+from .hpa import HorizontalPodAutoscaler
+
+BINARY = (25, 50, 100, 200)
+"""Percentages that a float holds exactly."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Seconds since the last one, what is ready, and whether the number can be written."""
+
+    after: float
+    ready: int
+    written: bool
+
+
+ticks = st.builds(
+    Tick,
+    st.sampled_from([0.5, 1, 5, 15, 15, 60]),
+    st.integers(0, 60).map(lambda tens: 10 * tens) | st.integers(0, 600),
+    st.sampled_from([True, True, True, True, False]),
+)
+
+
+def rules(percent: st.SearchStrategy[int], shares: list[str]) -> st.SearchStrategy[Rules]:
+    period = st.sampled_from([1, 15, 30, 60]).map(lambda seconds: timedelta(seconds=seconds))
+    rate = st.builds(Rate, st.just(PolicyType.PODS), st.integers(1, 8), period) | st.builds(
+        Rate, st.just(PolicyType.PERCENT), percent, period
+    )
+    return st.builds(
+        Rules,
+        window=st.sampled_from([0, 0, 15, 30, 300]).map(lambda seconds: timedelta(seconds=seconds)),
+        rates=st.lists(rate, min_size=1, max_size=3).map(tuple),
+        select=st.sampled_from(SelectPolicy),
+        tolerance=st.sampled_from(shares).map(Decimal),
+    )
+
+
+@st.composite
+def policies(draw: st.DrawFn, percent: st.SearchStrategy[int], shares: list[str]) -> Policy:
+    least, most = sorted((draw(st.integers(1, 50)), draw(st.integers(1, 50))))
+    up, down = draw(rules(percent, shares)), draw(rules(percent, shares))
+    return Policy(most, least, draw(st.sampled_from([1, 8, 10, 20])), scale_up=up, scale_down=down)
+
+
+def play(policy: Policy, hpa: HorizontalPodAutoscaler, history: list[Tick], replicas: int) -> None:
+    """Let both decide at each tick, on the same number of replicas."""
+    now, memory = 0.0, settled(replicas, replicas=replicas)
+    hpa.recommendations.append((-1, replicas))
+    for tick in history:
+        now += tick.after
+        decision = decide(certain(tick.ready, now=now), Workers(replicas, replicas), policy, memory, at(now))
+        expected = hpa.desired(now, tick.ready, replicas)
+        assert decision.desired == expected, (now, tick, replicas, decision.explanation)
+        memory = decision.memory
+        if tick.written and expected != replicas:
+            hpa.scaled(now, expected - replicas)
+            replicas = expected
+
+
+histories = st.lists(ticks, min_size=1, max_size=40)
+
+
+@given(policies(st.integers(1, 150), ["0", "0.05", "0.1", "0.3"]), histories, st.data())
+def test_the_numbers_are_those_of_an_hpa_that_calculates_exactly(
+    policy: Policy, history: list[Tick], data: st.DataObject
+) -> None:
+    replicas = data.draw(st.integers(policy.min_replicas, policy.max_replicas))
+    play(policy, HorizontalPodAutoscaler(policy, Fraction), history, replicas)
+
+
+@given(policies(st.sampled_from(BINARY), ["0", "0.125", "0.5"]), histories, st.data())
+def test_the_numbers_are_those_of_an_hpa_that_calculates_in_floats(
+    policy: Policy, history: list[Tick], data: st.DataObject
+) -> None:
+    replicas = data.draw(st.integers(policy.min_replicas, policy.max_replicas))
+    play(policy, HorizontalPodAutoscaler(policy, float), history, replicas)
+
+
+@pytest.mark.parametrize("percent", [1, 5, 7, 10, 15, 20, 30, 33, 55, 90, 110, 150])
+def test_a_percentage_differs_from_the_controllers_only_where_its_floats_miss_a_whole_number(percent: int) -> None:
+    """To the controller, 10 pods and 10 percent more are 11.000000000000002, so 12."""
+    out, into = (Rules(rates=(Rate(PolicyType.PERCENT, percent, timedelta(seconds=1)),)) for _ in range(2))
+    policy = Policy(10**6, 1, ready_per_replica=1, scale_up=out, scale_down=into)
+    for there in range(2, 121):
+        for ready, exact in ((10**6, there * (100 + percent)), (0, there * (100 - percent))):
+            memory = settled(1 if ready == 0 else 10**6)
+            ours = decide(certain(ready), Workers(there, there), policy, memory, at(0)).desired
+            theirs = HorizontalPodAutoscaler(policy, float).desired(0, ready, there)
+            assert ours == max(ceil(Fraction(exact, 100)) if ready else exact // 100, 1)
+            assert ours == theirs or (abs(ours - theirs) == 1 and exact % 100 == 0)
+
+
+def test_unlike_an_hpa_without_rates_the_number_changes_at_once() -> None:
+    """The defaults of an HPA are 4 pods or 100 percent per 15 s; that is what its own users wait for."""
+    assert decide(certain(5000), Workers(1, 1), Policy(200), settled(1), at(0)).desired == 200
+
+
+def test_unlike_an_hpa_after_a_start_nothing_is_removed_before_a_period_has_passed() -> None:
+    """What was removed before is not known; an HPA would remove as much again after each of its restarts."""
+    slow = Rules(rates=(Rate(PolicyType.PODS, 1, timedelta(seconds=60)),))
+    policy = Policy(20, 1, scale_down=slow)
+    hpa = HorizontalPodAutoscaler(policy, float)
+    assert hpa.desired(0, 0, 10) == 9
+    started = settled(1, began=at(0))
+    numbers = [decide(certain(0), Workers(10), policy, started, at(then)).desired for then in (0, 59, 60)]
+    assert numbers == [10, 10, 9]
+
+
+def test_unlike_an_hpa_changes_by_hand_count_in_the_rates() -> None:
+    policy = Policy(20, 1, ready_per_replica=1, scale_up=Rules(rates=(Rate(PolicyType.PODS, 4, timedelta(minutes=1)),)))
+    memory = decide(certain(5), Workers(5, 5), policy, settled(5, replicas=5), at(0)).memory
+    assert decide(certain(20), Workers(8, 8), policy, memory, at(1)).desired == 9
+
+
+def test_unlike_an_hpa_a_wake_waits_for_no_window() -> None:
+    policy = Policy(20, scale_up=Rules(window=timedelta(minutes=5)))
+    assert decide(certain(100), Workers(0), policy, settled(0), at(0)).desired == 5

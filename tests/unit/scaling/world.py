@@ -1,0 +1,208 @@
+"""A world for long games: a queue, workers, an operator and everything that happens to them, in virtual time.
+
+hypothesis draws the rules and what the times are like; within a phase dice from a drawn seed are thrown, as that makes
+hundreds of thousands of decisions possible. A decision that breaks a promise is a recording, so it needs no shrinking.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+from typing import Final
+
+from hypothesis import strategies as st
+
+from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
+from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
+from taskqueue_operator.scaling.decide import decide
+from taskqueue_operator.scaling.decision import Obstacle, Why, Workers
+from taskqueue_operator.scaling.memory import Memory
+from taskqueue_operator.scaling.policy import Fallback, Policy, Rate, Rules
+from taskqueue_operator.scaling.reading import Doubt, Reading
+from taskqueue_operator.scaling.recording import Recording
+from taskqueue_operator.scaling.schedule import Schedule
+
+from .given import at
+
+STEPS: Final = 100
+"""So many decisions are made in each phase."""
+MOST: Final = 50
+"""No policy allows more workers."""
+OBSTACLES: Final = tuple(Obstacle(why, "a reason") for why in (Why.WORKERS_FAILING, Why.QUOTA_EXCEEDED))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a time is like; the shares say how often something happens.
+
+    Attributes:
+        pauses: Seconds from one decision to the next.
+        depth: About so many messages are ready; 0 is a quiet time.
+        doubted: Share of readings without an `at_most`.
+        lost: Share of decisions that are not carried out.
+        obstructed: Share of the time in which something keeps workers from starting.
+        by_hand: Share of decisions before which somebody sets the number of replicas.
+        restarts: Share of decisions before which the operator starts anew.
+    """
+
+    policy: Policy
+    pauses: tuple[float, ...]
+    depth: int
+    doubted: float
+    lost: float
+    obstructed: float
+    by_hand: float
+    restarts: float
+
+
+def spans(*seconds: int) -> st.SearchStrategy[timedelta]:
+    return st.sampled_from([timedelta(seconds=each) for each in seconds])
+
+
+rates = st.builds(Rate, st.just(PolicyType.PODS), st.integers(1, 10), spans(1, 5, 15, 60, 300)) | st.builds(
+    Rate, st.just(PolicyType.PERCENT), st.sampled_from([1, 10, 25, 50, 100, 150, 900]), spans(1, 5, 15, 60, 300)
+)
+rules = st.builds(
+    Rules,
+    window=spans(0, 0, 1, 5, 30, 120),
+    rates=st.just(()) | st.lists(rates, max_size=3).map(tuple),
+    select=st.sampled_from([SelectPolicy.MAX, SelectPolicy.MAX, SelectPolicy.MIN, SelectPolicy.DISABLED]),
+    tolerance=st.sampled_from([Decimal(0), Decimal(0), Decimal("0.05"), Decimal("0.5"), Decimal(2)]),
+)
+
+
+def schedules(highest: int) -> st.SearchStrategy[tuple[Schedule, ...]]:
+    """On in the first half of every ten minutes, or never, as it cannot be read."""
+    return st.lists(
+        st.builds(
+            Schedule,
+            name=st.just("often"),
+            time_zone=st.sampled_from(["Asia/Kolkata", "UTC", "Mars/Olympus"]),
+            start=st.just("*/10 * * * *"),
+            end=st.just("5-59/10 * * * *"),
+            min_replicas=st.integers(1, highest),
+        ),
+        max_size=2,
+    ).map(tuple)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    highest = draw(st.integers(1, MOST))
+    fallback = st.builds(Fallback, spans(15, 60), st.integers(0, highest), st.sampled_from(FallbackBehavior))
+    mode = draw(st.sampled_from([Mode.AUTO] * 8 + [Mode.DRY_RUN, Mode.PAUSED]))
+    return Policy(
+        max_replicas=highest,
+        min_replicas=draw(st.just(0) | st.integers(0, highest)),
+        ready_per_replica=draw(st.sampled_from([1, 7, 20, 100])),
+        activation_ready=draw(st.sampled_from([0, 0, 3, 50])),
+        idle=draw(spans(0, 1, 10, 60)),
+        scale_up=draw(rules),
+        scale_down=draw(rules),
+        schedules=draw(st.just(()) | schedules(highest)),
+        fallback=draw(st.none() | fallback),
+        concurrency=draw(st.sampled_from([1, 1, 4])),
+        mode=mode,
+        paused_replicas=draw(st.none() | st.integers(0, 60)) if mode is Mode.PAUSED else None,
+    )
+
+
+@dataclass(frozen=True)
+class World:
+    """From which shares the phases of a game are drawn, and how many sets of rules there are in one."""
+
+    doubted: tuple[float, ...] = (0, 0.05, 0.5)
+    lost: tuple[float, ...] = (0, 0.1)
+    obstructed: tuple[float, ...] = (0, 0, 0.3)
+    by_hand: tuple[float, ...] = (0, 0.01)
+    restarts: tuple[float, ...] = (0, 0.01)
+    policies: int = 2
+
+    def phase(self, policy: Policy) -> st.SearchStrategy[Phase]:
+        return st.builds(
+            Phase,
+            policy=st.just(policy),
+            pauses=st.sampled_from([(1.0,), (0.25, 1.0, 2.5), (1.0, 1.0, 1.0, 5.0, 40.0)]),
+            depth=st.sampled_from([0, 0, 3, 60, 400, 2000]),
+            doubted=st.sampled_from(self.doubted),
+            lost=st.sampled_from(self.lost),
+            obstructed=st.sampled_from(self.obstructed),
+            by_hand=st.sampled_from(self.by_hand),
+            restarts=st.sampled_from(self.restarts),
+        )
+
+    @st.composite
+    @staticmethod
+    def games(draw: st.DrawFn, world: "World") -> tuple[int, list[Phase]]:
+        """A seed for the dice, and four phases."""
+        known = [draw(policies()) for _ in range(world.policies)]
+        return draw(st.integers(0, 2**32)), [draw(world.phase(draw(st.sampled_from(known)))) for _ in range(4)]
+
+
+@dataclass
+class Scene:
+    """How things stand between two decisions."""
+
+    dice: Random
+    now: float = 0.0
+    depth: int = 0
+    replicas: int = 0
+    ready: int = 0
+    obstacle: Obstacle | None = None
+    memory: Memory = field(default_factory=Memory)
+
+    def pass_time(self, phase: Phase) -> None:
+        self.now += self.dice.choice(phase.pauses)
+        if self._happens(0.3):
+            wave = (self.depth, self.depth * 9 // 10, self.depth * 11 // 10, 0, phase.depth, self._upto(phase.depth))
+            self.depth = self.dice.choice(wave)
+        if self._happens(phase.by_hand):
+            self.replicas = self._upto(phase.policy.max_replicas + 5)
+        if self._happens(phase.restarts):
+            self.memory = Memory()
+        if self._happens(0.1):
+            self.obstacle = self.dice.choice(OBSTACLES) if self._happens(phase.obstructed) else None
+        self.ready = min(self.replicas, self.ready + self._upto(3))
+
+    def reading(self, phase: Phase) -> Reading:
+        now, quiet = at(self.now), phase.depth == 0 and self._happens(0.98)
+        unacked = 0 if quiet else self._upto(self.ready * phase.policy.concurrency * self.dice.choice((0, 1, 4)))
+        if not self._happens(phase.doubted):
+            more = self.dice.choice((0, 0, 0, 1, self._upto(phase.depth)))
+            return Reading(now, self.depth, self.depth + more, unacked)
+        doubt = self.dice.choice(list(Doubt))
+        at_least = self.dice.choice((None, None, 0, self.depth))
+        return Reading(now, at_least, None, self.dice.choice((None, unacked)), doubt)
+
+    def carry_out(self, made: Recording, phase: Phase) -> None:
+        self.memory = made.decision.memory
+        if made.policy.mode is not Mode.DRY_RUN and not self._happens(phase.lost):
+            self.replicas = made.decision.desired
+            self.ready = min(self.ready, self.replicas)
+
+    def _happens(self, share: float) -> bool:
+        return share > 0 and self.dice.random() < share
+
+    def _upto(self, most: int) -> int:
+        return self.dice.randint(0, most)
+
+
+def play(seed: int, phases: list[Phase]) -> Iterator[Recording]:
+    """Decide `STEPS` times in each phase, and let what was decided happen, or not."""
+    scene = Scene(Random(seed))
+    for phase in phases:
+        for _ in range(STEPS):
+            scene.pass_time(phase)
+            reading, workers = scene.reading(phase), Workers(scene.replicas, scene.ready, scene.obstacle)
+            now, memory = at(scene.now), scene.memory
+            decision = decide(reading, workers, phase.policy, memory, now)
+            made = Recording(now, reading, workers, phase.policy, memory, decision)
+            yield made
+            scene.carry_out(made, phase)
+
+
+def more_ready(reading: Reading, more: int) -> Reading:
+    """The same reading, with more messages."""
+    at_least, at_most = (None if each is None else each + more for each in (reading.at_least, reading.at_most))
+    return replace(reading, at_least=at_least, at_most=at_most)

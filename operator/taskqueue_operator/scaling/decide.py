@@ -53,6 +53,8 @@ def _follow(  # noqa: PLR0913  the inputs of `decide`, and whether they are the 
 
 
 def _record(memory: Memory, policy: Policy, high: int, low: int) -> Memory:
+    # Beyond the maximum all numbers are the same; told apart, a memory would grow with each step of a long backlog.
+    high, low = min(high, policy.max_replicas), min(low, policy.max_replicas)
     return memory.record(high=high, low=low, down=policy.scale_down.window, up=policy.scale_up.window)
 
 

@@ -26,7 +26,7 @@ def stabilize(decision: Decision, workers: Workers, policy: Policy) -> Decision:
             return decision.then(highest, Why.SCALE_DOWN_STABILIZED, line)
     elif decision.desired > now > 0:
         lowest = max(memory.lowest(), now)
-        if lowest < decision.desired:
+        if lowest < min(decision.desired, policy.max_replicas):
             line = f"held at {lowest:,}, the lowest wanted within {_seconds(policy.scale_up.window)} s"
             return decision.then(lowest, Why.SCALE_UP_STABILIZED, line)
     return decision

@@ -11,8 +11,8 @@ from tests.bench.waiting import eventually
 
 SAMPLES = 3
 """The kubelet waits 10 s before the second start of a container and twice as long before each further one."""
-LOOK_SECONDS = 0.2
-"""Between looks at the metrics, each of which costs the operator some hundredths of a second."""
+LOOK_SECONDS = 0.5
+"""Between looks at the metrics, each of which keeps the operator from its work for some hundredths of a second."""
 SETTLE_SECONDS = 25
 """Longer than it takes to believe that a queue is empty, and to say so."""
 PATIENCE_SECONDS = 180

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
 from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
+from taskqueue_operator.scaling import decision
 from taskqueue_operator.scaling.decide import decide
-from taskqueue_operator.scaling.decision import Obstacle, Why, Workers
+from taskqueue_operator.scaling.decision import Obstacle, Workers
 from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.policy import Fallback, Policy, Rate, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
@@ -29,7 +30,7 @@ STEPS: Final = 100
 """So many decisions are made in each phase."""
 MOST: Final = 50
 """No policy allows more workers."""
-OBSTACLES: Final = tuple(Obstacle(why, "a reason") for why in (Why.WORKERS_FAILING, Why.QUOTA_EXCEEDED))
+OBSTACLES: Final = tuple(Obstacle(why, "a reason") for why in sorted(decision.OBSTACLES))
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Phase:
     Attributes:
         pauses: Seconds from one decision to the next.
         depth: About so many messages are ready; 0 is a quiet time.
-        doubted: Share of readings without an `at_most`.
+        doubted: Share of readings without an `at_most`; 1: nothing can be read.
         lost: Share of decisions that are not carried out.
         obstructed: Share of the time in which something keeps workers from starting.
         by_hand: Share of decisions before which somebody sets the number of replicas.
@@ -112,9 +113,9 @@ def policies(draw: st.DrawFn) -> Policy:
 class World:
     """From which shares the phases of a game are drawn, and how many sets of rules there are in one."""
 
-    doubted: tuple[float, ...] = (0, 0.05, 0.5)
+    doubted: tuple[float, ...] = (0, 0.05, 0.5, 1)
     lost: tuple[float, ...] = (0, 0.1)
-    obstructed: tuple[float, ...] = (0, 0, 0.3)
+    obstructed: tuple[float, ...] = (0, 0.3, 1)
     by_hand: tuple[float, ...] = (0, 0.01)
     restarts: tuple[float, ...] = (0, 0.01)
     policies: int = 2
@@ -172,7 +173,7 @@ class Scene:
             more = self.dice.choice((0, 0, 0, 1, self._upto(phase.depth)))
             return Reading(now, self.depth, self.depth + more, unacked)
         doubt = self.dice.choice(list(Doubt))
-        at_least = self.dice.choice((None, None, 0, self.depth))
+        at_least = None if phase.doubted == 1 else self.dice.choice((None, 0, self.depth))
         return Reading(now, at_least, None, self.dice.choice((None, unacked)), doubt)
 
     def carry_out(self, made: Recording, phase: Phase) -> None:
@@ -196,8 +197,9 @@ def play(seed: int, phases: list[Phase]) -> Iterator[Recording]:
             scene.pass_time(phase)
             reading, workers = scene.reading(phase), Workers(scene.replicas, scene.ready, scene.obstacle)
             now, memory = at(scene.now), scene.memory
-            decision = decide(reading, workers, phase.policy, memory, now)
-            made = Recording(now, reading, workers, phase.policy, memory, decision)
+            made = Recording(
+                now, reading, workers, phase.policy, memory, decide(reading, workers, phase.policy, memory, now)
+            )
             yield made
             scene.carry_out(made, phase)
 

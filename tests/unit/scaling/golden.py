@@ -1,0 +1,45 @@
+"""The golden recording: one decision for each reason. `python -m tests.unit.scaling.golden` writes it anew."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from taskqueue_operator.resource.scaling import FallbackBehavior
+from taskqueue_operator.scaling.decide import decide
+from taskqueue_operator.scaling.decision import Why, Workers
+from taskqueue_operator.scaling.policy import Fallback, Policy
+from taskqueue_operator.scaling.recording import Recording, write
+
+from .given import at, doubtful, settled
+from .test_stages import CASES, Case
+
+GOLDEN: Final = Path(__file__).with_name("golden.json")
+FALLBACK: Final = Case(
+    doubtful(None),
+    Workers(2, 1),
+    Policy(20, fallback=Fallback(timedelta(seconds=120), 6, FallbackBehavior.AT_LEAST)),
+    6,
+    Why.FALLBACK,
+    (),
+    settled(0, read_at=at(-120)),
+)
+
+
+def recordings() -> list[Recording]:
+    """The last case of each reason."""
+    cases = {case.why: case for case in (*CASES.values(), FALLBACK)}
+    return [
+        Recording(
+            at(0),
+            case.reading,
+            case.workers,
+            case.policy,
+            case.memory,
+            decide(case.reading, case.workers, case.policy, case.memory, at(0)),
+        )
+        for _, case in sorted(cases.items())
+    ]
+
+
+if __name__ == "__main__":
+    GOLDEN.write_bytes(write(recordings()) + b"\n")

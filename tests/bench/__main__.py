@@ -13,20 +13,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import grow, idle, lateness, restart, wake
+from tests.bench import faults, grow, idle, lateness, restart, wake
 from tests.bench.result import Result
 from tests.bench.setting import Setting
 from tests.cluster.prerequisites import MissingError
 from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Setting], Coroutine[None, None, Result]]] = {
+    "faults": faults.run,
     "idle": idle.run,
     "wake": wake.run,
     "grow": grow.run,
     "restart": restart.run,
     "lateness": lateness.run,
 }
-"""In an order in which the TaskQueues change as little as possible from one to the next."""
+"""First what needs no TaskQueues but quiet; then in the order in which those have to change the least."""
 
 
 def main() -> int:

@@ -37,20 +37,21 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=1000, help="TaskQueues; the targets are for %(default)s")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    documents: list[dict[str, Any]] = []
     try:
-        documents = asyncio.run(_measure([asked.name] if asked.name else [*BENCHMARKS], asked.size))
+        asyncio.run(_measure([asked.name] if asked.name else [*BENCHMARKS], asked.size, documents))
     except KeyboardInterrupt:
         return 130
     except MissingError as missing:
         print(missing, file=sys.stderr)
         return 1
-    if asked.json:
-        asked.json.write_text(json.dumps(documents[0] if asked.name else documents, indent=2) + "\n")
+    finally:  # half an hour of figures is not lost with the next ones
+        if asked.json and documents:
+            asked.json.write_text(json.dumps(documents[0] if asked.name else documents, indent=2) + "\n")
     return 0
 
 
-async def _measure(names: list[str], size: int) -> list[dict[str, Any]]:
-    documents = []
+async def _measure(names: list[str], size: int, documents: list[dict[str, Any]]) -> None:
     async with AsyncExitStack() as stack:
         setting = Setting(stack, size=size)
         for name in names:
@@ -58,7 +59,6 @@ async def _measure(names: list[str], size: int) -> list[dict[str, Any]]:
             result = await BENCHMARKS[name](setting)
             documents.append(result.document(name, setting.commit))
             _show(documents[-1])
-    return documents
 
 
 def _show(document: dict[str, Any]) -> None:

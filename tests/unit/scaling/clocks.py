@@ -37,13 +37,8 @@ def clock(time_zone: str) -> Clock:
 
 
 def moments(expression: str, time_zone: str) -> list[datetime]:
-    """All moments of an expression.
-
-    One with a star in its first or second field goes by what the clock shows, as often as it shows it. Any other one
-    means times of day: each once, the first time; one that is skipped, when the clock goes on.
-    """
+    """All moments of an expression: each time once, the first; one that is skipped, when the clock goes on."""
     minutes, hours, days, months, weekdays = expression.split()
-    starred = "*" in minutes[0] + hours[0]
     found = []
     for day, shown in clock(time_zone).items():
         if day.month not in numbers(months, 1, 12) or not _is_day(day, days, weekdays):
@@ -51,10 +46,7 @@ def moments(expression: str, time_zone: str) -> list[datetime]:
         for hour in numbers(hours, 0, 23):
             for minute in numbers(minutes, 0, 59):
                 times = shown.get((hour, minute), [])
-                if starred:
-                    found += times
-                else:
-                    found += times[:1] or _next(shown, hour, minute)
+                found += times[:1] or _next(shown, hour, minute)
     return sorted(found)
 
 

@@ -4,41 +4,43 @@ Where both apply, that is: at least one worker, certain readings, no running tas
 any window. What differs on purpose stands in the tests at the end.
 """
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from math import ceil
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Workers
+from taskqueue_operator.scaling.demand import ceil
 from taskqueue_operator.scaling.policy import Policy, Rate, Rules
 
 from .given import at, certain, settled
 from .hpa import HorizontalPodAutoscaler
 
+EXAMPLES = 5000 if os.environ.get("TASKQUEUE_DEEP") else 300
 BINARY = (25, 50, 100, 200)
 """Percentages that a float holds exactly."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """Seconds since the last one, what is ready, and whether the number can be written."""
+    """Seconds since the last one, percent of what the workers are there for, and whether the number can be written."""
 
     after: float
-    ready: int
+    percent: int
     written: bool
 
 
 ticks = st.builds(
     Tick,
     st.sampled_from([0.5, 1, 5, 15, 15, 60]),
-    st.integers(0, 60).map(lambda tens: 10 * tens) | st.integers(0, 600),
+    st.sampled_from([0, 50, 70, 90, 95, 100, 105, 110, 130, 150, 1000]) | st.integers(0, 400),
     st.sampled_from([True, True, True, True, False]),
 )
 
@@ -70,8 +72,9 @@ def play(policy: Policy, hpa: HorizontalPodAutoscaler, history: list[Tick], repl
     hpa.recommendations.append((-1, replicas))
     for tick in history:
         now += tick.after
-        decision = decide(certain(tick.ready, now=now), Workers(replicas, replicas), policy, memory, at(now))
-        expected = hpa.desired(now, tick.ready, replicas)
+        ready = ceil(policy.ready_per_replica * replicas * tick.percent, 100)
+        decision = decide(certain(ready, now=now), Workers(replicas, replicas), policy, memory, at(now))
+        expected = hpa.desired(now, ready, replicas)
         assert decision.desired == expected, (now, tick, replicas, decision.explanation)
         memory = decision.memory
         if tick.written and expected != replicas:
@@ -82,6 +85,7 @@ def play(policy: Policy, hpa: HorizontalPodAutoscaler, history: list[Tick], repl
 histories = st.lists(ticks, min_size=1, max_size=40)
 
 
+@settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.integers(1, 150), ["0", "0.05", "0.1", "0.3"]), histories, st.data())
 def test_the_numbers_are_those_of_an_hpa_that_calculates_exactly(
     policy: Policy, history: list[Tick], data: st.DataObject
@@ -90,6 +94,7 @@ def test_the_numbers_are_those_of_an_hpa_that_calculates_exactly(
     play(policy, HorizontalPodAutoscaler(policy, Fraction), history, replicas)
 
 
+@settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.sampled_from(BINARY), ["0", "0.125", "0.5"]), histories, st.data())
 def test_the_numbers_are_those_of_an_hpa_that_calculates_in_floats(
     policy: Policy, history: list[Tick], data: st.DataObject
@@ -108,7 +113,7 @@ def test_a_percentage_differs_from_the_controllers_only_where_its_floats_miss_a_
             memory = settled(1 if ready == 0 else 10**6)
             ours = decide(certain(ready), Workers(there, there), policy, memory, at(0)).desired
             theirs = HorizontalPodAutoscaler(policy, float).desired(0, ready, there)
-            assert ours == max(ceil(Fraction(exact, 100)) if ready else exact // 100, 1)
+            assert ours == max(ceil(exact, 100) if ready else exact // 100, 1)
             assert ours == theirs or (abs(ours - theirs) == 1 and exact % 100 == 0)
 
 

@@ -39,7 +39,8 @@ class Phase:
 
     Attributes:
         pauses: Seconds from one decision to the next.
-        depth: About so many messages are ready; 0 is a quiet time.
+        depth: About so many messages are ready.
+        lulls: How often a time with nothing to do begins or ends, as a share of the decisions.
         doubted: Share of readings without an `at_most`; 1: nothing can be read.
         lost: Share of decisions that are not carried out.
         obstructed: Share of the time in which something keeps workers from starting.
@@ -50,6 +51,7 @@ class Phase:
     policy: Policy
     pauses: tuple[float, ...]
     depth: int
+    lulls: float
     doubted: float
     lost: float
     obstructed: float
@@ -66,10 +68,10 @@ rates = st.builds(Rate, st.just(PolicyType.PODS), st.integers(1, 10), spans(1, 5
 )
 rules = st.builds(
     Rules,
-    window=spans(0, 0, 1, 5, 30, 120),
-    rates=st.just(()) | st.lists(rates, max_size=3).map(tuple),
-    select=st.sampled_from([SelectPolicy.MAX, SelectPolicy.MAX, SelectPolicy.MIN, SelectPolicy.DISABLED]),
-    tolerance=st.sampled_from([Decimal(0), Decimal(0), Decimal("0.05"), Decimal("0.5"), Decimal(2)]),
+    window=spans(0, 0, 0, 1, 5, 30, 120),
+    rates=st.just(()) | st.lists(rates, min_size=1, max_size=3).map(tuple),
+    select=st.sampled_from([*[SelectPolicy.MAX, SelectPolicy.MIN] * 4, SelectPolicy.DISABLED]),
+    tolerance=st.sampled_from([*[Decimal(0)] * 6, Decimal("0.05"), Decimal("0.5"), Decimal(2)]),
 )
 
 
@@ -92,10 +94,10 @@ def schedules(highest: int) -> st.SearchStrategy[tuple[Schedule, ...]]:
 def policies(draw: st.DrawFn) -> Policy:
     highest = draw(st.integers(1, MOST))
     fallback = st.builds(Fallback, spans(15, 60), st.integers(0, highest), st.sampled_from(FallbackBehavior))
-    mode = draw(st.sampled_from([Mode.AUTO] * 8 + [Mode.DRY_RUN, Mode.PAUSED]))
+    mode = draw(st.sampled_from([Mode.AUTO] * 18 + [Mode.DRY_RUN, Mode.PAUSED]))
     return Policy(
         max_replicas=highest,
-        min_replicas=draw(st.just(0) | st.integers(0, highest)),
+        min_replicas=draw(st.sampled_from([0, 0, 0, 1, highest // 2, highest])),
         ready_per_replica=draw(st.sampled_from([1, 7, 20, 100])),
         activation_ready=draw(st.sampled_from([0, 0, 3, 50])),
         idle=draw(spans(0, 1, 10, 60)),
@@ -125,7 +127,8 @@ class World:
             Phase,
             policy=st.just(policy),
             pauses=st.sampled_from([(1.0,), (0.25, 1.0, 2.5), (1.0, 1.0, 1.0, 5.0, 40.0)]),
-            depth=st.sampled_from([0, 0, 3, 60, 400, 2000]),
+            depth=st.sampled_from([3, 60, 400, 2000]),
+            lulls=st.sampled_from([0, 0.02, 0.1]),
             doubted=st.sampled_from(self.doubted),
             lost=st.sampled_from(self.lost),
             obstructed=st.sampled_from(self.obstructed),
@@ -148,6 +151,7 @@ class Scene:
     dice: Random
     now: float = 0.0
     depth: int = 0
+    lull: bool = False
     replicas: int = 0
     ready: int = 0
     obstacle: Obstacle | None = None
@@ -155,7 +159,10 @@ class Scene:
 
     def pass_time(self, phase: Phase) -> None:
         self.now += self.dice.choice(phase.pauses)
-        if self._happens(0.3):
+        if self._happens(phase.lulls):
+            self.lull = not self.lull
+            self.depth = 0
+        if not self.lull and self._happens(0.3):
             wave = (self.depth, self.depth * 9 // 10, self.depth * 11 // 10, 0, phase.depth, self._upto(phase.depth))
             self.depth = self.dice.choice(wave)
         if self._happens(phase.by_hand):
@@ -167,10 +174,14 @@ class Scene:
         self.ready = min(self.replicas, self.ready + self._upto(3))
 
     def reading(self, phase: Phase) -> Reading:
-        now, quiet = at(self.now), phase.depth == 0 and self._happens(0.98)
-        unacked = 0 if quiet else self._upto(self.ready * phase.policy.concurrency * self.dice.choice((0, 1, 4)))
+        now = at(self.now)
+        unacked = (
+            0
+            if self.lull and self._happens(0.9)
+            else self._upto(self.ready * phase.policy.concurrency * self.dice.choice((0, 1, 4)))
+        )
         if not self._happens(phase.doubted):
-            more = self.dice.choice((0, 0, 0, 1, self._upto(phase.depth)))
+            more = 0 if self.lull else self.dice.choice((0, 0, 0, 1, self._upto(phase.depth)))
             return Reading(now, self.depth, self.depth + more, unacked)
         doubt = self.dice.choice(list(Doubt))
         at_least = None if phase.doubted == 1 else self.dice.choice((None, 0, self.depth))

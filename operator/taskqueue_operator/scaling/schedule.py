@@ -16,9 +16,9 @@ from cronsim import CronSim, CronSimError
 from taskqueue_operator.resource import schedule as resource
 from taskqueue_operator.resource.faults import Fault, Reason
 
+MINUTE: Final = timedelta(minutes=1)
 LARGEST_SHIFT: Final = timedelta(hours=3)
 """More than any clock was ever put back by at once."""
-MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,8 @@ def is_on(schedule: Schedule, now: datetime) -> bool:
     if misread(schedule) is not None:
         return False
     minute = now.replace(second=0, microsecond=0)
-    start = _last(schedule.start, schedule.time_zone, minute)
-    return start is not None and start > (
-        _last(schedule.end, schedule.time_zone, minute) or datetime.min.replace(tzinfo=UTC)
-    )
+    start, end = (_last(each, schedule.time_zone, minute) for each in (schedule.start, schedule.end))
+    return start is not None and (end is None or start > end)
 
 
 @lru_cache(maxsize=4096)
@@ -85,11 +83,24 @@ def misread(schedule: Schedule) -> Fault | None:
 
 
 @lru_cache(maxsize=4096)
-def _last(expression: str, time_zone: str, minute: datetime) -> datetime | None:
-    """Find the last moment until and with a minute; cached, as it is asked with every decision."""
+def _last(expression: str, time_zone: str, minute: datetime) -> tuple[datetime, datetime] | None:
+    """Find the last moment until and with a minute, and what the clock shows; cached: each decision asks for it.
+
+    Of a start and an end that the clock skips, which are at one moment, the later is the one it would show later.
+    """
     zone = ZoneInfo(time_zone)
-    # Beginning later: an hour that the clock shows for the second time hides what was at its first.
-    for moment in CronSim(expression, (minute + LARGEST_SHIFT).astimezone(zone), reverse=True):
-        if (at := moment.astimezone(UTC)) <= minute:
-            return at
+    # Beginning later: an hour that the clock shows for the second time hides what was at its first. And without a
+    # zone: with one, some expressions would count by the clock and others by the time that passes.
+    later = (minute + LARGEST_SHIFT).astimezone(zone).replace(tzinfo=None)
+    for shown in CronSim(expression, later, reverse=True):
+        if (at := _moment(shown, zone)) <= minute:
+            return at, shown
     return None
+
+
+def _moment(shown: datetime, zone: ZoneInfo) -> datetime:
+    """Say when a clock shows a time: of two moments the first, for one that is skipped when the clock goes on."""
+    at = shown.replace(tzinfo=zone)
+    while (moment := at.astimezone(UTC)).astimezone(zone).replace(tzinfo=None) != at.replace(tzinfo=None):
+        at += MINUTE
+    return moment

@@ -1,10 +1,10 @@
 """A brute-force reference for schedules: every minute of some years, and what a clock on the wall shows then."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from taskqueue_operator.scaling.schedule import Schedule
@@ -36,8 +36,15 @@ def clock(time_zone: str) -> Clock:
     return shown
 
 
-def moments(expression: str, time_zone: str) -> list[datetime]:
-    """All moments of an expression: each time once, the first; one that is skipped, when the clock goes on."""
+class Moment(NamedTuple):
+    """When a clock shows a time, or would, were it not skipped: then when it goes on. Of two moments, the first."""
+
+    at: datetime
+    shown: tuple[date, int, int]
+
+
+@cache
+def moments(expression: str, time_zone: str) -> list[Moment]:
     minutes, hours, days, months, weekdays = expression.split()
     found = []
     for day, shown in clock(time_zone).items():
@@ -45,26 +52,30 @@ def moments(expression: str, time_zone: str) -> list[datetime]:
             continue
         for hour in numbers(hours, 0, 23):
             for minute in numbers(minutes, 0, 59):
-                times = shown.get((hour, minute), [])
-                found += times[:1] or _next(shown, hour, minute)
+                times = shown.get((hour, minute)) or _next(shown, hour, minute)
+                found += [Moment(at, (day, hour, minute)) for at in times[:1]]
     return sorted(found)
 
 
 def is_on(schedule: Schedule, now: datetime) -> bool | None:
-    """Whether the last start is later than the last end; None when there was not yet one of both."""
+    """Whether the last start is later than the last end; None when there was not yet one of both.
+
+    Where the clock skips both, they are at one moment, in the order in which it would have shown them.
+    """
     lasts = []
     for expression in (schedule.start, schedule.end):
-        found = _moments(expression, schedule.time_zone)
-        index = bisect_right(found, now)
+        found = moments(expression, schedule.time_zone)
+        index = bisect_right(found, now, key=attrgetter("at"))
         if index == 0:
             return None
         lasts.append(found[index - 1])
     return lasts[0] > lasts[1]
 
 
-def changes(schedule: Schedule) -> Iterator[datetime]:
-    yield from _moments(schedule.start, schedule.time_zone)
-    yield from _moments(schedule.end, schedule.time_zone)
+def changes(schedule: Schedule) -> list[datetime]:
+    """All starts and ends."""
+    ends = moments(schedule.end, schedule.time_zone)
+    return [each.at for each in (*moments(schedule.start, schedule.time_zone), *ends)]
 
 
 def shifts(time_zone: str) -> list[datetime]:
@@ -75,9 +86,6 @@ def shifts(time_zone: str) -> list[datetime]:
         for now in (BEGIN + n * timedelta(hours=1) for n in range(hours))
         if now.astimezone(zone).utcoffset() != (now - timedelta(hours=1)).astimezone(zone).utcoffset()
     ]
-
-
-_moments = cache(moments)
 
 
 @cache

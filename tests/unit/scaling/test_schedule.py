@@ -116,10 +116,12 @@ def test_a_leap_day_does_not_come_in_other_years() -> None:
     assert not any(is_on(leap, utc("2026-02-25 00:00") + timedelta(hours=n)) for n in range(240))
 
 
-def test_a_start_and_an_end_at_the_same_moment_leave_it_off() -> None:
-    """Both are skipped by the clock, and so are at its next minute."""
-    both = daily("15 2 * * *", "45 2 * * *", "Europe/Paris")
-    assert not any(is_on(both, utc("2026-03-29 00:00") + timedelta(minutes=n)) for n in range(180))
+@pytest.mark.parametrize(("start", "end", "on"), [("15 2", "45 2", False), ("45 2", "15 2", True)])
+def test_a_start_and_an_end_that_are_skipped_keep_their_order(start: str, end: str, on: bool) -> None:  # noqa: FBT001
+    """They are at one moment; were it not for the order, a schedule that begins last would stay off for a day."""
+    both = daily(f"{start} * * *", f"{end} * * *", "Europe/Paris")
+    assert is_on(both, utc("2026-03-29 00:59")) is on
+    assert {is_on(both, utc("2026-03-29 01:00") + timedelta(minutes=n)) for n in range(600)} == {on}
 
 
 def test_where_schedules_overlap_the_highest_minimum_counts() -> None:
@@ -174,8 +176,9 @@ def test_the_days_of_the_reference_are_those_of_the_resource() -> None:
 
 def _field(least: int, most: int) -> st.SearchStrategy[str]:
     number = st.integers(least, most)
-    spans = st.tuples(number, number).map(lambda span: f"{min(span)}-{max(span)}")
-    plain = number.map(str) | spans | st.tuples(spans, st.integers(1, 9)).map(lambda part: f"{part[0]}/{part[1]}")
+    spans = st.tuples(st.integers(least, most - 1), st.integers(1, most)).filter(lambda span: span[0] < span[1])
+    ranges = spans.map(lambda span: f"{span[0]}-{span[1]}")
+    plain = number.map(str) | ranges | st.tuples(ranges, st.integers(1, 9)).map(lambda part: f"{part[0]}/{part[1]}")
     return st.lists(plain, min_size=1, max_size=2).map(",".join) | st.integers(2, 20).map(lambda step: f"*/{step}")
 
 

@@ -41,6 +41,7 @@ class Connector:
         observer = self._readers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
         if observer is not record.observer:
             record.observer, record.verified, record.connected_at = observer, None, self._clock()
+        record.broker = taskqueue.spec.broker
         observer.follow(taskqueue.key, *queues)
         return observer
 

@@ -80,7 +80,7 @@ def _workers(there: Deployment, obstacle: Fault | None) -> Condition:
 
 def _scaling(known: Known) -> Iterator[Condition]:
     decision, reading = known.decision, known.reading
-    if decision is None or reading is None or not known.conclusive:
+    if decision is None or reading is None or not (known.conclusive or decision.why in {Why.PAUSED, Why.FALLBACK}):
         return
     active, limited = ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED
     if decision.why is Why.PAUSED:
@@ -93,7 +93,7 @@ def _scaling(known: Known) -> Iterator[Condition]:
         yield Condition(active, Truth.FALSE, Why.FALLBACK, f"The queue is {decision.lines[0]}.")
     elif reading.at_least is None:
         yield Condition(active, Truth.FALSE, Why.UNKNOWN, "The queue cannot be read: the number of workers stays.")
-    elif reading.at_most is None:
+    elif reading.at_most is None and known.deployment is not None and known.deployment.replicas > 0:
         message = f"The queue's figures are in doubt ({reading.doubt}): no worker is removed."
         yield Condition(active, Truth.TRUE, "ScaleDownSuspended", message)
     else:

@@ -126,7 +126,7 @@ class Control:
     async def _consider_unread(self) -> None:
         """Decide now and then on those whom no observer tells of: pauses, schedules and fallbacks hold for them too."""
         while True:
-            for key in [key for key, record in self.records.items() if record.observer is None]:
+            for key in [key for key in self.cache.taskqueues if self.records[key].observer is None]:
                 self._scaler.consider(key)
                 await asyncio.sleep(0)  # other decisions never wait for all of these
             await asyncio.sleep(CONSIDER_PERIOD)

@@ -60,7 +60,8 @@ class Reconciler:
         if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
             await _stage(faults, ConditionType.TOPOLOGY_READY, self.declarer.declare(taskqueue))
         # Workers are made once the queue is there; those that exist follow their spec even while the broker is away.
-        if not faults or taskqueue.key in self.cache.deployments:
+        # A fallback asks for workers of a queue that cannot even be seen.
+        if not faults or taskqueue.key in self.cache.deployments or taskqueue.spec.scaling.fallback is not None:
             await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployer.deploy(taskqueue))
         unread = next(filter(None, map(misread, Policy.of(taskqueue).schedules)), None)
         return faults if unread is None else faults | {ConditionType.SCALING_ACTIVE: unread}

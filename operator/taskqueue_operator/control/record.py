@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from taskqueue_operator.resource.broker import Broker
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
@@ -30,7 +31,7 @@ class Record:
         verified: The generation whose topology was last found on the broker; None calls for a look.
         faults: What stands in the way, by the condition that says so.
         waiting: What a deletion waits for, if it does.
-        observer: Who reads the queue, since `connected_at`.
+        observer: Who reads the queue, since `connected_at`, on the `broker` that the spec named then.
         policy: What the TaskQueue asks of scaling, and of which form of it that was taken.
         reading: What was last believed of the queue.
         obstacle: Why more workers would not help, as the last decision knew it.
@@ -46,6 +47,7 @@ class Record:
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     waiting: Fault | None = None
     observer: Observer | None = None
+    broker: Broker | None = None
     connected_at: datetime | None = None
     policy: tuple[TaskQueue, Policy] | None = None
     reading: Reading | None = None

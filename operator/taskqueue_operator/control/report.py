@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taskqueue_operator.resource.conditions import ConditionType, render, timestamp
+from taskqueue_operator.resource.conditions import ConditionType, Truth, render, timestamp
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
@@ -66,25 +66,36 @@ class Reporter:
         Returns:
             Seconds until what was held back may be written, figures or doubts; None when nothing is held back.
         """
-        seen = self._cache.taskqueues.get(key)
-        if seen is None:
-            return None
-        record, before = self._records[key], dict(seen.status)
-        if record.settled is None and before.get("observedGeneration") == seen.generation:
-            return None  # just begun, and this spec was reported on before: nothing is known better yet
-        status = self._status(seen, record)
-        if status == before:
-            return self._until_conclusive(record)
-        if _significant(status) == _significant(before) and (wait := figures_wait(record, self._clock())) > 0:
-            return wait
+        news, again = self._news(key)
+        if news is None:
+            return again
         await self._pace()
+        news, again = self._news(key)  # it may have been a while until it was its turn
+        if news is None:
+            return again
+        seen, record = self._cache.taskqueues[key], self._records[key]
         record.reported_at = self._clock()
-        body = await self._cluster.set_status(key, status)
+        body = await self._cluster.set_status(key, news)
         self._telemetry.wrote("status")
         if body is not None:
             self._cache.see_taskqueue(body)
-            await self._tell(seen, before, status, record)
+            await self._tell(seen, dict(seen.status), news, record)
         return self._until_conclusive(record)
+
+    def _news(self, key: Key) -> tuple[Status | None, float | None]:
+        """Say what is to be written now, and if that is nothing, in how many seconds to look again."""
+        seen = self._cache.taskqueues.get(key)
+        if seen is None:
+            return None, None
+        record, before = self._records[key], dict(seen.status)
+        if record.settled is None and before.get("observedGeneration") == seen.generation:
+            return None, None  # just begun, and this spec was reported on before: nothing is known better yet
+        status = self._status(seen, record)
+        if status == before:
+            return None, self._until_conclusive(record)
+        if _significant(status) == _significant(before) and (wait := figures_wait(record, self._clock())) > 0:
+            return None, wait
+        return status, None
 
     def _status(self, seen: Seen, record: Record) -> Status:
         """Start from what was said before: what is not known again yet stays."""
@@ -136,12 +147,13 @@ class Reporter:
 
     def _conclusive(self, record: Record) -> bool:
         """Doubts of the first seconds are no news: a restarted operator would only say them to take them back."""
-        return record.connected_at is not None and self._until_conclusive(record) is None
+        return _begun(record) is not None and self._until_conclusive(record) is None
 
     def _until_conclusive(self, record: Record) -> float | None:
-        if record.connected_at is None or (record.reading is not None and record.reading.at_most is not None):
+        begun = _begun(record)
+        if begun is None or (record.reading is not None and record.reading.at_most is not None):
             return None
-        left = (record.connected_at + FIRST_READING - self._clock()).total_seconds()
+        left = (begun + FIRST_READING - self._clock()).total_seconds()
         return left if left > 0 else None
 
     async def _tell(self, seen: Seen, before: Status, after: Status, record: Record) -> None:
@@ -181,11 +193,18 @@ def _significant(status: Status) -> Status:
     """Leave out what moves with every reading; a demand around maxReplicas makes ScalingLimited come and go."""
     kept = {field: value for field, value in status.items() if field not in FIGURES}
     conditions = kept.get("conditions", ())
-    return kept | {"conditions": [each for each in conditions if not _flickers(each)]}
+    return kept | {"conditions": [each["type"] if _flickers(each) else each for each in conditions]}
 
 
 def _flickers(condition: dict[str, str]) -> bool:
+    if condition["type"] == ConditionType.SCALING_ACTIVE:
+        return condition["status"] == Truth.TRUE  # a doubt that may pass with the next sweep, or none
     return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLES
+
+
+def _begun(record: Record) -> datetime | None:
+    """Say since when the queue could have been read."""
+    return record.connected_at or record.memory.began
 
 
 def _ready(status: Status) -> dict[str, str]:

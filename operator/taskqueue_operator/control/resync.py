@@ -1,7 +1,7 @@
 """Lists everything now and then, because a watch may lose an event and then keeps silent about it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import structlog
@@ -10,9 +10,10 @@ from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
 
 from .cache import Cache
-from .ports import Cluster
+from .ports import Body, Cluster
 
 PERIOD: Final = 600.0
+PORTION: Final = 20
 
 
 class Resync:
@@ -39,9 +40,9 @@ class Resync:
         taskqueues_known = {key: seen.uid for key, seen in cache.taskqueues.items()}
         deployments_known = {key: there.uid for key, there in cache.deployments.items()}
         pods_known = set(cache.all_pods())
-        taskqueues = {cache.see_taskqueue(body) for body in await self._cluster.list_taskqueues()}
-        deployments = {cache.see_deployment(body) for body in await self._cluster.list_deployments()}
-        pods = {(cache.see_pod(body), _key(body)) for body in await self._cluster.list_pods()}
+        taskqueues = {cache.see_taskqueue(body) async for body in _gently(await self._cluster.list_taskqueues())}
+        deployments = {cache.see_deployment(body) async for body in _gently(await self._cluster.list_deployments())}
+        pods = {(cache.see_pod(body), _key(body)) async for body in _gently(await self._cluster.list_pods())}
         for key in taskqueues_known.keys() - taskqueues:
             cache.lose_taskqueue(key, taskqueues_known[key])
         for key in deployments_known.keys() - deployments:
@@ -50,6 +51,14 @@ class Resync:
             cache.drop_pod(owner, pod)
         for key in taskqueues_known.keys() | taskqueues:
             self._touched(key)
+
+
+async def _gently(bodies: list[Body]) -> AsyncIterator[Body]:
+    """Go through a listing in small portions: decisions are not to wait until thousands of objects are parsed."""
+    for n, body in enumerate(bodies):
+        if n % PORTION == 0:
+            await asyncio.sleep(0)
+        yield body
 
 
 def _key(body: dict[str, dict[str, str]]) -> Key:

@@ -6,7 +6,8 @@ from typing import Protocol
 import structlog
 
 from taskqueue_operator.resource.broker import DeletionPolicy
-from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.resource.conditions import ConditionType
+from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
@@ -19,7 +20,7 @@ from taskqueue_operator.workers.observed import Deployment
 from .cache import Cache
 from .clock import Clock
 from .ports import Cluster
-from .record import Records
+from .record import Record, Records
 from .report import figures_wait
 from .telemetry import Telemetry
 from .workqueue import Unsettled, WorkQueue
@@ -47,25 +48,39 @@ class Scaler:
     lanes: Lanes
 
     def consider(self, key: Key) -> None:
-        """Decide anew on one TaskQueue; no I/O."""
-        record = self.records[key]
+        """Decide anew on one TaskQueue; no I/O, and no error: one that cannot be decided on never stops the others."""
+        if self.cache.taskqueue(key) is None:
+            return
+        try:
+            self._consider(key, self.records[key])
+        except Exception:  # noqa: BLE001  told on the TaskQueue itself
+            faults = self.records[key].faults
+            if ConditionType.SCALING_ACTIVE not in faults:
+                _log.exception("not decided", taskqueue=str(key))
+                message = "The operator failed to decide on this TaskQueue; its log says why."
+                faults[ConditionType.SCALING_ACTIVE] = Fault(Reason.INTERNAL_ERROR, message)
+                self.lanes.reporting.add(key)
+
+    def _consider(self, key: Key, record: Record) -> None:
         before = record.reading, record.decision
         if self._decides(key):
-            self.lanes.scaling.add(key)
+            # What is refused again and again is to wait for its backoff.
+            self.lanes.scaling.offer(key)
         if _outcome(*before) != _outcome(record.reading, record.decision):
             self.lanes.reporting.add(key)
         elif _figures(before[0]) != _figures(record.reading):
             self.lanes.reporting.add(key, figures_wait(record, self.clock()))
 
     async def scale(self, key: Key) -> None:
-        """Bring the number of replicas to what was last decided."""
+        """Decide, and bring the number of replicas to what was decided."""
+        if self.cache.taskqueue(key) is None:
+            return
         record = self.records[key]
         async with record.writing:
-            taskqueue, there, decision = self.cache.taskqueue(key), self.cache.deployments.get(key), record.decision
-            if taskqueue is None or there is None or decision is None or not _acts(taskqueue):
+            # Once more: while it waited, the Deployment or the spec may have become another.
+            if not self._decides(key) or record.decision is None:
                 return
-            if there.replicas == decision.desired:
-                return
+            there, decision = self.cache.deployments[key], record.decision
             try:
                 body = await self.cluster.scale(key, replicas=decision.desired, generation=there.generation)
             except Conflict:
@@ -96,7 +111,9 @@ class Scaler:
         record, now = self.records[taskqueue.key], self.clock()
         # Bounds, pauses and a fallback hold without a broker too.
         unread = Reading(now, at_least=None, at_most=None, unacked=None)
-        reading = record.observer.reading(taskqueue.queue_name) if record.observer is not None else unread
+        # What the observer of another broker says, which the spec named before, is nothing about this queue.
+        observer = record.observer if record.broker == taskqueue.spec.broker else None
+        reading = observer.reading(taskqueue.queue_name) if observer is not None else unread
         fault = record.obstacle = self.cache.obstacle(taskqueue.key)
         obstacle = Obstacle(Why(fault.reason.value), fault.message) if fault is not None else None
         workers, policy = Workers(there.replicas, there.ready, obstacle), record.policy_of(taskqueue)
@@ -110,7 +127,6 @@ class Scaler:
             self.lanes.reconciling.add(key)
         else:
             self.cache.see_deployment(body)
-        self._decides(key)  # and no more: what is refused again and again is to wait for its backoff
 
     def _tell(self, key: Key, before: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")

@@ -57,6 +57,11 @@ class WorkQueue:
         heapq.heappush(self._heap, (due, key))
         self._changed.set()
 
+    def offer(self, key: Key) -> None:
+        """Have a key worked on now, unless it waits out a failure: then it waits on."""
+        if key not in self._failures or key not in self._due:
+            self.add(key)
+
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a key that no longer exists."""
         self._failures.pop(key, None)

@@ -6,17 +6,17 @@ demand (held up by running tasks), tolerance, stabilization window, idle grace b
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
 
-from .decision import Decision, Why, Workers
+from .decision import Decision, Why, Workers, seconds
 from .demand import demand
 from .memory import Memory, is_quiet
 from .pace import limit_rate, stabilize
 from .policy import Policy
 from .reading import Reading
-from .schedule import minimum
+from .schedule import Minimum, minimum
 
 TRIAL = 3
 """How many workers may try a version that has not started yet."""
@@ -34,22 +34,29 @@ def decide(reading: Reading, workers: Workers, policy: Policy, memory: Memory, n
         memory = _record(memory, policy, workers.replicas, workers.replicas)
     if policy.mode is Mode.PAUSED:
         return _paused(workers, policy, _record(memory, policy, workers.replicas, workers.replicas))
-    decision = _fall_back(reading, workers, policy, memory, now) or _follow(
-        reading, workers, policy, memory, now, fresh=fresh
-    )
-    return _bounds(_unmultiplied(decision, workers), policy, now)
+    least = minimum(policy.min_replicas, policy.schedules, now)
+    decision = _fall_back(reading, workers, policy, memory)
+    if decision is None:
+        wanted = _want(reading, workers, policy, memory, fresh=fresh)
+        decision = _move(wanted, reading, workers, policy, least)
+    return _bounds(_unmultiplied(decision, workers), policy, least)
 
 
-def _follow(  # noqa: PLR0913  the inputs of `decide`, and whether they are the first
-    reading: Reading, workers: Workers, policy: Policy, memory: Memory, now: datetime, *, fresh: bool
-) -> Decision:
-    """Let the number follow the queue, at the pace that is allowed."""
+def _want(reading: Reading, workers: Workers, policy: Policy, memory: Memory, *, fresh: bool) -> Decision:
+    """Say what the queue calls for, and remember it."""
     wanted = demand(reading, workers, policy, memory)
     certain = reading.at_most is not None and not fresh
     high = wanted.desired if certain else max(wanted.desired, workers.replicas)
-    wanted = replace(wanted, memory=_record(memory, policy, high, wanted.desired))
-    steady = _idle_grace(stabilize(wanted, workers, policy), reading, workers, policy, now)
-    return limit_rate(steady, workers, policy, now)
+    return replace(wanted, memory=_record(memory, policy, high, wanted.desired))
+
+
+def _move(wanted: Decision, reading: Reading, workers: Workers, policy: Policy, least: Minimum) -> Decision:
+    """Go towards what is wanted, at the pace that is allowed."""
+    if workers.replicas >= least.replicas:
+        # Before all that holds workers back, which has nothing to say of those that stay anyway.
+        wanted = _at_least(wanted, least)
+    steady = _idle_grace(stabilize(wanted, workers, policy), reading, workers, policy)
+    return limit_rate(steady, workers, policy)
 
 
 def _record(memory: Memory, policy: Policy, high: int, low: int) -> Memory:
@@ -64,10 +71,10 @@ def _paused(workers: Workers, policy: Policy, memory: Memory) -> Decision:
     return Decision(policy.paused_replicas, Why.PAUSED, (f"paused at {policy.paused_replicas:,}",), memory)
 
 
-def _fall_back(reading: Reading, workers: Workers, policy: Policy, memory: Memory, now: datetime) -> Decision | None:
+def _fall_back(reading: Reading, workers: Workers, policy: Policy, memory: Memory) -> Decision | None:
     """Do as the user says once the queue has been unreadable for so long; from zero too."""
-    fallback, blind = policy.fallback, now - (memory.read_at or now)
-    if fallback is None or not reading.blind or blind < fallback.after:
+    fallback = policy.fallback
+    if fallback is None or not reading.blind or memory.blind < fallback.after:
         return None
     desired = {
         FallbackBehavior.STATIC: fallback.replicas,
@@ -76,17 +83,17 @@ def _fall_back(reading: Reading, workers: Workers, policy: Policy, memory: Memor
         FallbackBehavior.CURRENT: workers.replicas,
     }[fallback.behavior]
     number = "" if fallback.behavior is FallbackBehavior.CURRENT else f" {fallback.replicas:,}"
-    line = f"not readable for more than {_seconds(fallback.after)} s: fallback {fallback.behavior}{number}"
+    line = f"not readable for more than {seconds(fallback.after)} s: fallback {fallback.behavior}{number}"
     return Decision(desired, Why.FALLBACK, (line,), _record(memory, policy, workers.replicas, workers.replicas))
 
 
-def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: Policy, now: datetime) -> Decision:
+def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: Policy) -> Decision:
     if decision.desired > 0 or workers.replicas == 0:
         return decision
-    idle = now - (decision.memory.busy_at or now)
-    if is_quiet(reading) and idle >= policy.idle:
-        return decision.then(0, Why.IDLE, f"nothing to do for {_seconds(idle)} s")
-    line = f"the last worker stays until {_seconds(policy.idle)} s without work"
+    if is_quiet(reading) and decision.memory.idle >= policy.idle:
+        # Not how long exactly: the words would differ with each decision.
+        return decision.then(0, Why.IDLE, f"nothing to do for {seconds(policy.idle)} s")
+    line = f"the last worker stays until {seconds(policy.idle)} s without work"
     return decision.then(1, Why.IDLE_GRACE, line)
 
 
@@ -102,16 +109,15 @@ def _unmultiplied(decision: Decision, workers: Workers) -> Decision:
     return decision.then(most, obstacle.why, f"stopped at {most:,}: {obstacle.message}")
 
 
-def _bounds(decision: Decision, policy: Policy, now: datetime) -> Decision:
+def _bounds(decision: Decision, policy: Policy, least: Minimum) -> Decision:
     if decision.desired > policy.max_replicas:
         line = f"limited to {policy.max_replicas:,} by maxReplicas"
         return decision.then(policy.max_replicas, Why.MAX_REPLICAS, line)
-    least = minimum(policy.min_replicas, policy.schedules, now)
+    return _at_least(decision, least)
+
+
+def _at_least(decision: Decision, least: Minimum) -> Decision:
     if decision.desired < least.replicas:
         by = f"schedule {least.schedule}" if least.schedule else "minReplicas"
         return decision.then(least.replicas, Why.MIN_REPLICAS, f"raised to {least.replicas:,} by {by}")
     return decision
-
-
-def _seconds(span: timedelta) -> int:
-    return int(span.total_seconds())

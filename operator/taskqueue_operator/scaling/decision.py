@@ -1,6 +1,7 @@
 """What a decision is made of."""
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Self
 
@@ -33,6 +34,11 @@ class Why(StrEnum):
 OBSTACLES: Final = frozenset({Why.WORKERS_FAILING, Why.QUOTA_EXCEEDED, Why.UNSCHEDULABLE})
 LIMITS: Final = OBSTACLES | {Why.SCALE_UP_LIMIT, Why.SCALE_DOWN_LIMIT, Why.MIN_REPLICAS, Why.MAX_REPLICAS}
 """What the condition ScalingLimited speaks of."""
+
+
+def seconds(span: timedelta) -> int:
+    """Write a span of time for people."""
+    return int(span.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

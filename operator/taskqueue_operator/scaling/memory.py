@@ -83,6 +83,25 @@ class Memory:
             lows=(*(each for each in _within(self.lows, now, up) if each.replicas < low), Recommendation(now, low)),
         )
 
+    @property
+    def age(self) -> timedelta:
+        """How long it has been kept."""
+        return _span(self.began, self.at)
+
+    @property
+    def idle(self) -> timedelta:
+        """How long there has certainly been nothing to do."""
+        return _span(self.busy_at, self.at)
+
+    @property
+    def blind(self) -> timedelta:
+        """How long the queue could not be read."""
+        return _span(self.read_at, self.at)
+
+    def changed_within(self, period: timedelta) -> int:
+        """Say by how many workers the number has changed within a period."""
+        return sum(change.by for change in self.changes if _span(change.at, self.at) < period)
+
     def highest(self) -> int:
         """Say what was the highest number wanted within the window; call after `record`."""
         return self.highs[0].replicas
@@ -95,6 +114,10 @@ class Memory:
 def is_quiet(reading: Reading) -> bool:
     """Whether it is certain that nothing waits and nothing is being worked on."""
     return reading.at_most == 0 and reading.unacked == 0
+
+
+def _span(begin: datetime | None, end: datetime | None) -> timedelta:
+    return end - begin if begin is not None and end is not None else timedelta(0)
 
 
 def _within(recommendations: Iterable[Recommendation], now: datetime, window: timedelta) -> Iterable[Recommendation]:

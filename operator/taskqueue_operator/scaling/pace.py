@@ -6,11 +6,10 @@ calculateScaleUpLimitWithScalingRules, calculateScaleDownLimitWithBehaviors), in
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
 
 from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
 
-from .decision import Decision, Why, Workers
+from .decision import Decision, Why, Workers, seconds
 from .demand import ceil
 from .memory import Memory
 from .policy import Policy, Rate, Rules
@@ -22,29 +21,29 @@ def stabilize(decision: Decision, workers: Workers, policy: Policy) -> Decision:
     if decision.desired < now:
         highest = min(memory.highest(), now)
         if highest > decision.desired:
-            line = f"held at {highest:,}, the highest wanted within {_seconds(policy.scale_down.window)} s"
+            line = f"held at {highest:,}, the highest wanted within {seconds(policy.scale_down.window)} s"
             return decision.then(highest, Why.SCALE_DOWN_STABILIZED, line)
     elif decision.desired > now > 0:
         lowest = max(memory.lowest(), now)
         if lowest < min(decision.desired, policy.max_replicas):
-            line = f"held at {lowest:,}, the lowest wanted within {_seconds(policy.scale_up.window)} s"
+            line = f"held at {lowest:,}, the lowest wanted within {seconds(policy.scale_up.window)} s"
             return decision.then(lowest, Why.SCALE_UP_STABILIZED, line)
     return decision
 
 
-def limit_rate(decision: Decision, workers: Workers, policy: Policy, now: datetime) -> Decision:
+def limit_rate(decision: Decision, workers: Workers, policy: Policy) -> Decision:
     """Change the number no faster than the rates allow; the first worker of a wake comes whatever they say."""
     replicas, memory = workers.replicas, decision.memory
     if decision.desired > replicas:
         rules = policy.scale_up
         least = replicas if replicas or rules.select is SelectPolicy.DISABLED else 1
-        proposals = [_raised(rate, replicas, memory, now) for rate in rules.rates]
+        proposals = [_raised(rate, replicas, memory) for rate in rules.rates]
         allowed = max(_limit(rules, replicas, proposals, max), least)
         if allowed < decision.desired:
             return decision.then(allowed, Why.SCALE_UP_LIMIT, f"limited to {allowed:,} by behavior.scaleUp")
     elif decision.desired < replicas:
         rules = policy.scale_down
-        proposals = [_lowered(rate, replicas, memory, now) for rate in rules.rates]
+        proposals = [_lowered(rate, replicas, memory) for rate in rules.rates]
         allowed = min(_limit(rules, replicas, proposals, min), replicas)
         if allowed > decision.desired:
             return decision.then(allowed, Why.SCALE_DOWN_LIMIT, f"limited to {allowed:,} by behavior.scaleDown")
@@ -61,22 +60,13 @@ def _limit(rules: Rules, replicas: int, proposals: Sequence[int], widest: Callab
     return (widest if rules.select is SelectPolicy.MAX else narrowest)(proposals)
 
 
-def _raised(rate: Rate, replicas: int, memory: Memory, now: datetime) -> int:
-    start = _at_start(rate, replicas, memory, now)
+def _raised(rate: Rate, replicas: int, memory: Memory) -> int:
+    start = replicas - memory.changed_within(rate.period)
     return start + rate.value if rate.type is PolicyType.PODS else ceil(start * (100 + rate.value), 100)
 
 
-def _lowered(rate: Rate, replicas: int, memory: Memory, now: datetime) -> int:
-    if memory.began is None or now - memory.began < rate.period:
+def _lowered(rate: Rate, replicas: int, memory: Memory) -> int:
+    if memory.age < rate.period:
         return replicas  # what was removed before the start is unknown: the budget counts as spent
-    start = _at_start(rate, replicas, memory, now)
+    start = replicas - memory.changed_within(rate.period)
     return start - rate.value if rate.type is PolicyType.PODS else start * max(0, 100 - rate.value) // 100
-
-
-def _at_start(rate: Rate, replicas: int, memory: Memory, now: datetime) -> int:
-    """Count the workers there were when the period began."""
-    return replicas - sum(change.by for change in memory.changes if now - change.at < rate.period)
-
-
-def _seconds(span: timedelta) -> int:
-    return int(span.total_seconds())

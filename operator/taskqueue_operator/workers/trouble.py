@@ -85,7 +85,9 @@ def _refused(refusal: str) -> _Cause:
     quota = _QUOTA.search(refusal)
     if quota is None:
         return _Cause(Reason.WORKERS_FAILING, f"FailedCreate: {refusal.rstrip('. ')}", "Correct spec.worker.")
-    what = f"ResourceQuota {quota[1]} is exceeded ({quota[2]})"
+    # What is used moves with every pod, and the words are to stay the same.
+    figures = ", ".join(part for part in re.split(r", (?=[a-z]+: )", quota[2]) if not part.startswith("used: "))
+    what = f"ResourceQuota {quota[1]} is exceeded ({figures})"
     return _Cause(Reason.QUOTA_EXCEEDED, what, "Lower spec.worker.resources or spec.scaling, or raise the quota.")
 
 

@@ -95,7 +95,7 @@ def test_a_worker_that_fails_is_told_with_the_way_out_and_stops_scaling_out(
 
 def test_an_exceeded_quota_is_told_by_name_and_stops_scaling_out() -> None:
     there = deployment(refusal=QUOTA)
-    short = "ResourceQuota compute is exceeded (requested: pods=1, used: pods=3, limited: pods=3)"
+    short = "ResourceQuota compute is exceeded (requested: pods=1, limited: pods=3)"
     for started in (True, False):
         assert said(obstacle(there, [pod(READY)], started=started)) == (Reason.QUOTA_EXCEEDED, short)
     assert said(trouble(there, [])) == (

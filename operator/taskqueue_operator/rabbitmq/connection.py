@@ -78,11 +78,11 @@ class Connection:
         """Ask for the ready count of queues, on a channel of their own and in one write; no answer if closed."""
         asked = Asked(queues)
         channel = None if self.closed else self._channel()
-        if channel is None:
-            asked.end()
-        else:
+        if channel is not None:
             self._asked[channel] = asked
-            self._writer.write(wire.questions(channel, queues))
+            self._send(wire.questions(channel, queues))
+        if self.closed:
+            asked.end()
         return asked
 
     async def close(self) -> None:
@@ -92,8 +92,12 @@ class Connection:
                 self._write(0, commands.Connection.Close(200, "", 0, 0))
                 await asyncio.wait([self._reading], timeout=CLOSE_SECONDS)
         finally:
-            self._end()
-            self._reading.cancel()
+            self.abort()
+
+    def abort(self) -> None:
+        """Go without a word; who waits for answers learns that there will be none."""
+        self._end()
+        self._reading.cancel()
 
     def _channel(self) -> int | None:
         """Give a channel without questions, or open one; none if each has a queue that does not answer."""
@@ -124,7 +128,7 @@ class Connection:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._terms.heartbeat / 2)
-            self._writer.write(Heartbeat().marshal())
+            self._send(Heartbeat().marshal())
 
     def _take(self, data: bytes) -> bytes:
         """Take in all complete frames and return what is left."""
@@ -163,7 +167,19 @@ class Connection:
         self._asked.pop(channel).end()
 
     def _write(self, channel: int, method: base.Frame) -> None:
-        self._writer.write(frame.marshal(method, channel))
+        self._send(frame.marshal(method, channel))
+
+    def _send(self, data: bytes) -> None:
+        """Write, unless this is the end: between a loss and the moment it is read, uvloop raises RuntimeError."""
+        if self.closed:
+            return
+        try:
+            if not self._writer.is_closing():
+                self._writer.write(data)
+                return
+        except (RuntimeError, OSError):
+            pass  # what it says is that the connection is lost, and not why
+        self._end()
 
     def _end(self) -> None:
         if self.closed:

@@ -72,6 +72,9 @@ class _Peer:
                 return
             self._hear(number, method)
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def abort(self) -> None:
         if self.closed:
             return

@@ -10,7 +10,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Sweep
 
 from .conftest import World
-from .fake_broker import GONE_AWAY, FakeBroker
+from .fake_broker import FakeBroker
 from .fake_cluster import KEY, SECRET, FakeCluster, taskqueue
 
 pytestmark = pytest.mark.looptime

@@ -7,8 +7,8 @@ from typing import Final
 
 from taskqueue_operator.resource.names import MANAGER, Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
-from taskqueue_operator.topology.difference import Step
-from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.topology.difference import Declare, Step
+from taskqueue_operator.topology.objects import Queue, Topology
 
 from . import faults
 from . import steps as requests
@@ -50,6 +50,8 @@ class RabbitMQ:
         """
         for step in steps:
             await requests.take(self._management, step)
+            if isinstance(step, Declare) and isinstance(step.what, Queue):
+                self._prober.found({step.what.name})
 
     async def sweep(self) -> Mapping[str, Sweep]:
         """List every queue of the vhost with its figures: one request.
@@ -59,9 +61,12 @@ class RabbitMQ:
         """
         try:
             async with asyncio.timeout(SWEEP_SECONDS):
-                return await read_sweep(self._management, self._clock)
+                swept = await read_sweep(self._management, self._clock)
         except TimeoutError as error:
             raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
+        # One that does not run, because its node is down, is listed and yet missing.
+        self._prober.found({queue for queue, each in swept.items() if each.running})
+        return swept
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         """Ask for the ready count of each queue; those that have not answered are left out.

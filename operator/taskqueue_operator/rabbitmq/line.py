@@ -12,7 +12,7 @@ from .endpoint import Endpoint
 
 CONNECT_SECONDS: Final = 8.0
 SILENCE_SECONDS: Final = 6.0
-"""How long a connection may answer nothing at all; sooner than heartbeats would notice."""
+"""How long a connection may answer nothing at all of what it is asked; sooner than heartbeats would notice."""
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 4.0
 """Short, because the fault must not outlive its cause: this is one connection per broker, not one per queue."""
@@ -31,7 +31,7 @@ class Line:
         self._connecting = asyncio.Lock()
         self._failures = 0
         self._not_before = 0.0
-        self._answered = 0.0
+        self._silent_since: float | None = None
         self._fault: BrokerFault | None = None
 
     async def connection(self) -> Connection:
@@ -41,37 +41,43 @@ class Line:
             BrokerFault: There is none; at once when the last attempt failed a moment ago.
         """
         async with self._connecting:
-            if self._connection is not None and not self._connection.closed:
-                return self._connection
+            if self._connection is not None and self._connection.closed:
+                self._fail(faults.unreachable(self._endpoint, "connection closed"))
             if self._connection is not None:
-                await self._fail(faults.unreachable(self._endpoint, "connection closed"))
-            if self._fault is not None and _now() < self._not_before:
+                return self._connection
+            if self._fault is not None and now() < self._not_before:
                 raise self._fault
             try:
                 self._connection = await self._connect()
-                self._answered = _now()
             except BrokerFault as fault:
-                await self._fail(fault)
+                self._fail(fault)
                 raise
             return self._connection
 
-    def proven(self) -> None:
+    def proven(self, asked: Connection) -> None:
         """Note that something was answered: the next failure is a first one."""
-        self._failures, self._fault, self._answered = 0, None, _now()
+        if asked is self._connection:
+            self._failures, self._fault, self._silent_since = 0, None, None
 
-    async def suspect(self) -> None:
-        """Note that something was not answered.
+    def suspect(self, asked: Connection, since: float) -> None:
+        """Note that what was asked at a moment of the loop's time was not answered.
 
         Raises:
-            BrokerFault: Nothing else was for a while either, and the connection is given up.
+            BrokerFault: There is no connection any more, or this one has been silent for too long and is given up.
         """
-        if self._connection is None or self._connection.closed:
+        if self._connection is None and self._fault is not None:
+            raise self._fault
+        # Many questions are under way when a connection is lost: that is one loss, and no matter of the next one.
+        if asked is not self._connection:
+            return
+        self._silent_since = since if self._silent_since is None else min(since, self._silent_since)
+        if asked.closed:
             fault = faults.unreachable(self._endpoint, "connection closed")
-        elif _now() - self._answered > SILENCE_SECONDS:
+        elif now() - self._silent_since > SILENCE_SECONDS:
             fault = faults.unreachable(self._endpoint, "no answer in time")
         else:
             return
-        await self._fail(fault)
+        self._fail(fault)
         raise fault
 
     async def close(self) -> None:
@@ -87,13 +93,16 @@ class Line:
         except (OSError, EOFError) as error:
             raise faults.unreachable(self._endpoint, faults.cause(error)) from None
 
-    async def _fail(self, fault: BrokerFault) -> None:
-        await self.close()
+    def _fail(self, fault: BrokerFault) -> None:
+        if self._connection is not None:
+            self._connection.abort()  # there is nobody left to take leave of
+        self._connection, self._silent_since = None, None
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._failures)
         self._fault = fault
         self._failures = min(self._failures + 1, 16)
-        self._not_before = _now() + random.uniform(0, pause)  # noqa: S311  jitter
+        self._not_before = now() + random.uniform(0, pause)  # noqa: S311  jitter
 
 
-def _now() -> float:
+def now() -> float:
+    """The running loop's time, in seconds."""
     return asyncio.get_running_loop().time()

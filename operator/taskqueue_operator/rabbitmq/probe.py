@@ -12,7 +12,8 @@ from taskqueue_operator.scaling.reading import Probe
 from . import faults
 from .connection import Asked, Connection
 from .endpoint import Endpoint
-from .line import Line
+from .line import Line, now
+from .refusals import Refusals
 
 TOGETHER: Final = 256
 """Questions on one channel at once, of queues that are believed to answer."""
@@ -25,8 +26,8 @@ PROMPT_SECONDS: Final = 0.2
 SLOW_SECONDS: Final = 10.0
 """What a slow queue may take until it makes room for the next."""
 ROUND_SECONDS: Final = 2.0
-AGAIN_SECONDS: Final = 1.0
-"""A queue that is missing or may not be read is asked again after this time: the broker logs each refusal."""
+FORGET_SECONDS: Final = 60.0
+"""What is known of a queue is forgotten when nobody has asked for so long; the longest round takes less."""
 
 
 class Prober:
@@ -50,12 +51,19 @@ class Prober:
         if self._session is None or self._session.connection is not connection:
             self.close()
             self._session = _Session(self._endpoint, connection, self._clock)
-        answers = await self._session.ask(queues)
+        session, begun = self._session, now()
+        answers = await session.ask(queues)
+        refused = session.refusals.standing(queues, now())
         if answers:
-            self._line.proven()
-        else:
-            await self._line.suspect()
-        return answers
+            self._line.proven(connection)
+        elif len(refused) < len(queues):
+            self._line.suspect(connection, begun)
+        return {**refused, **answers}
+
+    def found(self, queues: Collection[str]) -> None:
+        """Say that these queues exist: those that were missing are asked with the next probe."""
+        if self._session is not None:
+            self._session.refusals.found(queues)
 
     def close(self) -> None:
         """Wait for no more answers."""
@@ -64,35 +72,37 @@ class Prober:
 
 
 class _Session:
-    """One connection, and which queues are trusted, slow or refused there.
+    """One connection, and which queues it finds trusted, slow or refused.
 
-    The broker answers each channel in order, and closes it when a queue is missing: so only queues that have answered
-    promptly share one. Whatever a shared channel did not answer is asked alone, and is trusted again when it answers
-    promptly there. No queue is asked while an earlier question to it is under way: one that is silent for ever costs
-    one channel, and silence never delays those that speak.
+    The broker answers what is asked on a channel in order, and closes the channel when a queue is missing: so only
+    queues that have answered promptly share one. A queue that has not answered on a shared channel is asked on one of
+    its own, and is trusted again once it answers promptly there. No queue is asked while an earlier question to it is
+    under way: one that stays silent costs a channel, and delays nobody.
     """
 
     def __init__(self, endpoint: Endpoint, connection: Connection, clock: Callable[[], datetime]) -> None:
         self.connection = connection
+        self.refusals = Refusals()
         self._endpoint = endpoint
         self._clock = clock
         self._trusted: set[str] = set()
         self._slow: set[str] = set()
-        self._refused: dict[str, Probe] = {}
         self._asking: set[str] = set()
         self._answers: dict[str, Probe] = {}
         self._slots = asyncio.Semaphore(ALONE)
         self._slow_slots = asyncio.Semaphore(SLOW)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._followed: set[str] = set()
+        self._forget_at = now() + FORGET_SECONDS
 
     async def ask(self, queues: Collection[str]) -> Mapping[str, Probe]:
-        """Ask and wait for all but the slow ones; give what has been answered, also to earlier questions."""
+        """Ask all but the refused and wait for all but the slow; give what was answered, to earlier questions too."""
+        self._remember(queues)
         await self._ask_together([queue for queue in queues if queue in self._trusted and queue not in self._asking])
+        refused = self.refusals.standing(queues, now())
         waited = []
         for queue in queues:
-            if queue in self._refused:
-                self._answers[queue] = self._refused[queue]
-            elif queue not in self._trusted and queue not in self._asking:
+            if queue not in self._trusted and queue not in self._asking and queue not in refused:
                 task = self._start(queue)
                 waited += [task] if queue not in self._slow else []
         if waited:
@@ -103,6 +113,18 @@ class _Session:
         """Wait for no more answers."""
         for task in self._tasks:
             task.cancel()
+
+    def _remember(self, queues: Collection[str]) -> None:
+        """Take note of who is asked; now and then, whatever nobody has asked since the last time is forgotten."""
+        self._followed.update(queues)
+        if now() < self._forget_at:
+            return
+        self._trusted &= self._followed
+        self._slow &= self._followed
+        self._answers = {queue: probe for queue, probe in self._answers.items() if queue in self._followed}
+        self.refusals.keep(self._followed)
+        self._followed.clear()
+        self._forget_at = now() + FORGET_SECONDS
 
     async def _ask_together(self, queues: Sequence[str]) -> None:
         if not queues:
@@ -140,13 +162,15 @@ class _Session:
     def _answered(self, queue: str, asked: Asked, at: datetime, _: object) -> None:
         self._asking.discard(queue)
         self._note(asked, at)
+        if queue in asked.ready:
+            self.refusals.answered(queue)
 
     def _note(self, asked: Asked, at: datetime) -> None:
         self._answers |= {queue: Probe(at, ready) for queue, ready in asked.ready.items()}
         if asked.refusal is not None:
             queue, probe = asked.left[0], self._refusal(asked.left[0], *asked.refusal, at)
-            self._answers[queue] = self._refused[queue] = probe
-            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._refused.pop, queue, None)
+            self._answers[queue] = probe
+            self.refusals.note(queue, probe, now())
 
     def _refusal(self, queue: str, code: int, words: str, at: datetime) -> Probe:
         if code == HTTPStatus.NOT_FOUND:

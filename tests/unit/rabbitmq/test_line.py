@@ -6,7 +6,14 @@ import random
 import pytest
 from pamqp import commands
 
-from taskqueue_operator.rabbitmq.line import CONNECT_SECONDS, LONGEST_PAUSE_SECONDS, SILENCE_SECONDS, Line
+from taskqueue_operator.rabbitmq.line import (
+    CONNECT_SECONDS,
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    SILENCE_SECONDS,
+    Line,
+    now,
+)
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 
 from .fake_amqp import ENDPOINT, FakeAmqp
@@ -81,7 +88,7 @@ async def test_attempts_become_rare_and_keep_no_step(broker: FakeAmqp, monkeypat
 async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broker: FakeAmqp, line: Line) -> None:
     for _ in range(20):
         connection = await line.connection()
-        line.proven()
+        line.proven(connection)
         broker.hang_up()
         await asyncio.sleep(0)
         assert "(connection closed)" in (await fault(line)).message
@@ -91,12 +98,65 @@ async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broke
 
 async def test_silence_is_borne_for_a_while(broker: FakeAmqp, line: Line) -> None:
     connection = await line.connection()
+    line.suspect(connection, since=now())
     await asyncio.sleep(SILENCE_SECONDS)
-    await line.suspect()
+    line.suspect(connection, since=now())
     kept = not connection.closed
 
     await asyncio.sleep(0.1)
     with pytest.raises(BrokerFault, match="no answer in time"):
-        await line.suspect()
+        line.suspect(connection, since=now())
     assert (kept, connection.closed) == (True, True)
     assert broker.peers[0].closed
+
+
+async def test_silence_begins_with_a_question(broker: FakeAmqp, line: Line) -> None:
+    """Refusals stand for a while without being asked for: nothing was expected meanwhile."""
+    connection = await line.connection()
+    line.proven(connection)
+    await asyncio.sleep(2 * SILENCE_SECONDS)
+    line.suspect(connection, since=now() - SILENCE_SECONDS / 2)
+    assert not connection.closed
+    assert len(broker.dials) == 1
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_loss_with_many_questions_under_way_is_one_failure_with_one_message(
+    broker: FakeAmqp, line: Line, monkeypatch: pytest.MonkeyPatch, *, silent: bool
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
+    connection = await line.connection()
+    begun = now()
+    if silent:
+        broker.mute = True
+        await asyncio.sleep(SILENCE_SECONDS + 0.1)
+    else:
+        broker.hang_up()
+        await asyncio.sleep(0)
+
+    said = set()
+    for _ in range(20):
+        with pytest.raises(BrokerFault) as raised:
+            line.suspect(connection, begun)
+        said |= {raised.value.message, (await fault(line)).message}
+
+    broker.mute = False
+    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+    assert len(said) == 1
+    assert await line.connection() is not connection, "after the shortest pause, and without taking leave"
+
+
+async def test_what_was_asked_on_a_lost_connection_is_no_matter_of_the_next(broker: FakeAmqp, line: Line) -> None:
+    lost = await line.connection()
+    broker.hang_up()
+    await asyncio.sleep(0)
+    await fault(line)
+    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+    connection = await line.connection()
+
+    line.suspect(lost, since=0)
+    line.proven(lost)
+
+    assert await line.connection() is connection
+    assert not connection.closed
+    assert line._failures == 1, "an answer that came before the loss proves nothing about what came after it"

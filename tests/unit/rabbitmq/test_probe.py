@@ -11,7 +11,8 @@ import pytest
 
 from taskqueue_operator.rabbitmq.connection import Connection
 from taskqueue_operator.rabbitmq.line import Line
-from taskqueue_operator.rabbitmq.probe import AGAIN_SECONDS, ALONE, PROMPT_SECONDS, SLOW, TOGETHER, Prober
+from taskqueue_operator.rabbitmq.probe import ALONE, FORGET_SECONDS, PROMPT_SECONDS, SLOW, TOGETHER, Prober
+from taskqueue_operator.rabbitmq.refusals import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.scaling.reading import FRESH, Probe
 
@@ -33,10 +34,12 @@ class FakeLine:
     async def connection(self) -> Connection:
         return self.current
 
-    def proven(self) -> None:
+    def proven(self, asked: Connection) -> None:
+        assert asked is self.current
         self.heard.append(True)
 
-    async def suspect(self) -> None:
+    def suspect(self, asked: Connection, since: float) -> None:
+        assert (asked, since <= asyncio.get_running_loop().time()) == (self.current, True)
         self.heard.append(False)
 
 
@@ -175,21 +178,87 @@ async def test_an_answer_is_as_old_as_its_question(world: World) -> None:
 
 
 async def test_missing_queues_cost_the_others_nothing_and_the_broker_little(world: World) -> None:
-    missing, there = names("missing", 20), names("there", 200)
+    missing, there = names("missing", 20), names("there", 40)
     await world.rounds([*missing, *there], 5)
     world.broker.refusals |= dict.fromkeys(missing, (404, "NOT_FOUND - no queue"))
     begun = now()
-    while now() - begun < timedelta(seconds=10):
+    while now() - begun < timedelta(seconds=60):
         found = await world.prober.probe([*missing, *there])
         assert all(found[each].ready == READY for each in there)
         assert all(found[each].missing for each in missing)
         await asyncio.sleep(0.25)
-    assert world.broker.refused <= len(missing) * (10 / AGAIN_SECONDS + 1)
+    assert world.broker.refused <= len(missing) * (60 / LONGEST_PAUSE_SECONDS + 4), "1, 2, 4, 8 s, and then rarely"
 
     world.broker.refusals.clear()
-    await asyncio.sleep(AGAIN_SECONDS)
-    assert (await world.prober.probe(missing)).keys() == set(missing)
+    await asyncio.sleep(LONGEST_PAUSE_SECONDS)
     assert {each.ready for each in (await world.prober.probe(missing)).values()} == {READY}
+
+
+async def test_a_missing_queue_is_asked_again_as_soon_as_it_is_known_to_be_there(world: World) -> None:
+    world.broker.refusals |= {"missing-0": (404, "NOT_FOUND"), "mine-0": (403, "ACCESS_REFUSED")}
+    await world.rounds(["missing-0", "mine-0"], 30)
+    world.broker.refusals.clear()
+
+    world.prober.found({"missing-0", "mine-0", "other"})
+    found = await world.prober.probe(["missing-0", "mine-0"])
+
+    assert found["missing-0"].ready == READY
+    assert found["mine-0"].fault is not None, "that it is there was known"
+
+
+async def test_a_queue_that_came_and_went_is_asked_again_soon(world: World) -> None:
+    for _ in range(3):
+        world.broker.refusals["jobs"] = (404, "NOT_FOUND")
+        await world.rounds(["jobs"], 5)
+        world.broker.refusals.clear()
+        await world.rounds(["jobs"], LONGEST_PAUSE_SECONDS)
+        assert world.last["jobs"].ready == READY
+    world.broker.refusals["jobs"] = (404, "NOT_FOUND")
+    await world.prober.probe(["jobs"])
+    world.broker.refusals.clear()
+    await asyncio.sleep(FIRST_PAUSE_SECONDS + PROMPT_SECONDS)
+    assert (await world.prober.probe(["jobs"]))["jobs"].ready == READY
+
+
+async def test_a_refusal_that_stands_proves_nothing_about_the_connection(world: World) -> None:
+    world.broker.refusals["missing-0"] = (404, "NOT_FOUND")
+    await world.prober.probe(["missing-0"])
+    world.broker.mute = True
+    found = await world.prober.probe(["missing-0"])
+    assert found["missing-0"].missing
+    assert world.line.heard == [True], "nothing was asked, so there was no silence either"
+
+    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+    assert await world.prober.probe(["missing-0"]) == {}
+    assert world.line.heard == [True, False]
+
+
+async def test_a_refusal_that_comes_late_is_an_answer(world: World) -> None:
+    world.broker.refusals["late-0"] = (404, "NOT_FOUND")
+    world.broker.delay = by_kind(late=PROMPT_SECONDS + 0.2)
+    assert await world.prober.probe(["late-0"]) == {}
+    await asyncio.sleep(0.5)
+    assert (await world.prober.probe(["late-0"]))["late-0"].missing
+    assert world.line.heard == [False, True]
+    assert world.broker.asked["late-0"] == 1
+
+
+async def test_what_nobody_asks_for_any_more_is_forgotten(world: World) -> None:
+    def known() -> set[str]:
+        session = world.prober._session
+        assert session is not None
+        return {*session._trusted, *session._slow, *session._answers, *session.refusals._refused}
+
+    world.broker.delay = by_kind(jobs=PROMPT, slow=0.5, missing=PROMPT, stays=PROMPT)
+    world.broker.refusals["missing-0"] = (404, "NOT_FOUND")
+    await world.rounds(["jobs-0", "slow-0", "missing-0", "stays-0"], 5)
+    assert known() == {"jobs-0", "slow-0", "missing-0", "stays-0"}
+    channels = world.broker.channels
+
+    await world.rounds(["stays-0"], 3 * FORGET_SECONDS)
+
+    assert known() == {"stays-0"}
+    assert world.broker.channels == channels, "and what is asked goes on as before"
 
 
 @pytest.mark.parametrize(("code", "reason"), [(403, Reason.PERMISSION_DENIED), (405, Reason.TOPOLOGY_REFUSED)])

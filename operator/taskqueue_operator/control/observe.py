@@ -5,18 +5,18 @@ and tells its listener which TaskQueues have something new to consider.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
-from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.reading import Doubt, Probe, Reading, Sweep, interval
+from taskqueue_operator.scaling.reading import Probe, Reading, Sweep, interval
 
+from .attempt import Attempts
 from .clock import Clock
 from .listener import Listener
 from .pace import Plan, now, portions, turn, until
@@ -32,8 +32,6 @@ ASLEEP_RATE: Final = 4000
 SWEEP_PERIOD: Final = 5.0
 VERIFY_PERIOD: Final = 30.0
 
-Answer = TypeVar("Answer", Probe, Sweep)
-
 
 class Observer:
     """Follows queues on behalf of TaskQueues."""
@@ -44,8 +42,6 @@ class Observer:
         self.endpoint = endpoint
         self.broker = broker
         self.topology = Shared(broker.topology)
-        self.faults: dict[str, Fault] = {}
-        self._failed_at: dict[str, float] = {}
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
@@ -53,6 +49,12 @@ class Observer:
         self._queues: dict[Key, set[str]] = {}
         self._under_way: set[str] = set()
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
+        self._attempts = Attempts(self._log, telemetry, lambda: listener.faulted(self.keys))
+
+    @property
+    def faults(self) -> Mapping[str, Fault]:
+        """What stands in the way of each side that reads: `probe`, `sweep`, `topology`."""
+        return self._attempts.faults
 
     @property
     def keys(self) -> set[Key]:
@@ -111,7 +113,7 @@ class Observer:
     async def _repeat(self, side: str, read: Callable[[], Awaitable[None]], period: float) -> None:
         plan = Plan()
         while True:
-            await self._attempt(side, read)
+            await self._attempts.run(side, read)
             await plan.next(period)
 
     async def _probe_in_rounds(self, group: asyncio.TaskGroup, *, asleep: bool) -> None:
@@ -122,37 +124,8 @@ class Observer:
             for place, portion in portions(queues, period):
                 await until(plan.begin + place)
                 # Nobody waits: a portion that takes long, for a slow queue, is to delay no other.
-                group.create_task(self._attempt("probe", partial(self._probe, portion, plan.begin + place)))
+                group.create_task(self._attempts.run("probe", partial(self._probe, portion, plan.begin + place)))
             await plan.next(period)
-
-    async def _attempt(self, side: str, read: Callable[[], Awaitable[None]]) -> None:
-        # Failures need no backoff of their own: a period is never hot, and the broker's side paces its reconnects.
-        try:
-            await read()
-            self._recovered(side)
-        except Fault as fault:
-            self._failed(side, fault)
-        except (Exception, asyncio.CancelledError) as error:
-            # A reader that dies would leave its queues unread for ever, and libraries raise a CancelledError too
-            # where nobody has cancelled.
-            if isinstance(error, asyncio.CancelledError) and _cancelled():
-                raise
-            self._failed(side, Fault(Reason.INTERNAL_ERROR, "The operator failed; its log says why."), bug=error)
-
-    def _failed(self, side: str, fault: Fault, *, bug: BaseException | None = None) -> None:
-        before = self.faults.get(side)
-        self.faults[side], self._failed_at[side] = fault, now()
-        if before is None or before.message != fault.message:
-            about = {"reason": fault.reason, "detail": fault.message}
-            self._log.warning("broker cannot be read", side=side, **about, exc_info=bug)
-            self._listener.faulted(self.keys)
-
-    def _recovered(self, side: str) -> None:
-        # One portion may fail at every round where others do not: that is one fault, which stays.
-        if side in self.faults and now() - self._failed_at[side] > AWAKE_PERIOD:
-            del self.faults[side]
-            self._log.info("broker can be read again", side=side)
-            self._listener.faulted(self.keys)
 
     def _is_asleep(self, followed: Samples) -> bool:
         return all(self._listener.asleep(key) for key in followed.keys)
@@ -162,7 +135,7 @@ class Observer:
         answers: Mapping[str, Probe] = {}
         self._under_way.update(asked)
         try:
-            answers = await self._ask("probe", asked, lambda: self.broker.probe(asked)) if asked else {}
+            answers = await self._attempts.ask("probe", asked, lambda: self.broker.probe(asked)) if asked else {}
         finally:
             self._under_way.difference_update(asked)
             # Without an answer too: readings age, and what the user asks for may have changed.
@@ -205,22 +178,9 @@ class Observer:
             answers = await self.broker.sweep()
             return {queue: answers.get(queue) or Sweep(asked, present=False) for queue in queues}
 
-        for queue, answer in (await self._ask("sweep", queues, sweep)).items():
+        for queue, answer in (await self._attempts.ask("sweep", queues, sweep)).items():
             if queue in self._followed:
                 self._followed[queue].swept(answer)
-
-    async def _ask(
-        self, source: str, queues: Sequence[str], ask: Callable[[], Awaitable[Mapping[str, Answer]]]
-    ) -> Mapping[str, Answer]:
-        """Ask, and tell how long it took and what came of it."""
-        begun = now()
-        try:
-            answers = await ask()
-        except Fault as fault:
-            self._telemetry.asked(source, now() - begun, {fault.reason: len(queues)})
-            raise
-        self._telemetry.asked(source, now() - begun, Counter(_outcome(answers.get(queue)) for queue in queues))
-        return answers
 
     def _refused(self, queue: str, followed: Samples, fault: Fault | None) -> None:
         if fault is not None:
@@ -233,20 +193,5 @@ class Observer:
             self._listener.verify(self.keys, there)
 
 
-def _outcome(answer: Probe | Sweep | None) -> str:
-    """Say in one word whether there is a figure, or why not."""
-    if answer is None:
-        return "silent"
-    if isinstance(answer, Sweep):
-        return "ok" if answer.doubt is None else "missing" if answer.doubt is Doubt.ABSENT else answer.doubt
-    return "missing" if answer.missing else answer.fault.reason if answer.fault is not None else "ok"
-
-
 def _refusal(probe: Probe | None) -> str | None:
     return probe.fault.message if probe is not None and probe.fault is not None else None
-
-
-def _cancelled() -> bool:
-    """Whether somebody wants the present task to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

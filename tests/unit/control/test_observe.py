@@ -307,6 +307,47 @@ async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) 
         assert observer.fault is None
 
 
+@pytest.mark.parametrize(("what", "period"), [("sweep", 5), ("topology", 30)])
+async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str, period: float
+) -> None:
+    ears, telemetry, answer = Ears(), FakeTelemetry(), getattr(broker, what)
+    lost: list[bool] = []
+
+    async def lose() -> object:
+        if lost and lost.pop():
+            raise GONE_AWAY
+        return await answer()
+
+    monkeypatch.setattr(broker, what, lose)
+    async with observing(broker, ears, telemetry) as observer:
+        await asyncio.sleep(1)
+        for _ in range(3):
+            lost[:] = [False, True]
+            await asyncio.sleep(2 * period)
+            assert (lost, observer.faults, ears.faults) == ([], {}, [])
+        if what == "sweep":
+            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "asked", "sweep")) == 3
+        lost[:] = [True, True]
+        await asyncio.sleep(2 * period)
+        assert (observer.faults, len(ears.faults)) == ({what: GONE_AWAY}, 1)
+        await asyncio.sleep(period)
+        assert (observer.faults, len(ears.faults)) == ({}, 2)
+
+
+async def test_one_sweep_that_is_lost_leaves_a_doubt_until_the_next(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with observing(broker, Ears()) as observer:
+        await asyncio.sleep(23)
+        monkeypatch.setattr(broker, "fault", GONE_AWAY)
+        await asyncio.sleep(3)
+        broker.fault = None
+        await asyncio.sleep(3.5)
+        assert "sweep" not in observer.faults
+        assert observer.reading("jobs").doubt is Doubt.NO_SWEEP
+
+
 async def test_while_nobody_answers_readings_age_and_are_considered(broker: FakeBroker) -> None:
     ears = Ears()
     async with observing(broker, ears) as observer:

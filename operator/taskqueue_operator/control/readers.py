@@ -1,6 +1,10 @@
 """One observer per endpoint, shared by all TaskQueues that name the same one, and gone with the last of them."""
 
 import asyncio
+from functools import partial
+from typing import Final
+
+import structlog
 
 from taskqueue_operator.resource.names import Key
 
@@ -9,6 +13,9 @@ from .listener import Listener
 from .observe import Observer
 from .ports import Brokers, Endpoint
 from .telemetry import Telemetry
+
+ANEW_SECONDS: Final = 5.0
+"""After an observer has failed, its users are told after this time: one that fails at once must not be made hot."""
 
 
 class Readers:
@@ -36,7 +43,8 @@ class Readers:
             broker = self._brokers.connect(endpoint)
             observer = Observer(endpoint, broker, self._listener, self._telemetry, self._clock)
             self._observers[endpoint] = observer
-            self._tasks[endpoint] = asyncio.create_task(observer.run(), name=f"observe {endpoint!r}")
+            task = self._tasks[endpoint] = asyncio.create_task(observer.run(), name=f"observe {endpoint!r}")
+            task.add_done_callback(partial(self._ended, observer))
         return self._observers[endpoint]
 
     def release(self, key: Key) -> None:
@@ -44,6 +52,8 @@ class Readers:
         endpoint = self._users.pop(key, None)
         if endpoint is None:
             return
+        if endpoint not in self._observers:
+            return  # it failed, and was not made anew as yet
         self._observers[endpoint].follow(key)
         if endpoint not in self._users.values():
             del self._observers[endpoint]
@@ -52,9 +62,18 @@ class Readers:
     async def close(self) -> None:
         """End all observers and wait for them."""
         tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         self._observers.clear()
         self._tasks.clear()
         self._users.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, observer: Observer, task: asyncio.Task[None]) -> None:
+        """One that ended without being asked to reads no more: whoever uses its endpoint next has another one made."""
+        if self._tasks.get(observer.endpoint) is not task:
+            return
+        bug = None if task.cancelled() else task.exception()
+        structlog.get_logger("readers").error("observer failed", broker=observer.endpoint.address, exc_info=bug)
+        del self._observers[observer.endpoint], self._tasks[observer.endpoint]
+        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._listener.faulted, observer.keys)

@@ -13,7 +13,7 @@ import pytest
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe import Observer
 from taskqueue_operator.control.pace import TICK
-from taskqueue_operator.control.readers import Readers
+from taskqueue_operator.control.readers import ANEW_SECONDS, Readers
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 from taskqueue_operator.topology.objects import Queue, Topology
@@ -473,3 +473,47 @@ async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> 
     assert not brokers.brokers[elsewhere].closed
     await readers.close()
     assert brokers.brokers[elsewhere].closed
+
+
+async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, ears = loop_clock(START), Ears()
+    brokers = FakeBrokers(clock)
+    readers = Readers(brokers, ears, FakeTelemetry(), clock)
+    observer = readers.use(KEY, FakeEndpoint())
+    observer.follow(KEY, "jobs")
+    other = readers.use(OTHER, FakeEndpoint(b"elsewhere"))
+    await asyncio.sleep(1)
+
+    def broken(_: Key) -> bool:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ears, "asleep", broken)
+        await asyncio.sleep(1.1)
+    assert readers.observers() == [other]
+    assert brokers.brokers[FakeEndpoint()].closed
+    assert ears.faults == []
+    await asyncio.sleep(ANEW_SECONDS)
+    assert [keys for _, keys in ears.faults] == [{KEY}], "its users are told, so that they use another one"
+
+    anew = readers.use(KEY, FakeEndpoint())
+    anew.follow(KEY, "jobs")
+    assert anew is not observer
+    asked = len(brokers.brokers[FakeEndpoint()].probes)
+    await asyncio.sleep(3)
+    assert len(brokers.brokers[FakeEndpoint()].probes) > asked
+
+    await readers.close()
+    await asyncio.sleep(2 * ANEW_SECONDS)
+    assert len(ears.faults) == 1, "an observer that is asked to end has not failed"
+
+
+async def test_an_observer_that_failed_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, ears = loop_clock(START), Ears()
+    readers = Readers(FakeBrokers(clock), ears, FakeTelemetry(), clock)
+    monkeypatch.delattr(Ears, "asleep")
+    readers.use(KEY, FakeEndpoint()).follow(KEY, "jobs")
+    await asyncio.sleep(1)
+    assert readers.observers() == []
+    readers.release(KEY)
+    await readers.close()

@@ -17,6 +17,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.prerequisites import need_root
 from tests.cluster.progress import step
 from tests.cluster.trio import Trio
 from tests.integration.control.stage import ROOT, Operator
@@ -121,6 +122,7 @@ async def _toil(message: AbstractIncomingMessage) -> None:
 
 @contextmanager
 def play() -> Iterator[Play]:
+    need_root()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         directory = Path(name)
         step("an API server, three RabbitMQ nodes, and the operator")

@@ -76,7 +76,7 @@ def test_an_exceeded_quota_is_told_and_not_pushed_further(team: Team) -> None:
     assert 2 < asked <= 6
     team.publish(20, seconds=10)
     assert stopped(team, "QuotaExceeded") == (
-        f"stopped at {asked}: ResourceQuota small is exceeded (requested: pods=1, used: pods=2, limited: pods=2)"
+        f"stopped at {asked}: ResourceQuota small is exceeded (requested: pods=1, limited: pods=2)"
     )
     assert replicas(team) == asked
 

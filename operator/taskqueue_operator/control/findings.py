@@ -91,8 +91,10 @@ def _scaling(known: Known) -> Iterator[Condition]:
         )
     elif decision.why is Why.FALLBACK:
         yield Condition(active, Truth.FALSE, Why.FALLBACK, f"The queue is {decision.lines[0]}.")
-    elif reading.at_least is None:
-        yield Condition(active, Truth.FALSE, Why.UNKNOWN, "The queue cannot be read: the number of workers stays.")
+    elif reading.blind:
+        doubt = f" ({reading.doubt})" if reading.doubt else ""
+        message = f"The queue cannot be read{doubt}: the number of workers stays."
+        yield Condition(active, Truth.FALSE, Why.UNKNOWN, message)
     elif reading.at_most is None and known.deployment is not None and known.deployment.replicas > 0:
         message = f"The queue's figures are in doubt ({reading.doubt}): no worker is removed."
         yield Condition(active, Truth.TRUE, "ScaleDownSuspended", message)

@@ -147,7 +147,7 @@ def _told(key: Key, before: int, decision: Decision) -> dict[str, object]:
 
 def _outcome(reading: Reading | None, decision: Decision | None) -> object:
     """What is worth a report at once; figures alone are not."""
-    doubt = (reading.doubt, reading.at_least is None) if reading is not None else None
+    doubt = (reading.doubt, reading.blind) if reading is not None else None
     return doubt, (decision.desired, decision.why) if decision is not None else None
 
 

@@ -27,12 +27,12 @@ def _raised(reading: Reading, workers: Workers, policy: Policy, memory: Memory) 
 
 def _lowered(reading: Reading, workers: Workers, policy: Policy, memory: Memory) -> Decision:
     now = workers.replicas
+    if now == 0 and not reading.blind:  # a doubt about more than `at_least` says nothing new to who has no workers
+        line = f"asleep: ready {reading.at_least or 0:,} is not above activationReady {policy.activation_ready:,}"
+        return Decision(0, Why.IDLE, (line,), memory)
     if reading.at_most is None:
         doubt = f" ({reading.doubt})" if reading.doubt else ""
         return Decision(now, Why.UNKNOWN, (f"depth unknown{doubt}: the number of workers is not lowered",), memory)
-    if now == 0:
-        line = f"asleep: ready {reading.at_least or 0:,} is not above activationReady {policy.activation_ready:,}"
-        return Decision(0, Why.IDLE, (line,), memory)
     needed = ceil(reading.at_most, policy.ready_per_replica)
     line = _division(reading.at_most, needed, policy)
     if needed > now:  # by what may be there at most; what is there for certain needs no more

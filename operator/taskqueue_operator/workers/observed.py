@@ -1,9 +1,19 @@
 """Deployments and pods as the API server shows them, cut down to what decisions need."""
 
+import re
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final, NamedTuple, Self
 
-from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME, Key
+from taskqueue_operator.resource.names import (
+    ANNOTATION_COST,
+    ANNOTATION_DIGEST,
+    ANNOTATION_DRAIN,
+    DELETION_COST,
+    LABEL_NAME,
+    WORKER_CONTAINER,
+    Key,
+)
 
 CRASH_LOOP: Final = "CrashLoopBackOff"
 PULL_BACK_OFF: Final = "ImagePullBackOff"
@@ -15,14 +25,18 @@ START_FAULTS: Final = IMAGE_FAULTS | {
     "CreateContainerError",
     "RunContainerError",
 }
+# Its leading zeros count after a minus sign.
+_COST: Final = re.compile(r"-[0-9]+|0|[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """A worker Deployment.
 
-    `replicas` is what is asked for, the other counts are what there is. `digest` tells versions of the template apart.
-    `refusal` is why the API server makes no more pods, such as an exceeded quota; empty if it does.
+    `replicas` is what is asked for, the other counts are what there is: `live` pods, of which `updated` are of the
+    newest template. `digest` tells versions of the template apart. `refusal` is why the API server makes no more pods,
+    such as an exceeded quota; empty if it does. `stuck` is a rollout that has not got on for too long; `mark` is the
+    annotation that stands while workers are drained.
     """
 
     key: Key
@@ -39,14 +53,20 @@ class Deployment:
     ready: int
     deleting: bool
     refusal: str = ""
+    updated: int = 0
+    stuck: bool = False
+    mark: str = ""
+
+    @property
+    def observed(self) -> bool:
+        """Whether the Deployment's controller has acted on what is asked for now."""
+        return self.observed_generation >= self.generation
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
         """Read an object of the API."""
         metadata, status = body["metadata"], body.get("status") or {}
-        owner: dict[str, Any] = next(
-            (ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), {}
-        )
+        annotations, owner = metadata.get("annotations") or {}, _owner(metadata)
         return cls(
             key=Key(metadata["namespace"], metadata["name"]),
             uid=metadata["uid"],
@@ -56,12 +76,15 @@ class Deployment:
             owner_kind=owner.get("kind", ""),
             owner_name=owner.get("name", ""),
             owner_uid=owner.get("uid", ""),
-            digest=(metadata.get("annotations") or {}).get(ANNOTATION_DIGEST, ""),
+            digest=annotations.get(ANNOTATION_DIGEST, ""),
             replicas=body["spec"].get("replicas", 1),
             live=status.get("replicas", 0),
             ready=status.get("readyReplicas", 0),
             deleting="deletionTimestamp" in metadata,
             refusal=_refusal(status),
+            updated=status.get("updatedReplicas", 0),
+            stuck=any(c.get("reason") == "ProgressDeadlineExceeded" for c in status.get("conditions") or ()),
+            mark=annotations.get(ANNOTATION_DRAIN, ""),
         )
 
 
@@ -79,31 +102,89 @@ class Trouble(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A worker pod; `digest` is that of the template it was made from."""
+    """A worker pod; `digest` is that of the template it was made from.
+
+    Attributes:
+        replica_set: UID of the ReplicaSet that made it.
+        assigned: Whether it has a node.
+        phase: The kubelet's word for it: Pending, Running, Unknown...
+        bare: Whether, by the kubelet, its worker's container does not run; what the kubelet does not say is no yes.
+        restarts: How often that container was started again.
+        cost: Its deletion cost; None when nobody has written one that counts.
+        cost_is_ours: Whether it was us who wrote it.
+    """
 
     key: Key
+    uid: str
     taskqueue: str
     resource_version: str
     digest: str
+    replica_set: str
+    assigned: bool
+    phase: str
+    bare: bool
+    restarts: int
     ready: bool
     deleting: bool
     finished: bool
+    cost: int | None = None
+    cost_is_ours: bool = False
     trouble: Trouble | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether its ReplicaSet counts it."""
+        return not (self.deleting or self.finished)
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
         """Read an object of the API."""
         metadata, status = body["metadata"], body.get("status") or {}
+        annotations, container = metadata.get("annotations") or {}, _worker(status)
         return cls(
             key=Key(metadata["namespace"], metadata["name"]),
+            uid=metadata.get("uid", ""),
             taskqueue=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
             resource_version=metadata["resourceVersion"],
-            digest=(metadata.get("annotations") or {}).get(ANNOTATION_DIGEST, ""),
+            digest=annotations.get(ANNOTATION_DIGEST, ""),
+            replica_set=intern(_owner(metadata).get("uid", "")),
+            assigned=bool((body.get("spec") or {}).get("nodeName")),
+            phase=intern(status.get("phase", "")),
+            bare=_bare(status, container),
+            restarts=container.get("restartCount", 0),
             ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
             deleting="deletionTimestamp" in metadata,
             finished=status.get("phase") in {"Succeeded", "Failed"},
+            cost=_cost(annotations),
+            cost_is_ours=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
             trouble=_trouble(status),
         )
+
+
+def _owner(metadata: dict[str, Any]) -> dict[str, Any]:
+    return next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), {})
+
+
+def _worker(status: dict[str, Any]) -> dict[str, Any]:
+    return next((each for each in status.get("containerStatuses") or () if each["name"] == WORKER_CONTAINER), {})
+
+
+def _bare(status: dict[str, Any], container: dict[str, Any]) -> bool:
+    if status.get("phase") == "Unknown":  # the node is out of reach, and what it last said with it
+        return False
+    state = container.get("state") or {}
+    if "running" in state:
+        return False
+    return bool(state) or (not container and status.get("phase", "Pending") == "Pending")
+
+
+def _cost(annotations: dict[str, Any]) -> int | None:
+    """Read the deletion cost as the ReplicaSet's controller does: an int32 without a plus sign or leading zeros."""
+    value = annotations.get(DELETION_COST, "")
+    if not _COST.fullmatch(value):
+        return None
+    cost = int(value)
+    return cost if -(2**31) <= cost < 2**31 else None
 
 
 def _refusal(status: dict[str, Any]) -> str:

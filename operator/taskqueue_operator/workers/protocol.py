@@ -10,6 +10,7 @@ from functools import cache
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import override
 
 VERSION: Final = 1
 LEASE_SECONDS: Final = 60
@@ -61,6 +62,7 @@ class Mark:
         ours = all(part.isascii() and part.isdecimal() for part in (epoch, seq))
         return cls(int(epoch), int(seq)) if ours else None
 
+    @override
     def __str__(self) -> str:
         return f"{self.epoch}.{self.seq}"
 
@@ -107,7 +109,7 @@ class Report:
     answer: Answer | None
 
     @classmethod
-    def parse(cls, message: bytes) -> Self:
+    def parse(cls, message: bytes) -> "Report":
         """Read a report.
 
         Raises:

@@ -1,0 +1,90 @@
+"""Which pods a ReplicaSet removes when it is to have fewer: its own order, as far as that can be relied on.
+
+The controller sorts by node, phase, readiness and deletion cost, and then by things that are close to chance (how many
+are on the node, how long they have been ready on a logarithmic scale). Pods that are alike up to the cost count as
+equals, of which any may go first.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from taskqueue_operator.resource.names import ANNOTATION_COST, DELETION_COST
+
+from .observed import Pod
+
+COST: Final = -2_000_000_000
+"""The deletion cost of who is to go. Below whatever somebody else may have given the others."""
+_PHASES: Final = {"Running": 2, "Unknown": 1}  # anything else counts as Pending, to the controller too
+
+
+class Place(NamedTuple):
+    """Where a pod stands in the order; the lower goes first."""
+
+    assigned: bool
+    phase: int
+    ready: bool
+    cost: int
+
+
+UNBORN: Final = Place(assigned=True, phase=_PHASES["Running"], ready=False, cost=0)
+"""Of a pod that is asked for and not there yet: it may have come as far as this by the time the number is lowered."""
+
+
+def place(pod: Pod) -> Place:
+    """Say where it stands."""
+    return Place(pod.assigned, _PHASES.get(pod.phase, 0), pod.ready, pod.cost or 0)
+
+
+def sure(pods: Iterable[Pod], removable: Collection[str], *, unborn: int = 0) -> int:
+    """Say how many can go so that all of them are removable, from whichever of the ReplicaSets they are taken.
+
+    Args:
+        pods: All live pods of the Deployment.
+        removable: UIDs of those that may go.
+        unborn: How many more pods are asked for and not there yet. They may go.
+    """
+    families: defaultdict[str, list[Pod]] = defaultdict(list)
+    for pod in pods:
+        families[pod.replica_set].append(pod)
+    limits = [_sure(family, removable, unborn) for family in families.values()]
+    return min((limit for limit in limits if limit is not None), default=sum(map(len, families.values())) + unborn)
+
+
+def _sure(family: Collection[Pod], removable: Collection[str], unborn: int) -> int | None:
+    """Count those that certainly go before the first that may not; None when all may."""
+    first = min((place(pod) for pod in family if pod.uid not in removable), default=None)
+    if first is None:
+        return None
+    return sum(place(pod) < first for pod in family) + (unborn if first > UNBORN else 0)
+
+
+def costs(pods: Collection[Pod], leaving: Collection[str], *, unborn: int = 0) -> dict[str, int | None]:
+    """Say which deletion costs have to be written, by the UID of the pod, so that those that leave go first.
+
+    None is for one of ours that is to be cleared, since the pod stays. One that somebody else wrote is left alone.
+    """
+    stale: dict[str, int | None] = {pod.uid: None for pod in pods if pod.cost_is_ours and pod.uid not in leaving}
+    due: dict[str, int | None] = {
+        pod.uid: COST
+        for pod in pods
+        if pod.uid in leaving and not pod.bare and pod.cost != COST and not is_foreign(pod)
+    }
+    useful = sure(_with(pods, stale | due), leaving, unborn=unborn) > sure(_with(pods, stale), leaving, unborn=unborn)
+    return stale | due if useful else stale
+
+
+def is_foreign(pod: Pod) -> bool:
+    """Whether somebody else wrote its deletion cost, such as an autoscaler of nodes."""
+    return pod.cost is not None and not pod.cost_is_ours
+
+
+def annotations(cost: int | None) -> dict[str, str | None]:
+    """Write a deletion cost as annotations of a pod; None removes one."""
+    value = None if cost is None else str(cost)
+    return {DELETION_COST: value, ANNOTATION_COST: value}
+
+
+def _with(pods: Iterable[Pod], written: Mapping[str, int | None]) -> list[Pod]:
+    return [replace(pod, cost=written[pod.uid]) if pod.uid in written else pod for pod in pods]

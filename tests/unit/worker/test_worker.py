@@ -57,7 +57,7 @@ async def bench() -> Bench:
 
     runner = Runner(registry, timeout_seconds=50, threads=1, draining=asyncio.Event())
     metrics = Metrics("ns/name", "1", (handler.type for handler in registry))
-    return Bench(Worker(runner, 2, metrics), runner, metrics)
+    return Bench(Worker(runner, 2, metrics, asyncio.Event()), runner, metrics)
 
 
 async def test_no_more_run_at_once_than_may(bench: Bench) -> None:

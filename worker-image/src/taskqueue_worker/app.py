@@ -4,14 +4,20 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
+from uuid import uuid4
 
 import structlog
 import uvloop
 
 from taskqueue_worker import __version__, log
 from taskqueue_worker.connection import Supervisor
+from taskqueue_worker.control import Control
 from taskqueue_worker.endpoints import serve_endpoints
+from taskqueue_worker.intake import Intake
 from taskqueue_worker.metrics import Metrics
+from taskqueue_worker.orders import Orders
+from taskqueue_worker.protocol import Facts, Identity, State, state
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.settings import Settings, SettingsError
 from taskqueue_worker.subscription import Subscription
@@ -48,28 +54,30 @@ class App:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._port = settings.http_port
-        self._draining = asyncio.Event()
-        self._metrics = Metrics(settings.name, __version__, (handler.type for handler in registry))
-        self._metrics.watch("draining", self._draining.is_set)
+        self._intake = intake = Intake()
+        self._metrics = metrics = Metrics(settings.name, __version__, (handler.type for handler in registry))
+        metrics.watch("draining", intake.shut.is_set)
         self._runner = Runner(
             registry,
             timeout_seconds=settings.task_timeout_seconds,
             threads=settings.concurrency,
-            draining=self._draining,
+            draining=intake.leaving,
         )
-        self.worker = Worker(self._runner, settings.concurrency, self._metrics)
-        subscriptions = [Subscription(queue, settings, self.worker, self._draining) for queue in settings.queues]
-        self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, self._metrics, self._draining)
+        self.worker = Worker(self._runner, settings.concurrency, metrics, intake.news)
+        subscriptions = [Subscription(queue, settings, self.worker, intake) for queue in settings.queues]
+        self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, intake)
+        identity = Identity(settings.name, settings.pod, uuid4().hex, settings.task_timeout_seconds)
+        self._orders = Orders(identity.incarnation, intake, self.worker, self._supervisor.quiet, metrics)
+        self._control = Control(settings.broker, identity, self._facts, self._orders, metrics)
 
     def leave(self) -> None:
         """Finish what runs and leave; the second time, give back what runs."""
-        if self._draining.is_set():
+        if self._intake.leaving.is_set():
             _log.warning("hurrying", in_flight=self.worker.in_flight)
             self._runner.hurry()
         else:
-            _log.info("draining", in_flight=self.worker.in_flight)
-            self.worker.stop_starting()
-            self._draining.set()
+            _log.info("leaving", in_flight=self.worker.in_flight)
+            self._orders.leave()
 
     async def run(self) -> None:
         """Until asked to leave and everything that ran is settled."""
@@ -78,18 +86,46 @@ class App:
             endpoints = await serve_endpoints(
                 self._port,
                 self._metrics,
-                alive=lambda: self._draining.is_set() or not supervision.done(),
-                ready=lambda: self._supervisor.consuming and not self._draining.is_set(),
+                alive=lambda: self._intake.leaving.is_set() or not supervision.done(),
+                ready=lambda: self._state is State.CONSUMING,
             )
         except OSError as error:
             supervision.cancel()
             raise SettingsError(
                 f"TASKQUEUE_HTTP_PORT={self._port} cannot be listened on ({error.strerror}). Set another; 0 takes any."
             ) from error
+        conversation = asyncio.ensure_future(self._control.run())
         try:
             await supervision
             await self.worker.finish()
+            conversation.cancel()
             await self._supervisor.close()
+            with suppress(asyncio.CancelledError):
+                await conversation
         finally:
             await endpoints.cleanup()
         _log.info("left")
+
+    @property
+    def _state(self) -> State:
+        return state(
+            leaving=self._intake.leaving.is_set(),
+            shut=self._intake.shut.is_set(),
+            quiet=self._supervisor.is_quiet,
+            busy=self.worker.in_flight > 0 or self.worker.hoarded > 0,
+            consuming=self._supervisor.consuming,
+        )
+
+    def _facts(self) -> Facts:
+        now, activity = asyncio.get_running_loop().time(), self.worker.activity
+        return Facts(
+            state=self._state,
+            in_flight=self.worker.in_flight,
+            hoarded=self.worker.hoarded,
+            idle_seconds=round(activity.idle_seconds(now), 3),
+            oldest_seconds=None if (oldest := activity.oldest_seconds(now)) is None else round(oldest, 3),
+            completed=activity.completed,
+            failed=activity.failed,
+            busy_seconds=round(activity.busy_seconds, 3),
+            drain=self._orders.drained_by,
+        )

@@ -1,4 +1,4 @@
-"""Keeps one connection to the broker, and the subscriptions on it, until the worker drains."""
+"""Keeps one connection to the broker, and the subscriptions on it, until the worker leaves."""
 
 import asyncio
 from contextlib import suppress
@@ -11,6 +11,7 @@ from aiormq.exceptions import InvalidFrameError
 
 from taskqueue_worker.backoff import Backoff
 from taskqueue_worker.broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
+from taskqueue_worker.intake import Intake
 from taskqueue_worker.interrupt import pause, unless
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.subscription import Subscription
@@ -41,10 +42,10 @@ async def connect(source: BrokerSource, name: str) -> AbstractConnection:
         raise BrokerError(f"No answer from {broker.address} within {CONNECT_TIMEOUT_SECONDS} s.") from error
 
 
-async def close(connection: AbstractConnection) -> None:
+async def close(connection: AbstractConnection, *, timeout_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
     """Close in good order. A connection that is dead already is no error."""
     with suppress(*FAILURES, asyncio.CancelledError):
-        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             await connection.close()
 
 
@@ -57,13 +58,13 @@ class Supervisor:
         name: str,
         subscriptions: list[Subscription],
         metrics: Metrics,
-        draining: asyncio.Event,
+        intake: Intake,
     ) -> None:
         self._source = source
         self._name = name
         self._subscriptions = subscriptions
         self._metrics = metrics
-        self._draining = draining
+        self._leaving = intake.leaving
         self._connection: AbstractConnection | None = None
         self._sessions = 0
         metrics.watch("consuming", lambda: sum(subscription.consuming for subscription in subscriptions))
@@ -73,21 +74,30 @@ class Supervisor:
         """Every queue is being consumed."""
         return all(subscription.consuming for subscription in self._subscriptions)
 
+    @property
+    def is_quiet(self) -> bool:
+        """It is certain that nothing more comes, unless the intake opens."""
+        return all(subscription.is_quiet for subscription in self._subscriptions)
+
+    async def quiet(self) -> None:
+        """Wait until it is. To be called while the intake is shut."""
+        await asyncio.gather(*(subscription.quiet() for subscription in self._subscriptions))
+
     async def run(self) -> None:
-        """Until the worker drains. The connection then stays open, so that what still runs can be settled."""
+        """Until the worker leaves. The connection then stays open, so that what still runs can be settled."""
         backoff = Backoff()
         clock = asyncio.get_running_loop().time
-        while not self._draining.is_set():
+        while not self._leaving.is_set():
             began = clock()
             try:
                 await self._session()
                 reason = "connection lost"
             except FAILURES as error:
                 reason = str(error) or repr(error)
-            if not self._draining.is_set():
+            if not self._leaving.is_set():
                 delay = backoff.after(clock() - began)
                 log.warning("not connected", reason=reason, retry_in_seconds=round(delay, 3))
-                await pause(self._draining, delay)
+                await pause(self._leaving, delay)
 
     async def close(self) -> None:
         """Close the connection, if there is one. What was settled before has reached the broker then."""
@@ -98,8 +108,8 @@ class Supervisor:
         await close(self._connection)
 
     async def _session(self) -> None:
-        """From one connect to the loss of that connection, or to draining."""
-        connection = await unless(self._draining, connect(self._source, self._name))
+        """From one connect to the loss of that connection, or to leaving."""
+        connection = await unless(self._leaving, connect(self._source, self._name))
         if connection is None:
             return
         self._connection = connection
@@ -111,6 +121,8 @@ class Supervisor:
         log.info("connected", sessions=self._sessions)
         await unless(lost, self._consume(connection))
         if lost.is_set():
+            for subscription in self._subscriptions:
+                subscription.forget()
             await close(connection)
             self._connection = None
 

@@ -45,9 +45,22 @@ class Hoard(Generic[Message]):
         """A running message is finished with: its slot is free."""
         self._running.remove(message)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing runs, and nothing will start."""
+        return self._closed and not self._running
+
     def close(self) -> None:
         """From now on nothing starts."""
         self._closed = True
+
+    def reopen(self) -> None:
+        """Undo `close`: what waits may start."""
+        self._closed = False
+
+    def holds(self, which: Callable[[Message], bool]) -> bool:
+        """Whether one that matches waits or runs."""
+        return any(which(message) for message in (*self._waiting, *self._running))
 
     def take_back(self, which: Callable[[Message], bool]) -> list[Message]:
         """Remove those that wait and match."""

@@ -12,7 +12,8 @@ async def unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
     task, waiter = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
-        return None if event.is_set() and (task.cancelled() or not task.done()) else task.result()
+        # Asked of the waiter: the event may have been cleared again since.
+        return None if waiter.done() and (task.cancelled() or not task.done()) else task.result()
     finally:
         task.cancel()
         waiter.cancel()

@@ -12,7 +12,7 @@ _GAUGES = {
     "in_flight": "Tasks that run.",
     "hoarded": "Messages that this worker holds and has not started.",
     "consuming": "Queues that this worker consumes.",
-    "draining": "1 once the worker has been asked to leave.",
+    "draining": "1 while the worker is drained, by the operator or because it leaves.",
 }
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1500, 3600)
 
@@ -44,6 +44,10 @@ class Metrics:
         self.ack_failed = Counter(
             "taskqueue_worker_ack_failed", "Tasks that ended but could not be settled.", registry=self.registry
         )
+        self.reports = Counter("taskqueue_worker_reports", "Reports sent to the operator.", registry=self.registry)
+        self._commands = Counter(
+            "taskqueue_worker_commands", "Commands of the operator.", ["command", "outcome"], registry=self.registry
+        )
         # Looking a child up by its labels costs more than counting.
         self._counter = lru_cache(maxsize=None)(self._ended.labels)
         self._histogram = lru_cache(maxsize=None)(self._seconds.labels)
@@ -51,6 +55,10 @@ class Metrics:
     def watch(self, gauge: str, value: Callable[[], float]) -> None:
         """Ask `value` whenever the gauge is scraped."""
         Gauge(f"taskqueue_worker_{gauge}", _GAUGES[gauge], registry=self.registry).set_function(value)
+
+    def command(self, name: str, outcome: str) -> None:
+        """Count a command: `name` is `unknown` unless it is well formed, `outcome` is done, refused or ignored."""
+        self._commands.labels(name, outcome).inc()
 
     def task_ended(self, queue: str, type: str, status: Status, seconds: float) -> None:  # noqa: A002 - the AMQP name
         """Count one task."""

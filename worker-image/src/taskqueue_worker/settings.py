@@ -28,11 +28,15 @@ class Settings:
     task_timeout_seconds: int
     modules: tuple[str, ...]
     http_port: int
+    pod: str = ""
+    """UID of the pod; empty outside of Kubernetes."""
 
     @property
     def consumer_timeout_ms(self) -> int:
-        """How long the broker must wait for a message: all that is hoarded before it may run to its timeout first."""
-        rounds = math.ceil(self.prefetch * len(self.queues) / self.concurrency)
+        """How long the broker must wait for a message: all that came before it may run to its timeout first."""
+        hoarded = math.ceil(self.prefetch * len(self.queues) / self.concurrency)
+        # After a drain that was undone, what ran all the while runs beside what a new consumer hoards.
+        rounds = hoarded + 1
         return (self.task_timeout_seconds * rounds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
 
     @classmethod
@@ -61,6 +65,7 @@ class Settings:
             ),
             modules=_names(environment, "TASKQUEUE_MODULES", default="tasks"),
             http_port=_number(environment, "TASKQUEUE_HTTP_PORT", default=8080, least=0, most=65_535),
+            pod=environment.get("TASKQUEUE_POD_UID", ""),
         )
 
 

@@ -1,24 +1,22 @@
-"""Consumes one queue for as long as the connection stands."""
+"""Consumes one queue for as long as the connection stands and the intake is open."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import ChannelPreconditionFailed
 
 from taskqueue_worker.backoff import Backoff
-from taskqueue_worker.delivery import Delivery
+from taskqueue_worker.consumer import LOST, RPC_TIMEOUT_SECONDS, Consumer
+from taskqueue_worker.intake import Intake
 from taskqueue_worker.interrupt import cancelled_by_us, pause, unless
 from taskqueue_worker.settings import Settings
 from taskqueue_worker.worker import Worker
 
-RPC_TIMEOUT_SECONDS = 10
 CONSUMER_TIMEOUT = "x-consumer-timeout"
-# RuntimeError is how aiormq says that a channel or connection is closed.
-LOST = (AMQPError, OSError, RuntimeError)
 
 log = structlog.get_logger(__name__)
 
@@ -26,31 +24,36 @@ log = structlog.get_logger(__name__)
 class Subscription:
     """One queue. It is never declared: a queue that is not there is waited for."""
 
-    def __init__(self, queue: str, settings: Settings, worker: Worker, draining: asyncio.Event) -> None:
+    def __init__(self, queue: str, settings: Settings, worker: Worker, intake: Intake) -> None:
         self.queue = queue
         self._settings = settings
         self._worker = worker
-        self._draining = draining
-        self._channel: AbstractChannel | None = None
+        self._intake = intake
         self._arguments: dict[str, Any] = {}
-        self._tag: str | None = None
-        self._ended = asyncio.Event()
+        self._consumers: list[Consumer] = []
+        """The present one, and former ones: what they brought may still run, and is settled on their channels."""
+        self._beside: set[asyncio.Task[None]] = set()
         self.consuming = False
         """The broker has this worker as a consumer of the queue."""
 
+    @property
+    def is_quiet(self) -> bool:
+        """It is certain that nothing more comes, unless the intake opens."""
+        return all(consumer.gone.is_set() for consumer in self._consumers)
+
+    async def quiet(self) -> None:
+        """Wait until it is. To be called while the intake is shut."""
+        await asyncio.gather(*(consumer.gone.wait() for consumer in self._consumers))
+
     async def run(self, connection: AbstractConnection) -> None:
-        """Consume, and again whenever the broker ends it, until the worker drains. Cancelled with the connection."""
+        """Consume, and again whenever that ends, until the worker leaves. Cancelled with the connection."""
         backoff = Backoff()
         clock = asyncio.get_running_loop().time
-        self._channel = None
         self._arguments = {CONSUMER_TIMEOUT: self._settings.consumer_timeout_ms}
-        while not self._draining.is_set():
+        while await self._may_consume():
             began = clock()
             try:
-                # The channel outlives a consumer: what still runs is settled on it.
-                if self._channel is None or self._channel.is_closed:
-                    self._channel = await self._open_channel(connection)
-                await self._consume(self._channel)
+                await self._consume(connection)
                 reason = "the broker ended the consumer"
             except LOST as error:
                 reason = str(error) or repr(error)
@@ -60,63 +63,70 @@ class Subscription:
                 if cancelled_by_us():
                     raise
                 reason = "the channel closed"
-            if not self._draining.is_set():
+            if self._intake.open.is_set():
                 delay = backoff.after(clock() - began)
                 log.warning("not consuming", queue=self.queue, reason=reason, retry_in_seconds=round(delay, 3))
-                await pause(self._draining, delay)
+                await pause(self._intake.shut, delay)
+
+    def forget(self) -> None:
+        """The connection is lost, and all that was on it."""
+        for consumer in self._consumers:
+            consumer.forget()
+        self._consumers.clear()
 
     async def close(self) -> None:
-        """Close the channel. The broker answers after it has taken every settlement sent before."""
-        if self._channel is not None and not self._channel.is_closed:
-            with suppress(*LOST, asyncio.CancelledError):
-                async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
-                    await self._channel.close()
+        """Close every channel, after which the broker has taken every settlement sent before."""
+        await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
     def _can_do_without(self, error: Exception) -> bool:
         """RabbitMQ 4.3 refuses a consumer timeout for classic queues, which never time out there."""
         refused = isinstance(error, ChannelPreconditionFailed) and CONSUMER_TIMEOUT in str(error)
         return refused and self._arguments.pop(CONSUMER_TIMEOUT, None) is not None
 
-    async def _open_channel(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = connection.channel(publisher_confirms=False)
-        async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
-            await channel.initialize()
-            underlay = await channel.get_underlay_channel()
-            await channel.set_qos(prefetch_count=self._settings.prefetch)
-        # An event of this channel's own: a former channel that closes late must not end the consumer of this one.
-        self._ended = ended = asyncio.Event()
-        underlay.on_consumer_cancel_callbacks.add(lambda _: ended.set())
-        channel.close_callbacks.add(lambda *_: ended.set())
-        return channel
+    async def _may_consume(self) -> bool:
+        """Wait until the intake is open. False: it never will be again."""
+        await unless(self._intake.leaving, self._intake.open.wait())
+        return not self._intake.leaving.is_set()
 
-    async def _consume(self, channel: AbstractChannel) -> None:
-        """Until the broker ends it or the worker drains; then what has not started goes back to the queue."""
-        queue = await channel.get_queue(self.queue, ensure=False)
-        # Always a new tag: the broker may still hold the old one, and would close the whole connection.
+    async def _consume(self, connection: AbstractConnection) -> None:
+        """Until the broker ends it or the intake shuts; then what has not started goes back to the queue."""
+        self._let_go()
         tag = f"{self._settings.name}-{uuid4().hex[:12]}"
-        self._ended.clear()
-        self._tag = tag
+        consumer = await Consumer.open(connection, self.queue, tag, self._settings.prefetch, self._intake.news)
+        self._consumers.append(consumer)
         try:
-            await queue.consume(
-                self._receive, consumer_tag=tag, arguments=dict(self._arguments), timeout=RPC_TIMEOUT_SECONDS
-            )
-            self.consuming = True
-            log.info("consuming", queue=self.queue, prefetch=self._settings.prefetch, arguments=self._arguments)
-            await unless(self._draining, self._ended.wait())
-            if not channel.is_closed:
-                # Also when the broker ended it: after a consumer timeout RabbitMQ 4.3 keeps the consumer, and once
-                # the late message is settled delivers to it again, where nobody listens any more.
-                await queue.cancel(tag, timeout=RPC_TIMEOUT_SECONDS)
+            if not self._intake.shut.is_set():
+                await consumer.start(self._worker.receive, self._arguments)
+                self.consuming = True
+                self._intake.news.set()
+                log.info("consuming", queue=self.queue, prefetch=self._settings.prefetch, arguments=self._arguments)
+                await unless(self._intake.shut, consumer.ended.wait())
         finally:
-            was_consuming, self.consuming, self._tag = self.consuming, False, None
-            returned = await self._worker.give_back(lambda delivery: delivery.message.consumer_tag == tag)
-            if was_consuming:
-                log.info("stopped consuming", queue=self.queue, given_back=returned)
+            stopping = self._start_beside(self._stop(consumer))
+        stopped = asyncio.wait({stopping}, timeout=RPC_TIMEOUT_SECONDS)
+        await (unless(self._intake.open, stopped) if self._intake.shut.is_set() else stopped)
 
-    async def _receive(self, message: AbstractIncomingMessage) -> None:
-        delivery = Delivery(message, self.queue)
-        if message.consumer_tag == self._tag:
-            self._worker.receive(delivery)
-        else:
-            # Delivered before its consumer ended, seen after: the broker has it back already, or gets it now.
-            await delivery.give_back()
+    async def _stop(self, consumer: Consumer) -> None:
+        was_consuming, self.consuming = self.consuming, False
+        self._intake.news.set()
+        await consumer.cancel()
+        returned = await self._worker.give_back(lambda delivery: delivery.message.consumer_tag == consumer.tag)
+        if was_consuming:
+            log.info("stopped consuming", queue=self.queue, given_back=returned)
+        await consumer.make_certain()
+
+    def _let_go(self) -> None:
+        """Close the channels of former consumers of which nothing runs any more."""
+        for consumer in [consumer for consumer in self._consumers if self._is_done_with(consumer)]:
+            self._consumers.remove(consumer)
+            self._start_beside(consumer.close())
+
+    def _is_done_with(self, consumer: Consumer) -> bool:
+        held = self._worker.holds(lambda delivery: delivery.message.consumer_tag == consumer.tag)
+        return consumer.gone.is_set() and (consumer.channel.is_closed or not held)
+
+    def _start_beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+        return task

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from taskqueue_worker.activity import Activity
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.hoard import Hoard
 from taskqueue_worker.metrics import Metrics
@@ -19,8 +20,12 @@ log = structlog.get_logger(__name__)
 class Worker:
     """The life of a message between its delivery and its settlement."""
 
-    def __init__(self, runner: Runner, concurrency: int, metrics: Metrics) -> None:
+    def __init__(self, runner: Runner, concurrency: int, metrics: Metrics, news: asyncio.Event) -> None:
+        """`news` is set when nothing runs any more and nothing will start."""
         self._runner = runner
+        self._news = news
+        self._clock = asyncio.get_running_loop().time
+        self.activity = Activity(self._clock())
         self._hoard: Hoard[Delivery] = Hoard(concurrency)
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
@@ -32,6 +37,15 @@ class Worker:
         """How many tasks run, those that would not stop included."""
         return self._hoard.in_flight
 
+    @property
+    def hoarded(self) -> int:
+        """How many messages wait to be started."""
+        return self._hoard.hoarded
+
+    def holds(self, which: Callable[[Delivery], bool]) -> bool:
+        """Whether a message that matches waits or runs."""
+        return self._hoard.holds(which)
+
     def receive(self, delivery: Delivery) -> None:
         """A message arrived: run it now if a slot is free, else keep it."""
         self._hoard.receive(delivery)
@@ -40,6 +54,11 @@ class Worker:
     def stop_starting(self) -> None:
         """From this moment no task starts; what runs goes on."""
         self._hoard.close()
+
+    def start_again(self) -> None:
+        """Undo `stop_starting`: what waits starts, as far as it fits."""
+        self._hoard.reopen()
+        self._start_what_fits()
 
     async def give_back(self, which: Callable[[Delivery], bool]) -> int:
         """Return what has not started and matches to its queue. How many."""
@@ -54,6 +73,7 @@ class Worker:
 
     def _start_what_fits(self) -> None:
         while (delivery := self._hoard.start()) is not None:
+            self.activity.begin(delivery, self._clock())
             self._spawn(self._work(delivery))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -67,6 +87,7 @@ class Worker:
         outcome = await self._runner.run(delivery)
         seconds = time.monotonic() - began
         settled = await _settle(delivery, outcome.status)
+        self.activity.settle(delivery, self._clock(), done=_is_done(outcome.status))
         if outcome.still_running is None:
             self._release(delivery)
         else:
@@ -76,7 +97,10 @@ class Worker:
 
     def _release(self, delivery: Delivery) -> None:
         self._hoard.release(delivery)
+        self.activity.end(delivery, self._clock())
         self._start_what_fits()
+        if self._hoard.is_quiet:
+            self._news.set()
 
     def _report(self, delivery: Delivery, outcome: Outcome, seconds: float, *, settled: bool) -> None:
         self._metrics.task_ended(delivery.queue, delivery.type, outcome.status, seconds)
@@ -98,6 +122,10 @@ class Worker:
         if not settled and outcome.status is not Status.ABANDONED:
             self._metrics.ack_failed.inc()
             log.warning("the connection died before the task was settled: the broker will deliver it again")
+
+
+def _is_done(status: Status) -> bool | None:
+    return None if status in {Status.GIVEN_BACK, Status.ABANDONED} else status is Status.DONE
 
 
 async def _settle(delivery: Delivery, status: Status) -> bool:

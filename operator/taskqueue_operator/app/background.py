@@ -16,8 +16,8 @@ class Background:
         crashed: Whether the control loop ended without being told to.
     """
 
-    def __init__(self, control: Control) -> None:
-        self.stop = asyncio.Event()
+    def __init__(self, control: Control, stop: asyncio.Event) -> None:
+        self.stop = stop
         self.crashed = False
         self._control = control
         self._task: asyncio.Task[None] | None = None

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from taskqueue_operator.control.cache import Seen
 from taskqueue_operator.control.clock import Clock
+from taskqueue_operator.control.lead import Leadership
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.control.record import Record
 from taskqueue_operator.resource.names import Key
@@ -93,6 +94,22 @@ class Metrics:
     def decided(self, why: str) -> None:
         """A decision was made."""
         self._decisions.labels(why).inc()
+
+
+class LeadershipCollector(Collector):
+    """Says at each scrape whether this process leads: one that was stopped must not tell what once was."""
+
+    def __init__(self, leadership: Leadership) -> None:
+        self._leadership = leadership
+
+    @override
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Write the gauges."""
+        leads = self._leadership.holds()
+        yield GaugeMetricFamily("taskqueue_leader", "Whether this process leads: 1, or 0.", value=leads)
+        yield GaugeMetricFamily(
+            "taskqueue_leader_epoch", "Epoch of this process's leadership; 0 before.", value=self._leadership.epoch
+        )
 
 
 class ControlCollector(Collector):

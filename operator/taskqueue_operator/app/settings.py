@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from taskqueue_operator.resource.names import MANAGER, Key
+
 LEVELS = ("debug", "info", "warning", "error")
+LEASE = Key("default", MANAGER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +20,17 @@ class Settings:
         namespaces: The namespaces to watch; none means all.
         http_port: Where /livez, /readyz and /metrics are served.
         log_level: The least severe lines to write.
+        lease: Held by the one operator of several that acts.
+        identity: Who this process is to the others: the same after a restart of it, and never that of another one.
+            Empty: a new one with each start.
     """
 
     installation: str = "default"
     namespaces: tuple[str, ...] = ()
     http_port: int = 8080
     log_level: str = "info"
+    lease: Key = LEASE
+    identity: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -37,9 +45,14 @@ class Settings:
             raise ValueError(f"TASKQUEUE_HTTP_PORT: {port!r} is not a port. Set a number up to 65535.")
         if level not in LEVELS:
             raise ValueError(f"TASKQUEUE_LOG_LEVEL: {level!r} is not a level. Set one of {', '.join(LEVELS)}.")
+        lease = (environment.get("TASKQUEUE_LEASE") or str(LEASE)).split("/")
+        if len(lease) != 2 or not all(lease):  # noqa: PLR2004  namespace and name
+            raise ValueError(f"TASKQUEUE_LEASE: {'/'.join(lease)!r} names no Lease. Set it to NAMESPACE/NAME.")
         return cls(
             installation=environment.get("TASKQUEUE_INSTALLATION") or "default",
             namespaces=tuple(filter(None, map(str.strip, namespaces))),
             http_port=int(port),
             log_level=level,
+            lease=Key(*lease),
+            identity=environment.get("TASKQUEUE_IDENTITY", ""),
         )

@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.lease import Guard
 from taskqueue_operator.resource.names import MANAGER, Key
 
 from .errors import UNREACHABLE, ApiError
@@ -34,13 +36,17 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _PAGE: Final = 500
 
 
-async def connect() -> ApiClient:
+async def connect(guard: Guard | None = None) -> ApiClient:
     """Find the API server: the one that `KUBECONFIG` names, else that of the pod, else that of ~/.kube/config.
+
+    The `guard` is asked before each request that writes, and what it raises comes out of the request.
 
     Raises:
         Fault: None of them is there.
     """
     configuration = Configuration(connection_pool_maxsize=_CONNECTIONS)
+    if guard is not None:
+        configuration.trace_configs = [_guarded(guard)]
     try:
         if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # has no types
@@ -53,6 +59,23 @@ async def connect() -> ApiClient:
     client = ApiClient(configuration)
     client.user_agent = MANAGER
     return client
+
+
+def _guarded(guard: Guard) -> aiohttp.TraceConfig:
+    """Ask once there is a connection, right before the request goes out: it may have waited long for one."""
+    trace = aiohttp.TraceConfig()
+
+    async def begin(_: object, context: SimpleNamespace, request: aiohttp.TraceRequestStartParams) -> None:
+        context.writes = request.method != "GET"
+
+    async def send(_: object, context: SimpleNamespace, __: object) -> None:
+        if context.writes:
+            guard()
+
+    trace.on_request_start.append(begin)
+    trace.on_connection_create_end.append(send)
+    trace.on_connection_reuseconn.append(send)
+    return trace
 
 
 def path(api: str, plural: str, key: Key, subresource: str = "") -> str:

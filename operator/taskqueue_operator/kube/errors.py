@@ -65,7 +65,7 @@ def unavailable(action: str, error: ApiError) -> Fault:
     """Say that something could not be done, such as "scale Deployment media/thumbnails"."""
     hint = ""
     if error.status == HTTPStatus.FORBIDDEN and " cannot " in error.message:  # by RBAC, not by quota or admission
-        hint = " Give the operator's ServiceAccount the rights of the chart's ClusterRole."
+        hint = " Give the operator's ServiceAccount the rights that the chart gives it."
     elif error.status == HTTPStatus.UNAUTHORIZED:
         hint = " The API server does not accept the operator's credentials."
     return Fault(Reason.API_UNAVAILABLE, f"Kubernetes: cannot {action}: {error.message.rstrip('.')}.{hint}")

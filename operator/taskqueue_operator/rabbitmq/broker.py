@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from taskqueue_operator.resource.lease import Guard
 from taskqueue_operator.resource.names import MANAGER, Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.difference import Declare, Step
@@ -26,10 +27,10 @@ CONNECTION_NAME: Final = f"{MANAGER} probe"
 class RabbitMQ:
     """Reads and writes over the management API, probes over one AMQP connection; both connect when first used."""
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime]) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._endpoint = endpoint
         self._clock = clock
-        self._management = Management(endpoint)
+        self._management = Management(endpoint, guard)
         self._line = Line(endpoint, name=CONNECTION_NAME)
         self._prober = Prober(endpoint, self._line, clock)
 
@@ -86,10 +87,11 @@ class RabbitMQ:
 
 
 class RabbitMQs:
-    """Makes brokers out of Secrets; `clock` says when each question was asked."""
+    """Makes brokers out of Secrets; `clock` says when each question was asked, `guard` is asked before each write."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._clock = clock
+        self._guard = guard
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
         """Read a Secret's data.
@@ -103,4 +105,4 @@ class RabbitMQs:
         """Make a broker for one of our endpoints; connects when first used."""
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"not an endpoint of RabbitMQ: {type(endpoint).__name__}")
-        return RabbitMQ(endpoint, self._clock)
+        return RabbitMQ(endpoint, self._clock, self._guard)

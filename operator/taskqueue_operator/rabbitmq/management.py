@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
+from taskqueue_operator.resource.lease import Guard
 
 from . import faults
 from .endpoint import Endpoint
@@ -25,13 +26,17 @@ ANSWER_SECONDS: Final = 20.0
 CONNECTIONS: Final = 4
 KEPT_SECONDS: Final = 3.0
 """RabbitMQ closes a connection after 5 s without a request: what is asked every 5 s would meet it closing."""
+_SENDING: Final = "http11.send_request_headers.started"
+"""What httpcore tells once there is a connection, right before the request goes out."""
 
 
 class Management:
     """Requests below `/api`, and faults that say what to do. Paths hold the vhost as `{vhost}`."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, guard: Guard | None = None) -> None:
+        """The `guard` is asked before each request that writes, and what it raises comes out of the request."""
         self._endpoint = endpoint
+        self._guard = guard
         # Plain HTTP never uses the context: an empty one saves loading the system's certificates.
         context = (
             endpoint.trust() if endpoint.management.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -100,11 +105,20 @@ class Management:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._http.request(
-                    method, url, params=params, content=content, headers={"content-type": "application/json"}
+                    method,
+                    url,
+                    params=params,
+                    content=content,
+                    headers={"content-type": "application/json"},
+                    extensions={"trace": self._told} if method != "GET" else None,
                 )
         # OSError: what the other side has against our certificate arrives late, and as it is.
         except (httpx.HTTPError, OSError) as error:
             raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
+
+    async def _told(self, event: str, _: object) -> None:
+        if event == _SENDING and self._guard is not None:
+            self._guard()
 
     def _fault(self, response: httpx.Response, *, act: str) -> Fault:
         """Tell apart what the API says with few status codes: 401 may be the password, a tag or a permission."""

@@ -71,3 +71,7 @@ class WorkersFault(Fault):
 
 class Conflict(Exception):
     """What was read has changed since, so the conditional write was refused."""
+
+
+class Deposed(Conflict):
+    """This process may not act: it does not lead, or does not any more. Who leads will do what is to be done."""

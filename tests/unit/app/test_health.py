@@ -19,7 +19,7 @@ class Served:
     """A server, a client, and what the server is asked about."""
 
     def __init__(self) -> None:
-        self.ready = False
+        self.ready: str | None = None
         self.asked: list[Key] = []
         self.metrics = Metrics()
         (self.port,) = ports.free(1)
@@ -43,8 +43,9 @@ async def served() -> AsyncIterator[Served]:
 async def test_it_lives_before_it_is_ready(served: Served) -> None:
     assert (await served.get("/livez")).status_code == 200
     assert (await served.get("/readyz")).status_code == 503
-    served.ready = True
-    assert (await served.get("/readyz")).status_code == 200
+    served.ready = "standing by, pod-1 leads"
+    answer = await served.get("/readyz")
+    assert (answer.status_code, answer.text) == (200, "standing by, pod-1 leads\n")
 
 
 async def test_a_scrape_gets_the_metrics_as_prometheus_wants_them(served: Served) -> None:

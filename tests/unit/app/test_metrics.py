@@ -11,12 +11,14 @@ from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from taskqueue_operator.app.metrics import ControlCollector, Metrics
+from taskqueue_operator.app.metrics import ControlCollector, LeadershipCollector, Metrics
 from taskqueue_operator.control.clock import loop_clock
+from taskqueue_operator.control.lead import Leadership
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.resource.names import Key
 from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBrokers
 from tests.unit.control.fake_cluster import KEY, FakeCluster, taskqueue
+from tests.unit.control.rivals import Server, Wire
 
 pytestmark = pytest.mark.looptime
 
@@ -32,6 +34,7 @@ class World:
     brokers: FakeBrokers
     control: Control
     metrics: Metrics
+    leadership: Leadership
 
     def scrape(self) -> dict[str, Metric]:
         text = generate_latest(self.metrics.registry).decode()
@@ -54,10 +57,12 @@ async def world() -> AsyncIterator[World]:
     brokers = FakeBrokers(clock)
     control = Control(cluster, brokers, metrics, clock, installation="default")
     metrics.registry.register(ControlCollector(control, clock))
+    leadership = Leadership(Wire(Server()), "pod-1", clock, asyncio.get_running_loop().time)
+    metrics.registry.register(LeadershipCollector(leadership))
     notes = {"taskqueues": control.taskqueue, "deployments": control.deployment, "pods": control.pod}
     cluster.watch = lambda kind, body, gone: notes[kind](body, gone=gone)
     running = asyncio.create_task(control.run())
-    yield World(cluster, brokers, control, metrics)
+    yield World(cluster, brokers, control, metrics, leadership)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -108,6 +113,14 @@ async def test_readers_and_lanes_are_counted(world: World) -> None:
     assert world.count("broker_readers") == 1
     world.control.reconciling.add(KEY, delay=10)
     assert world.count("lane_depth", lane="reconcile") == 1
+
+
+async def test_the_leader_says_so_and_in_which_epoch(world: World) -> None:
+    assert (world.count("leader"), world.count("leader_epoch")) == (0, 0)
+    assert await world.leadership.acquire(asyncio.Event())
+    assert (world.count("leader"), world.count("leader_epoch")) == (1, world.leadership.epoch)
+    await asyncio.sleep(10)
+    assert world.count("leader") == 0
 
 
 def test_what_the_loop_does_is_counted_without_a_label_per_taskqueue() -> None:

@@ -3,10 +3,11 @@
 import pytest
 
 from taskqueue_operator.app.settings import Settings
+from taskqueue_operator.resource.names import Key
 
 
 def test_nothing_need_be_set() -> None:
-    assert Settings.read({}) == Settings("default", (), 8080, "info")
+    assert Settings.read({}) == Settings("default", (), 8080, "info", Key("default", "taskqueue-operator"), "")
 
 
 def test_everything_can_be_set() -> None:
@@ -16,12 +17,15 @@ def test_everything_can_be_set() -> None:
             "TASKQUEUE_NAMESPACES": "media, shop,",
             "TASKQUEUE_HTTP_PORT": "9090",
             "TASKQUEUE_LOG_LEVEL": "debug",
+            "TASKQUEUE_LEASE": "system/scaler",
+            "TASKQUEUE_IDENTITY": "pod-1",
         }
-    ) == Settings("blue", ("media", "shop"), 9090, "debug")
+    ) == Settings("blue", ("media", "shop"), 9090, "debug", Key("system", "scaler"), "pod-1")
 
 
 def test_empty_values_mean_the_defaults() -> None:
-    assert Settings.read({"TASKQUEUE_INSTALLATION": "", "TASKQUEUE_NAMESPACES": ""}) == Settings()
+    variables = ("INSTALLATION", "NAMESPACES", "LEASE", "IDENTITY")
+    assert Settings.read({f"TASKQUEUE_{variable}": "" for variable in variables}) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -32,6 +36,9 @@ def test_empty_values_mean_the_defaults() -> None:
         ("TASKQUEUE_HTTP_PORT", "-1", "'-1' is not a port. Set a number up to 65535."),
         ("TASKQUEUE_HTTP_PORT", "", "'' is not a port. Set a number up to 65535."),
         ("TASKQUEUE_LOG_LEVEL", "loud", "'loud' is not a level. Set one of debug, info, warning, error."),
+        ("TASKQUEUE_LEASE", "scaler", "'scaler' names no Lease. Set it to NAMESPACE/NAME."),
+        ("TASKQUEUE_LEASE", "system/", "'system/' names no Lease. Set it to NAMESPACE/NAME."),
+        ("TASKQUEUE_LEASE", "a/b/c", "'a/b/c' names no Lease. Set it to NAMESPACE/NAME."),
         ("TASKQUEUE_LOG_LEVEL", "", "'' is not a level. Set one of debug, info, warning, error."),
     ],
 )

@@ -84,7 +84,7 @@ def test_missing_rights_lead_to_the_chart() -> None:
     fault = unavailable("apply Deployment media/thumbnails", error(403, words))
     assert fault.message == (
         f"Kubernetes: cannot apply Deployment media/thumbnails: {words}. "
-        "Give the operator's ServiceAccount the rights of the chart's ClusterRole."
+        "Give the operator's ServiceAccount the rights that the chart gives it."
     )
     assert fault.reason == Reason.API_UNAVAILABLE
 

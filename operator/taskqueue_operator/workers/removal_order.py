@@ -60,19 +60,23 @@ def _sure(family: Collection[Pod], removable: Collection[str], unborn: int) -> i
     return sum(place(pod) < first for pod in family) + (unborn if first > UNBORN else 0)
 
 
-def costs(pods: Collection[Pod], leaving: Collection[str], *, unborn: int = 0) -> dict[str, int | None]:
-    """Say which deletion costs have to be written, by the UID of the pod, so that those that leave go first.
+def stale_costs(pods: Iterable[Pod], going: Collection[str]) -> dict[str, int | None]:
+    """Find the costs of ours that are to be cleared, by the UID of the pod, since those pods do not go after all."""
+    return {pod.uid: None for pod in pods if pod.cost_is_ours and pod.uid not in going}
 
-    None is for one of ours that is to be cleared, since the pod stays. One that somebody else wrote is left alone.
+
+def missing_costs(pods: Iterable[Pod], going: Collection[str]) -> dict[str, int | None]:
+    """Find those that do go and whose cost does not say so, by the UID of the pod.
+
+    Where somebody else wrote one it is left alone: two who write in turns would never end.
     """
-    stale: dict[str, int | None] = {pod.uid: None for pod in pods if pod.cost_is_ours and pod.uid not in leaving}
-    due: dict[str, int | None] = {
-        pod.uid: COST
-        for pod in pods
-        if pod.uid in leaving and not pod.bare and pod.cost != COST and not is_foreign(pod)
-    }
-    useful = sure(_with(pods, stale | due), leaving, unborn=unborn) > sure(_with(pods, stale), leaving, unborn=unborn)
-    return stale | due if useful else stale
+    due = (pod for pod in pods if pod.uid in going and not pod.bare and not is_foreign(pod))
+    return {pod.uid: COST for pod in due if pod.cost != COST}
+
+
+def with_costs(pods: Iterable[Pod], costs: Mapping[str, int | None]) -> list[Pod]:
+    """Show the pods as they will be once these costs are written."""
+    return [replace(pod, cost=costs[pod.uid]) if pod.uid in costs else pod for pod in pods]
 
 
 def is_foreign(pod: Pod) -> bool:
@@ -84,7 +88,3 @@ def annotations(cost: int | None) -> dict[str, str | None]:
     """Write a deletion cost as annotations of a pod; None removes one."""
     value = None if cost is None else str(cost)
     return {DELETION_COST: value, ANNOTATION_COST: value}
-
-
-def _with(pods: Iterable[Pod], written: Mapping[str, int | None]) -> list[Pod]:
-    return [replace(pod, cost=written[pod.uid]) if pod.uid in written else pod for pod in pods]

@@ -1,0 +1,147 @@
+"""The workers of one TaskQueue, as the operator that leads in this epoch knows them.
+
+What was commanded and what was answered is known here and nowhere else. A fresh crew, after a start or a takeover,
+learns from the reports who is drained, and has it proved anew.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from .observed import Deployment, Pod
+from .protocol import Command, Mark, Report, Verb
+from .worker import SILENCE, Worker
+
+EXECUTION: Final = timedelta(seconds=10)
+"""How long removals may still be under way after the Deployment's controller has seen another number."""
+
+
+class Lowering(NamedTuple):
+    """A lower number of replicas that was asked for: may have been written, or may still be.
+
+    Attributes:
+        generation: Of the Deployment, on which it was conditional; None for that of an operator before this one.
+        mark: The annotation on which it was conditional.
+        at: When.
+    """
+
+    generation: int | None
+    mark: str
+    at: datetime
+
+
+class _Heard(NamedTuple):
+    report: Report
+    address: str
+    at: datetime
+
+
+class Crew:
+    """All workers of one TaskQueue, as the leader of this epoch knows them."""
+
+    def __init__(self, installation: str, epoch: int, at: datetime) -> None:
+        self.installation = installation
+        self.epoch = epoch
+        self.since = at
+        self.seq = 0
+        # Whoever led before may have lowered the number a moment ago.
+        self.lowering: Lowering | None = Lowering(None, "", at)
+        self._workers: dict[str, Worker] = {}
+        self._early: defaultdict[str, list[_Heard]] = defaultdict(list)
+        self._ids = 0
+
+    @property
+    def live(self) -> list[Worker]:
+        """The workers whose pods count as replicas, in the order of their names."""
+        return sorted(self._workers.values(), key=lambda worker: worker.pod.key)
+
+    def worker(self, uid: str) -> Worker | None:
+        """Look up one by the UID of its pod."""
+        return self._workers.get(uid)
+
+    def observe(self, deployment: Deployment, pods: Iterable[Pod], at: datetime) -> list[Worker]:
+        """Take note of what the API shows; returns those whose pods have gone, or are going, since the last time."""
+        shown = {pod.uid: pod for pod in pods if pod.live}
+        gone = [self._workers.pop(uid) for uid in self._workers.keys() - shown.keys()]
+        for uid, pod in shown.items():
+            if uid in self._workers:
+                self._workers[uid].show(pod, at)
+            else:
+                self._meet(pod, at)
+        self._forget(at)
+        mark = Mark.parse(deployment.mark)
+        if mark is not None and mark.epoch == self.epoch:
+            self.seq = max(self.seq, mark.seq)
+        if self.lowering is not None and self._is_over(self.lowering, deployment, at):
+            self.lowering = None
+        return gone
+
+    def see(self, report: Report, address: str, at: datetime) -> None:
+        """Take note of a report, and of the address that came with it; one that is late changes nothing."""
+        if report.pod in self._workers:
+            self._workers[report.pod].hear(report, address, at)
+        elif report.pod:  # outside of Kubernetes it has none
+            self._early[report.pod].append(_Heard(report, address, at))
+
+    def command(self, uid: str, verb: Verb, at: datetime) -> Command:
+        """Make a command, to be sent to that worker's address, and take note that it is sent now.
+
+        Raises:
+            LookupError: Nothing was heard of that worker.
+        """
+        worker = self._workers[uid]
+        if worker.report is None:
+            raise LookupError(f"nothing was heard of the worker in pod {uid}")
+        self._ids += 1
+        command = Command(
+            id=f"{self.epoch}.{self._ids}",
+            command=verb,
+            incarnation=worker.report.incarnation,
+            installation=self.installation,
+            epoch=self.epoch,
+            seq=self.seq,
+        )
+        worker.tell(command, at)
+        return command
+
+    def lowers(self, deployment: Deployment, at: datetime) -> None:
+        """Take note that a lower number is being asked for, on the condition of what this Deployment shows."""
+        self.lowering = Lowering(deployment.generation, deployment.mark, at)
+
+    def lowering_may_come(self, deployment: Deployment) -> bool:
+        """Whether a lowering without an answer may still happen: until its condition no longer holds."""
+        lowering = self.lowering
+        return (
+            lowering is not None and lowering.generation == deployment.generation and lowering.mark == deployment.mark
+        )
+
+    def _is_over(self, lowering: Lowering, deployment: Deployment, at: datetime) -> bool:
+        """Whether the pods that it removes, if it was written, are gone from among the live ones."""
+        if self.lowering_may_come(deployment):
+            return False
+        if lowering.generation == deployment.generation:
+            return True  # it never happened, and another mark keeps it from happening
+        if not deployment.observed:
+            return False
+        first = lowering.generation is None or deployment.generation == lowering.generation + 1
+        if first and deployment.replicas == deployment.live == len(self.live):
+            return True
+        # Another number came after it, so that the counts alone show nothing.
+        rolls = deployment.updated != deployment.live
+        return at - lowering.at >= EXECUTION and (rolls or len(self.live) <= deployment.replicas)
+
+    def _meet(self, pod: Pod, at: datetime) -> None:
+        early = self._early.pop(pod.uid, [])
+        # One that was heard before the API showed its pod runs, whatever that pod says.
+        self._workers[pod.uid] = Worker(pod, early[0].at if early else at)
+        for report, address, heard_at in early:
+            self._workers[pod.uid].hear(report, address, heard_at)
+
+    def _forget(self, at: datetime) -> None:
+        """Forget reports of pods that the API has not shown, or shows no more."""
+        for uid, reports in list(self._early.items()):
+            if all(at - heard.at >= SILENCE for heard in reports):
+                del self._early[uid]
+            else:
+                self._early[uid] = [heard for heard in reports if at - heard.at < SILENCE]

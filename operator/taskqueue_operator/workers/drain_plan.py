@@ -1,0 +1,150 @@
+"""What to do next so that workers go, or come back, and none of them is ever cut: one step of the drain protocol.
+
+A plan is made of what is known now and is carried out at once; whatever comes of it, the next one begins anew.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from taskqueue_operator.resource.names import Key
+
+from .crew import Crew
+from .lowering import Wait, lower, restore
+from .observed import Deployment
+from .protocol import Mark, Verb
+from .removal_order import is_foreign
+from .situation import QueueState, Situation
+from .worker import Standing, Worker
+
+
+class Remark(NamedTuple):
+    """The drain annotation of the Deployment is to change; the write is conditional on what it was. "" is for none."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One step.
+
+    Attributes:
+        remark: Write the annotation, then plan again: nothing else is asked for but costs.
+        drain: Workers to be asked to go: command `drain`.
+        renew: Workers whose lease is to begin anew, or that are to prove it: the same command.
+        undrain: Workers to be asked back: command `undrain`.
+        costs: Deletion costs to be written, by the UID of the pod; None clears one.
+        lower_to: The number of replicas to write, on the condition of generation and annotation.
+        restore_to: The same, on that of the generation: workers that were to be removed may work again.
+        waiting_for: What keeps more workers from going.
+        silent: Pods of workers that do not report.
+        foreign: Pods with a deletion cost that somebody else wrote.
+    """
+
+    remark: Remark | None = None
+    drain: tuple[Worker, ...] = ()
+    renew: tuple[Worker, ...] = ()
+    undrain: tuple[Worker, ...] = ()
+    costs: Mapping[str, int | None] = field(default_factory=dict)
+    lower_to: int | None = None
+    restore_to: int | None = None
+    waiting_for: Wait = Wait.NOTHING
+    silent: tuple[Key, ...] = ()
+    foreign: tuple[Key, ...] = ()
+
+
+def plan(crew: Crew, deployment: Deployment, queue: QueueState, desired: int, now: datetime) -> Plan:
+    """Plan the next step.
+
+    Args:
+        crew: What is known of the workers; it has observed this Deployment and its pods.
+        deployment: As the API shows it.
+        queue: As the last sweep and probe showed it.
+        desired: How many workers there should be; more than there are calls for none to go.
+        now: By the clock that told the crew when reports came.
+    """
+    situation = Situation(crew, deployment, queue, desired, now)
+    mark = Mark.parse(deployment.mark)
+    if mark is not None and mark.epoch > crew.epoch:
+        return Plan(waiting_for=Wait.ANOTHER)
+    step = _step(situation)
+    remark = _remark(situation, step)
+    if remark is not None:
+        step = Plan(remark=remark, costs=step.costs, waiting_for=step.waiting_for)
+    return replace(
+        step,
+        silent=tuple(each.pod.key for each in situation.live if situation.standing(each) is Standing.SILENT),
+        foreign=tuple(pod.key for pod in situation.pods if is_foreign(pod)),
+    )
+
+
+def _step(situation: Situation) -> Plan:
+    lowering, again = lower(situation), _to_renew(situation)
+    return Plan(
+        drain=_to_drain(situation),
+        renew=tuple({worker.uid: worker for worker in (*again, *lowering.renew)}.values()),
+        undrain=() if situation.removes else _to_undrain(situation),
+        costs=lowering.costs,
+        lower_to=lowering.to,
+        restore_to=restore(situation),
+        waiting_for=lowering.waiting_for,
+    )
+
+
+def _to_drain(situation: Situation) -> tuple[Worker, ...]:
+    if not situation.queue.running:
+        return ()
+    fresh = (worker for worker in situation.chosen if not situation.goes(worker))
+    return tuple(worker for worker in fresh if _can_be_told(situation, worker))
+
+
+def _to_renew(situation: Situation) -> tuple[Worker, ...]:
+    """Without a leader only those keep their lease that stopped consuming while there was one."""
+    going = (worker for worker in situation.chosen if situation.goes(worker) and _can_be_told(situation, worker))
+    running, installation = situation.queue.running, situation.crew.installation
+    return tuple(worker for worker in going if running or worker.seems_drained(installation))
+
+
+def _to_undrain(situation: Situation) -> tuple[Worker, ...]:
+    chosen = {worker.uid for worker in situation.chosen}
+    return tuple(each for each in situation.live if each.uid not in chosen and _is_to_return(situation, each))
+
+
+def _is_to_return(situation: Situation, worker: Worker) -> bool:
+    if situation.standing(worker) in {Standing.LEAVING, Standing.SILENT}:
+        return False
+    if not worker.may_be_drained(situation.crew.installation, situation.now):
+        return False
+    return not _is_asked_back(worker) or worker.due(situation.now)
+
+
+def _can_be_told(situation: Situation, worker: Worker) -> bool:
+    deaf = situation.standing(worker) in {Standing.NO_CONTAINER, Standing.LEAVING, Standing.SILENT}
+    return not deaf and worker.report is not None and (_is_asked_back(worker) or worker.due(situation.now))
+
+
+def _is_asked_back(worker: Worker) -> bool:
+    return worker.sent is not None and worker.sent.command.command is Verb.UNDRAIN
+
+
+def _remark(situation: Situation, step: Plan) -> Remark | None:
+    """Say what has to stand on the Deployment before that step may be taken."""
+    crew, before = situation.crew, situation.deployment.mark
+    mark, following = Mark.parse(before), Remark(before, str(Mark(crew.epoch, crew.seq + 1)))
+    ours = mark is not None and mark.epoch == crew.epoch
+    if before and not ours:
+        return following
+    if step.undrain and crew.lowering_may_come(situation.deployment):
+        return following
+    if step.drain or step.renew or step.lower_to is not None:
+        reordered = any(worker.undrained_by >= crew.seq for worker in step.drain)
+        return following if reordered or not ours else None
+    return Remark(before, "") if before and not (step.undrain or _is_needed(situation)) else None
+
+
+def _is_needed(situation: Situation) -> bool:
+    """Whether somebody is drained, or a lower number is on its way."""
+    crew, now = situation.crew, situation.now
+    return crew.lowering is not None or any(each.may_be_drained(crew.installation, now) for each in situation.live)

@@ -1,0 +1,56 @@
+"""Who is to go, when some are to: those who do not work first, then those who were asked already, then the idlest."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from .crew import Crew
+from .protocol import Result, Verb
+from .worker import Standing, Worker
+
+Rank = tuple[float, ...]
+
+
+def choose(crew: Crew, live: Iterable[Worker], count: int, desired: int, now: datetime) -> list[Worker]:
+    """Choose up to `count` workers to go; who was asked already stays chosen: the set changes by the difference.
+
+    Of those who consume only so many are newly chosen that `desired` others do: who starts, crashes or is silent is no
+    substitute for one that works.
+    """
+    ranked = sorted(
+        ((rank, worker) for worker in live if (rank := _rank(crew, worker, now)) is not None),
+        key=lambda each: each[0],
+    )
+    consuming = sum(rank[0] >= _CONSUMING for rank, _ in ranked)
+    others = [worker for rank, worker in ranked if rank[0] < _CONSUMING]
+    idlest = [worker for rank, worker in ranked if rank[0] >= _CONSUMING][: max(0, consuming - desired)]
+    return [*others, *idlest][:count]
+
+
+_CONSUMING = 4
+
+
+def _rank(crew: Crew, worker: Worker, now: datetime) -> Rank | None:
+    """Say where it stands in the order of going; None for one that cannot be asked."""
+    standing = worker.standing(now)
+    if standing in {Standing.NO_CONTAINER, Standing.LEAVING}:
+        return (0,)
+    if worker.fails:
+        return (1,)
+    if worker.going(crew.installation, now):
+        # From the end they are asked back: drained ones first, then those with most in flight.
+        return (2, standing is Standing.DRAINED, worker.in_flight)
+    if not _can_be_asked(crew, worker, standing, now):
+        return None
+    if standing is not Standing.CONSUMING:
+        return (3,)
+    return (_CONSUMING, -worker.idle_seconds, worker.in_flight)
+
+
+def _can_be_asked(crew: Crew, worker: Worker, standing: Standing, now: datetime) -> bool:
+    if worker.report is None or standing is Standing.SILENT:
+        return False
+    if standing in {Standing.DRAINING, Standing.DRAINED} and not worker.seems_drained(crew.installation):
+        return False  # another installation's
+    sent = worker.sent
+    refused = sent is not None and sent.result is Result.REFUSED and sent.command.command is Verb.DRAIN
+    return worker.due(now) if refused else not worker.is_waited_for(now)

@@ -1,0 +1,132 @@
+"""How far the number of replicas can be lowered now, and what is missing for more."""
+
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from .removal_order import missing_costs, stale_costs, sure, with_costs
+from .situation import HEARING, Situation
+from .worker import ANSWER, Standing, Worker
+
+STRAGGLING: Final = timedelta(seconds=2)
+"""How long those who have answered wait for those who have not, so that they go together."""
+
+
+class Wait(StrEnum):
+    """What more workers wait for before they go, in words that end a sentence."""
+
+    NOTHING = ""
+    ROLLOUT = "the end of the rollout"
+    SETTLING = "the pods to be as many as are asked for"
+    REMOVAL = "pods that are being removed"
+    QUEUE = "the queue to have a leader"
+    WORKERS = "workers that can be asked to go"
+    TASKS = "running tasks to end"
+    ANSWERS = "answers of workers"
+    COSTS = "deletion costs to be written"
+    ORDER = "an order in which no other pod would be removed first"
+    EMPTINESS = "the queue to be seen empty"
+    ANOTHER = "nothing, since another operator leads"
+
+
+class Lower(NamedTuple):
+    """What is to be done so that fewer pods run.
+
+    Attributes:
+        waiting_for: What keeps more of them from going.
+        to: The number to write.
+        renew: Who is to prove that they are drained still.
+        costs: Deletion costs to be written, by the UID of the pod; None clears one.
+    """
+
+    waiting_for: Wait
+    to: int | None = None
+    renew: tuple[Worker, ...] = ()
+    costs: Mapping[str, int | None] = {}
+
+
+def lower(situation: Situation) -> Lower:
+    """Find the lowest number with which only those are removed who may be, from a settled view alone."""
+    if situation.removes:
+        return Lower(Wait.REMOVAL)
+    ready, pods = _ready(situation), situation.pods
+    stale = stale_costs(pods, ready)
+    if (unsettled := _unsettled(situation)) is not None:
+        return Lower(unsettled, costs=stale)
+    target = situation.target(ready)
+    missing = missing_costs(pods, ready)
+    if situation.target(ready, with_costs(pods, stale | missing)) < target:
+        return Lower(Wait.COSTS, costs=stale | missing)
+    if target >= situation.deployment.replicas:
+        return Lower(_obstacle(situation, ready), costs=stale)
+    return _by_proof(situation, ready)._replace(costs=stale)
+
+
+def restore(situation: Situation) -> int | None:
+    """Say where to bring the number back, while fewer are sure to go than pods are still to be removed.
+
+    That is so when leases end before the pods do: then those that would be removed may work again.
+    """
+    lowering, there, count = situation.crew.lowering, situation.deployment, len(situation.live)
+    if lowering is None or lowering.generation is None or situation.rolls:
+        return None
+    if there.generation != lowering.generation + 1:
+        return None
+    held = {
+        worker.uid
+        for worker in situation.live
+        if worker.is_held(situation.now) or situation.standing(worker) is Standing.LEAVING
+    }
+    least = count - sure(situation.pods, held)
+    return least if there.replicas < least else None
+
+
+def _unsettled(situation: Situation) -> Wait | None:
+    there, count = situation.deployment, len(situation.live)
+    if situation.moves:
+        return Wait.ROLLOUT
+    if not there.observed or there.live != count or (count > there.replicas and not situation.rolls):
+        return Wait.SETTLING
+    return None
+
+
+def _ready(situation: Situation) -> set[str]:
+    """Find those that may be removed if only they prove it once more."""
+    hears = situation.now - situation.crew.since >= HEARING
+    bare = {worker.uid for worker in situation.live if worker.is_bare and (hears or not worker.pod.assigned)}
+    return bare | {each.uid for each in situation.chosen if situation.goes(each) and situation.is_drained(each)}
+
+
+def _by_proof(situation: Situation, ready: Collection[str]) -> Lower:
+    """Renew once more, and lower by those that prove to be drained still."""
+    now, going = situation.now, [worker for worker in situation.live if worker.uid in ready]
+    due = tuple(worker for worker in going if _must_prove(situation, worker))
+    if due or any(_straggles(situation, worker) for worker in situation.chosen):
+        return Lower(Wait.ANSWERS, renew=due)
+    target = situation.target({worker.uid for worker in going if worker.is_proved(now)})
+    return Lower(Wait.NOTHING, to=target) if target < situation.deployment.replicas else Lower(Wait.ANSWERS)
+
+
+def _must_prove(situation: Situation, worker: Worker) -> bool:
+    if worker.is_bare or worker.is_waited_for(situation.now):
+        return False
+    return worker.proved_at is None or situation.now - worker.proved_at >= ANSWER - STRAGGLING
+
+
+def _straggles(situation: Situation, worker: Worker) -> bool:
+    waited_for = worker.is_waited_for(situation.now)
+    return waited_for and worker.sent is not None and situation.now - worker.sent.at < STRAGGLING
+
+
+def _obstacle(situation: Situation, ready: Collection[str]) -> Wait:
+    """Say what keeps those from going that are to."""
+    if len(situation.live) <= situation.desired:
+        return Wait.NOTHING
+    if len(ready) == len(situation.live):
+        return Wait.EMPTINESS
+    if ready:
+        return Wait.ORDER
+    if any(situation.goes(worker) for worker in situation.chosen):
+        return Wait.TASKS
+    return Wait.WORKERS if situation.queue.running else Wait.QUEUE

@@ -1,0 +1,226 @@
+"""What the operator knows of one worker: by the API from its pod, by the broker from itself."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from .observed import Pod
+from .protocol import LEASE_SECONDS, Command, Report, Result, State, Verb
+
+ANSWER: Final = timedelta(seconds=5)
+"""How long an answer is waited for, and how long what it proves is believed."""
+LEASE: Final = timedelta(seconds=LEASE_SECONDS)
+RENEWAL: Final = timedelta(seconds=20)
+SILENCE: Final = timedelta(seconds=45)
+KEPT_INCARNATIONS: Final = 8
+
+
+class Standing(StrEnum):
+    """What a worker does, as far as the operator knows."""
+
+    NO_CONTAINER = "no_container"
+    STARTING = "starting"
+    CONSUMING = "consuming"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    LEAVING = "leaving"
+    SILENT = "silent"
+
+
+class Victim(StrEnum):
+    """What a worker did when its pod went. Part of the API: a metric's label."""
+
+    DRAINED = "drained"
+    NO_CONTAINER = "no_container"
+    DRAINING = "draining"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+
+
+class Sent(NamedTuple):
+    """The last command to a worker.
+
+    Attributes:
+        command: What it was told.
+        at: When.
+        missed: Whether the one before it was never answered.
+        result: The answer; None while there is none.
+    """
+
+    command: Command
+    at: datetime
+    missed: bool = False
+    result: Result | None = None
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker pod and what is known of who runs in it.
+
+    Attributes:
+        pod: As the API last showed it.
+        shown_at: When the API first showed its container in the state in which it is.
+        report: The last of the present incarnation.
+        heard_at: When that arrived.
+        address: Where a command reaches it.
+        sent: The last command to this incarnation.
+        proved_at: When the renewal was sent to which it answered `drained`; None once anything contradicts.
+        drained_at: When it was first heard to be drained, of the present stretch.
+        undrained_by: The `seq` with which it was last told to consume again: to drain it anew takes a higher one, or
+            that command, late, could undo the new one.
+        was: What it did before it was leaving.
+    """
+
+    pod: Pod
+    shown_at: datetime
+    report: Report | None = None
+    heard_at: datetime | None = None
+    address: str = ""
+    sent: Sent | None = None
+    proved_at: datetime | None = None
+    drained_at: datetime | None = None
+    undrained_by: int = -1
+    was: State | None = None
+    _former: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_INCARNATIONS))
+
+    def show(self, pod: Pod, at: datetime) -> None:
+        """Take note of what the API shows of its pod."""
+        known, self.pod = self.pod, pod
+        if (known.restarts, known.bare) != (pod.restarts, pod.bare):
+            # Its container ended or began: what was proved may have been proved by another one.
+            self.shown_at, self.proved_at = at, None
+
+    def hear(self, report: Report, address: str, at: datetime) -> None:
+        """Take note of a report, and of the address that came with it; one that is late changes nothing."""
+        if report.incarnation in self._former:
+            return
+        if self.report is not None and self.report.incarnation != report.incarnation:
+            self._former.append(self.report.incarnation)
+            self.sent = self.proved_at = self.drained_at = self.was = None
+            self.undrained_by = -1
+        elif self.report is not None and self.report.number >= report.number:
+            return
+        self.report, self.heard_at, self.address = report, at, address
+        if report.state is not State.LEAVING:
+            self.was = report.state
+        if report.state is not State.DRAINED:
+            self.proved_at = self.drained_at = None
+        elif self.drained_at is None:
+            self.drained_at = at
+        self._hear_answer(report)
+
+    def _hear_answer(self, report: Report) -> None:
+        sent, answer = self.sent, report.answer
+        if sent is None or answer is None or answer.id != sent.command.id:
+            return
+        self.sent = sent._replace(result=answer.result)
+        told, by = sent.command, report.drain
+        drained = told.command is Verb.DRAIN and answer.result is Result.DONE and report.state is State.DRAINED
+        if drained and by is not None and (by.installation, by.epoch) == (told.installation, told.epoch):
+            self.proved_at = sent.at
+
+    def tell(self, command: Command, at: datetime) -> None:
+        """Take note that it is told this now."""
+        if command.command is Verb.REPORT:
+            return
+        missed = self.sent is not None and self.sent.result is None
+        self.sent = Sent(command, at, missed)
+        if command.command is Verb.UNDRAIN:
+            self.proved_at, self.undrained_by = None, command.seq
+
+    @property
+    def uid(self) -> str:
+        """The UID of its pod."""
+        return self.pod.uid
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that it runs, by its last report."""
+        return self.report.in_flight if self.report is not None else 0
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it has had nothing to do, by its last report."""
+        return self.report.idle_seconds if self.report is not None else 0.0
+
+    @property
+    def fails(self) -> bool:
+        """Whether it crashes again and again, or cannot start at all."""
+        return self.pod.trouble is not None
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether no container runs: by the API, and nothing was heard since that would contradict it."""
+        return self.pod.bare and (self.heard_at is None or self.heard_at < self.shown_at)
+
+    def standing(self, now: datetime) -> Standing:
+        """Say what it does."""
+        if self.is_bare:
+            return Standing.NO_CONTAINER
+        if self.report is None:
+            return Standing.STARTING if now - self.shown_at < SILENCE else Standing.SILENT
+        return Standing(self.report.state) if self.is_heard(now) else Standing.SILENT
+
+    def is_heard(self, now: datetime) -> bool:
+        """Whether it has reported lately, so that it can be commanded."""
+        return self.heard_at is not None and now - self.heard_at < SILENCE
+
+    def is_proved(self, now: datetime) -> bool:
+        """Whether it may be removed: drained by an answer that is young enough, or without a container."""
+        return self.is_bare or (self.proved_at is not None and now - self.proved_at < ANSWER)
+
+    def is_held(self, now: datetime) -> bool:
+        """Whether it certainly stays as it is for a while longer: by a lease that it has confirmed."""
+        return self.is_bare or (self.proved_at is not None and now - self.proved_at < LEASE - ANSWER)
+
+    def is_waited_for(self, now: datetime) -> bool:
+        """Whether its last command may still be answered."""
+        return self.sent is not None and self.sent.result is None and now - self.sent.at < ANSWER
+
+    def answers(self, now: datetime) -> bool:
+        """Whether it has answered its last command, or may well do so."""
+        if self.sent is None or self.sent.result is not None:
+            return self.is_heard(now)
+        return not self.sent.missed and self.is_waited_for(now)
+
+    def due(self, now: datetime) -> bool:
+        """Whether it may be told the same again: not before an answer is missed, or a renewal due."""
+        if self.sent is None:
+            return True
+        obeyed = self.sent.result is Result.DONE and self.sent.command.command is Verb.DRAIN
+        return now - self.sent.at >= (RENEWAL if obeyed or self.sent.result is Result.REFUSED else ANSWER)
+
+    def seems_drained(self, installation: str) -> bool:
+        """Whether, by its last report, it is drained by this installation, under whatever epoch."""
+        drain = self.report.drain if self.report is not None else None
+        if self.report is None or drain is None or drain.installation != installation:
+            return False
+        return self.report.state in {State.DRAINING, State.DRAINED}
+
+    def may_be_drained(self, installation: str, now: datetime) -> bool:
+        """Whether it is drained, or may be without having said so."""
+        if self.is_bare:
+            return False
+        if self.seems_drained(installation):
+            return self.heard_at is not None and now - self.heard_at < LEASE
+        if self.sent is None or self.sent.command.command is not Verb.DRAIN or self.sent.result is not None:
+            return False
+        unheard = self.heard_at is None or self.heard_at <= self.sent.at
+        return now - self.sent.at < (LEASE if unheard else ANSWER)
+
+    def going(self, installation: str, now: datetime) -> bool:
+        """Whether it is, or may be, drained and was not asked to come back."""
+        returns = self.sent is not None and self.sent.command.command is Verb.UNDRAIN
+        return not returns and self.may_be_drained(installation, now)
+
+    def victim(self) -> Victim:
+        """Say what it did when its pod went."""
+        if self.is_bare:
+            return Victim.NO_CONTAINER
+        if self.was is State.DRAINED and not self.in_flight:
+            return Victim.DRAINED
+        if self.was is State.DRAINING:
+            return Victim.DRAINING
+        return Victim.BUSY if self.in_flight else Victim.UNKNOWN

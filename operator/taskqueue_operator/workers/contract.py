@@ -32,7 +32,7 @@ _SOURCES: Final = {
 }
 
 
-def environment(taskqueue: TaskQueue) -> list[dict[str, str]]:
+def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
     """Write the contract as environment variables, in a fixed order."""
     worker, vhost = taskqueue.spec.worker, taskqueue.spec.broker.vhost
     variables = {
@@ -46,7 +46,9 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, str]]:
         "SERVICE_BINDING_ROOT": BINDING_ROOT,
     }
     # The kubelet expands $(NAME) in values and reads $$ as $; names of queues and vhosts may hold either.
-    return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
+    written = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
+    # By it the operator knows which pod a report speaks of.
+    return [*written, {"name": "TASKQUEUE_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
 
 
 def secret_name(taskqueue: TaskQueue) -> str:

@@ -18,7 +18,7 @@ class Operator:
 
     def __init__(self, channel: AbstractChannel, taskqueue: str, installation: str = "default") -> None:
         self.reports: list[dict[str, Any]] = []
-        self.addresses: list[str] = []
+        self.address = ""
         self._channel = channel
         self._taskqueue = taskqueue
         self._installation = installation
@@ -39,7 +39,7 @@ class Operator:
         await eventually(f"a report with {fields}", lambda: self.reports and fields.items() <= self.last.items())
         return self.last
 
-    async def send(self, command: str, /, to: str | None = None, **changes: object) -> str:
+    async def send(self, command: str, /, **changes: object) -> str:
         """Send a command, well formed but for the changes (None leaves a field out); its id."""
         message = {
             "version": 1,
@@ -51,13 +51,13 @@ class Operator:
             "seq": 1,
             "lease_seconds": 60,
         } | changes
-        await self.put(json.dumps({name: value for name, value in message.items() if value is not None}).encode(), to)
+        await self.put(json.dumps({name: value for name, value in message.items() if value is not None}).encode())
         return str(message["id"])
 
-    async def put(self, body: bytes, to: str | None = None) -> None:
+    async def put(self, body: bytes) -> None:
         """Send whatever it is to the worker's address."""
         message = aio_pika.Message(body, content_type="application/json")
-        await self._channel.default_exchange.publish(message, to or self.addresses[-1], mandatory=False)
+        await self._channel.default_exchange.publish(message, self.address, mandatory=False)
 
     async def answer(self, id: str) -> dict[str, Any]:  # noqa: A002 - named as the field
         """The report that answers the command with that id."""
@@ -86,5 +86,5 @@ class Operator:
 
     async def _hear(self, message: AbstractIncomingMessage) -> None:
         assert message.reply_to is not None
-        self.addresses.append(message.reply_to)
+        self.address = message.reply_to
         self.reports.append(json.loads(message.body))

@@ -111,8 +111,8 @@ async def test_a_missing_queue_is_waited_for_and_never_declared(
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
-        # 2 rounds of 100 s before the last hoarded message is done, and a minute.
-        ("quorum", {"x-consumer-timeout": 260_000}),
+        # A round of 100 s for what may run still, 2 before the last hoarded message is done, and a minute.
+        ("quorum", {"x-consumer-timeout": 360_000}),
         # RabbitMQ 4.3 refuses the argument for classic queues, which never time out there.
         ("classic", {}),
     ],

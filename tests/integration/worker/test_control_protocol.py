@@ -35,6 +35,7 @@ async def worker(start: StartWorker, work: Work, taskqueue: str, operator: Opera
 async def test_a_worker_says_who_it_is_and_what_it_does(
     worker: RunningWorker, operator: Operator, taskqueue: str
 ) -> None:
+    await worker.logged(event="consuming")
     first, last = operator.reports[0], operator.last
     assert [report["number"] for report in operator.reports] == list(range(1, len(operator.reports) + 1))
     assert first["state"] in {"starting", "consuming"}
@@ -76,7 +77,7 @@ async def test_a_report_counts_tasks(worker: RunningWorker, operator: Operator, 
 
 
 async def _idle(operator: Operator) -> bool:
-    return (await operator.done("report"))["in_flight"] == 0
+    return bool((await operator.done("report"))["in_flight"] == 0)
 
 
 async def test_a_drain_gives_the_hoard_back_at_once_while_what_runs_finishes(
@@ -142,7 +143,7 @@ async def test_a_lease_ends_by_itself(worker: RunningWorker, operator: Operator,
     await worker.wrote("finished 1 draining=False")
 
 
-async def test_each_further_drain_renews_the_lease(worker: RunningWorker, operator: Operator, work: Work) -> None:
+async def test_each_further_drain_renews_the_lease(worker: RunningWorker, operator: Operator) -> None:
     for _ in range(5):
         await operator.done("drain", lease_seconds=2)
         await asyncio.sleep(0.7)
@@ -265,11 +266,13 @@ async def test_a_process_that_is_started_again_is_another_incarnation(
     assert operator.last["pod"] == "", "outside of Kubernetes there is none"
 
 
-async def test_a_worker_reports_without_being_asked(worker: RunningWorker, operator: Operator) -> None:
-    for command in ("drain", "undrain"):
-        await operator.done(command)
-        await operator.heard(state="drained" if command == "drain" else "consuming")
-        before = len(operator.reports)
-        await eventually("two more reports", lambda before=before: len(operator.reports) >= before + 2)
-        assert not [report for report in operator.reports[before:] if report["answer"]]
+@pytest.mark.parametrize(("command", "state"), [("drain", "drained"), ("undrain", "consuming")])
+async def test_a_worker_reports_without_being_asked(
+    worker: RunningWorker, operator: Operator, command: str, state: str
+) -> None:
+    await operator.done(command)
+    await operator.heard(state=state)
+    before = len(operator.reports)
+    await eventually("two more reports", lambda: len(operator.reports) >= before + 2)
+    assert not [report for report in operator.reports[before:] if report["answer"]]
     assert worker.ledger == []

@@ -54,9 +54,17 @@ class HoardMachine(RuleBasedStateMachine):
         self.hoard.close()
         self.closed = True
 
+    @rule()
+    def reopen(self) -> None:
+        self.hoard.reopen()
+        self.closed = False
+
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
         assert self.hoard.in_flight == len(self.running) <= SLOTS
+        assert self.hoard.is_quiet == (self.closed and not self.running)
+        for message in range(self.received):
+            assert self.hoard.holds(message.__eq__) == (message not in self.gone)
         assert self.received == self.hoard.hoarded + len(self.running) + len(self.gone)
 
 

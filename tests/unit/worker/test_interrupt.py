@@ -33,6 +33,18 @@ async def test_an_event_ends_work_and_waits_for_its_clean_up() -> None:
     assert asyncio.get_running_loop().time() == 6
 
 
+async def test_an_event_that_is_cleared_at_once_ends_work_all_the_same() -> None:
+    event = asyncio.Event()
+
+    def flash() -> None:
+        event.set()
+        event.clear()
+
+    asyncio.get_running_loop().call_later(5, flash)
+    assert await unless(event, asyncio.sleep(1000, "slept enough")) is None
+    assert asyncio.get_running_loop().time() == 5
+
+
 async def test_an_error_of_the_work_comes_through() -> None:
     async def work() -> None:
         raise LookupError

@@ -20,6 +20,7 @@ class Bench:
     worker: Worker
     runner: Runner
     metrics: Metrics
+    news: asyncio.Event
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"taskqueue_worker_{name}", labels)
@@ -57,7 +58,8 @@ async def bench() -> Bench:
 
     runner = Runner(registry, timeout_seconds=50, threads=1, draining=asyncio.Event())
     metrics = Metrics("ns/name", "1", (handler.type for handler in registry))
-    return Bench(Worker(runner, 2, metrics, asyncio.Event()), runner, metrics)
+    news = asyncio.Event()
+    return Bench(Worker(runner, 2, metrics, news), runner, metrics, news)
 
 
 async def test_no_more_run_at_once_than_may(bench: Bench) -> None:
@@ -85,6 +87,55 @@ async def test_after_the_stop_nothing_starts_and_what_waits_can_be_given_back(be
     assert asyncio.get_running_loop().time() == 1, "what ran has finished, and its slots stay empty"
     assert await bench.worker.give_back(lambda _: True) == 3
     assert settled(*deliveries) == [["ack"], ["ack"], *[["nack requeue=True"]] * 3]
+
+
+async def test_when_it_starts_again_what_waits_runs(bench: Bench) -> None:
+    bench.worker.stop_starting()
+    deliveries = bench.receive(count=3)
+    await asyncio.sleep(10)
+    assert settled(*deliveries) == [[], [], []]
+    bench.worker.start_again()
+    await bench.worker.finish()
+    assert settled(*deliveries) == [["ack"]] * 3
+
+
+async def test_it_says_when_nothing_runs_any_more_and_nothing_will_start(bench: Bench) -> None:
+    bench.receive(count=3)
+    await asyncio.sleep(0.5)
+    bench.worker.stop_starting()
+    assert not bench.news.is_set()
+    await asyncio.wait_for(bench.news.wait(), 1)
+    assert (bench.worker.in_flight, bench.worker.hoarded) == (0, 1)
+
+
+async def test_it_counts_what_was_done_and_what_failed_and_how_long_both_took(bench: Bench) -> None:
+    clock, activity = asyncio.get_running_loop().time, bench.worker.activity
+    bench.receive("fail")
+    await bench.worker.finish()
+    await asyncio.sleep(7)
+    assert (activity.idle_seconds(clock()), activity.oldest_seconds(clock())) == (7, None)
+    bench.receive("second", count=3)
+    bench.receive("fail")
+    await asyncio.sleep(0.25)
+    assert (activity.idle_seconds(clock()), activity.oldest_seconds(clock())) == (0, 0.25)
+    await bench.worker.finish()
+    assert (activity.completed, activity.failed, activity.busy_seconds) == (3, 2, 3)
+    bench.receive("stubborn")
+    await asyncio.sleep(60)
+    assert activity.failed == 3
+    assert activity.oldest_seconds(clock()) == 60, "it is over its time, and runs still"
+    await asyncio.sleep(200)
+    assert activity.oldest_seconds(clock()) is None
+
+
+async def test_a_task_that_is_given_back_has_neither_failed_nor_been_done(bench: Bench) -> None:
+    bench.receive("second")
+    bench.worker.stop_starting()
+    await asyncio.sleep(0.5)
+    bench.runner.hurry()
+    await bench.worker.finish()
+    activity = bench.worker.activity
+    assert (activity.completed, activity.failed, activity.busy_seconds) == (0, 0, 0.5)
 
 
 async def test_a_task_that_cannot_be_settled_is_counted_and_its_slot_is_free(bench: Bench) -> None:

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from tests.bench import api_server, broker, fleet
-from tests.bench.operator import operator
+from tests.bench.operator import Operator, operator
 from tests.bench.result import Result, Target
 from tests.bench.setting import Setting
 from tests.bench.usage import Container
@@ -39,14 +39,26 @@ async def run(setting: Setting) -> Result:
         after = it.container.usage(), rabbitmq.usage()
         own, written = await it.writes() - own, api_server.writes(cluster, fleet.NAMESPACE) - written
         seconds, requests = time.monotonic() - began, broker.http_requests(cluster)
+        connections = broker.amqp_connections(cluster, fleet.VHOST)
+        alone = await _alone(it, rabbitmq)
     figures = {
         "cpu_cores": after[0].cores_since(before[0]),
         "rss_mib": after[0].rss_mib,
         "broker_cpu_cores": after[1].cores_since(before[1]),
+        "broker_cpu_without_operator_cores": alone,
         "broker_http_per_s": requests / seconds,
-        "broker_connections": broker.amqp_connections(cluster, fleet.VHOST),
+        "broker_connections": connections,
         "api_writes_per_minute": written / seconds * 60,
         "operator_writes_per_minute": own / seconds * 60,
         "taskqueues": len(many.names),
     }
     return Result(figures, samples=1, targets=TARGETS)
+
+
+async def _alone(it: Operator, rabbitmq: Container) -> float:
+    """Measure what the queues take of the broker by being there, with nobody connected."""
+    async with it.absent():
+        step(f"watching the broker without the operator for {SECONDS} s")
+        before = rabbitmq.usage()
+        await asyncio.sleep(SECONDS)
+        return rabbitmq.usage().cores_since(before)

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from aiohttp import ClientError
-from kubernetes.aio.client import ApiClient, ApiException, CoreV1Api
+from kubernetes.aio.client import ApiClient, ApiException, AppsV1Api, CoreV1Api
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.bench import api_server
 from tests.bench.usage import Container
+from tests.bench.waiting import eventually
 from tests.cluster.installation import RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
 
@@ -53,6 +54,27 @@ class Operator:
             while self.container == killed:
                 await asyncio.sleep(0.1)
                 self.container = await Container.find(self._client, SYSTEM, _LABELS)
+
+    @asynccontextmanager
+    async def absent(self) -> AsyncIterator[None]:
+        """Take it away while inside, and find it again as soon as it is ready."""
+        await self._scale(0)
+        try:
+            yield
+        finally:
+            await self._scale(1)
+            self.container = await Container.find(self._client, SYSTEM, _LABELS)
+
+    async def _scale(self, replicas: int) -> None:
+        deployments = AppsV1Api(self._client)
+
+        async def scaled() -> bool:
+            status = (await deployments.read_namespaced_deployment(RELEASE, SYSTEM)).status
+            pods = (await CoreV1Api(self._client).list_namespaced_pod(SYSTEM, label_selector=_LABELS)).items
+            return len(pods) == replicas == int((status and status.ready_replicas) or 0)
+
+        await deployments.patch_namespaced_deployment_scale(RELEASE, SYSTEM, {"spec": {"replicas": replicas}})
+        await eventually(scaled, f"the operator at {replicas}", seconds=_PATIENCE_SECONDS, every=0.2)
 
     @contextmanager
     def on_one_core(self) -> Iterator[None]:

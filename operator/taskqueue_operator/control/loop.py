@@ -36,6 +36,8 @@ CONSIDER_PERIOD: Final = 5.0
 """Seconds in which a TaskQueue that cannot be read is decided on once."""
 LOOK_AGAIN: Final = 5.0
 """Seconds after which a waiting deletion looks again, if nothing calls for it earlier."""
+PATIENCE: Final = 2.0
+"""Seconds for which a report gives way to writes that scale."""
 
 
 class Control:
@@ -61,8 +63,8 @@ class Control:
         self._declarer = declarer
         self._reconciler = Reconciler(self.cache, self.records, cluster, self._connector, declarer, deployer, telemetry)
         self._teardown = Teardown(self.cache, self.records, cluster, self._connector, declarer, telemetry, clock)
-        reporter = Reporter(self.cache, self.records, cluster, telemetry, clock)
-        self.reporting = WorkQueue("report", reporter.report, workers=16)
+        self._reporter = Reporter(self.cache, self.records, cluster, telemetry, clock)
+        self.reporting = WorkQueue("report", self._report, workers=16)
         self._scaler = Scaler(self.cache, self.records, cluster, telemetry, clock, self)
         self.scaling = WorkQueue("scale", self._scaler.scale, workers=64)
 
@@ -175,7 +177,12 @@ class Control:
             record.verified = None
             self.reconciling.add(key)
 
-    # The work of the reconcile lane.
+    # The work of the lanes.
+
+    async def _report(self, key: Key) -> float | None:
+        # When many wake at once, the API server is to hear of their workers before it hears about them.
+        await self.scaling.still(PATIENCE)
+        return await self._reporter.report(key)
 
     async def _reconcile(self, key: Key) -> float | None:
         seen = self.cache.taskqueues.get(key)

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -41,6 +42,8 @@ class WorkQueue:
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._changed = asyncio.Event()
+        self._still = asyncio.Event()
+        self._still.set()
         self._log = structlog.get_logger(self.name)
 
     def __len__(self) -> int:
@@ -68,6 +71,12 @@ class WorkQueue:
         self._due.pop(key, None)
         self._again.discard(key)
 
+    async def still(self, patience: float) -> None:
+        """Wait until nothing is due or being worked on, but no longer than `patience` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._still.wait()
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -75,6 +84,7 @@ class WorkQueue:
                 await self._slots.acquire()
                 key = await self._next()
                 self._running.add(key)
+                self._still.clear()
                 group.create_task(self._run(key), name=f"{self.name} {key}")
 
     async def _next(self) -> Key:
@@ -93,11 +103,15 @@ class WorkQueue:
 
     async def _change(self, wait: float | None) -> None:
         self._changed.clear()
-        try:
+        self._rest()
+        with suppress(TimeoutError):  # then the next key is due
             async with asyncio.timeout(wait):
                 await self._changed.wait()
-        except TimeoutError:
-            pass  # the next key is due
+
+    def _rest(self) -> None:
+        overdue = self._heap and self._heap[0][0] <= asyncio.get_running_loop().time()
+        if not (overdue or self._running):
+            self._still.set()
 
     async def _run(self, key: Key) -> None:
         try:
@@ -113,6 +127,7 @@ class WorkQueue:
             self._log.exception("failed", taskqueue=str(key), again_in_seconds=round(delay, 1))
         finally:
             self._running.discard(key)
+            self._rest()
             self._slots.release()
         if key in self._again:
             self._again.discard(key)

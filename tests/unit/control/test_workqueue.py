@@ -187,3 +187,22 @@ async def test_a_stop_ends_what_is_being_worked_on() -> None:
         queue.add(A)
         await asyncio.sleep(1)
     assert now() == 1
+
+
+async def test_others_wait_until_nothing_is_being_worked_on() -> None:
+    async with running(Worker(seconds=1), workers=1) as queue:
+        await queue.still(5)
+        assert now() == 0
+        queue.add(A)
+        queue.add(B)
+        await asyncio.sleep(0.5)
+        await queue.still(5)
+        assert now() == 2
+
+
+async def test_others_wait_no_longer_than_they_have_patience() -> None:
+    async with running(Worker(seconds=60)) as queue:
+        queue.add(A)
+        await asyncio.sleep(0.5)
+        await queue.still(2)
+        assert now() == 2.5

@@ -5,7 +5,6 @@ import os
 import random
 from collections.abc import Mapping
 from http import HTTPStatus
-from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -62,19 +61,17 @@ async def connect(guard: Guard | None = None) -> ApiClient:
 
 
 def _guarded(guard: Guard) -> aiohttp.TraceConfig:
-    """Ask once there is a connection, right before the request goes out: it may have waited long for one."""
+    """Ask at the last moment, for a request may have waited long for its connection.
+
+    That is when aiohttp says that headers are sent: it says so right before they are.
+    """
     trace = aiohttp.TraceConfig()
 
-    async def begin(_: object, context: SimpleNamespace, request: aiohttp.TraceRequestStartParams) -> None:
-        context.writes = request.method != "GET"
-
-    async def send(_: object, context: SimpleNamespace, __: object) -> None:
-        if context.writes:
+    async def send(_: object, __: object, request: aiohttp.TraceRequestHeadersSentParams) -> None:
+        if request.method != "GET":
             guard()
 
-    trace.on_request_start.append(begin)
-    trace.on_connection_create_end.append(send)
-    trace.on_connection_reuseconn.append(send)
+    trace.on_request_headers_sent.append(send)
     return trace
 
 

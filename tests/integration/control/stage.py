@@ -34,25 +34,37 @@ class Operator:
             "KUBECONFIG": str(kubeconfig),
             "PYTHONPATH": str(ROOT / "operator"),
             "TASKQUEUE_HTTP_PORT": str(self.port),
+            # As in a pod, whose name outlives its container: after a kill it leads again at once.
+            "TASKQUEUE_IDENTITY": f"operator-{self.port}",
             "PYTHONWARNINGS": "error::ResourceWarning",
         }
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it watches."""
+        """Start it and wait until it watches, or stands by."""
+        self.launch()
+        until(self.is_ready, f"the operator is ready; its log is {self.log}", seconds=PATIENCE)
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it."""
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "taskqueue_operator.app"]
             self.process = subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stderr=log)
-        until(self.is_ready, f"the operator is ready; its log is {self.log}", seconds=PATIENCE)
+        return self.process
 
     def is_ready(self) -> bool:
         """Whether it says so itself."""
+        return bool(self.readiness())
+
+    def readiness(self) -> str:
+        """What it says it is ready for; empty while it is for nothing."""
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).is_success
+            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2)
         except httpx.TransportError:
-            return False
+            return ""
+        return answer.text.strip() if answer.is_success else ""
 
     def stop(self) -> int:
         """End it politely, as the kubelet does; returns its exit code."""

@@ -1,15 +1,18 @@
 import asyncio
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import httpx
 import pytest
 from aiormq.abc import AbstractConnection
 
-from taskqueue_operator.rabbitmq.broker import RabbitMQ
-from taskqueue_operator.resource.faults import BrokerFault, Reason, TopologyFault
+from taskqueue_operator.rabbitmq.broker import RabbitMQ, RabbitMQs
+from taskqueue_operator.resource.faults import BrokerFault, Deposed, Reason, TopologyFault
+from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.difference import Declare, Remove, Step, difference
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
 from taskqueue_operator.topology.wall import walled
+from tests.cluster.broker import Broker
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 from tests.unit.topology.samples import OURS, everything, wanted
 
@@ -50,6 +53,26 @@ async def test_every_step_may_be_taken_twice(connect: Connect) -> None:
     there = await rabbitmq.topology()
     assert (there.queues, there.bindings, there.policies) == ({}, frozenset(), {})
     assert all(not name or name.startswith("amq.") for name in there.exchanges)
+
+
+async def test_who_may_not_act_any_more_still_reads_and_takes_no_step(
+    connect: Connect, broker: Broker, vhost: str
+) -> None:
+    def refuse() -> None:
+        raise Deposed("not any more")
+
+    mine = connect()
+    await settle(mine, wanted())
+    before = await mine.topology()
+    brokers = RabbitMQs(lambda: datetime.now(UTC), refuse)
+    data = {"uri": f"{broker.url}{quote(vhost, safe='')}".encode(), "management-uri": broker.management_url.encode()}
+    deposed = brokers.connect(brokers.endpoint(Key("media", "rabbitmq"), data, None))
+    steps: list[Step] = [Declare(item) for item in everything(TOPIC)]
+    for step in [*steps, *(Remove(item) for item in everything(wanted()))]:
+        with pytest.raises(Deposed):
+            await deposed.take([step])
+    assert await deposed.topology() == before
+    await deposed.close()
 
 
 async def test_drift_is_repaired(connect: Connect) -> None:

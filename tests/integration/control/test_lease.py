@@ -1,0 +1,169 @@
+"""Two operators, one writer: whatever ends the leader, the other one goes on, and nobody acts beside it."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.control_plane import ControlPlane
+
+from .stage import Operator, Stage, eventually
+
+LEASE = "taskqueue-operator"
+
+
+@pytest.fixture
+def standby(operator: Operator, installed: ControlPlane, tmp_path: Path) -> Iterator[Operator]:
+    """A second one; in the end the first one leads again, as other tests expect it."""
+    second = Operator(installed.kubeconfig, tmp_path)
+    second.start()
+    assert second.readiness() == f"standing by, {holder(installed)} leads"
+    yield second
+    assert second.process is not None
+    if second.process.poll() is None:
+        assert second.stop() == 0
+    assert operator.process is not None
+    if operator.process.poll() is not None:
+        operator.start()
+    eventually(operator.readiness, "leading")
+
+
+def lease(plane: ControlPlane) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(plane.kubectl("get", "lease", LEASE, "--output=json"))
+    return found
+
+
+def holder(plane: ControlPlane) -> str:
+    name: str = lease(plane)["spec"].get("holderIdentity", "")
+    return name
+
+
+def epoch(plane: ControlPlane) -> int:
+    return int(lease(plane)["metadata"]["annotations"]["taskqueue.dev/epoch"])
+
+
+def send(operator: Operator, number: int) -> None:
+    assert operator.process is not None
+    operator.process.send_signal(number)
+
+
+def has_work(stage: Stage) -> None:
+    stage.secret()
+    stage.taskqueue("jobs")
+    eventually(lambda: stage.condition("jobs").get("status"), "True")
+
+
+def scales(stage: Stage, workers: int) -> None:
+    """A backlog is worth so many workers, and somebody asks for them."""
+    stage.purge("jobs")
+    stage.publish("jobs", "jobs", workers * 20)
+    begun = time.monotonic()
+    eventually(lambda: stage.replicas("jobs"), workers)
+    print(f"{workers} workers asked for after {time.monotonic() - begun:.1f} s")
+
+
+def takes_over(other: Operator) -> None:
+    begun = time.monotonic()
+    eventually(other.readiness, "leading")
+    print(f"leads after {time.monotonic() - begun:.1f} s")
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_when_the_leader_ends_the_other_one_goes_on(
+    stage: Stage, operator: Operator, standby: Operator, end: str
+) -> None:
+    has_work(stage)
+    before = epoch(stage.plane)
+    operator.stop() if end == "stop" else operator.kill()
+    takes_over(standby)
+    scales(stage, 3)
+    assert epoch(stage.plane) > before
+    operator.start()
+    assert operator.readiness() == f"standing by, {holder(stage.plane)} leads"
+
+
+@pytest.mark.fault
+def test_a_leader_that_was_stopped_wakes_up_writes_nothing_and_ends(
+    stage: Stage, operator: Operator, standby: Operator
+) -> None:
+    has_work(stage)
+    stage.publish("jobs", "jobs", 60)
+    send(operator, signal.SIGSTOP)
+    said = operator.log.stat().st_size
+    try:
+        takes_over(standby)
+        stage.purge("jobs")
+        scales(stage, 5)
+        eventually(lambda: stage.get("taskqueue", "jobs")["status"].get("desiredReplicas"), 5)
+        stood = versions(stage)
+    finally:
+        send(operator, signal.SIGCONT)
+    assert operator.process is not None
+    assert operator.process.wait(30) == 1
+    lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
+    assert [line["message"] for line in lines if line["level"] == "critical"] == ["does not lead any more"]
+    assert not [line for line in lines if line["message"] == "scaled"]
+    assert versions(stage) == stood
+    scales(stage, 7)
+
+
+def versions(stage: Stage) -> dict[str, str]:
+    """What the leader last wrote to objects of the team."""
+    listed = stage.kubectl("get", "taskqueues,deployments,events", "--output=json", "--show-managed-fields")
+    return {f"{each['kind']} {each['metadata']['name']}": written(each) for each in json.loads(listed)["items"]}
+
+
+def written(body: dict[str, dict[str, list[dict[str, str]]]]) -> str:
+    ours = (each for each in body["metadata"]["managedFields"] if each["manager"] == "taskqueue-operator")
+    return max((each["time"] for each in ours), default="")
+
+
+RIGHTS = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}]
+
+
+def test_who_stands_by_needs_no_right_but_to_the_lease(
+    operator: Operator, installed: ControlPlane, tmp_path: Path
+) -> None:
+    """So it can neither write anything else, nor find a broker: it cannot even read a Secret."""
+    role = {"kind": "Role", "metadata": {"name": "standby", "namespace": "default"}, "rules": RIGHTS}
+    subject = {"kind": "User", "name": "standby", "apiGroup": "rbac.authorization.k8s.io"}
+    reference = {"kind": "Role", "name": "standby", "apiGroup": "rbac.authorization.k8s.io"}
+    binding = {"kind": "RoleBinding", "metadata": role["metadata"], "roleRef": reference, "subjects": [subject]}
+    documents = [{"apiVersion": "rbac.authorization.k8s.io/v1"} | each for each in (role, binding)]
+    installed.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(documents))
+    second = Operator(installed.identity("standby"), tmp_path)
+    second.start()
+    time.sleep(5)
+    assert second.readiness() == f"standing by, {holder(installed)} leads"
+    assert second.writes() == {}
+    assert second.stop() == 0
+    lines = [json.loads(line) for line in second.log.read_text().splitlines()]
+    assert [line for line in lines if line["level"] != "info"] == []
+    assert operator.readiness() == "leading"
+
+
+@pytest.mark.fault
+def test_an_api_server_that_is_away_for_long_ends_the_leader_once_and_the_next_start_waits_for_it(
+    stage: Stage, operator: Operator
+) -> None:
+    has_work(stage)
+    said = operator.log.stat().st_size
+    stage.plane.stop_apiserver()
+    try:
+        assert operator.process is not None
+        assert operator.process.wait(60) == 1
+        lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
+        assert [line["message"] for line in lines if line["level"] == "critical"] == ["does not lead any more"]
+        starting = operator.launch()
+        time.sleep(5)
+        assert starting.poll() is None
+    finally:
+        stage.plane.start_apiserver()
+    eventually(operator.readiness, "leading")
+    scales(stage, 4)

@@ -73,6 +73,9 @@ class Crew:
         mark = Mark.parse(deployment.mark)
         if mark is not None and mark.epoch == self.epoch:
             self.seq = max(self.seq, mark.seq)
+        elif deployment.mark:
+            # Until it is replaced, whoever wrote it may lower the number.
+            self.lowering = Lowering(None, deployment.mark, at)
         if self.lowering is not None and self._is_over(self.lowering, deployment, at):
             self.lowering = None
         return gone
@@ -118,7 +121,9 @@ class Crew:
 
     def _is_over(self, lowering: Lowering, deployment: Deployment, at: datetime) -> bool:
         """Whether the pods that it removes, if it was written, are gone from among the live ones."""
-        if self.lowering_may_come(deployment):
+        if self.lowering_may_come(deployment) or (
+            lowering.generation is None and lowering.mark == deployment.mark != ""
+        ):
             return False
         if lowering.generation == deployment.generation:
             return True  # it never happened, and another mark keeps it from happening

@@ -86,9 +86,8 @@ def _unsettled(situation: Situation) -> Wait | None:
     there, count = situation.deployment, len(situation.live)
     if situation.moves:
         return Wait.ROLLOUT
-    if not there.observed or there.live != count or (count > there.replicas and not situation.rolls):
-        return Wait.SETTLING
-    return None
+    asked = count if situation.rolls else there.replicas - situation.unborn
+    return None if there.observed and there.live == count == asked else Wait.SETTLING
 
 
 def _ready(situation: Situation) -> set[str]:

@@ -29,7 +29,8 @@ class Place(NamedTuple):
 
 
 UNBORN: Final = Place(assigned=True, phase=_PHASES["Running"], ready=False, cost=0)
-"""Of a pod that is asked for and not there yet: it may have come as far as this by the time the number is lowered."""
+"""Of a pod that is refused so far: as far as this it may have come by the time the number is lowered."""
+_READY: Final = UNBORN._replace(ready=True)
 
 
 def place(pod: Pod) -> Place:
@@ -40,10 +41,12 @@ def place(pod: Pod) -> Place:
 def sure(pods: Iterable[Pod], removable: Collection[str], *, unborn: int = 0) -> int:
     """Say how many can go so that all of them are removable, from whichever of the ReplicaSets they are taken.
 
+    A pod without a container may be ready by the time the number is lowered: then its cost alone puts it first.
+
     Args:
         pods: All live pods of the Deployment.
         removable: UIDs of those that may go.
-        unborn: How many more pods are asked for and not there yet. They may go.
+        unborn: How many more pods are asked for and refused, by a quota. They may go.
     """
     families: defaultdict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
@@ -57,7 +60,12 @@ def _sure(family: Collection[Pod], removable: Collection[str], unborn: int) -> i
     first = min((place(pod) for pod in family if pod.uid not in removable), default=None)
     if first is None:
         return None
-    return sum(place(pod) < first for pod in family) + (unborn if first > UNBORN else 0)
+    return sum(_latest(pod) < first for pod in family) + (unborn if first > UNBORN else 0)
+
+
+def _latest(pod: Pod) -> Place:
+    """Say where it stands at the latest."""
+    return _READY._replace(cost=pod.cost or 0) if pod.bare else place(pod)
 
 
 def stale_costs(pods: Iterable[Pod], going: Collection[str]) -> dict[str, int | None]:
@@ -70,7 +78,7 @@ def missing_costs(pods: Iterable[Pod], going: Collection[str]) -> dict[str, int 
 
     Where somebody else wrote one it is left alone: two who write in turns would never end.
     """
-    due = (pod for pod in pods if pod.uid in going and not pod.bare and not is_foreign(pod))
+    due = (pod for pod in pods if pod.uid in going and not is_foreign(pod))
     return {pod.uid: COST for pod in due if pod.cost != COST}
 
 

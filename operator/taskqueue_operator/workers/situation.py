@@ -61,8 +61,9 @@ class Situation:
 
     @cached_property
     def unborn(self) -> int:
-        """How many more pods are asked for than there are."""
-        return 0 if self.rolls else max(0, self.deployment.replicas - len(self.live))
+        """How many pods are asked for and refused: nothing else keeps them from being there in a moment."""
+        refused = self.deployment.refusal and not self.rolls
+        return max(0, self.deployment.replicas - len(self.live)) if refused else 0
 
     @cached_property
     def chosen(self) -> list[Worker]:

@@ -84,8 +84,8 @@ class Consumer:
     async def make_certain(self) -> None:
         """After `cancel`: return when it is gone for certain.
 
-        A quorum queue confirms a cancel before it asks its leader for it; without a leader it stays undone. But the
-        broker works off a channel in order: whatever is asked next is answered after the leader has agreed.
+        A cancel may be confirmed before the queue's leader has agreed to it. But the broker works off a channel in
+        order: whatever is asked next is answered after that.
         """
         if not self.channel.is_closed and not await _or_closed(self.channel.set_qos(prefetch_count=self._prefetch)):
             return  # `forget` comes with the end of the channel

@@ -53,7 +53,8 @@ class Subscription:
         while await self._may_consume():
             began = clock()
             try:
-                await self._consume(connection)
+                if await self._consume(connection):
+                    continue
                 reason = "the broker ended the consumer"
             except LOST as error:
                 reason = str(error) or repr(error)
@@ -88,8 +89,11 @@ class Subscription:
         await unless(self._intake.leaving, self._intake.open.wait())
         return not self._intake.leaving.is_set()
 
-    async def _consume(self, connection: AbstractConnection) -> None:
-        """Until the broker ends it or the intake shuts; then what has not started goes back to the queue."""
+    async def _consume(self, connection: AbstractConnection) -> bool:
+        """Until the broker ends it or the intake shuts; then what has not started goes back to the queue.
+
+        Whether it was the intake.
+        """
         self._let_go()
         tag = f"{self._settings.name}-{uuid4().hex[:12]}"
         consumer = await Consumer.open(connection, self.queue, tag, self._settings.prefetch, self._intake.news)
@@ -104,7 +108,11 @@ class Subscription:
         finally:
             stopping = self._start_beside(self._stop(consumer))
         stopped = asyncio.wait({stopping}, timeout=RPC_TIMEOUT_SECONDS)
-        await (unless(self._intake.open, stopped) if self._intake.shut.is_set() else stopped)
+        if consumer.ended.is_set():
+            await stopped
+            return False
+        await unless(self._intake.open, stopped)
+        return True
 
     async def _stop(self, consumer: Consumer) -> None:
         was_consuming, self.consuming = self.consuming, False

@@ -20,13 +20,13 @@ class Operator:
         self.reports: list[dict[str, Any]] = []
         self.address = ""
         self._channel = channel
-        self._taskqueue = taskqueue
+        self.taskqueue = taskqueue
         self._installation = installation
 
     async def listen(self) -> "Operator":
         exchange = await self._channel.declare_exchange(EXCHANGE, "direct", durable=True)
         queue = await self._channel.declare_queue(exclusive=True)
-        await queue.bind(exchange, self._taskqueue)
+        await queue.bind(exchange, self.taskqueue)
         await queue.consume(self._hear, no_ack=True)
         return self
 

@@ -142,7 +142,7 @@ async def test_a_second_sigterm_hurries_a_drained_worker_too(
 async def test_a_drain_outlives_the_connections_and_ends_with_its_lease_all_the_same(
     management: httpx.Client, worker: RunningWorker, operator: Operator, work: Work, gate: Gate
 ) -> None:
-    taskqueue = operator.last["taskqueue"]
+    taskqueue = operator.taskqueue
     await work.put(n=1, gate=str(gate))
     await worker.wrote("started 1")
     await operator.done("drain", lease_seconds=20)
@@ -221,21 +221,37 @@ async def test_without_an_operator_a_worker_works_and_is_heard_once_there_is_one
     assert await worker.exit_code() == 0
 
 
-async def test_a_worker_without_permission_to_report_works_all_the_same(
-    broker: Broker, start: StartWorker, work: Work, operator: Operator, taskqueue: str
-) -> None:
+@pytest.fixture
+def login(broker: Broker, taskqueue: str) -> Iterator[str]:
+    """The URL of a user who may do nothing yet, and is called like the TaskQueue."""
     broker.ctl("add_user", "--", taskqueue, "secret")
-    broker.ctl("set_permissions", "-p", "/", "--", taskqueue, "^$", "^$", ".*")
-    login = quote(taskqueue, safe="")
-    worker = start(
-        queues=work.name, name=taskqueue, RABBITMQ_URL=f"amqp://{login}:secret@127.0.0.1:{broker.amqp_port}/"
-    )
+    yield f"amqp://{quote(taskqueue, safe='')}:secret@127.0.0.1:{broker.amqp_port}/"
+    broker.ctl("delete_user", "--", taskqueue)
+
+
+async def test_a_worker_needs_no_more_than_to_read_its_queue_and_to_write_reports(
+    broker: Broker, start: StartWorker, work: Work, operator: Operator, login: str
+) -> None:
+    name = operator.taskqueue
+    broker.ctl("set_permissions", "-p", "/", "--", name, "^$", r"^taskqueue\.reports$", f"^{work.name}$")
+    start(queues=work.name, name=name, RABBITMQ_URL=login)
+    await operator.heard(state="consuming")
+    assert (await operator.done("drain"))["state"] == "drained"
+    await operator.done("undrain")
+    await operator.heard(state="consuming")
+
+
+async def test_a_worker_without_permission_to_report_works_all_the_same(
+    broker: Broker, start: StartWorker, work: Work, operator: Operator, login: str
+) -> None:
+    name = operator.taskqueue
+    broker.ctl("set_permissions", "-p", "/", "--", name, "^$", "^$", f"^{work.name}$")
+    worker = start(queues=work.name, name=name, RABBITMQ_URL=login)
     (line,) = await worker.logged(event="the operator does not hear this worker")
     assert "ACCESS_REFUSED" in line["reason"]
     await work.put(n=1)
     await worker.wrote("finished 1 draining=False")
     assert operator.reports == []
-    broker.ctl("delete_user", "--", taskqueue)
 
 
 @pytest.mark.fault

@@ -31,7 +31,8 @@ class Plan:
     """One step.
 
     Attributes:
-        remark: Write the annotation, then plan again: nothing else is asked for but costs.
+        remark: Write the annotation, then plan again: nothing else is asked for but costs. This is also the way to
+            find out about a lower number whose writing was not answered.
         drain: Workers to be asked to go: command `drain`.
         renew: Workers whose lease is to begin anew, or that are to prove it: the same command.
         undrain: Workers to be asked back: command `undrain`.
@@ -56,7 +57,7 @@ class Plan:
 
 
 def plan(crew: Crew, deployment: Deployment, queue: QueueState, desired: int, now: datetime) -> Plan:
-    """Plan the next step.
+    """Plan the next step; while a write of the last one is still waited for, there is none.
 
     Args:
         crew: What is known of the workers; it has observed this Deployment and its pods.
@@ -134,14 +135,13 @@ def _remark(situation: Situation, step: Plan) -> Remark | None:
     crew, before = situation.crew, situation.deployment.mark
     mark, following = Mark.parse(before), Remark(before, str(Mark(crew.epoch, crew.seq + 1)))
     ours = mark is not None and mark.epoch == crew.epoch
-    if before and not ours:
-        return following
-    if step.undrain and crew.lowering_may_come(situation.deployment):
+    if (before and not ours) or crew.lowering_may_come(situation.deployment):
+        # Now it is either seen to have happened or kept from happening.
         return following
     if step.drain or step.renew or step.lower_to is not None:
         reordered = any(worker.undrained_by >= crew.seq for worker in step.drain)
         return following if reordered or not ours else None
-    return Remark(before, "") if before and not (step.undrain or _is_needed(situation)) else None
+    return Remark(before, "") if before and not _is_needed(situation) else None
 
 
 def _is_needed(situation: Situation) -> bool:

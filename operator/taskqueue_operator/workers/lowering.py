@@ -100,15 +100,21 @@ def _ready(situation: Situation) -> set[str]:
 def _by_proof(situation: Situation, ready: Collection[str]) -> Lower:
     """Renew once more, and lower by those that prove to be drained still."""
     now, going = situation.now, [worker for worker in situation.live if worker.uid in ready]
-    due = tuple(worker for worker in going if _must_prove(situation, worker))
-    if due or any(_straggles(situation, worker) for worker in situation.chosen):
-        return Lower(Wait.ANSWERS, renew=due)
+    if any(_must_prove(situation, worker) for worker in going):
+        # All of them, or the proofs of some would always be too old when those of the others come.
+        return Lower(Wait.ANSWERS, renew=tuple(each for each in going if _can_prove(situation, each)))
+    if any(_straggles(situation, worker) for worker in situation.chosen):
+        return Lower(Wait.ANSWERS)
     target = situation.target({worker.uid for worker in going if worker.is_proved(now)})
     return Lower(Wait.NOTHING, to=target) if target < situation.deployment.replicas else Lower(Wait.ANSWERS)
 
 
+def _can_prove(situation: Situation, worker: Worker) -> bool:
+    return not worker.is_bare and not worker.is_waited_for(situation.now)
+
+
 def _must_prove(situation: Situation, worker: Worker) -> bool:
-    if worker.is_bare or worker.is_waited_for(situation.now):
+    if not _can_prove(situation, worker):
         return False
     return worker.proved_at is None or situation.now - worker.proved_at >= ANSWER - STRAGGLING
 

@@ -73,8 +73,8 @@ class Situation:
 
     @property
     def removes(self) -> bool:
-        """Whether pods may be about to be removed because of a lower number that was written."""
-        return self.crew.lowering is not None and not self.crew.lowering_may_come(self.deployment)
+        """Whether a lower number may be on its way, or pods be about to be removed because of it."""
+        return self.crew.lowering is not None
 
     def standing(self, worker: Worker) -> Standing:
         """Say what a worker does."""

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing_extensions import override
 
 HERE = Path(__file__).parent
 SOURCE = Path(__file__).parents[3] / "worker-image/src"
+COMMAND = shlex.split(os.environ.get("WORKER_COMMAND", "")) or [sys.executable, "-m", "taskqueue_worker"]
 PATIENCE_SECONDS = 40
 
 
@@ -66,14 +68,14 @@ def environment(directory: Path, **variables: str) -> dict[str, str]:
 
 
 class RunningWorker:
-    """`python -m taskqueue_worker` and what it wrote."""
+    """A worker's process and what it wrote."""
 
     def __init__(self, directory: Path, name: str, **variables: str) -> None:
         self._output = directory / f"{name}.log"
         self._ledger = directory / "ledger"
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "taskqueue_worker"],
+                COMMAND,
                 env=environment(directory, **variables),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,

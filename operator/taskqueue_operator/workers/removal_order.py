@@ -38,7 +38,7 @@ def place(pod: Pod) -> Place:
     return Place(pod.assigned, _PHASES.get(pod.phase, 0), pod.ready, pod.cost or 0)
 
 
-def sure(pods: Iterable[Pod], removable: Collection[str], *, unborn: int = 0) -> int:
+def sure(pods: Iterable[Pod], removable: Collection[str], *, unsteady: Collection[str] = (), unborn: int = 0) -> int:
     """Say how many can go so that all of them are removable, from whichever of the ReplicaSets they are taken.
 
     A pod without a container may be ready by the time the number is lowered: then its cost alone puts it first.
@@ -46,21 +46,28 @@ def sure(pods: Iterable[Pod], removable: Collection[str], *, unborn: int = 0) ->
     Args:
         pods: All live pods of the Deployment.
         removable: UIDs of those that may go.
+        unsteady: UIDs of those that may not be ready any more, whatever the API shows.
         unborn: How many more pods are asked for and refused, by a quota. They may go.
     """
     families: defaultdict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
         families[pod.replica_set].append(pod)
-    limits = [_sure(family, removable, unborn) for family in families.values()]
+    limits = [_sure(family, removable, unsteady, unborn) for family in families.values()]
     return min((limit for limit in limits if limit is not None), default=sum(map(len, families.values())) + unborn)
 
 
-def _sure(family: Collection[Pod], removable: Collection[str], unborn: int) -> int | None:
+def _sure(family: Collection[Pod], removable: Collection[str], unsteady: Collection[str], unborn: int) -> int | None:
     """Count those that certainly go before the first that may not; None when all may."""
-    first = min((place(pod) for pod in family if pod.uid not in removable), default=None)
+    staying = [pod for pod in family if pod.uid not in removable]
+    first = min((_earliest(pod, steady=pod.uid not in unsteady) for pod in staying), default=None)
     if first is None:
         return None
     return sum(_latest(pod) < first for pod in family) + (unborn if first > UNBORN else 0)
+
+
+def _earliest(pod: Pod, *, steady: bool) -> Place:
+    """Say where it stands at the earliest."""
+    return place(pod) if steady else place(pod)._replace(ready=False)
 
 
 def _latest(pod: Pod) -> Place:

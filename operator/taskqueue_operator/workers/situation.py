@@ -96,6 +96,7 @@ class Situation:
 
     def target(self, removable: Collection[str], pods: Collection[Pod] | None = None) -> int:
         """Say how far the number can be lowered so that the ReplicaSets remove none but these."""
-        certain = sure(self.pods if pods is None else pods, removable, unborn=self.unborn)
+        unsteady = {worker.uid for worker in self.live if not worker.is_steady(self.now)}
+        certain = sure(self.pods if pods is None else pods, removable, unsteady=unsteady, unborn=self.unborn)
         least = max(self.desired, 0 if self.is_empty() else 1)
         return max(least, len(self.live) + self.unborn - certain)

@@ -14,7 +14,10 @@ ANSWER: Final = timedelta(seconds=5)
 LEASE: Final = timedelta(seconds=LEASE_SECONDS)
 RENEWAL: Final = timedelta(seconds=20)
 SILENCE: Final = timedelta(seconds=45)
+PROBING: Final = timedelta(seconds=10)
+"""How long the API may take to show whether a worker is ready."""
 KEPT_INCARNATIONS: Final = 8
+_UNREADY: Final = frozenset({State.STARTING, State.DRAINED})
 
 
 class Standing(StrEnum):
@@ -68,6 +71,7 @@ class Worker:
         sent: The last command to this incarnation.
         proved_at: When the renewal was sent to which it answered `drained`; None once anything contradicts.
         drained_at: When it was first heard to be drained, of the present stretch.
+        unready_at: When it was last heard to be, or to have been, in a state in which it is not ready.
         undrained_by: The `seq` with which it was last told to consume again: to drain it anew takes a higher one, or
             that command, late, could undo the new one.
         was: What it did before it was leaving.
@@ -81,6 +85,7 @@ class Worker:
     sent: Sent | None = None
     proved_at: datetime | None = None
     drained_at: datetime | None = None
+    unready_at: datetime | None = None
     undrained_by: int = -1
     was: State | None = None
     _former: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_INCARNATIONS))
@@ -102,6 +107,8 @@ class Worker:
             self.undrained_by = -1
         elif self.report is not None and self.report.number >= report.number:
             return
+        if self.was in _UNREADY or report.state in _UNREADY:
+            self.unready_at = at
         self.report, self.heard_at, self.address = report, at, address
         if report.state is not State.LEAVING:
             self.was = report.state
@@ -214,6 +221,10 @@ class Worker:
         """Whether it is, or may be, drained and was not asked to come back."""
         returns = self.sent is not None and self.sent.command.command is Verb.UNDRAIN
         return not returns and self.may_be_drained(installation, now)
+
+    def is_steady(self, now: datetime) -> bool:
+        """Whether what the API shows of its readiness is of now; probes and watches take a while."""
+        return self.unready_at is None or now - self.unready_at >= PROBING
 
     def victim(self) -> Victim:
         """Say what it did when its pod went."""

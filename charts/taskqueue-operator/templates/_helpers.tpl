@@ -18,6 +18,11 @@
 {{- printf "%s-%s" .Release.Namespace (include "taskqueue.fullname" .) -}}
 {{- end -}}
 
+{{/* Another name than that of the Role in a watched namespace, which may be the release's own. */}}
+{{- define "taskqueue.leaseName" -}}
+{{- printf "%s-lease" (include "taskqueue.fullname" .) -}}
+{{- end -}}
+
 {{- define "taskqueue.selector" -}}
 app.kubernetes.io/name: {{ include "taskqueue.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -14,6 +14,7 @@ from tests.cluster.prerequisites import run
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts/taskqueue-operator"
 IMAGE = "image.repository=example.org/taskqueue-operator"
+NAME = "release-taskqueue-operator"
 RIGHTS = {
     ("taskqueue.dev", "taskqueues"): {"list", "watch", "patch"},
     ("taskqueue.dev", "taskqueues/status"): {"patch"},
@@ -68,7 +69,8 @@ def test_without_an_image_it_says_how_to_set_one() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "replicas=2",
+        "replicas=-1",
+        "replicas=two",
         "image.name=other",
         "image.pullPolicy=Sometimes",
         "image.digest=0123",
@@ -121,18 +123,38 @@ def test_the_rights_are_these_and_no_others() -> None:
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": "release-taskqueue-operator", "namespace": "system"}
     ]
-    assert not of_kind("Role", documents)
+    assert {role["metadata"]["name"] for role in of_kind("Role", documents)} == {f"{NAME}-lease"}
 
 
 def test_with_namespaces_the_rights_end_at_their_borders() -> None:
     documents = render('namespaces=["media","billing"]', "aggregateRoles=false")
     assert not of_kind("ClusterRole", documents)
     assert not of_kind("ClusterRoleBinding", documents)
-    roles = {role["metadata"]["namespace"]: rights(role) for role in of_kind("Role", documents)}
+    roles = {role["metadata"]["namespace"]: rights(role) for role in of_kind("Role", documents) if not of_lease(role)}
     assert roles == {"media": RIGHTS, "billing": RIGHTS}
-    bindings = of_kind("RoleBinding", documents)
+    bindings = [binding for binding in of_kind("RoleBinding", documents) if not of_lease(binding)]
     assert {binding["metadata"]["namespace"] for binding in bindings} == {"media", "billing"}
     assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {"system"}
+
+
+def of_lease(document: dict[str, Any]) -> bool:
+    name: str = document["metadata"]["name"]
+    return name == f"{NAME}-lease"
+
+
+@pytest.mark.parametrize("namespaces", ["[]", '["media","system"]'])
+def test_the_lease_of_the_release_is_the_only_one_that_may_be_touched(namespaces: str) -> None:
+    documents = render(f"namespaces={namespaces}")
+    (role,) = filter(of_lease, of_kind("Role", documents))
+    (binding,) = filter(of_lease, of_kind("RoleBinding", documents))
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    assert role["rules"] == [
+        leases | {"resourceNames": [NAME], "verbs": ["get", "patch"]},
+        leases | {"verbs": ["create"]},
+    ]
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "system"
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "system"}]
 
 
 def test_two_releases_of_the_same_name_do_not_meet() -> None:
@@ -162,21 +184,59 @@ def test_people_who_may_view_or_edit_may_do_so_with_taskqueues() -> None:
     assert len(of_kind("ClusterRole", render("aggregateRoles=false"))) == 1
 
 
-def test_the_operator_runs_alone() -> None:
-    (deployment,) = of_kind("Deployment", render())
+def test_one_operator_needs_no_other() -> None:
+    documents = render()
+    (deployment,) = of_kind("Deployment", documents)
     assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert "topologySpreadConstraints" not in deployment["spec"]["template"]["spec"]
+    assert not of_kind("PodDisruptionBudget", documents)
+
+
+def test_two_operators_stay_apart_and_one_of_them_stays_when_nodes_are_drained() -> None:
+    documents = render("replicas=2")
+    (deployment,) = of_kind("Deployment", documents)
+    (budget,) = of_kind("PodDisruptionBudget", documents)
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert deployment["spec"]["replicas"] == 2
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert budget["spec"]["maxUnavailable"] == 1
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (spread["labelSelector"], budget["spec"]["selector"]):
+        assert selector["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_new_operator_stands_by_before_the_old_one_goes(replicas: int) -> None:
+    (deployment,) = of_kind("Deployment", render(f"replicas={replicas}"))
+    rolling = {"maxSurge": 1, "maxUnavailable": 0}
+    assert deployment["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
 
 
 def test_the_settings_reach_the_operator() -> None:
     template = pod("installation=blue", 'namespaces=["a","b"]', "logLevel=debug")
     (container,) = template["spec"]["containers"]
-    assert {variable["name"]: variable["value"] for variable in container["env"]} == {
+    assert {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable} == {
         "TASKQUEUE_INSTALLATION": "blue",
         "TASKQUEUE_NAMESPACES": "a,b",
         "TASKQUEUE_HTTP_PORT": "8080",
         "TASKQUEUE_LOG_LEVEL": "debug",
+        "TASKQUEUE_LEASE": f"system/{NAME}",
+        "TASKQUEUE_IDENTITY": "$(POD_NAME)_$(POD_UID)",
     }
+
+
+def test_each_pod_has_an_identity_of_its_own() -> None:
+    (container,) = pod()["spec"]["containers"]
+    names = [variable["name"] for variable in container["env"]]
+    fields = {
+        variable["name"]: variable["valueFrom"]["fieldRef"]["fieldPath"]
+        for variable in container["env"]
+        if "valueFrom" in variable
+    }
+    assert fields == {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"}
+    # What is referred to has to stand before.
+    assert names[-1] == "TASKQUEUE_IDENTITY"
 
 
 def test_a_digest_beats_the_tag_and_the_tag_the_version() -> None:

@@ -1,6 +1,5 @@
 """What the operator knows of one worker: by the API from its pod, by the broker from itself."""
 
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -88,7 +87,7 @@ class Worker:
     unready_at: datetime | None = None
     undrained_by: int = -1
     was: State | None = None
-    _former: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_INCARNATIONS))
+    _numbers: dict[str, int] = field(default_factory=dict)
 
     def show(self, pod: Pod, at: datetime) -> None:
         """Take note of what the API shows of its pod."""
@@ -99,14 +98,15 @@ class Worker:
 
     def hear(self, report: Report, address: str, at: datetime) -> None:
         """Take note of a report, and of the address that came with it; one that is late changes nothing."""
-        if report.incarnation in self._former:
+        if report.number <= self._numbers.get(report.incarnation, 0):
             return
         if self.report is not None and self.report.incarnation != report.incarnation:
-            self._former.append(self.report.incarnation)
+            # Which of them runs only time tells: the reports of one that has ended come to an end.
             self.sent = self.proved_at = self.drained_at = self.was = None
-            self.undrained_by = -1
-        elif self.report is not None and self.report.number >= report.number:
-            return
+        self._numbers.pop(report.incarnation, None)
+        self._numbers[report.incarnation] = report.number
+        if len(self._numbers) > KEPT_INCARNATIONS:
+            del self._numbers[next(iter(self._numbers))]
         if self.was in _UNREADY or report.state in _UNREADY:
             self.unready_at = at
         self.report, self.heard_at, self.address = report, at, address

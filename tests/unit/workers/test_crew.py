@@ -44,12 +44,19 @@ def test_a_new_incarnation_voids_what_was_known_of_the_former(stage: Stage) -> N
     assert stage.crew.command("a", Verb.DRAIN, stage.now).incarnation == "1" * 32
 
 
-def test_a_late_report_of_a_former_incarnation_changes_nothing(stage: Stage) -> None:
+def test_a_late_answer_of_a_former_incarnation_proves_nothing(stage: Stage) -> None:
     stage.tell("a")
     stage.crew.see(report("a", 1, incarnation="1" * 32), "there", stage.now)
     stage.answer("a", State.DRAINED)
-    assert standing(stage, "a") is Standing.CONSUMING
     assert not proved(stage, "a")
+
+
+def test_a_former_incarnation_that_was_heard_late_does_not_silence_the_present_one(stage: Stage) -> None:
+    for number in range(1, 4):
+        stage.crew.see(report("a", number, State.DRAINED, incarnation="1" * 32), "there", stage.now)
+        stage.say("a", State.CONSUMING)
+    stage.crew.see(report("a", 2, State.DRAINED, incarnation="1" * 32), "there", stage.now)
+    assert standing(stage, "a") is Standing.CONSUMING
 
 
 def test_a_worker_is_removable_when_it_answered_drained_to_a_renewal_sent_less_than_five_seconds_ago(

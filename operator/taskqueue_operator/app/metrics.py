@@ -17,6 +17,7 @@ from taskqueue_operator.control.loop import Control
 from taskqueue_operator.control.record import Record
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.workers.worker import Victim
 
 LATENESS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 """Fine around what is promised: 75 ms for 95 of 100 rounds, 150 ms for 99, 200 ms for all."""
@@ -46,6 +47,15 @@ class Metrics:
         self._scalings = Counter(
             "taskqueue_scalings", "Changes of the number of workers.", ("direction", "reason"), registry=self.registry
         )
+        self._commands = Counter("taskqueue_commands", "Commands to workers.", ("command",), registry=self.registry)
+        self._victims = Counter(
+            "taskqueue_scale_in_victims",
+            "Pods that went after a scale-in, by what their workers did; busy must stay 0.",
+            ("state",),
+            registry=self.registry,
+        )
+        for state in Victim:
+            self._victims.labels(state)  # an alert on busy needs its 0
         self._retained = Counter(
             "taskqueue_retained_topologies",
             "Deletions that left the topology although their policy asked for its removal.",
@@ -72,6 +82,14 @@ class Metrics:
     def wrote(self, what: str) -> None:
         """Something was written."""
         self._writes.labels(what).inc()
+
+    def commanded(self, verb: str) -> None:
+        """A worker was sent a command."""
+        self._commands.labels(verb).inc()
+
+    def removed(self, state: str) -> None:
+        """A pod went after a scale-in."""
+        self._victims.labels(state).inc()
 
     def reconciled(self, *, settled: bool) -> None:
         """A TaskQueue was reconciled."""

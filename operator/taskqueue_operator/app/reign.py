@@ -8,6 +8,7 @@ import kopf
 import structlog
 
 from taskqueue_operator.control.clock import Clock
+from taskqueue_operator.control.drain import Author
 from taskqueue_operator.control.lead import Leadership
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.kube.client import connect
@@ -73,7 +74,8 @@ class Reign:
             # With scanning off, kopf would wait in silence for a CRD that is not there.
             await cluster.require_taskqueues()
             brokers = RabbitMQs(self._clock, check)
-            control = Control(cluster, brokers, self._metrics, self._clock, installation=settings.installation)
+            author = Author(settings.installation, self._leadership.epoch)
+            control = Control(cluster, brokers, self._metrics, self._clock, author)
             self._control = control
             self._metrics.registry.register(ControlCollector(control, self._clock))
             background = Background(control, stop)

@@ -26,6 +26,10 @@ class Listener(Protocol):
         """This is what the broker holds."""
         ...
 
+    def heard(self, report: bytes, address: str) -> None:
+        """A worker has reported; commands reach it at that address."""
+        ...
+
     def faulted(self, keys: Collection[Key]) -> None:
         """The broker cannot be used, or can be used again."""
         ...

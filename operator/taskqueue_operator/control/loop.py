@@ -21,6 +21,7 @@ from .connect import Connector
 from .credentials import Credentials
 from .declare import Declarer
 from .deploy import Deployer
+from .drain import Author, Drainer
 from .ports import Body, Brokers, Cluster
 from .readers import Readers
 from .reconcile import Reconciler
@@ -48,7 +49,12 @@ class Control:
     """
 
     def __init__(
-        self, cluster: Cluster, brokers: Brokers, telemetry: Telemetry, clock: Clock, *, installation: str
+        self,
+        cluster: Cluster,
+        brokers: Brokers,
+        telemetry: Telemetry,
+        clock: Clock,
+        author: Author,
     ) -> None:
         self.reading = asyncio.Event()
         self.cache = Cache()
@@ -58,14 +64,15 @@ class Control:
         self.readers = Readers(brokers, self, telemetry, clock)
         self._resync = Resync(self.cache, cluster, self.reconciling.add)
         self._connector = Connector(self.records, self.credentials, self.readers, clock)
-        declarer = Declarer(self.records, telemetry, installation)
+        declarer = Declarer(self.records, telemetry, author.installation)
         deployer = Deployer(self.cache, self.records, cluster, telemetry)
         self._declarer = declarer
         self._reconciler = Reconciler(self.cache, self.records, cluster, self._connector, declarer, deployer, telemetry)
         self._teardown = Teardown(self.cache, self.records, cluster, self._connector, declarer, telemetry, clock)
         self._reporter = Reporter(self.cache, self.records, cluster, telemetry, clock)
         self.reporting = WorkQueue("report", self._report, workers=16)
-        self._scaler = Scaler(self.cache, self.records, cluster, telemetry, clock, self)
+        self._drainer = Drainer(self.cache, self.records, cluster, telemetry, clock, author)
+        self._scaler = Scaler(self.cache, self.records, cluster, telemetry, clock, self, self._drainer)
         self.scaling = WorkQueue("scale", self._scaler.scale, workers=64)
 
     async def run(self) -> None:
@@ -117,6 +124,10 @@ class Control:
         obstacle, record = self.cache.obstacle(key), self.records.get(key)
         if record is not None and obstacle is not record.obstacle:
             self._scaler.consider(key)
+        if record is not None and record.decision is not None:
+            self._drainer.attend(key)
+            if self._drainer.has_work(key, record.decision.desired):
+                self.scaling.offer(key)
         self.reporting.add(key)
         self._touch_deletion(key)
 
@@ -164,6 +175,13 @@ class Control:
                 self._declarer.recognize(taskqueue, there)
             elif self._declarer.drifted(taskqueue, there):
                 self._look_at_topology(key)
+
+    def heard(self, report: bytes, address: str) -> None:
+        """A worker has reported."""
+        key = self._drainer.heard(report, address)
+        decision = self.records[key].decision if key is not None else None
+        if key is not None and decision is not None and self._drainer.has_work(key, decision.desired):
+            self.scaling.offer(key)
 
     def faulted(self, keys: Collection[Key]) -> None:
         """The broker cannot be used, or can be again."""

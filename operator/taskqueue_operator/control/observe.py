@@ -15,13 +15,14 @@ import structlog
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Reading, Sweep, interval
+from taskqueue_operator.workers.situation import QueueState
 
 from .attempt import Attempts
 from .clock import Clock
 from .listener import Listener
 from .pace import Plan, now, portions, turn, until
 from .ports import Broker, Endpoint
-from .samples import Samples
+from .samples import Samples, state
 from .shared import Shared
 from .telemetry import Telemetry
 
@@ -50,6 +51,8 @@ class Observer:
         self._under_way: set[str] = set()
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
         self._attempts = Attempts(self._log, telemetry, lambda: listener.faulted(self.keys))
+        self._control = broker.control(listener.heard)
+        self._heard: set[Key] = set()
 
     @property
     def faults(self) -> Mapping[str, Fault]:
@@ -77,11 +80,28 @@ class Observer:
             self._followed[queue].keys.discard(key)
             if not self._followed[queue].keys:
                 del self._followed[queue]
+        if not queues:
+            self.hear(key, wanted=False)
         for queue in queues:
             self._queues.setdefault(key, set()).add(queue)
             if queue not in self._followed:
                 self._followed[queue] = Samples((), self._clock())
             self._followed[queue].keys.add(key)
+
+    def hear(self, key: Key, *, wanted: bool) -> None:
+        """Hear the workers of a TaskQueue, or not any more."""
+        if wanted != (key in self._heard):
+            self._heard ^= {key}
+            self._control.listen({str(key) for key in self._heard})
+
+    @property
+    def deaf(self) -> Fault | None:
+        """Why no worker is heard at present, if so."""
+        return self._control.fault
+
+    async def tell(self, address: str, command: bytes) -> None:
+        """Send a command to a worker."""
+        await self._control.send(address, command)
 
     def restart(self, queue: str) -> None:
         """Forget the samples of a queue: what was asked until now says nothing any more."""
@@ -92,6 +112,11 @@ class Observer:
         """Say what may be believed of a queue now."""
         followed, at = self._followed.get(queue), self._clock()
         return interval(followed.probes, followed.sweeps, at) if followed is not None else interval((), (), at)
+
+    def state(self, queue: str) -> QueueState:
+        """Say what removing workers needs to know of a queue now."""
+        followed, at = self._followed.get(queue), self._clock()
+        return state(followed.probes, followed.sweeps, at) if followed is not None else QueueState(running=False)
 
     def read_at(self, queue: str) -> datetime | None:
         """Say when the last probe that had a figure was asked; None while there was none."""
@@ -104,6 +129,7 @@ class Observer:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._probe_in_rounds(group, asleep=False))
                 group.create_task(self._probe_in_rounds(group, asleep=True))
+                group.create_task(self._control.run())
                 group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD))
                 group.create_task(self._repeat("topology", self._verify, VERIFY_PERIOD))
         finally:

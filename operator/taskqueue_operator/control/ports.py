@@ -5,9 +5,10 @@ permission) or `TopologyFault` (the broker refused an object); a write whose pre
 any other trouble with the API server as `Fault` with reason `ApiUnavailable`.
 """
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
+from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.difference import Step
@@ -30,6 +31,27 @@ class Endpoint(Hashable, Protocol):
         ...
 
 
+class ControlChannel(Protocol):
+    """The conversation with workers. Whatever is sent while it is lost is lost, on either side."""
+
+    @property
+    def fault(self) -> BrokerFault | None:
+        """Why nobody is heard at present, if so."""
+        ...
+
+    def listen(self, taskqueues: Collection[str]) -> None:
+        """Hear the workers of these TaskQueues, each as `namespace/name`, and of no others."""
+        ...
+
+    async def send(self, address: str, command: bytes) -> None:
+        """Send a command to where a report came from."""
+        ...
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        ...
+
+
 class Broker(Protocol):
     """One vhost of one broker, with one user's rights; at most 2 AMQP connections and 1 HTTP pool."""
 
@@ -49,8 +71,12 @@ class Broker(Protocol):
         """Ask for the ready count of each queue; one that is missing or does not answer never stops the others."""
         ...
 
+    def control(self, heard: Callable[[bytes, str], None]) -> ControlChannel:
+        """Make the way to talk with workers; `heard` takes each report, and the address of its sender."""
+        ...
+
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections but that with the workers."""
         ...
 
 
@@ -90,12 +116,30 @@ class Cluster(Protocol):
         """
         ...
 
-    async def scale(self, key: Key, *, replicas: int, generation: int) -> Body:
+    async def scale(self, key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
         """Set `spec.replicas` if the Deployment is still at that generation, and return what is there now.
 
+        Args:
+            key: The Deployment.
+            replicas: How many.
+            generation: Its generation.
+            mark: What its drain annotation has to be, if not empty.
+
         Raises:
-            Conflict: It is at another generation, or gone.
+            Conflict: It is at another generation, has another annotation, or is gone.
         """
+        ...
+
+    async def mark(self, key: Key, mark: str, *, resource_version: str) -> Body:
+        """Write the drain annotation of a Deployment, or remove it if empty, and return what is there now.
+
+        Raises:
+            Conflict: The Deployment has changed since `resource_version`, or is gone.
+        """
+        ...
+
+    async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
+        """Write annotations of a pod, None removes one; return what is there now, None when that pod is gone."""
         ...
 
     async def set_finalizers(self, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:

@@ -16,6 +16,8 @@ from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
+from taskqueue_operator.workers.crew import Crew
+from taskqueue_operator.workers.lowering import Wait
 
 from .observe import Observer
 
@@ -39,6 +41,10 @@ class Record:
         changes: The last decisions that changed the desired number, with all that went into them.
         scaled_at: When the number of workers was last changed by us, and `scaled` how.
         reported_at: When the status was last written.
+        crew: What is known of the workers, under the UID of their Deployment.
+        waiting_for: What keeps more workers from going.
+        silent: Pods of workers that do not report, though some of them are to go.
+        foreign: Pods with a deletion cost that somebody else wrote.
         writing: Held while the Deployment is read and written, so that reconcile and scale never overlap.
     """
 
@@ -58,6 +64,10 @@ class Record:
     scaled_at: datetime | None = None
     scaled: str = ""
     reported_at: datetime | None = None
+    crew: tuple[str, Crew] | None = None
+    waiting_for: Wait = Wait.NOTHING
+    silent: tuple[Key, ...] = ()
+    foreign: tuple[Key, ...] = ()
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def policy_of(self, taskqueue: TaskQueue) -> Policy:

@@ -1,10 +1,11 @@
 """What was read of one queue lately, and no more of it than a reading is made of."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import HORIZON, Probe, Sweep
+from taskqueue_operator.workers.situation import QueueState
 
 
 class Samples:
@@ -49,3 +50,13 @@ class Samples:
         self.sweeps.append(sweep)
         while len(self.sweeps) > 1 and sweep.at - self.sweeps[1].at > HORIZON:
             self.sweeps.pop(0)
+
+
+def state(probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> QueueState:
+    """Say what removing workers needs to know of a queue, from its samples (oldest first)."""
+    last = sweeps[-1] if sweeps else None
+    if last is None or last.doubt is not None or now - last.at > HORIZON:
+        return QueueState(running=False)
+    probe = probes[-1] if probes else None
+    empty = probe is not None and probe.ready == last.ready == last.unacked == 0
+    return QueueState(running=True, empty_at=min(probe.at, last.at) if probe is not None and empty else None)

@@ -19,6 +19,7 @@ from taskqueue_operator.workers.observed import Deployment
 
 from .cache import Cache
 from .clock import Clock
+from .drain import Drainer
 from .ports import Cluster
 from .record import Record, Records
 from .report import figures_wait
@@ -46,6 +47,7 @@ class Scaler:
     telemetry: Telemetry
     clock: Clock
     lanes: Lanes
+    drainer: Drainer
 
     def consider(self, key: Key) -> None:
         """Decide anew on one TaskQueue; no I/O, and no error: one that cannot be decided on never stops the others."""
@@ -63,6 +65,7 @@ class Scaler:
 
     def _consider(self, key: Key, record: Record) -> None:
         before = record.reading, record.decision
+        self.drainer.attend(key)
         if self._decides(key):
             # What is refused again and again is to wait for its backoff.
             self.lanes.scaling.offer(key)
@@ -72,7 +75,7 @@ class Scaler:
             self.lanes.reporting.add(key, figures_wait(record, self.clock()))
 
     async def scale(self, key: Key) -> None:
-        """Decide, and bring the number of replicas to what was decided."""
+        """Decide, and bring the number of replicas to what was decided: up at once, down as far as workers let."""
         if self.cache.taskqueue(key) is None:
             return
         record = self.records[key]
@@ -82,17 +85,33 @@ class Scaler:
                 return
             there, decision = self.cache.deployments[key], record.decision
             try:
-                body = await self.cluster.scale(key, replicas=decision.desired, generation=there.generation)
+                written = await self._write(key, decision)
             except Conflict:
                 await self._look_again(key, there.uid)
                 raise Unsettled from None
-            self.cache.see_deployment(body)
+            if written is None:
+                return
             record.scaled_at = self.clock()
-            record.scaled = f"From {there.replicas} to {decision.desired} workers: {decision.explanation}"
-        self._tell(key, there.replicas, decision)
+            record.scaled = f"From {there.replicas} to {written} workers: {decision.explanation}"
+        self._tell(key, there.replicas, written, decision)
+
+    async def _write(self, key: Key, decision: Decision) -> int | None:
+        """Write the number where it may be written; whoever is drained and needed comes back first, without a start."""
+        taskqueue, there = self.cache.taskqueue(key), self.cache.deployments[key]
+        acts = taskqueue is not None and _acts(taskqueue)
+        desired = decision.desired if acts else max(there.replicas, there.live)
+        written = None
+        if self.drainer.has_work(key, desired):
+            written = await self.drainer.step(key, desired, stops=decision.why is Why.PAUSED)
+            there = self.cache.deployments[key]
+        if desired > there.replicas:
+            body = await self.cluster.scale(key, replicas=desired, generation=there.generation)
+            self.cache.see_deployment(body)
+            written = desired
+        return written
 
     def _decides(self, key: Key) -> bool:
-        """Decide anew, and say whether the number is to be another."""
+        """Decide anew, and say whether there is something to do about the number."""
         taskqueue, there = self.cache.taskqueue(key), self.cache.deployments.get(key)
         if taskqueue is None or there is None or there.owner_uid != taskqueue.uid or _ends(taskqueue):
             return False
@@ -104,8 +123,11 @@ class Scaler:
         if made.decision.desired != before:
             record.changes.append(made)
             if not _acts(taskqueue):
-                _log.info("would scale", **_told(key, there.replicas, made.decision))
-        return _acts(taskqueue) and made.decision.desired != there.replicas
+                _log.info("would scale", **_told(key, there.replicas, made.decision.desired, made.decision))
+        if not _acts(taskqueue):
+            return bool(there.mark)  # nobody stays drained for what is not carried out
+        desired = made.decision.desired
+        return desired > there.replicas or self.drainer.has_work(key, desired)
 
     def _decide(self, taskqueue: TaskQueue, there: Deployment) -> Recording:
         record, now = self.records[taskqueue.key], self.clock()
@@ -128,18 +150,18 @@ class Scaler:
         else:
             self.cache.see_deployment(body)
 
-    def _tell(self, key: Key, before: int, decision: Decision) -> None:
+    def _tell(self, key: Key, before: int, after: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")
-        self.telemetry.scaled(key, before, decision.desired, decision.why)
-        _log.info("scaled", **_told(key, before, decision))
+        self.telemetry.scaled(key, before, after, decision.why)
+        _log.info("scaled", **_told(key, before, after, decision))
         self.lanes.reporting.add(key)
 
 
-def _told(key: Key, before: int, decision: Decision) -> dict[str, object]:
+def _told(key: Key, before: int, after: int, decision: Decision) -> dict[str, object]:
     return {
         "taskqueue": str(key),
         "before": before,
-        "after": decision.desired,
+        "after": after,
         "why": decision.why,
         "decision": decision.explanation,
     }

@@ -14,7 +14,20 @@ class Telemetry(Protocol):
         ...
 
     def wrote(self, what: str) -> None:
-        """Something was written to Kubernetes or RabbitMQ: replicas, deployment, status, finalizer, topology, event."""
+        """Something was written to Kubernetes or RabbitMQ.
+
+        One of: replicas, deployment, status, finalizer, topology, event, mark, cost.
+
+        A mark is the drain annotation of a Deployment, a cost the deletion cost of a pod.
+        """
+        ...
+
+    def commanded(self, verb: str) -> None:
+        """A worker was sent a command."""
+        ...
+
+    def removed(self, state: str) -> None:
+        """A pod went after a scale-in; what its worker did then."""
         ...
 
     def reconciled(self, *, settled: bool) -> None:

@@ -6,7 +6,7 @@ from kubernetes.aio.client.api_client import ApiClient
 
 from taskqueue_operator.resource.names import LABEL_NAME, MANAGER, PLURAL, Key
 
-from . import deployments, events, secrets, taskqueues
+from . import deployments, events, pods, secrets, taskqueues
 from .client import Api, Body, collection
 from .errors import ApiError, unavailable
 
@@ -34,9 +34,17 @@ class KubernetesCluster:
         """Server-side apply, on the condition of `metadata.resourceVersion` or, without it, of absence."""
         return await deployments.apply(self._api, manifest)
 
-    async def scale(self, key: Key, *, replicas: int, generation: int) -> Body:
-        """Set `spec.replicas`, on the condition of `metadata.generation`."""
-        return await deployments.scale(self._api, key, replicas=replicas, generation=generation)
+    async def scale(self, key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
+        """Set `spec.replicas`, on the condition of `metadata.generation` and, if given, of the drain annotation."""
+        return await deployments.scale(self._api, key, replicas=replicas, generation=generation, mark=mark)
+
+    async def mark(self, key: Key, mark: str, *, resource_version: str) -> Body:
+        """Write the drain annotation of a Deployment, on the condition of `resource_version`; empty removes it."""
+        return await deployments.mark(self._api, key, mark, resource_version=resource_version)
+
+    async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
+        """Write annotations of a pod, None removes one; None when that pod is gone."""
+        return await pods.annotate(self._api, key, annotations, uid=uid)
 
     async def set_finalizers(self, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:
         """Replace a TaskQueue's finalizers, on the condition of `resource_version`; None when it is gone."""

@@ -4,13 +4,14 @@ from http import HTTPStatus
 from typing import Final
 
 from taskqueue_operator.resource.faults import Conflict
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
 
-from .client import APPLY, JSON_PATCH, Api, Body, path
+from .client import APPLY, JSON_PATCH, MERGE_PATCH, Api, Body, path
 from .errors import ApiError, refused, unavailable
 
 APPS: Final = "apis/apps/v1"
 DEPLOYMENTS: Final = "deployments"
+_MARK_PATH: Final = f"/metadata/annotations/{ANNOTATION_DRAIN.replace('/', '~1')}"
 
 
 async def read(api: Api, key: Key) -> Body | None:
@@ -47,17 +48,19 @@ async def apply(api: Api, manifest: Body) -> Body:
         raise unavailable(f"apply Deployment {key}", error) from None
 
 
-async def scale(api: Api, key: Key, *, replicas: int, generation: int) -> Body:
+async def scale(api: Api, key: Key, *, replicas: int, generation: int, mark: str) -> Body:
     """Set `spec.replicas` if the spec is still the one of that generation; a change of status does not matter.
 
+    With a `mark`, only while the drain annotation says so.
+
     Raises:
-        Conflict: It is at another generation, or gone.
+        Conflict: It is at another generation, has another annotation, or is gone.
         Fault: Any other trouble.
     """
-    patch = [
-        {"op": "test", "path": "/metadata/generation", "value": generation},
-        {"op": "replace", "path": "/spec/replicas", "value": replicas},
-    ]
+    patch: list[Body] = [{"op": "test", "path": "/metadata/generation", "value": generation}]
+    if mark:
+        patch.append({"op": "test", "path": _MARK_PATH, "value": mark})
+    patch.append({"op": "replace", "path": "/spec/replicas", "value": replicas})
     try:
         return await api.request(
             "PATCH",
@@ -68,5 +71,27 @@ async def scale(api: Api, key: Key, *, replicas: int, generation: int) -> Body:
         )
     except ApiError as error:
         if error.missing or error.conflict or error.failed_test:
-            raise Conflict(f"Deployment {key} is not at generation {generation}") from None
+            raise Conflict(f"Deployment {key} is not at generation {generation} {mark}".rstrip()) from None
         raise unavailable(f"scale Deployment {key}", error) from None
+
+
+async def mark(api: Api, key: Key, text: str, *, resource_version: str) -> Body:
+    """Write the drain annotation, or remove it if empty, of the Deployment as it was read.
+
+    Raises:
+        Conflict: It has changed, or is gone.
+        Fault: Any other trouble.
+    """
+    metadata = {"resourceVersion": resource_version, "annotations": {ANNOTATION_DRAIN: text or None}}
+    try:
+        return await api.request(
+            "PATCH",
+            path(APPS, DEPLOYMENTS, key),
+            query={"fieldManager": api.manager},
+            body={"metadata": metadata},
+            content=MERGE_PATCH,
+        )
+    except ApiError as error:
+        if error.missing or error.conflict:
+            raise Conflict(f"Deployment {key} has changed") from None
+        raise unavailable(f"annotate Deployment {key}", error) from None

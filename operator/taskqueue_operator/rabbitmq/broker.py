@@ -13,6 +13,7 @@ from taskqueue_operator.topology.objects import Queue, Topology
 
 from . import faults
 from . import steps as requests
+from .control_channel import ControlChannel, Heard
 from .endpoint import Endpoint
 from .line import Line
 from .listing import read_sweep, read_topology
@@ -21,7 +22,8 @@ from .probe import Prober
 
 SWEEP_SECONDS: Final = 4.0
 """What a sweep may take: shorter than their period, so that one that is lost does not cost the next one too."""
-CONNECTION_NAME: Final = f"{MANAGER} probe"
+PROBE_NAME: Final = f"{MANAGER} probe"
+CONTROL_NAME: Final = f"{MANAGER} control"
 
 
 class RabbitMQ:
@@ -30,8 +32,9 @@ class RabbitMQ:
     def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._endpoint = endpoint
         self._clock = clock
+        self._guard = guard
         self._management = Management(endpoint, guard)
-        self._line = Line(endpoint, name=CONNECTION_NAME)
+        self._line = Line(endpoint, name=PROBE_NAME)
         self._prober = Prober(endpoint, self._line, clock)
 
     async def topology(self) -> Topology:
@@ -77,8 +80,12 @@ class RabbitMQ:
         """
         return await self._prober.probe(queues)
 
+    def control(self, heard: Heard) -> ControlChannel:
+        """Make the way to talk with workers; it connects once it is run and there is somebody to listen to."""
+        return ControlChannel(self._endpoint, CONTROL_NAME, heard, self._guard)
+
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections but that with the workers."""
         self._prober.close()
         try:
             await self._line.close()

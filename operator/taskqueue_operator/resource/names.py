@@ -20,7 +20,7 @@ ANNOTATION_EPOCH: Final = f"{GROUP}/epoch"
 ANNOTATION_DRAIN: Final = f"{GROUP}/drain"
 """On the Deployment while a worker is, or may be, drained: `<epoch>.<seq>` of the commands."""
 ANNOTATION_COST: Final = f"{GROUP}/pod-deletion-cost"
-"""On a pod: the deletion cost that we wrote; where Kubernetes' own says something else, somebody else has written it."""
+"""On a pod: the deletion cost that we wrote; where Kubernetes' own says something else, it is somebody else's."""
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 """On a pod: of two that are alike otherwise, a ReplicaSet removes the one with the lower cost."""
 

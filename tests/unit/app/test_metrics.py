@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskqueue_operator.app.metrics import ControlCollector, LeadershipCollector, Metrics
 from taskqueue_operator.control.clock import loop_clock
+from taskqueue_operator.control.drain import Author
 from taskqueue_operator.control.lead import Leadership
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.resource.names import Key
@@ -55,7 +56,7 @@ class World:
 async def world() -> AsyncIterator[World]:
     cluster, metrics, clock = FakeCluster(), Metrics(), loop_clock(START)
     brokers = FakeBrokers(clock)
-    control = Control(cluster, brokers, metrics, clock, installation="default")
+    control = Control(cluster, brokers, metrics, clock, Author("default", 1))
     metrics.registry.register(ControlCollector(control, clock))
     leadership = Leadership(Wire(Server()), "pod-1", clock, asyncio.get_running_loop().time)
     metrics.registry.register(LeadershipCollector(leadership))

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
 from taskqueue_operator.control.clock import Clock, loop_clock
+from taskqueue_operator.control.drain import Author
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.control.ports import Body
 
 from .fake_broker import FakeBroker, FakeBrokers
 from .fake_cluster import KEY, FakeCluster, FakeTelemetry, taskqueue
+from .fake_workers import FakeWorkers
 
 
 @dataclass
@@ -24,6 +26,7 @@ class World:
     clock: Clock
     control: Control
     running: asyncio.Task[None]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
     def broker(self) -> FakeBroker:
@@ -36,12 +39,19 @@ class World:
     async def settle(self, seconds: float = 3) -> None:
         """Let it work for a while."""
         await asyncio.sleep(seconds)
-        assert not self.running.done(), self.running
+        for task in (self.running, *self.tasks):
+            assert not task.done(), task
 
     async def restart(self) -> None:
         """End the loop in the middle of whatever it does, and begin with nothing but what the cluster shows."""
         await stop(self.running)
         start(self)
+
+    def staff(self) -> FakeWorkers:
+        """From now on pods come and go as are asked for, and the workers in them keep the control protocol."""
+        workers = FakeWorkers(self.cluster, self.brokers)
+        self.tasks.append(asyncio.create_task(workers.run()))
+        return workers
 
     async def has(self, **spec: object) -> None:
         """Have a TaskQueue, and let it be made."""
@@ -50,7 +60,7 @@ class World:
 
 
 def start(world: World) -> None:
-    world.control = Control(world.cluster, world.brokers, world.telemetry, world.clock, installation="default")
+    world.control = Control(world.cluster, world.brokers, world.telemetry, world.clock, Author("default", 1))
     notes: dict[str, Callable[..., None]] = {
         "taskqueues": world.control.taskqueue,
         "deployments": world.control.deployment,
@@ -79,4 +89,5 @@ async def world() -> AsyncIterator[World]:
     made = World(FakeCluster(), FakeBrokers(clock), FakeTelemetry(), clock, *[None, None])  # type: ignore[arg-type]  # start sets both
     start(made)
     yield made
-    await stop(made.running)
+    for task in (made.running, *made.tasks):
+        await stop(task)

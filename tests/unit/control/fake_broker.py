@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -43,6 +43,7 @@ class FakeBroker:
         self.sweeps: list[float] = []
         self.reads = 0
         self.closed = False
+        self.conversation: FakeControl | None = None
 
     async def topology(self) -> Topology:
         await self._answer()
@@ -70,6 +71,10 @@ class FakeBroker:
         await self._answer()
         return {name: self._probed(name, at) for name in queues}
 
+    def control(self, heard: Callable[[bytes, str], None]) -> "FakeControl":
+        self.conversation = FakeControl(heard)
+        return self.conversation
+
     async def close(self) -> None:
         self.closed = True
 
@@ -82,6 +87,28 @@ class FakeBroker:
         await asyncio.sleep(0)
         if self.fault is not None:
             raise self.fault
+
+
+class FakeControl:
+    """The way to workers; what is sent is kept, and answered by `answer` if there is one."""
+
+    def __init__(self, heard: Callable[[bytes, str], None]) -> None:
+        self.fault: BrokerFault | None = None
+        self.heard = heard
+        self.listens: set[str] = set()
+        self.sent: list[tuple[str, bytes]] = []
+        self.answer: Callable[[str, bytes], None] | None = None
+
+    def listen(self, taskqueues: Collection[str]) -> None:
+        self.listens = set(taskqueues)
+
+    async def send(self, address: str, command: bytes) -> None:
+        self.sent.append((address, command))
+        if self.answer is not None:
+            self.answer(address, command)
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
 
 
 class FakeBrokers:

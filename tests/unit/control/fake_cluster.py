@@ -10,7 +10,7 @@ from typing import Any
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
-from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME, Key
+from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_DRAIN, LABEL_NAME, Key
 from tests.unit.workers.states import READY, refused
 
 from .fake_broker import DATA
@@ -74,6 +74,7 @@ class FakeCluster:
         count = body["spec"]["replicas"] if count is None else count
         body["status"] = {
             "replicas": count,
+            "updatedReplicas": count,
             "readyReplicas": count if status == READY else 0,
             "observedGeneration": body["metadata"]["generation"],
             "conditions": [refused(refusal)] if refusal else [],
@@ -122,17 +123,37 @@ class FakeCluster:
         old = there["metadata"] if there else new
         body["metadata"] |= {"uid": old["uid"], "generation": old["generation"] + 1}
         body["status"] = there.get("status", {}) if there else {}
-        return self._store("deployments", body)
+        return self._store("deployments", _observed(body))
 
-    async def scale(self, key: Key, *, replicas: int, generation: int) -> Body:
+    async def scale(self, key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
         await self._answer()
         there = copy.deepcopy(self.deployments.get(key))
         if there is None or there["metadata"]["generation"] != generation:
             raise Conflict(str(key))
+        if mark and there["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN) != mark:
+            raise Conflict(str(key))
         self.writes.append(("replicas", replicas))
         there["spec"]["replicas"] = replicas
         there["metadata"]["generation"] += 1
+        return self._store("deployments", _observed(there))
+
+    async def mark(self, key: Key, mark: str, *, resource_version: str) -> Body:
+        await self._answer()
+        there = copy.deepcopy(self.deployments.get(key))
+        if there is None or there["metadata"]["resourceVersion"] != resource_version:
+            raise Conflict(str(key))
+        self.writes.append(("mark", mark))
+        _annotate(there, {ANNOTATION_DRAIN: mark or None})
         return self._store("deployments", there)
+
+    async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
+        await self._answer()
+        there = copy.deepcopy(self.pods.get(key))
+        if there is None or there["metadata"]["uid"] != uid:
+            return None
+        self.writes.append(("pod", dict(annotations)))
+        _annotate(there, annotations)
+        return self._store("pods", there)
 
     async def set_finalizers(self, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:
         await self._answer()
@@ -226,6 +247,12 @@ class FakeTelemetry:
     def wrote(self, what: str) -> None:
         self.told.append(("wrote", what))
 
+    def commanded(self, verb: str) -> None:
+        self.told.append(("commanded", verb))
+
+    def removed(self, state: str) -> None:
+        self.told.append(("removed", state))
+
     def reconciled(self, *, settled: bool) -> None:
         self.told.append(("reconciled", settled))
 
@@ -240,6 +267,17 @@ class FakeTelemetry:
 
     def decided(self, why: str) -> None:
         self.told.append(("decided", why))
+
+
+def _observed(deployment: Body) -> Body:
+    """Let the Deployment's controller have seen it."""
+    deployment["status"] = deployment["status"] | {"observedGeneration": deployment["metadata"]["generation"]}
+    return deployment
+
+
+def _annotate(body: Body, annotations: Mapping[str, str | None]) -> None:
+    there = body["metadata"].get("annotations", {}) | annotations
+    body["metadata"]["annotations"] = {name: value for name, value in there.items() if value is not None}
 
 
 def _key(body: Body) -> Key:

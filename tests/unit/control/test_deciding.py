@@ -59,6 +59,7 @@ async def test_the_fallback_works_after_a_start_without_a_secret(world: World) -
 
 
 async def test_workers_of_a_fallback_go_again_when_the_broker_is_back(world: World) -> None:
+    world.staff()
     await world.has(scaling=FALLBACK)
     world.broker.fault = GONE_AWAY
     await world.settle(80)
@@ -86,6 +87,7 @@ async def test_a_schedule_wakes_workers_at_its_time_and_lets_them_go_after_it(wo
     now = world.clock().astimezone(UTC)
     start, end = (now.hour * 60 + now.minute + 5) % 1440, (now.hour * 60 + now.minute + 15) % 1440
     cron = [f"{minute % 60} {minute // 60} * * *" for minute in (start, end)]
+    world.staff()
     schedule = {"name": "rush", "start": cron[0], "end": cron[1], "minReplicas": 4}
     await world.has(scaling={"maxReplicas": 20, "schedules": [schedule]})
     await world.settle(3.5 * 60)
@@ -111,8 +113,8 @@ async def test_a_schedule_that_cannot_be_read_is_told_and_stops_nothing(world: W
 async def test_a_number_set_by_hand_lasts_until_the_next_decision(world: World) -> None:
     await world.has()
     world.broker.depths["thumbnails"] = (100, 0)
+    world.staff()
     await world.settle(20)
-    world.cluster.run_pods(KEY)
     for by_hand in (2, 9):
         there = world.cluster.deployments[KEY]
         there["spec"]["replicas"] = by_hand

@@ -24,7 +24,7 @@ async def test_workers_come_with_the_backlog_and_go_with_it(world: World) -> Non
     world.broker.depths["thumbnails"] = (100, 0)
     await world.settle(1)
     assert world.replicas() == 5
-    world.cluster.run_pods(KEY)
+    world.staff()
     world.broker.depths["thumbnails"] = (0, 0)
     await world.settle(50)
     assert world.replicas() == 5
@@ -33,7 +33,7 @@ async def test_workers_come_with_the_backlog_and_go_with_it(world: World) -> Non
     assert world.cluster.written("replicas") == [5, 0]
 
 
-async def test_a_pause_takes_effect_while_the_broker_is_away(world: World) -> None:
+async def test_a_pause_takes_effect_while_the_broker_is_away_if_no_worker_runs(world: World) -> None:
     await world.has()
     world.broker.depths["thumbnails"] = (100, 0)
     await world.settle(20)

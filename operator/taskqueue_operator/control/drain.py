@@ -1,0 +1,167 @@
+"""Removes workers by the drain protocol: carries out one plan after the other, and notes what came of it.
+
+What to do is planned by `workers.drain_plan`, a pure function; here it is written, sent and counted.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import structlog
+
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.workers.crew import Crew
+from taskqueue_operator.workers.drain_plan import Plan, plan
+from taskqueue_operator.workers.lowering import Wait
+from taskqueue_operator.workers.observed import Deployment
+from taskqueue_operator.workers.protocol import Report, Unreadable, Verb
+from taskqueue_operator.workers.removal_order import annotations
+from taskqueue_operator.workers.situation import QueueState
+from taskqueue_operator.workers.worker import Worker
+
+from .cache import Cache
+from .clock import Clock
+from .ports import Cluster
+from .record import Record, Records
+from .telemetry import Telemetry
+
+STEPS: Final = 3
+"""Plans carried out at once: one may only prepare the next."""
+
+_log = structlog.get_logger("drain")
+
+
+class Author(NamedTuple):
+    """In whose name workers are told something: an installation, and the epoch of its present leader."""
+
+    installation: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drainer:
+    """Talks with workers, and lowers the number of replicas as far as they have stepped aside."""
+
+    cache: Cache
+    records: Records
+    cluster: Cluster
+    telemetry: Telemetry
+    clock: Clock
+    author: Author
+
+    def heard(self, message: bytes, address: str) -> Key | None:
+        """Take a report; returns the TaskQueue it is about, None when that is none of ours."""
+        try:
+            report = Report.parse(message)
+        except Unreadable as error:
+            _log.warning("report not understood", detail=str(error))
+            return None
+        namespace, _, name = report.taskqueue.partition("/")
+        key = Key(namespace, name)
+        there = self.cache.deployments.get(key)
+        if self.cache.taskqueue(key) is None or there is None:
+            return None
+        self._crew(self.records[key], there).see(report, address, self.clock())
+        return key
+
+    def attend(self, key: Key) -> None:
+        """Hear the workers of a TaskQueue while there may be some."""
+        record, there = self.records[key], self.cache.deployments.get(key)
+        if record.observer is not None:
+            workers = there is not None and bool(there.replicas or there.live or there.mark)
+            record.observer.hear(key, wanted=workers)
+
+    def has_work(self, key: Key, desired: int) -> bool:
+        """Whether workers are to go, or some of them are drained or on their way out."""
+        there = self.cache.deployments.get(key)
+        return there is not None and (bool(there.mark) or desired < max(there.replicas, there.live))
+
+    async def step(self, key: Key, desired: int, *, stops: bool) -> int | None:
+        """Take the next steps towards `desired` workers; with `stops`, zero needs no evidence of an empty queue.
+
+        To be called by one at a time for each key.
+
+        Returns:
+            The number of replicas that was written, None if none was.
+
+        Raises:
+            Conflict: The Deployment is not what it was.
+        """
+        record = self.records[key]
+        for _ in range(STEPS):
+            there = self.cache.deployments.get(key)
+            if there is None:
+                return None
+            plan = self._plan(key, record, there, desired, stops=stops)
+            await self._write_costs(record, there, plan)
+            if plan.remark is None:
+                return await self._take(record, there, plan)
+            version = there.resource_version
+            self.cache.see_deployment(await self.cluster.mark(key, plan.remark.after, resource_version=version))
+            self.telemetry.wrote("mark")
+        return None
+
+    def _plan(self, key: Key, record: Record, there: Deployment, desired: int, *, stops: bool) -> Plan:
+        crew, now = self._crew(record, there), self.clock()
+        lowered = crew.lowering is not None and crew.lowering.generation is not None
+        for worker in crew.observe(there, self.cache.pods(key), now):
+            if lowered:
+                self._count(key, worker)
+        taskqueue, observer = self.cache.taskqueue(key), record.observer
+        queue = QueueState(running=False)
+        if taskqueue is not None and observer is not None:
+            queue = observer.state(taskqueue.queue_name)
+        if stops:
+            queue = queue._replace(empty_at=now)
+        made = plan(crew, there, queue, desired, now)
+        if made.waiting_for is not record.waiting_for:
+            record.waiting_for = made.waiting_for
+            if made.waiting_for is not Wait.NOTHING:
+                _log.info("workers stay", taskqueue=str(key), desired=desired, waiting_for=str(made.waiting_for))
+        record.silent, record.foreign = made.silent, made.foreign
+        return made
+
+    async def _take(self, record: Record, there: Deployment, plan: Plan) -> int | None:
+        """Send what is to be sent, then write the number."""
+        told = [(worker, Verb.UNDRAIN) for worker in plan.undrain]
+        told += [(worker, Verb.DRAIN) for worker in (*plan.drain, *plan.renew)]
+        await asyncio.gather(*(self._tell(record, there, worker, verb) for worker, verb in told))
+        if plan.restore_to is not None:
+            return await self._write(there, plan.restore_to, mark="")
+        if plan.lower_to is not None and plan.lower_to < there.replicas:
+            self._crew(record, there).lowers(there, self.clock())
+            return await self._write(there, plan.lower_to, mark=there.mark)
+        return None
+
+    async def _tell(self, record: Record, there: Deployment, worker: Worker, verb: Verb) -> None:
+        command = self._crew(record, there).command(worker.uid, verb, self.clock())
+        self.telemetry.commanded(verb)
+        if record.observer is not None:
+            await record.observer.tell(worker.address, command.write())
+
+    async def _write(self, there: Deployment, replicas: int, *, mark: str) -> int:
+        body = await self.cluster.scale(there.key, replicas=replicas, generation=there.generation, mark=mark)
+        self.cache.see_deployment(body)
+        return replicas
+
+    async def _write_costs(self, record: Record, there: Deployment, plan: Plan) -> None:
+        crew = self._crew(record, there)
+        for uid, cost in plan.costs.items():
+            worker = crew.worker(uid)
+            if worker is None:
+                continue
+            body = await self.cluster.annotate_pod(worker.pod.key, annotations(cost), uid=uid)
+            self.telemetry.wrote("cost")
+            if body is not None:
+                self.cache.see_pod(body)
+
+    def _crew(self, record: Record, there: Deployment) -> Crew:
+        """Find the crew of this Deployment; that of a former one of its name is another."""
+        if record.crew is None or record.crew[0] != there.uid:
+            record.crew = there.uid, Crew(*self.author, self.clock())
+        return record.crew[1]
+
+    def _count(self, key: Key, worker: Worker) -> None:
+        victim = worker.victim()
+        self.telemetry.removed(victim)
+        _log.info("worker removed", taskqueue=str(key), pod=worker.pod.key.name, state=str(victim))

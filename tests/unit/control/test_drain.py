@@ -1,0 +1,143 @@
+"""Workers go by the drain protocol: none of them is cut, and those that are needed again come back."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from taskqueue_operator.resource.names import ANNOTATION_DRAIN
+from taskqueue_operator.workers.protocol import State
+
+from .conftest import World
+from .fake_broker import GONE_AWAY
+from .fake_cluster import KEY
+from .fake_workers import FakeWorkers
+
+pytestmark = pytest.mark.looptime
+
+
+async def five_at_work(world: World, **scaling: object) -> FakeWorkers:
+    """Five workers, one of which runs a task."""
+    workers = world.staff()
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    await world.has(scaling={"maxReplicas": 20, "behavior": behavior, "idleSeconds": 0} | scaling)
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(20)
+    assert len(workers.of(KEY)) == 5
+    workers.of(KEY)[0].in_flight = 1
+    world.broker.depths["thumbnails"] = (0, 1)
+    return workers
+
+
+def mark(world: World) -> str | None:
+    found: str | None = world.cluster.deployments[KEY]["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN)
+    return found
+
+
+async def test_idle_workers_go_and_the_busy_one_stays_until_its_task_has_ended(world: World) -> None:
+    workers = await five_at_work(world)
+    busy = workers.of(KEY)[0]
+    await world.settle(40)
+    assert workers.of(KEY) == [busy]
+    busy.in_flight = 0
+    world.broker.depths["thumbnails"] = (0, 0)
+    await world.settle(60)
+    assert workers.of(KEY) == []
+    assert [each.in_flight for each in workers.removed] == [0] * 5
+    assert {each.state for each in workers.removed} == {State.DRAINED}
+    assert Counter(told for told in world.telemetry.told if told[0] == "removed") == {("removed", "drained"): 5}
+
+
+async def test_nobody_stays_marked_when_nobody_is_drained(world: World) -> None:
+    workers = await five_at_work(world)
+    await world.settle(40)
+    assert len(workers.of(KEY)) == 1
+    assert mark(world) is None
+
+
+async def test_a_lower_maximum_cuts_nobody(world: World) -> None:
+    workers = await five_at_work(world)
+    for worker in workers.of(KEY):
+        worker.in_flight = 1
+    world.broker.depths["thumbnails"] = (100, 5)
+    await world.has(scaling={"maxReplicas": 2})
+    await world.settle(120)
+    assert world.replicas() == 5
+    draining = [each for each in workers.of(KEY) if each.state is State.DRAINING]
+    assert len(draining) == 3, "the others go on consuming"
+    draining[0].in_flight = 0
+    await world.settle(10)
+    assert world.replicas() == 4
+    assert [each.in_flight for each in workers.removed] == [0]
+
+
+async def test_who_is_needed_again_comes_back_at_once(world: World) -> None:
+    workers = await five_at_work(world, minReplicas=1)
+    for worker in workers.of(KEY):
+        worker.in_flight = 1
+    world.broker.depths["thumbnails"] = (100, 5)
+    await world.has(scaling={"maxReplicas": 2})
+    await world.settle(60)
+    assert sum(each.state is State.DRAINING for each in workers.of(KEY)) == 3
+    await world.has(scaling={"maxReplicas": 20})
+    await world.settle(3)
+    assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}
+    assert world.replicas() == 5
+    assert workers.removed == []
+    await world.settle(30)
+    assert mark(world) is None
+
+
+async def test_workers_that_do_not_report_stay(world: World) -> None:
+    workers = await five_at_work(world)
+    for worker in workers.of(KEY):
+        worker.silent = True
+        worker.in_flight = 0
+    world.broker.depths["thumbnails"] = (0, 0)
+    await world.settle(300)
+    assert world.replicas() == 5
+
+
+async def test_nobody_goes_while_the_broker_is_away_and_leases_end_by_themselves(world: World) -> None:
+    workers = await five_at_work(world)
+    for worker in workers.of(KEY):
+        worker.in_flight = 1
+    await world.has(scaling={"maxReplicas": 2})
+    await world.settle(30)
+    world.broker.fault = GONE_AWAY
+    await world.settle(120)
+    assert world.replicas() == 5
+    for worker in workers.of(KEY):
+        worker.due()
+    assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}
+
+
+async def test_an_operator_that_takes_over_in_the_middle_goes_on(world: World) -> None:
+    workers = await five_at_work(world)
+    for worker in workers.of(KEY):
+        worker.in_flight = 1
+    world.broker.depths["thumbnails"] = (0, 5)
+    await world.has(scaling={"maxReplicas": 2})
+    await world.settle(30)
+    await world.restart()
+    await world.settle(60)
+    assert world.replicas() == 5
+    for worker in workers.of(KEY):
+        worker.in_flight = 0
+    world.broker.depths["thumbnails"] = (0, 0)
+    await world.settle(120)
+    assert workers.of(KEY) == []
+    assert [each.in_flight for each in workers.removed] == [0] * 5
+
+
+async def test_a_dry_run_lets_nobody_stay_drained(world: World) -> None:
+    workers = await five_at_work(world)
+    for worker in workers.of(KEY):
+        worker.in_flight = 1
+    await world.has(scaling={"maxReplicas": 2})
+    await world.settle(30)
+    await world.has(scaling={"maxReplicas": 2, "mode": "DryRun"})
+    await world.settle(5)
+    assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}
+    await asyncio.sleep(60)
+    assert mark(world) is None

@@ -1,7 +1,8 @@
 """Who is to go, when some are to: those who do not work first, then those who were asked already, then the idlest."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
 from .crew import Crew
 from .protocol import Result, Verb
@@ -10,7 +11,7 @@ from .worker import Standing, Worker
 Rank = tuple[float, ...]
 
 
-def choose(crew: Crew, live: Iterable[Worker], count: int, desired: int, now: datetime) -> list[Worker]:
+def choose(crew: Crew, live: Collection[Worker], count: int, desired: int, now: datetime) -> list[Worker]:
     """Choose up to `count` workers to go; who was asked already stays chosen: the set changes by the difference.
 
     Of those who consume only so many are newly chosen that `desired` others do: who starts, crashes or is silent is no
@@ -20,13 +21,18 @@ def choose(crew: Crew, live: Iterable[Worker], count: int, desired: int, now: da
         ((rank, worker) for worker in live if (rank := _rank(crew, worker, now)) is not None),
         key=lambda each: each[0],
     )
-    consuming = sum(rank[0] >= _CONSUMING for rank, _ in ranked)
+    consuming = sum(_consumes(crew, worker, now) for worker in live)
     others = [worker for rank, worker in ranked if rank[0] < _CONSUMING]
     idlest = [worker for rank, worker in ranked if rank[0] >= _CONSUMING][: max(0, consuming - desired)]
     return [*others, *idlest][:count]
 
 
-_CONSUMING = 4
+_CONSUMING: Final = 4
+
+
+def _consumes(crew: Crew, worker: Worker, now: datetime) -> bool:
+    working = worker.standing(now) is Standing.CONSUMING and not worker.fails
+    return working and not worker.going(crew.installation, now)
 
 
 def _rank(crew: Crew, worker: Worker, now: datetime) -> Rank | None:

@@ -46,7 +46,7 @@ def sure(pods: Iterable[Pod], removable: Collection[str], *, unsteady: Collectio
     Args:
         pods: All live pods of the Deployment.
         removable: UIDs of those that may go.
-        unsteady: UIDs of those that may not be ready any more, whatever the API shows.
+        unsteady: UIDs of those that may be ready, or not, whatever the API shows.
         unborn: How many more pods are asked for and refused, by a quota. They may go.
     """
     families: defaultdict[str, list[Pod]] = defaultdict(list)
@@ -62,7 +62,8 @@ def _sure(family: Collection[Pod], removable: Collection[str], unsteady: Collect
     first = min((_earliest(pod, steady=pod.uid not in unsteady) for pod in staying), default=None)
     if first is None:
         return None
-    return sum(_latest(pod) < first for pod in family) + (unborn if first > UNBORN else 0)
+    certain = sum(_latest(pod, steady=pod.uid not in unsteady) < first for pod in family if pod.uid in removable)
+    return certain + (unborn if first > UNBORN else 0)
 
 
 def _earliest(pod: Pod, *, steady: bool) -> Place:
@@ -70,9 +71,11 @@ def _earliest(pod: Pod, *, steady: bool) -> Place:
     return place(pod) if steady else place(pod)._replace(ready=False)
 
 
-def _latest(pod: Pod) -> Place:
+def _latest(pod: Pod, *, steady: bool) -> Place:
     """Say where it stands at the latest."""
-    return _READY._replace(cost=pod.cost or 0) if pod.bare else place(pod)
+    if pod.bare:
+        return _READY._replace(cost=pod.cost or 0)
+    return place(pod) if steady else place(pod)._replace(ready=True)
 
 
 def stale_costs(pods: Iterable[Pod], going: Collection[str]) -> dict[str, int | None]:

@@ -96,7 +96,11 @@ class Situation:
 
     def target(self, removable: Collection[str], pods: Collection[Pod] | None = None) -> int:
         """Say how far the number can be lowered so that the ReplicaSets remove none but these."""
-        unsteady = {worker.uid for worker in self.live if not worker.is_steady(self.now)}
+        unsteady = {
+            worker.uid
+            for worker in self.live
+            if not worker.is_steady(self.now) or (worker.says_unready and worker.uid not in removable)
+        }
         certain = sure(self.pods if pods is None else pods, removable, unsteady=unsteady, unborn=self.unborn)
         least = max(self.desired, 0 if self.is_empty() else 1)
         return max(least, len(self.live) + self.unborn - certain)

@@ -16,7 +16,7 @@ SILENCE: Final = timedelta(seconds=45)
 PROBING: Final = timedelta(seconds=10)
 """How long the API may take to show whether a worker is ready."""
 KEPT_INCARNATIONS: Final = 8
-_UNREADY: Final = frozenset({State.STARTING, State.DRAINED})
+_UNREADY: Final = frozenset({State.STARTING, State.DRAINED, State.LEAVING})
 
 
 class Standing(StrEnum):
@@ -70,7 +70,7 @@ class Worker:
         sent: The last command to this incarnation.
         proved_at: When the renewal was sent to which it answered `drained`; None once anything contradicts.
         drained_at: When it was first heard to be drained, of the present stretch.
-        unready_at: When it was last heard to be, or to have been, in a state in which it is not ready.
+        turned_at: When it was first heard to be in a state in which it is ready, or is not.
         undrained_by: The `seq` with which it was last told to consume again: to drain it anew takes a higher one, or
             that command, late, could undo the new one.
         was: What it did before it was leaving.
@@ -84,7 +84,7 @@ class Worker:
     sent: Sent | None = None
     proved_at: datetime | None = None
     drained_at: datetime | None = None
-    unready_at: datetime | None = None
+    turned_at: datetime | None = None
     undrained_by: int = -1
     was: State | None = None
     _numbers: dict[str, int] = field(default_factory=dict)
@@ -100,6 +100,8 @@ class Worker:
         """Take note of a report, and of the address that came with it; one that is late changes nothing."""
         if report.number <= self._numbers.get(report.incarnation, 0):
             return
+        if self.report is None or (self.report.state in _UNREADY) != (report.state in _UNREADY):
+            self.turned_at = at
         if self.report is not None and self.report.incarnation != report.incarnation:
             # Which of them runs only time tells: the reports of one that has ended come to an end.
             self.sent = self.proved_at = self.drained_at = self.was = None
@@ -107,8 +109,6 @@ class Worker:
         self._numbers[report.incarnation] = report.number
         if len(self._numbers) > KEPT_INCARNATIONS:
             del self._numbers[next(iter(self._numbers))]
-        if self.was in _UNREADY or report.state in _UNREADY:
-            self.unready_at = at
         self.report, self.heard_at, self.address = report, at, address
         if report.state is not State.LEAVING:
             self.was = report.state
@@ -222,9 +222,14 @@ class Worker:
         returns = self.sent is not None and self.sent.command.command is Verb.UNDRAIN
         return not returns and self.may_be_drained(installation, now)
 
+    @property
+    def says_unready(self) -> bool:
+        """Whether it is in a state in which it is not ready, whatever the API shows yet."""
+        return self.report is not None and self.report.state in _UNREADY
+
     def is_steady(self, now: datetime) -> bool:
-        """Whether what the API shows of its readiness is of now; probes and watches take a while."""
-        return self.unready_at is None or now - self.unready_at >= PROBING
+        """Whether what the API shows of its readiness is not of before; probes and watches take a while."""
+        return self.turned_at is None or now - self.turned_at >= PROBING
 
     def victim(self) -> Victim:
         """Say what it did when its pod went."""

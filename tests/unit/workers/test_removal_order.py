@@ -121,10 +121,13 @@ def test_a_pod_without_a_container_may_be_ready_by_the_time_and_then_only_its_co
     assert sure(with_costs(pods, {"bare": COST}), {"bare"}) == 1
 
 
-def test_who_may_not_be_ready_any_more_counts_as_first_to_go() -> None:
+def test_what_is_not_sure_of_readiness_counts_for_neither() -> None:
     pods = [pod("drained", cost=COST), pod("undrained")]
     assert sure(pods, {"drained"}) == 1
     assert sure(pods, {"drained"}, unsteady={"undrained"}) == 0
+    unready = [pod("drained", ready=False), pod("busy")]
+    assert sure(unready, {"drained"}) == 1
+    assert sure(unready, {"drained"}, unsteady={"drained"}) == 0
 
 
 def test_pods_that_a_quota_keeps_from_being_made_are_the_first_to_go() -> None:

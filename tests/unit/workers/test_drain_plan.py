@@ -1,0 +1,498 @@
+"""The rules by which workers go and come back, each by its name."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue_operator.workers.crew import Crew
+from taskqueue_operator.workers.drain_plan import Plan, Remark, plan
+from taskqueue_operator.workers.lowering import Wait
+from taskqueue_operator.workers.observed import Trouble
+from taskqueue_operator.workers.protocol import Drain, Mark, Result, State, Verb
+from taskqueue_operator.workers.removal_order import COST
+from taskqueue_operator.workers.situation import QueueState
+from taskqueue_operator.workers.worker import Standing
+
+from .stage import BARE, EPOCH, MARK, Stage, names, pod
+
+CRASHES = Trouble("CrashLoopBackOff", "worker", "exit code 1")
+BUSY = {"state": State.DRAINING, "in_flight": 1}
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+class TestWhoGoes:
+    def test_only_as_many_as_are_superfluous(self, stage: Stage) -> None:
+        assert len(stage.plan(2).drain) == 1
+        assert stage.plan(3).drain == stage.plan(5).drain == ()
+
+    def test_those_idle_longest_first_then_those_with_the_fewest_in_flight(self, stage: Stage) -> None:
+        stage.say("a", in_flight=2)
+        stage.say("b", in_flight=1)
+        stage.say("c", idle_seconds=3)
+        assert [names(stage.plan(desired).drain) for desired in (2, 1, 0)] == ["c", "bc", "abc"]
+
+    def test_pods_without_a_container_are_the_first_to_go_and_need_no_command(self, stage: Stage) -> None:
+        stage.wait(1)
+        stage.show("b", phase="Pending", assigned=False, **BARE)
+        made = stage.priced(2)
+        assert (made.drain, made.lower_to) == ((), 2)
+
+    def test_pods_that_cannot_be_scheduled_go_before_workers_that_work(self) -> None:
+        stage = Stage("abcdef")
+        stage.wait(1)
+        for name in "def":
+            stage.show(name, phase="Pending", assigned=False, **BARE)
+        assert names(stage.plan(2).drain) == "a"
+        assert stage.priced(2).lower_to == 3
+
+    def test_who_starts_goes_before_who_works(self, stage: Stage) -> None:
+        stage.say("c", State.STARTING)
+        assert names(stage.plan(2).drain) == "c"
+
+    def test_the_draining_set_is_sticky(self, stage: Stage) -> None:
+        stage.drain("a", **BUSY)
+        for name in "bc":
+            stage.say(name, idle_seconds=100)
+        made = stage.plan(2)
+        assert (made.drain, made.undrain) == ((), ())
+
+    def test_it_is_changed_only_by_the_difference(self, stage: Stage) -> None:
+        stage.drain("a", **BUSY)
+        stage.say("b", idle_seconds=100)
+        made = stage.plan(1)
+        assert (names(made.drain), made.undrain) == ("b", ())
+
+    def test_silence_is_no_reason_to_go_and_is_named(self, stage: Stage) -> None:
+        stage.wait(50)
+        stage.say("a")
+        stage.say("b")
+        made = stage.plan(1)
+        assert names(made.drain) == "a"
+        assert [key.name for key in made.silent] == ["c"]
+
+    def test_min_replicas_counts_workers_that_consume(self) -> None:
+        """A worker that is silent, crashes or starts is no substitute for one that works."""
+        stage = Stage("abcde")
+        stage.wait(50)
+        for name in "abc":
+            stage.say(name)
+        assert stage.plan(3).drain == ()
+
+    def test_who_refuses_is_asked_again_at_the_next_renewal_and_not_before(self, stage: Stage) -> None:
+        stage.say("a", idle_seconds=100)
+        stage.tell("a")
+        stage.answer("a", State.CONSUMING, Result.REFUSED)
+        assert names(stage.plan(2).drain) == "b"
+        stage.wait(20)
+        stage.say("a", idle_seconds=100)
+        assert names(stage.plan(2).drain) == "a"
+
+    def test_nobody_is_drained_without_a_leader_of_the_queue(self, stage: Stage) -> None:
+        made = stage.plan(2, running=False)
+        assert (made.drain, made.waiting_for) == ((), Wait.QUEUE)
+
+    def test_who_is_drained_by_another_installation_is_left_alone(self, stage: Stage) -> None:
+        stage.say("a", State.DRAINED, drain=Drain("another", 1, 1))
+        assert names(stage.plan(0).drain) == "bc"
+        assert stage.plan(3).undrain == ()
+
+
+class TestWhoComesBack:
+    def test_demand_returning_means_undrain_at_once(self, stage: Stage) -> None:
+        stage.drain("a", "b")
+        assert names(stage.plan(3).undrain) == "ab"
+        assert names(stage.plan(30).undrain) == "ab"
+
+    def test_drained_ones_first_then_those_with_most_in_flight(self, stage: Stage) -> None:
+        stage.drain("a", state=State.DRAINING, in_flight=1)
+        stage.drain("b", state=State.DRAINING, in_flight=4)
+        stage.drain("c")
+        assert [names(stage.plan(desired).undrain) for desired in (1, 2, 3)] == ["c", "bc", "abc"]
+
+    def test_who_may_have_obeyed_a_drain_without_an_answer_is_asked_back_too(self, stage: Stage) -> None:
+        stage.tell("a")
+        assert names(stage.plan(3).undrain) == "a"
+
+    def test_an_undrain_without_an_answer_is_repeated_after_five_seconds(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.tell("a", Verb.UNDRAIN)
+        assert stage.plan(3).undrain == ()
+        stage.wait(5)
+        assert names(stage.plan(3).undrain) == "a"
+
+    def test_who_was_drained_by_a_former_operator_and_is_not_to_go_is_asked_back(self, stage: Stage) -> None:
+        stage.say("a", State.DRAINED, drain=Drain("default", EPOCH - 1, 1))
+        assert names(stage.plan(3).undrain) == "a"
+
+    def test_nobody_is_asked_back_while_pods_are_being_removed(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.crew.lowers(stage.deployment, stage.now)
+        stage.turn(replicas=2, generation=2)
+        made = stage.plan(3)
+        assert (made.undrain, made.waiting_for) == ((), Wait.REMOVAL)
+
+
+class TestLease:
+    def test_is_renewed_every_20_seconds(self, stage: Stage) -> None:
+        stage.drain("a", **BUSY)
+        stage.wait(19)
+        assert stage.plan(2).renew == ()
+        stage.wait(1)
+        assert names(stage.plan(2).renew) == "a"
+
+    def test_a_command_without_an_answer_within_five_seconds_is_as_if_it_had_not_been_sent(self, stage: Stage) -> None:
+        stage.tell("a")
+        stage.wait(5)
+        stage.say("a")
+        made = stage.plan(2)
+        assert names((*made.drain, *made.renew)) in {"a", "b", "c"}
+
+    def test_is_renewed_until_the_pod_is_terminating(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.crew.lowers(stage.deployment, stage.now)
+        stage.turn(replicas=2, generation=2, observed_generation=2)
+        stage.wait(20)
+        stage.say("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
+        assert names(stage.plan(2).renew) == "a"
+
+    def test_of_one_drained_by_a_former_operator_is_taken_over_at_once(self, stage: Stage) -> None:
+        stage.say("a", State.DRAINING, drain=Drain("default", EPOCH - 1, 1), in_flight=1)
+        made = stage.plan(2)
+        assert (made.drain, names(made.renew)) == ((), "a")
+
+    def test_is_renewed_without_a_leader_of_the_queue_only_where_nothing_is_consumed(self, stage: Stage) -> None:
+        stage.drain("a", **BUSY)
+        stage.tell("b")
+        stage.wait(20)
+        assert names(stage.plan(1, running=False).renew) == "a"
+
+
+class TestLowering:
+    def test_by_those_that_are_drained(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.drain("b", **BUSY)
+        assert stage.priced(1).lower_to == 2
+
+    def test_deletion_costs_are_written_first_when_the_order_needs_them(self, stage: Stage) -> None:
+        stage.drain("a")
+        made = stage.plan(2)
+        assert (dict(made.costs), made.lower_to, made.waiting_for) == ({"a": COST}, None, Wait.COSTS)
+
+    def test_no_costs_are_written_when_all_go(self, stage: Stage) -> None:
+        stage.drain("a", "b", "c")
+        made = stage.plan(0, empty=True)
+        assert (made.costs, made.lower_to) == ({}, 0)
+
+    def test_costs_are_cleared_on_undrain(self, stage: Stage) -> None:
+        stage.drain("a")
+        assert stage.priced(2).lower_to == 2
+        made = stage.plan(3)
+        assert (names(made.undrain), dict(made.costs)) == ("a", {"a": None})
+
+    def test_a_cost_written_by_somebody_else_is_reported_and_left_alone(self, stage: Stage) -> None:
+        stage.show("a", cost=-5)
+        stage.show("b", cost=-7)
+        stage.drain("a")
+        made = stage.plan(2)
+        assert [key.name for key in made.foreign] == ["a", "b"]
+        assert (dict(made.costs), made.lower_to, made.waiting_for) == ({}, None, Wait.ORDER)
+
+    def test_only_if_the_simulated_order_removes_none_but_removable_ones(self, stage: Stage) -> None:
+        stage.show("c", ready=False)
+        stage.drain("a")
+        stage.show("a", ready=False)
+        made = stage.priced(2)
+        assert (made.lower_to, made.waiting_for) == (None, Wait.ORDER)  # it may have been of before
+        stage.wait(10)
+        stage.drain("a")
+        assert stage.priced(2).lower_to == 2
+
+    def test_once_more_renewed_before(self, stage: Stage) -> None:
+        stage.drain("a")
+        assert stage.priced(2).lower_to == 2
+        stage.wait(4)
+        made = stage.plan(2)
+        assert (names(made.renew), made.lower_to, made.waiting_for) == ("a", None, Wait.ANSWERS)
+        stage.tell("a")
+        assert stage.plan(2).lower_to is None
+        stage.answer("a", State.DRAINED)
+        assert stage.plan(2).lower_to == 2
+
+    def test_those_who_have_answered_wait_two_seconds_for_the_others(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.tell("b")
+        assert stage.priced(1).waiting_for is Wait.ANSWERS
+        stage.wait(2)
+        assert stage.plan(1).lower_to == 2
+
+    def test_who_does_not_answer_any_more_does_not_hold_up_the_others(self, stage: Stage) -> None:
+        stage.drain("a", "b")
+        stage.priced(1)
+        stage.wait(4)
+        stage.tell("a")
+        stage.tell("b")
+        stage.answer("a", State.DRAINED)
+        stage.wait(6)
+        stage.tell("b")  # as is due
+        stage.drain("a")
+        assert stage.priced(1).lower_to is None  # by what is known it is not ready, and would be removed first
+        stage.show("a", ready=False)
+        stage.wait(2)
+        assert stage.priced(1).lower_to == 2
+
+    @pytest.mark.parametrize(
+        "unsettled",
+        [{"observed_generation": 0}, {"live": 4}, {"live": 2}, {"replicas": 4}, {"replicas": 2}],
+        ids=["not observed", "one more by status", "one fewer by status", "one to come", "one to go"],
+    )
+    def test_only_from_a_settled_view(self, stage: Stage, unsettled: dict[str, int]) -> None:
+        stage.drain("a")
+        assert stage.priced(1).lower_to == 2
+        updated = {"updated": unsettled["live"]} if "live" in unsettled else {}
+        stage.turn(**unsettled, **updated)
+        made = stage.plan(1)
+        assert (made.lower_to, made.waiting_for) == (None, Wait.SETTLING)
+
+    def test_never_while_the_worker_answers_nothing(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.priced(2)
+        stage.wait(50)
+        for name in "bc":
+            stage.say(name)
+        assert stage.plan(2).lower_to is None
+
+    def test_pods_that_a_quota_refuses_are_the_first_to_go(self, stage: Stage) -> None:
+        stage.turn(replicas=8, refusal="exceeded quota: compute, requested: pods=1, limited: pods=3")
+        made = stage.plan(3)
+        assert (made.drain, made.lower_to) == ((), 3)
+
+    def test_a_fresh_operator_trusts_no_empty_pod_before_every_worker_had_time_to_report(self, stage: Stage) -> None:
+        stage.crew = Crew("default", EPOCH, stage.now)
+        stage.show("a", **BARE)
+        assert stage.priced(2).lower_to is None
+        stage.wait(20)
+        assert stage.priced(2).lower_to == 2
+
+    def test_comes_back_when_leases_end_before_the_pods(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.priced(2)
+        stage.crew.lowers(stage.deployment, stage.now)
+        stage.turn(replicas=2, generation=2)
+        assert stage.plan(2).restore_to is None
+        stage.wait(60)
+        stage.say("a")
+        assert stage.plan(2).restore_to == 3
+
+
+class TestZero:
+    def test_only_after_the_queue_was_seen_empty(self, stage: Stage) -> None:
+        stage.drain("a", "b", "c")
+        assert stage.priced(0).lower_to == 1
+
+    def test_only_by_evidence_younger_than_the_last_drained(self, stage: Stage) -> None:
+        stage.drain("a", "b")
+        seen = stage.now
+        stage.wait(1)
+        stage.drain("a", "b", "c")
+        for evidence, to in ((seen, None), (stage.now, None), (stage.now + timedelta(seconds=1), 0)):
+            stage.show()
+            made = plan(stage.crew, stage.deployment, QueueState(running=True, empty_at=evidence), 0, stage.now)
+            assert made.lower_to == to or (to is None and made.lower_to != 0)
+
+    def test_the_last_one_waits_without_renewing_all_the_time(self) -> None:
+        stage = Stage("a")
+        stage.drain("a")
+        stage.wait(10)
+        stage.say("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
+        made = stage.plan(0)
+        assert (made.renew, made.lower_to, made.waiting_for) == ((), None, Wait.EMPTINESS)
+
+    def test_only_after_every_worker_is_drained(self, stage: Stage) -> None:
+        stage.drain("a", "b")
+        stage.drain("c", **BUSY)
+        assert stage.priced(0, empty=True).lower_to == 1
+
+
+class TestCrashLoops:
+    def crash(self, stage: Stage, name: str, *, bare: bool) -> None:
+        stage.wait(1)
+        restarts = stage.pods[name].restarts + (not bare)
+        stage.show(name, bare=bare, ready=False, trouble=CRASHES, restarts=restarts)
+
+    def test_a_crash_looping_worker_is_the_first_to_go(self, stage: Stage) -> None:
+        self.crash(stage, "b", bare=True)
+        made = stage.priced(2)
+        assert (made.drain, made.lower_to) == ((), 2)
+
+    def test_it_shields_no_busy_one_and_costs_no_other_its_place(self, stage: Stage) -> None:
+        """While it runs for a moment it is first in the ReplicaSet's order, so nothing is lowered on others."""
+        self.crash(stage, "b", bare=True)
+        self.crash(stage, "b", bare=False)
+        stage.say("a", idle_seconds=1000)
+        made = stage.plan(2)
+        assert "a" not in names(made.drain)
+        assert made.lower_to is None
+
+    def test_it_does_not_block_for_ever(self, stage: Stage) -> None:
+        for _ in range(3):
+            self.crash(stage, "b", bare=False)
+            assert stage.plan(2).lower_to is None
+            self.crash(stage, "b", bare=True)
+        assert stage.priced(2).lower_to == 2
+
+
+class TestRollouts:
+    def test_nothing_is_lowered_and_nobody_stays_drained(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.priced(1)
+        stage.show("d", replica_set="new")
+        stage.turn(live=4, updated=1)
+        made = stage.plan(1)
+        assert (names(made.undrain), made.drain, made.lower_to, made.waiting_for) == ("a", (), None, Wait.ROLLOUT)
+
+    def test_a_replica_set_without_pods_is_one_too(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.turn(updated=0)
+        assert stage.plan(1).waiting_for is Wait.ROLLOUT
+
+    def test_when_it_is_stuck_only_if_the_first_ones_of_each_replica_set_are_removable(self) -> None:
+        stage = Stage("abcd", stuck=True, updated=1)
+        stage.pods["d"] = pod("d", replica_set="new")
+        stage.drain("a", "b")
+        assert stage.priced(2).lower_to is None  # of the new one a busy worker could be removed
+        stage.drain("d")
+        assert stage.priced(1).lower_to == 2
+
+
+class TestFencing:
+    def test_the_annotation_stands_before_the_first_drain(self) -> None:
+        stage = Stage(mark="")
+        made = stage.plan(2)
+        assert (made.remark, made.drain) == (Remark("", MARK), ())
+        stage.turn(mark=MARK)
+        assert len(stage.plan(2).drain) == 1
+
+    def test_and_before_anything_is_lowered(self) -> None:
+        stage = Stage(mark="")
+        stage.wait(1)
+        stage.show("a", **BARE)
+        made = stage.priced(2)
+        assert (made.remark, made.lower_to) == (Remark("", MARK), None)
+
+    def test_it_is_removed_when_nobody_is_drained(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.undrain("a")
+        assert stage.plan(3).remark == Remark(MARK, "")
+
+    def test_and_not_while_somebody_may_be(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.tell("a", Verb.UNDRAIN)
+        assert stage.plan(3).remark is None
+
+    @pytest.mark.parametrize("found", [f"{EPOCH - 1}.9", "somebody's"])
+    def test_a_new_leader_replaces_every_annotation_it_finds_before_it_commands(self, found: str) -> None:
+        stage = Stage(mark=found)
+        stage.say("a", State.DRAINED, drain=Drain("default", EPOCH - 1, 9))
+        for desired in (0, 3):
+            made = stage.plan(desired)
+            assert made == Plan(remark=Remark(found, MARK), waiting_for=made.waiting_for)
+
+    def test_a_deposed_operator_does_nothing(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.turn(mark=str(Mark(EPOCH + 1, 1)))
+        for desired in (0, 3):
+            assert stage.plan(desired) == Plan(waiting_for=Wait.ANOTHER)
+
+    def test_after_a_lowering_without_an_answer_seq_is_raised_before_anything_else(self, stage: Stage) -> None:
+        stage.drain("a")
+        stage.priced(2)
+        stage.crew.lowers(stage.deployment, stage.now)
+        for desired in (0, 2, 3):
+            assert stage.plan(desired) == Plan(remark=Remark(MARK, f"{EPOCH}.2"), waiting_for=Wait.REMOVAL)
+        stage.turn(mark=f"{EPOCH}.2")
+        assert names(stage.plan(3).undrain) == "a"
+
+    def test_seq_is_raised_before_a_drain_that_follows_an_undrain(self, stage: Stage) -> None:
+        """Or the undrain, if it comes late, would undo the drain."""
+        stage.drain("a", "b")
+        stage.undrain("a")
+        assert stage.plan(0).remark == Remark(MARK, f"{EPOCH}.2")
+
+
+class TestWhatIsWaitedFor:
+    def test_running_tasks(self, stage: Stage) -> None:
+        stage.drain("a", **BUSY)
+        assert stage.plan(2).waiting_for is Wait.TASKS
+
+    def test_workers_that_can_be_asked(self, stage: Stage) -> None:
+        stage.wait(50)
+        assert stage.plan(2).waiting_for is Wait.WORKERS
+
+    def test_nothing(self, stage: Stage) -> None:
+        assert stage.plan(3).waiting_for is Wait.NOTHING
+
+
+EVENTS: tuple[Callable[[Stage, str, st.DrawFn], object], ...] = (
+    lambda stage, name, _: stage.drain(name),
+    lambda stage, name, draw: stage.drain(name, state=State.DRAINING, in_flight=draw(st.integers(0, 3))),
+    lambda stage, name, _: stage.undrain(name),
+    lambda stage, name, _: stage.tell(name),
+    lambda stage, name, draw: stage.say(name, draw(st.sampled_from(State)), in_flight=draw(st.integers(0, 3))),
+    lambda stage, name, _: stage.show(name, bare=True, ready=False),
+    lambda stage, name, draw: stage.show(name, bare=False, ready=draw(st.booleans())),
+    lambda stage, name, _: stage.show(name, cost=COST, cost_is_ours=True),
+)
+
+
+@st.composite
+def stages(draw: st.DrawFn) -> Stage:
+    """Any crew, whatever its workers were told and have said."""
+    stage = Stage("abcdef"[: draw(st.integers(1, 6))])
+    for _ in range(draw(st.integers(0, 20))):
+        name = draw(st.sampled_from(sorted(stage.pods)))
+        stage.wait(draw(st.sampled_from([0, 0, 1, 3, 10, 30])))
+        draw(st.sampled_from(EVENTS))(stage, name, draw)
+    return stage
+
+
+@given(stage=stages(), desired=st.integers(0, 7), running=st.booleans(), empty=st.booleans())
+def test_never_below_the_number_of_workers_that_may_not_be_removed(
+    stage: Stage, desired: int, *, running: bool, empty: bool
+) -> None:
+    made = stage.plan(desired, running=running, empty=empty)
+    staying = [worker for worker in stage.crew.live if not worker.is_proved(stage.now)]
+    if made.lower_to is not None:
+        assert max(desired, len(staying)) <= made.lower_to < stage.deployment.replicas
+        assert made.lower_to > 0 or empty
+
+
+@given(stages(), st.integers(0, 6))
+def test_more_demand_never_lets_more_workers_go(stage: Stage, desired: int) -> None:
+    less, more = stage.plan(desired), stage.plan(desired + 1)
+    assert {each.uid for each in more.drain} <= {each.uid for each in less.drain}
+    assert {each.uid for each in less.undrain} <= {each.uid for each in more.undrain}
+
+
+@given(stages(), st.integers(0, 7))
+def test_nobody_is_told_two_things_and_nobody_who_cannot_hear_is_told_anything(stage: Stage, desired: int) -> None:
+    made = stage.plan(desired)
+    assert not {each.uid for each in made.undrain} & {each.uid for each in (*made.drain, *made.renew)}
+    for worker in (*made.drain, *made.renew, *made.undrain):
+        assert worker.standing(stage.now) not in {Standing.SILENT, Standing.NO_CONTAINER, Standing.LEAVING}
+        stage.crew.command(worker.uid, Verb.REPORT, stage.now)
+
+
+@given(stages(), st.integers(0, 7))
+def test_enough_others_consume_when_somebody_who_consumes_is_asked_to_go(stage: Stage, desired: int) -> None:
+    made = stage.plan(desired)
+    consuming = [worker for worker in stage.crew.live if worker.standing(stage.now) is Standing.CONSUMING]
+    asked = {worker.uid for worker in made.drain if worker in consuming}
+    if asked:
+        assert len(consuming) - len(asked) >= desired

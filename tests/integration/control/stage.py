@@ -27,17 +27,21 @@ _numbers = itertools.count(1)
 class Operator:
     """The operator as a process of its own, as in a pod; what it logs goes to a file."""
 
-    def __init__(self, kubeconfig: Path, directory: Path) -> None:
+    def __init__(self, kubeconfig: Path, directory: Path, **settings: str) -> None:
         (self.port,) = ports.free(1)
         self.log = directory / "operator.log"
-        self._environment = os.environ | {
-            "KUBECONFIG": str(kubeconfig),
-            "PYTHONPATH": str(ROOT / "operator"),
-            "TASKQUEUE_HTTP_PORT": str(self.port),
-            # As in a pod, whose name outlives its container: after a kill it leads again at once.
-            "TASKQUEUE_IDENTITY": f"operator-{self.port}",
-            "PYTHONWARNINGS": "error::ResourceWarning",
-        }
+        self._environment = (
+            os.environ
+            | {
+                "KUBECONFIG": str(kubeconfig),
+                "PYTHONPATH": str(ROOT / "operator"),
+                "TASKQUEUE_HTTP_PORT": str(self.port),
+                # As in a pod, whose name outlives its container: after a kill it leads again at once.
+                "TASKQUEUE_IDENTITY": f"operator-{self.port}",
+                "PYTHONWARNINGS": "error::ResourceWarning",
+            }
+            | settings
+        )
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -33,18 +33,14 @@ def standby(operator: Operator, installed: ControlPlane, tmp_path: Path) -> Iter
     eventually(operator.readiness, "leading")
 
 
-def lease(plane: ControlPlane) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(plane.kubectl("get", "lease", LEASE, "--output=json"))
-    return found
-
-
-def holder(plane: ControlPlane) -> str:
-    name: str = lease(plane)["spec"].get("holderIdentity", "")
-    return name
+def holder(plane: ControlPlane, name: str = LEASE) -> str:
+    """Who holds a Lease; empty when nobody does, or there is none."""
+    return plane.kubectl("get", "lease", name, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}")
 
 
 def epoch(plane: ControlPlane) -> int:
-    return int(lease(plane)["metadata"]["annotations"]["taskqueue.dev/epoch"])
+    found: dict[str, Any] = json.loads(plane.kubectl("get", "lease", LEASE, "--output=json"))
+    return int(found["metadata"]["annotations"]["taskqueue.dev/epoch"])
 
 
 def send(operator: Operator, number: int) -> None:
@@ -122,6 +118,21 @@ def versions(stage: Stage) -> dict[str, str]:
 def written(body: dict[str, dict[str, list[dict[str, str]]]]) -> str:
     ours = (each for each in body["metadata"]["managedFields"] if each["manager"] == "taskqueue-operator")
     return max((each["time"] for each in ours), default="")
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("seconds", [0.6, 0.9, 1.2, 1.5, 2.0])
+def test_one_that_is_told_to_end_at_any_moment_of_its_start_leaves_no_lease_held(
+    installed: ControlPlane, tmp_path: Path, seconds: float
+) -> None:
+    elsewhere = {"TASKQUEUE_LEASE": f"default/alone-{seconds}", "TASKQUEUE_NAMESPACES": "default"}
+    alone = Operator(installed.kubeconfig, tmp_path, **elsewhere)
+    process = alone.launch()
+    time.sleep(seconds)
+    process.terminate()
+    # Before Python itself has begun, the signal ends it.
+    assert process.wait(10) in {0, -signal.SIGTERM}, alone.log.read_text()
+    assert not holder(installed, f"alone-{seconds}")
 
 
 RIGHTS = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}]

@@ -9,7 +9,6 @@ import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import ConsumerCallback
-from typing_extensions import override
 
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.interrupt import cancelled_by_us
@@ -136,6 +135,6 @@ async def _or_closed(call: Awaitable[object]) -> bool:
 class _Kept(dict[str, ConsumerCallback]):
     """aiormq forgets a consumer at cancel-ok, and what comes for it after that would stay unsettled."""
 
-    @override
-    def pop(self, tag: str, default: Any = None) -> Any:
+    # typing has no `override` before Python 3.12, and aiormq calls it in this one form.
+    def pop(self, tag: str, default: None = None) -> ConsumerCallback | None:  # type: ignore[override,explicit-override]
         return self.get(tag, default)

@@ -5,6 +5,7 @@ What to do is planned by `workers.drain_plan`, a pure function; here it is writt
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import structlog
@@ -27,6 +28,9 @@ from .telemetry import Telemetry
 
 STEPS: Final = 3
 """Plans carried out at once: one may only prepare the next."""
+
+NO_MATTER_WHAT: Final = datetime.max.replace(tzinfo=UTC)
+"""When a queue is as good as empty to whoever has stopped its workers."""
 
 _log = structlog.get_logger("drain")
 
@@ -112,7 +116,7 @@ class Drainer:
         if taskqueue is not None and observer is not None:
             queue = observer.state(taskqueue.queue_name)
         if stops:
-            queue = queue._replace(empty_at=now)
+            queue = queue._replace(empty_at=NO_MATTER_WHAT)
         made = plan(crew, there, queue, desired, now)
         if made.waiting_for is not record.waiting_for:
             record.waiting_for = made.waiting_for

@@ -72,7 +72,7 @@ class FakeBroker:
         return {name: self._probed(name, at) for name in queues}
 
     def control(self, heard: Callable[[bytes, str], None]) -> "FakeControl":
-        self.conversation = FakeControl(heard)
+        self.conversation = FakeControl(self, heard)
         return self.conversation
 
     async def close(self) -> None:
@@ -92,8 +92,9 @@ class FakeBroker:
 class FakeControl:
     """The way to workers; what is sent is kept, and answered by `answer` if there is one."""
 
-    def __init__(self, heard: Callable[[bytes, str], None]) -> None:
+    def __init__(self, broker: FakeBroker, heard: Callable[[bytes, str], None]) -> None:
         self.fault: BrokerFault | None = None
+        self.broker = broker
         self.heard = heard
         self.listens: set[str] = set()
         self.sent: list[tuple[str, bytes]] = []
@@ -104,7 +105,7 @@ class FakeControl:
 
     async def send(self, address: str, command: bytes) -> None:
         self.sent.append((address, command))
-        if self.answer is not None:
+        if self.answer is not None and self.broker.fault is None:
             self.answer(address, command)
 
     async def run(self) -> None:

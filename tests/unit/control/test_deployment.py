@@ -22,6 +22,7 @@ async def test_a_foreign_deployment_of_the_name_is_left_alone(world: World) -> N
 
 
 async def test_what_is_scaled_by_others_is_put_right(world: World) -> None:
+    world.staff()
     await world.has(scaling={"maxReplicas": 5})
     await world.settle(20)
     there = world.cluster.deployments[KEY]

@@ -3,6 +3,7 @@
 import pytest
 
 from taskqueue_operator.resource.names import Key
+from tests.unit.workers.states import UNSCHEDULABLE
 
 from .conftest import World
 from .fake_broker import DATA, GONE_AWAY, REFUSED, FakeEndpoint
@@ -30,13 +31,14 @@ async def test_workers_come_with_the_backlog_and_go_with_it(world: World) -> Non
     assert world.replicas() == 5
     await world.settle(100)
     assert world.replicas() == 0
-    assert world.cluster.written("replicas") == [5, 0]
+    assert world.cluster.written("replicas") == [5, 1, 0], "the last one goes on evidence of its own"
 
 
 async def test_a_pause_takes_effect_while_the_broker_is_away_if_no_worker_runs(world: World) -> None:
     await world.has()
     world.broker.depths["thumbnails"] = (100, 0)
     await world.settle(20)
+    world.cluster.run_pods(KEY, status=UNSCHEDULABLE)
     world.broker.fault = GONE_AWAY
     await world.settle(20)
     await world.has(scaling={"maxReplicas": 20, "mode": "Paused", "pausedReplicas": 0})
@@ -48,11 +50,13 @@ async def test_a_pause_takes_effect_after_a_restart_without_the_secret(world: Wo
     await world.has()
     world.broker.depths["thumbnails"] = (100, 0)
     await world.settle(20)
+    world.cluster.run_pods(KEY, status=UNSCHEDULABLE)
     del world.cluster.secrets[SECRET]
     await world.restart()
     await world.settle(20)
     assert world.replicas() == 5
     await world.has(scaling={"maxReplicas": 20, "mode": "Paused", "pausedReplicas": 1})
+    await world.settle(20)
     assert world.replicas() == 1
 
 

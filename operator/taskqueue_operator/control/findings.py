@@ -32,6 +32,7 @@ class Known:
         waiting: What a deletion waits for.
         conclusive: Whether the queue has been read for long enough to say that something is in doubt.
         obstacle: Why more workers would be in vain.
+        staying: Why workers that are to go stay for an unknown time.
         mode: Who decides.
     """
 
@@ -41,6 +42,7 @@ class Known:
     conclusive: bool = False
     deployment: Deployment | None = None
     obstacle: Fault | None = None
+    staying: str = ""
     reading: Reading | None = None
     decision: Decision | None = None
     mode: Mode = Mode.AUTO
@@ -98,6 +100,8 @@ def _scaling(known: Known) -> Iterator[Condition]:
     elif reading.at_most is None and known.deployment is not None and known.deployment.replicas > 0:
         message = f"The queue's figures are in doubt ({reading.doubt}): no worker is removed."
         yield Condition(active, Truth.TRUE, "ScaleDownSuspended", message)
+    elif known.staying:
+        yield Condition(active, Truth.TRUE, Reason.WORKERS_SILENT, known.staying)
     else:
         yield Condition(active, Truth.TRUE, Reason.READY, "The number of workers follows the queue.")
     if decision.why in LIMITS:

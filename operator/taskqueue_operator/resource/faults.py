@@ -36,6 +36,7 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"
     WORKERS_STARTING = "WorkersStarting"
+    WORKERS_SILENT = "WorkersSilent"
     # Kubernetes itself.
     API_UNAVAILABLE = "ApiUnavailable"
     INTERNAL_ERROR = "InternalError"

@@ -20,7 +20,7 @@ RIGHTS = {
     ("taskqueue.dev", "taskqueues/status"): {"patch"},
     ("taskqueue.dev", "taskqueues/finalizers"): {"update"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch"},
-    ("", "pods"): {"list", "watch"},
+    ("", "pods"): {"list", "watch", "patch"},
     ("", "secrets"): {"get"},
     ("", "events"): {"create"},
 }

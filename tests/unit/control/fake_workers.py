@@ -132,7 +132,7 @@ class FakeWorkers:
             self._make(key, there)
         for worker in self.of(key):
             self._show(worker)
-        ready = sum(worker.state is State.CONSUMING for worker in self.of(key))
+        ready = sum(worker.state is not State.DRAINED for worker in self.of(key))
         status = {
             "replicas": len(self.of(key)),
             "updatedReplicas": len(self.of(key)),
@@ -162,7 +162,7 @@ class FakeWorkers:
 
 
 def _status(worker: FakeWorker) -> Body:
-    ready = worker.state is State.CONSUMING
+    ready = worker.state is not State.DRAINED
     conditions = [{"type": "Ready", "status": str(ready)}]
     return {"phase": "Running", "conditions": conditions} | container({"running": {}}, ready=ready)
 

@@ -141,3 +141,15 @@ async def test_a_dry_run_lets_nobody_stay_drained(world: World) -> None:
     assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}
     await asyncio.sleep(60)
     assert mark(world) is None
+
+
+async def test_workers_that_do_not_report_are_named(world: World) -> None:
+    workers = await five_at_work(world)
+    for worker in workers.of(KEY):
+        worker.silent = True
+        worker.in_flight = 0
+    world.broker.depths["thumbnails"] = (0, 0)
+    await world.settle(200)
+    told = world.cluster.condition("ScalingActive")
+    assert (told["status"], told["reason"]) == ("True", "WorkersSilent")
+    assert told["message"].startswith("5 workers do not report (thumbnails-")

@@ -31,8 +31,8 @@ class Plan:
     """One step.
 
     Attributes:
-        remark: Write the annotation, then plan again: nothing else is asked for but costs. This is also the way to
-            find out about a lower number whose writing was not answered.
+        remark: Write the annotation, then plan again: nothing else is asked for. This is also the way to find out
+            about a lower number whose writing was not answered.
         drain: Workers to be asked to go: command `drain`.
         renew: Workers whose lease is to begin anew, or that are to prove it: the same command.
         undrain: Workers to be asked back: command `undrain`.
@@ -73,7 +73,7 @@ def plan(crew: Crew, deployment: Deployment, queue: QueueState, desired: int, no
     step = _step(situation)
     remark = _remark(situation, step)
     if remark is not None:
-        step = Plan(remark=remark, costs=step.costs, waiting_for=step.waiting_for)
+        step = Plan(remark=remark, waiting_for=step.waiting_for)
     return replace(
         step,
         silent=tuple(each.pod.key for each in situation.live if situation.standing(each) is Standing.SILENT),
@@ -138,7 +138,7 @@ def _remark(situation: Situation, step: Plan) -> Remark | None:
     if (before and not ours) or crew.lowering_may_come(situation.deployment):
         # Now it is either seen to have happened or kept from happening.
         return following
-    if step.drain or step.renew or step.lower_to is not None:
+    if step.drain or step.renew or step.undrain or step.costs or step.lower_to is not None:
         reordered = any(worker.undrained_by >= crew.seq for worker in step.drain)
         return following if reordered or not ours else None
     return Remark(before, "") if before and not _is_needed(situation) else None

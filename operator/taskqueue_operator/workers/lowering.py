@@ -54,11 +54,11 @@ def lower(situation: Situation) -> Lower:
     stale = stale_costs(pods, ready)
     if (unsettled := _unsettled(situation)) is not None:
         return Lower(unsettled, costs=stale)
-    target = situation.target(ready)
-    missing = missing_costs(pods, ready)
-    if situation.target(ready, with_costs(pods, stale | missing)) < target:
+    # All who go carry the cost, even where the order is sure without: a container may end and start anew meanwhile.
+    missing = missing_costs(pods, ready) if len(ready) < len(pods) else {}
+    if missing and situation.target(ready, with_costs(pods, stale | missing)) < situation.deployment.replicas:
         return Lower(Wait.COSTS, costs=stale | missing)
-    if target >= situation.deployment.replicas:
+    if situation.target(ready) >= situation.deployment.replicas:
         return Lower(_obstacle(situation, ready), costs=stale)
     return _by_proof(situation, ready)._replace(costs=stale)
 

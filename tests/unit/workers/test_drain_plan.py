@@ -185,6 +185,14 @@ class TestLowering:
         made = stage.plan(2)
         assert (dict(made.costs), made.lower_to, made.waiting_for) == ({"a": COST}, None, Wait.COSTS)
 
+    def test_all_who_go_carry_the_cost_even_where_the_order_is_sure_without(self, stage: Stage) -> None:
+        """One whose container ends, starts anew and is ready by the time would change places with another."""
+        stage.drain("a")
+        stage.wait(10)
+        stage.drain("a")
+        stage.show("a", ready=False)
+        assert dict(stage.plan(2).costs) == {"a": COST}
+
     def test_no_costs_are_written_when_all_go(self, stage: Stage) -> None:
         stage.drain("a", "b", "c")
         made = stage.plan(0, empty=True)
@@ -381,10 +389,18 @@ class TestFencing:
 
     def test_and_before_anything_is_lowered(self) -> None:
         stage = Stage(mark="")
-        stage.wait(1)
-        stage.show("a", **BARE)
-        made = stage.priced(2)
+        stage.drain("a", "b", "c")
+        made = stage.plan(0, empty=True)
         assert (made.remark, made.lower_to) == (Remark("", MARK), None)
+
+    def test_and_before_any_cost_is_cleared(self) -> None:
+        """A deposed operator may be about to lower the number by just that cost."""
+        stage = Stage(mark="")
+        stage.show("a", cost=COST, cost_is_ours=True)
+        made = stage.plan(3)
+        assert (made.remark, made.costs) == (Remark("", MARK), {})
+        stage.turn(mark=MARK)
+        assert dict(stage.plan(3).costs) == {"a": None}
 
     def test_it_is_removed_when_nobody_is_drained(self, stage: Stage) -> None:
         stage.drain("a")

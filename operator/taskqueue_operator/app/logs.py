@@ -39,3 +39,6 @@ def configure(level: str) -> None:
     # Requests and handler calls of the libraries, one line each, would drown what we have to say.
     for chatty in ("httpx", "httpcore", "kopf", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # A lost connection is told by who uses it, once and without a stack trace.
+    for fussy in ("aio_pika", "aiormq"):
+        logging.getLogger(fussy).setLevel(logging.CRITICAL)

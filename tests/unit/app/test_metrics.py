@@ -193,6 +193,8 @@ def _everything(metrics: Metrics) -> None:
     metrics.scaled(KEY, 0, 5, "Backlog")
     metrics.scaled(KEY, 5, 0, "Idle")
     metrics.wrote("status")
+    metrics.commanded("drain")
+    metrics.removed("drained")
     metrics.reconciled(settled=False)
     metrics.retained(KEY, "Secret gone")
     metrics.asked("probe", 0.02, {"ok": 40, "missing": 2})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from taskqueue_operator.workers.worker import Standing
 from .stage import BARE, EPOCH, MARK, Stage, names, pod
 
 CRASHES = Trouble("CrashLoopBackOff", "worker", "exit code 1")
-BUSY = {"state": State.DRAINING, "in_flight": 1}
+BUSY: dict[str, Any] = {"state": State.DRAINING, "in_flight": 1}
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.cluster import images
 from tests.cluster.installation import RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
@@ -39,6 +41,13 @@ class Operator:
         """How often its container was started again."""
         status = self.pod()["status"]["containerStatuses"][0]
         return int(status["restartCount"])
+
+    def sample(self, name: str, **labels: str) -> float:
+        """Read one of its metrics; 0 when it tells none."""
+        path = f"/api/v1/namespaces/{SYSTEM}/pods/{self.pod()['metadata']['name']}:8080/proxy/metrics"
+        families = text_string_to_metric_families(self._cluster.kubectl("get", f"--raw={path}"))
+        samples = (sample for family in families for sample in family.samples)
+        return next((each.value for each in samples if each.name == name and each.labels == labels), 0)
 
     def kill(self) -> None:
         """End the process by SIGKILL from the node, as the kernel would, and wait until the kubelet has noticed.

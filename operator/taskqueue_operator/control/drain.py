@@ -26,8 +26,8 @@ from .ports import Cluster
 from .record import Record, Records
 from .telemetry import Telemetry
 
-STEPS: Final = 3
-"""Plans carried out at once: one may only prepare the next."""
+STEPS: Final = 5
+"""Plans at once: each is made of what is known now, and does one thing; one may only prepare the next."""
 
 NO_MATTER_WHAT: Final = datetime.max.replace(tzinfo=UTC)
 """When a queue is as good as empty to whoever has stopped its workers."""
@@ -97,12 +97,18 @@ class Drainer:
             if there is None:
                 return None
             plan = self._plan(key, record, there, desired, stops=stops)
-            await self._write_costs(record, there, plan)
-            if plan.remark is None:
-                return await self._take(record, there, plan)
-            version = there.resource_version
-            self.cache.see_deployment(await self.cluster.mark(key, plan.remark.after, resource_version=version))
-            self.telemetry.wrote("mark")
+            if plan.costs:
+                await self._write_costs(record, there, plan)
+            elif plan.remark is not None:
+                await self._mark(there, plan.remark.after)
+            elif plan.restore_to is not None:
+                return await self._write(there, plan.restore_to, mark="")
+            elif plan.lower_to is not None and plan.lower_to < there.replicas:
+                self._crew(record, there).lowers(there, self.clock())
+                return await self._write(there, plan.lower_to, mark=there.mark)
+            else:
+                await self._tell_all(record, there, plan)
+                return None
         return None
 
     def _plan(self, key: Key, record: Record, there: Deployment, desired: int, *, stops: bool) -> Plan:
@@ -125,23 +131,21 @@ class Drainer:
         record.silent, record.foreign = made.silent, made.foreign
         return made
 
-    async def _take(self, record: Record, there: Deployment, plan: Plan) -> int | None:
-        """Send what is to be sent, then write the number."""
+    async def _tell_all(self, record: Record, there: Deployment, plan: Plan) -> None:
         told = [(worker, Verb.UNDRAIN) for worker in plan.undrain]
         told += [(worker, Verb.DRAIN) for worker in (*plan.drain, *plan.renew)]
         await asyncio.gather(*(self._tell(record, there, worker, verb) for worker, verb in told))
-        if plan.restore_to is not None:
-            return await self._write(there, plan.restore_to, mark="")
-        if plan.lower_to is not None and plan.lower_to < there.replicas:
-            self._crew(record, there).lowers(there, self.clock())
-            return await self._write(there, plan.lower_to, mark=there.mark)
-        return None
 
     async def _tell(self, record: Record, there: Deployment, worker: Worker, verb: Verb) -> None:
         command = self._crew(record, there).command(worker.uid, verb, self.clock())
         self.telemetry.commanded(verb)
         if record.observer is not None:
             await record.observer.tell(worker.address, command.write())
+
+    async def _mark(self, there: Deployment, mark: str) -> None:
+        body = await self.cluster.mark(there.key, mark, resource_version=there.resource_version)
+        self.cache.see_deployment(body)
+        self.telemetry.wrote("mark")
 
     async def _write(self, there: Deployment, replicas: int, *, mark: str) -> int:
         body = await self.cluster.scale(there.key, replicas=replicas, generation=there.generation, mark=mark)

@@ -84,30 +84,37 @@ def _scaling(known: Known) -> Iterator[Condition]:
     decision, reading = known.decision, known.reading
     if decision is None or reading is None or not (known.conclusive or decision.why in {Why.PAUSED, Why.FALLBACK}):
         return
-    active, limited = ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED
-    if decision.why is Why.PAUSED:
-        yield Condition(active, Truth.FALSE, Why.PAUSED, "spec.scaling.mode is Paused.")
-    elif known.mode is Mode.DRY_RUN:
-        yield Condition(
-            active, Truth.FALSE, Mode.DRY_RUN, "spec.scaling.mode is DryRun: decisions are not carried out."
-        )
-    elif decision.why is Why.FALLBACK:
-        yield Condition(active, Truth.FALSE, Why.FALLBACK, f"The queue is {decision.lines[0]}.")
-    elif reading.blind:
-        doubt = f" ({reading.doubt})" if reading.doubt else ""
-        message = f"The queue cannot be read{doubt}: the number of workers stays."
-        yield Condition(active, Truth.FALSE, Why.UNKNOWN, message)
-    elif reading.at_most is None and known.deployment is not None and known.deployment.replicas > 0:
-        message = f"The queue's figures are in doubt ({reading.doubt}): no worker is removed."
-        yield Condition(active, Truth.TRUE, "ScaleDownSuspended", message)
-    elif known.staying:
-        yield Condition(active, Truth.TRUE, Reason.WORKERS_SILENT, known.staying)
-    else:
-        yield Condition(active, Truth.TRUE, Reason.READY, "The number of workers follows the queue.")
+    inactive = _inactive(known, decision, reading)
+    truth = Truth.TRUE if inactive is None else Truth.FALSE
+    yield Condition(ConditionType.SCALING_ACTIVE, truth, *(inactive or _active(known, reading)))
+    limited = ConditionType.SCALING_LIMITED
     if decision.why in LIMITS:
         yield Condition(limited, Truth.TRUE, decision.why, decision.lines[-1])
     else:
         yield Condition(limited, Truth.FALSE, "DesiredWithinRange", "The wanted number is within its bounds.")
+
+
+def _inactive(known: Known, decision: Decision, reading: Reading) -> tuple[str, str] | None:
+    """Say why the number of workers does not follow the queue, if so."""
+    if decision.why is Why.PAUSED:
+        return Why.PAUSED, "spec.scaling.mode is Paused."
+    if known.mode is Mode.DRY_RUN:
+        return Mode.DRY_RUN, "spec.scaling.mode is DryRun: decisions are not carried out."
+    if decision.why is Why.FALLBACK:
+        return Why.FALLBACK, f"The queue is {decision.lines[0]}."
+    if reading.blind:
+        doubt = f" ({reading.doubt})" if reading.doubt else ""
+        return Why.UNKNOWN, f"The queue cannot be read{doubt}: the number of workers stays."
+    return None
+
+
+def _active(known: Known, reading: Reading) -> tuple[str, str]:
+    """Say how it follows: whole, or for the time being upwards alone."""
+    if reading.at_most is None and known.deployment is not None and known.deployment.replicas > 0:
+        return "ScaleDownSuspended", f"The queue's figures are in doubt ({reading.doubt}): no worker is removed."
+    if known.staying:
+        return Reason.WORKERS_SILENT, known.staying
+    return Reason.READY, "The number of workers follows the queue."
 
 
 def _summary(known: Known) -> Iterator[Condition]:

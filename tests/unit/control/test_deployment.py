@@ -27,7 +27,7 @@ async def test_what_is_scaled_by_others_is_put_right(world: World) -> None:
     await world.settle(20)
     there = world.cluster.deployments[KEY]
     await world.cluster.scale(KEY, replicas=50, generation=there["metadata"]["generation"])
-    await world.settle(10)
+    await world.settle(40)
     assert world.replicas() == 1
 
 

@@ -1,0 +1,69 @@
+"""Invariant 1 on real pods: who runs a task is not removed, whatever happens to the number of workers."""
+
+from collections import Counter
+
+import pytest
+
+from tests.e2e.operator import Operator
+from tests.e2e.team import Body, Team
+
+ONE_EACH: Body = {"readyPerReplica": 1, "maxReplicas": 4}
+
+
+def four_of_which_one_is_busy(team: Team, *, seconds: float) -> Counter[str]:
+    """Have four workers, one with a task that takes a while; its id."""
+    team.apply(minReplicas=4, **ONE_EACH)
+    team.until_ready()
+    team.until(lambda: consuming(team) == 4, "four workers consume")
+    long = Counter(team.publish(1, seconds=seconds))
+    team.until(lambda: team.receipts("started") == long, "the long task runs")
+    return long
+
+
+def consuming(team: Team) -> int:
+    return int(((team.deployment() or {}).get("status") or {}).get("readyReplicas", 0))
+
+
+def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operator) -> None:
+    busy_before = operator.sample("taskqueue_scale_in_victims_total", state="busy")
+    long = four_of_which_one_is_busy(team, seconds=40)
+    team.patch({"scaling": {"minReplicas": 0}})
+    team.until_replicas(lambda replicas: replicas == 1, "all but one have gone")
+    assert not team.receipts("done"), "the long task still runs"
+    team.until_asleep()
+    assert team.receipts("done") == long
+    assert team.receipts("started") == long
+    assert operator.sample("taskqueue_scale_in_victims_total", state="busy") == busy_before
+
+
+def test_a_lower_maximum_cuts_nobody(team: Team) -> None:
+    team.apply(minReplicas=4, **ONE_EACH)
+    team.until_ready()
+    team.until(lambda: consuming(team) == 4, "four workers consume")
+    tasks = Counter(team.publish(4, seconds=30))
+    team.until(lambda: team.receipts("started") == tasks, "four tasks run")
+    team.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
+    team.until_asleep()
+    assert team.receipts("done") == tasks
+    assert team.receipts("started") == tasks
+
+
+@pytest.mark.fault
+def test_an_operator_that_is_killed_while_workers_drain_harms_nobody(team: Team, operator: Operator) -> None:
+    team.apply(minReplicas=4, **ONE_EACH)
+    team.until_ready()
+    team.until(lambda: consuming(team) == 4, "four workers consume")
+    tasks = Counter(team.publish(4, seconds=45))
+    team.until(lambda: team.receipts("started") == tasks, "four tasks run")
+    team.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
+    team.until(lambda: drain_mark(team), "workers drain")
+    operator.kill()
+    tasks += Counter(team.publish(3, seconds=1))
+    team.until(lambda: team.receipts("done") == tasks, "all tasks are done")
+    team.until_asleep()
+    assert team.receipts("started") == tasks
+
+
+def drain_mark(team: Team) -> str:
+    annotations = (team.deployment() or {})["metadata"].get("annotations", {})
+    return str(annotations.get("taskqueue.dev/drain", ""))

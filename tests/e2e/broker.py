@@ -23,6 +23,11 @@ class Broker:
         self._write("PUT", f"/api/permissions/{vhost}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
         self._write("PUT", f"/api/queues/{vhost}/receipts", {"durable": True})
 
+    def add_queue(self, vhost: str, name: str) -> None:
+        """Make a quorum queue."""
+        arguments = {"x-queue-type": "quorum"}
+        self._write("PUT", f"/api/queues/{vhost}/{name}", {"durable": True, "arguments": arguments})
+
     def delete_vhost(self, vhost: str) -> None:
         """Remove a virtual host with all that is in it."""
         self._write("DELETE", f"/api/vhosts/{vhost}")

@@ -18,7 +18,7 @@ from tests.cluster import images
 from tests.cluster.progress import step
 
 TASKS_PER_SIZE: Final = 10
-PERIOD_SECONDS: Final = 30.0
+PERIOD_SECONDS: Final = 36.0
 """Between bursts: the queue is empty for the 12 s for which the operator believes the highest of its readings."""
 ROLLOUTS: Final = 5
 AMID_SECONDS: Final = 8.0

@@ -14,11 +14,10 @@ _EXCHANGE: Final = "taskqueue.reports"
 
 
 class State(NamedTuple):
-    """What a worker last said that it does, since when, and how many messages it holds and has not started."""
+    """What a worker last said that it does, and since when."""
 
     name: str
     since: float
-    hoarded: int
 
 
 class Reports:
@@ -34,21 +33,17 @@ class Reports:
         pod, name = report["pod"], report["state"]
         known = self._states.get(pod)
         since = known.since if known is not None and known.name == name else now
-        self._states[pod] = State(name, since, report["hoarded"])
+        self._states[pod] = State(name, since)
         self._news.set()
 
-    def forget(self) -> None:
-        """Start anew: pods that have gone say no more that they have."""
-        self._states.clear()
+    def all_in(self, name: str) -> dict[str, float]:
+        """Since when each of the workers that are in this state is in it."""
+        return {pod: state.since for pod, state in self._states.items() if state.name == name}
 
-    def all_in(self, *names: str) -> dict[str, float]:
-        """Since when each of the workers that are in one of these states is in it."""
-        return {pod: state.since for pod, state in self._states.items() if state.name in names}
-
-    async def until(self, count: int, *names: str, seconds: float = 60) -> dict[str, float]:
-        """Wait until so many workers are in one of these states; since when each is."""
+    async def until(self, count: int, name: str, *, seconds: float = 60) -> dict[str, float]:
+        """Wait until so many workers are in this state; since when each is."""
         async with asyncio.timeout(seconds):
-            while len(found := self.all_in(*names)) < count:
+            while len(found := self.all_in(name)) < count:
                 self._news.clear()
                 await self._news.wait()
         return found

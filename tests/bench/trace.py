@@ -13,7 +13,7 @@ TAIL: Final = 0.6
 RUSH: Final = 0.8
 """Share of a burst that comes at once; the rest trickles in, so that tasks arrive while workers step aside."""
 RUSH_SECONDS: Final = 3.0
-TRICKLE: Final = 0.6
+TRICKLE: Final = 0.4
 """Share of the time between two bursts for which that goes on."""
 
 

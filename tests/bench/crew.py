@@ -11,7 +11,7 @@ from uuid import uuid4
 from taskqueue_worker import Publisher, PublishFailedError
 from tests.bench import api_server
 from tests.bench.ledger import Ledger, Receipt
-from tests.bench.sightings import Sightings
+from tests.bench.sightings import Departure, Sightings
 from tests.bench.stage import Stage
 from tests.bench.trace import Task
 from tests.bench.waiting import eventually
@@ -23,6 +23,8 @@ PATIENCE_SECONDS: Final = 300
 """Longer than two of the longest tasks and the grace periods between them."""
 AFTERMATH_SECONDS: Final = 20
 """For what might still be delivered a second time."""
+TOLD: Final = 10
+"""How many busy victims and harmed tasks are told of."""
 
 
 class Workers(Protocol):
@@ -66,18 +68,27 @@ class Crew:
             for each in beside:
                 each.cancel()
         await to_thread(self._take_receipts)
-        step(f"{self._team.namespace}: {self.account()}")
+        self._tell()
 
     def account(self) -> Mapping[str, int]:
         """Say what became of the tasks, and of the workers."""
         seen = self._sightings
         return {
             **self._ledger.audit(),
-            "busy_victims": sum(self._ledger.busy(victim.pod, victim.at) for victim in seen.victims),
+            "busy_victims": len(self._busy_victims()),
             "victims": len(seen.victims),
             "scale_ins": seen.scale_ins,
             "rollouts": seen.rollouts,
         }
+
+    def _tell(self) -> None:
+        """Say how it went, and of some of what went wrong where to look for the reason."""
+        step(f"{self._team.namespace}: {self.account()}")
+        for trace in (*self._busy_victims(), *self._ledger.harmed().items())[:TOLD]:
+            step(f"{self._team.namespace}: {trace}")
+
+    def _busy_victims(self) -> list[Departure]:
+        return [victim for victim in self._sightings.victims if self._ledger.busy(victim.pod, victim.at)]
 
     async def _publish(self, tasks: Sequence[Task]) -> None:
         began = time.monotonic()

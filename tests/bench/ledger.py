@@ -68,6 +68,11 @@ class Ledger:
             "hoard_returns": sum(self._given_back(task) for task in tasks),
         }
 
+    def harmed(self) -> dict[str, list[Receipt]]:
+        """Find the tasks that were begun again or never done, and all that is known of each, in order."""
+        done_once = {task for task in self.published if self._count(task, STARTED) == self._count(task, DONE) == 1}
+        return {task: sorted(self._receipts[task], key=lambda one: one.at) for task in self.published - done_once}
+
     def busy(self, pod: str, at: float) -> bool:
         """Whether a task ran there at that moment."""
         before = [one for receipts in self._receipts.values() for one in receipts if one.pod == pod and one.at <= at]

@@ -99,3 +99,10 @@ def test_a_broker_that_does_not_count_says_that_it_has_delivered_before() -> Non
     body = {"what": "started", "task": "task", "pod": "a", "at": 1, "acquired": 0, "failed": 0, "redelivered": True}
 
     assert Receipt.parse(body) == started(1, earlier=1)
+
+
+def test_of_a_harmed_task_all_is_told_in_order() -> None:
+    receipts = (started(1), started(30, "b"), done(31, "b"))
+
+    assert ledger(*reversed(receipts)).harmed() == {"task": list(receipts)}
+    assert ledger(started(1), done(2)).harmed() == {}

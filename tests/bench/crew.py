@@ -4,7 +4,7 @@ import asyncio
 import time
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 from uuid import uuid4
 
@@ -53,21 +53,19 @@ class Crew:
         self._workers = workers
         self._sightings = sightings
         self._ledger = Ledger()
+        self._over = asyncio.Event()
 
     async def work(self, tasks: Sequence[Task], rollouts: Iterable[float]) -> None:
         """Have all tasks published when they are due, and workers rolled at these moments; until all are done."""
         await to_thread(self._workers.begin, self._team)
-        async with asyncio.TaskGroup() as attending:
-            beside = [
-                attending.create_task(self._workers.attend(self._team)),
-                attending.create_task(self._collect()),
-            ]
+        async with asyncio.TaskGroup() as beside:
+            attending = beside.create_task(self._workers.attend(self._team))
+            beside.create_task(self._collect())
             await asyncio.gather(self._publish(tasks), self._roll(rollouts))
             step(f"{self._team.namespace}: all published, {self._ledger.open} not done yet")
             await self._until_done()
-            for each in beside:
-                each.cancel()
-        await to_thread(self._take_receipts)
+            attending.cancel()
+            self._over.set()
         self._tell()
 
     def account(self) -> Mapping[str, int]:
@@ -126,8 +124,11 @@ class Crew:
         return bool((await to_thread(self._team.queues))[NAME]["messages"])
 
     async def _collect(self) -> None:
-        while True:
-            await asyncio.sleep(COLLECTING_SECONDS)
+        """Take receipts every now and then, and a last time when all is over; never given up on the way."""
+        while not self._over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(COLLECTING_SECONDS):
+                    await self._over.wait()
             await to_thread(self._take_receipts)
 
     def _take_receipts(self) -> None:

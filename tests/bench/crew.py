@@ -146,9 +146,4 @@ async def crew(stage: Stage, image: str, name: str, workers: Workers) -> AsyncIt
             yield Crew(stage, team, workers, sightings)
     finally:
         await to_thread(team.move_out)
-        await to_thread(_until_gone, stage, team.namespace)
-
-
-def _until_gone(stage: Stage, namespace: str) -> None:
-    gone = ("wait", f"namespace/{namespace}", "--for=delete", f"--timeout={PATIENCE_SECONDS}s")
-    stage.cluster.kubectl(*gone)
+        await to_thread(team.until_moved_out)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Final, NamedTuple
 
+from prometheus_client.samples import Sample
+
 from tests.bench.crew import Crew, Workers, crew
 from tests.bench.guarded import Guarded
 from tests.bench.operator import Operator, operator
@@ -23,6 +25,7 @@ PERIOD_SECONDS: Final = 36.0
 ROLLOUTS: Final = 5
 AMID_SECONDS: Final = 8.0
 """From the start of a burst to a rollout: the workers are there, and work."""
+PATIENCE_SECONDS: Final = 60
 NO_HARM: Final = ("redelivered_after_start", "doubled", "lost", "busy_victims", "failed_deliveries")
 
 
@@ -100,7 +103,10 @@ def _guarded() -> Mapping[str, Part]:
 
 async def _victims(it: Operator) -> dict[str, float]:
     """Tell who went after scale-ins, by what the operator says they did."""
-    samples = await it.samples("taskqueue_scale_in_victims_total")
+    samples: list[Sample] = []
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not samples:  # it may not answer at once
+            samples = await it.samples("taskqueue_scale_in_victims_total")
     return {sample.labels["state"]: sample.value for sample in samples}
 
 

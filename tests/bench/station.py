@@ -92,6 +92,7 @@ async def station(stage: Stage, image: str, *, prefetch: int) -> AsyncIterator[S
             yield Station(team, client, reports, sightings, publisher, channel)
     finally:
         await to_thread(team.move_out)
+        await to_thread(team.until_moved_out)
 
 
 def _begin(team: Team, prefetch: int) -> None:

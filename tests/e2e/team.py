@@ -50,6 +50,11 @@ class Team:
         self._cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
         self.broker.delete_vhost(self.namespace)
 
+    def until_moved_out(self) -> None:
+        """Wait until it is all gone, once it is removed."""
+        gone = ("wait", f"namespace/{self.namespace}", "--for=delete", f"--timeout={2 * PATIENCE_SECONDS}s")
+        self._cluster.kubectl(*gone)
+
     def use_credentials(self, user: str, password: str) -> None:
         """Make a user on the broker and put it into the Secret."""
         self.broker.add_user(user, password, self.namespace)

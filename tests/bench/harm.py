@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Final, NamedTuple
 
-from prometheus_client.samples import Sample
-
 from tests.bench.crew import Crew, Workers, crew
 from tests.bench.guarded import Guarded
 from tests.bench.operator import Operator, operator
@@ -103,10 +101,9 @@ def _guarded() -> Mapping[str, Part]:
 
 async def _victims(it: Operator) -> dict[str, float]:
     """Tell who went after scale-ins, by what the operator says they did."""
-    samples: list[Sample] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not samples:  # it may not answer at once
-            samples = await it.samples("taskqueue_scale_in_victims_total")
+        while not (samples := await it.samples("taskqueue_scale_in_victims_total")):
+            await asyncio.sleep(1)
     return {sample.labels["state"]: sample.value for sample in samples}
 
 

@@ -82,6 +82,7 @@ async def test_one_that_cannot_be_connected_holds_up_nothing(world: World) -> No
 
 
 async def test_invariant_5_what_was_decided_last_was_told_and_is_not_told_again(world: World) -> None:
+    world.staff()
     await world.has(scaling={"maxReplicas": 20, "idleSeconds": 0})
     world.broker.depths["thumbnails"] = (100, 0)
     await world.settle(5)

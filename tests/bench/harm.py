@@ -14,6 +14,7 @@ from tests.bench.result import Result, Target
 from tests.bench.setting import Setting
 from tests.bench.trace import Rhythm, trace
 from tests.bench.unguarded import DEAF, GRACEFUL, Unguarded
+from tests.bench.waiting import eventually
 from tests.cluster import images
 from tests.cluster.progress import step
 
@@ -74,16 +75,13 @@ async def run(setting: Setting) -> Result:
         removed = {state: count - before.get(state, 0) for state, count in (await _victims(it)).items()}
         accounts = {name: each.account() for name, each in crews.items()}
     figures = {
-        **_total(accounts[name] for name in _guarded()),
+        **_total(account for name, account in accounts.items() if name in _guarded()),
         **{f"operator_{state}_victims": count for state, count in removed.items()},
-        **_prefixed("control_", _total(accounts[name] for name in accounts if name not in _guarded())),
-        **{
-            figure: value
-            for name, account in accounts.items()
-            for figure, value in _prefixed(f"{name}_", account).items()
-        },
+        **_prefixed("control_", _total(account for name, account in accounts.items() if name not in _guarded())),
         "bursts": bursts,
     }
+    for name, account in accounts.items():
+        figures |= _prefixed(f"{name}_", account)
     return Result(figures, samples=int(figures["tasks"]), targets=TARGETS)
 
 
@@ -101,10 +99,15 @@ def _guarded() -> Mapping[str, Part]:
 
 async def _victims(it: Operator) -> dict[str, float]:
     """Tell who went after scale-ins, by what the operator says they did."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (samples := await it.samples("taskqueue_scale_in_victims_total")):
-            await asyncio.sleep(1)
-    return {sample.labels["state"]: sample.value for sample in samples}
+    found: dict[str, float] = {}
+
+    async def told() -> bool:
+        samples = await it.samples("taskqueue_scale_in_victims_total")
+        found.update({sample.labels["state"]: sample.value for sample in samples})
+        return bool(found)
+
+    await eventually(told, "the operator tells who went", seconds=PATIENCE_SECONDS, every=1)
+    return found
 
 
 def _total(accounts: Iterable[Mapping[str, int]]) -> dict[str, float]:

@@ -96,7 +96,7 @@ async def _return_all(place: Station, times: int) -> list[float]:
 
 
 async def _return(place: Station) -> list[float]:
-    await place.ask(0, LEAST)
+    await place.ask(LEAST, LEAST)
     drained = await place.reports.until(MOST - LEAST, "draining")
     await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
     began = time.monotonic()

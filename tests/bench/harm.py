@@ -19,8 +19,8 @@ from tests.cluster import images
 from tests.cluster.progress import step
 
 TASKS_PER_SIZE: Final = 10
-PERIOD_SECONDS: Final = 36.0
-"""Between bursts: the queue is empty for the 12 s for which the operator believes the highest of its readings."""
+PERIOD_SECONDS: Final = 30.0
+"""Between bursts: a rush takes some 10 s, and for 12 s more the operator believes the highest of its readings."""
 ROLLOUTS: Final = 5
 AMID_SECONDS: Final = 8.0
 """From the start of a burst to a rollout: the workers are there, and work."""
@@ -36,15 +36,14 @@ class Part(NamedTuple):
 
 
 PARTS: Final[Mapping[str, Part]] = {
-    "prefetch_1": Part(Guarded(concurrency=1, prefetch=1, most=6, per_replica=5), Rhythm(60, PERIOD_SECONDS)),
-    "prefetch_8": Part(
-        Guarded(concurrency=4, prefetch=8, most=5, per_replica=15), Rhythm(180, PERIOD_SECONDS, PERIOD_SECONDS / 2)
-    ),
+    "prefetch_1": Part(Guarded(concurrency=1, prefetch=1, most=6, per_replica=5), Rhythm(50, PERIOD_SECONDS)),
+    "prefetch_8": Part(Guarded(concurrency=4, prefetch=8, most=5, per_replica=15), Rhythm(150, PERIOD_SECONDS, 10)),
+    "hoarding": Part(Guarded(concurrency=1, prefetch=8, most=4, per_replica=5), Rhythm(40, PERIOD_SECONDS, 20)),
     "control_grace": Part(
-        Unguarded(GRACEFUL, concurrency=4, prefetch=8, most=3, per_replica=10), Rhythm(60, PERIOD_SECONDS, 8)
+        Unguarded(GRACEFUL, concurrency=4, prefetch=8, most=3, per_replica=10), Rhythm(60, PERIOD_SECONDS, 5)
     ),
     "control_deaf": Part(
-        Unguarded(DEAF, concurrency=4, prefetch=8, most=3, per_replica=10), Rhythm(60, PERIOD_SECONDS, 23)
+        Unguarded(DEAF, concurrency=4, prefetch=8, most=3, per_replica=10), Rhythm(60, PERIOD_SECONDS, 15)
     ),
 }
 TARGETS: Final = {

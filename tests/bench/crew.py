@@ -1,12 +1,19 @@
 """Workers on a queue of their own that are given tasks, and the account of what became of these."""
 
 import asyncio
+import itertools
 import time
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 from uuid import uuid4
+
+import aio_pika
+import httpx
+import orjson
+from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
 
 from taskqueue_worker import Publisher, PublishFailedError
 from tests.bench import api_server
@@ -18,7 +25,8 @@ from tests.bench.waiting import eventually
 from tests.cluster.progress import step
 from tests.e2e.team import NAME, Team
 
-COLLECTING_SECONDS: Final = 5
+LOOK_SECONDS: Final = 5
+AGAIN_SECONDS: Final = 1
 PATIENCE_SECONDS: Final = 300
 """Longer than two of the longest tasks and the grace periods between them."""
 AFTERMATH_SECONDS: Final = 20
@@ -53,19 +61,17 @@ class Crew:
         self._workers = workers
         self._sightings = sightings
         self._ledger = Ledger()
-        self._over = asyncio.Event()
 
     async def work(self, tasks: Sequence[Task], rollouts: Iterable[float]) -> None:
         """Have all tasks published when they are due, and workers rolled at these moments; until all are done."""
         await to_thread(self._workers.begin, self._team)
-        async with asyncio.TaskGroup() as beside:
-            attending = beside.create_task(self._workers.attend(self._team))
-            beside.create_task(self._collect())
+        async with asyncio.TaskGroup() as group:
+            beside = group.create_task(self._workers.attend(self._team)), group.create_task(self._collect())
             await asyncio.gather(self._publish(tasks), self._roll(rollouts))
             step(f"{self._team.namespace}: all published, {self._ledger.open} not done yet")
             await self._until_done()
-            attending.cancel()
-            self._over.set()
+            for each in beside:
+                each.cancel()
         self._tell()
 
     def account(self) -> Mapping[str, int]:
@@ -93,16 +99,21 @@ class Crew:
         async with Publisher(self._uri) as publisher, asyncio.TaskGroup() as group:
             for number, task in enumerate(tasks):
                 await asyncio.sleep(began + task.at - time.monotonic())
-                group.create_task(self._publish_one(publisher, f"{number:05}", task.seconds))
+                group.create_task(self._publish_one(publisher, number, task.seconds))
 
-    async def _publish_one(self, publisher: Publisher, identity: str, seconds: float) -> None:
-        body, exchange = {"seconds": seconds}, self._workers.exchange
-        try:
-            await publisher.publish(exchange, NAME, body, type="audited", message_id=identity)
-        except PublishFailedError as error:
-            step(f"{self._team.namespace}: task {identity} does not count: {error}")
-        else:
-            self._ledger.published.add(identity)
+    async def _publish_one(self, publisher: Publisher, number: int, seconds: float) -> None:
+        """Publish until it is confirmed, each time under another identity: only the last one is there for certain."""
+        for attempt in itertools.count():
+            identity = f"{number:05}.{attempt}"
+            try:
+                exchange, body = self._workers.exchange, {"seconds": seconds}
+                await publisher.publish(exchange, NAME, body, type="audited", message_id=identity)
+            except PublishFailedError as error:
+                step(f"{self._team.namespace}: task {identity} does not count: {error}")
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                self._ledger.published.add(identity)
+                return
 
     async def _roll(self, rollouts: Iterable[float]) -> None:
         began = time.monotonic()
@@ -115,25 +126,30 @@ class Crew:
             return not self._ledger.open and not await self._holds_messages()
 
         try:
-            await eventually(done, "all tasks are done", seconds=PATIENCE_SECONDS, every=COLLECTING_SECONDS)
+            await eventually(done, "all tasks are done", seconds=PATIENCE_SECONDS, every=LOOK_SECONDS)
         except TimeoutError:
             step(f"{self._team.namespace}: {self._ledger.open} tasks are not done after {PATIENCE_SECONDS} s")
         await asyncio.sleep(AFTERMATH_SECONDS)
 
     async def _holds_messages(self) -> bool:
-        return bool((await to_thread(self._team.queues))[NAME]["messages"])
+        try:
+            return bool((await to_thread(self._team.queues))[NAME]["messages"])
+        except httpx.TransportError:  # the way to the broker ends under load now and then, and is back soon
+            return True
 
     async def _collect(self) -> None:
-        """Take receipts every now and then, and a last time when all is over; never given up on the way."""
-        while not self._over.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(COLLECTING_SECONDS):
-                    await self._over.wait()
-            await to_thread(self._take_receipts)
+        """Take receipts as they come, until cancelled; what a lost connection brings back counts once."""
+        async with await aio_pika.connect_robust(self._uri, timeout=30) as connection:
+            channel = await connection.channel()
+            await channel.set_qos(prefetch_count=1000)
+            queue = await channel.get_queue("receipts")
+            await queue.consume(self._take_receipt)
+            await asyncio.Event().wait()
 
-    def _take_receipts(self) -> None:
-        taken = self._team.broker.take(self._team.namespace, "receipts")
-        self._ledger.add(map(Receipt.parse, taken))
+    async def _take_receipt(self, message: AbstractIncomingMessage) -> None:
+        self._ledger.add([Receipt.parse(orjson.loads(message.body))])
+        with suppress(AMQPError, RuntimeError):  # then it comes once more
+            await message.ack()
 
 
 @asynccontextmanager

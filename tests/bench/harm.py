@@ -1,6 +1,7 @@
 """What scaling and rollouts do to tasks, with workers that are asked to step aside first, and with such as are not."""
 
 import asyncio
+import logging
 import random
 from asyncio import to_thread
 from collections.abc import Iterable, Mapping
@@ -59,6 +60,8 @@ TARGETS: Final = {
 
 async def run(setting: Setting) -> Result:
     """Give all crews their tasks at the same time, as many as the size asks for to those the operator looks after."""
+    for library in ("aio_pika", "aiormq"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # of connections that end and are made anew
     bursts = -(-setting.size * TASKS_PER_SIZE // sum(part.rhythm.burst for part in _guarded().values()))
     stage = setting.stage()
     image = await to_thread(images.build, "sample")
@@ -70,7 +73,9 @@ async def run(setting: Setting) -> Result:
         }
         before = await _victims(it)
         step(f"{bursts} bursts for each of {len(crews)} crews, for {bursts * PERIOD_SECONDS / 60:.0f} minutes")
-        await asyncio.gather(*(_work(each, PARTS[name].rhythm, bursts) for name, each in crews.items()))
+        async with asyncio.TaskGroup() as group:
+            for name, each in crews.items():
+                group.create_task(_work(each, PARTS[name].rhythm, bursts))
         removed = {state: count - before.get(state, 0) for state, count in (await _victims(it)).items()}
         accounts = {name: each.account() for name, each in crews.items()}
     figures = {

@@ -44,12 +44,12 @@ class Ledger:
 
     def __init__(self) -> None:
         self.published: set[str] = set()
-        self._receipts: defaultdict[str, list[Receipt]] = defaultdict(list)
+        self._receipts: defaultdict[str, set[Receipt]] = defaultdict(set)
 
     def add(self, receipts: Iterable[Receipt]) -> None:
-        """Take note of receipts; of tasks that were not published for certain none counts."""
+        """Take note of receipts, of each once; of tasks that were not published for certain none counts."""
         for receipt in receipts:
-            self._receipts[receipt.task].append(receipt)
+            self._receipts[receipt.task].add(receipt)
 
     @property
     def open(self) -> int:

@@ -71,6 +71,10 @@ def test_receipts_count_in_whatever_order_they_are_read() -> None:
     assert ledger(*receipts).audit() == ledger(*reversed(receipts)).audit()
 
 
+def test_a_receipt_that_is_read_twice_counts_once() -> None:
+    assert ledger(started(1), started(1), done(2), done(2)).audit() == CLEAN
+
+
 def test_a_task_that_was_not_published_for_certain_is_left_out() -> None:
     unsure = Ledger()
     unsure.add([started(1), started(2)])

@@ -37,9 +37,9 @@ class Part(NamedTuple):
 
 
 PARTS: Final[Mapping[str, Part]] = {
-    "prefetch_1": Part(Guarded(concurrency=1, prefetch=1, most=6, per_replica=5), Rhythm(50, PERIOD_SECONDS)),
-    "prefetch_8": Part(Guarded(concurrency=4, prefetch=8, most=5, per_replica=15), Rhythm(150, PERIOD_SECONDS, 10)),
-    "hoarding": Part(Guarded(concurrency=1, prefetch=8, most=4, per_replica=5), Rhythm(40, PERIOD_SECONDS, 20)),
+    "prefetch_1": Part(Guarded(concurrency=1, prefetch=1, most=6, per_replica=5), Rhythm(40, PERIOD_SECONDS)),
+    "prefetch_8": Part(Guarded(concurrency=4, prefetch=8, most=5, per_replica=15), Rhythm(125, PERIOD_SECONDS, 10)),
+    "hoarding": Part(Guarded(concurrency=1, prefetch=8, most=4, per_replica=5), Rhythm(35, PERIOD_SECONDS, 20)),
     "control_grace": Part(
         Unguarded(GRACEFUL, concurrency=4, prefetch=8, most=3, per_replica=10), Rhythm(60, PERIOD_SECONDS, 5)
     ),

@@ -123,7 +123,8 @@ def management_unreachable(endpoint: Endpoint, why: str) -> BrokerFault:
 def cause(error: BaseException) -> str:
     """Put a network error into words, by its innermost cause; no text of a protocol, which may quote what was sent."""
     chain = [error]
-    while (inner := chain[0].__cause__ or chain[0].__context__) is not None:
+    # Errors that libraries keep and raise again may have come about by themselves.
+    while (inner := chain[0].__cause__ or chain[0].__context__) is not None and inner not in chain:
         chain.insert(0, inner)
     for each in chain:
         if isinstance(each, ssl.SSLCertVerificationError):

@@ -44,11 +44,11 @@ class Unguarded:
         team.kubectl("patch", "deployment", NAME, "--type=merge", f"--patch={patch}")
 
     async def attend(self, team: Team) -> None:
-        """Ask for as many as the messages need, those that are worked on included."""
+        """Ask for as many as the messages that wait need, as KEDA does when it asks over AMQP."""
         while True:
             with suppress(httpx.TransportError):  # the way to the broker ends under load now and then, and is back soon
-                messages = (await to_thread(team.queues))[NAME]["messages"]
-                desired = min(self.most, -(-messages // self.per_replica))
+                ready = (await to_thread(team.queues))[NAME]["messages_ready"]
+                desired = min(self.most, -(-ready // self.per_replica))
                 await to_thread(team.kubectl, "scale", f"deployment/{NAME}", f"--replicas={desired}")
             await asyncio.sleep(PERIOD_SECONDS)
 

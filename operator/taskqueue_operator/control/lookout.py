@@ -17,7 +17,7 @@ INTEREST: Final = 5.0
 
 
 class Lookout:
-    """Keeps the last two looks."""
+    """Keeps the last two looks, as long as somebody asks."""
 
     def __init__(self, look: Callable[[], Awaitable[Look]]) -> None:
         self._look = look
@@ -39,6 +39,7 @@ class Lookout:
             await asyncio.sleep(PERIOD)
             if now() - self._asked_at > INTEREST:
                 self._asked.clear()
+                self._looks = ()
 
     async def _take(self) -> None:
         self._looks = (*self._looks, await self._look())[-2:]

@@ -13,8 +13,8 @@ from .observed import Pod
 
 APART: Final = timedelta(seconds=6)
 """Two looks that are as far from each other show different samples: the broker's figures are up to 5 s old."""
-FRESH: Final = timedelta(seconds=10)
-"""How long a look says something of the present."""
+FRESH: Final = timedelta(seconds=3)
+"""How long a look shows who is idle: long enough to act on it."""
 
 
 class Sight(Enum):
@@ -77,11 +77,11 @@ class Look:
 
 
 class Evidence(NamedTuple):
-    """What several looks together show of a crew.
+    """What two looks together show of a crew.
 
     Attributes:
-        idle_since: Who held nothing at any of them, by the UID of the pod, and when the first was taken.
-        unknown: UIDs of those that the last one could not tell.
+        idle_since: Who held nothing at either of them, by the UID of the pod, and when the first was taken.
+        unknown: UIDs of those that neither could tell.
     """
 
     idle_since: Mapping[str, datetime] = {}
@@ -89,18 +89,16 @@ class Evidence(NamedTuple):
 
 
 def evidence(looks: Sequence[Look], queue: str, pods: Collection[Pod], now: datetime) -> Evidence:
-    """Conclude from the last looks, oldest first: nothing when they are too old, nobody idle when they are too close.
+    """Conclude from the last looks, oldest first: nothing from one, or from two that are too close.
 
     An idle one may get a message at any time after: what this says is who to begin with, not that nothing can be cut.
     """
-    if not looks or now - looks[-1].at > FRESH:
+    if not looks or looks[-1].at - looks[0].at < APART:
         return Evidence()
-    sights = [look.sights(queue, pods) for look in (looks[0], looks[-1])]
-    unknown = frozenset(uid for uid, sight in sights[-1].items() if sight is Sight.UNKNOWN)
-    if looks[-1].at - looks[0].at < APART:
-        return Evidence(unknown=unknown)
-    idle = (pod.uid for pod in pods if all(each[pod.uid] is Sight.IDLE for each in sights))
-    return Evidence(dict.fromkeys(idle, looks[0].at), unknown)
+    first, last = (look.sights(queue, pods) for look in (looks[0], looks[-1]))
+    same = {uid: sight for uid, sight in last.items() if first[uid] is sight}
+    idle = {uid: looks[0].at for uid, sight in same.items() if sight is Sight.IDLE and now - looks[-1].at <= FRESH}
+    return Evidence(idle, frozenset(uid for uid, sight in same.items() if sight is Sight.UNKNOWN))
 
 
 def address(text: str) -> str:

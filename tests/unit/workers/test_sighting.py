@@ -107,12 +107,14 @@ class TestTwoLooks:
 
     def test_the_last_has_to_be_of_the_present(self) -> None:
         looks = look(self.idle), look(self.idle, at=7)
-        assert self.seen(*looks, at=17).idle_since == {"a": START}
-        assert self.seen(*looks, at=17.1) == Evidence()
+        assert self.seen(*looks, at=10).idle_since == {"a": START}
+        assert self.seen(*looks, at=10.1).idle_since == {}
 
-    def test_the_last_says_who_is_unknown(self) -> None:
-        assert self.seen(look(), at=1).unknown == {"a"}
+    def test_who_is_unknown_to_both_is_named_for_as_long_as_nothing_else_is_seen(self) -> None:
+        assert self.seen(look(), look(at=7), at=14).unknown == {"a"}
         assert self.seen(look(), look(self.busy, at=7)).unknown == set()
+        assert self.seen(look(self.busy), look(at=7)).unknown == set()
+        assert self.seen(look()).unknown == set()
 
 
 PODS = [pod(name, addresses=(f"10.0.0.{number}",)) for number, name in enumerate("abcd")]

@@ -13,7 +13,7 @@ def four_of_which_one_is_busy(team: Team, worker: Body, *, seconds: float) -> Co
     """Have four workers, one with a task that takes a while; its id."""
     team.apply(worker=worker, **FOUR)
     team.until_ready()
-    team.until(lambda: team.queues().get("work", {}).get("consumers") == 4, "four workers consume")
+    team.until(lambda: ((team.deployment() or {}).get("status") or {}).get("readyReplicas") == 4, "four workers run")
     long = Counter(team.publish(1, seconds=seconds))
     team.until(lambda: team.receipts("started") == long, "the long task runs")
     return long

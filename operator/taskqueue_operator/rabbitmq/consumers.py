@@ -37,14 +37,15 @@ async def read_look(management: Management, clock: Callable[[], datetime]) -> Lo
         "vhosts/{vhost}/connections", act=ACT, columns="name,peer_host,user_provided_name"
     )
     consumed, held = _consumed(consumers), _held(channels)
-    return Look(at, tuple(_connection(each, consumed[each["name"]], held.get(each["name"])) for each in connections))
+    named = ((each.get("name", ""), each) for each in connections)
+    return Look(at, tuple(Connection(_marks(each), consumed.get(name, {}), held.get(name)) for name, each in named))
 
 
-def _consumed(consumers: Items) -> Mapping[str, dict[str, bool]]:
+def _consumed(consumers: Items) -> Mapping[str, Mapping[str, bool]]:
     """Say by connection and queue whether all its consumers acknowledge."""
     consumed: defaultdict[str, dict[str, bool]] = defaultdict(dict)
     for each in consumers:
-        queues, queue = consumed[each["channel_details"]["connection_name"]], each["queue"]["name"]
+        queues, queue = consumed[_detail(each, "channel_details", "connection_name")], each["queue"]["name"]
         queues[queue] = queues.get(queue, True) and each["ack_required"]
     return consumed
 
@@ -53,12 +54,18 @@ def _held(channels: Items) -> Mapping[str, int | None]:
     """Add up by connection what its channels hold; a channel without a figure leaves none for the whole."""
     held: dict[str, int | None] = {}
     for each in channels:
-        name, unacked = each["connection_details"]["name"], each.get("messages_unacknowledged")
+        name, unacked = _detail(each, "connection_details", "name"), each.get("messages_unacknowledged")
         before = held.get(name, 0)
         held[name] = None if unacked is None or before is None else before + unacked
     return held
 
 
-def _connection(item: dict[str, Any], acknowledges: Mapping[str, bool], unacked: int | None) -> Connection:
-    words = _WORD.findall(item.get("user_provided_name") or "")
-    return Connection(frozenset({address(item["peer_host"]), *words}), acknowledges, unacked)
+def _marks(connection: Mapping[str, Any]) -> frozenset[str]:
+    words = _WORD.findall(connection.get("user_provided_name") or "")
+    return frozenset({address(connection.get("peer_host") or ""), *words} - {""})
+
+
+def _detail(item: Mapping[str, Any], details: str, field: str) -> str:
+    """Name the connection; consumers of other protocols have an empty list there."""
+    found = item.get(details) or {}
+    return str(found.get(field, ""))

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from taskqueue_operator.resource.names import Key
 
-from .removal_order import place
+from .removal_order import Place, place
 from .sighting import Evidence
 from .situation import Situation
 from .worker import Worker
@@ -36,7 +36,7 @@ class PlainSituation(Situation):
         if self.moves:
             return []
         attested = (worker for worker in self.live if worker.is_proved(self.now))
-        ranked = sorted(attested, key=lambda worker: (place(worker.pod), worker.pod.key))
+        ranked = sorted(attested, key=_order)
         spare = sum(map(_works, self.live)) - self.desired
         idle = [worker for worker in ranked if _works(worker)][: max(0, spare)]
         others = [worker for worker in ranked if not _works(worker)]
@@ -54,40 +54,42 @@ class PlainSituation(Situation):
         return tuple(each.pod.key for each in self.live if each.uid in self.unknown and not each.is_bare)
 
 
-def attested(situation: Situation, seen: Evidence, *, acks_late: bool) -> PlainSituation:
+def attested(situation: Situation, seen: Evidence | None) -> PlainSituation:
     """Tell the crew which of its workers may be removed, and take the situation for one with workers like that.
 
     Args:
         situation: As it would be with workers that are asked.
-        seen: What the broker shows of them.
-        acks_late: Whether who runs a task holds its message, so that it shows.
+        seen: What the broker shows of them; None where it cannot show who runs a task.
     """
-    may_go = _may_go(situation, seen, acks_late=acks_late) if situation.queue.running else {}
-    situation.crew.attest(may_go, situation.now)
+    may_go = _known_to_be_idle(situation, seen) if seen is not None else _in_turn(situation)
+    situation.crew.attest(may_go if situation.queue.running else {}, situation.now)
     return PlainSituation(
         situation.crew,
         situation.deployment,
         situation.queue,
         situation.desired,
         situation.now,
-        unknown=seen.unknown if acks_late else frozenset(),
+        unknown=seen.unknown if seen is not None else frozenset(),
     )
 
 
-def _may_go(situation: Situation, seen: Evidence, *, acks_late: bool) -> Mapping[str, datetime | None]:
-    """Say who may be removed, by the UID of the pod, and since when each is known to be idle."""
-    if acks_late:
-        # What was seen before its container began to run was another one's.
-        known = ((worker, seen.idle_since.get(worker.uid)) for worker in situation.live)
-        return {worker.uid: since for worker, since in known if since is not None and worker.shown_at <= since}
+def _known_to_be_idle(situation: Situation, seen: Evidence) -> Mapping[str, datetime]:
+    """Say who is, by the UID of the pod, and since when; what was seen before its container began was another one's."""
+    known = ((worker, seen.idle_since.get(worker.uid)) for worker in situation.live)
+    return {worker.uid: since for worker, since in known if since is not None and worker.shown_at <= since}
+
+
+def _in_turn(situation: Situation) -> Mapping[str, None]:
+    """Say whose turn it is: now and then that of the one that the ReplicaSet would take first."""
     if situation.now - situation.crew.lowered_at < TURN:
         return {}
     running = (worker for worker in situation.live if not worker.is_bare)
-    # In the order of the ReplicaSet; of those that are alike to it, one that holds nothing.
-    first = min(
-        running, key=lambda each: (place(each.pod), each.uid not in seen.idle_since, each.pod.key), default=None
-    )
+    first = min(running, key=_order, default=None)
     return {first.uid: None} if first is not None else {}
+
+
+def _order(worker: Worker) -> tuple[Place, Key]:
+    return place(worker.pod), worker.pod.key
 
 
 def _works(worker: Worker) -> bool:

@@ -43,6 +43,7 @@ class FakeBroker:
         self.probes: list[tuple[float, frozenset[str]]] = []
         self.sweeps: list[float] = []
         self.looks: list[float] = []
+        self.hidden: BrokerFault | None = None
         self.connections: Callable[[], Iterable[Connection]] = tuple
         self.reads = 0
         self.closed = False
@@ -72,6 +73,8 @@ class FakeBroker:
         self.looks.append(asyncio.get_running_loop().time())
         at = self.clock()
         await self._answer()
+        if self.hidden is not None:
+            raise self.hidden
         return Look(at, tuple(self.connections()))
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:

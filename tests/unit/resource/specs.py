@@ -121,7 +121,7 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "no time": ("spec.worker.taskTimeoutSeconds", changed("worker.taskTimeoutSeconds", 0)),
     "half a second": ("spec.worker.taskTimeoutSeconds", changed("worker.taskTimeoutSeconds", 0.5)),
     "another protocol": ("spec.worker.protocol", changed("worker.protocol", "Redis")),
-    "acksLate as text": ("spec.worker.acksLate", changed("worker.acksLate", "yes")),
+    "acksLate as text": ("spec.worker.acksLate", changed("worker.acksLate", "perhaps")),
     "no scaling": ("spec.scaling", changed("scaling", None)),
     "no maxReplicas": ("spec.scaling.maxReplicas", changed("scaling", {"minReplicas": 1})),
     "maxReplicas 0": ("spec.scaling.maxReplicas", changed("scaling.maxReplicas", 0)),

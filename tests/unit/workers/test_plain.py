@@ -56,7 +56,7 @@ class Stage:
             self.crew, self.deployment, QueueState(running=True, empty_at=empty_at), desired, self.now
         )
         seen = Evidence(dict.fromkeys(idle, self.now - AGO), frozenset(unknown))
-        return plan(attested(situation, seen, acks_late=self.acks_late))
+        return plan(attested(situation, seen if self.acks_late else None))
 
     def priced(self, desired: int, **seen: Any) -> Plan:  # noqa: ANN401  as for `plan`
         """Plan the step after that in which the costs are written."""
@@ -111,7 +111,7 @@ class TestKnownToBeIdle:
 
     def test_nobody_goes_without_a_leader_of_the_queue(self, stage: Stage) -> None:
         situation = Situation(stage.crew, stage.deployment, QueueState(running=False), 1, stage.now)
-        made = plan(attested(situation, Evidence({"a": stage.now - AGO}), acks_late=True))
+        made = plan(attested(situation, Evidence({"a": stage.now - AGO})))
         assert (made.lower_to, dict(made.costs), made.waiting_for) == (None, {}, Wait.QUEUE)
 
     def test_what_was_seen_before_its_container_began_was_another_one(self, stage: Stage) -> None:
@@ -185,16 +185,17 @@ class TestNotKnown:
         stage.crew = Crew("default", EPOCH, stage.now)
         assert dict(stage.plan(0).costs) == {}
 
-    def test_the_first_is_one_that_holds_no_message_if_there_is_one(self, stage: Stage) -> None:
-        assert list(stage.plan(0, idle="c").costs) == ["c"]
-
     def test_the_last_one_goes_when_the_queue_was_seen_empty(self) -> None:
         stage = Stage("a", acks_late=False)
         assert stage.plan(0).lower_to is None
         assert stage.plan(0, empty_at=stage.now).lower_to == 0
 
+    def test_who_goes_is_whom_the_replica_set_would_take_first(self, stage: Stage) -> None:
+        stage.show("c", ready=False)
+        assert list(stage.plan(0).costs) == ["c"]
+
     def test_nobody_is_named_as_nobody_is_known(self, stage: Stage) -> None:
-        assert stage.plan(0, unknown="abc").silent == ()
+        assert stage.plan(0).silent == ()
 
 
 @given(st.data(), st.booleans())

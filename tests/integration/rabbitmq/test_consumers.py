@@ -105,7 +105,7 @@ async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
         await queue.basic_publish(b"{}", routing_key=QUEUE)
         await seen(rabbitmq, pod(name), Sight.BUSY)
         assert (await shown(rabbitmq, lambda each: name in each.marks)).unacked == 1
-        await held[0].channel.basic_ack(held[0].delivery_tag)
+        await held[0].channel.basic_ack(held[0].delivery_tag or 0)
         await seen(rabbitmq, pod(name), Sight.IDLE)
 
 

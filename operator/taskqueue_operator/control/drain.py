@@ -190,8 +190,8 @@ def _is_plain(taskqueue: TaskQueue) -> bool:
 
 
 def _attested(taskqueue: TaskQueue, observer: Observer | None, situation: Situation) -> Situation:
-    """Have those who cannot be asked looked at, while some of them are to go and it shows who runs a task."""
+    """Have those who cannot be asked looked at, where that shows who runs a task."""
     if not taskqueue.spec.worker.acks_late:
         return plain.attested(situation, None)
-    looks = observer.looks() if observer is not None and situation.desired < len(situation.live) else ()
+    looks = observer.looks() if observer is not None else ()
     return plain.attested(situation, evidence(looks, taskqueue.queue_name, situation.pods, situation.now))

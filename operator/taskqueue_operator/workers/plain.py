@@ -33,8 +33,6 @@ class PlainSituation(Situation):
     @override
     def chosen(self) -> list[Worker]:
         """Who is to go: of those who work only as many as leave `desired` others at work."""
-        if self.moves:
-            return []
         attested = (worker for worker in self.live if worker.is_proved(self.now))
         ranked = sorted(attested, key=_order)
         spare = sum(map(_works, self.live)) - self.desired

@@ -130,6 +130,8 @@ class TestKnownToBeIdle:
         stage.wait(10)
         assert list(stage.plan(2, idle="abc").costs) == ["b"]
         assert dict(stage.plan(2, idle="ac").costs) == {}
+        stage.show("a", trouble=CRASHES)
+        assert list(stage.plan(2, idle="abc").costs) == ["a"], "and no more than are superfluous"
 
     def test_a_pod_without_a_container_needs_no_evidence(self, stage: Stage) -> None:
         stage.wait(1)

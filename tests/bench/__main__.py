@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import faults, grow, idle, lateness, restart, wake
+from tests.bench import drain, faults, grow, harm, idle, lateness, restart, wake
 from tests.bench.result import Result
 from tests.bench.setting import Setting
 from tests.cluster.prerequisites import MissingError
@@ -21,20 +21,24 @@ from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Setting], Coroutine[None, None, Result]]] = {
     "faults": faults.run,
+    "drain": drain.run,
+    "harm": harm.run,
     "idle": idle.run,
     "wake": wake.run,
     "grow": grow.run,
     "restart": restart.run,
     "lateness": lateness.run,
 }
-"""First what needs no TaskQueues but quiet; then in the order in which those have to change the least."""
+"""First what needs no fleet of TaskQueues but quiet; then in the order in which those have to change the least."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--name", choices=BENCHMARKS, help="only this one")
     parser.add_argument("--json", type=Path, help="a file for the figures: an object, or a list of them without --name")
-    parser.add_argument("--size", type=int, default=1000, help="TaskQueues; the targets are for %(default)s")
+    parser.add_argument(
+        "--size", type=int, default=1000, help="TaskQueues, or ten times as many tasks; the targets are for %(default)s"
+    )
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     documents: list[dict[str, Any]] = []

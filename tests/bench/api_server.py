@@ -2,17 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-from kubernetes.aio.client import ApiClient, AppsV1Api
+from kubernetes.aio.client import ApiClient, AppsV1Api, CoreV1Api
 from kubernetes.aio.config import new_client_from_config
 from kubernetes.aio.watch import Watch
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.bench.sightings import Sightings
 from tests.cluster.lane import Cluster
 
+Event = Mapping[str, Any]
 _REQUESTS = "apiserver_request_total"
 _WRITING = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"})
 _OURS = frozenset({("taskqueues", ""), ("taskqueues", "status"), ("deployments", ""), ("deployments", "scale")})
@@ -74,17 +77,44 @@ async def watching(cluster: Cluster, namespace: str) -> AsyncIterator[Scalings]:
     """Watch the Deployments of a namespace."""
     scalings = Scalings()
     async with administrator(cluster) as client, asyncio.TaskGroup() as group:
-        listed = await AppsV1Api(client).list_namespaced_deployment(namespace, limit=1)
+        deployments = AppsV1Api(client).list_namespaced_deployment
+        listed = await deployments(namespace, limit=1)
         assert listed.metadata is not None
         assert listed.metadata.resource_version is not None
-        listening = group.create_task(_listen(client, namespace, listed.metadata.resource_version, scalings))
+
+        def hear(event: Event) -> None:
+            scalings.hear(event["object"])
+
+        listening = group.create_task(_listen(deployments, namespace, hear, since=listed.metadata.resource_version))
         yield scalings
         listening.cancel()
 
 
-async def _listen(client: ApiClient, namespace: str, version: str, scalings: Scalings) -> None:
+@asynccontextmanager
+async def sighting(cluster: Cluster, namespace: str) -> AsyncIterator[Sightings]:
+    """Watch the pods and the one Deployment of a namespace; what is there already is shown first."""
+    sightings = Sightings()
+    async with administrator(cluster) as client, asyncio.TaskGroup() as group:
+        listening = [
+            group.create_task(_listen(listed, namespace, partial(_show, see)))
+            for listed, see in (
+                (AppsV1Api(client).list_namespaced_deployment, sightings.see_deployment),
+                (CoreV1Api(client).list_namespaced_pod, sightings.see_pod),
+            )
+        ]
+        yield sightings
+        for each in listening:
+            each.cancel()
+
+
+def _show(see: Callable[[str, dict[str, Any], float], None], event: Event) -> None:
+    see(event["type"], event["object"], time.time())
+
+
+async def _listen(
+    listed: Callable[..., Any], namespace: str, hear: Callable[[Event], None], *, since: str | None = None
+) -> None:
     # Plain JSON: to make models of it would take longer than some of what is measured.
     async with Watch(return_type="object") as watch:  # type: ignore[no-untyped-call]  # likewise
-        deployments = AppsV1Api(client).list_namespaced_deployment
-        async for event in watch.stream(deployments, namespace, resource_version=version):
-            scalings.hear(event["object"])
+        async for event in watch.stream(listed, namespace, **({"resource_version": since} if since else {})):
+            hear(event)

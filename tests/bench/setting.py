@@ -4,7 +4,7 @@ import subprocess
 from contextlib import AsyncExitStack
 
 from tests.bench.fleet import Fleet, assembled
-from tests.bench.stage import stage
+from tests.bench.stage import Stage, stage
 from tests.cluster.installation import ROOT
 
 
@@ -13,15 +13,22 @@ class Setting:
 
     def __init__(self, stack: AsyncExitStack, *, size: int) -> None:
         self._stack = stack
-        self._size = size
+        self.size = size
+        """1000 is the whole of each benchmark, and what its targets are for."""
+        self._stage: Stage | None = None
         self._fleet: Fleet | None = None
         self.commit = _commit()  # before anything is built from it
+
+    def stage(self) -> Stage:
+        """A cluster with broker and operator."""
+        if self._stage is None:
+            self._stage = self._stack.enter_context(stage())
+        return self._stage
 
     async def fleet(self) -> Fleet:
         """Many TaskQueues, on a cluster with broker and operator."""
         if self._fleet is None:
-            on = self._stack.enter_context(stage())
-            self._fleet = await self._stack.enter_async_context(assembled(on, self._size))
+            self._fleet = await self._stack.enter_async_context(assembled(self.stage(), self.size))
         return self._fleet
 
 

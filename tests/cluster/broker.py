@@ -1,5 +1,6 @@
 """RabbitMQ as a plain process of this machine."""
 
+import contextlib
 import json
 import os
 import signal
@@ -248,5 +249,6 @@ class Broker:
 
     def _signal_beam(self, number: signal.Signals) -> None:
         for pid in descendants(self._unshare()):
-            if Path(f"/proc/{pid}/comm").read_text().startswith("beam"):
-                os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # a helper of the beam, which has ended
+                if Path(f"/proc/{pid}/comm").read_text().startswith("beam"):
+                    os.kill(pid, number)

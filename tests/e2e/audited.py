@@ -1,7 +1,9 @@
-"""Runs inside the workers of the end-to-end tests: a task that leaves a receipt when it starts and when it is done."""
+"""Runs inside workers of end-to-end tests and benchmarks: a task that leaves receipts of its start and its end."""
 
 import asyncio
 import os
+import socket
+import time
 from typing import Any
 
 from taskqueue_worker import Context, Publisher, task
@@ -19,4 +21,14 @@ async def audited(payload: dict[str, Any], context: Context) -> None:
 
 
 async def _leave(what: str, context: Context) -> None:
-    await _receipts.publish("", "receipts", {"what": what, "task": context.task_id}, type="receipt")
+    receipt = {
+        "what": what,
+        "task": context.task_id,
+        "pod": socket.gethostname(),
+        "at": time.time(),
+        "redelivered": context.redelivered,
+        "acquired": context.headers.get("x-acquired-count", 0),
+        "failed": context.headers.get("x-delivery-count", 0),
+    }
+    # Confirmed before the task goes on: a receipt survives whatever happens to its worker.
+    await _receipts.publish("", "receipts", receipt, type="receipt")

@@ -23,6 +23,11 @@ class Broker:
         self._write("PUT", f"/api/permissions/{vhost}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
         self._write("PUT", f"/api/queues/{vhost}/receipts", {"durable": True})
 
+    def add_queue(self, vhost: str, name: str) -> None:
+        """Make a quorum queue."""
+        arguments = {"x-queue-type": "quorum"}
+        self._write("PUT", f"/api/queues/{vhost}/{name}", {"durable": True, "arguments": arguments})
+
     def delete_vhost(self, vhost: str) -> None:
         """Remove a virtual host with all that is in it."""
         self._write("DELETE", f"/api/vhosts/{vhost}")
@@ -37,16 +42,20 @@ class Broker:
         self._write("DELETE", f"/api/users/{name}")
 
     def queues(self, vhost: str) -> dict[str, dict[str, Any]]:
-        """List the queues of a vhost with fresh totals, without the one for receipts."""
+        """List the queues of a vhost with fresh totals, without the one for receipts and those of connections."""
         totals = {"disable_stats": "true", "enable_queue_totals": "true"}
         listed = self._client.get(f"/api/queues/{vhost}", params=totals).raise_for_status().json()
-        return {queue["name"]: queue for queue in listed if queue["name"] != "receipts"}
+        return {
+            each["name"]: each
+            for each in listed
+            if each["name"] != "receipts" and not each["name"].startswith("amq.gen-")
+        }
 
     def exchanges(self, vhost: str) -> set[str]:
-        """Name the exchanges of a vhost that are not RabbitMQ's own."""
+        """Name the exchanges of a vhost but for RabbitMQ's own, and that of the control protocol."""
         listed = self._client.get(f"/api/exchanges/{vhost}").raise_for_status().json()
         names = {exchange["name"] for exchange in listed}
-        return {name for name in names if name and not name.startswith("amq.")}
+        return {name for name in names if name and not name.startswith("amq.") and name != "taskqueue.reports"}
 
     def take(self, vhost: str, queue: str) -> list[Any]:
         """Take every message out of a queue; their payloads."""

@@ -42,13 +42,18 @@ class Team:
         create_namespace(self._cluster, self.namespace)
         self.use_credentials(self.namespace, "first")
         module = {"audited.py": (Path(__file__).parent / "audited.py").read_text()}
-        self._create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tasks"}, "data": module})
+        self.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tasks"}, "data": module})
 
     def move_out(self) -> None:
         """Remove it all; the namespace goes in its own time."""
         self.kubectl("delete", "taskqueues", "--all", "--wait=false")
         self._cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
         self.broker.delete_vhost(self.namespace)
+
+    def until_moved_out(self) -> None:
+        """Wait until it is all gone, once it is removed."""
+        gone = ("wait", f"namespace/{self.namespace}", "--for=delete", f"--timeout={2 * PATIENCE_SECONDS}s")
+        self._cluster.kubectl(*gone)
 
     def use_credentials(self, user: str, password: str) -> None:
         """Make a user on the broker and put it into the Secret."""
@@ -88,7 +93,12 @@ class Team:
             | scaling,
         }
         kind = {"apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue"}
-        self._create(kind | {"metadata": {"name": NAME}, "spec": spec})
+        self.create(kind | {"metadata": {"name": NAME}, "spec": spec})
+
+    def create(self, manifest: Body) -> None:
+        """Apply an object in the team's namespace."""
+        manifest["metadata"]["namespace"] = self.namespace
+        self._cluster.kubectl("apply", "--filename=-", input=json.dumps(manifest))
 
     def patch(self, spec: Body) -> None:
         """Change the TaskQueue."""
@@ -161,10 +171,6 @@ class Team:
         async with Publisher(f"{self._address.outside}/{self.namespace}") as publisher:
             publishing = (publisher.publish(NAME, NAME, payload, type="audited") for _ in range(count))
             return await asyncio.gather(*publishing)
-
-    def _create(self, manifest: Body) -> None:
-        manifest["metadata"]["namespace"] = self.namespace
-        self._cluster.kubectl("apply", "--filename=-", input=json.dumps(manifest))
 
     def _get(self, kind: str, name: str) -> Body | None:
         found = self.kubectl("get", kind, name, "--ignore-not-found", "--output=json")

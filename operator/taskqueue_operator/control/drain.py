@@ -22,7 +22,7 @@ from taskqueue_operator.workers.protocol import Report, Unreadable, Verb
 from taskqueue_operator.workers.removal_order import annotations
 from taskqueue_operator.workers.sighting import evidence
 from taskqueue_operator.workers.situation import QueueState, Situation
-from taskqueue_operator.workers.worker import Worker
+from taskqueue_operator.workers.worker import Standing, Worker
 
 from .cache import Cache
 from .clock import Clock
@@ -142,8 +142,18 @@ class Drainer:
 
     async def _tell_all(self, record: Record, there: Deployment, plan: Plan) -> None:
         told = [(worker, Verb.UNDRAIN) for worker in plan.undrain]
-        told += [(worker, Verb.DRAIN) for worker in (*plan.drain, *plan.renew)]
+        told += [(worker, Verb.DRAIN) for worker in plan.renew]
+        told += self._chosen(record, there, plan)
         await asyncio.gather(*(self._tell(record, there, worker, verb) for worker, verb in told))
+
+    def _chosen(self, record: Record, there: Deployment, plan: Plan) -> list[tuple[Worker, Verb]]:
+        """Ask first who is idle, when somebody is to go: regular reports come too seldom to know."""
+        now = self.clock()
+        consuming = [each for each in self._crew(record, there).live if each.standing(now) is Standing.CONSUMING]
+        to_be_asked = [each for each in consuming if each.is_to_be_asked(now)]
+        if plan.drain and (to_be_asked or any(each.is_asked(now) for each in consuming)):
+            return [(worker, Verb.REPORT) for worker in to_be_asked]
+        return [(worker, Verb.DRAIN) for worker in plan.drain]
 
     async def _tell(self, record: Record, there: Deployment, worker: Worker, verb: Verb) -> None:
         command = self._crew(record, there).command(worker.uid, verb, self.clock())

@@ -71,7 +71,7 @@ class Scaler:
             self.lanes.scaling.offer(key)
         if _outcome(*before) != _outcome(record.reading, record.decision):
             self.lanes.reporting.add(key)
-        elif _figures(before[0]) != _figures(record.reading):
+        elif _figures(*before) != _figures(record.reading, record.decision):
             self.lanes.reporting.add(key, figures_wait(record, self.clock()))
 
     async def scale(self, key: Key) -> None:
@@ -175,8 +175,9 @@ def _outcome(reading: Reading | None, decision: Decision | None) -> object:
     return doubt, (decision.desired, decision.why) if decision is not None else None
 
 
-def _figures(reading: Reading | None) -> object:
-    return (reading.at_least, reading.unacked) if reading is not None else None
+def _figures(reading: Reading | None, decision: Decision | None) -> object:
+    read = (reading.at_least, reading.unacked) if reading is not None else None
+    return read, decision.lines if decision is not None else None
 
 
 def _acts(taskqueue: TaskQueue) -> bool:

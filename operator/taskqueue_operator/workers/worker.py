@@ -13,6 +13,8 @@ ANSWER: Final = timedelta(seconds=5)
 LEASE: Final = timedelta(seconds=LEASE_SECONDS)
 RENEWAL: Final = timedelta(seconds=20)
 SILENCE: Final = timedelta(seconds=45)
+CURRENT: Final = timedelta(seconds=2)
+"""How long a word is believed when the idle are chosen, and how long an answer is waited for before they are."""
 PROBING: Final = timedelta(seconds=10)
 """How long the API may take to show whether a worker is ready."""
 KEPT_INCARNATIONS: Final = 8
@@ -76,6 +78,7 @@ class Worker:
         undrained_by: The `seq` with which it was last told to consume again: to drain it anew takes a higher one, or
             that command, late, could undo the new one.
         was: What it did before it was leaving.
+        asked_at: When it was last asked to report.
     """
 
     pod: Pod
@@ -89,6 +92,7 @@ class Worker:
     turned_at: datetime | None = None
     undrained_by: int = -1
     was: State | None = None
+    asked_at: datetime | None = None
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def show(self, pod: Pod, at: datetime) -> None:
@@ -133,6 +137,7 @@ class Worker:
     def tell(self, command: Command, at: datetime) -> None:
         """Take note that it is told this now."""
         if command.command is Verb.REPORT:
+            self.asked_at = at
             return
         missed = self.sent is not None and self.sent.result is None
         self.sent = Sent(command, at, missed)
@@ -179,6 +184,17 @@ class Worker:
     def is_heard(self, now: datetime) -> bool:
         """Whether it has reported lately, so that it can be commanded."""
         return self.heard_at is not None and now - self.heard_at < SILENCE
+
+    def is_to_be_asked(self, now: datetime) -> bool:
+        """Whether its last word is too old to choose by, and it was not asked for another one since."""
+        if self.heard_at is None or now - self.heard_at < CURRENT:
+            return False
+        return self.asked_at is None or self.asked_at <= self.heard_at
+
+    def is_asked(self, now: datetime) -> bool:
+        """Whether it was asked for its word a moment ago, and has not answered as yet."""
+        heard_since = self.asked_at is None or (self.heard_at is not None and self.heard_at >= self.asked_at)
+        return not heard_since and self.asked_at is not None and now - self.asked_at < CURRENT
 
     def is_proved(self, now: datetime) -> bool:
         """Whether it may be removed: drained by an answer that is young enough, or without a container."""

@@ -77,6 +77,8 @@ class FakeWorker:
         mark = (command["epoch"], command["seq"])
         if self.drain is not None and mark < (self.drain.epoch, self.drain.seq):
             return Answer(command["id"], Result.REFUSED, "superseded")
+        if command["command"] == "report":
+            return Answer(command["id"], Result.DONE)
         drains = command["command"] == "drain"
         self.drain = Drain(command["installation"], *mark) if drains else None
         self.lease_until = _now() + LEASE_SECONDS

@@ -153,3 +153,17 @@ async def test_workers_that_do_not_report_are_named(world: World) -> None:
     told = world.cluster.condition("ScalingActive")
     assert (told["status"], told["reason"]) == ("True", "WorkersSilent")
     assert told["message"].startswith("5 workers do not report (thumbnails-")
+
+
+async def test_who_is_idle_is_asked_before_anybody_is_chosen(world: World) -> None:
+    workers = await five_at_work(world, minReplicas=5)
+    await world.settle(7)
+    busy = workers.of(KEY)[:4]
+    for worker in workers.of(KEY):
+        worker.in_flight = int(worker in busy)
+    world.broker.depths["thumbnails"] = (0, 4)
+    await world.has(scaling={"maxReplicas": 4, "minReplicas": 4})
+    await world.settle(10)
+    assert workers.of(KEY) == busy
+    assert {each.state for each in busy} == {State.CONSUMING}, "none of them was asked to go"
+    assert workers.told["report"] >= 4

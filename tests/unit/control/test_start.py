@@ -79,3 +79,17 @@ async def test_one_that_cannot_be_connected_holds_up_nothing(world: World) -> No
     await world.settle(5)
     assert world.control.reading.is_set()
     assert world.cluster.condition("BrokerReachable", MANY[0])["reason"] == "SecretNotFound"
+
+
+async def test_invariant_5_what_was_decided_last_was_told_and_is_not_told_again(world: World) -> None:
+    world.staff()
+    await world.has(scaling={"maxReplicas": 20, "idleSeconds": 0})
+    world.broker.depths["thumbnails"] = (100, 0)
+    await world.settle(5)
+    world.broker.depths["thumbnails"] = (0, 0)
+    await world.settle(150)
+    assert world.cluster.status()["decision"] == "asleep: ready 0 is not above activationReady 0"
+    world.cluster.writes.clear()
+    await world.restart()
+    await world.settle(60)
+    assert world.cluster.writes == []

@@ -87,7 +87,7 @@ class App:
                 self._port,
                 self._metrics,
                 alive=lambda: self._intake.leaving.is_set() or not supervision.done(),
-                # A ReplicaSet removes pods that are not ready first: one that still runs a task is not to be among them.
+                # A ReplicaSet removes first what is not ready: one that still runs a task is not to be among them.
                 ready=lambda: self._state in {State.CONSUMING, State.DRAINING},
             )
         except OSError as error:

@@ -1,0 +1,149 @@
+"""Workers on a queue of their own that are given tasks, and the account of what became of these."""
+
+import asyncio
+import time
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Protocol
+from uuid import uuid4
+
+from taskqueue_worker import Publisher, PublishFailedError
+from tests.bench import api_server
+from tests.bench.ledger import Ledger, Receipt
+from tests.bench.sightings import Departure, Sightings
+from tests.bench.stage import Stage
+from tests.bench.trace import Task
+from tests.bench.waiting import eventually
+from tests.cluster.progress import step
+from tests.e2e.team import NAME, Team
+
+COLLECTING_SECONDS: Final = 5
+PATIENCE_SECONDS: Final = 300
+"""Longer than two of the longest tasks and the grace periods between them."""
+AFTERMATH_SECONDS: Final = 20
+"""For what might still be delivered a second time."""
+TOLD: Final = 10
+"""How many busy victims and harmed tasks are told of."""
+
+
+class Workers(Protocol):
+    """How the workers of a crew come to be, and how many there are."""
+
+    @property
+    def exchange(self) -> str:
+        """Where their tasks are published."""
+
+    def begin(self, team: Team) -> None:
+        """Have them, or what makes them, for a team that has moved in."""
+
+    def roll(self, team: Team, version: int) -> None:
+        """Replace them by a rolling update."""
+
+    async def attend(self, team: Team) -> None:
+        """Keep their number as it should be, until cancelled."""
+
+
+class Crew:
+    """One team, its workers, and the ledger of its tasks."""
+
+    def __init__(self, stage: Stage, team: Team, workers: Workers, sightings: Sightings) -> None:
+        self._uri = f"{stage.address.outside}/{team.namespace}"
+        self._team = team
+        self._workers = workers
+        self._sightings = sightings
+        self._ledger = Ledger()
+        self._over = asyncio.Event()
+
+    async def work(self, tasks: Sequence[Task], rollouts: Iterable[float]) -> None:
+        """Have all tasks published when they are due, and workers rolled at these moments; until all are done."""
+        await to_thread(self._workers.begin, self._team)
+        async with asyncio.TaskGroup() as beside:
+            attending = beside.create_task(self._workers.attend(self._team))
+            beside.create_task(self._collect())
+            await asyncio.gather(self._publish(tasks), self._roll(rollouts))
+            step(f"{self._team.namespace}: all published, {self._ledger.open} not done yet")
+            await self._until_done()
+            attending.cancel()
+            self._over.set()
+        self._tell()
+
+    def account(self) -> Mapping[str, int]:
+        """Say what became of the tasks, and of the workers."""
+        seen = self._sightings
+        return {
+            **self._ledger.audit(),
+            "busy_victims": len(self._busy_victims()),
+            "victims": len(seen.victims),
+            "scale_ins": seen.scale_ins,
+            "rollouts": seen.rollouts,
+        }
+
+    def _tell(self) -> None:
+        """Say how it went, and of some of what went wrong where to look for the reason."""
+        step(f"{self._team.namespace}: {self.account()}")
+        for trace in (*self._busy_victims(), *self._ledger.harmed().items())[:TOLD]:
+            step(f"{self._team.namespace}: {trace}")
+
+    def _busy_victims(self) -> list[Departure]:
+        return [victim for victim in self._sightings.victims if self._ledger.busy(victim.pod, victim.at)]
+
+    async def _publish(self, tasks: Sequence[Task]) -> None:
+        began = time.monotonic()
+        async with Publisher(self._uri) as publisher, asyncio.TaskGroup() as group:
+            for number, task in enumerate(tasks):
+                await asyncio.sleep(began + task.at - time.monotonic())
+                group.create_task(self._publish_one(publisher, f"{number:05}", task.seconds))
+
+    async def _publish_one(self, publisher: Publisher, identity: str, seconds: float) -> None:
+        body, exchange = {"seconds": seconds}, self._workers.exchange
+        try:
+            await publisher.publish(exchange, NAME, body, type="audited", message_id=identity)
+        except PublishFailedError as error:
+            step(f"{self._team.namespace}: task {identity} does not count: {error}")
+        else:
+            self._ledger.published.add(identity)
+
+    async def _roll(self, rollouts: Iterable[float]) -> None:
+        began = time.monotonic()
+        for version, at in enumerate(rollouts, start=1):
+            await asyncio.sleep(began + at - time.monotonic())
+            await to_thread(self._workers.roll, self._team, version)
+
+    async def _until_done(self) -> None:
+        async def done() -> bool:
+            return not self._ledger.open and not await self._holds_messages()
+
+        try:
+            await eventually(done, "all tasks are done", seconds=PATIENCE_SECONDS, every=COLLECTING_SECONDS)
+        except TimeoutError:
+            step(f"{self._team.namespace}: {self._ledger.open} tasks are not done after {PATIENCE_SECONDS} s")
+        await asyncio.sleep(AFTERMATH_SECONDS)
+
+    async def _holds_messages(self) -> bool:
+        return bool((await to_thread(self._team.queues))[NAME]["messages"])
+
+    async def _collect(self) -> None:
+        """Take receipts every now and then, and a last time when all is over; never given up on the way."""
+        while not self._over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(COLLECTING_SECONDS):
+                    await self._over.wait()
+            await to_thread(self._take_receipts)
+
+    def _take_receipts(self) -> None:
+        taken = self._team.broker.take(self._team.namespace, "receipts")
+        self._ledger.add(map(Receipt.parse, taken))
+
+
+@asynccontextmanager
+async def crew(stage: Stage, image: str, name: str, workers: Workers) -> AsyncIterator[Crew]:
+    """Lend a crew that has not begun; it goes, tasks or not, in the end."""
+    team = Team(stage.cluster, stage.broker, stage.address, image, f"{name}-{uuid4().hex[:6]}")
+    await to_thread(team.move_in)
+    try:
+        async with api_server.sighting(stage.cluster, team.namespace) as sightings:
+            yield Crew(stage, team, workers, sightings)
+    finally:
+        await to_thread(team.move_out)
+        await to_thread(team.until_moved_out)

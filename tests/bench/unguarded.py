@@ -1,0 +1,90 @@
+"""Workers that nobody asks to step aside: a Deployment whose replicas follow its queue, as an HPA makes them do."""
+
+import asyncio
+import json
+from asyncio import to_thread
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.e2e.team import NAME, Team
+
+PERIOD_SECONDS: Final = 5
+GRACE_SECONDS: Final = 30
+"""What a pod has that says nothing of it."""
+
+GRACEFUL: Final = ("python", "-m", "taskqueue_worker")
+DEAF: Final = ("sh", "-c", "python -m taskqueue_worker; exit $?")
+"""The shell is the first process, so SIGTERM reaches the shell alone, which ignores it."""
+
+
+@dataclass(frozen=True)
+class Unguarded:
+    """A Deployment without a TaskQueue. Its number is lowered at once, and the ReplicaSet picks who goes."""
+
+    command: Sequence[str]
+    concurrency: int
+    prefetch: int
+    most: int
+    per_replica: int
+    exchange: str = ""
+
+    def begin(self, team: Team) -> None:
+        """Make queue and Deployment."""
+        team.broker.add_queue(team.namespace, NAME)
+        team.create(self._deployment(team))
+
+    def roll(self, team: Team, version: int) -> None:
+        """Change what the pods are made from."""
+        template = {"metadata": {"annotations": {"taskqueue.dev/bench": str(version)}}}
+        patch = json.dumps({"spec": {"template": template}})
+        team.kubectl("patch", "deployment", NAME, "--type=merge", f"--patch={patch}")
+
+    async def attend(self, team: Team) -> None:
+        """Ask for as many as the messages need, those that are worked on included."""
+        replicas = 0
+        while True:
+            messages = (await to_thread(team.queues))[NAME]["messages"]
+            desired = min(self.most, -(-messages // self.per_replica))
+            if desired != replicas:
+                await to_thread(team.kubectl, "scale", f"deployment/{NAME}", f"--replicas={desired}")
+                replicas = desired
+            await asyncio.sleep(PERIOD_SECONDS)
+
+    def _deployment(self, team: Team) -> dict[str, Any]:
+        labels = {"app": NAME}
+        pod = {
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [self._container(team)],
+            "volumes": [{"name": "tasks", "configMap": {"name": "tasks"}}],
+        }
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": NAME},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        }
+
+    def _container(self, team: Team) -> dict[str, Any]:
+        uri = {"secretKeyRef": {"name": "rabbitmq", "key": "uri"}}
+        settings = {
+            "TASKQUEUE_QUEUES": NAME,
+            "TASKQUEUE_MODULES": "audited",
+            "TASKQUEUE_CONCURRENCY": self.concurrency,
+            "TASKQUEUE_PREFETCH": self.prefetch,
+        }
+        return {
+            "name": "worker",
+            "image": team.image,
+            "command": list(self.command),
+            "env": [{"name": "RABBITMQ_URL", "valueFrom": uri}]
+            + [{"name": name, "value": str(value)} for name, value in settings.items()],
+            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            "volumeMounts": [{"name": "tasks", "mountPath": "/app/audited.py", "subPath": "audited.py"}],
+        }

@@ -42,8 +42,8 @@ class PlainSituation(Situation):
 
     @override
     def steps_aside(self, worker: Worker) -> bool:
-        """Whether it need not be asked."""
-        return worker.is_proved(self.now)
+        """Whether it runs, and need not be asked."""
+        return not worker.is_bare and worker.is_proved(self.now)
 
     @property
     @override

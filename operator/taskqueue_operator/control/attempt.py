@@ -13,7 +13,7 @@ from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 from .pace import now
 from .telemetry import Telemetry
 
-PATIENCE: Final = {"probe": 1, "sweep": 2, "topology": 2}
+PATIENCE: Final = {"probe": 1, "sweep": 2, "topology": 2, "look": 2}
 """Failures in a row that make a fault of a side. A listing is one request, which may get lost while nothing is wrong;
 until the next one readings are in doubt, so that nothing is done meanwhile that would need it."""
 RECOVERY_SECONDS: Final = 1.0

@@ -11,17 +11,22 @@ from typing import Final, NamedTuple
 import structlog
 
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.resource.worker import Protocol
+from taskqueue_operator.workers import plain
 from taskqueue_operator.workers.crew import Crew
 from taskqueue_operator.workers.drain_plan import Plan, plan
 from taskqueue_operator.workers.lowering import Wait
 from taskqueue_operator.workers.observed import Deployment
 from taskqueue_operator.workers.protocol import Report, Unreadable, Verb
 from taskqueue_operator.workers.removal_order import annotations
-from taskqueue_operator.workers.situation import QueueState
+from taskqueue_operator.workers.sighting import evidence
+from taskqueue_operator.workers.situation import QueueState, Situation
 from taskqueue_operator.workers.worker import Standing, Worker
 
 from .cache import Cache
 from .clock import Clock
+from .observe import Observer
 from .ports import Cluster
 from .record import Record, Records
 from .telemetry import Telemetry
@@ -70,10 +75,11 @@ class Drainer:
 
     def attend(self, key: Key) -> None:
         """Hear the workers of a TaskQueue while there may be some."""
-        record, there = self.records[key], self.cache.deployments.get(key)
+        record, there, taskqueue = self.records[key], self.cache.deployments.get(key), self.cache.taskqueue(key)
         if record.observer is not None:
             workers = there is not None and bool(there.replicas or there.live or there.mark)
-            record.observer.hear(key, wanted=workers)
+            mute = taskqueue is not None and _is_plain(taskqueue)
+            record.observer.hear(key, wanted=workers and not mute)
 
     def has_work(self, key: Key, desired: int) -> bool:
         """Whether workers are to go, or some of them are drained or on their way out."""
@@ -123,7 +129,10 @@ class Drainer:
             queue = observer.state(taskqueue.queue_name)
         if stops:
             queue = queue._replace(empty_at=NO_MATTER_WHAT)
-        made = plan(crew, there, queue, desired, now)
+        situation = Situation(crew, there, queue, desired, now)
+        if taskqueue is not None and _is_plain(taskqueue):
+            situation = _attested(taskqueue, observer, situation)
+        made = plan(situation)
         if made.waiting_for is not record.waiting_for:
             record.waiting_for = made.waiting_for
             if made.waiting_for is not Wait.NOTHING:
@@ -183,3 +192,16 @@ class Drainer:
         victim = worker.victim()
         self.telemetry.removed(victim)
         _log.info("worker removed", taskqueue=str(key), pod=worker.pod.key.name, state=str(victim))
+
+
+def _is_plain(taskqueue: TaskQueue) -> bool:
+    """Whether the workers keep no protocol by which they could be asked."""
+    return taskqueue.spec.worker.protocol is Protocol.PLAIN
+
+
+def _attested(taskqueue: TaskQueue, observer: Observer | None, situation: Situation) -> Situation:
+    """Have those who cannot be asked looked at, where that shows who runs a task."""
+    if not taskqueue.spec.worker.acks_late:
+        return plain.attested(situation, None)
+    looks = observer.looks() if observer is not None else ()
+    return plain.attested(situation, evidence(looks, taskqueue.queue_name, situation.pods, situation.now))

@@ -32,7 +32,7 @@ class Known:
         waiting: What a deletion waits for.
         conclusive: Whether the queue has been read for long enough to say that something is in doubt.
         obstacle: Why more workers would be in vain.
-        staying: Why workers that are to go stay for an unknown time.
+        staying: Why workers that are to go stay for an unknown time, or go without being known to be idle.
         mode: Who decides.
     """
 
@@ -42,7 +42,7 @@ class Known:
     conclusive: bool = False
     deployment: Deployment | None = None
     obstacle: Fault | None = None
-    staying: str = ""
+    staying: Fault | None = None
     reading: Reading | None = None
     decision: Decision | None = None
     mode: Mode = Mode.AUTO
@@ -112,8 +112,8 @@ def _active(known: Known, reading: Reading) -> tuple[str, str]:
     """Say how it follows: whole, or for the time being upwards alone."""
     if reading.at_most is None and known.deployment is not None and known.deployment.replicas > 0:
         return "ScaleDownSuspended", f"The queue's figures are in doubt ({reading.doubt}): no worker is removed."
-    if known.staying:
-        return Reason.WORKERS_SILENT, known.staying
+    if known.staying is not None:
+        return known.staying.reason, known.staying.message
     return Reason.READY, "The number of workers follows the queue."
 
 

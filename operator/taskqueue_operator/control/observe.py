@@ -15,11 +15,13 @@ import structlog
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Reading, Sweep, interval
+from taskqueue_operator.workers.sighting import Look
 from taskqueue_operator.workers.situation import QueueState
 
 from .attempt import Attempts
 from .clock import Clock
 from .listener import Listener
+from .lookout import SIDE, Lookout
 from .pace import Plan, now, portions, turn, until
 from .ports import Broker, Endpoint
 from .samples import Samples, state
@@ -53,6 +55,7 @@ class Observer:
         self._attempts = Attempts(self._log, telemetry, lambda: listener.faulted(self.keys))
         self._control = broker.control(listener.heard)
         self._heard: set[Key] = set()
+        self._lookout = Lookout(broker.look)
 
     @property
     def faults(self) -> Mapping[str, Fault]:
@@ -103,6 +106,15 @@ class Observer:
         """Send a command to a worker."""
         await self._control.send(address, command)
 
+    def looks(self) -> tuple[Look, ...]:
+        """Give the last looks at who is connected, oldest first; they are taken only while somebody asks for them."""
+        return self._lookout.ask()
+
+    @property
+    def blind(self) -> Fault | None:
+        """Why nobody can be looked at at present, if so."""
+        return self.faults.get(SIDE)
+
     def restart(self, queue: str) -> None:
         """Forget the samples of a queue: what was asked until now says nothing any more."""
         if queue in self._followed:
@@ -130,6 +142,7 @@ class Observer:
                 group.create_task(self._probe_in_rounds(group, asleep=False))
                 group.create_task(self._probe_in_rounds(group, asleep=True))
                 group.create_task(self._control.run())
+                group.create_task(self._lookout.run(self._attempts))
                 group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD))
                 group.create_task(self._repeat("topology", self._verify, VERIFY_PERIOD))
         finally:

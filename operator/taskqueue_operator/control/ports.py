@@ -13,6 +13,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.difference import Step
 from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.workers.sighting import Look
 
 Body = dict[str, Any]
 
@@ -65,6 +66,10 @@ class Broker(Protocol):
 
     async def sweep(self) -> Mapping[str, Sweep]:
         """List every queue of the vhost with its figures: one request."""
+        ...
+
+    async def look(self) -> Look:
+        """List who is connected to the vhost, what they consume and what they hold."""
         ...
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:

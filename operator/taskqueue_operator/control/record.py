@@ -43,7 +43,7 @@ class Record:
         reported_at: When the status was last written.
         crew: What is known of the workers, under the UID of their Deployment.
         waiting_for: What keeps more workers from going.
-        silent: Pods of workers that do not report, though some of them are to go.
+        silent: Pods of workers of which nothing is known, though some of them are to go.
         foreign: Pods with a deletion cost that somebody else wrote.
         writing: Held while the Deployment is read and written, so that reconcile and scale never overlap.
     """

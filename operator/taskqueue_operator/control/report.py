@@ -18,6 +18,7 @@ from .clock import Clock
 from .findings import Known, findings
 from .ports import Cluster
 from .record import Record, Records
+from .staying import staying
 from .telemetry import Telemetry
 
 Status = dict[str, Any]
@@ -135,26 +136,11 @@ class Reporter:
             conclusive=self._conclusive(record),
             deployment=there,
             obstacle=self._cache.obstacle(seen.key),
-            staying=self._staying(seen.key, record),
+            staying=staying(seen.parsed, there, record) if isinstance(seen.parsed, TaskQueue) else None,
             reading=record.reading,
             decision=record.decision,
             mode=seen.parsed.spec.scaling.mode if isinstance(seen.parsed, TaskQueue) else Mode.AUTO,
         )
-
-    def _staying(self, key: Key, record: Record) -> str:
-        """Say why workers that are to go stay, unless that is a matter of moments."""
-        there = self._cache.deployments.get(key)
-        if there is None or record.decision is None or record.decision.desired >= there.replicas:
-            return ""
-        if record.observer is not None and record.observer.deaf is not None:
-            return f"No worker is removed: {record.observer.deaf.message}"
-        if record.silent:
-            pods = ", ".join(sorted(pod.name for pod in record.silent)[:3])
-            return (
-                f"{len(record.silent)} workers do not report ({pods}) and are not removed. Their image has to keep the "
-                "control protocol, and their user needs write permission on exchange taskqueue.reports."
-            )
-        return ""
 
     def _observed(self, seen: Seen, record: Record) -> Fault | None:
         if record.observer is None or isinstance(seen.parsed, Fault):

@@ -83,12 +83,14 @@ class Scaler:
             # Once more: while it waited, the Deployment or the spec may have become another.
             if not self._decides(key) or record.decision is None:
                 return
-            there, decision = self.cache.deployments[key], record.decision
+            there, decision, silent = self.cache.deployments[key], record.decision, record.silent
             try:
                 written = await self._write(key, decision)
             except Conflict:
                 await self._look_again(key, there.uid)
                 raise Unsettled from None
+            if record.silent != silent:
+                self.lanes.reporting.add(key)
             if written is None:
                 return
             record.scaled_at = self.clock()

@@ -10,9 +10,11 @@ from taskqueue_operator.resource.names import MANAGER, Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.difference import Declare, Step
 from taskqueue_operator.topology.objects import Queue, Topology
+from taskqueue_operator.workers.sighting import Look
 
 from . import faults
 from . import steps as requests
+from .consumers import read_look
 from .control_channel import ControlChannel, Heard
 from .endpoint import Endpoint
 from .line import Line
@@ -71,6 +73,14 @@ class RabbitMQ:
         # One that does not run, because its node is down, is listed and yet missing.
         self._prober.found({queue for queue, each in swept.items() if each.running})
         return swept
+
+    async def look(self) -> Look:
+        """List who is connected to the vhost, what they consume and what they hold: three requests.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        return await read_look(self._management, self._clock)
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         """Ask for the ready count of each queue; those that have not answered are left out.

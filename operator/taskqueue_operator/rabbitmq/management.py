@@ -52,15 +52,15 @@ class Management:
             follow_redirects=False,
         )
 
-    async def read(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """Read a list.
+    async def read(self, path: str, *, act: str = "read the topology", **query: str) -> list[dict[str, Any]]:
+        """Read a list; `act` is for the message when it cannot be had.
 
         Raises:
             BrokerFault: It cannot be had.
         """
         response = await self._send("GET", path, params=query)
         if response.status_code != HTTPStatus.OK:
-            raise self._fault(response, act="read the topology")
+            raise self._fault(response, act=act)
         listing = _json(response)
         if not isinstance(listing, list):
             raise faults.management_unreachable(self._endpoint, "something else answers there")

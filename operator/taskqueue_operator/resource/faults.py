@@ -37,6 +37,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     WORKERS_STARTING = "WorkersStarting"
     WORKERS_SILENT = "WorkersSilent"
+    IDLENESS_UNKNOWN = "IdlenessUnknown"
     # Kubernetes itself.
     API_UNAVAILABLE = "ApiUnavailable"
     INTERNAL_ERROR = "InternalError"

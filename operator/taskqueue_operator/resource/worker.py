@@ -17,6 +17,7 @@ class Protocol(StrEnum):
     """What the workers speak with the operator."""
 
     TASK_QUEUE = "TaskQueue"
+    PLAIN = "Plain"
 
 
 class EnvVar(Model):
@@ -46,7 +47,13 @@ class Worker(Model):
                 "prefetch must be at least concurrency, or tasks could never fill the worker. Raise prefetch, "
                 "or remove it: it is concurrency by default.",
                 path=".prefetch",
-            )
+            ),
+            rule(
+                "!has(self.acksLate) || self.protocol == 'Plain'",
+                "acksLate is about workers of protocol Plain; others always acknowledge late. Remove acksLate, or set "
+                "protocol: Plain.",
+                path=".acksLate",
+            ),
         )
     )
 
@@ -67,7 +74,14 @@ class Worker(Model):
         None, description="Secret with credentials of the workers' own. Default: that of the broker."
     )
     protocol: Protocol = Field(
-        Protocol.TASK_QUEUE, description="TaskQueue: the worker runs taskqueue_worker, or keeps its contract."
+        Protocol.TASK_QUEUE,
+        description="TaskQueue: the worker runs taskqueue_worker, or keeps its contract. Plain: any AMQP consumer, "
+        "such as Celery or dramatiq; whether it is idle is read from the broker.",
+    )
+    acks_late: bool | None = Field(
+        None,
+        description="Whether Plain workers acknowledge a message after its task is done (Celery: task_acks_late), so "
+        "that the broker shows who runs one. Otherwise nobody is known to be idle, and workers are removed one by one.",
     )
     concurrency: int = Field(1, ge=1, le=1000, description="Tasks that one worker runs at once.")
     prefetch: Annotated[int, Field(ge=1, le=65535)] | None = Field(
@@ -77,7 +91,8 @@ class Worker(Model):
         1500,
         ge=1,
         le=604800,
-        description="A task that takes longer is cancelled. The grace period of the pods follows from it.",
+        description="A task that takes longer is cancelled, by workers that are not Plain. The grace period of the "
+        "pods follows from it.",
     )
     pod_template: Opaque | None = Field(
         None,

@@ -5,7 +5,7 @@ learns from the reports who is drained, and has it proved anew.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -45,6 +45,8 @@ class Crew:
         self.epoch = epoch
         self.since = at
         self.seq = 0
+        # As if one had been lowered by whoever led before.
+        self.lowered_at = at
         # Whoever led before may have lowered the number a moment ago.
         self.lowering: Lowering | None = Lowering(None, "", at)
         self._workers: dict[str, Worker] = {}
@@ -110,7 +112,17 @@ class Crew:
 
     def lowers(self, deployment: Deployment, at: datetime) -> None:
         """Take note that a lower number is being asked for, on the condition of what this Deployment shows."""
-        self.lowering = Lowering(deployment.generation, deployment.mark, at)
+        self.lowering, self.lowered_at = Lowering(deployment.generation, deployment.mark, at), at
+
+    def attest(self, may_go: Mapping[str, datetime | None], at: datetime) -> None:
+        """Take note of who may be removed without an answer of its own, and since when it is known to be idle.
+
+        By the UID of the pod; nobody else may. While pods are being removed, it stays at what was attested before.
+        """
+        if self.lowering is not None:
+            return
+        for uid, worker in self._workers.items():
+            worker.attest(at if uid in may_go else None, may_go.get(uid))
 
     def lowering_may_come(self, deployment: Deployment) -> bool:
         """Whether a lowering without an answer may still happen: until its condition no longer holds."""

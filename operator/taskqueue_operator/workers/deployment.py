@@ -12,6 +12,7 @@ from taskqueue_operator.resource.names import (
     WORKER_CONTAINER,
 )
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.resource.worker import Protocol
 
 from .contract import BINDING_PATH, BINDING_VOLUME, PORT, binding, environment, refuse_reserved, reserved
 from .digest import digest
@@ -104,12 +105,7 @@ def _container(taskqueue: TaskQueue) -> dict[str, Any]:
         "name": WORKER_CONTAINER,
         **fields,
         "env": env,
-        "ports": [{"name": "http", "containerPort": PORT}],
-        # A handler that blocks the loop for a while is no reason to kill its task: two minutes without an answer are.
-        "livenessProbe": _probe("/healthz", periodSeconds=20, timeoutSeconds=10, failureThreshold=6),
-        "readinessProbe": _probe("/readyz", periodSeconds=5, timeoutSeconds=5, failureThreshold=3),
-        # Every second, so that a worker counts as soon as it is there; up to five minutes for heavy imports.
-        "startupProbe": _probe("/healthz", periodSeconds=1, timeoutSeconds=5, failureThreshold=300),
+        **(_endpoints() if taskqueue.spec.worker.protocol is Protocol.TASK_QUEUE else {}),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -119,6 +115,18 @@ def _container(taskqueue: TaskQueue) -> dict[str, Any]:
             {"name": BINDING_VOLUME, "mountPath": BINDING_PATH, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  a path inside the container, on a volume of its own
         ],
+    }
+
+
+def _endpoints() -> dict[str, Any]:
+    """Ask a worker how it is; one that is Plain has nothing that would answer."""
+    return {
+        "ports": [{"name": "http", "containerPort": PORT}],
+        # A handler that blocks the loop for a while is no reason to kill its task: two minutes without an answer are.
+        "livenessProbe": _probe("/healthz", periodSeconds=20, timeoutSeconds=10, failureThreshold=6),
+        "readinessProbe": _probe("/readyz", periodSeconds=5, timeoutSeconds=5, failureThreshold=3),
+        # Every second, so that a worker counts as soon as it is there; up to five minutes for heavy imports.
+        "startupProbe": _probe("/healthz", periodSeconds=1, timeoutSeconds=5, failureThreshold=300),
     }
 
 

@@ -16,7 +16,12 @@ def digest(taskqueue: TaskQueue) -> str:
     """
     spec = taskqueue.spec
     worker = spec.worker.model_dump(
-        mode="json", by_alias=True, exclude={"secret_ref"}, exclude_none=True, exclude_defaults=True
+        # What acksLate says of the workers changes nothing in them.
+        mode="json",
+        by_alias=True,
+        exclude={"secret_ref", "acks_late"},
+        exclude_none=True,
+        exclude_defaults=True,
     )
     fed = {
         "worker": worker,

@@ -5,17 +5,14 @@ A plan is made of what is known now and is carried out at once; whatever comes o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import NamedTuple
 
 from taskqueue_operator.resource.names import Key
 
-from .crew import Crew
 from .lowering import Wait, lower, restore
-from .observed import Deployment
 from .protocol import Mark, Verb
 from .removal_order import is_foreign
-from .situation import QueueState, Situation
+from .situation import Situation
 from .worker import Standing, Worker
 
 
@@ -56,19 +53,10 @@ class Plan:
     foreign: tuple[Key, ...] = ()
 
 
-def plan(crew: Crew, deployment: Deployment, queue: QueueState, desired: int, now: datetime) -> Plan:
-    """Plan the next step; while a write of the last one is still waited for, there is none.
-
-    Args:
-        crew: What is known of the workers; it has observed this Deployment and its pods.
-        deployment: As the API shows it.
-        queue: As the last sweep and probe showed it.
-        desired: How many workers there should be; more than there are calls for none to go.
-        now: By the clock that told the crew when reports came.
-    """
-    situation = Situation(crew, deployment, queue, desired, now)
-    mark = Mark.parse(deployment.mark)
-    if mark is not None and mark.epoch > crew.epoch:
+def plan(situation: Situation) -> Plan:
+    """Plan the next step; while a write of the last one is still waited for, there is none."""
+    mark = Mark.parse(situation.deployment.mark)
+    if mark is not None and mark.epoch > situation.crew.epoch:
         return Plan(waiting_for=Wait.ANOTHER)
     step = _step(situation)
     remark = _remark(situation, step)
@@ -76,7 +64,7 @@ def plan(crew: Crew, deployment: Deployment, queue: QueueState, desired: int, no
         step = Plan(remark=remark, waiting_for=step.waiting_for)
     return replace(
         step,
-        silent=tuple(each.pod.key for each in situation.live if situation.standing(each) is Standing.SILENT),
+        silent=situation.silent,
         foreign=tuple(pod.key for pod in situation.pods if is_foreign(pod)),
     )
 

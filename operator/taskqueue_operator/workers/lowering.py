@@ -21,7 +21,7 @@ class Wait(StrEnum):
     SETTLING = "the pods to be as many as are asked for"
     REMOVAL = "pods that are being removed"
     QUEUE = "the queue to have a leader"
-    WORKERS = "workers that can be asked to go"
+    WORKERS = "workers that may be asked to go, or are known to be idle"
     TASKS = "running tasks to end"
     ANSWERS = "answers of workers"
     COSTS = "deletion costs to be written"
@@ -94,7 +94,7 @@ def _ready(situation: Situation) -> set[str]:
     """Find those that may be removed if only they prove it once more."""
     hears = situation.now - situation.crew.since >= HEARING
     bare = {worker.uid for worker in situation.live if worker.is_bare and (hears or not worker.pod.assigned)}
-    return bare | {each.uid for each in situation.chosen if situation.goes(each) and situation.is_drained(each)}
+    return bare | {each.uid for each in situation.chosen if situation.steps_aside(each)}
 
 
 def _by_proof(situation: Situation, ready: Collection[str]) -> Lower:

@@ -112,6 +112,7 @@ class Pod:
         restarts: How often that container was started again.
         cost: Its deletion cost; None when nobody has written one that counts.
         cost_is_ours: Whether it was us who wrote it.
+        addresses: Its IP addresses, as far as they are its own: on the network of its node it has none.
     """
 
     key: Key
@@ -130,6 +131,7 @@ class Pod:
     cost: int | None = None
     cost_is_ours: bool = False
     trouble: Trouble | None = None
+    addresses: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -158,6 +160,7 @@ class Pod:
             cost=_cost(annotations),
             cost_is_ours=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
             trouble=_trouble(status),
+            addresses=_addresses(body.get("spec") or {}, status),
         )
 
 
@@ -167,6 +170,13 @@ def _owner(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _worker(status: dict[str, Any]) -> dict[str, Any]:
     return next((each for each in status.get("containerStatuses") or () if each["name"] == WORKER_CONTAINER), {})
+
+
+def _addresses(spec: dict[str, Any], status: dict[str, Any]) -> tuple[str, ...]:
+    if spec.get("hostNetwork"):
+        return ()
+    shown = status.get("podIPs") or [{"ip": status.get("podIP")}]
+    return tuple(each["ip"] for each in shown if each.get("ip"))
 
 
 def _bare(status: dict[str, Any], container: dict[str, Any]) -> bool:

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, NamedTuple
 
+from taskqueue_operator.resource.names import Key
+
 from .crew import Crew
 from .draining_set import choose
 from .observed import Deployment, Pod
@@ -30,7 +32,15 @@ class QueueState(NamedTuple):
 
 @dataclass(frozen=True)
 class Situation:
-    """The crew, which has observed this Deployment, and what is asked of it at one moment."""
+    """The crew, which has observed this Deployment, and what is asked of it at one moment.
+
+    Attributes:
+        crew: What is known of the workers.
+        deployment: As the API shows it.
+        queue: As the last sweep and probe showed it.
+        desired: How many workers there should be; more than there are calls for none to go.
+        now: By the clock that told the crew when reports came.
+    """
 
     crew: Crew
     deployment: Deployment
@@ -88,6 +98,15 @@ class Situation:
         """Whether it says so, is drained by this installation, and answers."""
         says = self.standing(worker) is Standing.DRAINED and worker.seems_drained(self.crew.installation)
         return says and worker.answers(self.now)
+
+    def steps_aside(self, worker: Worker) -> bool:
+        """Whether it is drained and may be removed once it proves it."""
+        return self.goes(worker) and self.is_drained(worker)
+
+    @property
+    def silent(self) -> tuple[Key, ...]:
+        """Pods of workers of which nothing is known."""
+        return tuple(each.pod.key for each in self.live if self.standing(each) is Standing.SILENT)
 
     def is_empty(self) -> bool:
         """Whether the queue was seen empty after the last worker had stopped."""

@@ -37,6 +37,7 @@ class Victim(StrEnum):
     """What a worker did when its pod went. Part of the API: a metric's label."""
 
     DRAINED = "drained"
+    IDLE = "idle"
     NO_CONTAINER = "no_container"
     DRAINING = "draining"
     BUSY = "busy"
@@ -70,8 +71,9 @@ class Worker:
         heard_at: When that arrived.
         address: Where a command reaches it.
         sent: The last command to this incarnation.
-        proved_at: When the renewal was sent to which it answered `drained`; None once anything contradicts.
-        drained_at: When it was first heard to be drained, of the present stretch.
+        proved_at: When the renewal was sent to which it answered `drained`, or when it was attested that it may go;
+            None once anything contradicts.
+        drained_at: When it was first heard to be drained, or seen to be idle, of the present stretch.
         turned_at: When it was first heard to be in a state in which it is ready, or is not.
         undrained_by: The `seq` with which it was last told to consume again: to drain it anew takes a higher one, or
             that command, late, could undo the new one.
@@ -141,6 +143,10 @@ class Worker:
         self.sent = Sent(command, at, missed)
         if command.command is Verb.UNDRAIN:
             self.proved_at, self.undrained_by = None, command.seq
+
+    def attest(self, at: datetime | None, idle_since: datetime | None) -> None:
+        """Take note that it may be removed, without having been asked, or (None) that it may not."""
+        self.proved_at, self.drained_at = at, idle_since
 
     @property
     def uid(self) -> str:
@@ -251,6 +257,8 @@ class Worker:
         """Say what it did when its pod went."""
         if self.is_bare:
             return Victim.NO_CONTAINER
+        if self.report is None and self.drained_at is not None:
+            return Victim.IDLE
         if self.was is State.DRAINED and not self.in_flight:
             return Victim.DRAINED
         if self.was is State.DRAINING:

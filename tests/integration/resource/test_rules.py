@@ -79,6 +79,13 @@ RULES = {
         changed("worker", {"image": "a", "concurrency": 4, "prefetch": 4}),
         changed("worker", {"image": "a", "concurrency": 4, "prefetch": 3}),
     ),
+    "acksLate of workers that are not Plain": Rule(
+        "spec.worker.acksLate",
+        "acksLate is about workers of protocol Plain; others always acknowledge late. Remove acksLate, or set "
+        "protocol: Plain.",
+        changed("worker", {"image": "a", "protocol": "Plain", "acksLate": True}),
+        changed("worker", {"image": "a", "acksLate": False}),
+    ),
     "maxPriority with Quorum": Rule(
         "spec.queue.maxPriority",
         "maxPriority is for Classic queues. Quorum queues know priorities without it: remove maxPriority, or set "

@@ -13,6 +13,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.difference import Declare, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
+from taskqueue_operator.workers.sighting import Connection, Look
 
 PASSWORD = "correct-horse-battery-staple"
 DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
@@ -41,6 +42,9 @@ class FakeBroker:
         self.taken: list[Step] = []
         self.probes: list[tuple[float, frozenset[str]]] = []
         self.sweeps: list[float] = []
+        self.looks: list[float] = []
+        self.hidden: BrokerFault | None = None
+        self.connections: Callable[[], Iterable[Connection]] = tuple
         self.reads = 0
         self.closed = False
         self.conversation: FakeControl | None = None
@@ -64,6 +68,14 @@ class FakeBroker:
             name: Sweep(at, present=True, running=True, ready=self.depths[name][0], unacked=self.depths[name][1])
             for name in self.topology_.queues
         }
+
+    async def look(self) -> Look:
+        self.looks.append(asyncio.get_running_loop().time())
+        at = self.clock()
+        await self._answer()
+        if self.hidden is not None:
+            raise self.hidden
+        return Look(at, tuple(self.connections()))
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         self.probes.append((asyncio.get_running_loop().time(), frozenset(queues)))

@@ -11,6 +11,7 @@ from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME, Key
 from taskqueue_operator.workers.observed import Pod
 from taskqueue_operator.workers.protocol import LEASE_SECONDS, Answer, Drain, Report, Result, State
 from taskqueue_operator.workers.removal_order import place
+from taskqueue_operator.workers.sighting import Connection
 from tests.unit.workers.states import container
 
 from .fake_broker import FakeBrokers
@@ -28,7 +29,9 @@ class FakeWorker:
     key: Key
     pod: str
     taskqueue: Key
+    address: str = ""
     silent: bool = False
+    translated: bool = False
     in_flight: int = 0
     drain: Drain | None = None
     lease_until: float = 0
@@ -40,6 +43,12 @@ class FakeWorker:
         if self.drain is None:
             return State.CONSUMING
         return State.DRAINING if self.in_flight else State.DRAINED
+
+    @property
+    def connection(self) -> Connection:
+        """What the broker shows of it; behind an address translation, not from where it comes."""
+        marks = frozenset({"192.0.2.1" if self.translated else self.address})
+        return Connection(marks, {self.taskqueue.name: True}, self.in_flight)
 
     def report(self, answer: Answer | None = None) -> bytes:
         self.number += 1
@@ -107,6 +116,7 @@ class FakeWorkers:
             if conversation is None or self.brokers.broker.fault is not None:
                 continue
             conversation.answer = self._command
+            self.brokers.broker.connections = lambda: [worker.connection for worker in self.there.values()]
             for worker in list(self.there.values()):
                 if worker.due() and not worker.silent and str(worker.taskqueue) in conversation.listens:
                     conversation.heard(worker.report(), worker.pod)
@@ -149,7 +159,7 @@ class FakeWorkers:
         self._made += 1
         template = there["spec"]["template"]["metadata"]
         name = Key(key.namespace, f"{key.name}-{template['annotations'][ANNOTATION_DIGEST]}-{self._made}")
-        worker = self.there[name] = FakeWorker(name, f"uid-of-{name.name}", key)
+        worker = self.there[name] = FakeWorker(name, f"uid-of-{name.name}", key, f"10.0.0.{self._made}")
         labels = template["labels"] | {LABEL_NAME: key.name}
         metadata = template | {**name._asdict(), "uid": worker.pod, "labels": labels}
         self.cluster._store("pods", {"metadata": metadata, "spec": {"nodeName": "node"}, "status": _status(worker)})
@@ -166,7 +176,8 @@ class FakeWorkers:
 def _status(worker: FakeWorker) -> Body:
     ready = worker.state is not State.DRAINED
     conditions = [{"type": "Ready", "status": str(ready)}]
-    return {"phase": "Running", "conditions": conditions} | container({"running": {}}, ready=ready)
+    shown = {"phase": "Running", "conditions": conditions, "podIP": worker.address}
+    return shown | container({"running": {}}, ready=ready)
 
 
 def _now() -> float:

@@ -10,7 +10,7 @@ from taskqueue_operator.workers.drain_plan import Plan, plan
 from taskqueue_operator.workers.observed import Deployment, Pod
 from taskqueue_operator.workers.protocol import Command, Report, Verb
 from taskqueue_operator.workers.removal_order import COST
-from taskqueue_operator.workers.situation import QueueState
+from taskqueue_operator.workers.situation import QueueState, Situation
 from taskqueue_operator.workers.worker import Worker
 
 from .cluster import Cluster, Write
@@ -67,7 +67,7 @@ class Operator:
         self.crew.observe(self.deployment, self.pods, moment(now))
         if desired > self.deployment.replicas:
             self._write(now, {"replicas": desired}, generation=self.deployment.generation)
-        made = plan(self.crew, self.deployment, queue, desired, moment(now))
+        made = plan(Situation(self.crew, self.deployment, queue, desired, moment(now)))
         self._carry_out(made, now)
         return made
 

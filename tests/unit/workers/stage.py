@@ -9,7 +9,7 @@ from taskqueue_operator.workers.crew import Crew
 from taskqueue_operator.workers.drain_plan import Plan, plan
 from taskqueue_operator.workers.observed import Deployment, Pod
 from taskqueue_operator.workers.protocol import Answer, Command, Drain, Report, Result, State, Verb
-from taskqueue_operator.workers.situation import QueueState
+from taskqueue_operator.workers.situation import QueueState, Situation
 from taskqueue_operator.workers.worker import Worker
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -135,7 +135,7 @@ class Stage:
         """Plan the next step; `empty` says that the queue was seen empty just now."""
         self.show()
         queue = QueueState(running, self.now + timedelta(microseconds=1) if empty else None)
-        return plan(self.crew, self.deployment, queue, desired, self.now)
+        return plan(Situation(self.crew, self.deployment, queue, desired, self.now))
 
     def priced(self, desired: int, **queue: Any) -> Plan:  # noqa: ANN401  as for `plan`
         """Plan the step after that in which the costs are written."""

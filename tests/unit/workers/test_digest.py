@@ -32,6 +32,7 @@ def test_it_is_what_it_has_always_been(make: Make) -> None:
         {"concurrency": 2},
         {"prefetch": 2},
         {"taskTimeoutSeconds": 10},
+        {"protocol": "Plain"},
         {"podTemplate": {"spec": {"serviceAccountName": "a"}}},
         {"podTemplate": {"spec": {"containers": [{"name": "worker", "startupProbe": None}]}}},
     ],
@@ -68,6 +69,10 @@ def test_a_default_written_out_is_no_change(make: Make) -> None:
     assert digest(make(secretRef={"name": "rabbitmq"})) == digest(make())
 
 
+def test_what_is_only_said_of_the_workers_restarts_none(make: Make) -> None:
+    assert digest(make(protocol="Plain", acksLate=True)) == digest(make(protocol="Plain"))
+
+
 def test_the_order_of_keys_is_no_change(make: Make) -> None:
     one = make(podTemplate={"metadata": {"labels": {"a": "1", "b": "2"}}})
     other = make(podTemplate={"metadata": {"labels": {"b": "2", "a": "1"}}})
@@ -81,7 +86,7 @@ def test_a_newer_operator_with_more_fields_and_another_template_restarts_nobody(
 
     class Newer(Worker):
         drain_seconds: int = Field(30)
-        acks_late: bool | None = Field(None)
+        warm_up: bool | None = Field(None)
 
     newer = module.Spec.model_validate(
         {

@@ -312,7 +312,8 @@ class TestZero:
         stage.drain("a", "b", "c")
         for evidence, to in ((seen, None), (stage.now, None), (stage.now + timedelta(seconds=1), 0)):
             stage.show()
-            made = plan(stage.crew, stage.deployment, QueueState(running=True, empty_at=evidence), 0, stage.now)
+            queue = QueueState(running=True, empty_at=evidence)
+            made = plan(Situation(stage.crew, stage.deployment, queue, 0, stage.now))
             assert made.lower_to == to or (to is None and made.lower_to != 0)
 
     def test_the_last_one_waits_without_renewing_all_the_time(self) -> None:

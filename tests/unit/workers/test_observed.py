@@ -62,6 +62,21 @@ def test_a_sidecar_says_nothing_about_the_worker() -> None:
     assert (pod.bare, pod.restarts) == (True, 3)
 
 
+def test_a_pod_knows_the_addresses_that_are_its_own() -> None:
+    assert parsed({"podIP": "10.0.0.1"}).addresses == ("10.0.0.1",)
+    assert parsed({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}).addresses == (
+        "10.0.0.1",
+        "fd00::1",
+    )
+    assert parsed({"phase": "Pending"}).addresses == ()
+
+
+def test_an_address_of_the_node_is_not_the_pods_own() -> None:
+    metadata = {"namespace": "media", "name": "thumbnails-1", "resourceVersion": "1"}
+    status = {"podIP": "192.0.2.10", "podIPs": [{"ip": "192.0.2.10"}]}
+    assert Pod.parse({"metadata": metadata, "spec": {"hostNetwork": True}, "status": status}).addresses == ()
+
+
 def test_a_pod_knows_its_replica_set_and_whether_it_has_a_node() -> None:
     assert (parsed({}).replica_set, parsed({}).assigned, parsed({}, node="").assigned) == ("r", True, False)
 

@@ -1,0 +1,58 @@
+"""Why workers that are to go stay, in words for their user; nothing is said of what is a matter of moments."""
+
+from collections.abc import Collection
+
+from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.resource.worker import Protocol
+from taskqueue_operator.workers.observed import Deployment
+
+from .record import Record
+
+_NAMED = 3
+
+
+def staying(taskqueue: TaskQueue, there: Deployment | None, record: Record) -> Fault | None:
+    """Say why workers stay for an unknown time, or go without being known to be idle."""
+    plain = taskqueue.spec.worker.protocol is Protocol.PLAIN
+    if plain and not taskqueue.spec.worker.acks_late:
+        return Fault(
+            Reason.IDLENESS_UNKNOWN,
+            "The number of workers follows the queue; downwards one by one, since nobody knows which of them run a "
+            "task. If they acknowledge a task after it is done, set spec.worker.acksLate: true.",
+        )
+    if there is None or record.decision is None or record.decision.desired >= there.replicas:
+        return None
+    return _unseen(taskqueue, record) if plain else _unheard(record)
+
+
+def _unheard(record: Record) -> Fault | None:
+    if record.observer is not None and record.observer.deaf is not None:
+        return Fault(Reason.WORKERS_SILENT, f"No worker is removed: {record.observer.deaf.message}")
+    if not record.silent:
+        return None
+    return Fault(
+        Reason.WORKERS_SILENT,
+        f"{len(record.silent)} workers do not report ({_names(record.silent)}) and are not removed. Their image has to "
+        "keep the control protocol, and their user needs write permission on exchange taskqueue.reports.",
+    )
+
+
+def _unseen(taskqueue: TaskQueue, record: Record) -> Fault | None:
+    blind = record.observer.blind if record.observer is not None else None
+    if blind is not None:
+        return Fault(Reason.IDLENESS_UNKNOWN, f"No worker is removed: {blind.message}")
+    if not record.silent:
+        return None
+    return Fault(
+        Reason.IDLENESS_UNKNOWN,
+        f"{len(record.silent)} workers are not removed, as RabbitMQ does not show them among those that consume "
+        f'"{taskqueue.queue_name}" and acknowledge ({_names(record.silent)}). They have to connect from the address of '
+        "their pod, or with its name in that of the connection; and to see connections of other users, the operator's "
+        "user needs the tag monitoring.",
+    )
+
+
+def _names(pods: Collection[Key]) -> str:
+    return ", ".join(sorted(pod.name for pod in pods)[:_NAMED])

@@ -1,0 +1,147 @@
+"""What the broker shows of plain consumers, and what is concluded from it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import quote
+from uuid import uuid4
+
+import aiormq
+import pytest
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+
+from taskqueue_operator.rabbitmq.broker import RabbitMQ
+from taskqueue_operator.workers.observed import Pod
+from taskqueue_operator.workers.sighting import Connection, Sight
+from tests.cluster.broker import Broker
+
+from .conftest import PASSWORD, Connect, MakeUser
+
+QUEUE = "celery / 1"
+
+
+def pod(name: str = "celery-7d9c-x2x4z", *addresses: str) -> Pod:
+    metadata = {"namespace": "media", "name": name, "uid": name, "resourceVersion": "1"}
+    status = {"podIPs": [{"ip": each} for each in addresses]}
+    return Pod.parse({"metadata": metadata, "status": status})
+
+
+@pytest.fixture
+def name() -> str:
+    """That of a pod; no other connection to the broker has it."""
+    return f"celery-{uuid4().hex[:10]}-x2x4z"
+
+
+@pytest.fixture
+async def queue(amqp: AbstractConnection) -> AbstractChannel:
+    channel = await amqp.channel()
+    await channel.queue_declare(QUEUE, durable=True)
+    return channel
+
+
+@asynccontextmanager
+async def worker(
+    broker: Broker, vhost: str, name: str = "", user: str = "guest:guest", *, no_ack: bool = False
+) -> AsyncIterator[list[DeliveredMessage]]:
+    """A plain client that takes one message at a time, and keeps it; `name` is that of its connection."""
+    held: list[DeliveredMessage] = []
+    url = f"amqp://{user}@127.0.0.1:{broker.amqp_port}/{quote(vhost, safe='')}?name={quote(name)}"
+    connection = await aiormq.connect(url)
+    try:
+        channel = await connection.channel()
+        await channel.basic_qos(prefetch_count=1)
+
+        async def keep(message: DeliveredMessage) -> None:
+            held.append(message)
+
+        await channel.basic_consume(QUEUE, keep, no_ack=no_ack)
+        yield held
+    finally:
+        await connection.close()
+
+
+async def seen(rabbitmq: RabbitMQ, pod: Pod, sight: Sight) -> None:
+    """Look until the pod is seen so: figures are some seconds old."""
+    async with asyncio.timeout(60):
+        while True:
+            if (await rabbitmq.look()).sights(QUEUE, [pod]) == {pod.uid: sight}:
+                return
+            await asyncio.sleep(0.5)
+
+
+async def shown(rabbitmq: RabbitMQ, wanted: Callable[[Connection], bool]) -> Connection:
+    async with asyncio.timeout(60):
+        while True:
+            for connection in (await rabbitmq.look()).connections:
+                if wanted(connection):
+                    return connection
+            await asyncio.sleep(0.5)
+
+
+@pytest.mark.usefixtures("queue")
+async def test_a_consumer_is_found_by_the_address_it_comes_from(broker: Broker, vhost: str, connect: Connect) -> None:
+    rabbitmq, there, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
+    async with worker(broker, vhost):
+        await seen(rabbitmq, there, Sight.IDLE)
+        sights = (await rabbitmq.look()).sights(QUEUE, [there, elsewhere])
+        assert sights == {"a": Sight.IDLE, "b": Sight.UNKNOWN}
+    await seen(rabbitmq, there, Sight.UNKNOWN)
+
+
+@pytest.mark.usefixtures("queue")
+async def test_a_consumer_is_found_by_the_name_of_its_connection(
+    broker: Broker, vhost: str, connect: Connect, name: str
+) -> None:
+    async with worker(broker, vhost, f"celery@{name}: consumer"):
+        await seen(connect(), pod(name), Sight.IDLE)
+
+
+async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
+    broker: Broker, vhost: str, connect: Connect, queue: AbstractChannel, name: str
+) -> None:
+    rabbitmq = connect()
+    async with worker(broker, vhost, name) as held:
+        await seen(rabbitmq, pod(name), Sight.IDLE)
+        await queue.basic_publish(b"{}", routing_key=QUEUE)
+        await seen(rabbitmq, pod(name), Sight.BUSY)
+        assert (await shown(rabbitmq, lambda each: name in each.marks)).unacked == 1
+        await held[0].channel.basic_ack(held[0].delivery_tag or 0)
+        await seen(rabbitmq, pod(name), Sight.IDLE)
+
+
+@pytest.mark.usefixtures("queue")
+async def test_who_does_not_acknowledge_is_unknown(broker: Broker, vhost: str, connect: Connect, name: str) -> None:
+    rabbitmq = connect()
+    async with worker(broker, vhost, name, no_ack=True):
+        connection = await shown(rabbitmq, lambda each: name in each.marks and QUEUE in each.acknowledges)
+        assert connection.acknowledges == {QUEUE: False}
+        await seen(rabbitmq, pod(name), Sight.UNKNOWN)
+
+
+@pytest.mark.usefixtures("queue")
+async def test_a_connection_of_another_user_takes_the_tag_monitoring(
+    broker: Broker, vhost: str, connect: Connect, user: MakeUser, name: str
+) -> None:
+    workers, management, monitoring = user(""), user("management"), user("monitoring")
+    async with worker(broker, vhost, name, f"{workers}:{quote(PASSWORD, safe='')}"):
+        await seen(connect(username=monitoring, password=PASSWORD), pod(name), Sight.IDLE)
+        look = await connect(username=management, password=PASSWORD).look()
+        assert look.connections == ()
+
+
+@pytest.mark.usefixtures("queue")
+async def test_a_connection_of_its_own_user_takes_no_more_than_management(
+    broker: Broker, vhost: str, connect: Connect, user: MakeUser, name: str
+) -> None:
+    same = user("management")
+    async with worker(broker, vhost, name, f"{same}:{quote(PASSWORD, safe='')}"):
+        await seen(connect(username=same, password=PASSWORD), pod(name), Sight.IDLE)
+
+
+async def test_what_another_vhost_holds_is_not_looked_at(
+    broker: Broker, vhost: str, connect: Connect, queue: AbstractChannel, name: str
+) -> None:
+    await queue.basic_publish(b"{}", routing_key=QUEUE)
+    async with worker(broker, vhost, name):
+        await shown(connect(), lambda each: name in each.marks)
+        assert all(name not in each.marks for each in (await connect(vhost="/").look()).connections)

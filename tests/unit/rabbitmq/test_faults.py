@@ -1,12 +1,14 @@
 """What is said of an error of the network: its innermost cause, in words of ours."""
 
+from itertools import pairwise
+
 import pytest
 
 from taskqueue_operator.rabbitmq import faults
 
 
 def chained(*errors: BaseException) -> BaseException:
-    for outer, inner in zip(errors, errors[1:], strict=False):
+    for outer, inner in pairwise(errors):
         outer.__context__ = inner
     return errors[0]
 

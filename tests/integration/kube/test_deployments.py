@@ -231,7 +231,7 @@ async def test_the_api_server_takes_the_golden_manifests(cluster: KubernetesClus
 
 async def test_without_rights_the_message_says_which(stranger: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
-    with pytest.raises(Fault, match=r"cannot patch resource.*rights of the chart") as refused:
+    with pytest.raises(Fault, match=r"cannot patch resource.*rights that the chart gives it") as refused:
         await stranger.apply_deployment(deployment(taskqueue, replicas=0))
     assert refused.value.reason == Reason.API_UNAVAILABLE
     assert not isinstance(refused.value, WorkersFault)

@@ -9,8 +9,9 @@ import pytest
 from taskqueue_operator.control.clock import Clock, loop_clock
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.control.ports import Body
+from taskqueue_operator.topology.objects import Queue, Topology
 
-from .fake_broker import FakeBroker, FakeBrokers
+from .fake_broker import START, FakeBroker, FakeBrokers
 from .fake_cluster import KEY, FakeCluster, FakeTelemetry, taskqueue
 
 
@@ -80,3 +81,11 @@ async def world() -> AsyncIterator[World]:
     start(made)
     yield made
     await stop(made.running)
+
+
+@pytest.fixture
+async def broker() -> FakeBroker:
+    """Hold the queues `jobs` and `more`."""
+    made = FakeBroker(loop_clock(START))
+    made.topology_ = Topology(queues={name: Queue(name) for name in ("jobs", "more")})
+    return made

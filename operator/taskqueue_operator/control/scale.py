@@ -1,7 +1,7 @@
 """From readings to replicas: considers what was read, and writes the number when it should be another."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -25,6 +25,8 @@ from .record import Record, Records
 from .report import figures_wait
 from .telemetry import Telemetry
 from .workqueue import Unsettled, WorkQueue
+
+UNDECIDED: Final = Fault(Reason.INTERNAL_ERROR, "The operator failed to decide on this TaskQueue; its log says why.")
 
 _log = structlog.get_logger("scale")
 
@@ -53,14 +55,16 @@ class Scaler:
         """Decide anew on one TaskQueue; no I/O, and no error: one that cannot be decided on never stops the others."""
         if self.cache.taskqueue(key) is None:
             return
+        faults = self.records[key].faults
         try:
             self._consider(key, self.records[key])
+            if faults.get(ConditionType.SCALING_ACTIVE) is UNDECIDED:
+                del faults[ConditionType.SCALING_ACTIVE]
+                self.lanes.reporting.add(key)
         except Exception:  # noqa: BLE001  told on the TaskQueue itself
-            faults = self.records[key].faults
             if ConditionType.SCALING_ACTIVE not in faults:
                 _log.exception("not decided", taskqueue=str(key))
-                message = "The operator failed to decide on this TaskQueue; its log says why."
-                faults[ConditionType.SCALING_ACTIVE] = Fault(Reason.INTERNAL_ERROR, message)
+                faults[ConditionType.SCALING_ACTIVE] = UNDECIDED
                 self.lanes.reporting.add(key)
 
     def _consider(self, key: Key, record: Record) -> None:

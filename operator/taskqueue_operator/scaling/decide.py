@@ -35,7 +35,7 @@ def decide(reading: Reading, workers: Workers, policy: Policy, memory: Memory, n
     if policy.mode is Mode.PAUSED:
         return _paused(workers, policy, _record(memory, policy, workers.replicas, workers.replicas))
     least = minimum(policy.min_replicas, policy.schedules, now)
-    decision = _fall_back(reading, workers, policy, memory)
+    decision = _fall_back(workers, policy, memory)
     if decision is None:
         wanted = _want(reading, workers, policy, memory, fresh=fresh)
         decision = _move(wanted, reading, workers, policy, least)
@@ -71,10 +71,10 @@ def _paused(workers: Workers, policy: Policy, memory: Memory) -> Decision:
     return Decision(policy.paused_replicas, Why.PAUSED, (f"paused at {policy.paused_replicas:,}",), memory)
 
 
-def _fall_back(reading: Reading, workers: Workers, policy: Policy, memory: Memory) -> Decision | None:
+def _fall_back(workers: Workers, policy: Policy, memory: Memory) -> Decision | None:
     """Do as the user says once the queue has been unreadable for so long; from zero too."""
     fallback = policy.fallback
-    if fallback is None or not reading.blind or memory.blind < fallback.after:
+    if fallback is None or memory.blind < fallback.after:
         return None
     desired = {
         FallbackBehavior.STATIC: fallback.replicas,

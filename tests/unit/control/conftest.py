@@ -10,8 +10,9 @@ from taskqueue_operator.control.clock import Clock, loop_clock
 from taskqueue_operator.control.drain import Author
 from taskqueue_operator.control.loop import Control
 from taskqueue_operator.control.ports import Body
+from taskqueue_operator.topology.objects import Queue, Topology
 
-from .fake_broker import FakeBroker, FakeBrokers
+from .fake_broker import START, FakeBroker, FakeBrokers
 from .fake_cluster import KEY, FakeCluster, FakeTelemetry, taskqueue
 from .fake_workers import FakeWorkers
 
@@ -91,3 +92,11 @@ async def world() -> AsyncIterator[World]:
     yield made
     for task in (made.running, *made.tasks):
         await stop(task)
+
+
+@pytest.fixture
+async def broker() -> FakeBroker:
+    """Hold the queues `jobs` and `more`."""
+    made = FakeBroker(loop_clock(START))
+    made.topology_ = Topology(queues={name: Queue(name) for name in ("jobs", "more")})
+    return made

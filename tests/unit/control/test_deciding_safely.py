@@ -55,6 +55,19 @@ async def test_one_that_cannot_be_decided_on_stops_no_other(world: World, broker
     assert world.cluster.condition("BrokerReachable")["status"] == "True"
 
 
+async def test_a_failure_to_decide_that_passes_is_told_no_longer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Scaler, __: Key) -> bool:
+        raise ValueError("a bug")
+
+    await world.has()
+    with monkeypatch.context() as patch:
+        patch.setattr(Scaler, "_decides", broken)
+        await world.settle(20)
+        assert world.cluster.condition("Ready")["reason"] == "InternalError"
+    await world.settle(20)
+    assert world.cluster.condition("Ready")["status"] == "True"
+
+
 async def test_a_write_that_is_refused_is_not_repeated_hot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[int] = []
 

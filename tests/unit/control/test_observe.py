@@ -1,79 +1,24 @@
-"""The observer reads in short steps, tells of faults when they come and go, and keeps what it read."""
+"""The observer reads in short steps, and keeps what it read."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
-from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe import Observer
 from taskqueue_operator.control.pace import TICK
-from taskqueue_operator.control.readers import ANEW_SECONDS, Readers
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
-from taskqueue_operator.topology.objects import Queue, Topology
+from taskqueue_operator.topology.objects import Topology
 
-from .fake_broker import FORBIDDEN, GONE_AWAY, REFUSED, START, FakeBroker, FakeBrokers, FakeEndpoint
+from .ears import OTHER, Ears, observing, told_of
+from .fake_broker import FORBIDDEN, GONE_AWAY, START, FakeBroker
 from .fake_cluster import KEY, FakeTelemetry
 
 pytestmark = pytest.mark.looptime
-
-OTHER = Key("media", "other")
-
-
-class Ears:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.sleeping: set[Key] = set()
-        self.reads: list[Key] = []
-        self.portions: list[Collection[Key]] = []
-        self.misses: list[Key] = []
-        self.faults: list[tuple[float, frozenset[Key]]] = []
-        self.topologies: list[float] = []
-        self.reports: list[tuple[bytes, str]] = []
-
-    def asleep(self, key: Key) -> bool:
-        return key in self.sleeping
-
-    def read(self, keys: Collection[Key]) -> None:
-        self.reads += keys
-        self.portions.append(keys)
-
-    def missed(self, key: Key) -> None:
-        self.misses.append(key)
-
-    def verify(self, keys: Collection[Key], there: Topology) -> None:  # noqa: ARG002  the port's shape
-        self.topologies.append(asyncio.get_running_loop().time())
-
-    def heard(self, report: bytes, address: str) -> None:
-        self.reports.append((report, address))
-
-    def faulted(self, keys: Collection[Key]) -> None:
-        self.faults.append((round(asyncio.get_running_loop().time()), frozenset(keys)))
-
-
-@asynccontextmanager
-async def observing(broker: FakeBroker, ears: Ears, telemetry: FakeTelemetry | None = None) -> AsyncIterator[Observer]:
-    observer = Observer(FakeEndpoint(), broker, ears, telemetry or FakeTelemetry(), broker.clock)
-    observer.follow(KEY, "jobs")
-    task = asyncio.create_task(observer.run())
-    yield observer
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert broker.closed
-
-
-@pytest.fixture
-async def broker() -> FakeBroker:
-    made = FakeBroker(loop_clock(START))
-    made.topology_ = Topology(queues={name: Queue(name) for name in ("jobs", "more")})
-    return made
 
 
 async def test_a_queue_is_certain_once_it_was_swept_for_the_whole_horizon(broker: FakeBroker) -> None:
@@ -93,10 +38,6 @@ async def test_it_stays_certain_for_as_long_as_it_is_read(broker: FakeBroker) ->
         for _ in range(400):
             await asyncio.sleep(0.37)
             assert observer.reading("jobs").doubt is None
-
-
-def told_of(telemetry: FakeTelemetry, *what: str) -> list[Any]:
-    return [each for each in telemetry.told if each[: len(what)] == what]
 
 
 def asked_at(broker: FakeBroker, queue: str) -> list[float]:
@@ -292,53 +233,6 @@ async def test_a_queue_that_goes_again_is_told_again(broker: FakeBroker) -> None
     assert ears.misses == [KEY, KEY]
 
 
-async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) -> None:
-    ears = Ears()
-    async with observing(broker, ears) as observer:
-        await asyncio.sleep(10.5)
-        assert ears.faults == []
-        broker.fault = GONE_AWAY
-        await asyncio.sleep(60)
-        assert observer.fault is GONE_AWAY
-        told = len(ears.faults)
-        assert told == 3  # probe, sweep, topology: each once
-        broker.fault = REFUSED
-        await asyncio.sleep(60)
-        assert len(ears.faults) == 2 * told
-        broker.fault = None
-        await asyncio.sleep(60)
-        assert len(ears.faults) == 3 * told
-        assert observer.fault is None
-
-
-@pytest.mark.parametrize(("what", "period"), [("sweep", 5), ("topology", 30)])
-async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
-    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str, period: float
-) -> None:
-    ears, telemetry, answer = Ears(), FakeTelemetry(), getattr(broker, what)
-    lost: list[bool] = []
-
-    async def lose() -> object:
-        if lost and lost.pop():
-            raise GONE_AWAY
-        return await answer()
-
-    monkeypatch.setattr(broker, what, lose)
-    async with observing(broker, ears, telemetry) as observer:
-        await asyncio.sleep(1)
-        for _ in range(3):
-            lost[:] = [False, True]
-            await asyncio.sleep(2 * period)
-            assert (lost, observer.faults, ears.faults) == ([], {}, [])
-        if what == "sweep":
-            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "asked", "sweep")) == 3
-        lost[:] = [True, True]
-        await asyncio.sleep(2 * period)
-        assert (observer.faults, len(ears.faults)) == ({what: GONE_AWAY}, 1)
-        await asyncio.sleep(period)
-        assert (observer.faults, len(ears.faults)) == ({}, 2)
-
-
 async def test_one_sweep_that_is_lost_leaves_a_doubt_until_the_next(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,24 +274,6 @@ async def test_a_queue_that_may_not_be_read_is_the_trouble_of_its_own_taskqueues
         assert observer.fault_at("more") is None
 
 
-@pytest.mark.parametrize("what", ["probe", "sweep"])
-async def test_a_reader_that_a_library_cancels_goes_on(
-    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    async def cancelled(*_: object) -> None:
-        raise asyncio.CancelledError
-
-    ears = Ears()
-    async with observing(broker, ears) as observer:
-        await asyncio.sleep(1.5)
-        monkeypatch.setattr(broker, what, cancelled)
-        await asyncio.sleep(60)
-        assert observer.faults
-        monkeypatch.undo()
-        await asyncio.sleep(60)
-        assert observer.faults == {}
-
-
 async def test_a_reading_is_as_old_as_the_question_that_it_answers(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,101 +299,3 @@ async def test_a_restart_forgets_what_was_read(broker: FakeBroker) -> None:
         await asyncio.sleep(18)
         assert observer.reading("jobs").doubt is None
         assert observer.keys == {KEY}
-
-
-async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken() -> None:
-        raise ZeroDivisionError
-
-    async with observing(broker, Ears()) as observer:
-        monkeypatch.setattr(broker, "sweep", broken)
-        await asyncio.sleep(20)
-        assert str(observer.faults["sweep"]) == "The operator failed; its log says why."
-        monkeypatch.undo()
-        await asyncio.sleep(6)
-        assert "sweep" not in observer.faults
-
-
-async def test_what_fails_for_some_queues_again_and_again_is_one_fault(
-    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    probe = broker.probe
-
-    async def broken(queues: Collection[str]) -> Mapping[str, Probe]:
-        if "jobs" in queues:
-            raise ZeroDivisionError
-        return await probe(queues)
-
-    ears = Ears()
-    async with observing(broker, ears) as observer:
-        observer.follow(OTHER, *(f"q{n}" for n in range(200)))
-        monkeypatch.setattr(broker, "probe", broken)
-        await asyncio.sleep(20)
-        assert [fault.reason for fault in observer.faults.values()] == ["InternalError"]
-        assert observer.fault_at("q0") is not None
-        monkeypatch.undo()
-        await asyncio.sleep(5)
-        assert observer.faults == {}
-    assert len(ears.faults) == 2
-
-
-async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> None:
-    clock = loop_clock(START)
-    brokers = FakeBrokers(clock)
-    readers = Readers(brokers, Ears(), FakeTelemetry(), clock)
-    here, elsewhere = FakeEndpoint(b"a"), FakeEndpoint(b"b")
-    observer = readers.use(KEY, here)
-    assert readers.use(OTHER, here) is observer
-    assert readers.use(OTHER, elsewhere) is not observer
-    await asyncio.sleep(1)
-    assert not brokers.brokers[here].closed
-    readers.release(KEY)
-    await asyncio.sleep(1)
-    assert brokers.brokers[here].closed
-    assert not brokers.brokers[elsewhere].closed
-    await readers.close()
-    assert brokers.brokers[elsewhere].closed
-
-
-async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, ears = loop_clock(START), Ears()
-    brokers = FakeBrokers(clock)
-    readers = Readers(brokers, ears, FakeTelemetry(), clock)
-    observer = readers.use(KEY, FakeEndpoint())
-    observer.follow(KEY, "jobs")
-    other = readers.use(OTHER, FakeEndpoint(b"elsewhere"))
-    await asyncio.sleep(1)
-
-    def broken(_: Key) -> bool:
-        raise ZeroDivisionError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ears, "asleep", broken)
-        await asyncio.sleep(1.1)
-    assert readers.observers() == [other]
-    assert brokers.brokers[FakeEndpoint()].closed
-    assert ears.faults == []
-    await asyncio.sleep(ANEW_SECONDS)
-    assert [keys for _, keys in ears.faults] == [{KEY}], "its users are told, so that they use another one"
-
-    anew = readers.use(KEY, FakeEndpoint())
-    anew.follow(KEY, "jobs")
-    assert anew is not observer
-    asked = len(brokers.brokers[FakeEndpoint()].probes)
-    await asyncio.sleep(3)
-    assert len(brokers.brokers[FakeEndpoint()].probes) > asked
-
-    await readers.close()
-    await asyncio.sleep(2 * ANEW_SECONDS)
-    assert len(ears.faults) == 1, "an observer that is asked to end has not failed"
-
-
-async def test_an_observer_that_failed_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, ears = loop_clock(START), Ears()
-    readers = Readers(FakeBrokers(clock), ears, FakeTelemetry(), clock)
-    monkeypatch.delattr(Ears, "asleep")
-    readers.use(KEY, FakeEndpoint()).follow(KEY, "jobs")
-    await asyncio.sleep(1)
-    assert readers.observers() == []
-    readers.release(KEY)
-    await readers.close()

@@ -1,0 +1,62 @@
+"""Who listens to an observer in tests, and an observer that reads while one listens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+from taskqueue_operator.control.observe import Observer
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.topology.objects import Topology
+
+from .fake_broker import FakeBroker, FakeEndpoint
+from .fake_cluster import KEY, FakeTelemetry
+
+OTHER = Key("media", "other")
+
+
+class Ears:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.sleeping: set[Key] = set()
+        self.reads: list[Key] = []
+        self.portions: list[Collection[Key]] = []
+        self.misses: list[Key] = []
+        self.faults: list[tuple[float, frozenset[Key]]] = []
+        self.topologies: list[float] = []
+        self.reports: list[tuple[bytes, str]] = []
+
+    def asleep(self, key: Key) -> bool:
+        return key in self.sleeping
+
+    def read(self, keys: Collection[Key]) -> None:
+        self.reads += keys
+        self.portions.append(keys)
+
+    def missed(self, key: Key) -> None:
+        self.misses.append(key)
+
+    def verify(self, keys: Collection[Key], there: Topology) -> None:  # noqa: ARG002  the port's shape
+        self.topologies.append(asyncio.get_running_loop().time())
+
+    def heard(self, report: bytes, address: str) -> None:
+        self.reports.append((report, address))
+
+    def faulted(self, keys: Collection[Key]) -> None:
+        self.faults.append((round(asyncio.get_running_loop().time()), frozenset(keys)))
+
+
+@asynccontextmanager
+async def observing(broker: FakeBroker, ears: Ears, telemetry: FakeTelemetry | None = None) -> AsyncIterator[Observer]:
+    observer = Observer(FakeEndpoint(), broker, ears, telemetry or FakeTelemetry(), broker.clock)
+    observer.follow(KEY, "jobs")
+    task = asyncio.create_task(observer.run())
+    yield observer
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert broker.closed
+
+
+def told_of(telemetry: FakeTelemetry, *what: str) -> list[Any]:
+    return [each for each in telemetry.told if each[: len(what)] == what]

@@ -1,0 +1,115 @@
+"""Reading that fails: what is a fault, when it is told, and that nothing ends it."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+import pytest
+
+from taskqueue_operator.scaling.reading import Probe
+
+from .ears import OTHER, Ears, observing, told_of
+from .fake_broker import GONE_AWAY, REFUSED, FakeBroker
+from .fake_cluster import FakeTelemetry
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) -> None:
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        await asyncio.sleep(10.5)
+        assert ears.faults == []
+        broker.fault = GONE_AWAY
+        await asyncio.sleep(60)
+        assert observer.fault is GONE_AWAY
+        told = len(ears.faults)
+        assert told == 3  # probe, sweep, topology: each once
+        broker.fault = REFUSED
+        await asyncio.sleep(60)
+        assert len(ears.faults) == 2 * told
+        broker.fault = None
+        await asyncio.sleep(60)
+        assert len(ears.faults) == 3 * told
+        assert observer.fault is None
+
+
+@pytest.mark.parametrize(("what", "period"), [("sweep", 5), ("topology", 30)])
+async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str, period: float
+) -> None:
+    ears, telemetry, answer = Ears(), FakeTelemetry(), getattr(broker, what)
+    lost: list[bool] = []
+
+    async def lose() -> object:
+        if lost and lost.pop():
+            raise GONE_AWAY
+        return await answer()
+
+    monkeypatch.setattr(broker, what, lose)
+    async with observing(broker, ears, telemetry) as observer:
+        await asyncio.sleep(1)
+        for _ in range(3):
+            lost[:] = [False, True]
+            await asyncio.sleep(2 * period)
+            assert (lost, observer.faults, ears.faults) == ([], {}, [])
+        if what == "sweep":
+            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "asked", "sweep")) == 3
+        lost[:] = [True, True]
+        await asyncio.sleep(2 * period)
+        assert (observer.faults, len(ears.faults)) == ({what: GONE_AWAY}, 1)
+        await asyncio.sleep(period)
+        assert (observer.faults, len(ears.faults)) == ({}, 2)
+
+
+@pytest.mark.parametrize("what", ["probe", "sweep"])
+async def test_a_reader_that_a_library_cancels_goes_on(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        await asyncio.sleep(1.5)
+        monkeypatch.setattr(broker, what, cancelled)
+        await asyncio.sleep(60)
+        assert observer.faults
+        monkeypatch.undo()
+        await asyncio.sleep(60)
+        assert observer.faults == {}
+
+
+async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    async with observing(broker, Ears()) as observer:
+        monkeypatch.setattr(broker, "sweep", broken)
+        await asyncio.sleep(20)
+        assert str(observer.faults["sweep"]) == "The operator failed; its log says why."
+        monkeypatch.undo()
+        await asyncio.sleep(6)
+        assert "sweep" not in observer.faults
+
+
+async def test_what_fails_for_some_queues_again_and_again_is_one_fault(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = broker.probe
+
+    async def broken(queues: Collection[str]) -> Mapping[str, Probe]:
+        if "jobs" in queues:
+            raise ZeroDivisionError
+        return await probe(queues)
+
+    ears = Ears()
+    async with observing(broker, ears) as observer:
+        observer.follow(OTHER, *(f"q{n}" for n in range(200)))
+        monkeypatch.setattr(broker, "probe", broken)
+        await asyncio.sleep(20)
+        assert [fault.reason for fault in observer.faults.values()] == ["InternalError"]
+        assert observer.fault_at("q0") is not None
+        monkeypatch.undo()
+        await asyncio.sleep(5)
+        assert observer.faults == {}
+    assert len(ears.faults) == 2

@@ -1,0 +1,77 @@
+"""One observer per endpoint, and another one where it has failed."""
+
+import asyncio
+
+import pytest
+
+from taskqueue_operator.control.clock import loop_clock
+from taskqueue_operator.control.readers import ANEW_SECONDS, Readers
+from taskqueue_operator.resource.names import Key
+
+from .ears import OTHER, Ears
+from .fake_broker import START, FakeBrokers, FakeEndpoint
+from .fake_cluster import KEY, FakeTelemetry
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> None:
+    clock = loop_clock(START)
+    brokers = FakeBrokers(clock)
+    readers = Readers(brokers, Ears(), FakeTelemetry(), clock)
+    here, elsewhere = FakeEndpoint(b"a"), FakeEndpoint(b"b")
+    observer = readers.use(KEY, here)
+    assert readers.use(OTHER, here) is observer
+    assert readers.use(OTHER, elsewhere) is not observer
+    await asyncio.sleep(1)
+    assert not brokers.brokers[here].closed
+    readers.release(KEY)
+    await asyncio.sleep(1)
+    assert brokers.brokers[here].closed
+    assert not brokers.brokers[elsewhere].closed
+    await readers.close()
+    assert brokers.brokers[elsewhere].closed
+
+
+async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, ears = loop_clock(START), Ears()
+    brokers = FakeBrokers(clock)
+    readers = Readers(brokers, ears, FakeTelemetry(), clock)
+    observer = readers.use(KEY, FakeEndpoint())
+    observer.follow(KEY, "jobs")
+    other = readers.use(OTHER, FakeEndpoint(b"elsewhere"))
+    await asyncio.sleep(1)
+
+    def broken(_: Key) -> bool:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ears, "asleep", broken)
+        await asyncio.sleep(1.1)
+    assert readers.observers() == [other]
+    assert brokers.brokers[FakeEndpoint()].closed
+    assert ears.faults == []
+    await asyncio.sleep(ANEW_SECONDS)
+    assert [keys for _, keys in ears.faults] == [{KEY}], "its users are told, so that they use another one"
+
+    anew = readers.use(KEY, FakeEndpoint())
+    anew.follow(KEY, "jobs")
+    assert anew is not observer
+    asked = len(brokers.brokers[FakeEndpoint()].probes)
+    await asyncio.sleep(3)
+    assert len(brokers.brokers[FakeEndpoint()].probes) > asked
+
+    await readers.close()
+    await asyncio.sleep(2 * ANEW_SECONDS)
+    assert len(ears.faults) == 1, "an observer that is asked to end has not failed"
+
+
+async def test_an_observer_that_failed_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, ears = loop_clock(START), Ears()
+    readers = Readers(FakeBrokers(clock), ears, FakeTelemetry(), clock)
+    monkeypatch.delattr(Ears, "asleep")
+    readers.use(KEY, FakeEndpoint()).follow(KEY, "jobs")
+    await asyncio.sleep(1)
+    assert readers.observers() == []
+    readers.release(KEY)
+    await readers.close()

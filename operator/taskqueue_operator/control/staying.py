@@ -47,10 +47,10 @@ def _unseen(taskqueue: TaskQueue, record: Record) -> Fault | None:
         return None
     return Fault(
         Reason.IDLENESS_UNKNOWN,
-        f"{len(record.silent)} workers are not removed, as RabbitMQ does not show them among those that consume "
-        f'"{taskqueue.queue_name}" and acknowledge ({_names(record.silent)}). They have to connect from the address of '
-        "their pod, or with its name in that of the connection; and to see connections of other users, the operator's "
-        "user needs the tag monitoring.",
+        f"{len(record.silent)} workers are not removed ({_names(record.silent)}), as RabbitMQ does not show that they "
+        f'consume "{taskqueue.queue_name}" and acknowledge, or not what they hold. They have to connect by AMQP 0-9-1, '
+        "from the address of their pod or with its name in that of the connection; and to see connections of other "
+        "users, the operator's user needs the tag monitoring.",
     )
 
 

@@ -14,6 +14,8 @@ from taskqueue_operator.workers.sighting import Connection, Look, address
 from .management import Management
 
 ACT: Final = "see who consumes its queues"
+_CHANNELS: Final = "AMQP 0-9-1"
+"""The protocol of which the channels are listed, and all of them: without one a connection holds nothing."""
 _WORD: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
 """What the name of a pod looks like."""
 
@@ -34,11 +36,13 @@ async def read_look(management: Management, clock: Callable[[], datetime]) -> Lo
         "vhosts/{vhost}/channels", act=ACT, columns="connection_details.name,messages_unacknowledged"
     )
     connections = await management.read(
-        "vhosts/{vhost}/connections", act=ACT, columns="name,peer_host,user_provided_name"
+        "vhosts/{vhost}/connections", act=ACT, columns="name,peer_host,user_provided_name,protocol"
     )
     consumed, held = _consumed(consumers), _held(channels)
     named = ((each.get("name", ""), each) for each in connections)
-    return Look(at, tuple(Connection(_marks(each), consumed.get(name, {}), held.get(name)) for name, each in named))
+    return Look(
+        at, tuple(Connection(_marks(each), consumed.get(name, {}), held.get(name, _rest(each))) for name, each in named)
+    )
 
 
 def _consumed(consumers: Items) -> Mapping[str, Mapping[str, bool]]:
@@ -58,6 +62,11 @@ def _held(channels: Items) -> Mapping[str, int | None]:
         before = held.get(name, 0)
         held[name] = None if unacked is None or before is None else before + unacked
     return held
+
+
+def _rest(connection: Mapping[str, Any]) -> int | None:
+    """Say what a connection holds of which no channel is listed."""
+    return 0 if connection.get("protocol") == _CHANNELS else None
 
 
 def _marks(connection: Mapping[str, Any]) -> frozenset[str]:

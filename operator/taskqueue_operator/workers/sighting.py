@@ -73,7 +73,10 @@ class Look:
         ]
         if not consuming or not all(consuming):
             return Sight.UNKNOWN
-        return Sight.IDLE if all(self.connections[place].unacked == 0 for place in places) else Sight.BUSY
+        held = [self.connections[place].unacked for place in places]
+        if any(held):
+            return Sight.BUSY
+        return Sight.UNKNOWN if None in held else Sight.IDLE
 
 
 class Evidence(NamedTuple):

@@ -110,6 +110,21 @@ async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
 
 
 @pytest.mark.usefixtures("queue")
+async def test_a_connection_on_which_nothing_goes_on_keeps_nobody_from_being_idle(
+    broker: Broker, vhost: str, connect: Connect, name: str
+) -> None:
+    rabbitmq = connect()
+    url = f"amqp://guest:guest@127.0.0.1:{broker.amqp_port}/{quote(vhost, safe='')}?name=beside@{name}"
+    beside = await aiormq.connect(url)
+    try:
+        async with worker(broker, vhost, name):
+            await shown(rabbitmq, lambda each: {"beside", name} <= each.marks)
+            await seen(rabbitmq, pod(name), Sight.IDLE)
+    finally:
+        await beside.close()
+
+
+@pytest.mark.usefixtures("queue")
 async def test_who_does_not_acknowledge_is_unknown(broker: Broker, vhost: str, connect: Connect, name: str) -> None:
     rabbitmq = connect()
     async with worker(broker, vhost, name, no_ack=True):

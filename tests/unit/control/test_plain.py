@@ -108,7 +108,7 @@ async def test_who_cannot_be_found_at_the_broker_stays_and_is_named(world: World
     assert world.replicas() == 5
     told = world.cluster.condition("ScalingActive")
     assert (told["status"], told["reason"]) == ("True", "IdlenessUnknown")
-    assert told["message"].startswith("5 workers are not removed, as RabbitMQ does not show them")
+    assert told["message"].startswith("5 workers are not removed (")
     assert "the tag monitoring" in told["message"]
 
 

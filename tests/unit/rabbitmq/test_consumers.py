@@ -11,7 +11,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = "10.0.0.1:50000 -> 10.0.0.9:5672"
 CHANNEL = {"connection_details": {"name": NAME}, "messages_unacknowledged": 0}
 CONSUMER = {"queue": {"name": "celery"}, "ack_required": True, "channel_details": {"connection_name": NAME}}
-CONNECTION = {"name": NAME, "peer_host": "10.0.0.1"}
+CONNECTION = {"name": NAME, "peer_host": "10.0.0.1", "protocol": "AMQP 0-9-1"}
 
 Items = list[dict[str, Any]]
 
@@ -47,9 +47,19 @@ async def test_a_connection_is_what_all_its_channels_and_consumers_are() -> None
 
 async def test_a_channel_without_a_figure_leaves_none_for_the_whole() -> None:
     young: dict[str, Any] = {"connection_details": {"name": NAME}}
-    for channels in ([young, CHANNEL], [CHANNEL, young], []):
+    for channels in ([young, CHANNEL], [CHANNEL, young]):
         (connection,) = await look(channels=channels)
         assert connection.unacked is None
+
+
+async def test_without_a_channel_a_connection_holds_nothing() -> None:
+    (connection,) = await look(channels=[])
+    assert connection.unacked == 0
+
+
+async def test_unless_what_it_holds_is_not_listed_by_channels() -> None:
+    (connection,) = await look(channels=[], connections=[CONNECTION | {"protocol": "AMQP 1-0"}])
+    assert connection.unacked is None
 
 
 async def test_what_consumes_by_another_protocol_or_has_no_peer_is_nobodys() -> None:

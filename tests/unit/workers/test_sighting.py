@@ -78,7 +78,9 @@ def test_a_message_on_any_of_its_connections_makes_it_busy() -> None:
 
 
 def test_a_figure_that_is_missing_is_not_zero() -> None:
-    assert sight(A, connection("10.0.0.1", unacked=None)) is Sight.BUSY
+    assert sight(A, connection("10.0.0.1", unacked=None)) is Sight.UNKNOWN
+    assert sight(A, connection("10.0.0.1"), connection("10.0.0.1", unacked=None)) is Sight.UNKNOWN
+    assert sight(A, connection("10.0.0.1", unacked=1), connection("10.0.0.1", unacked=None)) is Sight.BUSY
 
 
 def test_a_connection_that_may_be_of_two_pods_shows_neither_and_what_it_holds_may_be_of_both() -> None:

@@ -1,14 +1,18 @@
 """Keeps the topology on the broker as declared: looks, takes the steps that are missing, and looks again."""
 
+from dataclasses import replace
 from typing import Final
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.resource.worker import Protocol
+from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.desired import desired
 from taskqueue_operator.topology.difference import Step, difference
 from taskqueue_operator.topology.objects import Topology
 
+from .cache import Cache
 from .record import Records
 from .telemetry import Telemetry
 
@@ -19,8 +23,9 @@ ROUNDS: Final = 3
 class Declarer:
     """Verifies the topology of a TaskQueue once per generation and broker, and whenever it was seen to drift."""
 
-    def __init__(self, records: Records, telemetry: Telemetry, installation: str) -> None:
+    def __init__(self, cache: Cache, records: Records, telemetry: Telemetry, installation: str) -> None:
         self.installation = installation
+        self._cache = cache
         self._records = records
         self._telemetry = telemetry
 
@@ -72,7 +77,18 @@ class Declarer:
             TopologyFault: Something is in the way.
         """
         _require_external(taskqueue, there)
-        return difference(desired(taskqueue, self.installation), there, owner=self.owner(taskqueue.key))
+        wanted = self._with_timeout(taskqueue, desired(taskqueue, self.installation), there)
+        return difference(wanted, there, owner=self.owner(taskqueue.key))
+
+    def _with_timeout(self, taskqueue: TaskQueue, wanted: Topology, there: Topology) -> Topology:
+        """Have the broker leave messages long enough: to those that will run, and to those that still do."""
+        queue, worker = wanted.queues.get(taskqueue.queue_name), taskqueue.spec.worker
+        if queue is None or (worker.protocol is Protocol.TASK_QUEUE and there.heeds_consumers):
+            return wanted
+        running = (pod.hold for pod in self._cache.pods(taskqueue.key) if pod.hold is not None and not pod.finished)
+        seconds = max(hold.seconds(worker.protocol) for hold in (worker.hold, *running))
+        policy = consumer_timeout(queue, seconds, there)
+        return replace(wanted, policies={policy.name: policy}) if policy is not None else wanted
 
     def owner(self, key: Key) -> str:
         """Say what marks the objects of a TaskQueue."""

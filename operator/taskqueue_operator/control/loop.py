@@ -64,7 +64,7 @@ class Control:
         self.readers = Readers(brokers, self, telemetry, clock)
         self._resync = Resync(self.cache, cluster, self.reconciling.add)
         self._connector = Connector(self.records, self.credentials, self.readers, clock)
-        declarer = Declarer(self.records, telemetry, author.installation)
+        declarer = Declarer(self.cache, self.records, telemetry, author.installation)
         deployer = Deployer(self.cache, self.records, cluster, telemetry)
         self._declarer = declarer
         self._reconciler = Reconciler(self.cache, self.records, cluster, self._connector, declarer, deployer, telemetry)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +19,7 @@ from .consumers import read_look
 from .control_channel import ControlChannel, Heard
 from .endpoint import Endpoint
 from .line import Line
-from .listing import read_sweep, read_topology
+from .listing import HEEDS_CONSUMERS, Version, read_sweep, read_topology, read_version
 from .management import Management
 from .probe import Prober
 
@@ -38,14 +39,18 @@ class RabbitMQ:
         self._management = Management(endpoint, guard)
         self._line = Line(endpoint, name=PROBE_NAME)
         self._prober = Prober(endpoint, self._line, clock)
+        self._version: Version | None = None
 
     async def topology(self) -> Topology:
-        """Read all exchanges, queues, bindings and policies of the vhost: four requests.
+        """Read all exchanges, queues, bindings and policies of the vhost: four requests, and once its version.
 
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        return await read_topology(self._management)
+        there = await read_topology(self._management)
+        if self._version is None:  # a newer one does all that this one does
+            self._version = await read_version(self._management)
+        return replace(there, heeds_consumers=self._version >= HEEDS_CONSUMERS)
 
     async def take(self, steps: Sequence[Step]) -> None:
         """Take steps in order; every step may be repeated.

@@ -96,7 +96,7 @@ def no_tag(endpoint: Endpoint, tag: str, purpose: str) -> BrokerFault:
     username = endpoint.management_username
     return BrokerFault(
         Reason.PERMISSION_DENIED,
-        f'User "{username}" may not {purpose} of {endpoint.management}: it lacks the tag {tag}. '
+        f'User "{username}" may not {purpose} at {endpoint.management}: it lacks the tag {tag}. '
         f"Grant it: rabbitmqctl set_user_tags {quote(username)} {tag}",
         lasting=True,
     )

@@ -1,5 +1,6 @@
 """What a vhost holds, read over the management API."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -9,6 +10,10 @@ from taskqueue_operator.topology.objects import Arguments, Binding, Exchange, Po
 
 from .management import Management
 
+Version = tuple[int, int]
+HEEDS_CONSUMERS: Final[Version] = (4, 3)
+"""Since when consumers of quorum queues may ask for a timeout of their own; those of classic queues have none then."""
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 RUNNING: Final = frozenset({"running", "idle", "flow"})
 """States in which a queue's figures count; `flow` throttles publishers, `idle` is what old brokers call running."""
 
@@ -23,7 +28,7 @@ async def read_topology(management: Management) -> Topology:
     exchanges = await management.read("exchanges/{vhost}", disable_stats="true", columns=columns)
     queues = await management.read("queues/{vhost}", disable_stats="true", columns=columns)
     bindings = await management.read("bindings/{vhost}", columns="source,destination,destination_type,routing_key")
-    policies = await management.read("policies/{vhost}", columns="name,pattern,apply-to,definition")
+    policies = await management.read("policies/{vhost}", columns="name,pattern,apply-to,definition,priority")
     return Topology(
         exchanges={item["name"]: _exchange(item) for item in exchanges},
         queues={item["name"]: _queue(item) for item in queues},
@@ -31,6 +36,17 @@ async def read_topology(management: Management) -> Topology:
         bindings=frozenset(_binding(item) for item in bindings if item["source"]),
         policies={item["name"]: _policy(item) for item in policies},
     )
+
+
+async def read_version(management: Management) -> Version:
+    """Read which RabbitMQ it is, as (major, minor); zeros when it does not say.
+
+    Raises:
+        BrokerFault: The management API cannot be used.
+    """
+    overview = await management.read_overview("rabbitmq_version")
+    said = _VERSION.match(str(overview.get("rabbitmq_version")))
+    return (int(said[1]), int(said[2])) if said is not None else (0, 0)
 
 
 async def read_sweep(management: Management, clock: Callable[[], datetime]) -> Mapping[str, Sweep]:
@@ -91,7 +107,7 @@ def _binding(item: dict[str, Any]) -> Binding:
 
 
 def _policy(item: dict[str, Any]) -> Policy:
-    return Policy(item["name"], item["pattern"], item["apply-to"], _arguments(item["definition"]))
+    return Policy(item["name"], item["pattern"], item["apply-to"], item["definition"], item["priority"])
 
 
 def _arguments(raw: dict[str, Any]) -> Arguments:

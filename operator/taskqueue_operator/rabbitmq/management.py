@@ -58,13 +58,27 @@ class Management:
         Raises:
             BrokerFault: It cannot be had.
         """
-        response = await self._send("GET", path, params=query)
-        if response.status_code != HTTPStatus.OK:
-            raise self._fault(response, act=act)
-        listing = _json(response)
+        listing = await self._read(path, act, query)
         if not isinstance(listing, list):
             raise faults.management_unreachable(self._endpoint, "something else answers there")
         return listing
+
+    async def read_overview(self, *columns: str) -> dict[str, Any]:
+        """Read what the API says of the broker as a whole.
+
+        Raises:
+            BrokerFault: It cannot be had.
+        """
+        overview = await self._read("overview", "read which broker it is", {"columns": ",".join(columns)})
+        if not isinstance(overview, dict):
+            raise faults.management_unreachable(self._endpoint, "something else answers there")
+        return overview
+
+    async def _read(self, path: str, act: str, query: dict[str, str]) -> Any:  # noqa: ANN401  whatever is listed there
+        response = await self._send("GET", path, params=query)
+        if response.status_code != HTTPStatus.OK:
+            raise self._fault(response, act=act)
+        return _json(response)
 
     async def write(self, method: str, path: str, body: dict[str, Any], *, act: str) -> None:
         """Make an object; one that is there as asked stays untouched.
@@ -141,7 +155,7 @@ class Management:
         if reason == "Not management user":
             return faults.no_tag(self._endpoint, "management", "use the management API")
         if reason == "User not authorised to access object":
-            return faults.no_tag(self._endpoint, "policymaker", "write policies, which deleting a TaskQueue needs,")
+            return faults.no_tag(self._endpoint, "policymaker", act)
         if reason.startswith("Access refused") or "access to" in reason:
             return faults.forbidden(self._endpoint, username, act)
         return faults.wrong_management_password(self._endpoint)

@@ -1,14 +1,11 @@
 """Steps as requests to the management API. Each may be repeated."""
 
-from typing import Any, Final
+from typing import Any
 
 from taskqueue_operator.topology.difference import Declare, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 
 from .management import Management, segment
-
-PRIORITY: Final = 999
-"""Of our policies, each of which matches one object of ours: only one policy applies, and this is it."""
 
 
 async def take(management: Management, step: Step) -> None:
@@ -55,7 +52,7 @@ def _body(item: Exchange | Queue | Policy) -> dict[str, Any]:
             "pattern": item.pattern,
             "apply-to": item.apply_to,
             "definition": dict(item.definition),
-            "priority": PRIORITY,
+            "priority": item.priority,
         }
     body = {"durable": item.durable, "auto_delete": item.auto_delete, "arguments": dict(item.arguments)}
     return body | ({"type": item.type} if isinstance(item, Exchange) else {})

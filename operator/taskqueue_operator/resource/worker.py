@@ -1,7 +1,8 @@
 """What runs the tasks: the worker's container and how it consumes."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from math import ceil
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -18,6 +19,26 @@ class Protocol(StrEnum):
 
     TASK_QUEUE = "TaskQueue"
     PLAIN = "Plain"
+
+
+HOLD_MARGIN_SECONDS: Final = 60
+
+
+class Hold(NamedTuple):
+    """What decides for how long a worker holds a message: how long a task may take, and how many wait before it."""
+
+    task_timeout_seconds: int
+    prefetch: int
+    concurrency: int
+
+    def seconds(self, protocol: Protocol) -> int:
+        """Say how long that may be at most, counted from the delivery: all that came before may take its whole time.
+
+        Workers that can be drained and asked back have one round more: what runs all the while beside what they are
+        given anew.
+        """
+        rounds = ceil(self.prefetch / self.concurrency) + (protocol is Protocol.TASK_QUEUE)
+        return self.task_timeout_seconds * rounds + HOLD_MARGIN_SECONDS
 
 
 class EnvVar(Model):
@@ -111,6 +132,11 @@ class Worker(Model):
     def effective_prefetch(self) -> int:
         """Messages that one worker holds at once."""
         return self.prefetch or self.concurrency
+
+    @property
+    def hold(self) -> Hold:
+        """For how long it holds messages."""
+        return Hold(self.task_timeout_seconds, self.effective_prefetch, self.concurrency)
 
     def container_fields(self) -> dict[str, Any]:
         """Those fields that are a container's own, as the Kubernetes API writes them."""

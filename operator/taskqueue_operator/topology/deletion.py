@@ -5,6 +5,7 @@ Every step may be the last one before a crash: `fence` and `removal` look at wha
 
 from collections.abc import Iterator
 
+from .consumer_timeout import standing_timeout
 from .difference import Remove, Step, difference, is_ours, standing
 from .objects import Binding, Exchange, Topology
 from .wall import walled
@@ -43,7 +44,9 @@ def removal(wanted: Topology, there: Topology, *, owner: str) -> tuple[Step, ...
     publishers = Topology(exchanges=dict(_unshared(wanted, there, owner, private)))
     inlets = Topology(exchanges={name: item for name, item in wanted.exchanges.items() if name in private})
     walls = (walled(way_in.destination, owner) for way_in in ways_in)
-    return tuple(Remove(item) for made in (queues, publishers, inlets, *walls) for item in standing(made, there, owner))
+    made = (queues, publishers, inlets, *walls)
+    timeouts = (policy for way_in in ways_in for policy in standing_timeout(way_in.destination, there))
+    return tuple(map(Remove, [*(item for each in made for item in standing(each, there, owner)), *timeouts]))
 
 
 def _open_ways_in(wanted: Topology, there: Topology, owner: str) -> Iterator[Binding]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from taskqueue_operator.resource.names import OWNER_ARGUMENT
 
 from .conflict import refuse_conflicts
+from .consumer_timeout import standing_timeout
 from .objects import Binding, Exchange, Policy, Queue, Topology
 from .wall import walled
 
@@ -62,6 +63,7 @@ def _obsolete(wanted: Topology, there: Topology, owner: str) -> Iterator[Exchang
         if is_ours(there.exchanges.get(way_in.source), owner):
             yield from _old_bindings(way_in.source, wanted, there, owner)
         yield from standing(walled(way_in.destination, owner), there, owner)
+        yield from (each for each in standing_timeout(way_in.destination, there) if each.name not in wanted.policies)
 
 
 def _old_bindings(private: str, wanted: Topology, there: Topology, owner: str) -> Iterator[Binding]:

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Final
 
 Argument = str | int | bool
 Arguments = Mapping[str, Argument]
+
+PRIORITY: Final = 999
+"""Of our policies, each of which matches one object of ours: only one policy applies, and this is it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +50,23 @@ class Policy:
     name: str
     pattern: str
     apply_to: str
-    definition: Arguments = field(default_factory=dict, hash=False)
+    definition: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    priority: int = PRIORITY
 
 
 @dataclass(frozen=True)
 class Topology:
     """What one TaskQueue declares, or what one vhost holds.
 
-    A vhost's topology keeps its objects by name, so that looking one up costs the same in a large vhost.
+    A vhost's topology keeps its objects by name, so that looking one up costs the same in a large vhost, and says
+    whether its broker heeds the timeouts that consumers ask for, as RabbitMQ does from 4.3 on.
     """
 
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
     queues: Mapping[str, Queue] = field(default_factory=dict)
     bindings: frozenset[Binding] = frozenset()
     policies: Mapping[str, Policy] = field(default_factory=dict)
+    heeds_consumers: bool = True
 
     @cached_property
     def sources(self) -> Mapping[str, tuple[Binding, ...]]:

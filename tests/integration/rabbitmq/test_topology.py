@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ from aiormq.abc import AbstractConnection
 from taskqueue_operator.rabbitmq.broker import RabbitMQ, RabbitMQs
 from taskqueue_operator.resource.faults import BrokerFault, Deposed, Reason, TopologyFault
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.difference import Declare, Remove, Step, difference
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
 from taskqueue_operator.topology.wall import walled
@@ -198,3 +200,29 @@ async def test_a_policy_with_the_name_of_ours_but_another_content_stays(
     await settle(rabbitmq, wanted())
 
     assert (await rabbitmq.topology()).policies["jobs.wall"].definition == {"max-length": 5}
+
+
+async def test_a_timeout_applies_to_its_queue_beside_what_applied_before(
+    connect: Connect, admin: httpx.Client, vhost: str
+) -> None:
+    theirs = {"pattern": "^jobs", "apply-to": "all", "definition": {"max-length": 5}, "priority": 1}
+    path = quote(vhost, safe="")
+    (await asyncio.to_thread(admin.put, f"/policies/{path}/theirs", json=theirs)).raise_for_status()
+    rabbitmq, queue = connect(), wanted().queues["jobs"]
+    there = await rabbitmq.topology()
+    assert there.heeds_consumers, "this is RabbitMQ 4.3 or newer"
+    policy = consumer_timeout(queue, 7200, there)
+    assert policy is not None
+    asked = replace(wanted(), policies={policy.name: policy})
+
+    await settle(rabbitmq, asked)
+
+    there = await rabbitmq.topology()
+    assert consumer_timeout(queue, 7200, there) == policy, "what it repeats is not its own"
+    assert difference(asked, there, owner=OURS) == ()
+    shown: dict[str, object] = {}
+    async with asyncio.timeout(20):
+        while "effective_policy_definition" not in shown:  # it is shown with the first statistics
+            await asyncio.sleep(0.2)
+            shown = (await asyncio.to_thread(admin.get, f"/queues/{path}/jobs")).raise_for_status().json()
+    assert shown["effective_policy_definition"] == {"max-length": 5, "consumer-timeout": 7_200_000}

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Broker
@@ -47,7 +48,7 @@ class FakeBroker:
         self.connections: Callable[[], Iterable[Connection]] = tuple
         self.reads = 0
         self.closed = False
-        self.conversation: FakeControl | None = None
+        self.conversations: list[FakeControl] = []
 
     async def topology(self) -> Topology:
         await self._answer()
@@ -84,8 +85,13 @@ class FakeBroker:
         return {name: self._probed(name, at) for name in queues}
 
     def control(self, heard: Callable[[bytes, str], None]) -> "FakeControl":
-        self.conversation = FakeControl(self, heard)
-        return self.conversation
+        self.conversations.append(FakeControl(self, heard))
+        return self.conversations[-1]
+
+    @property
+    def conversation(self) -> "FakeControl":
+        """The last one begun."""
+        return self.conversations[-1]
 
     async def close(self) -> None:
         self.closed = True
@@ -121,7 +127,10 @@ class FakeControl:
             self.answer(address, command)
 
     async def run(self) -> None:
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.broker.conversations.remove(self)
 
 
 class FakeBrokers:
@@ -155,7 +164,8 @@ def _taken(there: Topology, step: Step) -> Topology:
     bindings = there.bindings
     if not isinstance(step, Declare) and not isinstance(item, Policy):
         bindings = frozenset(each for each in bindings if item.name not in _ends(each, isinstance(item, Queue)))
-    return replace(there, **{part: left}, bindings=bindings)
+    changed: dict[str, Any] = {part: left, "bindings": bindings}
+    return replace(there, **changed)
 
 
 def _ends(binding: Binding, of_queue: bool) -> Iterable[str]:  # noqa: FBT001  which kind of name is meant

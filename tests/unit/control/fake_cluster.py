@@ -43,7 +43,7 @@ class FakeCluster:
         self.events: list[tuple[str, str]] = []
         self.fault: Fault | None = None
         self.silent = False
-        self.watch: Callable[[str, Body, bool], None] = lambda *_: None
+        self.watches: list[Callable[[str, Body, bool], None]] = []
         self._version = 0
 
     # What users and controllers do.
@@ -80,7 +80,7 @@ class FakeCluster:
             "conditions": [refused(refusal)] if refusal else [],
         }
         self._store("deployments", body)
-        template = body["spec"]["template"]["metadata"]
+        template, spec = body["spec"]["template"]["metadata"], body["spec"]["template"]["spec"]
         names = [
             Key(key.namespace, f"{key.name}-{template['annotations'][ANNOTATION_DIGEST]}-{n}") for n in range(count)
         ]
@@ -90,7 +90,7 @@ class FakeCluster:
         for name in names:
             if name not in there or self.pods[name]["status"] != status:
                 metadata = template | {**name._asdict(), "uid": f"uid-of-{name.name}"}
-                self._store("pods", {"metadata": metadata, "status": copy.deepcopy(status)})
+                self._store("pods", copy.deepcopy({"metadata": metadata, "spec": spec, "status": status}))
 
     def remove(self, kind: str, key: Key) -> None:
         """Take an object away at once."""
@@ -231,8 +231,8 @@ class FakeCluster:
             self.remove("taskqueues", key)
 
     def _show(self, kind: str, body: Body, *, gone: bool) -> None:
-        if not self.silent:
-            self.watch(kind, copy.deepcopy(body), gone)
+        for watch in () if self.silent else list(self.watches):
+            watch(kind, copy.deepcopy(body), gone)
 
 
 class FakeTelemetry:

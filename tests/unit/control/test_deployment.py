@@ -4,6 +4,7 @@ import pytest
 
 from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.topology.objects import Topology
 
 from .conftest import World
 from .fake_broker import DATA, GONE_AWAY
@@ -88,3 +89,34 @@ async def test_a_missing_secret_of_the_workers_is_told_before_pods_wait_for_it(w
     world.cluster.secrets[Key("media", "workers-own")] = DATA
     await world.settle(40)
     assert world.replicas() == 0
+
+
+HOURS = {"image": "acme/app:1.4", "protocol": "Plain", "taskTimeoutSeconds": 7200}
+MINUTES = HOURS | {"taskTimeoutSeconds": 3600}
+
+
+async def test_the_broker_is_patient_before_workers_need_it_and_until_the_last_of_them_has_gone(world: World) -> None:
+    def patience() -> list[int]:
+        return [policy.definition["consumer-timeout"] for policy in world.broker.topology_.policies.values()]
+
+    await world.has(worker=MINUTES, scaling={"minReplicas": 1, "maxReplicas": 3})
+    assert patience() == [3_660_000]
+    world.cluster.run_pods(KEY)
+    await world.has(worker=HOURS, scaling={"minReplicas": 1, "maxReplicas": 3})
+    assert patience() == [7_260_000]
+    world.cluster.run_pods(KEY)
+    await world.has(worker=MINUTES, scaling={"minReplicas": 1, "maxReplicas": 3})
+    await world.settle(35)
+    assert patience() == [7_260_000], "one of before still runs"
+    world.cluster.run_pods(KEY)
+    await world.settle(35)
+    assert patience() == [3_660_000]
+    await world.has(worker={"image": "acme/app:1.4"}, scaling={"minReplicas": 1, "maxReplicas": 3})
+    await world.settle(35)
+    assert patience() == [], "workers of ours say it themselves"
+
+
+async def test_an_older_broker_is_told_by_a_policy_for_workers_of_ours_too(world: World) -> None:
+    world.broker.topology_ = Topology(heeds_consumers=False)
+    await world.has(worker={"image": "acme/app:1.4", "taskTimeoutSeconds": 1500})
+    assert world.broker.topology_.policies["thumbnails.timeout"].definition == {"consumer-timeout": 3_060_000}

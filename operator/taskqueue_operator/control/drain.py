@@ -17,7 +17,7 @@ from taskqueue_operator.workers import plain
 from taskqueue_operator.workers.crew import Crew
 from taskqueue_operator.workers.drain_plan import Plan, plan
 from taskqueue_operator.workers.lowering import Wait
-from taskqueue_operator.workers.observed import Deployment
+from taskqueue_operator.workers.observed import Deployment, Pod
 from taskqueue_operator.workers.protocol import Report, Unreadable, Verb
 from taskqueue_operator.workers.removal_order import annotations
 from taskqueue_operator.workers.sighting import evidence
@@ -77,14 +77,16 @@ class Drainer:
         """Hear the workers of a TaskQueue while there may be some."""
         record, there, taskqueue = self.records[key], self.cache.deployments.get(key), self.cache.taskqueue(key)
         if record.observer is not None:
-            workers = there is not None and bool(there.replicas or there.live or there.mark)
+            workers = there is not None and bool(there.replicas or there.live or there.mark or self._departing(key))
             mute = taskqueue is not None and _is_plain(taskqueue)
             record.observer.hear(key, wanted=workers and not mute)
 
     def has_work(self, key: Key, desired: int) -> bool:
         """Whether workers are to go, or some of them are drained or on their way out."""
         there = self.cache.deployments.get(key)
-        return there is not None and (bool(there.mark) or desired < max(there.replicas, there.live))
+        if there is None:
+            return False
+        return bool(there.mark) or desired < max(there.replicas, there.live) or bool(self._departing(key))
 
     async def step(self, key: Key, desired: int, *, stops: bool) -> int | None:
         """Take the next steps towards `desired` workers; with `stops`, zero needs no evidence of an empty queue.
@@ -142,7 +144,7 @@ class Drainer:
 
     async def _tell_all(self, record: Record, there: Deployment, plan: Plan) -> None:
         told = [(worker, Verb.UNDRAIN) for worker in plan.undrain]
-        told += [(worker, Verb.DRAIN) for worker in plan.renew]
+        told += [(worker, Verb.DRAIN) for worker in (*plan.renew, *plan.part)]
         told += self._chosen(record, there, plan)
         await asyncio.gather(*(self._tell(record, there, worker, verb) for worker, verb in told))
 
@@ -181,6 +183,9 @@ class Drainer:
             self.telemetry.wrote("cost")
             if body is not None:
                 self.cache.see_pod(body)
+
+    def _departing(self, key: Key) -> list[Pod]:
+        return [pod for pod in self.cache.pods(key) if pod.deleting and not pod.finished]
 
     def _crew(self, record: Record, there: Deployment) -> Crew:
         """Find the crew of this Deployment; that of a former one of its name is another."""

@@ -11,10 +11,15 @@ from typing import Final, NamedTuple
 
 from .observed import Deployment, Pod
 from .protocol import Command, Mark, Report, Verb
-from .worker import SILENCE, Worker
+from .worker import SILENCE, Standing, Worker
 
+PARTING: Final = timedelta(seconds=2)
+"""How long a worker has to hear SIGTERM, and to say so."""
 EXECUTION: Final = timedelta(seconds=10)
 """How long removals may still be under way after the Deployment's controller has seen another number."""
+
+
+_AT_WORK: Final = frozenset({Standing.CONSUMING, Standing.DRAINING, Standing.DRAINED})
 
 
 class Lowering(NamedTuple):
@@ -37,6 +42,11 @@ class _Heard(NamedTuple):
     at: datetime
 
 
+class _Departure(NamedTuple):
+    worker: Worker
+    at: datetime
+
+
 class Crew:
     """All workers of one TaskQueue, as the leader of this epoch knows them."""
 
@@ -50,6 +60,7 @@ class Crew:
         # Whoever led before may have lowered the number a moment ago.
         self.lowering: Lowering | None = Lowering(None, "", at)
         self._workers: dict[str, Worker] = {}
+        self._departing: dict[str, _Departure] = {}
         self._early: defaultdict[str, list[_Heard]] = defaultdict(list)
         self._ids = 0
 
@@ -58,14 +69,24 @@ class Crew:
         """The workers whose pods count as replicas, in the order of their names."""
         return sorted(self._workers.values(), key=lambda worker: worker.pod.key)
 
+    def deaf(self, now: datetime) -> list[Worker]:
+        """Find those whose pods are going, and who work on as if nobody had told them; they will be killed.
+
+        So do workers that a shell runs, which keeps SIGTERM to itself.
+        """
+        overdue = (each.worker for each in self._departing.values() if now - each.at >= PARTING)
+        return [worker for worker in overdue if worker.standing(now) in _AT_WORK]
+
     def worker(self, uid: str) -> Worker | None:
         """Look up one by the UID of its pod."""
         return self._workers.get(uid)
 
     def observe(self, deployment: Deployment, pods: Iterable[Pod], at: datetime) -> list[Worker]:
         """Take note of what the API shows; returns those whose pods have gone, or are going, since the last time."""
-        shown = {pod.uid: pod for pod in pods if pod.live}
+        there = {pod.uid: pod for pod in pods if not pod.finished}
+        shown = {uid: pod for uid, pod in there.items() if pod.live}
         gone = [self._workers.pop(uid) for uid in self._workers.keys() - shown.keys()]
+        self._see_off(gone, there.keys() - shown.keys(), there, at)
         for uid, pod in shown.items():
             if uid in self._workers:
                 self._workers[uid].show(pod, at)
@@ -84,8 +105,9 @@ class Crew:
 
     def see(self, report: Report, address: str, at: datetime) -> None:
         """Take note of a report, and of the address that came with it; one that is late changes nothing."""
-        if report.pod in self._workers:
-            self._workers[report.pod].hear(report, address, at)
+        worker = self._find(report.pod)
+        if worker is not None:
+            worker.hear(report, address, at)
         elif report.pod:  # outside of Kubernetes it has none
             self._early[report.pod].append(_Heard(report, address, at))
 
@@ -95,8 +117,8 @@ class Crew:
         Raises:
             LookupError: Nothing was heard of that worker.
         """
-        worker = self._workers[uid]
-        if worker.report is None:
+        worker = self._find(uid)
+        if worker is None or worker.report is None:
             raise LookupError(f"nothing was heard of the worker in pod {uid}")
         self._ids += 1
         command = Command(
@@ -147,6 +169,17 @@ class Crew:
         # Another number came after it, so that the counts alone show nothing.
         rolls = deployment.updated != deployment.live
         return at - lowering.at >= EXECUTION and (rolls or len(self.live) <= deployment.replicas)
+
+    def _find(self, uid: str) -> Worker | None:
+        departure = self._departing.get(uid)
+        return self._workers.get(uid) if departure is None else departure.worker
+
+    def _see_off(self, gone: Iterable[Worker], going: Iterable[str], there: Mapping[str, Pod], at: datetime) -> None:
+        """Keep those in sight whose pods have not ended yet."""
+        known = {worker.uid: worker for worker in gone}
+        self._departing = {
+            uid: self._departing.get(uid) or _Departure(known.get(uid) or Worker(there[uid], at), at) for uid in going
+        }
 
     def _meet(self, pod: Pod, at: datetime) -> None:
         early = self._early.pop(pod.uid, [])

@@ -33,6 +33,7 @@ class Plan:
         drain: Workers to be asked to go: command `drain`.
         renew: Workers whose lease is to begin anew, or that are to prove it: the same command.
         undrain: Workers to be asked back: command `undrain`.
+        part: Workers whose pods go without them knowing: `drain`, so that they take nothing more until they are killed.
         costs: Deletion costs to be written, by the UID of the pod; None clears one.
         lower_to: The number of replicas to write, on the condition of generation and annotation.
         restore_to: The same, on that of the generation: workers that were to be removed may work again.
@@ -45,6 +46,7 @@ class Plan:
     drain: tuple[Worker, ...] = ()
     renew: tuple[Worker, ...] = ()
     undrain: tuple[Worker, ...] = ()
+    part: tuple[Worker, ...] = ()
     costs: Mapping[str, int | None] = field(default_factory=dict)
     lower_to: int | None = None
     restore_to: int | None = None
@@ -64,6 +66,7 @@ def plan(situation: Situation) -> Plan:
         step = Plan(remark=remark, waiting_for=step.waiting_for)
     return replace(
         step,
+        part=_to_part(situation),
         silent=situation.silent,
         foreign=tuple(pod.key for pod in situation.pods if is_foreign(pod)),
     )
@@ -99,6 +102,12 @@ def _to_renew(situation: Situation) -> tuple[Worker, ...]:
 def _to_undrain(situation: Situation) -> tuple[Worker, ...]:
     chosen = {worker.uid for worker in situation.chosen}
     return tuple(each for each in situation.live if each.uid not in chosen and _is_to_return(situation, each))
+
+
+def _to_part(situation: Situation) -> tuple[Worker, ...]:
+    if not situation.queue.running:
+        return ()
+    return tuple(worker for worker in situation.crew.deaf(situation.now) if worker.due(situation.now))
 
 
 def _is_to_return(situation: Situation, worker: Worker) -> bool:

@@ -67,3 +67,17 @@ def test_an_operator_that_is_killed_while_workers_drain_harms_nobody(team: Team,
 def drain_mark(team: Team) -> str:
     annotations = (team.deployment() or {})["metadata"].get("annotations", {})
     return str(annotations.get("taskqueue.dev/drain", ""))
+
+
+def test_a_worker_whose_shell_swallows_sigterm_takes_nothing_more_once_its_pod_goes(team: Team) -> None:
+    # The shell is the container's first process: it alone gets the signal, and the kernel drops that.
+    deaf: Body = {"command": ["sh", "-c", "python -m taskqueue_worker; exit $?"], "taskTimeoutSeconds": 5}
+    team.apply(worker=deaf, minReplicas=1, maxReplicas=1)
+    team.until_ready()
+    team.until(lambda: consuming(team) == 1, "a worker consumes")
+    (pod,) = team.pods()
+    tasks = Counter(team.publish(40, seconds=1.5))
+    team.until(lambda: team.receipts("started"), "the first task runs")
+    team.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
+    team.until(lambda: team.receipts("done") == tasks, "all tasks are done")
+    assert team.receipts("started") == tasks, "one was cut when the pod was killed, 35 s after it was deleted"

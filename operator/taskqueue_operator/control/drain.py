@@ -16,7 +16,7 @@ from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers import plain
 from taskqueue_operator.workers.crew import Crew
 from taskqueue_operator.workers.drain_plan import Plan, plan
-from taskqueue_operator.workers.lowering import Wait
+from taskqueue_operator.workers.lowering import MOMENTARY, Wait
 from taskqueue_operator.workers.observed import Deployment, Pod
 from taskqueue_operator.workers.protocol import Report, Unreadable, Verb
 from taskqueue_operator.workers.removal_order import annotations
@@ -135,7 +135,7 @@ class Drainer:
         if taskqueue is not None and _is_plain(taskqueue):
             situation = _attested(taskqueue, observer, situation)
         made = plan(situation)
-        if made.waiting_for is not record.waiting_for:
+        if made.waiting_for not in {record.waiting_for, *MOMENTARY}:
             record.waiting_for = made.waiting_for
             if made.waiting_for is not Wait.NOTHING:
                 _log.info("workers stay", taskqueue=str(key), desired=desired, waiting_for=str(made.waiting_for))

@@ -42,7 +42,7 @@ class Record:
         scaled_at: When the number of workers was last changed by us, and `scaled` how.
         reported_at: When the status was last written.
         crew: What is known of the workers, under the UID of their Deployment.
-        waiting_for: What keeps more workers from going.
+        waiting_for: What keeps more workers from going, and is more than a matter of moments.
         silent: Pods of workers of which nothing is known, though some of them are to go.
         foreign: Pods with a deletion cost that somebody else wrote.
         writing: Held while the Deployment is read and written, so that reconcile and scale never overlap.

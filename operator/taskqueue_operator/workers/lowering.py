@@ -30,6 +30,10 @@ class Wait(StrEnum):
     ANOTHER = "nothing, since another operator leads"
 
 
+MOMENTARY: Final = frozenset({Wait.SETTLING, Wait.REMOVAL, Wait.ANSWERS, Wait.COSTS})
+"""What is over in a moment, and nothing to speak of."""
+
+
 class Lower(NamedTuple):
     """What is to be done so that fewer pods run.
 

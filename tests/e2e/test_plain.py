@@ -34,7 +34,7 @@ def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operato
 
 def test_where_nobody_is_known_to_be_idle_they_go_one_by_one_and_finish(team: Team) -> None:
     long = four_of_which_one_is_busy(team, {"protocol": "Plain"}, seconds=60)
-    assert team.condition("ScalingActive").get("reason") == "IdlenessUnknown"
+    team.until(lambda: team.condition("ScalingActive").get("reason") == "IdlenessUnknown", "the risk is told")
     team.patch({"scaling": {"minReplicas": 0}})
     team.until_replicas(lambda replicas: replicas == 3, "one has gone")
     team.until_asleep()

@@ -56,7 +56,7 @@ cluster-up: $(READY) ## A real cluster with RabbitMQ. CLUSTER=auto|local|kind|ex
 cluster-down: $(READY) ## Remove it and everything it left.
 	@$(PYTHON) -m tests.cluster down
 
-bench: $(READY) ## Figures on the real cluster, and their targets. NAME=<one> JSON=<file> SIZE=<TaskQueues>
+bench: $(READY) ## Figures on the real cluster, and their targets. NAME=<one> JSON=<file> SIZE=<1000 is all of it>
 	@$(PYTHON) -m tests.bench $(if $(NAME),--name $(NAME)) $(if $(JSON),--json $(JSON)) $(if $(SIZE),--size $(SIZE))
 
 pin: $(READY) ## Renew the pinned versions from the .in files.

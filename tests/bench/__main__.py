@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import drain, faults, grow, harm, idle, lateness, restart, wake
+from tests.bench import drain, faults, grow, harm, idle, lateness, restart, takeover, wake
 from tests.bench.result import Result
 from tests.bench.setting import Setting
 from tests.cluster.prerequisites import MissingError
@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, Callable[[Setting], Coroutine[None, None, Result]]] = {
     "grow": grow.run,
     "restart": restart.run,
     "lateness": lateness.run,
+    "takeover": takeover.run,
 }
 """First what needs no fleet of TaskQueues but quiet; then in the order in which those have to change the least."""
 

@@ -58,23 +58,12 @@ class Operator:
     @asynccontextmanager
     async def absent(self) -> AsyncIterator[None]:
         """Take it away while inside, and find it again as soon as it is ready."""
-        await self._scale(0)
+        await scale(self._client, 0)
         try:
             yield
         finally:
-            await self._scale(1)
+            await scale(self._client, 1)
             self.container = await Container.find(self._client, SYSTEM, _LABELS)
-
-    async def _scale(self, replicas: int) -> None:
-        deployments = AppsV1Api(self._client)
-
-        async def scaled() -> bool:
-            status = (await deployments.read_namespaced_deployment(RELEASE, SYSTEM)).status
-            pods = (await CoreV1Api(self._client).list_namespaced_pod(SYSTEM, label_selector=_LABELS)).items
-            return len(pods) == replicas == int((status and status.ready_replicas) or 0)
-
-        await deployments.patch_namespaced_deployment_scale(RELEASE, SYSTEM, {"spec": {"replicas": replicas}})
-        await eventually(scaled, f"the operator at {replicas}", seconds=_PATIENCE_SECONDS, every=0.2)
 
     @contextmanager
     def on_one_core(self) -> Iterator[None]:
@@ -91,6 +80,19 @@ class Operator:
         for thread in (int(entry.name) for task in tasks for entry in task.iterdir()):
             with suppress(ProcessLookupError):  # it ended meanwhile
                 os.sched_setaffinity(thread, cores)
+
+
+async def scale(client: ApiClient, replicas: int) -> None:
+    """Have so many of them, all ready, and no other left."""
+    deployments = AppsV1Api(client)
+
+    async def scaled() -> bool:
+        status = (await deployments.read_namespaced_deployment(RELEASE, SYSTEM)).status
+        pods = (await CoreV1Api(client).list_namespaced_pod(SYSTEM, label_selector=_LABELS)).items
+        return len(pods) == replicas == int((status and status.ready_replicas) or 0)
+
+    await deployments.patch_namespaced_deployment_scale(RELEASE, SYSTEM, {"spec": {"replicas": replicas}})
+    await eventually(scaled, f"the operator at {replicas}", seconds=_PATIENCE_SECONDS, every=0.2)
 
 
 @asynccontextmanager

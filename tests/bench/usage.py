@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from kubernetes.aio.client import ApiClient, CoreV1Api
+from kubernetes.aio.client import ApiClient, CoreV1Api, V1Pod
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -36,9 +36,19 @@ class Container:
     async def find(cls, client: ApiClient, namespace: str, labels: str) -> Self:
         """Find the first container of the one pod with these labels."""
         (pod,) = (await CoreV1Api(client).list_namespaced_pod(namespace, label_selector=labels)).items
+        return cls._of(pod)
+
+    @classmethod
+    async def of(cls, client: ApiClient, namespace: str, pod: str) -> Self:
+        """Find the first container of the pod with this name."""
+        return cls._of(await CoreV1Api(client).read_namespaced_pod(pod, namespace))
+
+    @classmethod
+    def _of(cls, pod: V1Pod) -> Self:
         assert pod.metadata is not None
         assert pod.metadata.name is not None
         statuses = (pod.status and pod.status.container_statuses) or []
+        namespace = pod.metadata.namespace or ""
         return cls(namespace, pod.metadata.name, (statuses[0].container_id or "").partition("://")[2])
 
     def processes(self) -> list[int]:

@@ -55,7 +55,7 @@ async def _takeover(client: ApiClient, cluster: Cluster, queues: Backlog, names:
     pid = (await Container.of(client, SYSTEM, pod)).processes()[0]
 
     async def has_ended() -> bool:
-        return not Path("/proc", str(pid)).exists()
+        return not _runs(pid)
 
     os.kill(pid, how)
     await eventually(has_ended, "the end of the leader", seconds=PATIENCE_SECONDS, every=0.01)
@@ -66,6 +66,10 @@ async def _takeover(client: ApiClient, cluster: Cluster, queues: Backlog, names:
     await to_thread(cluster.kubectl, "rollout", "status", f"deployment/{RELEASE}", f"--namespace={SYSTEM}")
     await asyncio.sleep(SETTLE_SECONDS)
     return seconds
+
+
+def _runs(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 async def _leader(client: ApiClient) -> str:

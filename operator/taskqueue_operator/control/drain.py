@@ -139,7 +139,7 @@ class Drainer:
             record.waiting_for = made.waiting_for
             if made.waiting_for is not Wait.NOTHING:
                 _log.info("workers stay", taskqueue=str(key), desired=desired, waiting_for=str(made.waiting_for))
-        record.silent, record.foreign = made.silent, made.foreign
+        record.silent = made.silent
         return made
 
     async def _tell_all(self, record: Record, there: Deployment, plan: Plan) -> None:

@@ -44,7 +44,6 @@ class Record:
         crew: What is known of the workers, under the UID of their Deployment.
         waiting_for: What keeps more workers from going, and is more than a matter of moments.
         silent: Pods of workers of which nothing is known, though some of them are to go.
-        foreign: Pods with a deletion cost that somebody else wrote.
         writing: Held while the Deployment is read and written, so that reconcile and scale never overlap.
     """
 
@@ -67,7 +66,6 @@ class Record:
     crew: tuple[str, Crew] | None = None
     waiting_for: Wait = Wait.NOTHING
     silent: tuple[Key, ...] = ()
-    foreign: tuple[Key, ...] = ()
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def policy_of(self, taskqueue: TaskQueue) -> Policy:

@@ -136,11 +136,16 @@ class Reporter:
             conclusive=self._conclusive(record),
             deployment=there,
             obstacle=self._cache.obstacle(seen.key),
-            staying=staying(seen.parsed, there, record) if isinstance(seen.parsed, TaskQueue) else None,
+            staying=self._staying(seen, record),
             reading=record.reading,
             decision=record.decision,
             mode=seen.parsed.spec.scaling.mode if isinstance(seen.parsed, TaskQueue) else Mode.AUTO,
         )
+
+    def _staying(self, seen: Seen, record: Record) -> Fault | None:
+        if isinstance(seen.parsed, Fault):
+            return None
+        return staying(seen.parsed, self._cache.deployments.get(seen.key), self._cache.pods(seen.key), record)
 
     def _observed(self, seen: Seen, record: Record) -> Fault | None:
         if record.observer is None or isinstance(seen.parsed, Fault):

@@ -1,19 +1,20 @@
 """Why workers that are to go stay, in words for their user; nothing is said of what is a matter of moments."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from taskqueue_operator.resource.faults import Fault, Reason
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.names import DELETION_COST, Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
-from taskqueue_operator.workers.observed import Deployment
+from taskqueue_operator.workers.observed import Deployment, Pod
+from taskqueue_operator.workers.removal_order import is_foreign
 
 from .record import Record
 
 _NAMED = 3
 
 
-def staying(taskqueue: TaskQueue, there: Deployment | None, record: Record) -> Fault | None:
+def staying(taskqueue: TaskQueue, there: Deployment | None, pods: Iterable[Pod], record: Record) -> Fault | None:
     """Say why workers stay for an unknown time, or go without being known to be idle."""
     plain = taskqueue.spec.worker.protocol is Protocol.PLAIN
     if plain and not taskqueue.spec.worker.acks_late:
@@ -22,9 +23,11 @@ def staying(taskqueue: TaskQueue, there: Deployment | None, record: Record) -> F
             "The number of workers follows the queue; downwards one by one, since nobody knows which of them run a "
             "task. If they acknowledge a task after it is done, set spec.worker.acksLate: true.",
         )
-    if there is None or record.decision is None or record.decision.desired >= there.replicas:
+    if there is None or record.decision is None:
         return None
-    return _unseen(taskqueue, record) if plain else _unheard(record)
+    going = record.decision.desired < there.replicas
+    unproved = (_unseen(taskqueue, record) if plain else _unheard(record)) if going else None
+    return unproved or _stuck(there) or _overruled(pods)
 
 
 def _unheard(record: Record) -> Fault | None:
@@ -51,6 +54,27 @@ def _unseen(taskqueue: TaskQueue, record: Record) -> Fault | None:
         f'consume "{taskqueue.queue_name}" and acknowledge, or not what they hold. They have to connect by AMQP 0-9-1, '
         "from the address of their pod or with its name in that of the connection; and to see connections of other "
         "users, the operator's user needs the tag monitoring.",
+    )
+
+
+def _overruled(pods: Iterable[Pod]) -> Fault | None:
+    foreign = [pod.key for pod in pods if pod.live and is_foreign(pod)]
+    if not foreign:
+        return None
+    return Fault(
+        Reason.DELETION_COST_TAKEN,
+        f"Somebody else has given {len(foreign)} workers a {DELETION_COST} ({_names(foreign)}), such as an autoscaler "
+        "of nodes. It is left alone: who is to go stays for as long as one that works would be removed before it.",
+    )
+
+
+def _stuck(there: Deployment) -> Fault | None:
+    if not there.stuck:
+        return None
+    return Fault(
+        Reason.ROLLOUT_STUCK,
+        "The rollout of the workers does not get on (ProgressDeadlineExceeded). Until it does, or is taken back, "
+        "workers are removed only where neither version loses one that may work.",
     )
 
 

@@ -38,6 +38,8 @@ class Reason(StrEnum):
     WORKERS_STARTING = "WorkersStarting"
     WORKERS_SILENT = "WorkersSilent"
     IDLENESS_UNKNOWN = "IdlenessUnknown"
+    ROLLOUT_STUCK = "RolloutStuck"
+    DELETION_COST_TAKEN = "DeletionCostTaken"
     # Kubernetes itself.
     API_UNAVAILABLE = "ApiUnavailable"
     INTERNAL_ERROR = "InternalError"

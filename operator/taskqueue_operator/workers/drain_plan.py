@@ -11,7 +11,6 @@ from taskqueue_operator.resource.names import Key
 
 from .lowering import Wait, lower, restore
 from .protocol import Mark, Verb
-from .removal_order import is_foreign
 from .situation import Situation
 from .worker import Standing, Worker
 
@@ -39,7 +38,6 @@ class Plan:
         restore_to: The same, on that of the generation: workers that were to be removed may work again.
         waiting_for: What keeps more workers from going.
         silent: Pods of workers that do not report.
-        foreign: Pods with a deletion cost that somebody else wrote.
     """
 
     remark: Remark | None = None
@@ -52,7 +50,6 @@ class Plan:
     restore_to: int | None = None
     waiting_for: Wait = Wait.NOTHING
     silent: tuple[Key, ...] = ()
-    foreign: tuple[Key, ...] = ()
 
 
 def plan(situation: Situation) -> Plan:
@@ -68,7 +65,6 @@ def plan(situation: Situation) -> Plan:
         step,
         part=_to_part(situation),
         silent=situation.silent,
-        foreign=tuple(pod.key for pod in situation.pods if is_foreign(pod)),
     )
 
 

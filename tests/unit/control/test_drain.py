@@ -5,22 +5,23 @@ from collections import Counter
 
 import pytest
 
-from taskqueue_operator.resource.names import ANNOTATION_DRAIN
+from taskqueue_operator.resource.names import ANNOTATION_DRAIN, DELETION_COST
 from taskqueue_operator.workers.protocol import State
 
-from .conftest import World
+from .conftest import World, stop
 from .fake_broker import GONE_AWAY
 from .fake_cluster import KEY
 from .fake_workers import FakeWorkers
 
 pytestmark = pytest.mark.looptime
 
+AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+
 
 async def five_at_work(world: World, **scaling: object) -> FakeWorkers:
     """Five workers, one of which runs a task."""
     workers = world.staff()
-    behavior = {"scaleDown": {"stabilizationWindowSeconds": 0}}
-    await world.has(scaling={"maxReplicas": 20, "behavior": behavior, "idleSeconds": 0} | scaling)
+    await world.has(scaling={"maxReplicas": 20, "behavior": AT_ONCE, "idleSeconds": 0} | scaling)
     world.broker.depths["thumbnails"] = (100, 0)
     await world.settle(20)
     assert len(workers.of(KEY)) == 5
@@ -167,3 +168,29 @@ async def test_who_is_idle_is_asked_before_anybody_is_chosen(world: World) -> No
     assert workers.of(KEY) == busy
     assert {each.state for each in busy} == {State.CONSUMING}, "none of them was asked to go"
     assert workers.told["report"] >= 4
+
+
+async def test_deletion_costs_of_somebody_else_are_named_and_left_alone(world: World) -> None:
+    workers = await five_at_work(world, minReplicas=5)
+    for worker in workers.of(KEY):
+        await world.cluster.annotate_pod(worker.key, {DELETION_COST: "-2147483648"}, uid=worker.pod)
+    await world.settle(31)
+    told = world.cluster.condition("ScalingActive")
+    assert (told["status"], told["reason"]) == ("True", "DeletionCostTaken")
+    assert told["message"].startswith(f"Somebody else has given 5 workers a {DELETION_COST} (thumbnails-")
+    await world.has(scaling={"maxReplicas": 20, "behavior": AT_ONCE, "idleSeconds": 0})
+    await world.settle(31)
+    costs = {each["metadata"]["annotations"][DELETION_COST] for each in world.cluster.pods.values()}
+    assert costs == {"-2147483648"}
+    assert {worker.in_flight for worker in workers.removed} == {0}
+    assert len(workers.of(KEY)) == 1
+
+
+async def test_a_rollout_that_does_not_get_on_is_told(world: World) -> None:
+    await five_at_work(world, minReplicas=5)
+    await stop(world.tasks.pop())  # it would show the Deployment as it was
+    there = world.cluster.deployments[KEY]
+    stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    world.cluster._store("deployments", there | {"status": there["status"] | {"conditions": [stuck]}})
+    await world.settle(31)
+    assert world.cluster.condition("ScalingActive")["reason"] == "RolloutStuck"

@@ -23,6 +23,7 @@ from tests.bench.stage import Stage
 from tests.bench.trace import Task
 from tests.bench.waiting import eventually
 from tests.cluster.progress import step
+from tests.e2e.application import Application
 from tests.e2e.team import NAME, Team
 
 LOOK_SECONDS: Final = 5
@@ -37,6 +38,10 @@ TOLD: Final = 10
 
 class Workers(Protocol):
     """How the workers of a crew come to be, and how many there are."""
+
+    @property
+    def application(self) -> Application:
+        """What they run."""
 
     @property
     def exchange(self) -> str:
@@ -105,9 +110,11 @@ class Crew:
         """Publish until it is confirmed, each time under another identity: only the last one is there for certain."""
         for attempt in itertools.count():
             identity = f"{number:05}.{attempt}"
+            body, headers = self._workers.application.write(identity, seconds)
             try:
-                exchange, body = self._workers.exchange, {"seconds": seconds}
-                await publisher.publish(exchange, NAME, body, type="audited", message_id=identity)
+                await publisher.publish(
+                    self._workers.exchange, NAME, body, type="audited", message_id=identity, headers=headers
+                )
             except PublishFailedError as error:
                 step(f"{self._team.namespace}: task {identity} does not count: {error}")
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -153,9 +160,9 @@ class Crew:
 
 
 @asynccontextmanager
-async def crew(stage: Stage, image: str, name: str, workers: Workers) -> AsyncIterator[Crew]:
+async def crew(stage: Stage, name: str, workers: Workers) -> AsyncIterator[Crew]:
     """Lend a crew that has not begun; it goes, tasks or not, in the end."""
-    team = Team(stage.cluster, stage.broker, stage.address, image, f"{name}-{uuid4().hex[:6]}")
+    team = Team(*stage, f"{name}-{uuid4().hex[:6]}", workers.application)
     await to_thread(team.move_in)
     try:
         async with api_server.sighting(stage.cluster, team.namespace) as sightings:

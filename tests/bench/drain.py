@@ -5,14 +5,12 @@ import os
 import random
 import signal
 import time
-from asyncio import to_thread
 from typing import Final, NamedTuple
 
 from tests.bench.result import Result, Target, spread
 from tests.bench.setting import Setting
 from tests.bench.station import Station, station
 from tests.bench.waiting import eventually
-from tests.cluster import images
 from tests.cluster.progress import step
 
 MOST, LEAST = 5, 1
@@ -47,15 +45,13 @@ class Removal(NamedTuple):
 async def run(setting: Setting) -> Result:
     """Try one after the other."""
     stage = setting.stage()
-    image = await to_thread(images.build, "sample")
-    await to_thread(stage.cluster.load, image)
     removals, returns, hoards = (max(3, count * setting.size // 1000) for count in (REMOVALS, RETURNS, HOARDS))
-    async with station(stage, image, prefetch=1) as place:
+    async with station(stage, prefetch=1) as place:
         removed = [await _remove(place) for _ in range(removals)]
         step(f"{removals} times idle workers went")
         returned = await _return_all(place, returns)
         step(f"{returns} times drained workers came back")
-    async with station(stage, image, prefetch=HOARD + 1) as place:
+    async with station(stage, prefetch=HOARD + 1) as place:
         given_back = [await _give_back(place) for _ in range(hoards)]
     figures = {
         **spread([removal.gone for removal in removed], "idle_removed_"),

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from tests.e2e.application import OURS, Application
 from tests.e2e.team import NAME, Team
 
 
@@ -14,6 +15,7 @@ class Guarded:
     prefetch: int
     most: int
     per_replica: int
+    application: Application = OURS
     exchange: str = NAME
 
     def begin(self, team: Team) -> None:

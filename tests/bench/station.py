@@ -74,9 +74,9 @@ class Station:
 
 
 @asynccontextmanager
-async def station(stage: Stage, image: str, *, prefetch: int) -> AsyncIterator[Station]:
+async def station(stage: Stage, *, prefetch: int) -> AsyncIterator[Station]:
     """Lend one whose workers run one task at once."""
-    team = Team(stage.cluster, stage.broker, stage.address, image, f"drain-{uuid4().hex[:6]}")
+    team = Team(*stage, f"drain-{uuid4().hex[:6]}")
     uri = f"{stage.address.outside}/{team.namespace}"
     await to_thread(team.move_in)
     try:

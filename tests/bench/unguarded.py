@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import httpx
 
+from tests.e2e.application import OURS, Application
 from tests.e2e.team import NAME, Team
 
 PERIOD_SECONDS: Final = 5
 GRACE_SECONDS: Final = 30
 """What a pod has that says nothing of it."""
 
-GRACEFUL: Final = ("python", "-m", "taskqueue_worker")
+GRACEFUL: Final = OURS.command
 DEAF: Final = ("sh", "-c", "python -m taskqueue_worker; exit $?")
 """The shell is the first process, so SIGTERM reaches the shell alone, which ignores it."""
 
@@ -30,6 +31,7 @@ class Unguarded:
     prefetch: int
     most: int
     per_replica: int
+    application: Application = OURS
     exchange: str = ""
 
     def begin(self, team: Team) -> None:
@@ -72,20 +74,18 @@ class Unguarded:
         }
 
     def _container(self, team: Team) -> dict[str, Any]:
-        uri = {"secretKeyRef": {"name": "rabbitmq", "key": "uri"}}
         settings = {
             "TASKQUEUE_QUEUES": NAME,
-            "TASKQUEUE_MODULES": "audited",
             "TASKQUEUE_CONCURRENCY": self.concurrency,
             "TASKQUEUE_PREFETCH": self.prefetch,
         }
+        probe = {"readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}}
         return {
+            **({} if self.application.plain else probe),
             "name": "worker",
             "image": team.image,
             "command": list(self.command),
-            "env": [{"name": "RABBITMQ_URL", "valueFrom": uri}]
-            + [{"name": name, "value": str(value)} for name, value in settings.items()],
-            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+            "env": [*self.application.env, *({"name": name, "value": str(each)} for name, each in settings.items())],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             "volumeMounts": [{"name": "tasks", "mountPath": "/app/audited.py", "subPath": "audited.py"}],
         }

@@ -11,9 +11,9 @@ from tests.cluster import buildah, cache, choice, debian
 from tests.cluster.prerequisites import MissingError, need_packages, run
 from tests.cluster.progress import working
 
-Name = Literal["operator", "worker", "sample", "rabbitmq"]
+Name = Literal["operator", "worker", "sample", "celery", "rabbitmq"]
 RABBITMQ = "docker.io/library/rabbitmq:4-management"
-NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "rabbitmq")
+NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "celery", "rabbitmq")
 
 _ROOT = Path(__file__).parents[2]
 _PAUSE = Path(__file__).parent / "pause.c"
@@ -55,6 +55,7 @@ _PROJECT = {
     "operator": Recipe("localhost/taskqueue-operator:dev", _ROOT, {"PYTHON_IMAGE": "python"}),
     "worker": Recipe("localhost/taskqueue-worker:dev", _ROOT / "worker-image", {"PYTHON_IMAGE": "python"}),
     "sample": Recipe("localhost/thumbnails:dev", _ROOT / "deploy/samples/thumbnails", {"WORKER_IMAGE": "worker"}),
+    "celery": Recipe("localhost/celery-sample:dev", _ROOT / "deploy/samples/celery", {"PYTHON_IMAGE": "python"}),
 }
 
 

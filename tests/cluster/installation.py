@@ -22,9 +22,9 @@ def create_namespace(cluster: Cluster, name: str) -> None:
     cluster.kubectl("apply", "--filename=-", input=json.dumps(manifest))
 
 
-def create_secret(cluster: Cluster, namespace: str, uri: str) -> None:
-    """Give the TaskQueues of a namespace a Secret `rabbitmq`, or replace its URI."""
-    metadata = {"name": "rabbitmq", "namespace": namespace}
+def create_secret(cluster: Cluster, namespace: str, uri: str, name: str = "rabbitmq") -> None:
+    """Give the TaskQueues of a namespace a Secret, or replace its URI."""
+    metadata = {"name": name, "namespace": namespace}
     manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"uri": uri}}
     cluster.kubectl("apply", "--filename=-", input=json.dumps(manifest))
 

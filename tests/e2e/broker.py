@@ -32,9 +32,9 @@ class Broker:
         """Remove a virtual host with all that is in it."""
         self._write("DELETE", f"/api/vhosts/{vhost}")
 
-    def add_user(self, name: str, password: str, vhost: str) -> None:
-        """Make a user with all rights that the operator needs in a vhost."""
-        self._write("PUT", f"/api/users/{name}", {"password": password, "tags": "policymaker"})
+    def add_user(self, name: str, password: str, vhost: str, *, tags: str = "policymaker") -> None:
+        """Make a user, or change its tags; by default it has all rights that the operator needs in a vhost."""
+        self._write("PUT", f"/api/users/{name}", {"password": password, "tags": tags})
         self._write("PUT", f"/api/permissions/{vhost}/{name}", {"configure": ".*", "write": ".*", "read": ".*"})
 
     def delete_user(self, name: str) -> None:
@@ -50,6 +50,11 @@ class Broker:
             for each in listed
             if each["name"] != "receipts" and not each["name"].startswith("amq.gen-")
         }
+
+    def consumers(self, vhost: str, queue: str) -> int:
+        """Count those who consume a queue."""
+        listed = self._client.get(f"/api/consumers/{vhost}").raise_for_status().json()
+        return sum(each["queue"]["name"] == queue for each in listed)
 
     def exchanges(self, vhost: str) -> set[str]:
         """Name the exchanges of a vhost but for RabbitMQ's own, and that of the control protocol."""

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cluster import Cluster, images
+from tests.cluster import Cluster
 from tests.cluster.installation import RELEASE, SYSTEM, install_operator
 from tests.cluster.loan import BROKER, borrow
+from tests.e2e.application import OURS, Application
 from tests.e2e.broker import Broker
 from tests.e2e.operator import Operator
 from tests.e2e.team import Address, Team
@@ -23,13 +24,6 @@ def real_cluster() -> Iterator[Cluster]:
     """The cluster of this machine; it is left as it was found: up, or gone."""
     with borrow() as loan:
         yield loan.cluster
-
-
-@pytest.fixture(scope="session")
-def image(real_cluster: Cluster) -> str:
-    tag = images.build("sample")
-    real_cluster.load(tag)
-    return tag
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +45,21 @@ def operator(real_cluster: Cluster) -> Operator:
 
 
 @pytest.fixture
+def application() -> Application:
+    """What the workers of the team run."""
+    return OURS
+
+
+@pytest.fixture
 def team(
     request: pytest.FixtureRequest,
     real_cluster: Cluster,
     operator: Operator,  # noqa: ARG001 - it is what the team relies on
     broker: tuple[Broker, Address],
-    image: str,
+    application: Application,
 ) -> Iterator[Team]:
     short = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
-    team = Team(real_cluster, *broker, image, f"{short}-{uuid4().hex[:6]}")
+    team = Team(real_cluster, *broker, f"{short}-{uuid4().hex[:6]}", application)
     team.move_in()
     yield team
     team.move_out()

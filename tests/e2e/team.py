@@ -4,13 +4,15 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from taskqueue_worker import Publisher
+from tests.cluster import images
 from tests.cluster.installation import create_namespace, create_secret
 from tests.cluster.lane import Cluster
 from tests.cluster.progress import until
+from tests.e2e.application import OURS, Application
 from tests.e2e.broker import Broker
 
 Body = dict[str, Any]
@@ -28,20 +30,24 @@ class Address(NamedTuple):
 class Team:
     """Everything a test does in a namespace of its own, named like the vhost and the user of the broker."""
 
-    def __init__(self, cluster: Cluster, broker: Broker, address: Address, image: str, namespace: str) -> None:
+    def __init__(
+        self, cluster: Cluster, broker: Broker, address: Address, namespace: str, application: Application = OURS
+    ) -> None:
         self._cluster = cluster
         self.broker = broker
         self._address = address
-        self.image = image
+        self.image = images.tag(application.image)
         self.namespace = namespace
+        self.application = application
         self._receipts: list[tuple[str, str]] = []
 
     def move_in(self) -> None:
-        """Make namespace, vhost, user, Secret, and the module of tasks."""
+        """Make image, namespace, vhost, user, Secret, and the module of tasks."""
+        self._cluster.load(images.build(self.application.image))
         self.broker.add_vhost(self.namespace)
         create_namespace(self._cluster, self.namespace)
         self.use_credentials(self.namespace, "first")
-        module = {"audited.py": (Path(__file__).parent / "audited.py").read_text()}
+        module = {"audited.py": self.application.source}
         self.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tasks"}, "data": module})
 
     def move_out(self) -> None:
@@ -54,17 +60,19 @@ class Team:
         """Wait until nothing of it runs, once it is removed; the empty namespace may stay for minutes."""
         until(lambda: not self.pods(), "the workers have gone", seconds=2 * PATIENCE_SECONDS, every=0.5)
 
-    def use_credentials(self, user: str, password: str) -> None:
-        """Make a user on the broker and put it into the Secret."""
+    def use_credentials(self, user: str, password: str, secret: str = "rabbitmq") -> None:  # noqa: S107  its name
+        """Make a user on the broker and put it into a Secret; `rabbitmq` is that of the operator."""
         self.broker.add_user(user, password, self.namespace)
         uri = f"amqp://{user}:{password}@{self._address.inside}/{self.namespace}"
-        create_secret(self._cluster, self.namespace, uri)
+        create_secret(self._cluster, self.namespace, uri, secret)
 
     def kubectl(self, *arguments: str) -> str:
         """Kubectl in the team's namespace."""
         return self._cluster.kubectl(f"--namespace={self.namespace}", *arguments)
 
-    def apply(self, *, deletion: str = "Retain", worker: Body | None = None, **scaling: object) -> None:
+    def apply(
+        self, *, deletion: str = "Retain", worker: Body | None = None, queue: Body | None = None, **scaling: object
+    ) -> None:
         """Apply the TaskQueue `work`, quick to go back to zero."""
         mount = {"name": "tasks", "mountPath": "/app/audited.py", "subPath": "audited.py"}
         template = {
@@ -82,6 +90,7 @@ class Team:
                 "taskTimeoutSeconds": 120,
                 "podTemplate": template,
             }
+            | self.application.worker
             | (worker or {}),
             "scaling": {
                 "maxReplicas": 4,
@@ -90,7 +99,7 @@ class Team:
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}},
             }
             | scaling,
-        }
+        } | ({"queue": queue} if queue else {})
         kind = {"apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue"}
         self.create(kind | {"metadata": {"name": NAME}, "spec": spec})
 
@@ -111,7 +120,7 @@ class Team:
         """Publish that many tasks, each confirmed, and return their ids."""
         # Not asyncio.run: it forgets the main thread's loop, and pytest-asyncio then makes one that nobody closes.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-            return runner.run(self._publish(count, {"seconds": seconds}))
+            return runner.run(self._publish(count, seconds))
 
     def receipts(self, what: str) -> Counter[str]:
         """Count, for each task, how often it has `started` or was `done`."""
@@ -166,10 +175,16 @@ class Team:
         """Until the TaskQueue is no more."""
         self.until(lambda: self.taskqueue() is None, "the TaskQueue is gone")
 
-    async def _publish(self, count: int, payload: Body) -> list[str]:
+    async def _publish(self, count: int, seconds: float) -> list[str]:
         async with Publisher(f"{self._address.outside}/{self.namespace}") as publisher:
-            publishing = (publisher.publish(NAME, NAME, payload, type="audited") for _ in range(count))
-            return await asyncio.gather(*publishing)
+            return await asyncio.gather(*(self._publish_one(publisher, seconds) for _ in range(count)))
+
+    async def _publish_one(self, publisher: Publisher, seconds: float) -> str:
+        identity = str(uuid4())
+        written = self.application.write(identity, seconds)
+        return await publisher.publish(
+            NAME, NAME, written.payload, type="audited", message_id=identity, headers=written.headers
+        )
 
     def _get(self, kind: str, name: str) -> Body | None:
         found = self.kubectl("get", kind, name, "--ignore-not-found", "--output=json")

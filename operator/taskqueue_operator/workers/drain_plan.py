@@ -11,7 +11,7 @@ from taskqueue_operator.resource.names import Key
 
 from .lowering import Wait, lower, restore
 from .protocol import Mark, Verb
-from .situation import Situation
+from .situation import HEARING, Situation
 from .worker import Standing, Worker
 
 
@@ -138,6 +138,8 @@ def _remark(situation: Situation, step: Plan) -> Remark | None:
 
 
 def _is_needed(situation: Situation) -> bool:
-    """Whether somebody is drained, or a lower number is on its way."""
+    """Whether somebody is drained, or a lower number is on its way; who has just begun to lead has not heard it yet."""
     crew, now = situation.crew, situation.now
-    return crew.lowering is not None or any(each.may_be_drained(crew.installation, now) for each in situation.live)
+    if crew.lowering is not None or now - crew.since < HEARING:
+        return True
+    return any(each.may_be_drained(crew.installation, now) for each in situation.live)

@@ -413,6 +413,13 @@ class TestFencing:
         stage.tell("a", Verb.UNDRAIN)
         assert stage.plan(3).remark is None
 
+    def test_and_not_before_every_worker_had_time_to_report_to_a_new_leader(self, stage: Stage) -> None:
+        """Who was drained by the former one would not be asked back."""
+        stage.crew = Crew("default", EPOCH, stage.now)
+        assert stage.plan(3).remark is None
+        stage.wait(20)
+        assert stage.plan(3).remark == Remark(MARK, "")
+
     @pytest.mark.parametrize("found", [f"{EPOCH - 1}.9", "somebody's"])
     def test_a_new_leader_replaces_every_annotation_it_finds_before_it_commands(self, found: str) -> None:
         stage = Stage(mark=found)

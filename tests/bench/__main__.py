@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import drain, faults, grow, harm, idle, lateness, restart, takeover, wake
+from tests.bench import drain, faults, grow, harm, idle, lateness, plain, restart, takeover, wake
 from tests.bench.result import Result
 from tests.bench.setting import Setting
 from tests.cluster.prerequisites import MissingError
@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, Callable[[Setting], Coroutine[None, None, Result]]] = {
     "faults": faults.run,
     "drain": drain.run,
     "harm": harm.run,
+    "plain": plain.run,
     "idle": idle.run,
     "wake": wake.run,
     "grow": grow.run,
@@ -38,7 +39,7 @@ def main() -> int:
     parser.add_argument("--name", choices=BENCHMARKS, help="only this one")
     parser.add_argument("--json", type=Path, help="a file for the figures: an object, or a list of them without --name")
     parser.add_argument(
-        "--size", type=int, default=1000, help="TaskQueues, or ten times as many tasks; the targets are for %(default)s"
+        "--size", type=int, default=1000, help="TaskQueues, tasks, or a tenth of them; the targets are for %(default)s"
     )
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -34,10 +34,12 @@ class Rhythm:
 
 
 def trace(rhythm: Rhythm, bursts: int, chance: random.Random) -> list[Task]:
-    """List the tasks of that many bursts in the order in which they come."""
+    """List the tasks of that many bursts in the order in which they come; chance says which are the long ones."""
     starts = (rhythm.phase + number * rhythm.period for number in range(bursts))
-    moments = [start + offset for start in starts for offset in _offsets(rhythm, chance)]
-    return [Task(at, duration(chance.random())) for at in sorted(moments)]
+    moments = sorted(start + offset for start in starts for offset in _offsets(rhythm, chance))
+    shares = [(place + 0.5) / len(moments) for place in range(len(moments))]  # few tasks have a tail as well
+    chance.shuffle(shares)
+    return [Task(at, duration(share)) for at, share in zip(moments, shares, strict=True)]
 
 
 def duration(share: float) -> float:

@@ -31,6 +31,7 @@ class Unguarded:
     prefetch: int
     most: int
     per_replica: int
+    least: int = 0
     application: Application = OURS
     exchange: str = ""
 
@@ -50,7 +51,7 @@ class Unguarded:
         while True:
             with suppress(httpx.TransportError):  # the way to the broker ends under load now and then, and is back soon
                 ready = (await to_thread(team.queues))[NAME]["messages_ready"]
-                desired = min(self.most, -(-ready // self.per_replica))
+                desired = min(self.most, max(self.least, -(-ready // self.per_replica)))
                 await to_thread(team.kubectl, "scale", f"deployment/{NAME}", f"--replicas={desired}")
             await asyncio.sleep(PERIOD_SECONDS)
 

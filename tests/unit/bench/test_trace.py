@@ -44,3 +44,10 @@ def test_tasks_are_listed_in_the_order_in_which_they_come() -> None:
 def test_the_same_seed_makes_the_same_trace() -> None:
     assert trace(RHYTHM, 4, random.Random(3)) == trace(RHYTHM, 4, random.Random(3))
     assert trace(RHYTHM, 4, random.Random(3)) != trace(RHYTHM, 4, random.Random(4))
+
+
+def test_few_tasks_have_a_tail_as_well() -> None:
+    seconds = [task.seconds for task in trace(RHYTHM, bursts=1, chance=random.Random(5))]
+
+    assert max(seconds) > 30
+    assert statistics.median(seconds) < 0.2

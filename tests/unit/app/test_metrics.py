@@ -61,7 +61,7 @@ async def world() -> AsyncIterator[World]:
     leadership = Leadership(Wire(Server()), "pod-1", clock, asyncio.get_running_loop().time)
     metrics.registry.register(LeadershipCollector(leadership))
     notes = {"taskqueues": control.taskqueue, "deployments": control.deployment, "pods": control.pod}
-    cluster.watch = lambda kind, body, gone: notes[kind](body, gone=gone)
+    cluster.watches.append(lambda kind, body, gone: notes[kind](body, gone=gone))
     running = asyncio.create_task(control.run())
     yield World(cluster, brokers, control, metrics, leadership)
     running.cancel()

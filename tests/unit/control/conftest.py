@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,15 +20,16 @@ from .fake_workers import FakeWorkers
 
 @dataclass
 class World:
-    """The loop and its outside."""
+    """The loop and its outside. While several lead, `control` and `running` are those of the last one."""
 
     cluster: FakeCluster
     brokers: FakeBrokers
     telemetry: FakeTelemetry
     clock: Clock
-    control: Control
-    running: asyncio.Task[None]
+    epoch: int = 0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    control: Control = field(init=False)
+    running: asyncio.Task[None] = field(init=False)
 
     @property
     def broker(self) -> FakeBroker:
@@ -43,10 +45,43 @@ class World:
         for task in (self.running, *self.tasks):
             assert not task.done(), task
 
+    def lead(self) -> None:
+        """Let an operator begin to lead, with nothing but what the cluster shows."""
+        self.epoch += 1
+        self.control = Control(self.cluster, self.brokers, self.telemetry, self.clock, Author("default", self.epoch))
+        notes: dict[str, Callable[..., None]] = {
+            "taskqueues": self.control.taskqueue,
+            "deployments": self.control.deployment,
+            "pods": self.control.pod,
+        }
+
+        def watch(kind: str, body: Body, gone: bool) -> None:  # noqa: FBT001  as the watch has it
+            notes[kind](body, gone=gone)
+
+        self.cluster.watches.append(watch)
+        self.running = asyncio.create_task(self.control.run())
+        for kind in notes:
+            for body in list(self.cluster._objects(kind).values()):
+                watch(kind, body, gone=False)
+
     async def restart(self) -> None:
-        """End the loop in the middle of whatever it does, and begin with nothing but what the cluster shows."""
+        """End the loop in the middle of whatever it does, and let another one begin."""
+        await self.end()
+        self.lead()
+
+    async def end(self) -> None:
+        """End the loop in the middle of whatever it does."""
+        self.cluster.watches.pop()
         await stop(self.running)
-        start(self)
+
+    def supplant(self, *, blind: bool = False) -> asyncio.Task[None]:
+        """Let another one lead while the former, which is returned, goes on; a `blind` one sees nothing from now on."""
+        former = self.running
+        self.tasks.append(former)
+        if blind:
+            self.cluster.watches.pop()
+        self.lead()
+        return former
 
     def staff(self) -> FakeWorkers:
         """From now on pods come and go as are asked for, and the workers in them keep the control protocol."""
@@ -60,38 +95,27 @@ class World:
         await self.settle()
 
 
-def start(world: World) -> None:
-    world.control = Control(world.cluster, world.brokers, world.telemetry, world.clock, Author("default", 1))
-    notes: dict[str, Callable[..., None]] = {
-        "taskqueues": world.control.taskqueue,
-        "deployments": world.control.deployment,
-        "pods": world.control.pod,
-    }
-
-    def watch(kind: str, body: Body, gone: bool) -> None:  # noqa: FBT001  as the watch has it
-        notes[kind](body, gone=gone)
-
-    world.cluster.watch = watch
-    world.running = asyncio.create_task(world.control.run())
-    for kind in notes:
-        for body in list(world.cluster._objects(kind).values()):
-            watch(kind, body, gone=False)
-
-
 async def stop(task: Awaitable[None]) -> None:
     future = asyncio.ensure_future(task)
     future.cancel()
     await asyncio.gather(future, return_exceptions=True)
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
+@asynccontextmanager
+async def new_world() -> AsyncIterator[World]:
+    """A world that an operator leads, with nothing in it."""
     clock = loop_clock()
-    made = World(FakeCluster(), FakeBrokers(clock), FakeTelemetry(), clock, *[None, None])  # type: ignore[arg-type]  # start sets both
-    start(made)
+    made = World(FakeCluster(), FakeBrokers(clock), FakeTelemetry(), clock)
+    made.lead()
     yield made
     for task in (made.running, *made.tasks):
         await stop(task)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with new_world() as made:
+        yield made
 
 
 @pytest.fixture

@@ -85,6 +85,20 @@ def test_celery_with_a_user_of_its_own_is_not_touched_before_the_operators_may_s
     assert team.receipts("done") == team.receipts("started") == Counter([task])
 
 
+@pytest.mark.parametrize("application", [celery(QUEUE, declared=True, credentials=OWN)], indirect=True, ids=["rotated"])
+def test_new_credentials_of_celerys_take_a_rollout_restart_and_no_more(team: Team) -> None:
+    old, new = f"{team.namespace}-old", f"{team.namespace}-new"
+    team.use_credentials(old, "own", secret=OWN)
+    team.apply(queue={"name": QUEUE}, minReplicas=1, maxReplicas=1)
+    team.until(lambda: consuming(team) == 1, "a worker consumes")
+    team.use_credentials(new, "own", secret=OWN)
+    team.kubectl("rollout", "restart", "deployment/work")
+    team.kubectl("rollout", "status", "deployment/work", "--timeout=120s")
+    team.broker.delete_user(old)
+    (task,) = send(team, 1)
+    team.until(lambda: team.receipts("done") == Counter([task]), "it is done")
+
+
 def complaint(team: Team) -> str:
     condition: Body = team.condition("ScalingActive")
     return json.dumps(condition) if condition.get("reason") == "IdlenessUnknown" else ""

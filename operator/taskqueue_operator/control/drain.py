@@ -70,8 +70,17 @@ class Drainer:
         there = self.cache.deployments.get(key)
         if self.cache.taskqueue(key) is None or there is None:
             return None
-        self._crew(self.records[key], there).see(report, address, self.clock())
+        crew = self._crew(self.records[key], there)
+        if crew.worker(report.pod) is None:
+            self._observe(key, crew, there)
+        crew.see(report, address, self.clock())
         return key
+
+    def shown(self, key: Key) -> None:
+        """The API shows something new of the workers: when a container begins or ends counts, beside what it says."""
+        record, there = self.records.get(key), self.cache.deployments.get(key)
+        if record is not None and record.crew is not None and there is not None:
+            self._observe(key, self._crew(record, there), there)
 
     def attend(self, key: Key) -> None:
         """Hear the workers of a TaskQueue while there may be some."""
@@ -121,10 +130,7 @@ class Drainer:
 
     def _plan(self, key: Key, record: Record, there: Deployment, desired: int, *, stops: bool) -> Plan:
         crew, now = self._crew(record, there), self.clock()
-        lowered = crew.lowering is not None and crew.lowering.generation is not None
-        for worker in crew.observe(there, self.cache.pods(key), now):
-            if lowered:
-                self._count(key, worker)
+        self._observe(key, crew, there)
         taskqueue, observer = self.cache.taskqueue(key), record.observer
         queue = QueueState(running=False)
         if taskqueue is not None and observer is not None:
@@ -192,6 +198,12 @@ class Drainer:
         if record.crew is None or record.crew[0] != there.uid:
             record.crew = there.uid, Crew(*self.author, self.clock())
         return record.crew[1]
+
+    def _observe(self, key: Key, crew: Crew, there: Deployment) -> None:
+        lowered = crew.lowering is not None and crew.lowering.generation is not None
+        for worker in crew.observe(there, self.cache.pods(key), self.clock()):
+            if lowered:
+                self._count(key, worker)
 
     def _count(self, key: Key, worker: Worker) -> None:
         victim = worker.victim()

@@ -121,6 +121,7 @@ class Control:
         self._touch_workers(self.cache.lose_pod(body) if gone else self.cache.see_pod(body))
 
     def _touch_workers(self, key: Key) -> None:
+        self._drainer.shown(key)
         obstacle, record = self.cache.obstacle(key), self.records.get(key)
         if record is not None and obstacle is not record.obstacle:
             self._scaler.consider(key)

@@ -110,6 +110,7 @@ class Crew:
             worker.hear(report, address, at)
         elif report.pod:  # outside of Kubernetes it has none
             self._early[report.pod].append(_Heard(report, address, at))
+            self._forget(at)
 
     def command(self, uid: str, verb: Verb, at: datetime) -> Command:
         """Make a command, to be sent to that worker's address, and take note that it is sent now.

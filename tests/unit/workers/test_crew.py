@@ -161,6 +161,13 @@ def test_reports_of_pods_that_never_appear_are_forgotten(stage: Stage) -> None:
     assert stage.worker("elsewhere").report is None
 
 
+def test_reports_of_pods_that_never_appear_do_not_heap_up(stage: Stage) -> None:
+    for number in range(1, 100):
+        stage.crew.see(report("elsewhere", number), "there", stage.now)
+        stage.wait(15)
+    assert len(stage.crew._early["elsewhere"]) == 3
+
+
 def test_a_worker_outside_of_kubernetes_has_no_pod_and_counts_for_nothing(stage: Stage) -> None:
     stage.crew.see(report("", 1), "there", stage.now)
     assert [worker.uid for worker in stage.crew.live] == ["a", "b", "c"]

@@ -186,15 +186,21 @@ class Worker:
         return self.heard_at is not None and now - self.heard_at < SILENCE
 
     def is_to_be_asked(self, now: datetime) -> bool:
-        """Whether its last word is too old to choose by, and it was not asked for another one since."""
+        """Whether its last word is too old to choose by, and no answer to a question for another one may come."""
         if self.heard_at is None or now - self.heard_at < CURRENT:
             return False
-        return self.asked_at is None or self.asked_at <= self.heard_at
+        return self.asked_at is None or self.asked_at <= self.heard_at or now - self.asked_at >= ANSWER
 
     def is_asked(self, now: datetime) -> bool:
         """Whether it was asked for its word a moment ago, and has not answered as yet."""
         heard_since = self.asked_at is None or (self.heard_at is not None and self.heard_at >= self.asked_at)
         return not heard_since and self.asked_at is not None and now - self.asked_at < CURRENT
+
+    def owes_word(self, now: datetime) -> bool:
+        """Whether it was asked for its word and has not answered in time: it may be busy by now."""
+        if self.asked_at is None or self.heard_at is None or self.heard_at >= self.asked_at:
+            return False
+        return now - self.asked_at >= CURRENT
 
     def is_proved(self, now: datetime) -> bool:
         """Whether it may be removed: drained by an answer that is young enough, or without a container."""

@@ -94,6 +94,19 @@ async def test_nor_does_the_removal_of_others(world: World) -> None:
     assert len(doing(shift, State.CONSUMING)) == 12
 
 
+async def test_nobody_is_asked_to_go_by_what_it_said_before_it_began_to_work(world: World) -> None:
+    """While messages are held up, the last word of those who work is that they are idle."""
+    shift = await at_work(world, 4, seconds=30, minReplicas=4)
+    await world.settle(42)
+    shift.publish(2, seconds=100)
+    end = asyncio.get_running_loop().time() + 20
+    shift.fate = lambda _: (max(0.0, end - asyncio.get_running_loop().time()),)
+    asks(world, maxReplicas=4, minReplicas=2)
+    await world.settle(30)
+    assert len(shift.running) == len(shift.of(KEY)) == world.replicas() == 2
+    assert len(doing(shift, State.CONSUMING)) == 2
+
+
 async def test_a_crash_looping_worker_neither_blocks_scale_in_for_ever_nor_shields_a_busy_one(world: World) -> None:
     shift = await at_work(world, 4, seconds=400)
     shift.of(KEY)[1].silent = True  # as it does not run long enough to say anything

@@ -17,6 +17,13 @@ class Broker:
         """Let go of the connections."""
         self._client.close()
 
+    def answers(self) -> bool:
+        """Whether it is there."""
+        try:
+            return self._client.get("/api/overview").is_success
+        except httpx.HTTPError:
+            return False
+
     def add_vhost(self, vhost: str) -> None:
         """Make a virtual host, with a queue for receipts."""
         self._write("PUT", f"/api/vhosts/{vhost}", {})

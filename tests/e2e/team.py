@@ -39,7 +39,7 @@ class Team:
         self.image = images.tag(application.image)
         self.namespace = namespace
         self.application = application
-        self._receipts: list[tuple[str, str]] = []
+        self._receipts: list[Body] = []
 
     def move_in(self) -> None:
         """Make image, namespace, vhost, user, Secret, and the module of tasks."""
@@ -124,9 +124,17 @@ class Team:
 
     def receipts(self, what: str) -> Counter[str]:
         """Count, for each task, how often it has `started` or was `done`."""
-        taken = self.broker.take(self.namespace, "receipts")
-        self._receipts += [(receipt["what"], receipt["task"]) for receipt in taken]
-        return Counter(task for each, task in self._receipts if each == what)
+        self._receipts += self.broker.take(self.namespace, "receipts")
+        return Counter(receipt["task"] for receipt in self._receipts if receipt["what"] == what)
+
+    def cut(self) -> set[tuple[str, str]]:
+        """Name each task that began in a pod and did not end there, and the pod."""
+        self.receipts("done")
+        began, ended = (
+            {(receipt["task"], receipt["pod"]) for receipt in self._receipts if receipt["what"] == what}
+            for what in ("started", "done")
+        )
+        return began - ended
 
     def taskqueue(self) -> Body | None:
         """Read the TaskQueue."""
@@ -135,6 +143,24 @@ class Team:
     def deployment(self) -> Body | None:
         """Read the workers' Deployment."""
         return self._get("deployment", NAME)
+
+    def consuming(self) -> int:
+        """How many workers are ready, as Kubernetes counts them."""
+        return int(((self.deployment() or {}).get("status") or {}).get("readyReplicas", 0))
+
+    def drain_mark(self) -> str:
+        """Read what stands on the Deployment while workers are drained; empty when it does not."""
+        annotations = (self.deployment() or {})["metadata"].get("annotations", {})
+        return str(annotations.get("taskqueue.dev/drain", ""))
+
+    def busy(self, count: int, *, seconds: float, worker: Body | None = None) -> Counter[str]:
+        """Have so many workers, each with a task that takes a while; their ids."""
+        self.apply(worker=worker, minReplicas=count, maxReplicas=count, readyPerReplica=1)
+        self.until_ready()
+        self.until(lambda: self.consuming() == count, f"{count} workers consume")
+        tasks = Counter(self.publish(count, seconds=seconds))
+        self.until(lambda: self.receipts("started") == tasks, f"{count} tasks run")
+        return tasks
 
     def pods(self) -> list[Body]:
         """List the workers' pods."""

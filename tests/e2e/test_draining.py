@@ -14,14 +14,10 @@ def four_of_which_one_is_busy(team: Team, *, seconds: float) -> Counter[str]:
     """Have four workers, one with a task that takes a while; its id."""
     team.apply(minReplicas=4, **ONE_EACH)
     team.until_ready()
-    team.until(lambda: consuming(team) == 4, "four workers consume")
+    team.until(lambda: team.consuming() == 4, "four workers consume")
     long = Counter(team.publish(1, seconds=seconds))
     team.until(lambda: team.receipts("started") == long, "the long task runs")
     return long
-
-
-def consuming(team: Team) -> int:
-    return int(((team.deployment() or {}).get("status") or {}).get("readyReplicas", 0))
 
 
 def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operator) -> None:
@@ -37,11 +33,7 @@ def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operato
 
 
 def test_a_lower_maximum_cuts_nobody(team: Team) -> None:
-    team.apply(minReplicas=4, **ONE_EACH)
-    team.until_ready()
-    team.until(lambda: consuming(team) == 4, "four workers consume")
-    tasks = Counter(team.publish(4, seconds=30))
-    team.until(lambda: team.receipts("started") == tasks, "four tasks run")
+    tasks = team.busy(4, seconds=30)
     team.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
     team.until_asleep()
     assert team.receipts("done") == tasks
@@ -50,13 +42,9 @@ def test_a_lower_maximum_cuts_nobody(team: Team) -> None:
 
 @pytest.mark.fault
 def test_an_operator_that_is_killed_while_workers_drain_harms_nobody(team: Team, operator: Operator) -> None:
-    team.apply(minReplicas=4, **ONE_EACH)
-    team.until_ready()
-    team.until(lambda: consuming(team) == 4, "four workers consume")
-    tasks = Counter(team.publish(4, seconds=45))
-    team.until(lambda: team.receipts("started") == tasks, "four tasks run")
+    tasks = team.busy(4, seconds=45)
     team.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
-    team.until(lambda: drain_mark(team), "workers drain")
+    team.until(team.drain_mark, "workers drain")
     operator.kill()
     tasks += Counter(team.publish(3, seconds=1))
     team.until(lambda: team.receipts("done") == tasks, "all tasks are done")
@@ -64,17 +52,12 @@ def test_an_operator_that_is_killed_while_workers_drain_harms_nobody(team: Team,
     assert team.receipts("started") == tasks
 
 
-def drain_mark(team: Team) -> str:
-    annotations = (team.deployment() or {})["metadata"].get("annotations", {})
-    return str(annotations.get("taskqueue.dev/drain", ""))
-
-
 def test_a_worker_whose_shell_swallows_sigterm_takes_nothing_more_once_its_pod_goes(team: Team) -> None:
     # The shell is the container's first process: it alone gets the signal, and the kernel drops that.
     deaf: Body = {"command": ["sh", "-c", "python -m taskqueue_worker; exit $?"], "taskTimeoutSeconds": 5}
     team.apply(worker=deaf, minReplicas=1, maxReplicas=1)
     team.until_ready()
-    team.until(lambda: consuming(team) == 1, "a worker consumes")
+    team.until(lambda: team.consuming() == 1, "a worker consumes")
     (pod,) = team.pods()
     tasks = Counter(team.publish(40, seconds=1.5))
     team.until(lambda: team.receipts("started"), "the first task runs")

@@ -39,6 +39,15 @@ class TestWhoGoes:
         stage.say("c", idle_seconds=3)
         assert [names(stage.plan(desired).drain) for desired in (2, 1, 0)] == ["c", "bc", "abc"]
 
+    def test_who_does_not_answer_when_it_is_asked_for_its_word_comes_last(self, stage: Stage) -> None:
+        stage.say("a", idle_seconds=100)
+        stage.wait(3)
+        stage.tell("a", Verb.REPORT)
+        stage.wait(2)
+        assert names(stage.plan(2).drain) in {"b", "c"}
+        stage.say("a", idle_seconds=102)
+        assert names(stage.plan(2).drain) == "a"
+
     def test_pods_without_a_container_are_the_first_to_go_and_need_no_command(self, stage: Stage) -> None:
         stage.wait(1)
         stage.show("b", phase="Pending", assigned=False, **BARE)

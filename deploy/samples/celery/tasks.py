@@ -15,7 +15,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     # What the TaskQueue says; the grace period of the pod is longer.
     worker_concurrency=int(os.environ.get("TASKQUEUE_CONCURRENCY", "1")),
-    task_time_limit=int(os.environ.get("TASKQUEUE_TASK_TIMEOUT_SECONDS", "1500")),
+    task_time_limit=int(os.environ.get("TASKQUEUE_TASK_TIMEOUT_SECONDS", "870")),
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
 )

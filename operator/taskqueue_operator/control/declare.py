@@ -7,10 +7,11 @@ from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
-from taskqueue_operator.topology.consumer_timeout import consumer_timeout
+from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds
 from taskqueue_operator.topology.desired import desired
 from taskqueue_operator.topology.difference import Step, difference
 from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.workers.digest import digest
 
 from .cache import Cache
 from .record import Records
@@ -81,12 +82,15 @@ class Declarer:
         return difference(wanted, there, owner=self.owner(taskqueue.key))
 
     def _with_timeout(self, taskqueue: TaskQueue, wanted: Topology, there: Topology) -> Topology:
-        """Have the broker leave messages long enough: to those that will run, and to those that still do."""
+        """Have the broker leave messages for long enough, also to workers of before that still run."""
         queue, worker = wanted.queues.get(taskqueue.queue_name), taskqueue.spec.worker
-        if queue is None or (worker.protocol is Protocol.TASK_QUEUE and there.heeds_consumers):
+        if queue is None:
             return wanted
-        running = (pod.hold for pod in self._cache.pods(taskqueue.key) if pod.hold is not None and not pod.finished)
-        seconds = max(hold.seconds(worker.protocol) for hold in (worker.hold, *running))
+        says_itself = worker.protocol is Protocol.TASK_QUEUE and there.heeds_consumers
+        seconds = 0 if says_itself else worker.hold_seconds
+        template = digest(taskqueue)
+        if any(pod.digest != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
+            seconds = max(seconds, granted_seconds(queue.name, there))
         policy = consumer_timeout(queue, seconds, there)
         return replace(wanted, policies={policy.name: policy}) if policy is not None else wanted
 

@@ -14,6 +14,7 @@ from taskqueue_operator.resource.names import FINALIZER
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.schedule import misread
+from taskqueue_operator.topology.consumer_timeout import DEFAULT_SECONDS
 
 from .cache import Cache
 from .connect import Connector
@@ -59,12 +60,21 @@ class Reconciler:
         connect = self.connector.connect(taskqueue, taskqueue.queue_name)
         if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
             await _stage(faults, ConditionType.TOPOLOGY_READY, self.declarer.declare(taskqueue))
-        # Workers are made once the queue is there; those that exist follow their spec even while the broker is away.
-        # A fallback asks for workers of a queue that cannot even be seen.
-        if not faults or taskqueue.key in self.cache.deployments or taskqueue.spec.scaling.fallback is not None:
+        # Workers are made once the queue is there.
+        if not faults or self._can_do_without_broker(taskqueue):
             await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployer.deploy(taskqueue))
         unread = next(filter(None, map(misread, Policy.of(taskqueue).schedules)), None)
         return faults if unread is None else faults | {ConditionType.SCALING_ACTIVE: unread}
+
+    def _can_do_without_broker(self, taskqueue: TaskQueue) -> bool:
+        """Whether workers follow their spec although an earlier stage is not done.
+
+        A fallback asks for workers of a queue that cannot even be seen. Those that exist are replaced only by such as
+        the broker is sure to leave their messages.
+        """
+        if taskqueue.key in self.cache.deployments:
+            return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS
+        return taskqueue.spec.scaling.fallback is not None
 
     async def _keep_finalizer(self, taskqueue: TaskQueue) -> None:
         """The finalizer stands exactly while there would be something to take down at the end."""

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from math import ceil
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -22,23 +22,6 @@ class Protocol(StrEnum):
 
 
 HOLD_MARGIN_SECONDS: Final = 60
-
-
-class Hold(NamedTuple):
-    """What decides for how long a worker holds a message: how long a task may take, and how many wait before it."""
-
-    task_timeout_seconds: int
-    prefetch: int
-    concurrency: int
-
-    def seconds(self, protocol: Protocol) -> int:
-        """Say how long that may be at most, counted from the delivery: all that came before may take its whole time.
-
-        Workers that can be drained and asked back have one round more: what runs all the while beside what they are
-        given anew.
-        """
-        rounds = ceil(self.prefetch / self.concurrency) + (protocol is Protocol.TASK_QUEUE)
-        return self.task_timeout_seconds * rounds + HOLD_MARGIN_SECONDS
 
 
 class EnvVar(Model):
@@ -109,7 +92,7 @@ class Worker(Model):
         None, description="Messages that one worker holds at once. Default: concurrency."
     )
     task_timeout_seconds: int = Field(
-        1500,
+        870,  # twice that and a minute is the half hour that the broker waits by default
         ge=1,
         le=604800,
         description="A task that takes longer is cancelled, by workers that are not Plain. The grace period of the "
@@ -134,9 +117,14 @@ class Worker(Model):
         return self.prefetch or self.concurrency
 
     @property
-    def hold(self) -> Hold:
-        """For how long it holds messages."""
-        return Hold(self.task_timeout_seconds, self.effective_prefetch, self.concurrency)
+    def hold_seconds(self) -> int:
+        """How long it may hold a message, from the delivery on: all that came before may take its whole time.
+
+        Workers that can be drained and asked back have one round more: what runs all the while beside what they are
+        given anew.
+        """
+        rounds = ceil(self.effective_prefetch / self.concurrency) + (self.protocol is Protocol.TASK_QUEUE)
+        return self.task_timeout_seconds * rounds + HOLD_MARGIN_SECONDS
 
     def container_fields(self) -> dict[str, Any]:
         """Those fields that are a container's own, as the Kubernetes API writes them."""

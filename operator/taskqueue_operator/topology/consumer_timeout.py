@@ -37,6 +37,11 @@ def standing_timeout(queue: str, there: Topology) -> Iterator[Policy]:
         yield policy
 
 
+def granted_seconds(queue: str, there: Topology) -> int:
+    """Say how long that policy lets them, or the default does."""
+    return _milliseconds(next(standing_timeout(queue, there), None)) // 1000
+
+
 def _name(queue: str) -> str:
     return f"{queue}.timeout"
 

@@ -3,13 +3,11 @@
 Written down for authors of workers in `docs/worker-contract.md`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault
-from taskqueue_operator.resource.names import WORKER_CONTAINER
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.resource.worker import Hold
 
 CONTRACT: Final = "1"
 PORT: Final = 8080
@@ -23,7 +21,6 @@ _PREFIX: Final = "TASKQUEUE_"
 _USERS: Final = frozenset({"TASKQUEUE_MODULES"})
 """The part of the contract that is said by the image or by the user."""
 
-_HOLD: Final = ("TASKQUEUE_TASK_TIMEOUT_SECONDS", "TASKQUEUE_PREFETCH", "TASKQUEUE_CONCURRENCY")
 _SOURCES: Final = {
     "TASKQUEUE_NAME": "metadata.name",
     "TASKQUEUE_QUEUES": "spec.queue.name",
@@ -52,16 +49,6 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
     written = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
     # By it the operator knows which pod a report speaks of.
     return [*written, {"name": "TASKQUEUE_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
-
-
-def hold(pod: Mapping[str, Any]) -> Hold | None:
-    """Read for how long a worker holds messages from the spec of its pod; None when that does not say."""
-    workers = (each for each in pod.get("containers") or () if each.get("name") == WORKER_CONTAINER)
-    said = {each["name"]: each.get("value") for container in workers for each in container.get("env") or ()}
-    try:
-        return Hold(*(int(said[name]) for name in _HOLD))
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def secret_name(taskqueue: TaskQueue) -> str:

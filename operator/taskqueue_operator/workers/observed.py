@@ -14,9 +14,6 @@ from taskqueue_operator.resource.names import (
     WORKER_CONTAINER,
     Key,
 )
-from taskqueue_operator.resource.worker import Hold
-
-from . import contract
 
 CRASH_LOOP: Final = "CrashLoopBackOff"
 PULL_BACK_OFF: Final = "ImagePullBackOff"
@@ -116,7 +113,6 @@ class Pod:
         cost: Its deletion cost; None when nobody has written one that counts.
         cost_is_ours: Whether it was us who wrote it.
         addresses: Its IP addresses, as far as they are its own: on the network of its node it has none.
-        hold: For how long it holds messages; None when it does not say.
     """
 
     key: Key
@@ -136,7 +132,6 @@ class Pod:
     cost_is_ours: bool = False
     trouble: Trouble | None = None
     addresses: tuple[str, ...] = ()
-    hold: Hold | None = None
 
     @property
     def live(self) -> bool:
@@ -166,7 +161,6 @@ class Pod:
             cost_is_ours=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
             trouble=_trouble(status),
             addresses=_addresses(body.get("spec") or {}, status),
-            hold=contract.hold(body.get("spec") or {}),
         )
 
 

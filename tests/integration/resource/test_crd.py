@@ -49,7 +49,7 @@ def test_every_default_is_stored(write: Write) -> None:
             "image": "ghcr.io/acme/thumbnails:1.4",
             "protocol": "TaskQueue",
             "concurrency": 1,
-            "taskTimeoutSeconds": 1500,
+            "taskTimeoutSeconds": 870,
         },
         "scaling": {
             "mode": "Auto",

@@ -2,4 +2,4 @@
 
 from taskqueue_worker import settings
 
-settings.CONSUMER_TIMEOUT_MARGIN_SECONDS = 5 - 2 * 1500
+settings.CONSUMER_TIMEOUT_MARGIN_SECONDS = 5 - 2 * 870

@@ -52,7 +52,7 @@ async def test_a_worker_says_who_it_is_and_what_it_does(
         "completed": 0,
         "failed": 0,
         "busy_seconds": 0,
-        "task_timeout_seconds": 1500,
+        "task_timeout_seconds": 870,
         "drain": None,
         "answer": None,
     }

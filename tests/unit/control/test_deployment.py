@@ -95,25 +95,47 @@ HOURS = {"image": "acme/app:1.4", "protocol": "Plain", "taskTimeoutSeconds": 720
 MINUTES = HOURS | {"taskTimeoutSeconds": 3600}
 
 
-async def test_the_broker_is_patient_before_workers_need_it_and_until_the_last_of_them_has_gone(world: World) -> None:
-    def patience() -> list[int]:
-        return [policy.definition["consumer-timeout"] for policy in world.broker.topology_.policies.values()]
+def patience(world: World) -> list[int]:
+    return [policy.definition["consumer-timeout"] for policy in world.broker.topology_.policies.values()]
 
-    await world.has(worker=MINUTES, scaling={"minReplicas": 1, "maxReplicas": 3})
-    assert patience() == [3_660_000]
+
+ONE = {"minReplicas": 1, "maxReplicas": 3}
+
+
+async def test_the_broker_is_patient_before_workers_need_it_and_until_the_last_of_them_has_gone(world: World) -> None:
+    await world.has(worker=HOURS, scaling=ONE)
+    assert patience(world) == [7_260_000]
     world.cluster.run_pods(KEY)
-    await world.has(worker=HOURS, scaling={"minReplicas": 1, "maxReplicas": 3})
-    assert patience() == [7_260_000]
-    world.cluster.run_pods(KEY)
-    await world.has(worker=MINUTES, scaling={"minReplicas": 1, "maxReplicas": 3})
+    await world.has(worker=MINUTES, scaling=ONE)
     await world.settle(35)
-    assert patience() == [7_260_000], "one of before still runs"
+    assert patience(world) == [7_260_000], "one of before still runs"
     world.cluster.run_pods(KEY)
     await world.settle(35)
-    assert patience() == [3_660_000]
-    await world.has(worker={"image": "acme/app:1.4"}, scaling={"minReplicas": 1, "maxReplicas": 3})
+    assert patience(world) == [3_660_000]
+
+
+async def test_workers_of_others_that_still_run_keep_their_policy_when_ours_take_over(world: World) -> None:
+    await world.has(worker=MINUTES, scaling=ONE)
+    world.cluster.run_pods(KEY)
+    await world.has(worker={"image": "acme/app:1.4"}, scaling=ONE)
     await world.settle(35)
-    assert patience() == [], "workers of ours say it themselves"
+    assert patience(world) == [3_660_000]
+    world.cluster.run_pods(KEY)
+    await world.settle(35)
+    assert patience(world) == [], "ours say it themselves"
+
+
+async def test_no_worker_begins_with_long_tasks_before_the_broker_is_patient(world: World) -> None:
+    await world.has(worker={"image": "acme/app:1.4"}, scaling=ONE)
+    world.broker.fault = GONE_AWAY
+    await world.has(worker=HOURS, scaling=ONE)
+    assert len(world.cluster.written("deployment")) == 1
+    await world.has(worker={"image": "acme/app:1.5"}, scaling=ONE)
+    assert len(world.cluster.written("deployment")) == 2, "short ones follow their spec"
+    world.broker.fault = None
+    await world.has(worker=HOURS, scaling=ONE)
+    await world.settle(31)
+    assert len(world.cluster.written("deployment")) == 3
 
 
 async def test_an_older_broker_is_told_by_a_policy_for_workers_of_ours_too(world: World) -> None:

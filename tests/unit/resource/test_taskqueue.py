@@ -37,7 +37,7 @@ def test_the_ten_lines_of_the_design_are_a_whole_taskqueue() -> None:
     )
     assert (taskqueue.queue.type, taskqueue.exchange.type) == (QueueType.QUORUM, ExchangeType.DIRECT)
     worker = taskqueue.spec.worker
-    assert (worker.concurrency, worker.effective_prefetch, worker.task_timeout_seconds) == (1, 1, 1500)
+    assert (worker.concurrency, worker.effective_prefetch, worker.task_timeout_seconds) == (1, 1, 870)
     assert (taskqueue.spec.deletion_policy, taskqueue.spec.broker.vhost) == (DeletionPolicy.RETAIN, None)
     assert Policy.of(taskqueue) == Policy(max_replicas=20)
     assert (Policy(20).min_replicas, Policy(20).ready_per_replica, Policy(20).mode) == (0, 20, Mode.AUTO)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue_operator.resource.worker import Hold, Protocol
+from taskqueue_operator.resource.worker import Worker
 from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.deletion import removal
 from taskqueue_operator.topology.difference import Declare, Remove, difference
@@ -30,18 +30,19 @@ def asked(seconds: int, *there: Policy) -> Mapping[str, Any] | None:
 
 
 @pytest.mark.parametrize(
-    ("hold", "seconds"),
-    [
-        (Hold(100, prefetch=1, concurrency=1), 160),
-        (Hold(100, prefetch=8, concurrency=8), 160),
-        (Hold(100, prefetch=9, concurrency=8), 260),
-        (Hold(100, prefetch=8, concurrency=1), 860),
-    ],
+    ("concurrency", "prefetch", "seconds"), [(1, None, 160), (8, None, 160), (8, 9, 260), (1, 8, 860)]
 )
-def test_a_message_waits_for_all_that_were_handed_out_before_it(hold: Hold, seconds: int) -> None:
-    assert hold.seconds(Protocol.PLAIN) == seconds
+def test_a_message_waits_for_all_that_were_handed_out_before_it(
+    concurrency: int, prefetch: int | None, seconds: int
+) -> None:
+    fields: dict[str, Any] = {"image": "i", "taskTimeoutSeconds": 100, "concurrency": concurrency, "prefetch": prefetch}
+    assert Worker.model_validate(fields | {"protocol": "Plain"}).hold_seconds == seconds
     # Who can be drained and asked back has still to end what it ran all the while.
-    assert hold.seconds(Protocol.TASK_QUEUE) == seconds + 100
+    assert Worker.model_validate(fields).hold_seconds == seconds + 100
+
+
+def test_the_default_is_what_the_broker_grants_by_default() -> None:
+    assert asked(Worker(image="i").hold_seconds) is None
 
 
 def test_what_the_default_covers_takes_no_policy() -> None:

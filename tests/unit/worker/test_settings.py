@@ -16,7 +16,7 @@ def test_a_laptop_needs_two_variables() -> None:
     settings = Settings.from_environment(LEAST)
     assert settings.queues == ("thumbnails",)
     assert settings.broker == BrokerUri(URL)
-    assert (settings.concurrency, settings.prefetch, settings.task_timeout_seconds) == (1, 1, 1500)
+    assert (settings.concurrency, settings.prefetch, settings.task_timeout_seconds) == (1, 1, 870)
     assert (settings.modules, settings.http_port) == (("tasks",), 8080)
 
 
@@ -33,7 +33,7 @@ def test_lists_are_separated_by_commas_and_named_once() -> None:
 
 @pytest.mark.parametrize(
     ("queues", "concurrency", "prefetch", "seconds"),
-    [("a", 1, 1, 3060), ("a", 4, 4, 3060), ("a", 4, 5, 4560), ("a", 1, 8, 13_560), ("a,b", 4, 4, 4560)],
+    [("a", 1, 1, 1800), ("a", 4, 4, 1800), ("a", 4, 5, 2670), ("a", 1, 8, 7890), ("a,b", 4, 4, 2670)],
 )
 def test_the_broker_waits_until_all_that_came_before_may_have_run_to_its_timeout(
     queues: str, concurrency: int, prefetch: int, seconds: int
@@ -78,7 +78,7 @@ def test_the_binding_is_read_when_it_is_there(tmp_path: Path) -> None:
         ),
         (
             {"TASKQUEUE_TASK_TIMEOUT_SECONDS": "1.5"},
-            "TASKQUEUE_TASK_TIMEOUT_SECONDS is '1.5': set a whole number from 1 to 604800, or leave it out for 1500.",
+            "TASKQUEUE_TASK_TIMEOUT_SECONDS is '1.5': set a whole number from 1 to 604800, or leave it out for 870.",
         ),
         (
             {"TASKQUEUE_HTTP_PORT": "http"},

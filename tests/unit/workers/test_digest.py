@@ -65,7 +65,7 @@ def test_it_stays_with_all_that_does_not(make: Make, spec: dict[str, Any]) -> No
 
 
 def test_a_default_written_out_is_no_change(make: Make) -> None:
-    assert digest(make(concurrency=1, taskTimeoutSeconds=1500, protocol="TaskQueue")) == digest(make())
+    assert digest(make(concurrency=1, taskTimeoutSeconds=870, protocol="TaskQueue")) == digest(make())
     assert digest(make(secretRef={"name": "rabbitmq"})) == digest(make())
 
 

@@ -61,7 +61,7 @@ class Settings:
             # The broker keeps the count in 16 bits.
             prefetch=_number(environment, "TASKQUEUE_PREFETCH", default=concurrency, least=1, most=65_535),
             task_timeout_seconds=_number(
-                environment, "TASKQUEUE_TASK_TIMEOUT_SECONDS", default=1500, least=1, most=7 * 24 * 3600
+                environment, "TASKQUEUE_TASK_TIMEOUT_SECONDS", default=870, least=1, most=7 * 24 * 3600
             ),
             modules=_names(environment, "TASKQUEUE_MODULES", default="tasks"),
             http_port=_number(environment, "TASKQUEUE_HTTP_PORT", default=8080, least=0, most=65_535),

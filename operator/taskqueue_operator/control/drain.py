@@ -4,6 +4,7 @@ What to do is planned by `workers.drain_plan`, a pure function; here it is writt
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -18,7 +19,7 @@ from taskqueue_operator.workers.crew import Crew
 from taskqueue_operator.workers.drain_plan import Plan, plan
 from taskqueue_operator.workers.lowering import MOMENTARY, Wait
 from taskqueue_operator.workers.observed import Deployment, Pod
-from taskqueue_operator.workers.protocol import Report, Unreadable, Verb
+from taskqueue_operator.workers.protocol import Report, Result, Unreadable, Verb
 from taskqueue_operator.workers.removal_order import annotations
 from taskqueue_operator.workers.sighting import evidence
 from taskqueue_operator.workers.situation import QueueState, Situation
@@ -58,14 +59,21 @@ class Drainer:
     clock: Clock
     author: Author
 
-    def heard(self, message: bytes, address: str) -> Key | None:
-        """Take a report; returns the TaskQueue it is about, None when that is none of ours."""
+    def heard(self, about: str, message: bytes, address: str) -> Key | None:
+        """Take a report that came as one `about` a TaskQueue; returns that, None when it is none of ours."""
         try:
             report = Report.parse(message)
         except Unreadable as error:
             _log.warning("report not understood", detail=str(error))
             return None
-        namespace, _, name = report.taskqueue.partition("/")
+        if report.taskqueue != about:
+            _log.warning(
+                "report not believed", detail=f"It came as one about {about}, and speaks of another TaskQueue."
+            )
+            return None
+        if report.answer is not None and report.answer.result is Result.REFUSED:
+            _log.info("command refused", taskqueue=about, pod=report.pod, reason=report.answer.reason)
+        namespace, _, name = about.partition("/")
         key = Key(namespace, name)
         there = self.cache.deployments.get(key)
         if self.cache.taskqueue(key) is None or there is None:
@@ -114,17 +122,20 @@ class Drainer:
             if there is None:
                 return None
             plan = self._plan(key, record, there, desired, stops=stops)
-            if plan.costs:
-                await self._write_costs(record, there, plan)
-            elif plan.remark is not None:
+            # Who is needed comes back before anything is written that may fail.
+            await self._tell_all(record, there, Verb.UNDRAIN, plan.undrain)
+            if plan.remark is not None:
                 await self._mark(there, plan.remark.after)
+            elif plan.costs:
+                await self._write_costs(record, there, plan)
             elif plan.restore_to is not None:
                 return await self._write(there, plan.restore_to, mark="")
             elif plan.lower_to is not None and plan.lower_to < there.replicas:
                 self._crew(record, there).lowers(there, self.clock())
                 return await self._write(there, plan.lower_to, mark=there.mark)
             else:
-                await self._tell_all(record, there, plan)
+                await self._tell_all(record, there, Verb.DRAIN, (*plan.renew, *plan.part))
+                await self._tell_all(record, there, *self._chosen(record, there, plan))
                 return None
         return None
 
@@ -148,20 +159,17 @@ class Drainer:
         record.silent = made.silent
         return made
 
-    async def _tell_all(self, record: Record, there: Deployment, plan: Plan) -> None:
-        told = [(worker, Verb.UNDRAIN) for worker in plan.undrain]
-        told += [(worker, Verb.DRAIN) for worker in (*plan.renew, *plan.part)]
-        told += self._chosen(record, there, plan)
-        await asyncio.gather(*(self._tell(record, there, worker, verb) for worker, verb in told))
+    async def _tell_all(self, record: Record, there: Deployment, verb: Verb, workers: Iterable[Worker]) -> None:
+        await asyncio.gather(*(self._tell(record, there, worker, verb) for worker in workers))
 
-    def _chosen(self, record: Record, there: Deployment, plan: Plan) -> list[tuple[Worker, Verb]]:
+    def _chosen(self, record: Record, there: Deployment, plan: Plan) -> tuple[Verb, Iterable[Worker]]:
         """Ask first who is idle, when somebody is to go: regular reports come too seldom to know."""
         now = self.clock()
         consuming = [each for each in self._crew(record, there).live if each.standing(now) is Standing.CONSUMING]
         to_be_asked = [each for each in consuming if each.is_to_be_asked(now)]
         if plan.drain and (to_be_asked or any(each.is_asked(now) for each in consuming)):
-            return [(worker, Verb.REPORT) for worker in to_be_asked]
-        return [(worker, Verb.DRAIN) for worker in plan.drain]
+            return Verb.REPORT, to_be_asked
+        return Verb.DRAIN, [worker for worker in plan.drain if not worker.owes_word(now)]
 
     async def _tell(self, record: Record, there: Deployment, worker: Worker, verb: Verb) -> None:
         command = self._crew(record, there).command(worker.uid, verb, self.clock())
@@ -181,14 +189,14 @@ class Drainer:
 
     async def _write_costs(self, record: Record, there: Deployment, plan: Plan) -> None:
         crew = self._crew(record, there)
-        for uid, cost in plan.costs.items():
-            worker = crew.worker(uid)
-            if worker is None:
-                continue
-            body = await self.cluster.annotate_pod(worker.pod.key, annotations(cost), uid=uid)
-            self.telemetry.wrote("cost")
-            if body is not None:
-                self.cache.see_pod(body)
+        due = [(worker.pod, cost) for uid, cost in plan.costs.items() if (worker := crew.worker(uid)) is not None]
+        await asyncio.gather(*(self._write_cost(pod, cost) for pod, cost in due))
+
+    async def _write_cost(self, pod: Pod, cost: int | None) -> None:
+        body = await self.cluster.annotate_pod(pod.key, annotations(cost), uid=pod.uid)
+        self.telemetry.wrote("cost")
+        if body is not None:
+            self.cache.see_pod(body)
 
     def _departing(self, key: Key) -> list[Pod]:
         return [pod for pod in self.cache.pods(key) if pod.deleting and not pod.finished]

@@ -26,8 +26,8 @@ class Listener(Protocol):
         """This is what the broker holds."""
         ...
 
-    def heard(self, report: bytes, address: str) -> None:
-        """A worker has reported; commands reach it at that address."""
+    def heard(self, about: str, report: bytes, address: str) -> None:
+        """A worker has reported, as one of that TaskQueue; commands reach it at that address."""
         ...
 
     def faulted(self, keys: Collection[Key]) -> None:

@@ -37,6 +37,8 @@ CONSIDER_PERIOD: Final = 5.0
 """Seconds in which a TaskQueue that cannot be read is decided on once."""
 LOOK_AGAIN: Final = 5.0
 """Seconds after which a waiting deletion looks again, if nothing calls for it earlier."""
+GRUDGE: Final = 60.0
+"""Seconds for which a scaling that failed is not forgotten: the steps before it succeed each time."""
 PATIENCE: Final = 2.0
 """Seconds for which a report gives way to writes that scale."""
 
@@ -73,7 +75,7 @@ class Control:
         self.reporting = WorkQueue("report", self._report, workers=16)
         self._drainer = Drainer(self.cache, self.records, cluster, telemetry, clock, author)
         self._scaler = Scaler(self.cache, self.records, cluster, telemetry, clock, self, self._drainer)
-        self.scaling = WorkQueue("scale", self._scaler.scale, workers=64)
+        self.scaling = WorkQueue("scale", self._scaler.scale, workers=64, grudge=GRUDGE)
 
     async def run(self) -> None:
         """Work until cancelled, then let go of all connections."""
@@ -177,9 +179,9 @@ class Control:
             elif self._declarer.drifted(taskqueue, there):
                 self._look_at_topology(key)
 
-    def heard(self, report: bytes, address: str) -> None:
+    def heard(self, about: str, report: bytes, address: str) -> None:
         """A worker has reported."""
-        key = self._drainer.heard(report, address)
+        key = self._drainer.heard(about, report, address)
         decision = self.records[key].decision if key is not None else None
         if key is not None and decision is not None and self._drainer.has_work(key, decision.desired):
             self.scaling.offer(key)

@@ -76,8 +76,8 @@ class Broker(Protocol):
         """Ask for the ready count of each queue; one that is missing or does not answer never stops the others."""
         ...
 
-    def control(self, heard: Callable[[bytes, str], None]) -> ControlChannel:
-        """Make the way to talk with workers; `heard` takes each report, and the address of its sender."""
+    def control(self, heard: Callable[[str, bytes, str], None]) -> ControlChannel:
+        """Make the way to talk with workers; `heard` takes about whom each report is, itself, and its sender."""
         ...
 
     async def close(self) -> None:

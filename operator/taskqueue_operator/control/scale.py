@@ -70,7 +70,11 @@ class Scaler:
     def _consider(self, key: Key, record: Record) -> None:
         before = record.reading, record.decision
         self.drainer.attend(key)
-        if self._decides(key):
+        if not self._decides(key):
+            self._note(key, None)
+        elif _desired(record.decision) > _desired(before[1]):
+            self.lanes.scaling.add(key)
+        else:
             # What is refused again and again is to wait for its backoff.
             self.lanes.scaling.offer(key)
         if _outcome(*before) != _outcome(record.reading, record.decision):
@@ -93,28 +97,42 @@ class Scaler:
             except Conflict:
                 await self._look_again(key, there.uid)
                 raise Unsettled from None
+            except Fault as fault:
+                self._note(key, fault)
+                raise
             if record.silent != silent:
                 self.lanes.reporting.add(key)
             if written is None:
                 return
+            self._note(key, None)
             record.scaled_at = self.clock()
             record.scaled = f"From {there.replicas} to {written} workers: {decision.explanation}"
         self._tell(key, there.replicas, written, decision)
 
+    def _note(self, key: Key, fault: Fault | None) -> None:
+        """Tell that the number could not be written, or no longer."""
+        faults = self.records[key].faults
+        known = faults.get(ConditionType.SCALING_ACTIVE)
+        if fault is not None and (known is None or known.message != fault.message):
+            faults[ConditionType.SCALING_ACTIVE] = fault
+            self.lanes.reporting.add(key)
+        elif fault is None and known is not None and known.reason is Reason.API_UNAVAILABLE:
+            del faults[ConditionType.SCALING_ACTIVE]
+            self.lanes.reporting.add(key)
+
     async def _write(self, key: Key, decision: Decision) -> int | None:
-        """Write the number where it may be written; whoever is drained and needed comes back first, without a start."""
+        """Write the number where it may be written: upwards first, so that nothing about drains delays it."""
         taskqueue, there = self.cache.taskqueue(key), self.cache.deployments[key]
         acts = taskqueue is not None and _acts(taskqueue)
         desired = decision.desired if acts else max(there.replicas, there.live)
         written = None
-        if self.drainer.has_work(key, desired):
-            written = await self.drainer.step(key, desired, stops=decision.why is Why.PAUSED)
-            there = self.cache.deployments[key]
-        if desired > there.replicas:
+        if acts and desired > there.replicas:
             body = await self.cluster.scale(key, replicas=desired, generation=there.generation)
             self.cache.see_deployment(body)
             written = desired
-        return written
+        if not self.drainer.has_work(key, desired):
+            return written
+        return await self.drainer.step(key, desired, stops=decision.why is Why.PAUSED) or written
 
     def _decides(self, key: Key) -> bool:
         """Decide anew, and say whether there is something to do about the number."""
@@ -171,6 +189,10 @@ def _told(key: Key, before: int, after: int, decision: Decision) -> dict[str, ob
         "why": decision.why,
         "decision": decision.explanation,
     }
+
+
+def _desired(decision: Decision | None) -> int:
+    return decision.desired if decision is not None else 0
 
 
 def _outcome(reading: Reading | None, decision: Decision | None) -> object:

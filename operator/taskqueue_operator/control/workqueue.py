@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -11,6 +12,8 @@ import structlog
 
 from taskqueue_operator.resource.faults import Conflict, Fault
 from taskqueue_operator.resource.names import Key
+
+from .pace import now
 
 FIRST_BACKOFF: Final = 1.0
 LAST_BACKOFF: Final = 30.0
@@ -28,19 +31,25 @@ class WorkQueue:
 
     `work` returns None when it is done with the key for now, or the seconds after which it wants to see it again.
     What it raises is logged (except `Unsettled` and `Conflict`, which are no errors) and tried again after a growing,
-    jittered delay.
+    jittered delay. A success within `grudge` seconds of a Fault does not make up for it: where the work has several
+    steps, one that fails is tried hot if the one before it succeeds each time.
     """
 
-    def __init__(self, name: str, work: Work, *, workers: int, jitter: Jitter = random.uniform) -> None:
+    def __init__(
+        self, name: str, work: Work, *, workers: int, grudge: float = 0.0, jitter: Jitter = random.uniform
+    ) -> None:
         self.name = name
         self._work = work
+        self._grudge = grudge
         self._jitter = jitter
         self._slots = asyncio.Semaphore(workers)
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
         self._running: set[Key] = set()
         self._again: set[Key] = set()
+        self._offered: set[Key] = set()
         self._failures: dict[Key, int] = {}
+        self._failed_at: dict[Key, float] = {}
         self._changed = asyncio.Event()
         self._still = asyncio.Event()
         self._still.set()
@@ -53,7 +62,7 @@ class WorkQueue:
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Have a key worked on after `delay` seconds, or earlier if it is already due earlier."""
         # In whole milliseconds: no timer waits for the billionth part of a second.
-        due = round(asyncio.get_running_loop().time() + delay, 3)
+        due = round(now() + delay, 3)
         if self._due.get(key, due + 1) <= due:
             return
         self._due[key] = due
@@ -61,15 +70,18 @@ class WorkQueue:
         self._changed.set()
 
     def offer(self, key: Key) -> None:
-        """Have a key worked on now, unless it waits out a failure: then it waits on."""
-        if key not in self._failures or key not in self._due:
+        """Have a key worked on now, or once more after now, unless it has to wait out a failure: then it waits on."""
+        if key in self._running:
+            self._offered.add(key)
+        elif key not in self._failures or key not in self._due:
             self.add(key)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a key that no longer exists."""
-        self._failures.pop(key, None)
+        self._forgive(key)
         self._due.pop(key, None)
         self._again.discard(key)
+        self._offered.discard(key)
 
     async def still(self, patience: float) -> None:
         """Wait until nothing is due or being worked on, but no longer than `patience` seconds."""
@@ -89,7 +101,7 @@ class WorkQueue:
 
     async def _next(self) -> Key:
         while True:
-            wait = self._heap[0][0] - asyncio.get_running_loop().time() if self._heap else None
+            wait = self._heap[0][0] - now() if self._heap else None
             if wait is not None and wait <= 0:
                 due, key = heapq.heappop(self._heap)
                 if self._due.get(key) != due:
@@ -109,17 +121,21 @@ class WorkQueue:
                 await self._changed.wait()
 
     def _rest(self) -> None:
-        overdue = self._heap and self._heap[0][0] <= asyncio.get_running_loop().time()
+        overdue = self._heap and self._heap[0][0] <= now()
         if not (overdue or self._running):
             self._still.set()
 
     async def _run(self, key: Key) -> None:
+        failed = True
         try:
             delay = await self._work(key)
-            self._failures.pop(key, None)
+            if now() - self._failed_at.get(key, -math.inf) >= self._grudge:
+                self._forgive(key)
+            failed = False
         except (Unsettled, Conflict):
             delay = self._backoff(key)
         except Fault as fault:  # says all there is to say, without a stack trace
+            self._failed_at[key] = now()
             delay = self._backoff(key)
             self._log.warning("failed", taskqueue=str(key), reason=fault.reason, detail=fault.message)
         except Exception:  # noqa: BLE001  one key's failure must never stop the others
@@ -129,11 +145,17 @@ class WorkQueue:
             self._running.discard(key)
             self._rest()
             self._slots.release()
-        if key in self._again:
-            self._again.discard(key)
+        again = key in self._again or (key in self._offered and not failed)
+        self._again.discard(key)
+        self._offered.discard(key)
+        if again:
             self.add(key)
         elif delay is not None:
             self.add(key, delay)
+
+    def _forgive(self, key: Key) -> None:
+        self._failures.pop(key, None)
+        self._failed_at.pop(key, None)
 
     def _backoff(self, key: Key) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

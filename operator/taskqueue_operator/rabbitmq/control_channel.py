@@ -31,7 +31,7 @@ LONGEST_PAUSE_SECONDS: Final = 15.0
 # RuntimeError is how aiormq says that a channel or connection is closed.
 _LOST: Final = (AMQPError, OSError, RuntimeError, TimeoutError)
 
-Heard = Callable[[bytes, str], None]
+Heard = Callable[[str, bytes, str], None]
 """Takes a report, and the address that commands reach its sender at."""
 
 
@@ -160,7 +160,8 @@ class ControlChannel:
                 await self._changed.wait()
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
-        self._heard(message.body, message.reply_to or "")
+        # The key is bound in this vhost alone: who is elsewhere speaks of no TaskQueue of this one.
+        self._heard(message.routing_key or "", message.body, message.reply_to or "")
 
     def _explain(self, error: Exception) -> BrokerFault:
         if isinstance(error, ChannelAccessRefused):

@@ -14,20 +14,22 @@ Rank = tuple[float, ...]
 def choose(crew: Crew, live: Collection[Worker], count: int, desired: int, now: datetime) -> list[Worker]:
     """Choose up to `count` workers to go; who was asked already stays chosen: the set changes by the difference.
 
-    Of those who consume only so many are newly chosen that `desired` others do: who starts, crashes or is silent is no
-    substitute for one that works.
+    Of those who consume, or would if they were asked back, only so many are chosen that `desired` others do: who
+    starts, crashes or is silent is no substitute for one that works.
     """
     ranked = sorted(
         ((rank, worker) for worker in live if (rank := _rank(crew, worker, now)) is not None),
         key=lambda each: each[0],
     )
-    consuming = sum(_consumes(crew, worker, now) for worker in live)
-    others = [worker for rank, worker in ranked if rank[0] < _CONSUMING]
-    idlest = [worker for rank, worker in ranked if rank[0] >= _CONSUMING][: max(0, consuming - desired)]
-    return [*others, *idlest][:count]
+    others = [worker for rank, worker in ranked if rank[0] not in _ABLE]
+    able = [worker for rank, worker in ranked if rank[0] in _ABLE]
+    going = sum(rank[0] == _GOING for rank, _ in ranked)
+    spare = sum(_consumes(crew, worker, now) for worker in live) + going - desired
+    return [*others, *able[: max(0, spare)]][:count]
 
 
-_CONSUMING: Final = 4
+_CONTAINERLESS, _FAILING, _STARTING, _GOING, _CONSUMING = range(5)
+_ABLE: Final = frozenset({_GOING, _CONSUMING})
 
 
 def _consumes(crew: Crew, worker: Worker, now: datetime) -> bool:
@@ -39,17 +41,17 @@ def _rank(crew: Crew, worker: Worker, now: datetime) -> Rank | None:
     """Say where it stands in the order of going; None for one that cannot be asked."""
     standing = worker.standing(now)
     if standing in {Standing.NO_CONTAINER, Standing.LEAVING}:
-        return (0,)
+        return (_CONTAINERLESS,)
     if worker.fails:
-        return (1,)
+        return (_FAILING,)
     if worker.going(crew.installation, now):
         # From the end they are asked back: drained ones first, then those with most in flight.
-        return (2, standing is Standing.DRAINED, worker.in_flight)
+        return (_GOING, standing is Standing.DRAINED, worker.in_flight)
     if not _can_be_asked(crew, worker, standing, now):
         return None
     if standing is not Standing.CONSUMING:
-        return (3,)
-    return (_CONSUMING, -worker.idle_seconds, worker.in_flight)
+        return (_STARTING,)
+    return (_CONSUMING, worker.owes_word(now), -worker.idle_seconds, worker.in_flight)
 
 
 def _can_be_asked(crew: Crew, worker: Worker, standing: Standing, now: datetime) -> bool:

@@ -118,7 +118,9 @@ class Situation:
         unsteady = {
             worker.uid
             for worker in self.live
-            if not worker.is_steady(self.now) or (worker.says_unready and worker.uid not in removable)
+            if not worker.is_steady(self.now)
+            or worker.owes_word(self.now)
+            or (worker.says_unready and worker.uid not in removable)
         }
         certain = sure(self.pods if pods is None else pods, removable, unsteady=unsteady, unborn=self.unborn)
         least = max(self.desired, 0 if self.is_empty() else 1)

@@ -23,14 +23,14 @@ REPLIES = "amq.rabbitmq.reply-to"
 
 @dataclass
 class Ears:
-    heard: list[tuple[bytes, str]] = field(default_factory=list)
+    heard: list[tuple[str, bytes, str]] = field(default_factory=list)
 
-    def __call__(self, report: bytes, address: str) -> None:
-        self.heard.append((report, address))
+    def __call__(self, about: str, report: bytes, address: str) -> None:
+        self.heard.append((about, report, address))
 
     @property
     def reports(self) -> list[bytes]:
-        return [report for report, _ in self.heard]
+        return [report for _, report, _ in self.heard]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -98,7 +98,7 @@ async def test_a_worker_is_heard_and_a_command_reaches_it(
         await wait_for_exchange(admin, vhost)
         async with reporter(broker, vhost, told) as worker:
             await heard(worker, ears, "media/a", b"one")
-            await channel.send(ears.heard[-1][1], b"drain")
+            await channel.send(ears.heard[-1][2], b"drain")
             await until(lambda: told == [b"drain"])
 
 
@@ -156,11 +156,11 @@ async def test_a_command_to_who_is_gone_is_lost_and_harms_nothing(
         await wait_for_exchange(admin, vhost)
         async with reporter(broker, vhost, []) as worker:
             await heard(worker, ears, "media/a", b"one")
-        await channel.send(ears.heard[-1][1], b"drain")
+        await channel.send(ears.heard[-1][2], b"drain")
         told: list[bytes] = []
         async with reporter(broker, vhost, told) as worker:
             await heard(worker, ears, "media/a", b"two")
-            await channel.send(ears.heard[-1][1], b"drain")
+            await channel.send(ears.heard[-1][2], b"drain")
             await until(lambda: told == [b"drain"])
 
 

@@ -26,6 +26,7 @@ class Ears:
         self.faults: list[tuple[float, frozenset[Key]]] = []
         self.topologies: list[float] = []
         self.reports: list[tuple[bytes, str]] = []
+        self.subjects: list[str] = []
 
     def asleep(self, key: Key) -> bool:
         return key in self.sleeping
@@ -40,8 +41,9 @@ class Ears:
     def verify(self, keys: Collection[Key], there: Topology) -> None:  # noqa: ARG002  the port's shape
         self.topologies.append(asyncio.get_running_loop().time())
 
-    def heard(self, report: bytes, address: str) -> None:
+    def heard(self, about: str, report: bytes, address: str) -> None:
         self.reports.append((report, address))
+        self.subjects.append(about)
 
     def faulted(self, keys: Collection[Key]) -> None:
         self.faults.append((round(asyncio.get_running_loop().time()), frozenset(keys)))

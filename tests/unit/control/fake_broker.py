@@ -84,7 +84,7 @@ class FakeBroker:
         await self._answer()
         return {name: self._probed(name, at) for name in queues}
 
-    def control(self, heard: Callable[[bytes, str], None]) -> "FakeControl":
+    def control(self, heard: Callable[[str, bytes, str], None]) -> "FakeControl":
         self.conversations.append(FakeControl(self, heard))
         return self.conversations[-1]
 
@@ -110,7 +110,7 @@ class FakeBroker:
 class FakeControl:
     """The way to workers; what is sent is kept, and answered by `answer` if there is one."""
 
-    def __init__(self, broker: FakeBroker, heard: Callable[[bytes, str], None]) -> None:
+    def __init__(self, broker: FakeBroker, heard: Callable[[str, bytes, str], None]) -> None:
         self.fault: BrokerFault | None = None
         self.broker = broker
         self.heard = heard

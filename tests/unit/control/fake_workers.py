@@ -161,7 +161,7 @@ class FakeWorkers:
         report = worker.report(answer)
         for conversation in self.brokers.broker.conversations:
             if str(worker.taskqueue) in conversation.listens:
-                self._carry("report", partial(conversation.heard, report, worker.pod))
+                self._carry("report", partial(conversation.heard, str(worker.taskqueue), report, worker.pod))
 
     def _command(self, address: str, command: bytes) -> None:
         self._carry("command", partial(self._obey, address, json.loads(command)))

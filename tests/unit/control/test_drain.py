@@ -2,10 +2,13 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
-from taskqueue_operator.resource.names import ANNOTATION_DRAIN, DELETION_COST
+from taskqueue_operator.control.ports import Body
+from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.names import ANNOTATION_DRAIN, DELETION_COST, Key
 from taskqueue_operator.workers.protocol import State
 
 from .conftest import World, stop
@@ -194,3 +197,77 @@ async def test_a_rollout_that_does_not_get_on_is_told(world: World) -> None:
     world.cluster._store("deployments", there | {"status": there["status"] | {"conditions": [stuck]}})
     await world.settle(31)
     assert world.cluster.condition("ScalingActive")["reason"] == "RolloutStuck"
+
+
+async def test_a_lower_number_that_is_refused_is_told_and_not_tried_hot(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = await five_at_work(world)
+    refused, scale = Counter[Key](), world.cluster.scale
+
+    async def refuse(key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
+        if not mark:
+            return await scale(key, replicas=replicas, generation=generation)
+        refused[key] += 1
+        await asyncio.sleep(0.01)
+        raise Fault(Reason.API_UNAVAILABLE, "Kubernetes: policy denies it.")
+
+    monkeypatch.setattr(world.cluster, "scale", refuse)
+    world.cluster.watches[-1] = late(world.cluster.watches[-1])
+    workers.of(KEY)[0].in_flight = 0
+    world.broker.depths["thumbnails"] = (0, 0)
+    await world.settle(100)
+    assert 2 < refused[KEY] < 60
+    assert world.cluster.condition("Ready")["message"] == "Kubernetes: policy denies it."
+    monkeypatch.undo()
+    await world.settle(60)
+    assert workers.of(KEY) == []
+    assert world.cluster.condition("Ready")["status"] == "True"
+
+
+def late(show: Callable[[str, Body, bool], None]) -> Callable[[str, Body, bool], None]:
+    """Watch with a lag: what a write did is seen while the next one is under way."""
+
+    def show_late(kind: str, body: Body, gone: bool) -> None:  # noqa: FBT001  as the watch has it
+        asyncio.get_running_loop().call_later(0.003, show, kind, body, gone)
+
+    return show_late
+
+
+async def five_that_drain(world: World) -> FakeWorkers:
+    """Five workers that all run a task, of which one is to be left."""
+    workers = await five_at_work(world)
+    for worker in workers.of(KEY):
+        worker.in_flight = 1
+    world.broker.depths["thumbnails"] = (0, 5)
+    await world.has(scaling={"maxReplicas": 1, "behavior": AT_ONCE})
+    await world.settle(20)
+    assert Counter(worker.state for worker in workers.of(KEY)) == {State.DRAINING: 4, State.CONSUMING: 1}
+    return workers
+
+
+async def test_a_cost_or_an_annotation_that_cannot_be_written_delays_no_scale_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> Body:
+        raise Fault(Reason.API_UNAVAILABLE, "Kubernetes: policy denies it.")
+
+    workers = await five_that_drain(world)
+    for write in ("annotate_pod", "mark"):
+        monkeypatch.setattr(world.cluster, write, refuse)
+    await world.has(scaling={"maxReplicas": 20})
+    world.broker.depths["thumbnails"] = (400, 5)
+    await world.settle(20)
+    assert world.replicas() == 20
+    assert all(worker.drain is None for worker in workers.of(KEY))
+
+
+async def test_a_dry_run_adds_no_worker_where_some_are_drained(world: World) -> None:
+    await five_that_drain(world)
+    there = world.cluster.deployments[KEY]
+    world.tasks.pop().cancel()
+    world.cluster._store("deployments", there | {"status": there["status"] | {"replicas": 9}})
+    before = world.replicas()
+    await world.has(scaling={"maxReplicas": 20, "mode": "DryRun"})
+    await world.settle(20)
+    assert world.replicas() == before

@@ -72,6 +72,19 @@ async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_afte
         assert worker.began == [(0, "a"), (5, "a")]
 
 
+async def test_a_key_that_is_offered_while_it_is_worked_on_is_worked_on_again_but_waits_out_a_failure() -> None:
+    worker = Worker(5)
+    worker.fails[B] = Unsettled()
+    async with running(worker) as queue:
+        queue.offer(A)
+        queue.offer(B)
+        await asyncio.sleep(1)
+        queue.offer(A)
+        queue.offer(B)
+        await asyncio.sleep(8)
+        assert worker.began == [(0, "a"), (0, "b"), (5, "a"), (6, "b")]
+
+
 async def test_the_earliest_time_wins() -> None:
     worker = Worker()
     async with running(worker) as queue:

@@ -92,6 +92,8 @@ def _forgotten() -> Stage:
     stage.priced(2)
     stage.wait(30)
     stage.say("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
+    for name in "bc":
+        stage.say(name)
     stage.wait(30)
     return stage
 

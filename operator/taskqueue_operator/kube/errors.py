@@ -46,6 +46,11 @@ class ApiError(Exception):
         return self.status == HTTPStatus.CONFLICT
 
     @property
+    def another(self) -> bool:
+        """Whether the object is another one of that name: a PATCH that names the UID may not change it."""
+        return any(cause.startswith("metadata.uid: ") for cause in self.causes)
+
+    @property
     def off_schema(self) -> bool:
         """Whether an applied manifest has an unknown field, or a value of the wrong type."""
         return self.status == HTTPStatus.INTERNAL_SERVER_ERROR and self.message.startswith(_SCHEMA_FAULTS)

@@ -20,7 +20,8 @@ RIGHTS = {
     ("taskqueue.dev", "taskqueues/status"): {"patch"},
     ("taskqueue.dev", "taskqueues/finalizers"): {"update"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch"},
-    ("", "pods"): {"list", "watch", "patch"},
+    ("", "pods"): {"list", "watch"},
+    ("", "pods/status"): {"patch"},
     ("", "secrets"): {"get"},
     ("", "events"): {"create"},
 }

@@ -153,7 +153,7 @@ class Drainer:
             situation = _attested(taskqueue, observer, situation)
         made = plan(situation)
         if made.waiting_for not in {record.waiting_for, *MOMENTARY}:
-            record.waiting_for = made.waiting_for
+            record.waiting_for, record.waits_since = made.waiting_for, now
             if made.waiting_for is not Wait.NOTHING:
                 _log.info("workers stay", taskqueue=str(key), desired=desired, waiting_for=str(made.waiting_for))
         record.silent = made.silent

@@ -43,6 +43,7 @@ class Record:
         reported_at: When the status was last written.
         crew: What is known of the workers, under the UID of their Deployment.
         waiting_for: What keeps more workers from going, and is more than a matter of moments.
+        waits_since: Since when it does.
         silent: Pods of workers of which nothing is known, though some of them are to go.
         writing: Held while the Deployment is read and written, so that reconcile and scale never overlap.
     """
@@ -65,6 +66,7 @@ class Record:
     reported_at: datetime | None = None
     crew: tuple[str, Crew] | None = None
     waiting_for: Wait = Wait.NOTHING
+    waits_since: datetime | None = None
     silent: tuple[Key, ...] = ()
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -145,7 +145,8 @@ class Reporter:
     def _staying(self, seen: Seen, record: Record) -> Fault | None:
         if isinstance(seen.parsed, Fault):
             return None
-        return staying(seen.parsed, self._cache.deployments.get(seen.key), self._cache.pods(seen.key), record)
+        there, pods = self._cache.deployments.get(seen.key), self._cache.pods(seen.key)
+        return staying(seen.parsed, there, pods, record, self._clock())
 
     def _observed(self, seen: Seen, record: Record) -> Fault | None:
         if record.observer is None or isinstance(seen.parsed, Fault):

@@ -1,20 +1,27 @@
 """Why workers that are to go stay, in words for their user; nothing is said of what is a matter of moments."""
 
 from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Final
 
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import DELETION_COST, Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
+from taskqueue_operator.workers.lowering import Wait
 from taskqueue_operator.workers.observed import Deployment, Pod
 from taskqueue_operator.workers.removal_order import is_foreign
 
 from .record import Record
 
-_NAMED = 3
+MENTIONED: Final = timedelta(seconds=30)
+"""How long workers wait for the same before it is told."""
+_NAMED: Final = 3
 
 
-def staying(taskqueue: TaskQueue, there: Deployment | None, pods: Iterable[Pod], record: Record) -> Fault | None:
+def staying(
+    taskqueue: TaskQueue, there: Deployment | None, pods: Iterable[Pod], record: Record, now: datetime
+) -> Fault | None:
     """Say why workers stay for an unknown time, or go without being known to be idle."""
     plain = taskqueue.spec.worker.protocol is Protocol.PLAIN
     if plain and not taskqueue.spec.worker.acks_late:
@@ -27,7 +34,7 @@ def staying(taskqueue: TaskQueue, there: Deployment | None, pods: Iterable[Pod],
         return None
     going = record.decision.desired < there.replicas
     unproved = (_unseen(taskqueue, record) if plain else _unheard(record)) if going else None
-    return unproved or _stuck(there) or _overruled(pods)
+    return unproved or _stuck(there) or _overruled(pods) or (_waiting(record, now) if going else None)
 
 
 def _unheard(record: Record) -> Fault | None:
@@ -76,6 +83,13 @@ def _stuck(there: Deployment) -> Fault | None:
         "The rollout of the workers does not get on (ProgressDeadlineExceeded). Until it does, or is taken back, "
         "workers are removed only where neither version loses one that may work.",
     )
+
+
+def _waiting(record: Record, now: datetime) -> Fault | None:
+    since = record.waits_since
+    if record.waiting_for is Wait.NOTHING or since is None or now - since < MENTIONED:
+        return None
+    return Fault(Reason.WORKERS_STAY, f"Workers that are to go wait for {record.waiting_for}.")
 
 
 def _names(pods: Collection[Key]) -> str:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     WORKERS_STARTING = "WorkersStarting"
     WORKERS_SILENT = "WorkersSilent"
     IDLENESS_UNKNOWN = "IdlenessUnknown"
+    WORKERS_STAY = "WorkersStay"
     ROLLOUT_STUCK = "RolloutStuck"
     DELETION_COST_TAKEN = "DeletionCostTaken"
     # Kubernetes itself.

@@ -83,7 +83,8 @@ class Crew:
 
     def observe(self, deployment: Deployment, pods: Iterable[Pod], at: datetime) -> list[Worker]:
         """Take note of what the API shows; returns those whose pods have gone, or are going, since the last time."""
-        there = {pod.uid: pod for pod in pods if not pod.finished}
+        # One that no ReplicaSet made has our label by mistake: nobody counts it, and nothing makes it go.
+        there = {pod.uid: pod for pod in pods if pod.replica_set and not pod.finished}
         shown = {uid: pod for uid, pod in there.items() if pod.live}
         gone = [self._workers.pop(uid) for uid in self._workers.keys() - shown.keys()]
         self._see_off(gone, there.keys() - shown.keys(), there, at)

@@ -17,6 +17,7 @@ from .fake_broker import DATA
 
 KEY = Key("media", "thumbnails")
 SECRET = Key("media", "rabbitmq")
+BY_REPLICA_SET = [{"kind": "ReplicaSet", "uid": "uid-of-replica-set", "controller": True}]
 API_AWAY = Fault(Reason.API_UNAVAILABLE, "Kubernetes: no answer.")
 
 
@@ -89,7 +90,11 @@ class FakeCluster:
             self.remove("pods", name)
         for name in names:
             if name not in there or self.pods[name]["status"] != status:
-                metadata = template | {**name._asdict(), "uid": f"uid-of-{name.name}"}
+                metadata = template | {
+                    **name._asdict(),
+                    "uid": f"uid-of-{name.name}",
+                    "ownerReferences": BY_REPLICA_SET,
+                }
                 self._store("pods", copy.deepcopy({"metadata": metadata, "spec": spec, "status": status}))
 
     def remove(self, kind: str, key: Key) -> None:

@@ -17,7 +17,7 @@ from taskqueue_operator.workers.sighting import Connection
 from tests.unit.workers.states import UNSCHEDULABLE, container
 
 from .fake_broker import FakeBrokers
-from .fake_cluster import FakeCluster
+from .fake_cluster import BY_REPLICA_SET, FakeCluster
 
 TICK = 0.1
 PERIOD = 15.0
@@ -214,7 +214,7 @@ class FakeWorkers:
         worker = FakeWorker(name, f"uid-of-{name.name}", key, f"10.0.0.{self._made}", obstacle=obstacle)
         self.there[name] = worker
         labels = template["labels"] | {LABEL_NAME: key.name}
-        metadata = template | {**name._asdict(), "uid": worker.pod, "labels": labels}
+        metadata = template | {**name._asdict(), "uid": worker.pod, "labels": labels, "ownerReferences": BY_REPLICA_SET}
         self.cluster._store("pods", {"metadata": metadata, "spec": _spec(worker), "status": _status(worker)})
 
     def _is_full(self) -> bool:

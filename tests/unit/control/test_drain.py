@@ -271,3 +271,11 @@ async def test_a_dry_run_adds_no_worker_where_some_are_drained(world: World) -> 
     await world.has(scaling={"maxReplicas": 20, "mode": "DryRun"})
     await world.settle(20)
     assert world.replicas() == before
+
+
+async def test_what_workers_wait_for_is_told_when_it_lasts(world: World) -> None:
+    await five_that_drain(world)
+    await world.settle(41)
+    told = world.cluster.condition("ScalingActive")
+    assert (told["status"], told["reason"]) == ("True", "WorkersStay")
+    assert told["message"] == "Workers that are to go wait for running tasks to end."

@@ -283,3 +283,8 @@ def test_a_lease_holds_for_less_than_a_minute_from_the_renewal_that_was_answered
     stage.drain("a")
     assert stage.worker("a").is_held(stage.now + timedelta(seconds=54))
     assert not stage.worker("a").is_held(stage.now + timedelta(seconds=55))
+
+
+def test_a_pod_that_no_replica_set_made_is_none_of_the_crew(stage: Stage) -> None:
+    stage.show("z", replica_set="")
+    assert stage.crew.worker("z") is None

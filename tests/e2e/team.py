@@ -108,6 +108,13 @@ class Team:
         manifest["metadata"]["namespace"] = self.namespace
         self._cluster.kubectl("apply", "--filename=-", input=json.dumps(manifest))
 
+    def evict(self, pod: Body) -> None:
+        """Do to a pod what `kubectl drain` does."""
+        metadata = {"name": pod["metadata"]["name"], "namespace": self.namespace}
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{metadata['name']}/eviction"
+        self._cluster.kubectl("create", f"--raw={path}", "--filename=-", input=json.dumps(eviction))
+
     def patch(self, spec: Body) -> None:
         """Change the TaskQueue."""
         self.kubectl("patch", "taskqueue", NAME, "--type=merge", f"--patch={json.dumps({'spec': spec})}")

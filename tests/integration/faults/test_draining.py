@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.trio import Trio
@@ -61,6 +62,11 @@ class Crew(Kubelet):
 
         return int(self.until(leader, *({0, 1, 2} - {other_than})))
 
+    @override
+    def close(self) -> None:
+        super().close()
+        self.stage.close()
+
     def lower(self) -> None:
         """Let nobody be needed any more who does not work."""
         self.stage.taskqueue(QUEUE, scaling=SCALING)
@@ -109,13 +115,13 @@ def crew(
 ) -> Iterator[Crew]:
     before = running.log.stat().st_size
     assert running.is_ready()
-    stage = Stage(installed, trio)
-    crew = Crew(stage, trio, tmp_path)
-    crew.begin(trio)
-    yield crew
-    trio.restore()
-    crew.close()
-    stage.close()
+    crew = Crew(Stage(installed, trio), trio, tmp_path)
+    try:
+        crew.begin(trio)
+        yield crew
+    finally:
+        trio.restore()
+        crew.close()
     with running.log.open() as log:
         log.seek(before)
         request.node.add_report_section("call", "operator", log.read()[-20000:])

@@ -274,3 +274,22 @@ async def test_a_memory_alarm_holds_up_neither_tasks_nor_the_end(
     finally:
         broker.ctl("set_vm_memory_high_watermark", "0.6")
     await work.has_ready(0)
+
+
+@pytest.mark.fault
+async def test_in_a_memory_alarm_a_lease_ends_all_the_same_and_after_it_commands_arrive(
+    broker: Broker, worker: RunningWorker, operator: Operator, work: Work
+) -> None:
+    await operator.done("drain", lease_seconds=8)
+    await work.put(n=1)
+    assert await work.ready() == 1
+    broker.ctl("set_vm_memory_high_watermark", "0.00001")
+    try:
+        sending = asyncio.ensure_future(operator.send("drain", seq=2))
+        await worker.wrote("finished 1 draining=False")
+        assert operator.last["state"] == "drained", "nobody hears that it is not any more"
+    finally:
+        broker.ctl("set_vm_memory_high_watermark", "0.6")
+    late = await operator.answer(await sending)
+    assert (late["answer"]["result"], late["state"]) == ("done", "drained")
+    assert late["completed"] == 1

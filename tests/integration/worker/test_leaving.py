@@ -60,6 +60,21 @@ async def test_the_second_sigterm_cancels_what_runs_and_gives_it_back(
     assert await work.ready(work.dead) == 0
 
 
+async def test_a_task_over_its_time_is_cancelled_and_settled_and_then_the_worker_has_left(
+    start: StartWorker, work: Work, gate: Gate
+) -> None:
+    """The grace period is longer than the task's time, so nothing is left to be cut."""
+    await work.put(n=1, gate=str(gate))
+    worker = start(queues=work.name, task_timeout_seconds="3")
+    await worker.wrote("started 1")
+    worker.terminate()
+    assert await worker.exit_code() == 0
+    assert worker.ledger == ["started 1", "cancelled 1"]
+    assert worker.lines(event="task", status="timeout", settled=True)
+    assert (await work.take(work.dead)).message_id == "id-1"
+    assert await work.ready() == 0
+
+
 async def test_a_thread_that_does_not_stop_gives_its_message_back_by_the_end_of_the_process(
     start: StartWorker, work: Work, gate: Gate
 ) -> None:

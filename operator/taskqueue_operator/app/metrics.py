@@ -17,7 +17,7 @@ from taskqueue_operator.control.loop import Control
 from taskqueue_operator.control.record import Record
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.workers.worker import Victim
+from taskqueue_operator.workers.standing import Victim
 
 LATENESS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 """Fine around what is promised: 75 ms for 95 of 100 rounds, 150 ms for 99, 200 ms for all."""

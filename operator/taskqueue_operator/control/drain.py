@@ -23,7 +23,8 @@ from taskqueue_operator.workers.protocol import Report, Result, Unreadable, Verb
 from taskqueue_operator.workers.removal_order import annotations
 from taskqueue_operator.workers.sighting import evidence
 from taskqueue_operator.workers.situation import QueueState, Situation
-from taskqueue_operator.workers.worker import Standing, Worker
+from taskqueue_operator.workers.standing import Standing
+from taskqueue_operator.workers.worker import Worker
 
 from .cache import Cache
 from .clock import Clock

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from .observed import Deployment, Pod
 from .protocol import Command, Mark, Report, Verb
-from .worker import SILENCE, Standing, Worker
+from .standing import Standing
+from .worker import SILENCE, Worker
 
 PARTING: Final = timedelta(seconds=2)
 """How long a worker has to hear SIGTERM, and to say so."""

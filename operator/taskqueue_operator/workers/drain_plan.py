@@ -12,7 +12,8 @@ from taskqueue_operator.resource.names import Key
 from .lowering import Wait, lower, restore
 from .protocol import Mark, Verb
 from .situation import HEARING, Situation
-from .worker import Standing, Worker
+from .standing import Standing
+from .worker import Worker
 
 
 class Remark(NamedTuple):

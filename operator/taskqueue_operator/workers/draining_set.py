@@ -6,7 +6,8 @@ from typing import Final
 
 from .crew import Crew
 from .protocol import Result, Verb
-from .worker import Standing, Worker
+from .standing import Standing
+from .worker import Worker
 
 Rank = tuple[float, ...]
 

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from .removal_order import missing_costs, stale_costs, sure, with_costs
 from .situation import HEARING, Situation
-from .worker import ANSWER, Standing, Worker
+from .standing import Standing
+from .worker import ANSWER, Worker
 
 STRAGGLING: Final = timedelta(seconds=2)
 """How long those who have answered wait for those who have not, so that they go together."""

@@ -12,7 +12,8 @@ from .crew import Crew
 from .draining_set import choose
 from .observed import Deployment, Pod
 from .removal_order import sure
-from .worker import Standing, Worker
+from .standing import Standing
+from .worker import Worker
 
 HEARING: Final = timedelta(seconds=20)
 """Within this time every worker that runs has reported, and be it its regular report."""

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 from .observed import Pod
 from .protocol import LEASE_SECONDS, Command, Report, Result, State, Verb
+from .standing import Standing, Victim
 
 ANSWER: Final = timedelta(seconds=5)
 """How long an answer is waited for, and how long what it proves is believed."""
@@ -19,29 +19,6 @@ PROBING: Final = timedelta(seconds=10)
 """How long the API may take to show whether a worker is ready."""
 KEPT_INCARNATIONS: Final = 8
 _UNREADY: Final = frozenset({State.STARTING, State.DRAINED, State.LEAVING})
-
-
-class Standing(StrEnum):
-    """What a worker does, as far as the operator knows."""
-
-    NO_CONTAINER = "no_container"
-    STARTING = "starting"
-    CONSUMING = "consuming"
-    DRAINING = "draining"
-    DRAINED = "drained"
-    LEAVING = "leaving"
-    SILENT = "silent"
-
-
-class Victim(StrEnum):
-    """What a worker did when its pod went. Part of the API: a metric's label."""
-
-    DRAINED = "drained"
-    IDLE = "idle"
-    NO_CONTAINER = "no_container"
-    DRAINING = "draining"
-    BUSY = "busy"
-    UNKNOWN = "unknown"
 
 
 class Sent(NamedTuple):

@@ -11,7 +11,8 @@ from taskqueue_operator.workers.drain_plan import Plan, Remark
 from taskqueue_operator.workers.observed import Pod
 from taskqueue_operator.workers.protocol import Command, Report
 from taskqueue_operator.workers.situation import Situation
-from taskqueue_operator.workers.worker import Standing, Worker
+from taskqueue_operator.workers.standing import Standing
+from taskqueue_operator.workers.worker import Worker
 
 
 class Rule(StrEnum):

@@ -6,7 +6,7 @@ import pytest
 
 from taskqueue_operator.workers.crew import Crew
 from taskqueue_operator.workers.protocol import Drain, Result, State, Verb
-from taskqueue_operator.workers.worker import Standing, Victim
+from taskqueue_operator.workers.standing import Standing, Victim
 
 from .stage import BARE, EPOCH, START, Stage, pod, report
 

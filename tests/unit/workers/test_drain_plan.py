@@ -15,7 +15,7 @@ from taskqueue_operator.workers.observed import Trouble
 from taskqueue_operator.workers.protocol import Drain, Mark, Result, State, Verb
 from taskqueue_operator.workers.removal_order import COST
 from taskqueue_operator.workers.situation import QueueState, Situation
-from taskqueue_operator.workers.worker import Standing
+from taskqueue_operator.workers.standing import Standing
 
 from .stage import BARE, EPOCH, MARK, Stage, names, pod
 

@@ -18,7 +18,7 @@ from taskqueue_operator.workers.plain import TURN, attested
 from taskqueue_operator.workers.removal_order import COST
 from taskqueue_operator.workers.sighting import Evidence
 from taskqueue_operator.workers.situation import QueueState, Situation
-from taskqueue_operator.workers.worker import Victim
+from taskqueue_operator.workers.standing import Victim
 
 from .stage import BARE, DEPLOYMENT, EPOCH, MARK, START, pod
 from .test_removal_order import removed

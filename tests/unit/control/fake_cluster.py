@@ -149,7 +149,8 @@ class FakeCluster:
             raise Conflict(str(key))
         self.writes.append(("mark", mark))
         _annotate(there, {ANNOTATION_DRAIN: mark or None})
-        return self._store("deployments", there)
+        there["metadata"]["generation"] += 1  # of Deployments, annotations count too
+        return self._store("deployments", _observed(there))
 
     async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
         await self._answer()

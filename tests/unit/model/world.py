@@ -71,7 +71,7 @@ class World:
         self.now = 0
         self.harm: list[str] = []
         self.queue = Queue(self)
-        self.cluster = Cluster(self.random, off, self._removed)
+        self.cluster = Cluster(self.random, off, self._removed, annotations_count=seed % 2 == 0)
         self.processes: dict[str, Process] = {}
         self.starts: dict[str, int] = {}
         self.incarnations = 0

@@ -98,7 +98,7 @@ def test_no_permission_to_use_the_management_api(stage: Stage) -> None:
     stage.secret(uri=uri, **{"management-uri": stage.broker.management_url})
     stage.taskqueue("jobs")
     assert complaint(stage, "PermissionDenied") == (
-        'User "app-team" may not use the management API of MANAGEMENT: it lacks the tag management. '
+        'User "app-team" may not use the management API at MANAGEMENT: it lacks the tag management. '
         "Grant it: rabbitmqctl set_user_tags app-team management"
     )
 

@@ -179,7 +179,7 @@ class Drainer:
             await record.observer.tell(worker.address, command.write())
 
     async def _mark(self, there: Deployment, mark: str) -> None:
-        body = await self.cluster.mark(there.key, mark, resource_version=there.resource_version)
+        body = await self.cluster.mark(there.key, mark, generation=there.generation)
         self.cache.see_deployment(body)
         self.telemetry.wrote("mark")
 

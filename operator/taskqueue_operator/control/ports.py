@@ -135,11 +135,11 @@ class Cluster(Protocol):
         """
         ...
 
-    async def mark(self, key: Key, mark: str, *, resource_version: str) -> Body:
+    async def mark(self, key: Key, mark: str, *, generation: int) -> Body:
         """Write the drain annotation of a Deployment, or remove it if empty, and return what is there now.
 
         Raises:
-            Conflict: The Deployment has changed since `resource_version`, or is gone.
+            Conflict: The Deployment is at another generation, or is gone.
         """
         ...
 

@@ -38,9 +38,9 @@ class KubernetesCluster:
         """Set `spec.replicas`, on the condition of `metadata.generation` and, if given, of the drain annotation."""
         return await deployments.scale(self._api, key, replicas=replicas, generation=generation, mark=mark)
 
-    async def mark(self, key: Key, mark: str, *, resource_version: str) -> Body:
+    async def mark(self, key: Key, mark: str, *, generation: int) -> Body:
         """Write the drain annotation of a Deployment, on the condition of `resource_version`; empty removes it."""
-        return await deployments.mark(self._api, key, mark, resource_version=resource_version)
+        return await deployments.mark(self._api, key, mark, generation=generation)
 
     async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
         """Write annotations of a pod, None removes one; None when that pod is gone."""

@@ -6,7 +6,7 @@ from typing import Final
 from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
 
-from .client import APPLY, JSON_PATCH, MERGE_PATCH, Api, Body, path
+from .client import APPLY, JSON_PATCH, Api, Body, path
 from .errors import ApiError, refused, unavailable
 
 APPS: Final = "apis/apps/v1"
@@ -75,23 +75,26 @@ async def scale(api: Api, key: Key, *, replicas: int, generation: int, mark: str
         raise unavailable(f"scale Deployment {key}", error) from None
 
 
-async def mark(api: Api, key: Key, text: str, *, resource_version: str) -> Body:
-    """Write the drain annotation, or remove it if empty, of the Deployment as it was read.
+async def mark(api: Api, key: Key, text: str, *, generation: int) -> Body:
+    """Write the drain annotation, or remove it if empty, if the Deployment is still at that generation.
+
+    Annotations of Deployments move it as the spec does, so nobody else has written this one meanwhile.
 
     Raises:
-        Conflict: It has changed, or is gone.
+        Conflict: It is at another generation, or is gone.
         Fault: Any other trouble.
     """
-    metadata = {"resourceVersion": resource_version, "annotations": {ANNOTATION_DRAIN: text or None}}
+    change: Body = {"op": "add", "path": _MARK_PATH, "value": text} if text else {"op": "remove", "path": _MARK_PATH}
+    test = {"op": "test", "path": "/metadata/generation", "value": generation}
     try:
         return await api.request(
             "PATCH",
             path(APPS, DEPLOYMENTS, key),
             query={"fieldManager": api.manager},
-            body={"metadata": metadata},
-            content=MERGE_PATCH,
+            body=[test, change],
+            content=JSON_PATCH,
         )
     except ApiError as error:
-        if error.missing or error.conflict:
-            raise Conflict(f"Deployment {key} has changed") from None
+        if error.missing or error.conflict or error.failed_test:
+            raise Conflict(f"Deployment {key} is not at generation {generation}") from None
         raise unavailable(f"annotate Deployment {key}", error) from None

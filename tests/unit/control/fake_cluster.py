@@ -142,10 +142,10 @@ class FakeCluster:
         there["metadata"]["generation"] += 1
         return self._store("deployments", _observed(there))
 
-    async def mark(self, key: Key, mark: str, *, resource_version: str) -> Body:
+    async def mark(self, key: Key, mark: str, *, generation: int) -> Body:
         await self._answer()
         there = copy.deepcopy(self.deployments.get(key))
-        if there is None or there["metadata"]["resourceVersion"] != resource_version:
+        if there is None or there["metadata"]["generation"] != generation:
             raise Conflict(str(key))
         self.writes.append(("mark", mark))
         _annotate(there, {ANNOTATION_DRAIN: mark or None})

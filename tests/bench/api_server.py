@@ -5,9 +5,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from kubernetes.aio.client import ApiClient, AppsV1Api, CoreV1Api
+from kubernetes.aio.client import ApiClient, ApiException, AppsV1Api, CoreV1Api
 from kubernetes.aio.config import new_client_from_config
 from kubernetes.aio.watch import Watch
 from prometheus_client.parser import text_string_to_metric_families
@@ -116,5 +117,12 @@ async def _listen(
 ) -> None:
     # Plain JSON: to make models of it would take longer than some of what is measured.
     async with Watch(return_type="object") as watch:  # type: ignore[no-untyped-call]  # likewise
-        async for event in watch.stream(listed, namespace, **({"resource_version": since} if since else {})):
-            hear(event)
+        while True:
+            try:
+                async for event in watch.stream(listed, namespace, **({"resource_version": since} if since else {})):
+                    hear(event)
+            except ApiException as error:
+                # After minutes without an event there is none to go on from: all is shown anew.
+                if error.status != HTTPStatus.GONE:
+                    raise
+                since = watch.resource_version = None

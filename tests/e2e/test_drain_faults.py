@@ -16,7 +16,7 @@ NODE_SHARE = 0.4
 
 @pytest.mark.fault
 def test_a_worker_that_is_killed_while_it_drains_costs_no_task_but_its_own(team: Team, real_cluster: Cluster) -> None:
-    tasks = team.busy(3, seconds=20)
+    tasks = team.busy(3, seconds=60)  # the killer is a pod, which has to start
     team.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
     team.until(lambda: draining(team), "workers drain")
     victim = draining(team)[0]
@@ -32,7 +32,7 @@ def test_a_worker_that_is_killed_while_it_drains_costs_no_task_but_its_own(team:
 @pytest.mark.fault
 def test_a_broker_that_restarts_while_workers_drain_cuts_no_task(team: Team, real_cluster: Cluster) -> None:
     """What was not acknowledged is there again: the broker cannot know that it was done."""
-    tasks = team.busy(2, seconds=30)
+    tasks = team.busy(2, seconds=45)
     team.patch({"scaling": {"minReplicas": 0, "mode": "Paused", "pausedReplicas": 0}})
     team.until(lambda: len(draining(team)) == 2, "both workers drain")
     restart_broker(real_cluster, team)
@@ -55,7 +55,7 @@ def test_on_a_full_cluster_those_who_have_no_place_go_first(
     team.until(lambda: len(team.pods()) == most + 2, "more workers are asked for than there are places")
     team.until(lambda: len(running(team)) == team.consuming() == most + 2 - len(homeless(team)), "the others run")
     places = running(team)
-    tasks = team.publish(len(places), seconds=20)
+    tasks = team.publish(len(places), seconds=45)
     team.until(lambda: len(team.receipts("started")) == len(places), "all who have a place work")
 
     team.patch({"scaling": {"minReplicas": 0}})

@@ -10,7 +10,7 @@ WRONG_IMAGE = "localhost:1/acme/app:1.5"
 
 
 def test_a_deletion_an_eviction_and_a_rollout_let_every_task_finish(team: Team) -> None:
-    tasks = team.busy(3, seconds=25)
+    tasks = team.busy(3, seconds=75)
     deleted, evicted, _ = team.pods()
     team.kubectl("delete", "pod", deleted["metadata"]["name"], "--wait=false")
     team.evict(evicted)
@@ -33,7 +33,7 @@ def test_in_a_rollout_that_is_stuck_the_idle_go_and_the_busy_one_finishes(team: 
     deadline: Body = {"spec": {"progressDeadlineSeconds": DEADLINE_SECONDS}}
     team.kubectl("patch", "deployment", NAME, f"--patch={json.dumps(deadline)}")
     team.until(lambda: team.consuming() == 4, "four workers consume")
-    tasks = dict.fromkeys(team.publish(1, seconds=35), 1)
+    tasks = dict.fromkeys(team.publish(1, seconds=60), 1)
     team.until(lambda: team.receipts("started") == tasks, "a task runs")
     team.patch({"worker": {"image": WRONG_IMAGE}})
     team.until(lambda: progress(team) == "ProgressDeadlineExceeded", "the rollout is stuck")

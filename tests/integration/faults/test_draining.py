@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from typing_extensions import override
 
@@ -38,7 +39,7 @@ class Crew(Kubelet):
         self.gate = Gate(directory / "gate")
         self.leader = 0
 
-    def begin(self, trio: Trio) -> None:
+    def begin(self, trio: Trio, operator: Operator) -> None:
         """Have them at work."""
         self.stage.secret()
         self.stage.taskqueue(QUEUE, scaling=SCALING)
@@ -53,6 +54,14 @@ class Crew(Kubelet):
         for n in range(BUSY):
             self._publish({"n": n, "gate": str(self.gate)})
         self.until(lambda: len(self.ledger("started")), BUSY)
+        # Else all four might be asked to go, and the two that are called back are those that can begin at once.
+        self.until(lambda: self.unacked(operator), BUSY)
+
+    def unacked(self, operator: Operator) -> float | None:
+        """How many messages the workers hold, as far as the operator knows."""
+        text = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
+        lines = (line for line in text.splitlines() if line.startswith("taskqueue_queue_messages_unacked{"))
+        return next((float(line.split()[-1]) for line in lines if f'"{self.stage.namespace}"' in line), None)
 
     def until_led(self, trio: Trio, *, asked: int, other_than: int | None = None) -> int:
         """Wait until that node knows who leads the queue."""
@@ -117,7 +126,7 @@ def crew(
     assert running.is_ready()
     crew = Crew(Stage(installed, trio), trio, tmp_path)
     try:
-        crew.begin(trio)
+        crew.begin(trio, running)
         yield crew
     finally:
         trio.restore()

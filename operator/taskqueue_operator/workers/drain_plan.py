@@ -139,8 +139,12 @@ def _remark(situation: Situation, step: Plan) -> Remark | None:
 
 
 def _is_needed(situation: Situation) -> bool:
-    """Whether somebody is drained, or a lower number is on its way; who has just begun to lead has not heard it yet."""
+    """Whether somebody is drained, or a lower number is on its way; who has just begun to lead has not heard it yet.
+
+    To write it unsettles the view, since annotations move the generation: taken back before the view is settled, it
+    would come and go for ever.
+    """
     crew, now = situation.crew, situation.now
-    if crew.lowering is not None or now - crew.since < HEARING:
+    if crew.lowering is not None or now - crew.since < HEARING or len(situation.live) > situation.desired:
         return True
     return any(each.may_be_drained(crew.installation, now) for each in situation.live)

@@ -362,3 +362,15 @@ def test_a_leader_that_finds_a_pod_on_its_way_out_learns_from_a_report_whether_i
     stage.say("a")
     assert names(stage.plan(2).part) == "a"
     assert stage.plan(2, running=False).part == (), "a cancel without a leader would cut what runs"
+
+
+def test_the_annotation_stands_until_the_deployments_controller_has_seen_it() -> None:
+    stage = Stage("abc", mark="")
+    stage.wait(1)
+    stage.show("a", **BARE)
+    assert stage.priced(2).remark is not None
+    stage.turn(mark=MARK, generation=2)
+    unsettled = stage.plan(2)
+    assert (unsettled.remark, unsettled.waiting_for) == (None, Wait.SETTLING)
+    stage.turn(observed_generation=2)
+    assert stage.priced(2).lower_to == 2

@@ -52,7 +52,9 @@ def _rank(crew: Crew, worker: Worker, now: datetime) -> Rank | None:
         return None
     if standing is not Standing.CONSUMING:
         return (_STARTING,)
-    return (_CONSUMING, worker.owes_word(now), -worker.idle_seconds, worker.in_flight)
+    # Who is idle and has refused is waited for before anybody is asked who runs a task.
+    doubtful = (_has_refused(worker) and not worker.due(now)) or worker.owes_word(now)
+    return (_CONSUMING, worker.in_flight > 0, doubtful, -worker.idle_seconds, worker.in_flight)
 
 
 def _can_be_asked(crew: Crew, worker: Worker, standing: Standing, now: datetime) -> bool:
@@ -60,6 +62,9 @@ def _can_be_asked(crew: Crew, worker: Worker, standing: Standing, now: datetime)
         return False
     if standing in {Standing.DRAINING, Standing.DRAINED} and not worker.seems_drained(crew.installation):
         return False  # another installation's
+    return not worker.is_waited_for(now)
+
+
+def _has_refused(worker: Worker) -> bool:
     sent = worker.sent
-    refused = sent is not None and sent.result is Result.REFUSED and sent.command.command is Verb.DRAIN
-    return worker.due(now) if refused else not worker.is_waited_for(now)
+    return sent is not None and sent.result is Result.REFUSED and sent.command.command is Verb.DRAIN

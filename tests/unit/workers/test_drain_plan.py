@@ -374,3 +374,19 @@ def test_the_annotation_stands_until_the_deployments_controller_has_seen_it() ->
     assert (unsettled.remark, unsettled.waiting_for) == (None, Wait.SETTLING)
     stage.turn(observed_generation=2)
     assert stage.priced(2).lower_to == 2
+
+
+def test_who_is_idle_and_has_refused_is_waited_for_before_anybody_is_asked_who_runs_a_task() -> None:
+    stage = Stage()
+    stage.say("a", idle_seconds=9)
+    for name in "bc":
+        stage.say(name, in_flight=1)
+    assert names(stage.plan(2).drain) == "a"
+    stage.tell("a")
+    stage.answer("a", State.CONSUMING, Result.REFUSED, idle_seconds=9)
+    assert stage.plan(2).drain == ()
+    stage.wait(20)
+    for name in "bc":
+        stage.say(name, in_flight=1)
+    stage.say("a", idle_seconds=29)
+    assert names(stage.plan(2).drain) == "a"

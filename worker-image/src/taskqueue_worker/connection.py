@@ -17,7 +17,8 @@ from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.subscription import Subscription
 
 CLOSE_TIMEOUT_SECONDS = 5
-FAILURES = (AMQPError, OSError, RuntimeError, BrokerError)
+# The last is what aiormq raises when the other side closes in the middle of the handshake.
+FAILURES = (AMQPError, OSError, RuntimeError, BrokerError, StopAsyncIteration)
 
 log = structlog.get_logger(__name__)
 

@@ -81,8 +81,8 @@ def _merge_map(base: dict[str, Any], patch: dict[str, Any], claims: Claims, path
 def _merge_value(base: object, value: object, claims: Claims, path: str) -> object:
     if isinstance(base, dict) and not isinstance(value, dict):
         raise _invalid(f"{ROOT}{path} must be a map.")
-    if isinstance(value, dict) and (base is None or isinstance(base, dict)):
-        return _merge_map(base or {}, value, claims, path)
+    if isinstance(value, dict) and not isinstance(base, list):
+        return _merge_map(base if isinstance(base, dict) else {}, value, claims, path)
     if isinstance(base, list):
         if not isinstance(value, list):
             raise _invalid(f"{ROOT}{path} must be a list.")

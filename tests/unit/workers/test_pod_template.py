@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault
@@ -231,6 +231,7 @@ MAPS = st.dictionaries(KEYS, VALUES, max_size=3)
 
 
 @given(base=MAPS, patch=MAPS)
+@example(base={"a": 0}, patch={"a": {"b": None}})
 def test_merging_twice_is_merging_once(base: dict[str, Any], patch: dict[str, Any]) -> None:
     try:
         once = merge({"spec": base}, {"spec": patch}, {})

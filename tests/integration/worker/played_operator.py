@@ -1,12 +1,18 @@
-"""The operator's side of docs/control-protocol.md, played from that document alone."""
+"""The operator's side of docs/control-protocol.md, played: what it says, and when, is of that document alone.
+
+Our operator's own reader has to understand every report that comes, and its writer has to write every command that is
+well formed just as the document has it: so what is shown here of a worker holds for it and our operator together.
+"""
 
 import json
+from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from taskqueue_operator.workers.protocol import Command, Report, Verb
 from tests.integration.worker.running import eventually
 
 EXCHANGE = "taskqueue.reports"
@@ -41,7 +47,7 @@ class Operator:
 
     async def send(self, command: str, /, **changes: object) -> str:
         """Send a command, well formed but for the changes (None leaves a field out); its id."""
-        message = {
+        well_formed = {
             "version": 1,
             "id": uuid4().hex,
             "command": command,
@@ -50,7 +56,10 @@ class Operator:
             "epoch": EPOCH,
             "seq": 1,
             "lease_seconds": 60,
-        } | changes
+        }
+        ours = Command(well_formed["id"], Verb(command), self.last["incarnation"], self._installation, EPOCH, seq=1)
+        assert json.loads(ours.write()) == well_formed
+        message = well_formed | changes
         await self.put(json.dumps({name: value for name, value in message.items() if value is not None}).encode())
         return str(message["id"])
 
@@ -87,4 +96,6 @@ class Operator:
     async def _hear(self, message: AbstractIncomingMessage) -> None:
         assert message.reply_to is not None
         self.address = message.reply_to
-        self.reports.append(json.loads(message.body))
+        report = json.loads(message.body)
+        assert asdict(Report.parse(message.body)) == report
+        self.reports.append(report)

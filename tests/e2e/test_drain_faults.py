@@ -23,10 +23,9 @@ def test_a_worker_that_is_killed_while_it_drains_costs_no_task_but_its_own(team:
     kill(real_cluster, victim, "taskqueue_worker")
     team.until(lambda: team.receipts("done") == tasks, "all tasks are done")
     team.until_asleep()
-    assert sum(team.receipts("started").values()) == 4
-    ((task, pod),) = team.cut()
-    assert pod == victim["metadata"]["name"]
-    assert team.receipts("started")[task] == 2
+    (again,) = (team.receipts("started") - tasks).elements()
+    # Who is started anew in the same pod may take the same task.
+    assert team.cut() <= {(again, victim["metadata"]["name"])}
 
 
 @pytest.mark.fault

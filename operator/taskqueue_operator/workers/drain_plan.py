@@ -112,16 +112,18 @@ def _is_to_return(situation: Situation, worker: Worker) -> bool:
         return False
     if not worker.may_be_drained(situation.crew.installation, situation.now):
         return False
-    return not _is_asked_back(worker) or worker.due(situation.now)
+    return _may_be_told(situation, worker, Verb.UNDRAIN)
 
 
 def _can_be_told(situation: Situation, worker: Worker) -> bool:
     deaf = situation.standing(worker) in {Standing.NO_CONTAINER, Standing.LEAVING, Standing.SILENT}
-    return not deaf and worker.report is not None and (_is_asked_back(worker) or worker.due(situation.now))
+    return not deaf and worker.report is not None and _may_be_told(situation, worker, Verb.DRAIN)
 
 
-def _is_asked_back(worker: Worker) -> bool:
-    return worker.sent is not None and worker.sent.command.command is Verb.UNDRAIN
+def _may_be_told(situation: Situation, worker: Worker, verb: Verb) -> bool:
+    """Whether the time has come: at once for the contrary of what it was told last, unless it has refused that."""
+    turns = worker.sent is not None and worker.sent.command.command is not verb
+    return worker.due(situation.now) or (turns and not worker.refuses(situation.now))
 
 
 def _remark(situation: Situation, step: Plan) -> Remark | None:

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Final
 
 from .crew import Crew
-from .protocol import Result, Verb
 from .standing import Standing
 from .worker import Worker
 
@@ -53,7 +52,7 @@ def _rank(crew: Crew, worker: Worker, now: datetime) -> Rank | None:
     if standing is not Standing.CONSUMING:
         return (_STARTING,)
     # Who is idle and has refused is waited for before anybody is asked who runs a task.
-    doubtful = (_has_refused(worker) and not worker.due(now)) or worker.owes_word(now)
+    doubtful = worker.refuses(now) or worker.owes_word(now)
     return (_CONSUMING, worker.in_flight > 0, doubtful, -worker.idle_seconds, worker.in_flight)
 
 
@@ -63,8 +62,3 @@ def _can_be_asked(crew: Crew, worker: Worker, standing: Standing, now: datetime)
     if standing in {Standing.DRAINING, Standing.DRAINED} and not worker.seems_drained(crew.installation):
         return False  # another installation's
     return not worker.is_waited_for(now)
-
-
-def _has_refused(worker: Worker) -> bool:
-    sent = worker.sent
-    return sent is not None and sent.result is Result.REFUSED and sent.command.command is Verb.DRAIN

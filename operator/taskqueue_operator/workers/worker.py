@@ -191,10 +191,14 @@ class Worker:
         """Whether its last command may still be answered."""
         return self.sent is not None and self.sent.result is None and now - self.sent.at < ANSWER
 
+    def refuses(self, now: datetime) -> bool:
+        """Whether it has refused its last command, not long ago: whatever it is told now, it will refuse again."""
+        return self.sent is not None and self.sent.result is Result.REFUSED and not self.due(now)
+
     def answers(self, now: datetime) -> bool:
-        """Whether it has answered its last command, or may well do so."""
+        """Whether it has done as it was last told, or may well do so."""
         if self.sent is None or self.sent.result is not None:
-            return self.is_heard(now)
+            return self.is_heard(now) and not self.refuses(now)
         return not self.sent.missed and self.is_waited_for(now)
 
     def due(self, now: datetime) -> bool:

@@ -23,6 +23,8 @@ CALM = 130
 """Seconds after which all is over, once nothing breaks any more: longer than a lease and a silence."""
 TAKEOVER = 20.0
 """Seconds until another one leads, at the most."""
+MOST_COMMANDS = 100
+"""That eight workers are sent in all, also by two operators at odds."""
 LOWERED, RAISED = 23.0, 48.0
 """When the maximum is lowered below those who work, and when it is raised again."""
 
@@ -60,3 +62,4 @@ def unharmed(world: World, shift: Shift, *, times: Collection[int] = (1,), stay:
     assert len(shift.of(KEY)) == world.replicas() == stay
     assert {each.state for each in shift.of(KEY)} <= {State.CONSUMING}
     assert mark(world) is None or stay, "it stands while somebody is to go"
+    assert sum(len(each.sent) for each in world.broker.conversations) <= MOST_COMMANDS

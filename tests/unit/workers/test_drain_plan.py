@@ -101,6 +101,21 @@ class TestWhoGoes:
         stage.say("a", idle_seconds=100)
         assert names(stage.plan(2).drain) == "a"
 
+    def test_who_is_drained_and_refuses_to_prove_it_is_asked_again_at_the_next_renewal(self, stage: Stage) -> None:
+        """As happens to an operator that does not lead any more: each answer makes it plan anew, at once."""
+        stage.drain("a")
+        stage.wait(4)
+        assert names(stage.priced(2).renew) == "a"
+        stage.tell("a")
+        stage.answer("a", State.DRAINED, Result.REFUSED)
+        made = stage.plan(2)
+        assert (made.drain, made.renew, made.undrain, made.lower_to) == ((), (), (), None)
+        assert stage.plan(3).undrain == (), "that would be refused as well"
+        stage.wait(20)
+        stage.say("a", State.DRAINED, drain=Drain("default", EPOCH + 1, 1))
+        assert names(stage.plan(2).renew) == "a"
+        assert names(stage.plan(3).undrain) == "a"
+
     def test_nobody_is_drained_without_a_leader_of_the_queue(self, stage: Stage) -> None:
         made = stage.plan(2, running=False)
         assert (made.drain, made.waiting_for) == ((), Wait.QUEUE)

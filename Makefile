@@ -27,7 +27,7 @@ demo: $(READY) ## The whole path on a real cluster: 0 -> N -> 0. KEEP=1 leaves i
 test: $(READY) ## Everything: unit, integration and end to end, on real parts.
 	@$(PYTHON) -m pytest tests/unit tests/integration tests/e2e
 
-test-unit: $(READY) ## The pure rooms and virtual time, in two minutes.
+test-unit: $(READY) ## The pure rooms and virtual time, in a few minutes.
 	@$(PYTHON) -m pytest -q tests/unit
 
 test-deep: $(READY) ## As test, with more examples and repeated faults.

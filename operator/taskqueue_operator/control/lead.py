@@ -26,7 +26,7 @@ HELD: Final = 10.0
 RENEW: Final = 2.5
 ANSWER: Final = 2.0
 """Seconds after which a request counts as lost; a few of them fit into HELD."""
-LOOK: Final = 0.5
+LOOK: Final = 0.25
 """Seconds between looks of who stands by, and between attempts to renew once one has failed."""
 
 _log = structlog.get_logger("lead")

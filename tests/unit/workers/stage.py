@@ -122,6 +122,10 @@ class Stage:
             self.tell(name)
             self.answer(name, state, **fields)
 
+    def refuse(self, name: str, state: State, **fields: Any) -> None:  # noqa: ANN401  any field
+        self.tell(name)
+        self.answer(name, state, Result.REFUSED, **fields)
+
     def undrain(self, name: str) -> None:
         self.tell(name, Verb.UNDRAIN)
         self.answer(name, State.CONSUMING)

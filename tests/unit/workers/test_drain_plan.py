@@ -1,19 +1,14 @@
 """The rules by which workers go and come back, each by its name."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from taskqueue_operator.workers.crew import Crew
 from taskqueue_operator.workers.drain_plan import Plan, Remark
 from taskqueue_operator.workers.lowering import Wait
-from taskqueue_operator.workers.protocol import Drain, Mark, Result, State, Verb
+from taskqueue_operator.workers.protocol import Drain, Mark, State, Verb
 from taskqueue_operator.workers.removal_order import COST
-from taskqueue_operator.workers.situation import QueueState, Situation
-from taskqueue_operator.workers.standing import Standing
 
 from .stage import BARE, EPOCH, MARK, Stage, names
 
@@ -94,11 +89,25 @@ class TestWhoGoes:
 
     def test_who_refuses_is_asked_again_at_the_next_renewal_and_not_before(self, stage: Stage) -> None:
         stage.say("a", idle_seconds=100)
-        stage.tell("a")
-        stage.answer("a", State.CONSUMING, Result.REFUSED)
+        stage.refuse("a", State.CONSUMING)
         assert names(stage.plan(2).drain) == "b"
         stage.wait(20)
         stage.say("a", idle_seconds=100)
+        assert names(stage.plan(2).drain) == "a"
+
+    def test_who_is_idle_and_has_refused_is_waited_for_before_anybody_is_asked_who_runs_a_task(
+        self, stage: Stage
+    ) -> None:
+        stage.say("a", idle_seconds=9)
+        for name in "bc":
+            stage.say(name, in_flight=1)
+        assert names(stage.plan(2).drain) == "a"
+        stage.refuse("a", State.CONSUMING, idle_seconds=9)
+        assert stage.plan(2).drain == ()
+        stage.wait(20)
+        for name in "bc":
+            stage.say(name, in_flight=1)
+        stage.say("a", idle_seconds=29)
         assert names(stage.plan(2).drain) == "a"
 
     def test_who_is_drained_and_refuses_to_prove_it_is_asked_again_at_the_next_renewal(self, stage: Stage) -> None:
@@ -106,8 +115,7 @@ class TestWhoGoes:
         stage.drain("a")
         stage.wait(4)
         assert names(stage.priced(2).renew) == "a"
-        stage.tell("a")
-        stage.answer("a", State.DRAINED, Result.REFUSED)
+        stage.refuse("a", State.DRAINED)
         made = stage.plan(2)
         assert (made.drain, made.renew, made.undrain, made.lower_to) == ((), (), (), None)
         assert stage.plan(3).undrain == (), "that would be refused as well"
@@ -236,6 +244,17 @@ class TestFencing:
         stage.wait(20)
         assert stage.plan(3).remark == Remark(MARK, "")
 
+    def test_and_not_before_the_deployments_controller_has_seen_it(self) -> None:
+        stage = Stage("abc", mark="")
+        stage.wait(1)
+        stage.show("a", **BARE)
+        assert stage.priced(2).remark is not None
+        stage.turn(mark=MARK, generation=2)
+        unsettled = stage.plan(2)
+        assert (unsettled.remark, unsettled.waiting_for) == (None, Wait.SETTLING)
+        stage.turn(observed_generation=2)
+        assert stage.priced(2).lower_to == 2
+
     @pytest.mark.parametrize("found", [f"{EPOCH - 1}.9", "somebody's"])
     def test_a_new_leader_replaces_every_annotation_it_finds_before_it_commands(self, found: str) -> None:
         stage = Stage(mark=found)
@@ -277,131 +296,3 @@ class TestWhatIsWaitedFor:
 
     def test_nothing(self, stage: Stage) -> None:
         assert stage.plan(3).waiting_for is Wait.NOTHING
-
-
-EVENTS: tuple[Callable[[Stage, str, st.DrawFn], object], ...] = (
-    lambda stage, name, _: stage.drain(name),
-    lambda stage, name, draw: stage.drain(name, state=State.DRAINING, in_flight=draw(st.integers(0, 3))),
-    lambda stage, name, _: stage.undrain(name),
-    lambda stage, name, _: stage.tell(name),
-    lambda stage, name, draw: stage.say(name, draw(st.sampled_from(State)), in_flight=draw(st.integers(0, 3))),
-    lambda stage, name, _: stage.show(name, bare=True, ready=False),
-    lambda stage, name, draw: stage.show(name, bare=False, ready=draw(st.booleans())),
-    lambda stage, name, _: stage.show(name, cost=COST, cost_is_ours=True),
-)
-
-
-@st.composite
-def stages(draw: st.DrawFn) -> Stage:
-    """Any crew, whatever its workers were told and have said."""
-    stage = Stage("abcdef"[: draw(st.integers(1, 6))])
-    for _ in range(draw(st.integers(0, 20))):
-        name = draw(st.sampled_from(sorted(stage.pods)))
-        stage.wait(draw(st.sampled_from([0, 0, 1, 3, 10, 30])))
-        draw(st.sampled_from(EVENTS))(stage, name, draw)
-    return stage
-
-
-@given(stage=stages(), desired=st.integers(0, 7), running=st.booleans(), empty=st.booleans())
-def test_never_below_the_number_of_workers_that_may_not_be_removed(
-    stage: Stage, desired: int, *, running: bool, empty: bool
-) -> None:
-    made = stage.plan(desired, running=running, empty=empty)
-    staying = [worker for worker in stage.crew.live if not worker.is_proved(stage.now)]
-    if made.lower_to is not None:
-        assert max(desired, len(staying)) <= made.lower_to < stage.deployment.replicas
-        assert made.lower_to > 0 or empty
-
-
-@given(stages(), st.integers(0, 6))
-def test_more_demand_never_lets_more_workers_go(stage: Stage, desired: int) -> None:
-    stage.show()
-    less, more = (
-        {
-            each.uid
-            for each in Situation(stage.crew, stage.deployment, QueueState(running=True), wanted, stage.now).chosen
-        }
-        for wanted in (desired, desired + 1)
-    )
-    assert more <= less
-
-
-@given(stages(), st.integers(0, 7))
-def test_nobody_is_told_two_things_and_nobody_who_cannot_hear_is_told_anything(stage: Stage, desired: int) -> None:
-    made = stage.plan(desired)
-    assert not {each.uid for each in made.undrain} & {each.uid for each in (*made.drain, *made.renew)}
-    for worker in (*made.drain, *made.renew, *made.undrain):
-        assert worker.standing(stage.now) not in {Standing.SILENT, Standing.NO_CONTAINER, Standing.LEAVING}
-        stage.crew.command(worker.uid, Verb.REPORT, stage.now)
-
-
-@given(stages(), st.integers(0, 7))
-def test_enough_others_consume_when_somebody_who_consumes_is_asked_to_go(stage: Stage, desired: int) -> None:
-    made = stage.plan(desired)
-    consuming = [worker for worker in stage.crew.live if worker.standing(stage.now) is Standing.CONSUMING]
-    asked = {worker.uid for worker in made.drain if worker in consuming}
-    if asked:
-        assert len(consuming) - len(asked) >= desired
-
-
-def test_who_does_not_hear_that_its_pod_goes_is_asked_to_take_nothing_more_until_it_has_gone() -> None:
-    stage = Stage("abc", mark="", replicas=2, live=2)
-    stage.show("a", deleting=True)
-    assert stage.plan(2).part == (), "SIGTERM is on its way"
-    stage.wait(2)
-    first = stage.plan(2)
-    assert (names(first.part), first.remark, first.drain) == ("a", None, ())
-    stage.tell("a")
-    stage.answer("a", State.DRAINING, in_flight=1)
-    assert stage.plan(2).part == ()
-    stage.wait(20)
-    stage.say("a", State.DRAINING, in_flight=1)
-    assert names(stage.plan(2).part) == "a", "its lease is renewed"
-    del stage.pods["a"]
-    assert stage.plan(2).part == ()
-
-
-def test_who_says_that_it_leaves_is_left_alone() -> None:
-    stage = Stage("abc", mark="", replicas=2, live=2)
-    stage.show("a", deleting=True)
-    stage.say("a", State.LEAVING, in_flight=1)
-    stage.wait(2)
-    assert stage.plan(2).part == ()
-
-
-def test_a_leader_that_finds_a_pod_on_its_way_out_learns_from_a_report_whether_it_knows() -> None:
-    stage = Stage("bc", mark="", replicas=2, live=2)
-    stage.show("a", deleting=True)
-    stage.wait(2)
-    assert stage.plan(2).part == ()
-    stage.say("a")
-    assert names(stage.plan(2).part) == "a"
-    assert stage.plan(2, running=False).part == (), "a cancel without a leader would cut what runs"
-
-
-def test_the_annotation_stands_until_the_deployments_controller_has_seen_it() -> None:
-    stage = Stage("abc", mark="")
-    stage.wait(1)
-    stage.show("a", **BARE)
-    assert stage.priced(2).remark is not None
-    stage.turn(mark=MARK, generation=2)
-    unsettled = stage.plan(2)
-    assert (unsettled.remark, unsettled.waiting_for) == (None, Wait.SETTLING)
-    stage.turn(observed_generation=2)
-    assert stage.priced(2).lower_to == 2
-
-
-def test_who_is_idle_and_has_refused_is_waited_for_before_anybody_is_asked_who_runs_a_task() -> None:
-    stage = Stage()
-    stage.say("a", idle_seconds=9)
-    for name in "bc":
-        stage.say(name, in_flight=1)
-    assert names(stage.plan(2).drain) == "a"
-    stage.tell("a")
-    stage.answer("a", State.CONSUMING, Result.REFUSED, idle_seconds=9)
-    assert stage.plan(2).drain == ()
-    stage.wait(20)
-    for name in "bc":
-        stage.say(name, in_flight=1)
-    stage.say("a", idle_seconds=29)
-    assert names(stage.plan(2).drain) == "a"

@@ -23,7 +23,7 @@ class Operator:
     """Hears one TaskQueue's workers, and commands the one it heard last."""
 
     def __init__(self, channel: AbstractChannel, taskqueue: str, installation: str = "default") -> None:
-        self.reports: list[dict[str, Any]] = []
+        self._heard: list[bytes] = []
         self.address = ""
         self._channel = channel
         self.taskqueue = taskqueue
@@ -35,6 +35,11 @@ class Operator:
         await queue.bind(exchange, self.taskqueue)
         await queue.consume(self._hear, no_ack=True)
         return self
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """All that were heard. Read here and not as they come: in a callback nobody would see it fail."""
+        return [_read(body) for body in self._heard]
 
     @property
     def last(self) -> dict[str, Any]:
@@ -96,6 +101,10 @@ class Operator:
     async def _hear(self, message: AbstractIncomingMessage) -> None:
         assert message.reply_to is not None
         self.address = message.reply_to
-        report = json.loads(message.body)
-        assert asdict(Report.parse(message.body)) == report
-        self.reports.append(report)
+        self._heard.append(message.body)
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(body)
+    assert asdict(Report.parse(body)) == report
+    return report

@@ -28,9 +28,9 @@ SEND_SECONDS: Final = 2.0
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 15.0
 
-# RuntimeError is how aiormq says that a channel or connection is closed.
+# RuntimeError is how aiormq says that a channel or connection is closed, StopAsyncIteration that it was closed by the
+# other side in the middle of the handshake.
 _LOST: Final = (AMQPError, OSError, RuntimeError, TimeoutError, StopAsyncIteration)
-# The last is what aiormq raises when the other side closes in the middle of the handshake.
 
 Heard = Callable[[str, bytes, str], None]
 """Takes a report, and the address that commands reach its sender at."""

@@ -1,4 +1,8 @@
-"""One real cluster, one RabbitMQ and one operator for all tests; to each test a team of its own."""
+"""One real cluster, one RabbitMQ and one operator for all tests; to each test a team of its own.
+
+Several processes run these tests at once. A test that disturbs the operator or the broker that all of them use is
+marked `exclusive`: it runs while no other end-to-end test does, in no process. All other tests run side by side.
+"""
 
 import asyncio
 import re
@@ -8,8 +12,9 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster import Cluster
-from tests.cluster.installation import RELEASE, SYSTEM, install_operator
-from tests.cluster.loan import BROKER, borrow
+from tests.cluster.installation import RELEASE, SYSTEM
+from tests.cluster.loan import BROKER, Loan, borrow, wait_until_up
+from tests.e2e import environment
 from tests.e2e.application import OURS, Application
 from tests.e2e.broker import Broker
 from tests.e2e.operator import Operator
@@ -19,19 +24,39 @@ from tests.e2e.team import Address, Team
 asyncio.set_event_loop(None)
 
 
+_access = environment.Access()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Wait for the cluster, and for the end of tests beside which this one may not run, before its time begins."""
+    wait_until_up()
+    with _access.during(exclusive=_is_exclusive(item), next_exclusive=nextitem is not None and _is_exclusive(nextitem)):
+        return (yield)
+
+
+def _is_exclusive(item: pytest.Item) -> bool:
+    return item.get_closest_marker("exclusive") is not None
+
+
 @pytest.fixture(scope="session")
-def real_cluster() -> Iterator[Cluster]:
-    """The cluster of this machine; it is left as it was found: up, or gone."""
+def loan() -> Iterator[Loan]:
+    """The cluster of this machine; the last process of the run leaves it as the first one found it: up, or gone."""
     with borrow() as loan:
-        yield loan.cluster
+        yield loan
 
 
 @pytest.fixture(scope="session")
-def broker(real_cluster: Cluster) -> Iterator[tuple[Broker, Address]]:
-    inside = real_cluster.rabbitmq(BROKER).partition("@")[2].rstrip("/")
+def real_cluster(loan: Loan) -> Cluster:
+    return loan.cluster
+
+
+@pytest.fixture(scope="session")
+def broker(loan: Loan) -> Iterator[tuple[Broker, Address]]:
+    inside = environment.start_broker(loan)
     with (
-        real_cluster.port_forward(BROKER, "service/rabbitmq", 5672) as amqp,
-        real_cluster.port_forward(BROKER, "service/rabbitmq", 15672) as management,
+        loan.cluster.port_forward(BROKER, "service/rabbitmq", 5672) as amqp,
+        loan.cluster.port_forward(BROKER, "service/rabbitmq", 15672) as management,
     ):
         client = Broker(f"http://guest:guest@127.0.0.1:{management}")
         yield client, Address(inside, f"amqp://guest:guest@127.0.0.1:{amqp}")
@@ -39,9 +64,9 @@ def broker(real_cluster: Cluster) -> Iterator[tuple[Broker, Address]]:
 
 
 @pytest.fixture(scope="session")
-def operator(real_cluster: Cluster) -> Operator:
-    install_operator(real_cluster)
-    return Operator(real_cluster)
+def operator(loan: Loan) -> Operator:
+    environment.start_operator(loan)
+    return Operator(loan.cluster)
 
 
 @pytest.fixture

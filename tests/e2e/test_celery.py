@@ -51,7 +51,7 @@ def consuming(team: Team) -> int:
 
 @pytest.mark.parametrize("application", [celery(QUEUE, declared=False)], indirect=True, ids=["external"])
 def test_celery_scales_out_its_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operator) -> None:
-    before = operator.sample("taskqueue_scale_in_victims_total", state="idle")
+    before = operator.sample("taskqueue_scale_in_removed_pods_total", state="idle")
     team.apply(queue={"name": QUEUE, "external": True}, readyPerReplica=1)
     team.until(lambda: team.condition("Ready").get("status") == "False", "there is no queue before somebody publishes")
     long, *short = send(team, 90, 5, 5, 5, 5, 5, 5)
@@ -63,7 +63,7 @@ def test_celery_scales_out_its_idle_workers_go_and_the_busy_one_finishes(team: T
     team.until_asleep()
     assert team.receipts("done") == team.receipts("started") == tasks
     team.until(
-        lambda: operator.sample("taskqueue_scale_in_victims_total", state="idle") >= before + 4, "they are counted"
+        lambda: operator.sample("taskqueue_scale_in_removed_pods_total", state="idle") >= before + 4, "they are counted"
     )
 
 

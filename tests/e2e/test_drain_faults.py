@@ -46,7 +46,7 @@ def test_a_broker_that_restarts_while_workers_drain_cuts_no_task(team: Team, rea
 def test_on_a_full_cluster_those_who_have_no_place_go_first(
     team: Team, real_cluster: Cluster, operator: Operator
 ) -> None:
-    gone_before = operator.sample("taskqueue_scale_in_victims_total", state="no_container")
+    gone_before = operator.sample("taskqueue_scale_in_removed_pods_total", state="no_container")
     sizes = [cores(node["status"]["allocatable"]["cpu"]) for node in nodes(real_cluster)]
     large = {"resources": {"requests": {"cpu": f"{int(1000 * NODE_SHARE * max(sizes))}m"}}}
     most = int(1 / NODE_SHARE) * len(sizes)
@@ -63,7 +63,7 @@ def test_on_a_full_cluster_those_who_have_no_place_go_first(
     assert not team.receipts("done")
     team.until_asleep()
     assert team.receipts("done") == team.receipts("started") == dict.fromkeys(tasks, 1)
-    gone = operator.sample("taskqueue_scale_in_victims_total", state="no_container")
+    gone = operator.sample("taskqueue_scale_in_removed_pods_total", state="no_container")
     assert gone >= gone_before + most + 2 - len(places)
 
 

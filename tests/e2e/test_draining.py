@@ -21,7 +21,7 @@ def four_of_which_one_is_busy(team: Team, *, seconds: float) -> Counter[str]:
 
 
 def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operator) -> None:
-    busy_before = operator.sample("taskqueue_scale_in_victims_total", state="busy")
+    busy_before = operator.sample("taskqueue_scale_in_removed_pods_total", state="busy")
     long = four_of_which_one_is_busy(team, seconds=40)
     team.patch({"scaling": {"minReplicas": 0}})
     team.until_replicas(lambda replicas: replicas == 1, "all but one have gone")
@@ -29,7 +29,7 @@ def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operato
     team.until_asleep()
     assert team.receipts("done") == long
     assert team.receipts("started") == long
-    assert operator.sample("taskqueue_scale_in_victims_total", state="busy") == busy_before
+    assert operator.sample("taskqueue_scale_in_removed_pods_total", state="busy") == busy_before
 
 
 def test_a_lower_maximum_cuts_nobody(team: Team) -> None:

@@ -20,7 +20,7 @@ def four_of_which_one_is_busy(team: Team, worker: Body, *, seconds: float) -> Co
 
 
 def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operator) -> None:
-    before = operator.sample("taskqueue_scale_in_victims_total", state="idle")
+    before = operator.sample("taskqueue_scale_in_removed_pods_total", state="idle")
     long = four_of_which_one_is_busy(team, LATE, seconds=60)
     team.patch({"scaling": {"minReplicas": 0}})
     team.until_replicas(lambda replicas: replicas == 1, "all but one have gone")
@@ -28,7 +28,7 @@ def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operato
     team.until_asleep()
     assert team.receipts("done") == team.receipts("started") == long
     team.until(
-        lambda: operator.sample("taskqueue_scale_in_victims_total", state="idle") >= before + 4, "they are counted"
+        lambda: operator.sample("taskqueue_scale_in_removed_pods_total", state="idle") >= before + 4, "they are counted"
     )
 
 

@@ -47,6 +47,9 @@ fmt: $(READY) ## Format and mend what ruff can.
 crds: $(READY) ## Write crds/ and the chart's copy from the models.
 	@$(PYTHON) -m tests.generated
 
+approve: $(READY) ## Renew the approved messages of the product from what it says now; read the diff.
+	@TASKQUEUE_APPROVE=1 $(PYTHON) -m pytest -q tests/unit
+
 image: $(READY) ## Build the operator, worker and sample images for the chosen cluster.
 	@$(PYTHON) -m tests.cluster images
 
@@ -64,4 +67,4 @@ pin: $(READY) ## Renew the pinned versions from the .in files.
 	    $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
 	        --generate-hashes $$f.in -o $$f.txt; done
 
-.PHONY: help venv demo test test-unit test-deep check fmt crds image cluster-up cluster-down bench pin
+.PHONY: help venv demo test test-unit test-deep check fmt crds approve image cluster-up cluster-down bench pin

@@ -52,18 +52,18 @@ async def run(setting: Setting) -> Result:
         returned = await _return_all(place, returns)
         step(f"{returns} times drained workers came back")
     async with station(stage, prefetch=HOARD + 1) as place:
-        given_back = [await _give_back(place) for _ in range(hoards)]
+        requeued = [await _give_back(place) for _ in range(hoards)]
     figures = {
         **spread([removal.gone for removal in removed], "idle_removed_"),
         **spread([removal.ordered for removal in removed], "idle_ordered_"),
         **spread(returned, "undrain_"),
-        **spread(given_back, "hoard_back_"),
+        **spread(requeued, "hoard_back_"),
         "removals": len(removed),
         "workers_removed": MOST - LEAST,
         "returns": len(returned),
-        "hoards": len(given_back),
+        "hoards": len(requeued),
     }
-    return Result(figures, samples=len(removed) + len(returned) + len(given_back), targets=TARGETS)
+    return Result(figures, samples=len(removed) + len(returned) + len(requeued), targets=TARGETS)
 
 
 async def _remove(place: Station) -> Removal:

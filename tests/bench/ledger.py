@@ -65,7 +65,7 @@ class Ledger:
             "doubled": sum(max(0, self._count(task, DONE) - 1) for task in tasks),
             "lost": self.open,
             "failed_deliveries": sum(max((one.failed for one in self._starts(task)), default=0) for task in tasks),
-            "hoard_returns": sum(self._given_back(task) for task in tasks),
+            "hoard_returns": sum(self._requeued(task) for task in tasks),
         }
 
     def harmed(self) -> dict[str, list[Receipt]]:
@@ -83,7 +83,7 @@ class Ledger:
     def _starts(self, task: str) -> list[Receipt]:
         return sorted((one for one in self._receipts[task] if one.what == STARTED), key=lambda one: one.at)
 
-    def _given_back(self, task: str) -> int:
+    def _requeued(self, task: str) -> int:
         """Count its deliveries to workers that never began it."""
         return max((one.earlier - begun for begun, one in enumerate(self._starts(task))), default=0)
 

@@ -82,7 +82,7 @@ async def _victims(it: Operator) -> dict[str, float]:
     found: dict[str, float] = {}
 
     async def told() -> bool:
-        samples = await it.samples("taskqueue_scale_in_victims_total")
+        samples = await it.samples("taskqueue_scale_in_removed_pods_total")
         found.update({sample.labels["state"]: sample.value for sample in samples})
         return bool(found)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import aio_pika
 import httpx
 
-from taskqueue_operator.resource.names import dead_letters
+from taskqueue_operator.resource.names import dead_letter_queue
 from tests.demo.figures import Counts, Figures
 
 EVERY_SECONDS = 0.5
@@ -48,7 +48,7 @@ async def watch_ready(figures: Figures, broker: Broker) -> None:
         channel = await connection.channel()
         while True:
             figures.ready = await _depth(channel, broker.queue)
-            figures.dead = await _depth(channel, dead_letters(broker.queue))
+            figures.dead = await _depth(channel, dead_letter_queue(broker.queue))
             await asyncio.sleep(EVERY_SECONDS)
 
 

@@ -1,4 +1,8 @@
-"""One real cluster, one RabbitMQ and one operator for all tests; each test has a tenant of its own."""
+"""One real cluster, one RabbitMQ and one operator for all tests; each test has a tenant of its own.
+
+Several processes run these tests at once. A test that disturbs the operator or the broker of all tests is marked
+`exclusive`: no other end-to-end test runs meanwhile, in any process. All other tests run side by side.
+"""
 
 import asyncio
 import re
@@ -8,8 +12,9 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster import Cluster
-from tests.cluster.installation import RELEASE, SYSTEM, install_operator
-from tests.cluster.loan import BROKER, borrow
+from tests.cluster.installation import RELEASE, SYSTEM
+from tests.cluster.loan import BROKER, Loan, borrow, wait_until_up
+from tests.e2e import environment
 from tests.e2e.application import TASKQUEUE_WORKER, Application
 from tests.e2e.cluster_broker import ClusterBroker, connect
 from tests.e2e.installed_operator import InstalledOperator
@@ -19,17 +24,37 @@ from tests.e2e.tenant import Tenant
 asyncio.set_event_loop(None)
 
 
+_access = environment.Access()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Wait for the cluster and for a conflicting test before the time limit of this test begins."""
+    wait_until_up()
+    with _access.during(exclusive=_is_exclusive(item), next_exclusive=nextitem is not None and _is_exclusive(nextitem)):
+        return (yield)
+
+
+def _is_exclusive(item: pytest.Item) -> bool:
+    return item.get_closest_marker("exclusive") is not None
+
+
 @pytest.fixture(scope="session")
-def real_cluster() -> Iterator[Cluster]:
-    """The cluster of this machine; it is left as it was found: up, or gone."""
+def loan() -> Iterator[Loan]:
+    """The cluster of this machine; the last process of the run leaves it as the first one found it: up, or gone."""
     with borrow() as loan:
-        yield loan.cluster
+        yield loan
 
 
 @pytest.fixture(scope="session")
-def broker(real_cluster: Cluster) -> Iterator[ClusterBroker]:
-    real_cluster.rabbitmq(BROKER)
-    with connect(real_cluster, BROKER) as broker:
+def real_cluster(loan: Loan) -> Cluster:
+    return loan.cluster
+
+
+@pytest.fixture(scope="session")
+def broker(loan: Loan) -> Iterator[ClusterBroker]:
+    environment.start_broker(loan)
+    with connect(loan.cluster, BROKER) as broker:
         yield broker
 
 
@@ -44,9 +69,9 @@ def own_broker(real_cluster: Cluster) -> Iterator[ClusterBroker]:
 
 
 @pytest.fixture(scope="session")
-def operator(real_cluster: Cluster) -> InstalledOperator:
-    install_operator(real_cluster)
-    return InstalledOperator(real_cluster)
+def operator(loan: Loan) -> InstalledOperator:
+    environment.start_operator(loan)
+    return InstalledOperator(loan.cluster)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.cluster.lane import Cluster
 from tests.cluster.progress import until
 from tests.e2e.node_kill import kill_process
 
-REMOVED_PODS = "taskqueue_scale_in_victims_total"
+REMOVED_PODS = "taskqueue_scale_in_removed_pods_total"
 
 
 class InstalledOperator:

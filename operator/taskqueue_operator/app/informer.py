@@ -6,13 +6,13 @@ from typing import Any
 import kopf
 from typing_extensions import override
 
-from taskqueue_operator.control.loop import Control
+from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.resource.names import GROUP, LABEL_NAME, PLURAL, VERSION
 
-from .background import Background
+from .controller_task import ControllerTask
 
 
-def registry(control: Control, background: Background) -> kopf.OperatorRegistry:
+def registry(control: Controller, background: ControllerTask) -> kopf.OperatorRegistry:
     """Register what is watched. The handlers only note and enqueue: they cannot fail, and do no I/O."""
     handlers = kopf.OperatorRegistry()
 

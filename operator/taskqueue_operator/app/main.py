@@ -11,14 +11,14 @@ import structlog
 import uvloop
 
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.lead import LEASE, Leadership
+from taskqueue_operator.control.leader_election import LEASE, Leadership
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.lease import KubernetesLease
 from taskqueue_operator.resource.faults import Fault
 
 from . import health, logs
+from .lifecycle import LeaderLifecycle
 from .metrics import LeadershipCollector, Metrics
-from .reign import Reign
 from .settings import Settings
 
 
@@ -46,7 +46,7 @@ async def run(settings: Settings) -> int:
     identity = settings.identity or f"{socket.gethostname()}_{uuid4()}"
     leadership = Leadership(leases, identity, clock, _seconds)
     metrics.registry.register(LeadershipCollector(leadership))
-    reign = Reign(settings, leadership, metrics, clock)
+    reign = LeaderLifecycle(settings, leadership, metrics, clock)
     endpoints = health.Endpoints(metrics.registry, reign.readiness, reign.recordings)
     try:
         async with health.serving(settings.http_port, endpoints):

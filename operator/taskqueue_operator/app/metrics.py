@@ -12,12 +12,12 @@ from typing_extensions import override
 
 from taskqueue_operator.control.cache import Seen
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.lead import Leadership
-from taskqueue_operator.control.loop import Control
-from taskqueue_operator.control.record import Record
+from taskqueue_operator.control.controller import Controller
+from taskqueue_operator.control.leader_election import Leadership
+from taskqueue_operator.control.state import TaskQueueState
+from taskqueue_operator.drain.worker_state import RemovedState
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.workers.standing import Victim
 
 LATENESS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 """Fine around what is promised: 75 ms for 95 of 100 rounds, 150 ms for 99, 200 ms for all."""
@@ -45,16 +45,19 @@ class Metrics:
             "taskqueue_reconciles", "TaskQueues reconciled.", ("result",), registry=self.registry
         )
         self._scalings = Counter(
-            "taskqueue_scalings", "Changes of the number of workers.", ("direction", "reason"), registry=self.registry
+            "taskqueue_scale_operations",
+            "Changes of the number of workers.",
+            ("direction", "reason"),
+            registry=self.registry,
         )
         self._commands = Counter("taskqueue_commands", "Commands to workers.", ("command",), registry=self.registry)
         self._victims = Counter(
-            "taskqueue_scale_in_victims",
+            "taskqueue_scale_in_removed_pods",
             "Pods that went after a scale-in, by what their workers did; busy must stay 0.",
             ("state",),
             registry=self.registry,
         )
-        for state in Victim:
+        for state in RemovedState:
             self._victims.labels(state)  # an alert on busy needs its 0
         self._retained = Counter(
             "taskqueue_retained_topologies",
@@ -91,9 +94,9 @@ class Metrics:
         """A pod went after a scale-in."""
         self._victims.labels(state).inc()
 
-    def reconciled(self, *, settled: bool) -> None:
+    def reconciled(self, *, succeeded: bool) -> None:
         """A TaskQueue was reconciled."""
-        self._reconciles.labels("settled" if settled else "fault").inc()
+        self._reconciles.labels("success" if succeeded else "error").inc()
 
     def retained(self, key: Key, why: str) -> None:  # noqa: ARG002  the log has the details
         """A deletion left its topology."""
@@ -133,7 +136,7 @@ class LeadershipCollector(Collector):
 class ControlCollector(Collector):
     """Reads the present state of the control loop at each scrape; in a thread, so nothing here may change anything."""
 
-    def __init__(self, control: Control, clock: Clock) -> None:
+    def __init__(self, control: Controller, clock: Clock) -> None:
         self._control = control
         self._clock = clock
 
@@ -141,7 +144,7 @@ class ControlCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Write the gauges."""
         yield from self._per_taskqueue()
-        lanes = GaugeMetricFamily("taskqueue_lane_depth", "Keys that wait or are worked on.", labels=("lane",))
+        lanes = GaugeMetricFamily("taskqueue_workqueue_depth", "Keys that wait or are worked on.", labels=("name",))
         for lane in (self._control.reconciling, self._control.scaling, self._control.reporting):
             lanes.add_metric((lane.name,), len(lane))
         yield lanes
@@ -156,13 +159,13 @@ class ControlCollector(Collector):
         now = self._clock()
         # A copy: the loop goes on meanwhile.
         for key, seen in self._control.cache.taskqueues.copy().items():
-            record = self._control.records.get(key) or Record()
+            record = self._control.records.get(key) or TaskQueueState()
             for gauge, figure in zip(gauges.values(), self._figures(seen, record, now), strict=True):
                 if figure is not None:
                     gauge.add_metric(key, figure)
         yield from gauges.values()
 
-    def _figures(self, seen: Seen, record: Record, now: datetime) -> tuple[float | None, ...]:
+    def _figures(self, seen: Seen, record: TaskQueueState, now: datetime) -> tuple[float | None, ...]:
         """In the order of `PER_TASKQUEUE`; None is no series."""
         reading, decision = record.reading, record.decision
         there = self._control.cache.deployments.get(seen.key)
@@ -176,7 +179,7 @@ class ControlCollector(Collector):
         )
 
 
-def _age(seen: Seen, record: Record, now: datetime) -> float:
+def _age(seen: Seen, record: TaskQueueState, now: datetime) -> float:
     if record.observer is None or not isinstance(seen.parsed, TaskQueue):
         return math.inf
     read_at = record.observer.read_at(seen.parsed.queue_name)

@@ -12,8 +12,8 @@ from typing import Any
 from taskqueue_operator.resource.faults import Fault, WorkersFault
 from taskqueue_operator.resource.names import GROUP, KIND, VERSION, Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.workers.observed import Deployment, Pod
-from taskqueue_operator.workers.trouble import obstacle
+from taskqueue_operator.workers.api_objects import Deployment, Pod
+from taskqueue_operator.workers.startup_problems import obstacle
 
 from .ports import Body
 

@@ -8,12 +8,12 @@ any other trouble with the API server as `Fault` with reason `ApiUnavailable`.
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
+from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
-from taskqueue_operator.topology.difference import Step
+from taskqueue_operator.topology.diff import Step
 from taskqueue_operator.topology.objects import Topology
-from taskqueue_operator.workers.sighting import Look
 
 Body = dict[str, Any]
 
@@ -68,7 +68,7 @@ class Broker(Protocol):
         """List every queue of the vhost with its figures: one request."""
         ...
 
-    async def look(self) -> Look:
+    async def look(self) -> ConsumerSnapshot:
         """List who is connected to the vhost, what they consume and what they hold."""
         ...
 

@@ -30,7 +30,7 @@ class Telemetry(Protocol):
         """A pod went after a scale-in; what its worker did then."""
         ...
 
-    def reconciled(self, *, settled: bool) -> None:
+    def reconciled(self, *, succeeded: bool) -> None:
         """A TaskQueue was reconciled."""
         ...
 

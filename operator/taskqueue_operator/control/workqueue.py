@@ -10,10 +10,9 @@ from typing import Final
 
 import structlog
 
+from taskqueue_operator.control.observe.rounds import now
 from taskqueue_operator.resource.faults import Conflict, Fault
 from taskqueue_operator.resource.names import Key
-
-from .pace import now
 
 FIRST_BACKOFF: Final = 1.0
 LAST_BACKOFF: Final = 30.0
@@ -22,7 +21,7 @@ Work = Callable[[Key], Awaitable[float | None]]
 Jitter = Callable[[float, float], float]
 
 
-class Unsettled(Exception):
+class RetryLater(Exception):
     """The work is not done and should be tried again with backoff; why is already on record."""
 
 
@@ -36,11 +35,17 @@ class WorkQueue:
     """
 
     def __init__(
-        self, name: str, work: Work, *, workers: int, grudge: float = 0.0, jitter: Jitter = random.uniform
+        self,
+        name: str,
+        work: Work,
+        *,
+        workers: int,
+        backoff_reset_seconds: float = 0.0,
+        jitter: Jitter = random.uniform,
     ) -> None:
         self.name = name
         self._work = work
-        self._grudge = grudge
+        self._grudge = backoff_reset_seconds
         self._jitter = jitter
         self._slots = asyncio.Semaphore(workers)
         self._due: dict[Key, float] = {}
@@ -132,7 +137,7 @@ class WorkQueue:
             if now() - self._failed_at.get(key, -math.inf) >= self._grudge:
                 self._forgive(key)
             failed = False
-        except (Unsettled, Conflict):
+        except (RetryLater, Conflict):
             delay = self._backoff(key)
         except Fault as fault:  # says all there is to say, without a stack trace
             self._failed_at[key] = now()

@@ -54,7 +54,7 @@ async def connect(guard: Guard | None = None) -> ApiClient:
             await load_kube_config(file, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]  # likewise
     except ConfigException as error:
         message = f"No way to the API server: {error} Run in a pod with a ServiceAccount, or set KUBECONFIG."
-        raise Fault(Reason.API_UNAVAILABLE, message, lasting=True) from None
+        raise Fault(Reason.API_UNAVAILABLE, message, terminal=True) from None
     client = ApiClient(configuration)
     client.user_agent = MANAGER
     return client

@@ -84,5 +84,5 @@ def refused(error: ApiError) -> WorkersFault:
         Reason.POD_TEMPLATE_INVALID,
         f"The API server refused the Deployment of the workers: {words}. "
         "Correct the field in spec.worker or in spec.worker.podTemplate.",
-        lasting=True,
+        terminal=True,
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from taskqueue_operator.workers.sighting import Connection, Look, address
+from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot, address
 
 from .management import Management
 
@@ -22,7 +22,7 @@ _WORD: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
 Items = list[dict[str, Any]]
 
 
-async def read_look(management: Management, clock: Callable[[], datetime]) -> Look:
+async def read_look(management: Management, clock: Callable[[], datetime]) -> ConsumerSnapshot:
     """List all consumers, channels and connections of the vhost: three requests.
 
     Raises:
@@ -40,7 +40,7 @@ async def read_look(management: Management, clock: Callable[[], datetime]) -> Lo
     )
     consumed, held = _consumed(consumers), _held(channels)
     named = ((each.get("name", ""), each) for each in connections)
-    return Look(
+    return ConsumerSnapshot(
         at, tuple(Connection(_marks(each), consumed.get(name, {}), held.get(name, _rest(each))) for name, each in named)
     )
 

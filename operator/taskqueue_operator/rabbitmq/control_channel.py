@@ -19,7 +19,7 @@ from taskqueue_operator.resource.lease import Guard
 
 from . import faults
 from .endpoint import Endpoint
-from .login import HEARTBEAT_SECONDS
+from .handshake import HEARTBEAT_SECONDS
 
 EXCHANGE: Final = "taskqueue.reports"
 ANSWER_SECONDS: Final = 8.0

@@ -177,7 +177,7 @@ class _Secret:
             raise self._invalid(f"has a key {keys} that is not PEM, or does not fit the other. Set it anew") from None
 
     def _invalid(self, trouble: str) -> BrokerFault:
-        return BrokerFault(Reason.SECRET_INVALID, f"Secret {self._name} {trouble}.", lasting=True)
+        return BrokerFault(Reason.SECRET_INVALID, f"Secret {self._name} {trouble}.", terminal=True)
 
 
 def _present(context: ssl.SSLContext, pem: str) -> None:

@@ -10,7 +10,7 @@ import httpx
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 
 from .endpoint import Endpoint
-from .wire import NotAmqp
+from .frames import NotAmqp
 
 AGAIN: Final = "Correct the Secret; it is read again within a minute."
 WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
@@ -30,7 +30,7 @@ def wrong_password(endpoint: Endpoint) -> BrokerFault:
     return BrokerFault(
         Reason.AUTHENTICATION_FAILED,
         f'RabbitMQ at {endpoint.address} refuses user "{endpoint.username}": wrong username or password. {AGAIN}',
-        lasting=True,
+        terminal=True,
     )
 
 
@@ -40,7 +40,7 @@ def wrong_management_password(endpoint: Endpoint) -> BrokerFault:
         Reason.AUTHENTICATION_FAILED,
         f'Management API {endpoint.management} refuses user "{endpoint.management_username}": '
         f"wrong username or password. {AGAIN}",
-        lasting=True,
+        terminal=True,
     )
 
 
@@ -51,7 +51,7 @@ def no_vhost(endpoint: Endpoint) -> BrokerFault:
         f'RabbitMQ at {endpoint.address} has no vhost "{endpoint.vhost}". '
         f"Set spec.broker.vhost, correct the path of the Secret's uri, "
         f"or create it: rabbitmqctl add_vhost {quote(endpoint.vhost)}",
-        lasting=True,
+        terminal=True,
     )
 
 
@@ -60,7 +60,7 @@ def vhost_refused(endpoint: Endpoint, words: str) -> BrokerFault:
     return BrokerFault(
         Reason.VHOST_NOT_FOUND,
         f'RabbitMQ at {endpoint.address} refuses vhost "{endpoint.vhost}" to user "{endpoint.username}": {words}',
-        lasting=True,
+        terminal=True,
     )
 
 
@@ -70,7 +70,7 @@ def vhost_forbidden(endpoint: Endpoint, username: str) -> BrokerFault:
         Reason.PERMISSION_DENIED,
         f'User "{username}" may not use vhost "{endpoint.vhost}" of RabbitMQ at {endpoint.address}. '
         f"{_grant(endpoint, username)}",
-        lasting=True,
+        terminal=True,
     )
 
 
@@ -80,14 +80,14 @@ def forbidden(endpoint: Endpoint, username: str, act: str) -> BrokerFault:
         Reason.PERMISSION_DENIED,
         f'User "{username}" may not {act} in vhost "{endpoint.vhost}" of RabbitMQ at {endpoint.address}. '
         f"{_grant(endpoint, username)}",
-        lasting=True,
+        terminal=True,
     )
 
 
 def refused(endpoint: Endpoint, act: str, words: str) -> BrokerFault:
     """Say that AMQP refuses an act for a reason of its own, in the broker's words."""
     return BrokerFault(
-        Reason.TOPOLOGY_REFUSED, f"RabbitMQ at {endpoint.address} refuses to {act}: {words}", lasting=True
+        Reason.TOPOLOGY_REFUSED, f"RabbitMQ at {endpoint.address} refuses to {act}: {words}", terminal=True
     )
 
 
@@ -98,7 +98,7 @@ def no_tag(endpoint: Endpoint, tag: str, purpose: str) -> BrokerFault:
         Reason.PERMISSION_DENIED,
         f'User "{username}" may not {purpose} at {endpoint.management}: it lacks the tag {tag}. '
         f"Grant it: rabbitmqctl set_user_tags {quote(username)} {tag}",
-        lasting=True,
+        terminal=True,
     )
 
 

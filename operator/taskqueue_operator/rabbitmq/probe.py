@@ -10,16 +10,16 @@ from typing import Final
 from taskqueue_operator.scaling.reading import Probe
 
 from . import faults
-from .connection import Asked, Connection
 from .endpoint import Endpoint
-from .line import Line, now
-from .refusals import Refusals
+from .negative_cache import NegativeCache
+from .probe_connection import ProbeBatch, ProbeConnection
+from .reconnect import Reconnector, now
 
-TOGETHER: Final = 256
+PIPELINE_DEPTH: Final = 256
 """Questions on one channel at once, of queues that are believed to answer."""
-ALONE: Final = 64
+MAX_SINGLE_QUEUE_CHANNELS: Final = 64
 """Queues that are asked on a channel of their own, at once: who asks one that is missing loses the channel."""
-SLOW: Final = 64
+MAX_SLOW_CHANNELS: Final = 64
 """The same for queues that are known to be slow."""
 PROMPT_SECONDS: Final = 0.2
 """What a round waits for one queue; a quorum queue whose leader is silent answers, 0, after 0.25 s."""
@@ -33,7 +33,7 @@ FORGET_SECONDS: Final = 60.0
 class Prober:
     """Asks many queues over one connection."""
 
-    def __init__(self, endpoint: Endpoint, line: Line, clock: Callable[[], datetime]) -> None:
+    def __init__(self, endpoint: Endpoint, line: Reconnector, clock: Callable[[], datetime]) -> None:
         self._endpoint = endpoint
         self._line = line
         self._clock = clock
@@ -80,17 +80,17 @@ class _Session:
     under way: one that stays silent costs a channel, and delays nobody.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Connection, clock: Callable[[], datetime]) -> None:
+    def __init__(self, endpoint: Endpoint, connection: ProbeConnection, clock: Callable[[], datetime]) -> None:
         self.connection = connection
-        self.refusals = Refusals()
+        self.refusals = NegativeCache()
         self._endpoint = endpoint
         self._clock = clock
         self._trusted: set[str] = set()
         self._slow: set[str] = set()
         self._asking: set[str] = set()
         self._answers: dict[str, Probe] = {}
-        self._slots = asyncio.Semaphore(ALONE)
-        self._slow_slots = asyncio.Semaphore(SLOW)
+        self._slots = asyncio.Semaphore(MAX_SINGLE_QUEUE_CHANNELS)
+        self._slow_slots = asyncio.Semaphore(MAX_SLOW_CHANNELS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._followed: set[str] = set()
         self._forget_at = now() + FORGET_SECONDS
@@ -131,7 +131,7 @@ class _Session:
             return
         self._asking.update(queues)
         at = self._clock()
-        asked = [self.connection.ask(queues[n : n + TOGETHER]) for n in range(0, len(queues), TOGETHER)]
+        asked = [self.connection.ask(queues[n : n + PIPELINE_DEPTH]) for n in range(0, len(queues), PIPELINE_DEPTH)]
         await _wait((each.done for each in asked), PROMPT_SECONDS)
         self._asking.difference_update(queues)
         for each in asked:
@@ -159,13 +159,13 @@ class _Session:
             elif slow and not prompt:
                 await _wait([asked.done], SLOW_SECONDS)
 
-    def _answered(self, queue: str, asked: Asked, at: datetime, _: object) -> None:
+    def _answered(self, queue: str, asked: ProbeBatch, at: datetime, _: object) -> None:
         self._asking.discard(queue)
         self._note(asked, at)
         if queue in asked.ready:
             self.refusals.answered(queue)
 
-    def _note(self, asked: Asked, at: datetime) -> None:
+    def _note(self, asked: ProbeBatch, at: datetime) -> None:
         self._answers |= {queue: Probe(at, ready) for queue, ready in asked.ready.items()}
         if asked.refusal is not None:
             queue, probe = asked.left[0], self._refusal(asked.left[0], *asked.refusal, at)

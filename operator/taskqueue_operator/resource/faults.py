@@ -24,23 +24,23 @@ class Reason(StrEnum):
     MANAGEMENT_UNREACHABLE = "ManagementUnreachable"
     # Topology.
     IMMUTABLE_DRIFT = "ImmutableDrift"
-    NAME_TAKEN = "NameTaken"
+    NAME_CONFLICT = "NameConflict"
     QUEUE_NOT_FOUND = "QueueNotFound"
     TOPOLOGY_REFUSED = "TopologyRefused"
     NOT_EMPTY = "NotEmpty"
     # Workers.
-    DEPLOYMENT_TAKEN = "DeploymentTaken"
-    FIELD_SET_TWICE = "FieldSetTwice"
+    DEPLOYMENT_CONFLICT = "DeploymentConflict"
+    FIELD_CONFLICT = "FieldConflict"
     POD_TEMPLATE_INVALID = "PodTemplateInvalid"
     WORKERS_FAILING = "WorkersFailing"
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"
     WORKERS_STARTING = "WorkersStarting"
-    WORKERS_SILENT = "WorkersSilent"
+    WORKERS_NOT_REPORTING = "WorkersNotReporting"
     IDLENESS_UNKNOWN = "IdlenessUnknown"
-    WORKERS_STAY = "WorkersStay"
+    SCALE_IN_WAITING = "ScaleInWaiting"
     ROLLOUT_STUCK = "RolloutStuck"
-    DELETION_COST_TAKEN = "DeletionCostTaken"
+    DELETION_COST_CONFLICT = "DeletionCostConflict"
     # Kubernetes itself.
     API_UNAVAILABLE = "ApiUnavailable"
     INTERNAL_ERROR = "InternalError"
@@ -55,11 +55,11 @@ class Fault(Exception):
         lasting: True if only a change by the user mends it (a retry alone never would).
     """
 
-    def __init__(self, reason: Reason, message: str, *, lasting: bool = False) -> None:
+    def __init__(self, reason: Reason, message: str, *, terminal: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.lasting = lasting
+        self.terminal = terminal
 
 
 class BrokerFault(Fault):
@@ -78,5 +78,5 @@ class Conflict(Exception):
     """What was read has changed since, so the conditional write was refused."""
 
 
-class Deposed(Conflict):
+class LeadershipLost(Conflict):
     """This process may not act: it does not lead, or does not any more. Who leads will do what is to be done."""

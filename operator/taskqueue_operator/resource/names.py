@@ -41,19 +41,19 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-def inlet(queue: str) -> str:
+def private_exchange(queue: str) -> str:
     """Name the private fanout exchange that alone feeds the physical queue."""
     return f"{queue}.in"
 
 
-def dead_letters(queue: str) -> str:
+def dead_letter_queue(queue: str) -> str:
     """Name the queue where failed messages end."""
     return f"{queue}.dlq"
 
 
-def wall(queue: str) -> str:
+def fence_name(queue: str) -> str:
     """Name the exchange and queue that refuse messages while the TaskQueue is being deleted."""
-    return f"{queue}.wall"
+    return f"{queue}.fence"
 
 
 def owner(installation: str, key: Key) -> str:

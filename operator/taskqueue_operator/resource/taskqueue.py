@@ -92,7 +92,7 @@ class TaskQueue:
             raise Fault(
                 Reason.INVALID_SPEC,
                 f"{path}: {first['msg']}. Correct the field, or install the CRD of this operator's version.",
-                lasting=True,
+                terminal=True,
             ) from None
         return cls(
             key=Key(metadata["namespace"], metadata["name"]),

@@ -10,15 +10,15 @@ from datetime import datetime
 
 from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
 
-from .decision import Decision, Why, Workers, seconds
+from .behavior import limit_rate, stabilize
+from .decision import Decision, DecisionReason, Workers, seconds
 from .demand import demand
 from .memory import Memory, is_quiet
-from .pace import limit_rate, stabilize
 from .policy import Policy
 from .reading import Reading
 from .schedule import Minimum, minimum
 
-TRIAL = 3
+MAX_UNPROVEN_REPLICAS = 3
 """How many workers may try a version that has not started yet."""
 
 
@@ -37,12 +37,12 @@ def decide(reading: Reading, workers: Workers, policy: Policy, memory: Memory, n
     least = minimum(policy.min_replicas, policy.schedules, now)
     decision = _fall_back(workers, policy, memory)
     if decision is None:
-        wanted = _want(reading, workers, policy, memory, fresh=fresh)
-        decision = _move(wanted, reading, workers, policy, least)
-    return _bounds(_unmultiplied(decision, workers), policy, least)
+        wanted = _recommend(reading, workers, policy, memory, fresh=fresh)
+        decision = _apply_behavior(wanted, reading, workers, policy, least)
+    return _bounds(_cap_at_obstacle(decision, workers), policy, least)
 
 
-def _want(reading: Reading, workers: Workers, policy: Policy, memory: Memory, *, fresh: bool) -> Decision:
+def _recommend(reading: Reading, workers: Workers, policy: Policy, memory: Memory, *, fresh: bool) -> Decision:
     """Say what the queue calls for, and remember it."""
     wanted = demand(reading, workers, policy, memory)
     certain = reading.at_most is not None and not fresh
@@ -50,7 +50,7 @@ def _want(reading: Reading, workers: Workers, policy: Policy, memory: Memory, *,
     return replace(wanted, memory=_record(memory, policy, high, wanted.desired))
 
 
-def _move(wanted: Decision, reading: Reading, workers: Workers, policy: Policy, least: Minimum) -> Decision:
+def _apply_behavior(wanted: Decision, reading: Reading, workers: Workers, policy: Policy, least: Minimum) -> Decision:
     """Go towards what is wanted, at the pace that is allowed."""
     if workers.replicas >= least.replicas:
         # Before all that holds workers back, which has nothing to say of those that stay anyway.
@@ -67,8 +67,8 @@ def _record(memory: Memory, policy: Policy, high: int, low: int) -> Memory:
 
 def _paused(workers: Workers, policy: Policy, memory: Memory) -> Decision:
     if policy.paused_replicas is None:
-        return Decision(workers.replicas, Why.PAUSED, ("paused: the number of workers stays",), memory)
-    return Decision(policy.paused_replicas, Why.PAUSED, (f"paused at {policy.paused_replicas:,}",), memory)
+        return Decision(workers.replicas, DecisionReason.PAUSED, ("paused: the number of workers stays",), memory)
+    return Decision(policy.paused_replicas, DecisionReason.PAUSED, (f"paused at {policy.paused_replicas:,}",), memory)
 
 
 def _fall_back(workers: Workers, policy: Policy, memory: Memory) -> Decision | None:
@@ -84,7 +84,9 @@ def _fall_back(workers: Workers, policy: Policy, memory: Memory) -> Decision | N
     }[fallback.behavior]
     number = "" if fallback.behavior is FallbackBehavior.CURRENT else f" {fallback.replicas:,}"
     line = f"not readable for more than {seconds(fallback.after)} s: fallback {fallback.behavior}{number}"
-    return Decision(desired, Why.FALLBACK, (line,), _record(memory, policy, workers.replicas, workers.replicas))
+    return Decision(
+        desired, DecisionReason.FALLBACK, (line,), _record(memory, policy, workers.replicas, workers.replicas)
+    )
 
 
 def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: Policy) -> Decision:
@@ -92,17 +94,17 @@ def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: 
         return decision
     if is_quiet(reading) and decision.memory.idle >= policy.idle:
         # Not how long exactly: the words would differ with each decision.
-        return decision.then(0, Why.IDLE, f"nothing to do for {seconds(policy.idle)} s")
+        return decision.then(0, DecisionReason.IDLE, f"nothing to do for {seconds(policy.idle)} s")
     line = f"the last worker stays until {seconds(policy.idle)} s without work"
-    return decision.then(1, Why.IDLE_GRACE, line)
+    return decision.then(1, DecisionReason.IDLE_GRACE, line)
 
 
-def _unmultiplied(decision: Decision, workers: Workers) -> Decision:
+def _cap_at_obstacle(decision: Decision, workers: Workers) -> Decision:
     """Add no more workers that could not work either."""
     obstacle = workers.obstacle
     if obstacle is None or decision.desired <= workers.replicas:
         return decision
-    trial = TRIAL if obstacle.why is Why.WORKERS_FAILING else 0
+    trial = MAX_UNPROVEN_REPLICAS if obstacle.why is DecisionReason.WORKERS_FAILING else 0
     most = max(workers.replicas, trial)
     if decision.desired <= most:
         return decision
@@ -112,12 +114,12 @@ def _unmultiplied(decision: Decision, workers: Workers) -> Decision:
 def _bounds(decision: Decision, policy: Policy, least: Minimum) -> Decision:
     if decision.desired > policy.max_replicas:
         line = f"limited to {policy.max_replicas:,} by maxReplicas"
-        return decision.then(policy.max_replicas, Why.MAX_REPLICAS, line)
+        return decision.then(policy.max_replicas, DecisionReason.MAX_REPLICAS, line)
     return _at_least(decision, least)
 
 
 def _at_least(decision: Decision, least: Minimum) -> Decision:
     if decision.desired < least.replicas:
         by = f"schedule {least.schedule}" if least.schedule else "minReplicas"
-        return decision.then(least.replicas, Why.MIN_REPLICAS, f"raised to {least.replicas:,} by {by}")
+        return decision.then(least.replicas, DecisionReason.MIN_REPLICAS, f"raised to {least.replicas:,} by {by}")
     return decision

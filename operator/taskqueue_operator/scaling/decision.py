@@ -8,7 +8,7 @@ from typing import Final, Self
 from .memory import Memory
 
 
-class Why(StrEnum):
+class DecisionReason(StrEnum):
     """What determined the desired number. Part of the API: status, Events, metric labels."""
 
     BACKLOG = "Backlog"
@@ -16,7 +16,7 @@ class Why(StrEnum):
     IDLE = "Idle"
     IDLE_GRACE = "IdleGrace"
     TOLERANCE = "WithinTolerance"
-    UNKNOWN = "ReadingUnknown"
+    UNKNOWN = "QueueUnreadable"
     FALLBACK = "Fallback"
     PAUSED = "Paused"
     # From here on: something else was wanted. The names are those of an HPA where it has them.
@@ -31,8 +31,15 @@ class Why(StrEnum):
     MAX_REPLICAS = "TooManyReplicas"
 
 
-OBSTACLES: Final = frozenset({Why.WORKERS_FAILING, Why.QUOTA_EXCEEDED, Why.UNSCHEDULABLE})
-LIMITS: Final = OBSTACLES | {Why.SCALE_UP_LIMIT, Why.SCALE_DOWN_LIMIT, Why.MIN_REPLICAS, Why.MAX_REPLICAS}
+OBSTACLES: Final = frozenset(
+    {DecisionReason.WORKERS_FAILING, DecisionReason.QUOTA_EXCEEDED, DecisionReason.UNSCHEDULABLE}
+)
+LIMITS: Final = OBSTACLES | {
+    DecisionReason.SCALE_UP_LIMIT,
+    DecisionReason.SCALE_DOWN_LIMIT,
+    DecisionReason.MIN_REPLICAS,
+    DecisionReason.MAX_REPLICAS,
+}
 """What the condition ScalingLimited speaks of."""
 
 
@@ -45,7 +52,7 @@ def seconds(span: timedelta) -> int:
 class Obstacle:
     """Why more workers would not help; `message` says it for people."""
 
-    why: Why
+    why: DecisionReason
     message: str
 
 
@@ -70,7 +77,7 @@ class Decision:
     """
 
     desired: int
-    why: Why
+    why: DecisionReason
     lines: tuple[str, ...]
     memory: Memory
 
@@ -79,6 +86,6 @@ class Decision:
         """The lines as one sentence."""
         return "; ".join(self.lines)
 
-    def then(self, desired: int, why: Why, line: str) -> Self:
+    def then(self, desired: int, why: DecisionReason, line: str) -> Self:
         """Let a later stage change the number."""
         return replace(self, desired=desired, why=why, lines=(*self.lines, line))

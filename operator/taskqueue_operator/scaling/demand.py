@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from .decision import Decision, Why, Workers
+from .decision import Decision, DecisionReason, Workers
 from .memory import Memory
 from .policy import Policy
 from .reading import Reading
@@ -22,22 +22,26 @@ def _raised(reading: Reading, workers: Workers, policy: Policy, memory: Memory) 
     if ready is None or (now == 0 and ready <= policy.activation_ready):
         return None
     needed = ceil(ready, policy.ready_per_replica)
-    return Decision(needed, Why.BACKLOG, (_division(ready, needed, policy),), memory) if needed > now else None
+    return (
+        Decision(needed, DecisionReason.BACKLOG, (_division(ready, needed, policy),), memory) if needed > now else None
+    )
 
 
 def _lowered(reading: Reading, workers: Workers, policy: Policy, memory: Memory) -> Decision:
     now = workers.replicas
     if now == 0 and not reading.blind:  # a doubt about more than `at_least` says nothing new to who has no workers
         line = f"asleep: ready {reading.at_least or 0:,} is not above activationReady {policy.activation_ready:,}"
-        return Decision(0, Why.IDLE, (line,), memory)
+        return Decision(0, DecisionReason.IDLE, (line,), memory)
     if reading.at_most is None:
         doubt = f" ({reading.doubt})" if reading.doubt else ""
-        return Decision(now, Why.UNKNOWN, (f"depth unknown{doubt}: the number of workers is not lowered",), memory)
+        return Decision(
+            now, DecisionReason.UNKNOWN, (f"depth unknown{doubt}: the number of workers is not lowered",), memory
+        )
     needed = ceil(reading.at_most, policy.ready_per_replica)
     line = _division(reading.at_most, needed, policy)
     if needed > now:  # by what may be there at most; what is there for certain needs no more
         line = f"at most {line}: none of {now:,} is superfluous"
-    return _held_up(Decision(min(needed, now), Why.BACKLOG, (line,), memory), reading, workers, policy)
+    return _held_up(Decision(min(needed, now), DecisionReason.BACKLOG, (line,), memory), reading, workers, policy)
 
 
 def _held_up(decision: Decision, reading: Reading, workers: Workers, policy: Policy) -> Decision:
@@ -49,7 +53,7 @@ def _held_up(decision: Decision, reading: Reading, workers: Workers, policy: Pol
     if running <= decision.desired:
         return decision
     line = f"{reading.unacked:,} unacked / {policy.concurrency} at once keep {running}"
-    return decision.then(running, Why.RUNNING_TASKS, line)
+    return decision.then(running, DecisionReason.RUNNING_TASKS, line)
 
 
 def _tolerated(decision: Decision, reading: Reading, workers: Workers, policy: Policy) -> Decision:
@@ -64,7 +68,7 @@ def _tolerated(decision: Decision, reading: Reading, workers: Workers, policy: P
     if apart > tolerance:
         return decision
     line = f"{float(apart):.1%} from what {now:,} are there for, within the tolerance of {float(tolerance):.1%}"
-    return decision.then(now, Why.TOLERANCE, line)
+    return decision.then(now, DecisionReason.TOLERANCE, line)
 
 
 def ceil(amount: int, per: int) -> int:

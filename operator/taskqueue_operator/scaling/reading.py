@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from taskqueue_operator.resource.faults import BrokerFault
 
-HORIZON: Final = timedelta(seconds=12)
+READING_WINDOW: Final = timedelta(seconds=12)
 """Longer than two statistics intervals of a quorum queue, and than an election in which probes say 0 (10 s seen)."""
 FRESH: Final = timedelta(seconds=4)
 """A probe older than this says nothing any more."""
@@ -126,15 +126,15 @@ def interval(probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) ->
     """
     fresh = bool(probes) and now - probes[-1].at <= FRESH
     at_least = probes[-1].ready if fresh else None
-    recent = [sweep for sweep in sweeps if now - sweep.at <= HORIZON]
-    before = [sweep for sweep in sweeps if now - sweep.at > HORIZON][-1:]
+    recent = [sweep for sweep in sweeps if now - sweep.at <= READING_WINDOW]
+    before = [sweep for sweep in sweeps if now - sweep.at > READING_WINDOW][-1:]
     doubt = _doubt(recent, [*(sweep.at for sweep in (*before, *recent)), now]) or (
         Doubt.NO_PROBE if at_least is None else None
     )
     unacked = max((sweep.unacked for sweep in recent if sweep.unacked is not None), default=None)
     if doubt is not None or at_least is None:
         return Reading(now, at_least, None, unacked, doubt)
-    probed = (probe.ready or 0 for probe in probes if now - probe.at <= HORIZON)
+    probed = (probe.ready or 0 for probe in probes if now - probe.at <= READING_WINDOW)
     at_most = max(*probed, *(sweep.ready or 0 for sweep in recent))
     return Reading(now, at_least, at_most, unacked)
 
@@ -146,4 +146,4 @@ def _doubt(recent: Sequence[Sweep], times: Sequence[datetime]) -> Doubt | None:
     doubts = [sweep.doubt for sweep in recent if sweep.doubt is not None]
     if doubts:
         return min(doubts, key=list(Doubt).index)
-    return Doubt.YOUNG if times[-1] - times[0] < HORIZON else None
+    return Doubt.YOUNG if times[-1] - times[0] < READING_WINDOW else None

@@ -55,7 +55,7 @@ def minimum(min_replicas: int, schedules: Iterable[Schedule], now: datetime) -> 
 
 def is_on(schedule: Schedule, now: datetime) -> bool:
     """Whether a schedule's last start is later than its last end."""
-    if misread(schedule) is not None:
+    if schedule_error(schedule) is not None:
         return False
     minute = now.replace(second=0, microsecond=0)
     start, end = (_last(each, schedule.time_zone, minute) for each in (schedule.start, schedule.end))
@@ -63,7 +63,7 @@ def is_on(schedule: Schedule, now: datetime) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def misread(schedule: Schedule) -> Fault | None:
+def schedule_error(schedule: Schedule) -> Fault | None:
     """Say why a schedule cannot be read, if so: what the API server lets through, as it knows less of cron than we."""
     where = f"spec.scaling.schedules[{schedule.name}]"
     try:
@@ -72,13 +72,13 @@ def misread(schedule: Schedule) -> Fault | None:
         message = (
             f'{where}.timeZone: the operator knows no time zone "{schedule.time_zone}". Write it as in Europe/Paris.'
         )
-        return Fault(Reason.INVALID_SPEC, message, lasting=True)
+        return Fault(Reason.INVALID_SPEC, message, terminal=True)
     for field, expression in (("start", schedule.start), ("end", schedule.end)):
         try:
             next(CronSim(expression, datetime(2000, 1, 1, tzinfo=zone)))
         except (CronSimError, StopIteration) as error:
             message = f'{where}.{field}: "{expression}" is no time that ever comes ({error}). Correct the field.'
-            return Fault(Reason.INVALID_SPEC, message, lasting=True)
+            return Fault(Reason.INVALID_SPEC, message, terminal=True)
     return None
 
 

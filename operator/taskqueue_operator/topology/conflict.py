@@ -18,7 +18,7 @@ DERIVED_WAYS_OUT: Final = "Delete it when nothing needs it any more, or choose a
 EXCHANGE_WAYS_OUT: Final = "Delete it when nothing needs it any more, or choose another spec.exchange.name."
 
 
-def refuse_conflicts(wanted: Topology, there: Topology, *, owner: str) -> None:
+def check_conflicts(wanted: Topology, there: Topology, *, owner: str) -> None:
     """Compare what is wanted with the objects of the same names.
 
     Raises:
@@ -65,7 +65,7 @@ def _refuse_reserved(kind: str, name: str) -> None:
             Reason.TOPOLOGY_REFUSED,
             f'{kind} "{name}" does not exist, and RabbitMQ keeps names that begin with {RESERVED} to itself. '
             f"Choose another spec.{kind.lower()}.name.",
-            lasting=True,
+            terminal=True,
         )
 
 
@@ -74,16 +74,16 @@ def _refuse_taken(kind: str, have: Exchange | Queue, owner: str) -> None:
     if mark is not None and mark != owner:
         installation, _, key = str(mark).partition("/")
         raise TopologyFault(
-            Reason.NAME_TAKEN,
+            Reason.NAME_CONFLICT,
             f'{kind} "{have.name}" belongs to TaskQueue {key} (installation {installation}). '
             "Choose another spec.queue.name.",
-            lasting=True,
+            terminal=True,
         )
 
 
 def _refuse_drift(subject: str, differences: Iterator[str]) -> None:
     for first in differences:
-        raise TopologyFault(Reason.IMMUTABLE_DRIFT, f"{subject} exists {first}", lasting=True)
+        raise TopologyFault(Reason.IMMUTABLE_DRIFT, f"{subject} exists {first}", terminal=True)
 
 
 def _queue_differences(want: Queue, have: Queue) -> Iterator[str]:

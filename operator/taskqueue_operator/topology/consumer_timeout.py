@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from .desired import QUEUE_TYPE
+from .fence import exactly
 from .objects import Policy, Queue, Topology
-from .wall import exactly
 
 KEY: Final = "consumer-timeout"
 DEFAULT_SECONDS: Final = 1800

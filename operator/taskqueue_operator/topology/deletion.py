@@ -6,9 +6,9 @@ Every step may be the last one before a crash: `fence` and `removal` look at wha
 from collections.abc import Iterator
 
 from .consumer_timeout import standing_timeout
-from .difference import Remove, Step, difference, is_ours, standing
+from .diff import Remove, Step, difference, is_ours, standing
+from .fence import fence_topology
 from .objects import Binding, Exchange, Topology
-from .wall import walled
 
 
 def fence(wanted: Topology, there: Topology, *, owner: str) -> tuple[Step, ...]:
@@ -21,7 +21,7 @@ def fence(wanted: Topology, there: Topology, *, owner: str) -> tuple[Step, ...]:
         TopologyFault: An object that is not ours has the name of the wall.
     """
     for way_in in _open_ways_in(wanted, there, owner):
-        wall = walled(way_in.destination, owner)
+        wall = fence_topology(way_in.destination, owner)
         return difference(wall, there, owner=owner) or (Remove(way_in),)
     return ()
 
@@ -43,7 +43,7 @@ def removal(wanted: Topology, there: Topology, *, owner: str) -> tuple[Step, ...
     queues = Topology(queues=wanted.queues)
     publishers = Topology(exchanges=dict(_unshared(wanted, there, owner, private)))
     inlets = Topology(exchanges={name: item for name, item in wanted.exchanges.items() if name in private})
-    walls = (walled(way_in.destination, owner) for way_in in ways_in)
+    walls = (fence_topology(way_in.destination, owner) for way_in in ways_in)
     made = (queues, publishers, inlets, *walls)
     timeouts = (policy for way_in in ways_in for policy in standing_timeout(way_in.destination, there))
     return tuple(map(Remove, [*(item for each in made for item in standing(each, there, owner)), *timeouts]))

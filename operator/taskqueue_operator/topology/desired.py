@@ -9,7 +9,7 @@ bypass `<queue>.in`.
 from typing import Final
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import OWNER_ARGUMENT, dead_letters, inlet, owner, wall
+from taskqueue_operator.resource.names import OWNER_ARGUMENT, dead_letter_queue, fence_name, owner, private_exchange
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology
@@ -28,12 +28,12 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
     """
     if taskqueue.queue.external:
         return Topology()
-    queue, source, private = taskqueue.queue_name, taskqueue.exchange_name, inlet(taskqueue.queue_name)
-    if source in {private, wall(queue)}:
+    queue, source, private = taskqueue.queue_name, taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
+    if source in {private, fence_name(queue)}:
         raise TopologyFault(
             Reason.INVALID_SPEC,
             f'spec.exchange.name "{source}" is the private exchange of queue "{queue}". Choose another.',
-            lasting=True,
+            terminal=True,
         )
     mark: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
     publishers = {Binding(source, private, to_queue=False, routing_key=key) for key in taskqueue.routing_keys}
@@ -44,8 +44,8 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
         },
         queues={
             queue: Queue(queue, arguments={**_queue_arguments(taskqueue), **mark}),
-            dead_letters(queue): Queue(
-                dead_letters(queue), arguments={QUEUE_TYPE: taskqueue.queue.type.lower(), **mark}
+            dead_letter_queue(queue): Queue(
+                dead_letter_queue(queue), arguments={QUEUE_TYPE: taskqueue.queue.type.lower(), **mark}
             ),
         },
         bindings=frozenset(publishers | {Binding(private, queue, to_queue=True)}),
@@ -57,7 +57,7 @@ def _queue_arguments(taskqueue: TaskQueue) -> Arguments:
         QUEUE_TYPE: taskqueue.queue.type.lower(),
         # Through the default exchange, which needs no binding that could be lost.
         DEAD_LETTER_EXCHANGE: "",
-        DEAD_LETTER_KEY: dead_letters(taskqueue.queue_name),
+        DEAD_LETTER_KEY: dead_letter_queue(taskqueue.queue_name),
     }
     if taskqueue.queue.max_priority is not None:
         arguments[MAX_PRIORITY] = taskqueue.queue.max_priority

@@ -66,7 +66,7 @@ class Topology:
     queues: Mapping[str, Queue] = field(default_factory=dict)
     bindings: frozenset[Binding] = frozenset()
     policies: Mapping[str, Policy] = field(default_factory=dict)
-    heeds_consumers: bool = True
+    supports_consumer_timeout: bool = True
 
     @cached_property
     def sources(self) -> Mapping[str, tuple[Binding, ...]]:

@@ -79,4 +79,4 @@ def refuse_reserved(names: Iterable[str], path: str) -> None:
     """
     for name in names:
         if message := reserved(name, path):
-            raise WorkersFault(Reason.FIELD_SET_TWICE, message, lasting=True)
+            raise WorkersFault(Reason.FIELD_CONFLICT, message, terminal=True)

@@ -15,8 +15,8 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 
 from .contract import BINDING_PATH, BINDING_VOLUME, PORT, binding, environment, refuse_reserved, reserved
-from .digest import digest
 from .pod_template import ROOT, leaves, merge
+from .template_hash import digest
 
 GRACE_MARGIN_SECONDS: Final = 30
 """What a worker has left after its last task's timeout: to settle it, hand the rest back and close."""

@@ -121,11 +121,11 @@ def _identity(element: object, keys: tuple[str, ...], path: str) -> str:
 
 def _refuse_claimed(claims: Claims, path: str, *, removed: bool = False) -> None:
     if path in claims:
-        raise WorkersFault(Reason.FIELD_SET_TWICE, claims[path], lasting=True)
+        raise WorkersFault(Reason.FIELD_CONFLICT, claims[path], terminal=True)
     below = [claimed for claimed in claims if claimed.startswith((f"{path}.", f"{path}["))] if removed else ()
     if below:
         raise _invalid(f"{ROOT}{path} is null, which would remove {below[0]} too. Remove the line.")
 
 
 def _invalid(message: str) -> WorkersFault:
-    return WorkersFault(Reason.POD_TEMPLATE_INVALID, message, lasting=True)
+    return WorkersFault(Reason.POD_TEMPLATE_INVALID, message, terminal=True)

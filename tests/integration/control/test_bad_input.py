@@ -170,7 +170,7 @@ def test_name_taken_by_another_taskqueue(stage: Stage) -> None:
     stage.taskqueue("first", queue={"name": "shared"})
     ready(stage, "first")
     stage.taskqueue("jobs", queue={"name": "shared"})
-    assert complaint(stage, "NameTaken") == (
+    assert complaint(stage, "NameConflict") == (
         'Queue "shared" belongs to TaskQueue team/first (installation default). Choose another spec.queue.name.'
     )
     assert stage.condition("first")["status"] == "True"
@@ -180,7 +180,7 @@ def test_deployment_of_that_name_that_is_not_ours(stage: Stage) -> None:
     stage.secret()
     stage.kubectl("create", "deployment", "jobs", "--image=acme/other:1", "--replicas=3")
     stage.taskqueue("jobs")
-    assert complaint(stage, "DeploymentTaken") == (
+    assert complaint(stage, "DeploymentConflict") == (
         "Deployment team/jobs exists and does not belong to this TaskQueue. Delete it "
         "(kubectl -n team delete deployment jobs), or give the TaskQueue another name."
     )
@@ -204,7 +204,7 @@ def test_field_set_twice(stage: Stage) -> None:
     stage.secret()
     template = {"spec": {"containers": [{"name": "worker", "image": "acme/other:2"}]}}
     stage.taskqueue("jobs", worker={"image": "acme/app:1", "podTemplate": template})
-    assert complaint(stage, "FieldSetTwice") == (
+    assert complaint(stage, "FieldConflict") == (
         "spec.worker.image and spec.worker.podTemplate.spec.containers[name=worker].image are both set. "
         "Keep one of them."
     )

@@ -83,7 +83,7 @@ async def test_trouble_that_stays_is_given_up_and_told(stand_in: tuple[StandIn, 
     server.answers = [says(503)]
     with pytest.raises(Fault) as told:
         await cluster.deployment(KEY)
-    assert (told.value.reason, told.value.lasting) == (Reason.API_UNAVAILABLE, False)
+    assert (told.value.reason, told.value.terminal) == (Reason.API_UNAVAILABLE, False)
     assert told.value.message == "Kubernetes: cannot read Deployment media/thumbnails: so it is."
     assert len(server.asked) == 4
 

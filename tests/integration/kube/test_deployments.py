@@ -8,8 +8,8 @@ from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason, WorkersFault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.workers.api_objects import Deployment, Pod
 from taskqueue_operator.workers.deployment import deployment
-from taskqueue_operator.workers.observed import Deployment, Pod
 from tests.cluster.control_plane import ControlPlane
 from tests.unit.workers.test_deployment import INPUTS
 
@@ -214,7 +214,7 @@ async def test_a_pod_template_that_kubernetes_does_not_know_is_refused_by_name(
     with pytest.raises(WorkersFault) as refused:
         await cluster.apply_deployment(deployment(taskqueue, replicas=0))
     assert refused.value.reason == Reason.POD_TEMPLATE_INVALID
-    assert refused.value.lasting
+    assert refused.value.terminal
     assert refused.value.message == (
         f"The API server refused the Deployment of the workers: {words}. "
         "Correct the field in spec.worker or in spec.worker.podTemplate."

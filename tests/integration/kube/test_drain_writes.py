@@ -7,8 +7,8 @@ import pytest
 from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.workers.api_objects import Deployment
 from taskqueue_operator.workers.deployment import deployment
-from taskqueue_operator.workers.observed import Deployment
 
 from .conftest import Create
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from taskqueue_operator.kube import client
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.cluster import KubernetesCluster
-from taskqueue_operator.resource.faults import Deposed
+from taskqueue_operator.resource.faults import LeadershipLost
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.workers.deployment import deployment
 from tests.cluster import ports
@@ -35,7 +35,7 @@ WRITES: dict[str, Write] = {
 
 
 def refuse() -> None:
-    raise Deposed("not any more")
+    raise LeadershipLost("not any more")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_no_write_gets_through(
     taskqueue = create()
     before = everything(control_plane, taskqueue.key.namespace)
     for _ in range(2):  # on a new connection, and on one that is there
-        with pytest.raises(Deposed):
+        with pytest.raises(LeadershipLost):
             await write(deposed, taskqueue.key, deployment(taskqueue, replicas=1))
         assert len(await deposed.list_taskqueues()) == 1
     assert everything(control_plane, taskqueue.key.namespace) == before
@@ -75,7 +75,7 @@ async def test_between_two_attempts_it_is_asked_again(tmp_path: Path, monkeypatc
 
     def once() -> None:
         if asked:
-            raise Deposed("not any more")
+            raise LeadershipLost("not any more")
 
     runner = web.AppRunner(web.Application())
     runner.app.router.add_route("*", "/{tail:.*}", ails)
@@ -84,7 +84,7 @@ async def test_between_two_attempts_it_is_asked_again(tmp_path: Path, monkeypatc
     await web.TCPSite(runner, "127.0.0.1", port).start()
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, f"http://127.0.0.1:{port}")))
     cluster = KubernetesCluster(await connect(once))
-    with pytest.raises(Deposed):
+    with pytest.raises(LeadershipLost):
         await cluster.set_status(Key("media", "thumbnails"), {})
     assert asked == ["PATCH"]
     await cluster.close()

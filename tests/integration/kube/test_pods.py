@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
+from taskqueue_operator.drain.replicaset_order import COST, annotations
 from taskqueue_operator.kube.client import MERGE_PATCH, Api, connect, path
 from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.resource.names import DELETION_COST, Key
-from taskqueue_operator.workers.removal_order import COST, annotations
 from tests.cluster.control_plane import ControlPlane
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from taskqueue_operator.drain.replicaset_order import COST, place, sure
 from taskqueue_operator.resource.names import DELETION_COST
-from taskqueue_operator.workers.observed import Pod
-from taskqueue_operator.workers.removal_order import COST, place, sure
+from taskqueue_operator.workers.api_objects import Pod
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.control.stage import eventually
 
@@ -90,8 +90,8 @@ def test_pods_are_removed_in_the_order_that_is_counted_on(workers: Workers) -> N
         after = workers.pods()
         removed = {pod.uid for pod in before} - {pod.uid for pod in after}
         going = [place(pod) for pod in before if pod.uid in removed]
-        staying = [place(pod) for pod in before if pod.uid not in removed]
-        assert max(going) <= min(staying, default=max(going))
-        ties = max(going) in staying
+        scale_in_blocked = [place(pod) for pod in before if pod.uid not in removed]
+        assert max(going) <= min(scale_in_blocked, default=max(going))
+        ties = max(going) in scale_in_blocked
         assert ties or sure(before, removed) == len(removed)
         before = after

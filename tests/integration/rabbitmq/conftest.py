@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aiormq.abc import AbstractConnection
 
-from taskqueue_operator.rabbitmq.broker import RabbitMQ, RabbitMQs
+from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe
 from tests.cluster.broker import Broker
@@ -19,7 +19,7 @@ PASSWORD = "p@ss/w:rd%#?"
 
 
 class Connect(Protocol):
-    def __call__(self, **keys: str) -> RabbitMQ: ...
+    def __call__(self, **keys: str) -> Vhost: ...
 
 
 class MakeUser(Protocol):
@@ -28,7 +28,7 @@ class MakeUser(Protocol):
     ) -> str: ...
 
 
-async def probed(rabbitmq: RabbitMQ, queue: str) -> Probe:
+async def probed(rabbitmq: Vhost, queue: str) -> Probe:
     """The answer to a question asked after this call; a busy machine may need more than one."""
     begun = datetime.now(UTC)
     async with asyncio.timeout(60):
@@ -59,10 +59,10 @@ def vhost(admin: httpx.Client) -> Iterator[str]:
 @pytest.fixture
 async def connect(broker: Broker, vhost: str) -> AsyncIterator[Connect]:
     """Makes brokers as the operator does, from a Secret; `management_uri` stands for management-uri."""
-    made: list[RabbitMQ] = []
-    brokers = RabbitMQs(lambda: datetime.now(UTC))
+    made: list[Vhost] = []
+    brokers = VhostFactory(lambda: datetime.now(UTC))
 
-    def connect(**keys: str) -> RabbitMQ:
+    def connect(**keys: str) -> Vhost:
         secret = {
             "host": "127.0.0.1",
             "port": str(broker.amqp_port),

@@ -10,9 +10,9 @@ import aiormq
 import pytest
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
-from taskqueue_operator.rabbitmq.broker import RabbitMQ
-from taskqueue_operator.workers.observed import Pod
-from taskqueue_operator.workers.sighting import Connection, Sight
+from taskqueue_operator.drain.consumers import Activity, Connection
+from taskqueue_operator.rabbitmq.vhost import Vhost
+from taskqueue_operator.workers.api_objects import Pod
 from tests.cluster.broker import Broker
 
 from .conftest import PASSWORD, Connect, MakeUser
@@ -60,7 +60,7 @@ async def worker(
         await connection.close()
 
 
-async def seen(rabbitmq: RabbitMQ, pod: Pod, sight: Sight) -> None:
+async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
     """Look until the pod is seen so: figures are some seconds old."""
     async with asyncio.timeout(60):
         while True:
@@ -69,7 +69,7 @@ async def seen(rabbitmq: RabbitMQ, pod: Pod, sight: Sight) -> None:
             await asyncio.sleep(0.5)
 
 
-async def shown(rabbitmq: RabbitMQ, wanted: Callable[[Connection], bool]) -> Connection:
+async def shown(rabbitmq: Vhost, wanted: Callable[[Connection], bool]) -> Connection:
     async with asyncio.timeout(60):
         while True:
             for connection in (await rabbitmq.look()).connections:
@@ -82,10 +82,10 @@ async def shown(rabbitmq: RabbitMQ, wanted: Callable[[Connection], bool]) -> Con
 async def test_a_consumer_is_found_by_the_address_it_comes_from(broker: Broker, vhost: str, connect: Connect) -> None:
     rabbitmq, there, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
     async with worker(broker, vhost):
-        await seen(rabbitmq, there, Sight.IDLE)
+        await seen(rabbitmq, there, Activity.IDLE)
         sights = (await rabbitmq.look()).sights(QUEUE, [there, elsewhere])
-        assert sights == {"a": Sight.IDLE, "b": Sight.UNKNOWN}
-    await seen(rabbitmq, there, Sight.UNKNOWN)
+        assert sights == {"a": Activity.IDLE, "b": Activity.UNKNOWN}
+    await seen(rabbitmq, there, Activity.UNKNOWN)
 
 
 @pytest.mark.usefixtures("queue")
@@ -93,7 +93,7 @@ async def test_a_consumer_is_found_by_the_name_of_its_connection(
     broker: Broker, vhost: str, connect: Connect, name: str
 ) -> None:
     async with worker(broker, vhost, f"celery@{name}: consumer"):
-        await seen(connect(), pod(name), Sight.IDLE)
+        await seen(connect(), pod(name), Activity.IDLE)
 
 
 async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
@@ -101,12 +101,12 @@ async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
 ) -> None:
     rabbitmq = connect()
     async with worker(broker, vhost, name) as held:
-        await seen(rabbitmq, pod(name), Sight.IDLE)
+        await seen(rabbitmq, pod(name), Activity.IDLE)
         await queue.basic_publish(b"{}", routing_key=QUEUE)
-        await seen(rabbitmq, pod(name), Sight.BUSY)
+        await seen(rabbitmq, pod(name), Activity.BUSY)
         assert (await shown(rabbitmq, lambda each: name in each.marks)).unacked == 1
         await held[0].channel.basic_ack(held[0].delivery_tag or 0)
-        await seen(rabbitmq, pod(name), Sight.IDLE)
+        await seen(rabbitmq, pod(name), Activity.IDLE)
 
 
 @pytest.mark.usefixtures("queue")
@@ -119,7 +119,7 @@ async def test_a_connection_on_which_nothing_goes_on_keeps_nobody_from_being_idl
     try:
         async with worker(broker, vhost, name):
             await shown(rabbitmq, lambda each: {"beside", name} <= each.marks)
-            await seen(rabbitmq, pod(name), Sight.IDLE)
+            await seen(rabbitmq, pod(name), Activity.IDLE)
     finally:
         await beside.close()
 
@@ -130,7 +130,7 @@ async def test_who_does_not_acknowledge_is_unknown(broker: Broker, vhost: str, c
     async with worker(broker, vhost, name, no_ack=True):
         connection = await shown(rabbitmq, lambda each: name in each.marks and QUEUE in each.acknowledges)
         assert connection.acknowledges == {QUEUE: False}
-        await seen(rabbitmq, pod(name), Sight.UNKNOWN)
+        await seen(rabbitmq, pod(name), Activity.UNKNOWN)
 
 
 @pytest.mark.usefixtures("queue")
@@ -139,7 +139,7 @@ async def test_a_connection_of_another_user_takes_the_tag_monitoring(
 ) -> None:
     workers, management, monitoring = user(""), user("management"), user("monitoring")
     async with worker(broker, vhost, name, f"{workers}:{quote(PASSWORD, safe='')}"):
-        await seen(connect(username=monitoring, password=PASSWORD), pod(name), Sight.IDLE)
+        await seen(connect(username=monitoring, password=PASSWORD), pod(name), Activity.IDLE)
         look = await connect(username=management, password=PASSWORD).look()
         assert look.connections == ()
 
@@ -150,7 +150,7 @@ async def test_a_connection_of_its_own_user_takes_no_more_than_management(
 ) -> None:
     same = user("management")
     async with worker(broker, vhost, name, f"{same}:{quote(PASSWORD, safe='')}"):
-        await seen(connect(username=same, password=PASSWORD), pod(name), Sight.IDLE)
+        await seen(connect(username=same, password=PASSWORD), pod(name), Activity.IDLE)
 
 
 async def test_what_another_vhost_holds_is_not_looked_at(

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from taskqueue_operator.rabbitmq.broker import CONTROL_NAME
 from taskqueue_operator.rabbitmq.control_channel import EXCHANGE, ControlChannel
+from taskqueue_operator.rabbitmq.vhost import CONTROL_NAME
 from taskqueue_operator.resource.faults import Reason
 from tests.cluster.broker import Broker
 

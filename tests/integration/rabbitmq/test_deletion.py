@@ -5,21 +5,21 @@ import pytest
 from aiormq.abc import AbstractConnection
 from aiormq.exceptions import DeliveryError, PublishError
 
-from taskqueue_operator.rabbitmq.broker import RabbitMQ
+from taskqueue_operator.rabbitmq.vhost import Vhost
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.topology.deletion import fence, fenced, removal
-from taskqueue_operator.topology.difference import difference
+from taskqueue_operator.topology.diff import difference
 from tests.cluster.progress import until
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 from tests.unit.topology.samples import OURS, wanted
 
 
-async def wall_off(rabbitmq: RabbitMQ) -> None:
+async def wall_off(rabbitmq: Vhost) -> None:
     while steps := fence(wanted(), await rabbitmq.topology(), owner=OURS):
         await rabbitmq.take(steps)
 
 
-async def declare(rabbitmq: RabbitMQ) -> None:
+async def declare(rabbitmq: Vhost) -> None:
     await rabbitmq.take(difference(wanted(), await rabbitmq.topology(), owner=OURS))
 
 
@@ -128,7 +128,7 @@ async def test_a_taskqueue_of_the_same_name_revives_what_a_deletion_left(
     await declare(rabbitmq)
 
     assert difference(wanted(), await rabbitmq.topology(), owner=OURS) == ()
-    assert "jobs.wall" not in (await rabbitmq.topology()).queues
+    assert "jobs.fence" not in (await rabbitmq.topology()).queues
     channel = await amqp.channel()
     await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs", mandatory=True)
     assert (await probed(rabbitmq, "jobs")).ready == 1

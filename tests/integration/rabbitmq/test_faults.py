@@ -7,19 +7,19 @@ import httpx
 import pytest
 from aiormq.abc import AbstractConnection
 
-from taskqueue_operator.rabbitmq.broker import RabbitMQ
+from taskqueue_operator.rabbitmq.vhost import Vhost
 from taskqueue_operator.resource.faults import BrokerFault, Reason
-from taskqueue_operator.topology.difference import Declare
+from taskqueue_operator.topology.diff import Declare
 from taskqueue_operator.topology.objects import Queue
 from tests.cluster.broker import Broker
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 
-Call = Callable[[RabbitMQ], Awaitable[object]]
+Call = Callable[[Vhost], Awaitable[object]]
 CALLS: list[Call] = [lambda each: each.probe(["jobs"]), lambda each: each.sweep(), lambda each: each.topology()]
 AGAIN = "Correct the Secret; it is read again within a minute."
 
 
-async def fault(call: Call, rabbitmq: RabbitMQ) -> BrokerFault:
+async def fault(call: Call, rabbitmq: Vhost) -> BrokerFault:
     with pytest.raises(BrokerFault) as raised:
         await call(rabbitmq)
     return raised.value
@@ -124,7 +124,7 @@ async def test_a_broker_that_is_not_there(connect: Connect, host: str, port: str
     trouble = await fault(CALLS[0], connect(host=host, port=port))
 
     assert trouble.reason is Reason.BROKER_UNREACHABLE
-    assert not trouble.lasting
+    assert not trouble.terminal
     assert trouble.message == (
         f"RabbitMQ at {host}:{port} does not answer ({why}). The Secret's uri says {host}:{port}: "
         "start the broker, or correct the Secret."
@@ -234,7 +234,7 @@ async def test_a_broker_that_freezes_and_thaws(connect: Connect, broker: Broker,
     assert (await _once_back(rabbitmq)) == 0
 
 
-async def _first_fault(rabbitmq: RabbitMQ) -> BrokerFault:
+async def _first_fault(rabbitmq: Vhost) -> BrokerFault:
     while True:
         try:
             assert await rabbitmq.probe(["jobs"]) == {}, "no answer is no reading"
@@ -242,7 +242,7 @@ async def _first_fault(rabbitmq: RabbitMQ) -> BrokerFault:
             return fault
 
 
-async def _once_back(rabbitmq: RabbitMQ) -> int | None:
+async def _once_back(rabbitmq: Vhost) -> int | None:
     async with asyncio.timeout(60):
         while True:
             try:

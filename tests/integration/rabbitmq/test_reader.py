@@ -12,10 +12,10 @@ import pytest
 from aiormq.abc import AbstractConnection
 
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.observe import Observer
-from taskqueue_operator.control.readers import Readers
-from taskqueue_operator.rabbitmq.broker import RabbitMQs
+from taskqueue_operator.control.observe.observer import Observer
+from taskqueue_operator.control.observe.observers import Observers
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.rabbitmq.vhost import VhostFactory
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt
@@ -59,9 +59,9 @@ def endpoint(broker: Broker, vhost: str) -> Callable[..., Endpoint]:
 
 
 @asynccontextmanager
-async def reading(telemetry: FakeTelemetry | None = None) -> AsyncIterator[Readers]:
+async def reading(telemetry: FakeTelemetry | None = None) -> AsyncIterator[Observers]:
     clock = loop_clock(datetime.now(UTC))
-    readers = Readers(RabbitMQs(clock), Everybody(), telemetry or FakeTelemetry(), clock)
+    readers = Observers(VhostFactory(clock), Everybody(), telemetry or FakeTelemetry(), clock)
     yield readers
     await readers.close()
 
@@ -154,7 +154,7 @@ async def test_every_way_a_listing_can_fail_is_named_and_stops_no_probe(
     async with proxied(broker.management_url) as proxy, asyncio.TaskGroup() as group:
         for name in OUTCOMES:
             at, told[name] = endpoint(management_uri=f"{proxy.url}/{quote(name)}"), FakeTelemetry()
-            rabbitmq = RabbitMQs(clock).connect(at)
+            rabbitmq = VhostFactory(clock).connect(at)
             observers[name] = Observer(at, rabbitmq, Everybody(), told[name], clock)
             observers[name].follow(Key("media", name), "jobs")
         running = [group.create_task(each.run()) for each in observers.values()]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from typing_extensions import override
 
-from taskqueue_operator.rabbitmq.broker import RabbitMQ, RabbitMQs
+from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
 from tests.cluster import ports
@@ -31,21 +31,21 @@ def secret(secure: Broker) -> dict[str, bytes]:
 
 
 @pytest.fixture
-async def opened() -> AsyncIterator[list[RabbitMQ]]:
-    made: list[RabbitMQ] = []
+async def opened() -> AsyncIterator[list[Vhost]]:
+    made: list[Vhost] = []
     yield made
     for each in made:
         await each.close()
 
 
-def connect(secret: Mapping[str, bytes], opened: list[RabbitMQ]) -> RabbitMQ:
-    brokers = RabbitMQs(lambda: datetime.now(UTC))
+def connect(secret: Mapping[str, bytes], opened: list[Vhost]) -> Vhost:
+    brokers = VhostFactory(lambda: datetime.now(UTC))
     opened.append(brokers.connect(brokers.endpoint(Key("media", "rabbitmq"), secret, None)))
     return opened[-1]
 
 
 async def test_a_private_authority_is_trusted_when_the_secret_has_it(
-    secret: dict[str, bytes], opened: list[RabbitMQ]
+    secret: dict[str, bytes], opened: list[Vhost]
 ) -> None:
     rabbitmq = connect(secret, opened)
 
@@ -53,9 +53,7 @@ async def test_a_private_authority_is_trusted_when_the_secret_has_it(
     assert await rabbitmq.sweep() == {}
 
 
-async def test_a_client_certificate_is_presented(
-    secret: dict[str, bytes], opened: list[RabbitMQ], secure: Broker
-) -> None:
+async def test_a_client_certificate_is_presented(secret: dict[str, bytes], opened: list[Vhost], secure: Broker) -> None:
     certificate = Authority(secure.ca_file.parent).issue("client", "app")
     secret |= {"tls.crt": certificate.read_bytes(), "tls.key": certificate.with_suffix(".key").read_bytes()}
 
@@ -76,7 +74,7 @@ class Strict(Broker):
 
 
 async def test_a_broker_that_demands_certificates_has_ours_at_both_doors(
-    opened: list[RabbitMQ], tmp_path_factory: pytest.TempPathFactory
+    opened: list[Vhost], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with Strict.start(tmp_path_factory.mktemp("mutual"), tls=True) as strict:
         secret = {
@@ -99,7 +97,7 @@ async def test_a_broker_that_demands_certificates_has_ours_at_both_doors(
 
 @pytest.mark.parametrize("other_authority", [True, False])
 async def test_a_certificate_of_an_unknown_authority_is_refused(
-    secret: dict[str, bytes], opened: list[RabbitMQ], tmp_path_factory: pytest.TempPathFactory, *, other_authority: bool
+    secret: dict[str, bytes], opened: list[Vhost], tmp_path_factory: pytest.TempPathFactory, *, other_authority: bool
 ) -> None:
     if other_authority:
         secret["ca.crt"] = Authority(tmp_path_factory.mktemp("other")).certificate_file.read_bytes()
@@ -116,7 +114,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(
     assert sweep.value.reason is Reason.MANAGEMENT_UNREACHABLE
 
 
-async def test_a_certificate_for_another_host_is_refused(secret: dict[str, bytes], opened: list[RabbitMQ]) -> None:
+async def test_a_certificate_for_another_host_is_refused(secret: dict[str, bytes], opened: list[Vhost]) -> None:
     secret["uri"] = secret["uri"].replace(b"localhost", b"127.0.0.2")
 
     with pytest.raises(BrokerFault) as trouble:

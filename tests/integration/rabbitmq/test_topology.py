@@ -7,13 +7,13 @@ import httpx
 import pytest
 from aiormq.abc import AbstractConnection
 
-from taskqueue_operator.rabbitmq.broker import RabbitMQ, RabbitMQs
-from taskqueue_operator.resource.faults import BrokerFault, Deposed, Reason, TopologyFault
+from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
+from taskqueue_operator.resource.faults import BrokerFault, LeadershipLost, Reason, TopologyFault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.consumer_timeout import consumer_timeout
-from taskqueue_operator.topology.difference import Declare, Remove, Step, difference
+from taskqueue_operator.topology.diff import Declare, Remove, Step, difference
+from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
-from taskqueue_operator.topology.wall import walled
 from tests.cluster.broker import Broker
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 from tests.unit.topology.samples import OURS, everything, wanted
@@ -25,7 +25,7 @@ TOPIC = wanted(
 )
 
 
-async def settle(rabbitmq: RabbitMQ, asked: Topology) -> tuple[Step, ...]:
+async def settle(rabbitmq: Vhost, asked: Topology) -> tuple[Step, ...]:
     steps = difference(asked, await rabbitmq.topology(), owner=OURS)
     await rabbitmq.take(steps)
     return steps
@@ -46,7 +46,7 @@ async def test_the_steps_make_the_topology_and_then_there_is_no_difference(conne
 
 async def test_every_step_may_be_taken_twice(connect: Connect) -> None:
     rabbitmq = connect()
-    declare = [Declare(item) for topology in (TOPIC, walled("jobs", OURS)) for item in everything(topology)]
+    declare = [Declare(item) for topology in (TOPIC, fence_topology("jobs", OURS)) for item in everything(topology)]
     remove = [Remove(step.what) for step in reversed(declare)]
 
     for steps in (declare, declare, remove, remove):
@@ -61,17 +61,17 @@ async def test_who_may_not_act_any_more_still_reads_and_takes_no_step(
     connect: Connect, broker: Broker, vhost: str
 ) -> None:
     def refuse() -> None:
-        raise Deposed("not any more")
+        raise LeadershipLost("not any more")
 
     mine = connect()
     await settle(mine, wanted())
     before = await mine.topology()
-    brokers = RabbitMQs(lambda: datetime.now(UTC), refuse)
+    brokers = VhostFactory(lambda: datetime.now(UTC), refuse)
     data = {"uri": f"{broker.url}{quote(vhost, safe='')}".encode(), "management-uri": broker.management_url.encode()}
     deposed = brokers.connect(brokers.endpoint(Key("media", "rabbitmq"), data, None))
     steps: list[Step] = [Declare(item) for item in everything(TOPIC)]
     for step in [*steps, *(Remove(item) for item in everything(wanted()))]:
-        with pytest.raises(Deposed):
+        with pytest.raises(LeadershipLost):
             await deposed.take([step])
     assert await deposed.topology() == before
     await deposed.close()
@@ -125,7 +125,7 @@ async def test_the_owner_is_read_back_because_the_broker_does_not_compare_it(con
     assert (await rabbitmq.topology()).queues["jobs"] == queue
     with pytest.raises(TopologyFault, match="belongs to TaskQueue media/jobs") as fault:
         difference(wanted(), await rabbitmq.topology(), owner="default/media/other")
-    assert fault.value.reason is Reason.NAME_TAKEN
+    assert fault.value.reason is Reason.NAME_CONFLICT
 
 
 async def test_a_difference_that_came_after_reading_is_refused_by_the_broker(connect: Connect) -> None:
@@ -193,13 +193,13 @@ async def test_a_policy_with_the_name_of_ours_but_another_content_stays(
     connect: Connect, admin: httpx.Client, vhost: str
 ) -> None:
     theirs = {"pattern": "^jobs", "apply-to": "queues", "definition": {"max-length": 5}, "priority": 1}
-    path = f"/policies/{quote(vhost, safe='')}/jobs.wall"
+    path = f"/policies/{quote(vhost, safe='')}/jobs.fence"
     (await asyncio.to_thread(admin.put, path, json=theirs)).raise_for_status()
     rabbitmq = connect()
 
     await settle(rabbitmq, wanted())
 
-    assert (await rabbitmq.topology()).policies["jobs.wall"].definition == {"max-length": 5}
+    assert (await rabbitmq.topology()).policies["jobs.fence"].definition == {"max-length": 5}
 
 
 async def test_a_timeout_applies_to_its_queue_beside_what_applied_before(
@@ -210,7 +210,7 @@ async def test_a_timeout_applies_to_its_queue_beside_what_applied_before(
     (await asyncio.to_thread(admin.put, f"/policies/{path}/theirs", json=theirs)).raise_for_status()
     rabbitmq, queue = connect(), wanted().queues["jobs"]
     there = await rabbitmq.topology()
-    assert there.heeds_consumers, "this is RabbitMQ 4.3 or newer"
+    assert there.supports_consumer_timeout, "this is RabbitMQ 4.3 or newer"
     policy = consumer_timeout(queue, 7200, there)
     assert policy is not None
     asked = replace(wanted(), policies={policy.name: policy})

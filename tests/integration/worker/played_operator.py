@@ -12,7 +12,7 @@ from uuid import uuid4
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from taskqueue_operator.workers.protocol import Command, Report, Verb
+from taskqueue_operator.drain.protocol import Command, Report, Verb
 from tests.integration.worker.running import eventually
 
 EXCHANGE = "taskqueue.reports"

@@ -45,7 +45,7 @@ async def test_a_worker_whose_connection_is_cut_comes_back_and_goes_on(
     worker = start(queues=work.name, prefetch="2")
     await worker.wrote("started 1")
     await cut(management, worker)
-    assert worker.ledger == ["started 1"], "what it hoarded went with the connection"
+    assert worker.ledger == ["started 1"], "what it prefetched went with the connection"
     await worker.logged(event="consuming", times=2)
     gate.open()
     (stale,) = await worker.logged(event="task", settled=False)
@@ -111,7 +111,7 @@ async def test_a_missing_queue_is_waited_for_and_never_declared(
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
-        # A round of 100 s for what may run still, 2 before the last hoarded message is done, and a minute.
+        # A round of 100 s for what may run still, 2 before the last prefetched message is done, and a minute.
         ("quorum", {"x-consumer-timeout": 360_000}),
         # RabbitMQ 4.3 refuses the argument for classic queues, which never time out there.
         ("classic", {}),

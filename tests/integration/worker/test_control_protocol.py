@@ -47,7 +47,7 @@ async def test_a_worker_says_who_it_is_and_what_it_does(
         "pod": "8c0c1a52",
         "state": "consuming",
         "in_flight": 0,
-        "hoarded": 0,
+        "prefetched": 0,
         "oldest_seconds": None,
         "completed": 0,
         "failed": 0,
@@ -66,7 +66,7 @@ async def test_a_report_counts_tasks(worker: RunningWorker, operator: Operator, 
     await work.put("fail", n=9)
     await worker.wrote("started 0")
     busy = await operator.done("report")
-    assert (busy["in_flight"], busy["hoarded"], busy["idle_seconds"]) == (1, 3, 0)
+    assert (busy["in_flight"], busy["prefetched"], busy["idle_seconds"]) == (1, 3, 0)
     await asyncio.sleep(0.1)
     assert (await operator.done("report"))["oldest_seconds"] >= busy["oldest_seconds"] + 0.1
     gate.open()
@@ -88,7 +88,7 @@ async def test_a_drain_gives_the_hoard_back_at_once_while_what_runs_finishes(
         await work.put(n=n, gate=str(gate))
     await worker.wrote("started 0")
     draining = await operator.done("drain", seq=4)
-    assert (draining["state"], draining["in_flight"], draining["hoarded"]) == ("draining", 1, 0)
+    assert (draining["state"], draining["in_flight"], draining["prefetched"]) == ("draining", 1, 0)
     assert draining["drain"] == {"installation": "default", "epoch": EPOCH, "seq": 4}
     await work.has_ready(3)
     gate.open()

@@ -15,7 +15,7 @@ async def test_the_hoard_goes_back_at_once_while_the_running_task_finishes(
         await work.put(n=n, gate=str(gate))
     leaving = start(queues=work.name, prefetch="16")
     await leaving.wrote("started 0")
-    await eventually("hoard of 15", lambda: leaving.metric("taskqueue_worker_hoarded") == 15)
+    await eventually("hoard of 15", lambda: leaving.metric("taskqueue_worker_prefetched") == 15)
     leaving.terminate()
     await work.has_ready(15)
     assert leaving.ledger == ["started 0"], "the task still runs while its neighbours are back"
@@ -55,7 +55,7 @@ async def test_the_second_sigterm_cancels_what_runs_and_gives_it_back(
     worker.terminate()
     assert await worker.exit_code() == 0
     assert worker.ledger == ["started 1", "cancelled 1"]
-    assert worker.lines(event="task", status="given_back", settled=True)
+    assert worker.lines(event="task", status="requeued", settled=True)
     await work.has_ready(1)
     assert await work.ready(work.dead) == 0
 

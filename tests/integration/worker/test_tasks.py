@@ -105,7 +105,7 @@ async def test_a_function_that_overstays_its_time_is_dead_lettered_and_keeps_its
     worker = start(queues=work.name, task_timeout_seconds="1", prefetch="2")
     await worker.logged(event="task", status="timeout")
     assert worker.metric("taskqueue_worker_in_flight") == 1
-    assert worker.metric("taskqueue_worker_hoarded") == 1
+    assert worker.metric("taskqueue_worker_prefetched") == 1
     assert worker.ledger == ["started 1"]
     gate.open()
     await worker.wrote("finished 2 draining=False")
@@ -120,7 +120,7 @@ async def test_concurrency_holds_over_all_queues_and_prefetch_may_be_larger(
         await two.put(n=10 + n, gate=str(gate))
     worker = start(queues=f"{one.name},{two.name}", concurrency="2", prefetch="4")
     await eventually(
-        "hoard", lambda: worker.lines(event="listening") and worker.metric("taskqueue_worker_hoarded") == 6
+        "hoard", lambda: worker.lines(event="listening") and worker.metric("taskqueue_worker_prefetched") == 6
     )
     assert worker.metric("taskqueue_worker_in_flight") == 2
     assert worker.metric("taskqueue_worker_consuming") == 2

@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskqueue_operator.app.metrics import ControlCollector, LeadershipCollector, Metrics
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.drain import Author
-from taskqueue_operator.control.lead import Leadership
-from taskqueue_operator.control.loop import Control
+from taskqueue_operator.control.controller import Controller
+from taskqueue_operator.control.leader_election import Leadership
+from taskqueue_operator.control.scale.drainer import Leader
 from taskqueue_operator.resource.names import Key
 from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBrokers
 from tests.unit.control.fake_cluster import KEY, FakeCluster, taskqueue
@@ -33,7 +33,7 @@ class World:
 
     cluster: FakeCluster
     brokers: FakeBrokers
-    control: Control
+    control: Controller
     metrics: Metrics
     leadership: Leadership
 
@@ -48,15 +48,15 @@ class World:
             sample.name.removeprefix("taskqueue_"): sample.value for sample in samples if sample.labels == key._asdict()
         }
 
-    def count(self, name: str, **labels: str) -> float | None:
-        return self.metrics.registry.get_sample_value(f"taskqueue_{name}", labels)
+    def count(self, metric: str, /, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"taskqueue_{metric}", labels)
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     cluster, metrics, clock = FakeCluster(), Metrics(), loop_clock(START)
     brokers = FakeBrokers(clock)
-    control = Control(cluster, brokers, metrics, clock, Author("default", 1))
+    control = Controller(cluster, brokers, metrics, clock, Leader("default", 1))
     metrics.registry.register(ControlCollector(control, clock))
     leadership = Leadership(Wire(Server()), "pod-1", clock, asyncio.get_running_loop().time)
     metrics.registry.register(LeadershipCollector(leadership))
@@ -113,7 +113,7 @@ async def test_readers_and_lanes_are_counted(world: World) -> None:
     await asyncio.sleep(5)
     assert world.count("broker_readers") == 1
     world.control.reconciling.add(KEY, delay=10)
-    assert world.count("lane_depth", lane="reconcile") == 1
+    assert world.count("workqueue_depth", name="reconcile") == 1
 
 
 async def test_the_leader_says_so_and_in_which_epoch(world: World) -> None:
@@ -129,10 +129,10 @@ def test_what_the_loop_does_is_counted_without_a_label_per_taskqueue() -> None:
     _everything(metrics)
     text = generate_latest(metrics.registry).decode()
     for line in (
-        'taskqueue_scalings_total{direction="out",reason="Backlog"} 1.0',
-        'taskqueue_scalings_total{direction="in",reason="Idle"} 1.0',
+        'taskqueue_scale_operations_total{direction="out",reason="Backlog"} 1.0',
+        'taskqueue_scale_operations_total{direction="in",reason="Idle"} 1.0',
         'taskqueue_writes_total{what="status"} 1.0',
-        'taskqueue_reconciles_total{result="fault"} 1.0',
+        'taskqueue_reconciles_total{result="error"} 1.0',
         "taskqueue_retained_topologies_total 1.0",
         'taskqueue_readings_total{outcome="ok",source="probe"} 40.0',
         'taskqueue_readings_total{outcome="missing",source="probe"} 2.0',
@@ -195,7 +195,7 @@ def _everything(metrics: Metrics) -> None:
     metrics.wrote("status")
     metrics.commanded("drain")
     metrics.removed("drained")
-    metrics.reconciled(settled=False)
+    metrics.reconciled(succeeded=False)
     metrics.retained(KEY, "Secret gone")
     metrics.asked("probe", 0.02, {"ok": 40, "missing": 2})
     metrics.late(0.07)

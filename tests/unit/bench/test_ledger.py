@@ -51,7 +51,7 @@ def test_a_task_that_was_never_done_is_lost(receipts: tuple[Receipt, ...]) -> No
     assert ledger(*receipts).open == 1
 
 
-def test_what_was_given_back_before_a_handler_began_is_counted_apart() -> None:
+def test_what_was_requeued_before_a_handler_began_is_counted_apart() -> None:
     assert ledger(started(1, earlier=3), done(2)).audit() == CLEAN | {"hoard_returns": 3}
 
 

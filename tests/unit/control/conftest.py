@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from taskqueue_operator.control.clock import Clock, loop_clock
-from taskqueue_operator.control.drain import Author
-from taskqueue_operator.control.loop import Control
+from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.ports import Body
+from taskqueue_operator.control.scale.drainer import Leader
 from taskqueue_operator.topology.objects import Queue, Topology
 
 from .fake_broker import START, FakeBroker, FakeBrokers
@@ -28,7 +28,7 @@ class World:
     clock: Clock
     epoch: int = 0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    control: Control = field(init=False)
+    control: Controller = field(init=False)
     running: asyncio.Task[None] = field(init=False)
 
     @property
@@ -48,7 +48,7 @@ class World:
     def lead(self) -> None:
         """Let an operator begin to lead, with nothing but what the cluster shows."""
         self.epoch += 1
-        self.control = Control(self.cluster, self.brokers, self.telemetry, self.clock, Author("default", self.epoch))
+        self.control = Controller(self.cluster, self.brokers, self.telemetry, self.clock, Leader("default", self.epoch))
         notes: dict[str, Callable[..., None]] = {
             "taskqueues": self.control.taskqueue,
             "deployments": self.control.deployment,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
-from taskqueue_operator.control.observe import Observer
+from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.objects import Topology
 

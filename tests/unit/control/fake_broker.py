@@ -9,19 +9,19 @@ from typing import Any
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Broker
+from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
-from taskqueue_operator.topology.difference import Declare, Step
+from taskqueue_operator.topology.diff import Declare, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
-from taskqueue_operator.workers.sighting import Connection, Look
 
 PASSWORD = "correct-horse-battery-staple"
 DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
 START = datetime(2026, 1, 1, tzinfo=UTC)
 GONE_AWAY = BrokerFault(Reason.BROKER_UNREACHABLE, "RabbitMQ at broker:5672 does not answer (connection refused).")
-REFUSED = BrokerFault(Reason.AUTHENTICATION_FAILED, "RabbitMQ at broker:5672 refuses the user.", lasting=True)
-FORBIDDEN = BrokerFault(Reason.PERMISSION_DENIED, 'User "app" may not read the depth of queue "more".', lasting=True)
+REFUSED = BrokerFault(Reason.AUTHENTICATION_FAILED, "RabbitMQ at broker:5672 refuses the user.", terminal=True)
+FORBIDDEN = BrokerFault(Reason.PERMISSION_DENIED, 'User "app" may not read the depth of queue "more".', terminal=True)
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class FakeBroker:
             for name in self.topology_.queues
         }
 
-    async def look(self) -> Look:
+    async def look(self) -> ConsumerSnapshot:
         self.looks.append(asyncio.get_running_loop().time())
         at = self.clock()
         await self._answer()
         if self.hidden is not None:
             raise self.hidden
-        return Look(at, tuple(self.connections()))
+        return ConsumerSnapshot(at, tuple(self.connections()))
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         self.probes.append((asyncio.get_running_loop().time(), frozenset(queues)))
@@ -141,7 +141,7 @@ class FakeBrokers:
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> FakeEndpoint:
         if "uri" not in data:
-            raise BrokerFault(Reason.SECRET_INVALID, f"Secret {secret} has no key uri.", lasting=True)
+            raise BrokerFault(Reason.SECRET_INVALID, f"Secret {secret} has no key uri.", terminal=True)
         return FakeEndpoint(data["uri"], vhost or "/")
 
     def connect(self, endpoint: object) -> Broker:

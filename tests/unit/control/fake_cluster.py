@@ -259,8 +259,8 @@ class FakeTelemetry:
     def removed(self, state: str) -> None:
         self.told.append(("removed", state))
 
-    def reconciled(self, *, settled: bool) -> None:
-        self.told.append(("reconciled", settled))
+    def reconciled(self, *, succeeded: bool) -> None:
+        self.told.append(("reconciled", succeeded))
 
     def retained(self, key: Key, why: str) -> None:
         self.told.append(("retained", key, why))

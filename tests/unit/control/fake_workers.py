@@ -9,11 +9,11 @@ from functools import partial
 from hashlib import md5
 
 from taskqueue_operator.control.ports import Body
+from taskqueue_operator.drain.consumers import Connection
+from taskqueue_operator.drain.protocol import LEASE_SECONDS, Answer, Drain, Report, Result, State
+from taskqueue_operator.drain.replicaset_order import place
 from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME, Key
-from taskqueue_operator.workers.observed import Pod
-from taskqueue_operator.workers.protocol import LEASE_SECONDS, Answer, Drain, Report, Result, State
-from taskqueue_operator.workers.removal_order import place
-from taskqueue_operator.workers.sighting import Connection
+from taskqueue_operator.workers.api_objects import Pod
 from tests.unit.workers.states import UNSCHEDULABLE, container
 
 from .fake_broker import FakeBrokers
@@ -77,7 +77,7 @@ class FakeWorker:
             number=self.number,
             state=self.state,
             in_flight=self.in_flight,
-            hoarded=0,
+            prefetched=0,
             idle_seconds=0 if self.in_flight else 1,
             oldest_seconds=1 if self.in_flight else None,
             completed=0,

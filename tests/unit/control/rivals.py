@@ -7,8 +7,8 @@ from types import coroutine
 from typing import Any, TypeVar
 
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.lead import Leadership
-from taskqueue_operator.resource.faults import Conflict, Deposed
+from taskqueue_operator.control.leader_election import Leadership
+from taskqueue_operator.resource.faults import Conflict, LeadershipLost
 from taskqueue_operator.resource.lease import Lease
 
 Answer = TypeVar("Answer")
@@ -157,7 +157,7 @@ class Process:
     async def _keep(self, leadership: Leadership) -> None:
         try:
             await _stoppable(leadership.keep(), self._going)
-        except Deposed as deposed:
+        except LeadershipLost as deposed:
             self.deposed.append(str(deposed))
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
+from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN
-from taskqueue_operator.workers.protocol import State
 
 from .conftest import World
 from .fake_cluster import KEY

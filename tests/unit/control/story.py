@@ -7,7 +7,7 @@ to do than before; then nothing.
 import asyncio
 from collections.abc import Collection
 
-from taskqueue_operator.workers.protocol import State
+from taskqueue_operator.drain.protocol import State
 
 from .conftest import World
 from .fake_cluster import KEY, taskqueue

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from taskqueue_operator.control.scale import Scaler
+from taskqueue_operator.control.scale.scaler import Scaler
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Sweep

@@ -17,7 +17,7 @@ async def test_a_foreign_deployment_of_the_name_is_left_alone(world: World) -> N
     metadata = {"namespace": "media", "name": "thumbnails", "uid": "foreign", "resourceVersion": "1", "generation": 1}
     world.cluster.deployments[KEY] = {"metadata": metadata, "spec": {"replicas": 3}}
     await world.has()
-    assert world.cluster.condition("WorkersAvailable")["reason"] == "DeploymentTaken"
+    assert world.cluster.condition("WorkersAvailable")["reason"] == "DeploymentConflict"
     assert "kubectl -n media delete deployment thumbnails" in world.cluster.condition("Ready")["message"]
     assert world.cluster.written("deployment") == world.cluster.written("replicas") == []
 
@@ -72,7 +72,7 @@ async def test_a_refused_template_is_told_in_the_words_of_the_api_server(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(_: object) -> dict[str, object]:
-        raise WorkersFault(Reason.POD_TEMPLATE_INVALID, "The API server refused the Deployment.", lasting=True)
+        raise WorkersFault(Reason.POD_TEMPLATE_INVALID, "The API server refused the Deployment.", terminal=True)
 
     monkeypatch.setattr(world.cluster, "apply_deployment", refuse)
     await world.has()
@@ -139,6 +139,6 @@ async def test_no_worker_begins_with_long_tasks_before_the_broker_is_patient(wor
 
 
 async def test_an_older_broker_is_told_by_a_policy_for_workers_of_ours_too(world: World) -> None:
-    world.broker.topology_ = Topology(heeds_consumers=False)
+    world.broker.topology_ = Topology(supports_consumer_timeout=False)
     await world.has(worker={"image": "acme/app:1.4", "taskTimeoutSeconds": 1500})
     assert world.broker.topology_.policies["thumbnails.timeout"].definition == {"consumer-timeout": 3_060_000}

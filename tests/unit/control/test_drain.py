@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from taskqueue_operator.control.ports import Body
+from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, DELETION_COST, Key
-from taskqueue_operator.workers.protocol import State
 
 from .conftest import World, stop
 from .fake_broker import GONE_AWAY
@@ -155,7 +155,7 @@ async def test_workers_that_do_not_report_are_named(world: World) -> None:
     world.broker.depths["thumbnails"] = (0, 0)
     await world.settle(200)
     told = world.cluster.condition("ScalingActive")
-    assert (told["status"], told["reason"]) == ("True", "WorkersSilent")
+    assert (told["status"], told["reason"]) == ("True", "WorkersNotReporting")
     assert told["message"].startswith("5 workers do not report (thumbnails-")
 
 
@@ -179,7 +179,7 @@ async def test_deletion_costs_of_somebody_else_are_named_and_left_alone(world: W
         await world.cluster.annotate_pod(worker.key, {DELETION_COST: "-2147483648"}, uid=worker.pod)
     await world.settle(31)
     told = world.cluster.condition("ScalingActive")
-    assert (told["status"], told["reason"]) == ("True", "DeletionCostTaken")
+    assert (told["status"], told["reason"]) == ("True", "DeletionCostConflict")
     assert told["message"].startswith(f"Somebody else has given 5 workers a {DELETION_COST} (thumbnails-")
     await world.has(scaling={"maxReplicas": 20, "behavior": AT_ONCE, "idleSeconds": 0})
     await world.settle(31)
@@ -277,5 +277,5 @@ async def test_what_workers_wait_for_is_told_when_it_lasts(world: World) -> None
     await five_that_drain(world)
     await world.settle(41)
     told = world.cluster.condition("ScalingActive")
-    assert (told["status"], told["reason"]) == ("True", "WorkersStay")
+    assert (told["status"], told["reason"]) == ("True", "ScaleInWaiting")
     assert told["message"] == "Workers that are to go wait for running tasks to end."

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from taskqueue_operator.workers.protocol import State
+from taskqueue_operator.drain.protocol import State
 
 from .conftest import World
 from .fake_broker import GONE_AWAY
@@ -144,5 +144,5 @@ async def test_a_worker_of_another_version_stays_and_is_named_and_the_others_go(
     await ageing
     (old,) = shift.of(KEY)
     told = world.cluster.condition("ScalingActive")
-    assert told["reason"] == "WorkersSilent"
+    assert told["reason"] == "WorkersNotReporting"
     assert old.key.name in told["message"]

@@ -5,7 +5,7 @@ from itertools import cycle
 
 import pytest
 
-from taskqueue_operator.workers.protocol import State
+from taskqueue_operator.drain.protocol import State
 from tests.unit.workers.states import CRASHED, UNSCHEDULABLE, Body, container
 
 from .conftest import World

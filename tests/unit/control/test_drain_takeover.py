@@ -12,9 +12,9 @@ import looptime
 import pytest
 
 from taskqueue_operator.control.ports import Body
+from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.workers.protocol import State
 
 from .conftest import World, new_world, stop
 from .fake_broker import FakeControl

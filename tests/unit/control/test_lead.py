@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue_operator.control import lead
+from taskqueue_operator.control import leader_election as lead
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.lead import HELD, LEASE, LOOK, Leadership
-from taskqueue_operator.resource.faults import Deposed
+from taskqueue_operator.control.leader_election import HELD, LEASE, LOOK, Leadership
+from taskqueue_operator.resource.faults import LeadershipLost
 from taskqueue_operator.resource.lease import Lease
 
 from .rivals import Process, Server, Wire
@@ -99,7 +99,7 @@ async def test_one_that_was_stopped_wakes_up_deposed(server: Server) -> None:
     leader, other = await two(server)
     leader.stop()
     await within(LATE, other.leads)
-    with pytest.raises(Deposed):
+    with pytest.raises(LeadershipLost):
         leader.leadership.check()
     leader.go_on()
     await within(1, lambda: bool(leader.deposed))
@@ -205,12 +205,12 @@ async def test_one_that_is_told_to_stop_while_it_stands_by_ends_at_once(server: 
 
 async def test_before_it_leads_and_after_it_let_go_nothing_may_be_written(server: Server) -> None:
     leadership = Leadership(Wire(server), "first", loop_clock(), asyncio.get_running_loop().time)
-    with pytest.raises(Deposed):
+    with pytest.raises(LeadershipLost):
         leadership.check()
     assert await leadership.acquire(asyncio.Event())
     leadership.check()
     await leadership.release()
-    with pytest.raises(Deposed):
+    with pytest.raises(LeadershipLost):
         leadership.check()
     assert server.lease is not None
     assert server.lease.holder == ""

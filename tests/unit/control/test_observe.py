@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from taskqueue_operator.control.observe import Observer
-from taskqueue_operator.control.pace import TICK
+from taskqueue_operator.control.observe.observer import Observer
+from taskqueue_operator.control.observe.rounds import TICK
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 from taskqueue_operator.topology.objects import Topology

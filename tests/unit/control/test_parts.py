@@ -8,8 +8,8 @@ import pytest
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.ports import Body
-from taskqueue_operator.control.report import Pace
-from taskqueue_operator.control.shared import Shared
+from taskqueue_operator.control.single_flight import SingleFlight
+from taskqueue_operator.control.status.writer import Pace
 from taskqueue_operator.resource.names import LABEL_NAME, Key
 
 from .fake_broker import START
@@ -38,13 +38,13 @@ class Slow:
 
 async def test_all_who_ask_at_the_same_time_share_a_call() -> None:
     slow = Slow()
-    shared = Shared(slow)
+    shared = SingleFlight(slow)
     assert list(await asyncio.gather(shared(), shared(), shared())) == [1, 1, 1]
 
 
 async def test_nobody_gets_an_answer_that_was_begun_before_the_question() -> None:
     slow = Slow()
-    shared = Shared(slow)
+    shared = SingleFlight(slow)
     first = asyncio.create_task(shared())
     await asyncio.sleep(0.5)
     assert list(await asyncio.gather(shared(), shared())) == [2, 2]
@@ -55,7 +55,7 @@ async def test_nobody_gets_an_answer_that_was_begun_before_the_question() -> Non
 async def test_an_error_reaches_all_who_asked_and_none_who_ask_later() -> None:
     slow = Slow()
     slow.error = ValueError("away")
-    shared = Shared(slow)
+    shared = SingleFlight(slow)
     answers = await asyncio.gather(shared(), shared(), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["away", "away"]
     slow.error = None
@@ -63,7 +63,7 @@ async def test_an_error_reaches_all_who_asked_and_none_who_ask_later() -> None:
 
 
 async def test_one_who_gives_up_takes_the_answer_from_nobody() -> None:
-    shared = Shared(Slow())
+    shared = SingleFlight(Slow())
     impatient, patient = asyncio.create_task(shared()), asyncio.create_task(shared())
     await asyncio.sleep(0.5)
     impatient.cancel()
@@ -74,7 +74,7 @@ async def test_one_who_gives_up_takes_the_answer_from_nobody() -> None:
 async def test_an_error_that_nobody_waits_for_any_more_is_no_noise() -> None:
     slow = Slow()
     slow.error = ValueError("away")
-    asking = asyncio.create_task(Shared(slow)())
+    asking = asyncio.create_task(SingleFlight(slow)())
     await asyncio.sleep(0.5)
     asking.cancel()
     await asyncio.sleep(1)  # an exception never retrieved is a warning, and so an error here

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from taskqueue_operator.control.lookout import PERIOD
+from taskqueue_operator.control.observe.consumer_poller import PERIOD
+from taskqueue_operator.drain.plain import TURN
+from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
-from taskqueue_operator.workers.plain import TURN
-from taskqueue_operator.workers.protocol import State
 
 from .conftest import World
 from .fake_broker import FORBIDDEN, GONE_AWAY

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.readers import ANEW_SECONDS, Readers
+from taskqueue_operator.control.observe.observers import ANEW_SECONDS, Observers
 from taskqueue_operator.resource.names import Key
 
 from .ears import OTHER, Ears
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.looptime
 async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> None:
     clock = loop_clock(START)
     brokers = FakeBrokers(clock)
-    readers = Readers(brokers, Ears(), FakeTelemetry(), clock)
+    readers = Observers(brokers, Ears(), FakeTelemetry(), clock)
     here, elsewhere = FakeEndpoint(b"a"), FakeEndpoint(b"b")
     observer = readers.use(KEY, here)
     assert readers.use(OTHER, here) is observer
@@ -36,7 +36,7 @@ async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> 
 async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, ears = loop_clock(START), Ears()
     brokers = FakeBrokers(clock)
-    readers = Readers(brokers, ears, FakeTelemetry(), clock)
+    readers = Observers(brokers, ears, FakeTelemetry(), clock)
     observer = readers.use(KEY, FakeEndpoint())
     observer.follow(KEY, "jobs")
     other = readers.use(OTHER, FakeEndpoint(b"elsewhere"))
@@ -68,7 +68,7 @@ async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypat
 
 async def test_an_observer_that_failed_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, ears = loop_clock(START), Ears()
-    readers = Readers(FakeBrokers(clock), ears, FakeTelemetry(), clock)
+    readers = Observers(FakeBrokers(clock), ears, FakeTelemetry(), clock)
     monkeypatch.delattr(Ears, "asleep")
     readers.use(KEY, FakeEndpoint()).follow(KEY, "jobs")
     await asyncio.sleep(1)

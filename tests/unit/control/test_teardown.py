@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from taskqueue_operator.resource.names import FINALIZER, Key
-from taskqueue_operator.topology.difference import Remove, Step
+from taskqueue_operator.topology.diff import Remove, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue
 
 from .conftest import World
@@ -104,7 +104,7 @@ async def test_invariant_4_delete_if_empty_waits_behind_a_fence_for_the_last_mes
     await world.settle(60)
     assert 'queue "thumbnails" holds 100 messages' in world.cluster.condition("Ready")["message"]
     assert not any(each.to_queue and each.destination == "thumbnails" for each in world.broker.topology_.bindings)
-    assert "thumbnails.wall" in world.broker.topology_.queues
+    assert "thumbnails.fence" in world.broker.topology_.queues
     assert world.replicas() == 5
     world.broker.depths["thumbnails"] = (0, 1)
     await world.settle(60)
@@ -123,7 +123,7 @@ async def test_invariant_4_the_wall_stands_before_the_queue_is_unbound(world: Wo
     await world.settle(60)
     first = next(n for n, step in enumerate(world.broker.taken) if isinstance(step, Remove))
     assert isinstance(world.broker.taken[first].what, Binding)
-    assert {"thumbnails.wall"} == {
+    assert {"thumbnails.fence"} == {
         step.what.name for step in world.broker.taken[:first] if isinstance(step.what, Exchange | Queue)
     }
 
@@ -206,7 +206,7 @@ async def test_invariant_8_a_queue_that_can_no_longer_be_probed_is_waited_for_a_
 
 async def test_invariant_8_a_name_that_somebody_else_has_taken_for_the_wall_is_no_hindrance(world: World) -> None:
     await world.has(deletionPolicy="DeleteIfEmpty")
-    foreign = Queue("thumbnails.wall", arguments={"x-queue-type": "quorum"})
+    foreign = Queue("thumbnails.fence", arguments={"x-queue-type": "quorum"})
     world.broker.topology_ = replace(
         world.broker.topology_, queues={**world.broker.topology_.queues, foreign.name: foreign}
     )

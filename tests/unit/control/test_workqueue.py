@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from taskqueue_operator.control.workqueue import LAST_BACKOFF, Unsettled, WorkQueue
+from taskqueue_operator.control.workqueue import LAST_BACKOFF, RetryLater, WorkQueue
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 
@@ -74,7 +74,7 @@ async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_afte
 
 async def test_a_key_that_is_offered_while_it_is_worked_on_is_worked_on_again_but_waits_out_a_failure() -> None:
     worker = Worker(5)
-    worker.fails[B] = Unsettled()
+    worker.fails[B] = RetryLater()
     async with running(worker) as queue:
         queue.offer(A)
         queue.offer(B)
@@ -105,7 +105,7 @@ async def test_work_says_when_it_wants_the_key_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [Unsettled(), Conflict(), Fault(Reason.API_UNAVAILABLE, "away"), ValueError("a bug")], ids=type
+    "failure", [RetryLater(), Conflict(), Fault(Reason.API_UNAVAILABLE, "away"), ValueError("a bug")], ids=type
 )
 async def test_a_failure_comes_back_later_and_later(failure: Exception) -> None:
     worker = Worker()
@@ -120,13 +120,13 @@ async def test_a_failure_comes_back_later_and_later(failure: Exception) -> None:
 
 async def test_a_success_ends_the_backoff() -> None:
     worker = Worker()
-    worker.fails[A] = Unsettled()
+    worker.fails[A] = RetryLater()
     async with running(worker) as queue:
         queue.add(A)
         await asyncio.sleep(8)
         worker.fails.clear()
         await asyncio.sleep(10)
-        worker.fails[A] = Unsettled()
+        worker.fails[A] = RetryLater()
         worker.began.clear()
         queue.add(A)
         await asyncio.sleep(2)
@@ -141,7 +141,7 @@ async def test_the_jitter_is_the_whole_of_the_delay() -> None:
         return 1.0
 
     worker = Worker()
-    worker.fails[A] = Unsettled()
+    worker.fails[A] = RetryLater()
     queue = WorkQueue("test", worker, workers=1, jitter=jitter)
     task = asyncio.create_task(queue.run())
     queue.add(A)
@@ -153,7 +153,7 @@ async def test_the_jitter_is_the_whole_of_the_delay() -> None:
 
 async def test_what_happens_anew_does_not_wait_for_the_backoff() -> None:
     worker = Worker()
-    worker.fails[A] = Unsettled()
+    worker.fails[A] = RetryLater()
     async with running(worker) as queue:
         queue.add(A)
         await asyncio.sleep(20)
@@ -185,7 +185,7 @@ async def test_no_more_keys_are_worked_on_at_once_than_there_are_workers() -> No
 
 async def test_a_forgotten_key_does_not_come_back() -> None:
     worker = Worker()
-    worker.fails[A] = Unsettled()
+    worker.fails[A] = RetryLater()
     async with running(worker) as queue:
         queue.add(A)
         await asyncio.sleep(0.5)

@@ -61,7 +61,7 @@ def test_a_refused_deployment_is_told_in_the_words_of_the_api_server(answer: Api
         "Correct the field in spec.worker or in spec.worker.podTemplate."
     )
     assert fault.reason == Reason.POD_TEMPLATE_INVALID
-    assert fault.lasting
+    assert fault.terminal
 
 
 def test_a_manifest_off_the_schema_is_not_tried_again_although_the_answer_is_500() -> None:

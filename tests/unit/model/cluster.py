@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from taskqueue_operator.drain.replicaset_order import place
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.workers.observed import Deployment, Pod
-from taskqueue_operator.workers.removal_order import place
+from taskqueue_operator.workers.api_objects import Deployment, Pod
 
 from .rules import Rule
 

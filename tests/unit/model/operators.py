@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from taskqueue_operator.workers.crew import Crew
-from taskqueue_operator.workers.drain_plan import Plan, plan
-from taskqueue_operator.workers.observed import Deployment, Pod
-from taskqueue_operator.workers.protocol import Command, Report, Verb
-from taskqueue_operator.workers.removal_order import COST
-from taskqueue_operator.workers.situation import QueueState, Situation
-from taskqueue_operator.workers.worker import Worker
+from taskqueue_operator.drain.context import DrainContext, QueueState
+from taskqueue_operator.drain.plan import Plan, plan
+from taskqueue_operator.drain.protocol import Command, Report, Verb
+from taskqueue_operator.drain.replicaset_order import COST
+from taskqueue_operator.drain.worker import Worker
+from taskqueue_operator.drain.worker_pool import WorkerPool
+from taskqueue_operator.workers.api_objects import Deployment, Pod
 
 from .cluster import Cluster, Write
 
@@ -33,7 +33,7 @@ class Operator:
     cluster: Cluster
     tell: Callable[[str, Command], None]
     write: Callable[[Write], None]
-    crew: Crew = field(init=False)
+    crew: WorkerPool = field(init=False)
     leads: bool = True
     awake: bool = True
     deployment: Deployment = field(init=False)
@@ -44,7 +44,7 @@ class Operator:
     awaits: int | None = None
 
     def __post_init__(self) -> None:
-        self.crew = Crew("default", self.epoch, moment(self.since))
+        self.crew = WorkerPool("default", self.epoch, moment(self.since))
         self.deployment, self.pods = self.cluster.deployment, list(self.cluster.pods.values())
 
     def look(self) -> None:
@@ -67,14 +67,14 @@ class Operator:
         self.crew.observe(self.deployment, self.pods, moment(now))
         if desired > self.deployment.replicas:
             self._write(now, {"replicas": desired}, generation=self.deployment.generation)
-        made = plan(Situation(self.crew, self.deployment, queue, desired, moment(now)))
+        made = plan(DrainContext(self.crew, self.deployment, queue, desired, moment(now)))
         self._carry_out(made, now)
         return made
 
     def _carry_out(self, made: Plan, now: int) -> None:
         for uid, cost in made.costs.items():
             assert cost in {None, COST}
-            self.cluster.patch(uid, cost=cost, cost_is_ours=cost is not None)
+            self.cluster.patch(uid, cost=cost, cost_is_managed=cost is not None)
             # The answer is what the operator knows from now on.
             self.pods = [self.cluster.pods.get(uid, pod) if pod.uid == uid else pod for pod in self.pods]
         if made.remark is not None:
@@ -87,7 +87,7 @@ class Operator:
         number = made.lower_to if made.lower_to is not None else made.restore_to
         if number is not None:
             if made.lower_to is not None:
-                self.crew.lowers(self.deployment, moment(now))
+                self.crew.begin_scale_in(self.deployment, moment(now))
             mark = self.deployment.mark if made.lower_to is not None else None
             self._write(now, {"replicas": number}, generation=self.deployment.generation, mark=mark)
 

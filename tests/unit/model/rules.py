@@ -6,13 +6,15 @@ from datetime import datetime
 from enum import StrEnum
 from unittest.mock import patch
 
-from taskqueue_operator.workers import drain_plan, lowering, situation
-from taskqueue_operator.workers.drain_plan import Plan, Remark
-from taskqueue_operator.workers.observed import Pod
-from taskqueue_operator.workers.protocol import Command, Report
-from taskqueue_operator.workers.situation import Situation
-from taskqueue_operator.workers.standing import Standing
-from taskqueue_operator.workers.worker import Worker
+from taskqueue_operator.drain import context as situation
+from taskqueue_operator.drain import plan as drain_plan
+from taskqueue_operator.drain import scale_in as lowering
+from taskqueue_operator.drain.context import DrainContext
+from taskqueue_operator.drain.plan import Plan, Remark
+from taskqueue_operator.drain.protocol import Command, Report
+from taskqueue_operator.drain.worker import Worker
+from taskqueue_operator.drain.worker_state import WorkerState
+from taskqueue_operator.workers.api_objects import Pod
 
 
 class Rule(StrEnum):
@@ -28,7 +30,7 @@ class Rule(StrEnum):
     INCARNATION = "a new incarnation voids what was known of the former"
     CONTRARY = "a contrary report voids what was proved"
     RENEWAL = "a lease is renewed, and once more before the number is lowered"
-    SILENCE = "silence proves nothing"
+    REPORT_TIMEOUT = "silence proves nothing"
     REMOVAL_ORDER = "the order in which the ReplicaSet removes is simulated"
     SETTLED = "the number is lowered from a settled view"
     RAISED_SEQ = "seq is raised after an unanswered lowering"
@@ -47,7 +49,7 @@ def without(rule: Rule) -> Iterator[None]:
 
 
 _hear, _show, _tell, _remark = Worker.hear, Worker.show, Worker.tell, drain_plan._remark
-_is_drained, _is_proved, _going = Situation.is_drained, Worker.is_proved, Worker.going
+_is_drained, _is_proved, _going = DrainContext.is_drained, Worker.is_removable, Worker.going
 
 
 def _hear_anybody(worker: Worker, report: Report, address: str, at: datetime) -> None:
@@ -69,7 +71,7 @@ def _show_no_contradiction(worker: Worker, pod: Pod, at: datetime) -> None:
     worker.proved_at = proved_at
 
 
-def _was_proved(situation: Situation, worker: Worker) -> bool:
+def _was_proved(situation: DrainContext, worker: Worker) -> bool:
     return worker.proved_at is not None or _is_drained(situation, worker)
 
 
@@ -81,16 +83,16 @@ def _was_ever_proved(worker: Worker, _: datetime) -> bool:
     return worker.is_bare or worker.proved_at is not None
 
 
-def _is_silent_or_drained(situation: Situation, worker: Worker) -> bool:
-    return situation.standing(worker) is Standing.SILENT or _is_drained(situation, worker)
+def _is_silent_or_drained(situation: DrainContext, worker: Worker) -> bool:
+    return situation.standing(worker) is WorkerState.SILENT or _is_drained(situation, worker)
 
 
 def _is_silent_or_proved(worker: Worker, now: datetime) -> bool:
-    return worker.standing(now) is Standing.SILENT or _is_proved(worker, now)
+    return worker.standing(now) is WorkerState.SILENT or _is_proved(worker, now)
 
 
-def _forget_lowering(situation: Situation, step: Plan) -> Remark | None:
-    if situation.crew.lowering_may_come(situation.deployment):
+def _forget_lowering(situation: DrainContext, step: Plan) -> Remark | None:
+    if situation.crew.scale_in_may_still_apply(situation.deployment):
         situation.crew.lowering = None
     return _remark(situation, step)
 
@@ -100,8 +102,8 @@ def _tell_and_forget(worker: Worker, command: Command, at: datetime) -> None:
     worker.undrained_by = -1
 
 
-def _count(_: object, removable: Collection[str], *, unborn: int = 0, **__: object) -> int:
-    return len(removable) + unborn
+def _count(_: object, removable: Collection[str], *, rejected_pods: int = 0, **__: object) -> int:
+    return len(removable) + rejected_pods
 
 
 _SUBSTITUTES: dict[Rule, tuple[tuple[object, str, object], ...]] = {
@@ -110,18 +112,21 @@ _SUBSTITUTES: dict[Rule, tuple[tuple[object, str, object], ...]] = {
         (Worker, "hear", _hear_no_contradiction),
         (Worker, "show", _show_no_contradiction),
         (Worker, "going", _goes_once_proved),
-        (Situation, "is_drained", _was_proved),
+        (DrainContext, "is_drained", _was_proved),
     ),
     Rule.RENEWAL: (
         (Worker, "is_proved", _was_ever_proved),
         (lowering, "_must_prove", lambda *_: False),
         (drain_plan, "_to_renew", lambda _: ()),
     ),
-    Rule.SILENCE: ((Situation, "is_drained", _is_silent_or_drained), (Worker, "is_proved", _is_silent_or_proved)),
+    Rule.REPORT_TIMEOUT: (
+        (DrainContext, "is_drained", _is_silent_or_drained),
+        (Worker, "is_proved", _is_silent_or_proved),
+    ),
     Rule.REMOVAL_ORDER: ((situation, "sure", _count), (lowering, "sure", _count)),
     Rule.SETTLED: ((lowering, "_unsettled", lambda _: None),),
     Rule.RAISED_SEQ: ((drain_plan, "_remark", _forget_lowering),),
     Rule.REDRAIN_SEQ: ((Worker, "tell", _tell_and_forget),),
-    Rule.REMOVALS_FIRST: ((Situation, "removes", property(lambda _: False)),),
-    Rule.EMPTINESS: ((Situation, "is_empty", lambda _: True),),
+    Rule.REMOVALS_FIRST: ((DrainContext, "removes", property(lambda _: False)),),
+    Rule.EMPTINESS: ((DrainContext, "is_empty", lambda _: True),),
 }

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from taskqueue_operator.workers.protocol import Drain, State
-from tests.unit.workers.stage import EPOCH, Stage, report
+from taskqueue_operator.drain.protocol import Drain, State
+from tests.unit.drain.stage import EPOCH, Stage, report
 
 from .rules import Rule, without
 from .world import Weather, World
@@ -33,7 +33,7 @@ WALKS = {
     Rule.NO_START: Where(Weather(turn=0.2)),
     Rule.ANNOTATION: Where(Weather(slow=0.4, turn=0.2, takeover=0.05)),
     Rule.GENERATION: Where(Weather(slow=0.8, turn=0.5), 44),
-    Rule.SILENCE: Where(Weather(turn=0.1, deaf=0.03)),
+    Rule.REPORT_TIMEOUT: Where(Weather(turn=0.1, deaf=0.03)),
     Rule.REMOVAL_ORDER: Where(Weather(turn=0.2)),
     Rule.SETTLED: Where(Weather(turn=0.3, slow=0.3), 38),
     Rule.RAISED_SEQ: Where(Weather(slow=0.5, turn=0.3)),

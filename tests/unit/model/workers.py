@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
-from taskqueue_operator.workers.protocol import Answer, Drain, Report, Result, State
+from taskqueue_operator.drain.protocol import Answer, Drain, Report, Result, State
 
 from .rules import Rule
 
@@ -138,7 +138,7 @@ class Process:
             number=self.number,
             state=self.state,
             in_flight=int(self.task is not None),
-            hoarded=len(self.hoard),
+            prefetched=len(self.hoard),
             idle_seconds=0 if self.task is not None else now - self.idle_since,
             oldest_seconds=None,
             completed=0,

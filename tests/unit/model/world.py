@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from random import Random
 from typing import Self
 
-from taskqueue_operator.workers.observed import Pod
-from taskqueue_operator.workers.protocol import Command, Report, State
-from taskqueue_operator.workers.situation import QueueState
+from taskqueue_operator.drain.context import QueueState
+from taskqueue_operator.drain.protocol import Command, Report, State
+from taskqueue_operator.workers.api_objects import Pod
 
 from .cluster import LATEST_WRITE, Cluster, Write
 from .operators import Operator, moment

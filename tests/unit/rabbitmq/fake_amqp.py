@@ -10,8 +10,8 @@ from pamqp import base, commands, frame
 from pamqp.header import ProtocolHeader
 from pamqp.heartbeat import Heartbeat
 
-from taskqueue_operator.rabbitmq.connection import Connection
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.rabbitmq.probe_connection import ProbeConnection
 from taskqueue_operator.resource.names import Key
 
 PROMPT: Final = 0.0001
@@ -153,7 +153,7 @@ class _Channel:
             self.peer.say(self.number, commands.Queue.DeclareOk(queue, READY, 0))
 
 
-async def connected(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> Connection:
+async def connected(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> ProbeConnection:
     """Open a connection to it."""
     monkeypatch.setattr(asyncio, "open_connection", broker.dial)
-    return await Connection.open(ENDPOINT, "a name")
+    return await ProbeConnection.open(ENDPOINT, "a name")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pamqp import commands, frame
 
-from taskqueue_operator.rabbitmq.connection import CLOSE_SECONDS
+from taskqueue_operator.rabbitmq.probe_connection import CLOSE_SECONDS
 
 from .fake_amqp import NEVER, READY, FakeAmqp, connected
 

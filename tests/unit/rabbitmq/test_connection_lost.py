@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from pamqp import commands
 
-from taskqueue_operator.rabbitmq.connection import Asked, Connection
+from taskqueue_operator.rabbitmq.probe_connection import ProbeBatch, ProbeConnection
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -22,7 +22,7 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.transport.abort()
 
 
-async def ask_on(connection: Connection) -> list[Asked]:
+async def ask_on(connection: ProbeConnection) -> list[ProbeBatch]:
     asked = [connection.ask(["jobs"])]
     while not connection.closed:
         await asyncio.sleep(0)
@@ -30,8 +30,8 @@ async def ask_on(connection: Connection) -> list[Asked]:
     return asked
 
 
-def close_after(turns: int) -> Callable[[Connection], Awaitable[list[Asked]]]:
-    async def close(connection: Connection) -> list[Asked]:
+def close_after(turns: int) -> Callable[[ProbeConnection], Awaitable[list[ProbeBatch]]]:
+    async def close(connection: ProbeConnection) -> list[ProbeBatch]:
         asked = [connection.ask(["jobs"])]
         connection._writer.transport.abort()
         for _ in range(turns):
@@ -44,7 +44,7 @@ def close_after(turns: int) -> Callable[[Connection], Awaitable[list[Asked]]]:
 
 @pytest.mark.parametrize("act", [ask_on, *map(close_after, range(4))])
 def test_who_writes_to_a_connection_that_was_reset_has_no_answer_and_no_exception(
-    act: Callable[[Connection], Awaitable[list[Asked]]],
+    act: Callable[[ProbeConnection], Awaitable[list[ProbeBatch]]],
 ) -> None:
     unheard: list[dict[str, Any]] = []
 
@@ -53,7 +53,7 @@ def test_who_writes_to_a_connection_that_was_reset_has_no_answer_and_no_exceptio
         server = await asyncio.start_server(reset, "127.0.0.1", 0)
         with contextlib.closing(server):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            connection = Connection(reader, writer, commands.Connection.TuneOk(2047, 131072, 15))
+            connection = ProbeConnection(reader, writer, commands.Connection.TuneOk(2047, 131072, 15))
             async with asyncio.timeout(10):
                 asked = await act(connection)
                 await asyncio.wait([connection._reading, connection._beating])

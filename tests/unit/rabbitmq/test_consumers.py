@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from taskqueue_operator.drain.consumers import Connection
 from taskqueue_operator.rabbitmq.consumers import read_look
 from taskqueue_operator.rabbitmq.management import Management
-from taskqueue_operator.workers.sighting import Connection
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = "10.0.0.1:50000 -> 10.0.0.9:5672"

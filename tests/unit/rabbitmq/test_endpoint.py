@@ -27,7 +27,7 @@ def fault(**data: str) -> str:
     with pytest.raises(BrokerFault) as raised:
         parse(**data)
     assert raised.value.reason is Reason.SECRET_INVALID
-    assert raised.value.lasting
+    assert raised.value.terminal
     assert raised.value.__cause__ is None
     return raised.value.message
 

@@ -6,12 +6,12 @@ import random
 import pytest
 from pamqp import commands
 
-from taskqueue_operator.rabbitmq.line import (
+from taskqueue_operator.rabbitmq.reconnect import (
     CONNECT_SECONDS,
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     SILENCE_SECONDS,
-    Line,
+    Reconnector,
     now,
 )
 from taskqueue_operator.resource.faults import BrokerFault, Reason
@@ -29,11 +29,11 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> FakeAmqp:
 
 
 @pytest.fixture
-def line() -> Line:
-    return Line(ENDPOINT, name="probe")
+def line() -> Reconnector:
+    return Reconnector(ENDPOINT, name="probe")
 
 
-async def fault(line: Line) -> BrokerFault:
+async def fault(line: Reconnector) -> BrokerFault:
     with pytest.raises(BrokerFault) as raised:
         await line.connection()
     return raised.value
@@ -52,14 +52,16 @@ async def fault(line: Line) -> BrokerFault:
     ],
 )
 async def test_the_words_of_a_refusal_say_whose_trouble_it_is(
-    broker: FakeAmqp, line: Line, words: str, reason: Reason
+    broker: FakeAmqp, line: Reconnector, words: str, reason: Reason
 ) -> None:
     broker.close = commands.Connection.Close(530, words, 0, 0)
 
     assert (await fault(line)).reason is reason
 
 
-async def test_a_broker_that_takes_the_call_and_says_nothing_is_left_in_time(broker: FakeAmqp, line: Line) -> None:
+async def test_a_broker_that_takes_the_call_and_says_nothing_is_left_in_time(
+    broker: FakeAmqp, line: Reconnector
+) -> None:
     broker.mute = True
 
     assert "(no answer in time)" in (await fault(line)).message
@@ -72,7 +74,7 @@ async def test_attempts_become_rare_and_keep_no_step(broker: FakeAmqp, monkeypat
     spread = random.Random(1)
     monkeypatch.setattr(random, "uniform", spread.uniform)
     broker.down = True
-    lines = [Line(ENDPOINT, name="probe") for _ in range(50)]
+    lines = [Reconnector(ENDPOINT, name="probe") for _ in range(50)]
     for _ in range(60 * 20):
         for line in lines:
             await fault(line)
@@ -85,7 +87,7 @@ async def test_attempts_become_rare_and_keep_no_step(broker: FakeAmqp, monkeypat
     assert busiest < 2 * expected / 30, "spread over the time, not in step"
 
 
-async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broker: FakeAmqp, line: Line) -> None:
+async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broker: FakeAmqp, line: Reconnector) -> None:
     for _ in range(20):
         connection = await line.connection()
         line.proven(connection)
@@ -96,7 +98,7 @@ async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broke
         assert await line.connection() is not connection
 
 
-async def test_silence_is_borne_for_a_while(broker: FakeAmqp, line: Line) -> None:
+async def test_silence_is_borne_for_a_while(broker: FakeAmqp, line: Reconnector) -> None:
     connection = await line.connection()
     line.suspect(connection, since=now())
     await asyncio.sleep(SILENCE_SECONDS)
@@ -110,7 +112,7 @@ async def test_silence_is_borne_for_a_while(broker: FakeAmqp, line: Line) -> Non
     assert broker.peers[0].closed
 
 
-async def test_silence_begins_with_a_question(broker: FakeAmqp, line: Line) -> None:
+async def test_silence_begins_with_a_question(broker: FakeAmqp, line: Reconnector) -> None:
     """Refusals stand for a while without being asked for: nothing was expected meanwhile."""
     connection = await line.connection()
     line.proven(connection)
@@ -122,7 +124,7 @@ async def test_silence_begins_with_a_question(broker: FakeAmqp, line: Line) -> N
 
 @pytest.mark.parametrize("silent", [False, True])
 async def test_a_loss_with_many_questions_under_way_is_one_failure_with_one_message(
-    broker: FakeAmqp, line: Line, monkeypatch: pytest.MonkeyPatch, *, silent: bool
+    broker: FakeAmqp, line: Reconnector, monkeypatch: pytest.MonkeyPatch, *, silent: bool
 ) -> None:
     monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
     connection = await line.connection()
@@ -146,7 +148,9 @@ async def test_a_loss_with_many_questions_under_way_is_one_failure_with_one_mess
     assert await line.connection() is not connection, "after the shortest pause, and without taking leave"
 
 
-async def test_what_was_asked_on_a_lost_connection_is_no_matter_of_the_next(broker: FakeAmqp, line: Line) -> None:
+async def test_what_was_asked_on_a_lost_connection_is_no_matter_of_the_next(
+    broker: FakeAmqp, line: Reconnector
+) -> None:
     lost = await line.connection()
     broker.hang_up()
     await asyncio.sleep(0)

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from taskqueue_operator.rabbitmq.listing import read_sweep
 from taskqueue_operator.rabbitmq.management import Management
+from taskqueue_operator.rabbitmq.vhost_reader import read_sweep
 from taskqueue_operator.scaling.reading import Doubt, Sweep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

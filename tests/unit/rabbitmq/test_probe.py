@@ -9,10 +9,17 @@ from typing import cast
 
 import pytest
 
-from taskqueue_operator.rabbitmq.connection import Connection
-from taskqueue_operator.rabbitmq.line import Line
-from taskqueue_operator.rabbitmq.probe import ALONE, FORGET_SECONDS, PROMPT_SECONDS, SLOW, TOGETHER, Prober
-from taskqueue_operator.rabbitmq.refusals import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from taskqueue_operator.rabbitmq.negative_cache import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from taskqueue_operator.rabbitmq.probe import (
+    FORGET_SECONDS,
+    MAX_SINGLE_QUEUE_CHANNELS,
+    MAX_SLOW_CHANNELS,
+    PIPELINE_DEPTH,
+    PROMPT_SECONDS,
+    Prober,
+)
+from taskqueue_operator.rabbitmq.probe_connection import ProbeConnection
+from taskqueue_operator.rabbitmq.reconnect import Reconnector
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.scaling.reading import FRESH, Probe
 
@@ -27,18 +34,18 @@ PERIOD = 1.0
 class FakeLine:
     """A connection that is always there."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ProbeConnection) -> None:
         self.current = connection
         self.heard: list[bool] = []
 
-    async def connection(self) -> Connection:
+    async def connection(self) -> ProbeConnection:
         return self.current
 
-    def proven(self, asked: Connection) -> None:
+    def proven(self, asked: ProbeConnection) -> None:
         assert asked is self.current
         self.heard.append(True)
 
-    def suspect(self, asked: Connection, since: float) -> None:
+    def suspect(self, asked: ProbeConnection, since: float) -> None:
         assert (asked, since <= asyncio.get_running_loop().time()) == (self.current, True)
         self.heard.append(False)
 
@@ -46,10 +53,10 @@ class FakeLine:
 class World:
     """A prober, asked each period as the observer does."""
 
-    def __init__(self, broker: FakeAmqp, connection: Connection) -> None:
+    def __init__(self, broker: FakeAmqp, connection: ProbeConnection) -> None:
         self.broker = broker
         self.line = FakeLine(connection)
-        self.prober = Prober(ENDPOINT, cast("Line", self.line), now)
+        self.prober = Prober(ENDPOINT, cast("Reconnector", self.line), now)
         self.last: dict[str, Probe] = {}
 
     async def rounds(self, queues: Collection[str], seconds: float, watched: Collection[str] = ()) -> timedelta:
@@ -84,7 +91,7 @@ def by_kind(**seconds: float) -> Callable[[str], float]:
 
 
 async def test_queues_that_are_known_share_a_channel_and_a_write(world: World) -> None:
-    queues = names("jobs", TOGETHER)
+    queues = names("jobs", PIPELINE_DEPTH)
     await world.prober.probe(queues)
     before = world.broker.channels
     asked = world.broker.asked.total()
@@ -95,7 +102,7 @@ async def test_queues_that_are_known_share_a_channel_and_a_write(world: World) -
         assert found.keys() == set(queues)
 
     assert world.broker.asked.total() == asked + 10 * len(queues)
-    assert world.broker.channels == before <= ALONE
+    assert world.broker.channels == before <= MAX_SINGLE_QUEUE_CHANNELS
 
 
 async def test_silent_queues_do_not_delay_the_others_by_a_period(world: World) -> None:
@@ -107,7 +114,7 @@ async def test_silent_queues_do_not_delay_the_others_by_a_period(world: World) -
     assert oldest < timedelta(seconds=PERIOD)
     assert world.last.keys() == set(speaking), "no answer is no reading"
     assert all(world.broker.asked[each] == 1 for each in silent), "an unanswered question stands"
-    assert world.broker.channels <= len(silent) + ALONE + 1
+    assert world.broker.channels <= len(silent) + MAX_SINGLE_QUEUE_CHANNELS + 1
 
 
 async def test_queues_that_fall_silent_are_found_out_at_once(world: World) -> None:
@@ -119,7 +126,7 @@ async def test_queues_that_fall_silent_are_found_out_at_once(world: World) -> No
 
     assert await world.rounds(queues, 5, speaking) < FRESH
     assert await world.rounds(queues, 30, speaking) < timedelta(seconds=PERIOD)
-    assert world.broker.channels <= ALONE + SLOW + len(queues) // TOGETHER + 64
+    assert world.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + len(queues) // PIPELINE_DEPTH + 64
 
 
 async def test_more_silent_queues_than_channels_starve_neither_the_others_nor_each_other(world: World) -> None:
@@ -130,7 +137,7 @@ async def test_more_silent_queues_than_channels_starve_neither_the_others_nor_ea
 
     assert await world.rounds(queues, 10, speaking) < timedelta(seconds=2 * PERIOD)
     assert min(world.broker.asked[queue] for queue in silent) == 1, "each is asked"
-    assert world.broker.channels <= len(silent) + ALONE + 8
+    assert world.broker.channels <= len(silent) + MAX_SINGLE_QUEUE_CHANNELS + 8
     world.broker.hang_up()
 
 
@@ -142,7 +149,7 @@ async def test_a_slow_queue_is_read_as_fresh_as_it_answers_and_delays_nobody(wor
 
     assert await world.rounds([*slow, *speaking], 20, speaking) < timedelta(seconds=PERIOD / 2)
     assert await world.rounds([*slow, *speaking], 20, slow) < FRESH / 2
-    assert world.broker.channels <= ALONE + SLOW + 2
+    assert world.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + 2
 
 
 async def test_a_queue_that_speaks_again_is_trusted_again(world: World) -> None:
@@ -289,7 +296,7 @@ async def test_a_broker_that_restarts_with_many_queues_is_not_stormed(monkeypatc
     """What it must answer in the seconds after it is back is what it answers at any time."""
     broker, queues = FakeAmqp(), names("jobs", 1000)
     monkeypatch.setattr(asyncio, "open_connection", broker.dial)
-    line = Line(ENDPOINT, name="probe")
+    line = Reconnector(ENDPOINT, name="probe")
     prober = Prober(ENDPOINT, line, now)
     async with every_quarter(prober, queues):
         await asyncio.sleep(5)
@@ -304,7 +311,7 @@ async def test_a_broker_that_restarts_with_many_queues_is_not_stormed(monkeypatc
     assert set(broker.asked) == set(queues), "each is read again"
     assert len(broker.dials) == 1
     assert max(broker.asked.values()) <= 4 * 5
-    assert broker.peers[-1].channels.keys() <= set(range(1, ALONE + 5))
+    assert broker.peers[-1].channels.keys() <= set(range(1, MAX_SINGLE_QUEUE_CHANNELS + 5))
     prober.close()
     await line.close()
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, frame
 
-from taskqueue_operator.rabbitmq import wire
+from taskqueue_operator.rabbitmq import frames as wire
 
 NAMES = st.text(min_size=1, max_size=60).filter(lambda name: name.encode("utf-8", "replace").decode() == name)
 

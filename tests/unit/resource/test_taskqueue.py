@@ -81,7 +81,7 @@ def test_what_does_not_fit_names_its_field_and_the_way_out(path: str, spec: dict
     with pytest.raises(Fault) as caught:
         parsed(spec)
     assert caught.value.reason is Reason.INVALID_SPEC
-    assert caught.value.lasting
+    assert caught.value.terminal
     assert caught.value.message.startswith(path)
     assert caught.value.message.endswith("Correct the field, or install the CRD of this operator's version.")
 
@@ -118,11 +118,15 @@ def test_every_name_is_derived_in_one_place() -> None:
     key = Key("media", "thumbnails")
     assert str(key) == "media/thumbnails"
     assert names.owner("default", key) == "default/media/thumbnails"
-    assert (names.inlet("a"), names.dead_letters("a"), names.wall("a")) == ("a.in", "a.dlq", "a.wall")
+    assert (names.private_exchange("a"), names.dead_letter_queue("a"), names.fence_name("a")) == (
+        "a.in",
+        "a.dlq",
+        "a.fence",
+    )
     assert names.FINALIZER == "taskqueue.dev/topology"
 
 
 def test_the_longest_queue_name_leaves_room_for_what_is_derived_from_it() -> None:
     longest = ACCEPTED["longest queue name"]["queue"]["name"]
-    derived = (names.inlet(longest), names.dead_letters(longest), names.wall(longest))
+    derived = (names.private_exchange(longest), names.dead_letter_queue(longest), names.fence_name(longest))
     assert max(len(name.encode()) for name in derived) <= 255

@@ -6,7 +6,7 @@ from typing import Final
 
 from taskqueue_operator.resource.scaling import FallbackBehavior
 from taskqueue_operator.scaling.decide import decide
-from taskqueue_operator.scaling.decision import Why, Workers
+from taskqueue_operator.scaling.decision import DecisionReason, Workers
 from taskqueue_operator.scaling.policy import Fallback, Policy
 from taskqueue_operator.scaling.recording import Recording, write
 
@@ -19,7 +19,7 @@ FALLBACK: Final = Case(
     Workers(2, 1),
     Policy(20, fallback=Fallback(timedelta(seconds=120), 6, FallbackBehavior.AT_LEAST)),
     6,
-    Why.FALLBACK,
+    DecisionReason.FALLBACK,
     (),
     settled(0, read_at=at(-120)),
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue_operator.scaling.decide import decide
-from taskqueue_operator.scaling.decision import Decision, Why, Workers
+from taskqueue_operator.scaling.decision import Decision, DecisionReason, Workers
 from taskqueue_operator.scaling.memory import Memory, is_quiet
 from taskqueue_operator.scaling.policy import Policy, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
@@ -155,4 +155,4 @@ def test_a_steady_queue_comes_to_rest(ready: int, replicas: int) -> None:
 
 def test_a_wake_waits_for_no_window() -> None:
     asleep, awake = play([Tick(1, 0, 0, known=True), Tick(1, 45, 0, known=True)])
-    assert (asleep.decision.desired, awake.decision.desired, awake.decision.why) == (0, 5, Why.BACKLOG)
+    assert (asleep.decision.desired, awake.decision.desired, awake.decision.why) == (0, 5, DecisionReason.BACKLOG)

@@ -11,7 +11,7 @@ import pytest
 from taskqueue_operator.resource.behavior import PolicyType
 from taskqueue_operator.resource.scaling import FallbackBehavior
 from taskqueue_operator.scaling.decide import decide
-from taskqueue_operator.scaling.decision import Why, Workers
+from taskqueue_operator.scaling.decision import DecisionReason, Workers
 from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.policy import Fallback, Policy, Rate, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
@@ -56,7 +56,12 @@ def test_a_day_is_replayed_from_its_recording() -> None:
     assert again == tuple(made)
     assert [each.replay() for each in again] == [each.decision for each in made]
     assert len({each.decision.desired for each in made}) > 10, "a day on which something happens"
-    assert {Why.FALLBACK, Why.IDLE, Why.MIN_REPLICAS, Why.SCALE_UP_LIMIT} < {each.decision.why for each in made}
+    assert {
+        DecisionReason.FALLBACK,
+        DecisionReason.IDLE,
+        DecisionReason.MIN_REPLICAS,
+        DecisionReason.SCALE_UP_LIMIT,
+    } < {each.decision.why for each in made}
 
 
 def test_a_recording_needs_nothing_but_itself() -> None:
@@ -79,7 +84,7 @@ def test_a_decision_that_was_tampered_with_is_found() -> None:
 def test_recordings_of_earlier_versions_still_lead_to_the_same_decisions() -> None:
     """If this fails, decisions or their form have changed: say so in the changelog, and write the file anew."""
     golden = read(GOLDEN.read_bytes())
-    assert {each.decision.why for each in golden} == set(Why)
+    assert {each.decision.why for each in golden} == set(DecisionReason)
     for each in golden:
         assert each.replay() == each.decision
     assert write(golden) + b"\n" == GOLDEN.read_bytes()

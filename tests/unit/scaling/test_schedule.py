@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from taskqueue_operator.resource.schedule import DAYS
 from taskqueue_operator.scaling.decide import decide
-from taskqueue_operator.scaling.decision import Why, Workers
+from taskqueue_operator.scaling.decision import DecisionReason, Workers
 from taskqueue_operator.scaling.policy import Policy
-from taskqueue_operator.scaling.schedule import Minimum, Schedule, is_on, minimum, misread
+from taskqueue_operator.scaling.schedule import Minimum, Schedule, is_on, minimum, schedule_error
 
 from . import clocks
 from .given import certain, settled
@@ -147,11 +147,11 @@ def test_a_schedule_below_min_replicas_changes_nothing() -> None:
     ids=["zone", "day", "range"],
 )
 def test_a_schedule_that_cannot_be_read_says_so_and_leaves_the_others_working(schedule: Schedule, message: str) -> None:
-    fault = misread(schedule)
+    fault = schedule_error(schedule)
     assert fault is not None
     assert str(fault).startswith(f"spec.scaling.schedules[office].{message}")
     good = daily("0 8 * * *", "0 18 * * *", replicas=3, name="good")
-    assert misread(good) is None
+    assert schedule_error(good) is None
     for order in ((schedule, good), (good, schedule)):
         assert minimum(0, order, utc("2026-01-01 12:00")) == Minimum(3, "good")
 
@@ -160,10 +160,10 @@ def test_workers_are_there_from_the_first_second_of_a_schedule_until_its_last() 
     policy = Policy(20, schedules=(daily("0 8 * * *", "0 18 * * *"),))
     memory = settled(0, began=utc("2025-12-01 00:00"), busy_at=utc("2025-12-01 00:00"))
     for text, desired, why in (
-        ("2026-01-01 07:59:59", 0, Why.IDLE),
-        ("2026-01-01 08:00:00", 5, Why.MIN_REPLICAS),
-        ("2026-01-01 17:59:59", 5, Why.MIN_REPLICAS),
-        ("2026-01-01 18:00:00", 0, Why.IDLE),
+        ("2026-01-01 07:59:59", 0, DecisionReason.IDLE),
+        ("2026-01-01 08:00:00", 5, DecisionReason.MIN_REPLICAS),
+        ("2026-01-01 17:59:59", 5, DecisionReason.MIN_REPLICAS),
+        ("2026-01-01 18:00:00", 0, DecisionReason.IDLE),
     ):
         decision = decide(certain(0), Workers(0), policy, memory, utc(text))
         assert (decision.desired, decision.why) == (desired, why)
@@ -199,7 +199,7 @@ def test_a_schedule_is_on_when_clocks_looked_at_every_minute_say_so(
 ) -> None:
     """Compared around its own changes, around those of the clocks, and anywhere in a leap year."""
     schedule = daily(start, end, zone)
-    if misread(schedule) is not None:
+    if schedule_error(schedule) is not None:
         return
     own, minute = sorted(clocks.changes(schedule)), timedelta(minutes=1)
     some = [own[data.draw(st.integers(0, len(own) - 1))] for _ in range(10)] if own else []

@@ -13,7 +13,7 @@ from hypothesis import Phase as Stage
 from hypothesis import given, note, settings
 
 from taskqueue_operator.resource.scaling import Mode
-from taskqueue_operator.scaling.decision import Why
+from taskqueue_operator.scaling.decision import DecisionReason
 from taskqueue_operator.scaling.recording import Recording, read, write
 
 from .history import INFINITE, History, minimum, most_despite_obstacle, wanted
@@ -34,7 +34,7 @@ WORLDS: Final = {
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS.keys())
 def test_every_decision_of_a_long_game_keeps_its_promises(world: World) -> None:
     games = LONG // len(WORLDS) // (PHASES * STEPS)
-    seen: Counter[Why] = Counter()
+    seen: Counter[DecisionReason] = Counter()
 
     @settings(max_examples=games, phases=(Stage.explicit, Stage.reuse, Stage.generate))
     @given(World.games(world))
@@ -57,7 +57,7 @@ def test_every_decision_of_a_long_game_keeps_its_promises(world: World) -> None:
     print(f"{seen.total():,} decisions: {dict(seen)}")
     assert seen.total() >= LONG // len(WORLDS)
     if world == World():
-        assert len(seen) > len(Why) - 4, "nearly every stage has had its say"
+        assert len(seen) > len(DecisionReason) - 4, "nearly every stage has had its say"
 
 
 def judge(step: Recording, history: History) -> None:

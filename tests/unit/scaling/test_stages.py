@@ -9,7 +9,7 @@ import pytest
 from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
 from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
 from taskqueue_operator.scaling.decide import decide
-from taskqueue_operator.scaling.decision import Obstacle, Why, Workers
+from taskqueue_operator.scaling.decision import DecisionReason, Obstacle, Workers
 from taskqueue_operator.scaling.memory import Change, Memory, Recommendation
 from taskqueue_operator.scaling.policy import Fallback, Policy, Rate, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
@@ -39,7 +39,7 @@ class Case:
     workers: Workers
     policy: Policy
     desired: int
-    why: Why
+    why: DecisionReason
     lines: tuple[str, ...]
     memory: Memory = NOTHING_WANTED
 
@@ -50,7 +50,7 @@ CASES = {
         Workers(3),
         Policy(20, mode=Mode.PAUSED),
         3,
-        Why.PAUSED,
+        DecisionReason.PAUSED,
         ("paused: the number of workers stays",),
     ),
     "paused goes where it is told, beyond the bounds": Case(
@@ -58,18 +58,18 @@ CASES = {
         Workers(3),
         Policy(20, min_replicas=2, mode=Mode.PAUSED, paused_replicas=30),
         30,
-        Why.PAUSED,
+        DecisionReason.PAUSED,
         ("paused at 30",),
     ),
     "a backlog calls for workers": Case(
-        certain(101), Workers(0), Policy(20), 6, Why.BACKLOG, ("ready 101 / 20 per replica = 6",)
+        certain(101), Workers(0), Policy(20), 6, DecisionReason.BACKLOG, ("ready 101 / 20 per replica = 6",)
     ),
     "maxReplicas limits": Case(
         certain(5230),
         Workers(1),
         Policy(50, ready_per_replica=100),
         50,
-        Why.MAX_REPLICAS,
+        DecisionReason.MAX_REPLICAS,
         ("ready 5,230 / 100 per replica = 53", "limited to 50 by maxReplicas"),
     ),
     "minReplicas raises": Case(
@@ -77,7 +77,7 @@ CASES = {
         Workers(0),
         Policy(50, min_replicas=2),
         2,
-        Why.MIN_REPLICAS,
+        DecisionReason.MIN_REPLICAS,
         ("asleep: ready 0 is not above activationReady 0", "raised to 2 by minReplicas"),
     ),
     "activationReady lets it sleep": Case(
@@ -85,7 +85,7 @@ CASES = {
         Workers(0),
         Policy(50, activation_ready=10),
         0,
-        Why.IDLE,
+        DecisionReason.IDLE,
         ("asleep: ready 10 is not above activationReady 10",),
     ),
     "a wake is decided, and explained, by what is there for certain": Case(
@@ -93,7 +93,7 @@ CASES = {
         Workers(0),
         Policy(50, activation_ready=10),
         0,
-        Why.IDLE,
+        DecisionReason.IDLE,
         ("asleep: ready 0 is not above activationReady 10",),
     ),
     "more than activationReady wakes": Case(
@@ -101,18 +101,18 @@ CASES = {
         Workers(0),
         Policy(50, activation_ready=10),
         1,
-        Why.BACKLOG,
+        DecisionReason.BACKLOG,
         ("ready 11 / 20 per replica = 1",),
     ),
     "a doubt does not keep from waking": Case(
-        doubtful(100), Workers(0), Policy(50), 5, Why.BACKLOG, ("ready 100 / 20 per replica = 5",)
+        doubtful(100), Workers(0), Policy(50), 5, DecisionReason.BACKLOG, ("ready 100 / 20 per replica = 5",)
     ),
     "an unknown depth keeps the workers": Case(
         doubtful(0),
         Workers(9),
         AT_ONCE,
         9,
-        Why.UNKNOWN,
+        DecisionReason.UNKNOWN,
         ("depth unknown (Absent): the number of workers is not lowered",),
     ),
     "no reading at all keeps the workers": Case(
@@ -120,7 +120,7 @@ CASES = {
         Workers(9),
         AT_ONCE,
         9,
-        Why.UNKNOWN,
+        DecisionReason.UNKNOWN,
         ("depth unknown (NoProbe): the number of workers is not lowered",),
     ),
     "what may be there keeps the workers, but raises nothing": Case(
@@ -128,7 +128,7 @@ CASES = {
         Workers(4, 4),
         AT_ONCE,
         4,
-        Why.BACKLOG,
+        DecisionReason.BACKLOG,
         ("at most ready 500 / 20 per replica = 25: none of 4 is superfluous",),
     ),
     "running tasks keep their workers": Case(
@@ -136,7 +136,7 @@ CASES = {
         Workers(18, 18),
         Policy(20, concurrency=2, scale_down=Rules(window=timedelta(0))),
         15,
-        Why.RUNNING_TASKS,
+        DecisionReason.RUNNING_TASKS,
         ("ready 20 / 20 per replica = 1", "30 unacked / 2 at once keep 15"),
     ),
     "no more running tasks are believed than workers consume": Case(
@@ -144,7 +144,7 @@ CASES = {
         Workers(18, 4),
         AT_ONCE,
         4,
-        Why.RUNNING_TASKS,
+        DecisionReason.RUNNING_TASKS,
         ("ready 20 / 20 per replica = 1", "300 unacked / 1 at once keep 4"),
     ),
     "the highest of the window holds": Case(
@@ -152,7 +152,7 @@ CASES = {
         Workers(9),
         Policy(20),
         7,
-        Why.SCALE_DOWN_STABILIZED,
+        DecisionReason.SCALE_DOWN_STABILIZED,
         ("ready 20 / 20 per replica = 1", "held at 7, the highest wanted within 60 s"),
         settled(7),
     ),
@@ -161,7 +161,7 @@ CASES = {
         Workers(9),
         AT_ONCE,
         9,
-        Why.SCALE_DOWN_STABILIZED,
+        DecisionReason.SCALE_DOWN_STABILIZED,
         ("ready 20 / 20 per replica = 1", "held at 9, the highest wanted within 0 s"),
         Memory(),
     ),
@@ -170,7 +170,7 @@ CASES = {
         Workers(9),
         AT_ONCE,
         1,
-        Why.IDLE_GRACE,
+        DecisionReason.IDLE_GRACE,
         ("ready 0 / 20 per replica = 0", "the last worker stays until 60 s without work"),
         settled(0, busy=-59),
     ),
@@ -179,7 +179,7 @@ CASES = {
         Workers(1),
         AT_ONCE,
         0,
-        Why.IDLE,
+        DecisionReason.IDLE,
         ("ready 0 / 20 per replica = 0", "nothing to do for 60 s"),
         settled(0, busy=-60),
     ),
@@ -188,7 +188,7 @@ CASES = {
         Workers(1, 0),
         AT_ONCE,
         1,
-        Why.IDLE_GRACE,
+        DecisionReason.IDLE_GRACE,
         ("ready 0 / 20 per replica = 0", "the last worker stays until 60 s without work"),
         settled(0, busy=-600),
     ),
@@ -197,7 +197,7 @@ CASES = {
         Workers(10),
         Policy(20, scale_up=Rules(tolerance=Decimal("0.1"))),
         10,
-        Why.TOLERANCE,
+        DecisionReason.TOLERANCE,
         ("ready 220 / 20 per replica = 11", "10.0% from what 10 are there for, within the tolerance of 10.0%"),
     ),
     "a backlog within the tolerance removes nobody": Case(
@@ -205,7 +205,7 @@ CASES = {
         Workers(10),
         Policy(20, scale_down=Rules(tolerance=Decimal("0.1"))),
         10,
-        Why.TOLERANCE,
+        DecisionReason.TOLERANCE,
         ("ready 180 / 20 per replica = 9", "10.0% from what 10 are there for, within the tolerance of 10.0%"),
     ),
     "the lowest of the window holds": Case(
@@ -213,7 +213,7 @@ CASES = {
         Workers(2),
         Policy(50, scale_up=Rules(window=timedelta(seconds=30))),
         5,
-        Why.SCALE_UP_STABILIZED,
+        DecisionReason.SCALE_UP_STABILIZED,
         ("ready 400 / 20 per replica = 20", "held at 5, the lowest wanted within 30 s"),
         settled(5),
     ),
@@ -222,7 +222,7 @@ CASES = {
         Workers(0),
         Policy(50, scale_up=Rules(window=timedelta(seconds=30))),
         20,
-        Why.BACKLOG,
+        DecisionReason.BACKLOG,
         ("ready 400 / 20 per replica = 20",),
         settled(0),
     ),
@@ -231,7 +231,7 @@ CASES = {
         Workers(5),
         Policy(50, scale_up=Rules(rates=(pods(4, 15), percent(100, 15)))),
         10,
-        Why.SCALE_UP_LIMIT,
+        DecisionReason.SCALE_UP_LIMIT,
         ("ready 400 / 20 per replica = 20", "limited to 10 by behavior.scaleUp"),
     ),
     "scaling in is no faster than its rates": Case(
@@ -239,7 +239,7 @@ CASES = {
         Workers(10),
         Policy(50, scale_down=Rules(rates=(pods(4, 15), percent(10, 15)), select=SelectPolicy.MIN)),
         9,
-        Why.SCALE_DOWN_LIMIT,
+        DecisionReason.SCALE_DOWN_LIMIT,
         ("ready 20 / 20 per replica = 1", "limited to 9 by behavior.scaleDown"),
     ),
     "what the rates have allowed is spent": Case(
@@ -247,7 +247,7 @@ CASES = {
         Workers(9),
         Policy(50, scale_up=Rules(rates=(pods(4, 15),))),
         10,
-        Why.SCALE_UP_LIMIT,
+        DecisionReason.SCALE_UP_LIMIT,
         ("ready 400 / 20 per replica = 20", "limited to 10 by behavior.scaleUp"),
         settled(20, replicas=9, changes=(Change(at(-20), 4), Change(at(-14), 3))),
     ),
@@ -256,7 +256,7 @@ CASES = {
         Workers(10),
         Policy(50, scale_down=Rules(rates=(pods(4, 15),))),
         10,
-        Why.SCALE_DOWN_LIMIT,
+        DecisionReason.SCALE_DOWN_LIMIT,
         ("ready 20 / 20 per replica = 1", "limited to 10 by behavior.scaleDown"),
         settled(0, began=at(-14)),
     ),
@@ -265,7 +265,7 @@ CASES = {
         Workers(10),
         Policy(50, scale_down=Rules(select=SelectPolicy.DISABLED)),
         10,
-        Why.SCALE_DOWN_LIMIT,
+        DecisionReason.SCALE_DOWN_LIMIT,
         ("ready 20 / 20 per replica = 1", "limited to 10 by behavior.scaleDown"),
     ),
     "scaling out can be switched off": Case(
@@ -273,7 +273,7 @@ CASES = {
         Workers(0),
         Policy(50, scale_up=Rules(select=SelectPolicy.DISABLED)),
         0,
-        Why.SCALE_UP_LIMIT,
+        DecisionReason.SCALE_UP_LIMIT,
         ("ready 400 / 20 per replica = 20", "limited to 0 by behavior.scaleUp"),
     ),
     "a percentage of nothing is one when it wakes": Case(
@@ -281,39 +281,41 @@ CASES = {
         Workers(0),
         Policy(50, scale_up=Rules(rates=(percent(100, 15),))),
         1,
-        Why.SCALE_UP_LIMIT,
+        DecisionReason.SCALE_UP_LIMIT,
         ("ready 400 / 20 per replica = 20", "limited to 1 by behavior.scaleUp"),
     ),
     "a version that does not start is not multiplied": Case(
         certain(400),
-        Workers(1, obstacle=Obstacle(Why.WORKERS_FAILING, "no worker of this version has started (a: b)")),
+        Workers(1, obstacle=Obstacle(DecisionReason.WORKERS_FAILING, "no worker of this version has started (a: b)")),
         Policy(50),
         3,
-        Why.WORKERS_FAILING,
+        DecisionReason.WORKERS_FAILING,
         ("ready 400 / 20 per replica = 20", "stopped at 3: no worker of this version has started (a: b)"),
     ),
     "a version that does not start does not remove the others": Case(
         certain(400),
-        Workers(7, 7, obstacle=Obstacle(Why.WORKERS_FAILING, "no worker of this version has started (a: b)")),
+        Workers(
+            7, 7, obstacle=Obstacle(DecisionReason.WORKERS_FAILING, "no worker of this version has started (a: b)")
+        ),
         Policy(50),
         7,
-        Why.WORKERS_FAILING,
+        DecisionReason.WORKERS_FAILING,
         ("ready 400 / 20 per replica = 20", "stopped at 7: no worker of this version has started (a: b)"),
     ),
     "a full cluster is not pushed": Case(
         certain(400),
-        Workers(2, obstacle=Obstacle(Why.UNSCHEDULABLE, "no node takes more workers")),
+        Workers(2, obstacle=Obstacle(DecisionReason.UNSCHEDULABLE, "no node takes more workers")),
         Policy(50),
         2,
-        Why.UNSCHEDULABLE,
+        DecisionReason.UNSCHEDULABLE,
         ("ready 400 / 20 per replica = 20", "stopped at 2: no node takes more workers"),
     ),
     "a quota is not pushed": Case(
         certain(400),
-        Workers(2, obstacle=Obstacle(Why.QUOTA_EXCEEDED, "ResourceQuota compute is exceeded")),
+        Workers(2, obstacle=Obstacle(DecisionReason.QUOTA_EXCEEDED, "ResourceQuota compute is exceeded")),
         Policy(50),
         2,
-        Why.QUOTA_EXCEEDED,
+        DecisionReason.QUOTA_EXCEEDED,
         ("ready 400 / 20 per replica = 20", "stopped at 2: ResourceQuota compute is exceeded"),
     ),
     "a schedule raises": Case(
@@ -321,7 +323,7 @@ CASES = {
         Workers(0),
         Policy(50, min_replicas=1, schedules=(always(4), always(5), always(2))),
         5,
-        Why.MIN_REPLICAS,
+        DecisionReason.MIN_REPLICAS,
         ("asleep: ready 0 is not above activationReady 0", "raised to 5 by schedule always-5"),
     ),
     "workers above maxReplicas go, even when the depth is unknown": Case(
@@ -329,7 +331,7 @@ CASES = {
         Workers(9),
         Policy(5),
         5,
-        Why.MAX_REPLICAS,
+        DecisionReason.MAX_REPLICAS,
         ("depth unknown (NoSweep): the number of workers is not lowered", "limited to 5 by maxReplicas"),
     ),
 }
@@ -359,7 +361,7 @@ BLIND_FOR_TWO_MINUTES = settled(0, read_at=at(-120))
 def test_the_fallback_does_what_the_user_says(behavior: FallbackBehavior, there: int, desired: int) -> None:
     policy = Policy(20, fallback=Fallback(timedelta(seconds=120), 6, behavior))
     decision = decide(doubtful(None), Workers(there), policy, BLIND_FOR_TWO_MINUTES, at(0))
-    assert (decision.desired, decision.why) == (desired, Why.FALLBACK)
+    assert (decision.desired, decision.why) == (desired, DecisionReason.FALLBACK)
     assert decision.explanation.startswith(f"not readable for more than 120 s: fallback {behavior}")
 
 
@@ -383,12 +385,12 @@ def test_the_fallback_ends_with_the_first_reading() -> None:
     policy = Policy(20, fallback=Fallback(timedelta(seconds=120), 6, FallbackBehavior.STATIC))
     memory = decide(doubtful(None), Workers(6), policy, BLIND_FOR_TWO_MINUTES, at(0)).memory
     read = decide(certain(300, now=1), Workers(6), policy, memory, at(1))
-    assert (read.desired, read.why) == (15, Why.BACKLOG)
+    assert (read.desired, read.why) == (15, DecisionReason.BACKLOG)
     assert decide(doubtful(None), Workers(15), policy, read.memory, at(100)).desired == 15
 
 
 def test_every_reason_has_its_case() -> None:
-    assert {case.why for case in CASES.values()} == set(Why) - {Why.FALLBACK}
+    assert {case.why for case in CASES.values()} == set(DecisionReason) - {DecisionReason.FALLBACK}
 
 
 def test_the_explanation_is_one_sentence() -> None:

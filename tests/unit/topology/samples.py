@@ -7,7 +7,7 @@ from typing import TypeVar
 from taskqueue_operator.resource.names import OWNER_ARGUMENT
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.topology.desired import desired
-from taskqueue_operator.topology.difference import Declare, Remove, Step
+from taskqueue_operator.topology.diff import Declare, Remove, Step
 from taskqueue_operator.topology.objects import Argument, Binding, Exchange, Policy, Queue, Topology
 
 OURS = "default/media/jobs"

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.topology.difference import difference
+from taskqueue_operator.topology.diff import difference
 from taskqueue_operator.topology.objects import Argument, Exchange, Queue, Topology
 from tests.unit.topology.samples import OURS, THEIRS, marked, taskqueue, vhost, wanted, with_argument
 
@@ -13,14 +13,14 @@ CELERY: dict[str, object] = {"queue": {"name": "celery"}}
 def fault(there: Topology, **spec: object) -> TopologyFault:
     with pytest.raises(TopologyFault) as raised:
         difference(wanted(**spec), there, owner=OURS)
-    assert raised.value.lasting
+    assert raised.value.terminal
     return raised.value
 
 
 def plain(name: str, queue_type: str = "quorum", **arguments: Argument | None) -> Queue:
     """A queue that somebody made without a TaskQueue, but with the dead letters of one."""
-    dead_letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.dlq"}
-    return with_argument(Queue(name, arguments={"x-queue-type": queue_type, **dead_letters}), **arguments)
+    dead_letter_queue = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.dlq"}
+    return with_argument(Queue(name, arguments={"x-queue-type": queue_type, **dead_letter_queue}), **arguments)
 
 
 QUEUE_WAYS_OUT = (
@@ -171,7 +171,7 @@ def test_the_queue_or_inlet_of_another_taskqueue_is_taken(kind: str) -> None:
 
     trouble = fault(vhost(marked(item, THEIRS)))
 
-    assert trouble.reason is Reason.NAME_TAKEN
+    assert trouble.reason is Reason.NAME_CONFLICT
     assert trouble.message == (
         f'{kind} "{item.name}" belongs to TaskQueue media/other (installation default). Choose another spec.queue.name.'
     )
@@ -229,7 +229,7 @@ def test_taskqueues_may_share_the_exchange_of_publishers(mark: str | None) -> No
 
 def test_every_conflict_is_found_before_the_first_step() -> None:
     """The exchange is fine and missing; the fault of the last object must come before it is made."""
-    assert fault(vhost(marked(wanted().exchanges["jobs.in"], THEIRS))).reason is Reason.NAME_TAKEN
+    assert fault(vhost(marked(wanted().exchanges["jobs.in"], THEIRS))).reason is Reason.NAME_CONFLICT
 
 
 def test_the_key_of_the_sample_is_the_mark() -> None:

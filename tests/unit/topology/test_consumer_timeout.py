@@ -9,7 +9,7 @@ import pytest
 from taskqueue_operator.resource.worker import Worker
 from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.deletion import removal
-from taskqueue_operator.topology.difference import Declare, Remove, difference
+from taskqueue_operator.topology.diff import Declare, Remove, difference
 from taskqueue_operator.topology.objects import Policy, Topology
 from tests.unit.topology.samples import OURS, taken, vhost, wanted
 

@@ -2,13 +2,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue_operator.topology.deletion import fence, fenced, removal
-from taskqueue_operator.topology.difference import Declare, Remove, difference
+from taskqueue_operator.topology.diff import Declare, Remove, difference
+from taskqueue_operator.topology.fence import exactly, fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
-from taskqueue_operator.topology.wall import exactly, walled
 from tests.unit.topology.samples import OURS, THEIRS, marked, taken, vhost, wanted
 from tests.unit.topology.test_difference import INLET, WANTED, vhosts
 
-WALL = walled("jobs", OURS)
+WALL = fence_topology("jobs", OURS)
 
 
 def fenced_off(there: Topology) -> Topology:
@@ -28,9 +28,9 @@ def test_the_queue_is_unbound_only_after_the_wall_was_seen() -> None:
 
 
 def test_the_wall_refuses_and_is_reached_from_the_inlet_alone() -> None:
-    policy = WALL.policies["jobs.wall"]
+    policy = WALL.policies["jobs.fence"]
 
-    assert WALL.queues["jobs.wall"].arguments == {
+    assert WALL.queues["jobs.fence"].arguments == {
         "x-queue-type": "classic",
         "x-max-length": 0,
         "x-overflow": "reject-publish",
@@ -39,7 +39,7 @@ def test_the_wall_refuses_and_is_reached_from_the_inlet_alone() -> None:
     assert (policy.pattern, policy.apply_to, policy.definition) == (
         r"^jobs\.in$",
         "exchanges",
-        {"alternate-exchange": "jobs.wall"},
+        {"alternate-exchange": "jobs.fence"},
     )
 
 
@@ -61,9 +61,9 @@ def test_queues_go_before_exchanges_and_the_wall_goes_last() -> None:
         ("Queue", "jobs.dlq"),
         ("Exchange", "jobs"),
         ("Exchange", "jobs.in"),
-        ("Policy", "jobs.wall"),
-        ("Exchange", "jobs.wall"),
-        ("Queue", "jobs.wall"),
+        ("Policy", "jobs.fence"),
+        ("Exchange", "jobs.fence"),
+        ("Queue", "jobs.fence"),
     ]
 
 

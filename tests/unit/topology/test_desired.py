@@ -52,7 +52,7 @@ def test_an_external_queue_wants_nothing() -> None:
     assert wanted(queue={"name": "celery", "external": True}) == Topology()
 
 
-@pytest.mark.parametrize("name", ["jobs.in", "jobs.wall"])
+@pytest.mark.parametrize("name", ["jobs.in", "jobs.fence"])
 def test_an_exchange_named_like_a_private_one_is_refused(name: str) -> None:
     with pytest.raises(TopologyFault) as fault:
         wanted(exchange={"name": name})

@@ -2,9 +2,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue_operator.resource.faults import TopologyFault
-from taskqueue_operator.topology.difference import Declare, Remove, Step, difference
+from taskqueue_operator.topology.diff import Declare, Remove, Step, difference
+from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
-from taskqueue_operator.topology.wall import walled
 from tests.unit.topology.samples import OURS, THEIRS, everything, marked, taken, vhost, wanted, with_argument
 
 WANTED = wanted()
@@ -68,21 +68,21 @@ def test_bindings_into_an_inlet_that_is_not_ours_stay() -> None:
 
 
 def test_a_wall_left_by_a_deletion_that_did_not_end_falls_after_the_queue_is_bound_again() -> None:
-    wall = walled("jobs", OURS)
+    wall = fence_topology("jobs", OURS)
     there = taken([Declare(item) for item in everything(wall)], taken([Remove(INLET)], WANTED))
 
     found = steps(there)
 
     assert found[0] == Declare(INLET)
     assert [step.what for step in found[1:]] == [
-        wall.policies["jobs.wall"],
-        wall.exchanges["jobs.wall"],
-        wall.queues["jobs.wall"],
+        wall.policies["jobs.fence"],
+        wall.exchanges["jobs.fence"],
+        wall.queues["jobs.fence"],
     ]
     assert all(isinstance(step, Remove) for step in found[1:])
 
 
-_WALL = walled("jobs", OURS)
+_WALL = fence_topology("jobs", OURS)
 _POSSIBLE = [
     *everything(WANTED),
     *everything(_WALL),

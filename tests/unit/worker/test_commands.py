@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from taskqueue_worker import commands
+from taskqueue_worker import cli as commands
 from taskqueue_worker.tasks import Registry
 
 GOOD = "from taskqueue_worker import task\n@task('image.resize')\ndef resize(payload): ...\n"
@@ -15,7 +15,7 @@ GOOD = "from taskqueue_worker import task\n@task('image.resize')\ndef resize(pay
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A directory for modules, an environment of a laptop, and no tasks yet."""
     registry = Registry()
-    monkeypatch.setattr("taskqueue_worker.commands.registry", registry)
+    monkeypatch.setattr("taskqueue_worker.cli.registry", registry)
     monkeypatch.setattr("taskqueue_worker.task", registry.task)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

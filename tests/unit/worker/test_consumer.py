@@ -73,7 +73,7 @@ async def test_it_is_gone_when_something_was_answered_after_the_cancel(bench: Be
     assert len(bench.received) == 1
 
 
-async def test_what_comes_afterwards_is_given_back_and_the_certainty_with_it(bench: Bench) -> None:
+async def test_what_comes_afterwards_is_requeued_and_the_certainty_with_it(bench: Bench) -> None:
     await bench.consumer.cancel()
     await bench.consumer.make_certain()
     late = asyncio.ensure_future(bench.deliver())

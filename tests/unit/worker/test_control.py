@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from taskqueue_worker import control
+from taskqueue_worker import control_channel as control
 from taskqueue_worker.broker import BrokerUri
-from taskqueue_worker.control import Control
-from taskqueue_worker.intake import Intake
+from taskqueue_worker.command_handler import CommandHandler
+from taskqueue_worker.consume_gate import ConsumeGate
+from taskqueue_worker.control_channel import ControlChannel
 from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.orders import Orders
 from taskqueue_worker.protocol import Facts, Identity, State
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
@@ -52,13 +52,13 @@ class Bench:
     def __init__(self) -> None:
         self.line = Line()
         self.state = State.CONSUMING
-        self.intake = Intake()
+        self.intake = ConsumeGate()
         metrics = Metrics("ns/name", "1", ())
         runner = Runner(Registry(), timeout_seconds=50, threads=1, draining=self.intake.leaving)
         worker = Worker(runner, 1, metrics, self.intake.news)
-        self.orders = Orders("me", self.intake, worker, asyncio.Event().wait, metrics)  # type: ignore[arg-type]  # never proves
+        self.orders = CommandHandler("me", self.intake, worker, asyncio.Event().wait, metrics)  # type: ignore[arg-type]  # never proves
         identity = Identity("ns/name", "", "me", 50)
-        self.control = Control(BrokerUri("amqp://x"), identity, self.facts, self.orders, metrics)
+        self.control = ControlChannel(BrokerUri("amqp://x"), identity, self.facts, self.orders, metrics)
 
     def facts(self) -> Facts:
         return Facts(self.state, 0, 0, 0, None, 0, 0, 0, None)

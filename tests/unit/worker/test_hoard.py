@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from taskqueue_worker.hoard import Hoard
+from taskqueue_worker.delivery_buffer import DeliveryBuffer
 
 SLOTS = 3
 
@@ -13,7 +13,7 @@ class HoardMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hoard: Hoard[int] = Hoard(SLOTS)
+        self.hoard: DeliveryBuffer[int] = DeliveryBuffer(SLOTS)
         self.received = 0
         self.running: list[int] = []
         self.gone: list[int] = []
@@ -26,7 +26,7 @@ class HoardMachine(RuleBasedStateMachine):
 
     @rule()
     def start(self) -> None:
-        free, waits = len(self.running) < SLOTS, self.hoard.hoarded > 0
+        free, waits = len(self.running) < SLOTS, self.hoard.prefetched > 0
         message = self.hoard.start()
         assert (message is not None) == (free and waits and not self.closed)
         if message is not None:
@@ -65,7 +65,7 @@ class HoardMachine(RuleBasedStateMachine):
         assert self.hoard.is_quiet == (self.closed and not self.running)
         for message in range(self.received):
             assert self.hoard.holds(message.__eq__) == (message not in self.gone)
-        assert self.received == self.hoard.hoarded + len(self.running) + len(self.gone)
+        assert self.received == self.hoard.prefetched + len(self.running) + len(self.gone)
 
 
 TestHoard = HoardMachine.TestCase

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from taskqueue_worker.interrupt import pause, unless
+from taskqueue_worker.aio import pause, run_unless
 
 pytestmark = pytest.mark.looptime
 
@@ -14,7 +14,7 @@ async def test_work_that_ends_first_gives_its_result() -> None:
         await asyncio.sleep(1)
         return 7
 
-    assert await unless(asyncio.Event(), work()) == 7
+    assert await run_unless(asyncio.Event(), work()) == 7
 
 
 async def test_an_event_ends_work_and_waits_for_its_clean_up() -> None:
@@ -28,7 +28,7 @@ async def test_an_event_ends_work_and_waits_for_its_clean_up() -> None:
             cleaned.set()
 
     asyncio.get_running_loop().call_later(5, event.set)
-    await unless(event, work())
+    await run_unless(event, work())
     assert cleaned.is_set()
     assert asyncio.get_running_loop().time() == 6
 
@@ -41,7 +41,7 @@ async def test_an_event_that_is_cleared_at_once_ends_work_all_the_same() -> None
         event.clear()
 
     asyncio.get_running_loop().call_later(5, flash)
-    assert await unless(event, asyncio.sleep(1000, "slept enough")) is None
+    assert await run_unless(event, asyncio.sleep(1000, "slept enough")) is None
     assert asyncio.get_running_loop().time() == 5
 
 
@@ -50,7 +50,7 @@ async def test_an_error_of_the_work_comes_through() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        await unless(asyncio.Event(), work())
+        await run_unless(asyncio.Event(), work())
 
 
 async def test_a_pause_lasts_as_long_as_it_should_or_until_the_event() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from taskqueue_worker.lease import ANOTHER_INSTALLATION, LEAVING, SUPERSEDED, Lease
+from taskqueue_worker.drain_lease import ANOTHER_INSTALLATION, LEAVING, SUPERSEDED, DrainLease
 from taskqueue_worker.protocol import Command, Drain, Name
 
 
@@ -16,7 +16,7 @@ def drain(installation: str = "a", epoch: int = 1, seq: int = 1, lease: float = 
 
 
 def test_a_drain_ends_by_itself_when_its_lease_does() -> None:
-    lease = Lease()
+    lease = DrainLease()
     assert lease.obey(drain(), now=100) is None
     assert lease.holder(159.9) == Drain("a", 1, 1)
     assert lease.ends == 160
@@ -24,7 +24,7 @@ def test_a_drain_ends_by_itself_when_its_lease_does() -> None:
 
 
 def test_each_drain_begins_the_lease_anew() -> None:
-    lease = Lease()
+    lease = DrainLease()
     lease.obey(drain(), now=0)
     lease.obey(drain(seq=2), now=50)
     assert lease.holder(109) == Drain("a", 1, 2)
@@ -32,14 +32,14 @@ def test_each_drain_begins_the_lease_anew() -> None:
 
 
 def test_an_undrain_ends_it_at_once() -> None:
-    lease = Lease()
+    lease = DrainLease()
     lease.obey(drain(), now=0)
     assert lease.obey(command(Name.UNDRAIN), now=1) is None
     assert lease.holder(1) is None
 
 
 def test_an_older_epoch_is_superseded_whatever_its_seq_and_an_older_seq_within_the_epoch() -> None:
-    lease = Lease()
+    lease = DrainLease()
     lease.obey(drain(epoch=2, seq=4), now=0)
     for older in (drain(epoch=1, seq=9), drain(epoch=2, seq=3), command(Name.UNDRAIN, epoch=1, seq=9)):
         assert lease.obey(older, now=1) == SUPERSEDED
@@ -49,14 +49,14 @@ def test_an_older_epoch_is_superseded_whatever_its_seq_and_an_older_seq_within_t
 
 
 def test_an_installation_is_forgotten_120_seconds_after_it_was_obeyed() -> None:
-    lease = Lease()
+    lease = DrainLease()
     lease.obey(command(Name.REPORT, epoch=2), now=0)
     assert lease.obey(drain(epoch=1), now=119) == SUPERSEDED
     assert lease.obey(drain(epoch=1), now=120) is None, "a refusal does not keep the memory alive"
 
 
 def test_installations_have_epochs_of_their_own_and_no_power_over_each_others_drain() -> None:
-    lease = Lease()
+    lease = DrainLease()
     lease.obey(drain("a", epoch=9), now=0)
     for name in Name:
         assert lease.obey(command(name, "b", epoch=1), now=1) == ANOTHER_INSTALLATION
@@ -65,7 +65,7 @@ def test_installations_have_epochs_of_their_own_and_no_power_over_each_others_dr
 
 
 def test_who_leaves_is_neither_drained_nor_undrained() -> None:
-    lease = Lease()
+    lease = DrainLease()
     lease.obey(drain(), now=0)
     lease.leave()
     assert lease.holder(0) is None
@@ -79,7 +79,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lease = Lease()
+        self.lease = DrainLease()
         self.now = 0.0
         self.obeyed: list[tuple[float, Command]] = []
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from taskqueue_worker.intake import Intake
+from taskqueue_worker.command_handler import CommandHandler
+from taskqueue_worker.consume_gate import ConsumeGate
 from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.orders import Orders
 from taskqueue_worker.protocol import Answer, Drain, Result
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
@@ -27,13 +27,13 @@ class Bench:
     def __init__(self) -> None:
         self.proof_seconds = 0.1
         self.proven = 0
-        self.intake = Intake()
+        self.intake = ConsumeGate()
         self.metrics = Metrics("ns/name", "1", ())
         registry = Registry()
         registry.task("second")(lambda _: None)
         runner = Runner(registry, timeout_seconds=50, threads=1, draining=self.intake.leaving)
         self.worker = Worker(runner, 1, self.metrics, self.intake.news)
-        self.orders = Orders(ME, self.intake, self.worker, self._quiet, self.metrics)
+        self.orders = CommandHandler(ME, self.intake, self.worker, self._quiet, self.metrics)
 
     async def _quiet(self) -> None:
         await asyncio.sleep(self.proof_seconds)
@@ -69,7 +69,7 @@ async def test_from_the_moment_a_drain_is_read_nothing_starts(bench: Bench) -> N
     assert bench.intake.shut.is_set()
     delivery = Message.delivered("second")
     bench.worker.receive(delivery)
-    assert (bench.worker.in_flight, bench.worker.hoarded) == (0, 1)
+    assert (bench.worker.in_flight, bench.worker.prefetched) == (0, 1)
     assert bench.orders.drained_by == Drain("a", 1, 1)
 
 

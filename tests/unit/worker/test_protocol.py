@@ -119,7 +119,7 @@ def test_a_report_is_as_the_document_shows_it() -> None:
         "number": 17,
         "state": "draining",
         "in_flight": 1,
-        "hoarded": 0,
+        "prefetched": 0,
         "idle_seconds": 0,
         "oldest_seconds": 42.5,
         "completed": 41,

@@ -64,7 +64,7 @@ async def bench() -> Bench:
 
 async def test_no_more_run_at_once_than_may(bench: Bench) -> None:
     deliveries = bench.receive(count=5)
-    assert (bench.metric("in_flight"), bench.metric("hoarded")) == (2, 3)
+    assert (bench.metric("in_flight"), bench.metric("prefetched")) == (2, 3)
     await bench.worker.finish()
     assert asyncio.get_running_loop().time() == 3
     assert settled(*deliveries) == [["ack"]] * 5
@@ -79,7 +79,7 @@ async def test_what_fails_is_rejected_and_what_comes_after_it_runs(bench: Bench)
     assert bench.metric("tasks_total", queue="q", type="unknown", status="unknown_type") == 1
 
 
-async def test_after_the_stop_nothing_starts_and_what_waits_can_be_given_back(bench: Bench) -> None:
+async def test_after_the_stop_nothing_starts_and_what_waits_can_be_requeued(bench: Bench) -> None:
     deliveries = bench.receive(count=4)
     bench.worker.stop_starting()
     deliveries += bench.receive(count=1)
@@ -105,7 +105,7 @@ async def test_it_says_when_nothing_runs_any_more_and_nothing_will_start(bench: 
     bench.worker.stop_starting()
     assert not bench.news.is_set()
     await asyncio.wait_for(bench.news.wait(), 1)
-    assert (bench.worker.in_flight, bench.worker.hoarded) == (0, 1)
+    assert (bench.worker.in_flight, bench.worker.prefetched) == (0, 1)
 
 
 async def test_it_counts_what_was_done_and_what_failed_and_how_long_both_took(bench: Bench) -> None:
@@ -128,7 +128,7 @@ async def test_it_counts_what_was_done_and_what_failed_and_how_long_both_took(be
     assert activity.oldest_seconds(clock()) is None
 
 
-async def test_a_task_that_is_given_back_has_neither_failed_nor_been_done(bench: Bench) -> None:
+async def test_a_task_that_is_requeued_has_neither_failed_nor_been_done(bench: Bench) -> None:
     bench.receive("second")
     bench.worker.stop_starting()
     await asyncio.sleep(0.5)
@@ -151,7 +151,7 @@ async def test_what_does_not_stop_is_settled_but_keeps_its_slot(bench: Bench) ->
     (waiting,) = bench.receive()
     await asyncio.sleep(60)
     assert settled(*stubborn, waiting) == [["reject requeue=False"], ["reject requeue=False"], []]
-    assert (bench.metric("in_flight"), bench.metric("hoarded")) == (2, 1)
+    assert (bench.metric("in_flight"), bench.metric("prefetched")) == (2, 1)
     await asyncio.sleep(300)
     assert settled(waiting) == [["ack"]]
     assert bench.metric("in_flight") == 0

@@ -118,8 +118,8 @@ def test_the_contract_is_not_for_users_to_set(make: Make, variable: str, message
     taskqueue = make(env=[{"name": variable, "value": "1"}])
     with pytest.raises(WorkersFault) as refused:
         deployment(taskqueue, replicas=0)
-    assert (refused.value.reason, refused.value.message, refused.value.lasting) == (
-        Reason.FIELD_SET_TWICE,
+    assert (refused.value.reason, refused.value.message, refused.value.terminal) == (
+        Reason.FIELD_CONFLICT,
         message,
         True,
     )

@@ -120,8 +120,8 @@ def test_a_field_set_twice_is_refused_by_both_names(
     with pytest.raises(WorkersFault) as refused:
         pod(make, template, **fields)
     assert refused.value.message == message
-    assert refused.value.reason == Reason.FIELD_SET_TWICE
-    assert refused.value.lasting
+    assert refused.value.reason == Reason.FIELD_CONFLICT
+    assert refused.value.terminal
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_what_is_no_pod_template_is_refused_by_name(make: Make, template: dict[s
         pod(make, template)
     assert refused.value.message == message
     assert refused.value.reason == Reason.POD_TEMPLATE_INVALID
-    assert refused.value.lasting
+    assert refused.value.terminal
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The worker runtime: handlers, the consumer that runs them, and a publisher.
 
-from taskqueue_worker import Context, task
+from . import Context, task
 
 @task("image.resize")
 async def resize(payload: dict[str, Any], context: Context) -> None: ...
@@ -8,10 +8,10 @@ async def resize(payload: dict[str, Any], context: Context) -> None: ...
 
 from typing import TYPE_CHECKING
 
-from taskqueue_worker.tasks import Context, task
+from .tasks import Context, task
 
 if TYPE_CHECKING:
-    from taskqueue_worker.publisher import Publisher, PublishFailedError, UnroutableError
+    from .publisher import Publisher, PublishFailedError, UnroutableError
 
 __all__ = ["Context", "PublishFailedError", "Publisher", "UnroutableError", "task"]
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> object:
     # Loaded on first use: until `python -m taskqueue_worker` has its signal handler, a SIGTERM to PID 1 is ignored by
     # the kernel, so nothing slow may be imported before that.
     if name in {"Publisher", "PublishFailedError", "UnroutableError"}:
-        from taskqueue_worker import publisher
+        from . import publisher
 
         return getattr(publisher, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

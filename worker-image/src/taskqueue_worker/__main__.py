@@ -15,6 +15,6 @@ if __name__ == "__main__":
     # The image starts it with the signal blocked, so that one from before the handler was there comes now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
-    from taskqueue_worker.commands import main
+    from .cli import main
 
     sys.exit(main(sys.argv[1:]))

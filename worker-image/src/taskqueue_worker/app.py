@@ -10,19 +10,19 @@ from uuid import uuid4
 import structlog
 import uvloop
 
-from taskqueue_worker import __version__, log
-from taskqueue_worker.connection import Supervisor
-from taskqueue_worker.control import Control
-from taskqueue_worker.endpoints import serve_endpoints
-from taskqueue_worker.intake import Intake
-from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.orders import Orders
-from taskqueue_worker.protocol import Facts, Identity, State, state
-from taskqueue_worker.runner import Runner
-from taskqueue_worker.settings import Settings, SettingsError
-from taskqueue_worker.subscription import Subscription
-from taskqueue_worker.tasks import Registry
-from taskqueue_worker.worker import Worker
+from . import __version__, log
+from .command_handler import CommandHandler
+from .connection import Supervisor
+from .consume_gate import ConsumeGate
+from .control_channel import ControlChannel
+from .endpoints import serve_endpoints
+from .metrics import Metrics
+from .protocol import Facts, Identity, State, state
+from .runner import Runner
+from .settings import Settings, SettingsError
+from .subscription import Subscription
+from .tasks import Registry
+from .worker import Worker
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ class App:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._port = settings.http_port
-        self._intake = intake = Intake()
+        self._intake = intake = ConsumeGate()
         self._metrics = metrics = Metrics(settings.name, __version__, (handler.type for handler in registry))
         metrics.watch("draining", intake.shut.is_set)
         self._runner = Runner(
@@ -67,8 +67,8 @@ class App:
         subscriptions = [Subscription(queue, settings, self.worker, intake) for queue in settings.queues]
         self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, intake)
         identity = Identity(settings.name, settings.pod, uuid4().hex, settings.task_timeout_seconds)
-        self._orders = Orders(identity.incarnation, intake, self.worker, self._supervisor.quiet, metrics)
-        self._control = Control(settings.broker, identity, self._facts, self._orders, metrics)
+        self._orders = CommandHandler(identity.incarnation, intake, self.worker, self._supervisor.quiet, metrics)
+        self._control = ControlChannel(settings.broker, identity, self._facts, self._orders, metrics)
 
     def leave(self) -> None:
         """Finish what runs and leave; the second time, give back what runs."""
@@ -113,7 +113,7 @@ class App:
             leaving=self._intake.leaving.is_set(),
             shut=self._intake.shut.is_set(),
             quiet=self._supervisor.is_quiet,
-            busy=self.worker.in_flight > 0 or self.worker.hoarded > 0,
+            busy=self.worker.in_flight > 0 or self.worker.prefetched > 0,
             consuming=self._supervisor.consuming,
         )
 
@@ -122,7 +122,7 @@ class App:
         return Facts(
             state=self._state,
             in_flight=self.worker.in_flight,
-            hoarded=self.worker.hoarded,
+            prefetched=self.worker.prefetched,
             idle_seconds=round(activity.idle_seconds(now), 3),
             oldest_seconds=None if (oldest := activity.oldest_seconds(now)) is None else round(oldest, 3),
             completed=activity.completed,

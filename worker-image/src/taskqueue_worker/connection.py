@@ -9,12 +9,12 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 from aiormq.exceptions import InvalidFrameError
 
-from taskqueue_worker.backoff import Backoff
-from taskqueue_worker.broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
-from taskqueue_worker.intake import Intake
-from taskqueue_worker.interrupt import pause, unless
-from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.subscription import Subscription
+from .aio import pause, run_unless
+from .backoff import Backoff
+from .broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
+from .consume_gate import ConsumeGate
+from .metrics import Metrics
+from .subscription import Subscription
 
 CLOSE_TIMEOUT_SECONDS = 5
 # The last is what aiormq raises when the other side closes in the middle of the handshake.
@@ -59,7 +59,7 @@ class Supervisor:
         name: str,
         subscriptions: list[Subscription],
         metrics: Metrics,
-        intake: Intake,
+        intake: ConsumeGate,
     ) -> None:
         self._source = source
         self._name = name
@@ -110,7 +110,7 @@ class Supervisor:
 
     async def _session(self) -> None:
         """From one connect to the loss of that connection, or to leaving."""
-        connection = await unless(self._leaving, connect(self._source, self._name))
+        connection = await run_unless(self._leaving, connect(self._source, self._name))
         if connection is None:
             return
         self._connection = connection
@@ -120,7 +120,7 @@ class Supervisor:
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
         log.info("connected", sessions=self._sessions)
-        await unless(lost, self._consume(connection))
+        await run_unless(lost, self._consume(connection))
         if lost.is_set():
             for subscription in self._subscriptions:
                 subscription.forget()

@@ -10,8 +10,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import ConsumerCallback
 
-from taskqueue_worker.delivery import Delivery
-from taskqueue_worker.interrupt import cancelled_by_us
+from .aio import cancelled_by_us
+from .delivery import Delivery
 
 RPC_TIMEOUT_SECONDS = 10
 # RuntimeError is how aiormq says that a channel or connection is closed.

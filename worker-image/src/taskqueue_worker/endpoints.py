@@ -6,7 +6,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from taskqueue_worker.metrics import Metrics
+from .metrics import Metrics
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

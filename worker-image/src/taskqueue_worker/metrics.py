@@ -5,12 +5,12 @@ from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
-from taskqueue_worker.runner import Status
+from .runner import Status
 
 UNKNOWN = "unknown"
 _GAUGES = {
     "in_flight": "Tasks that run.",
-    "hoarded": "Messages that this worker holds and has not started.",
+    "prefetched": "Messages that this worker holds and has not started.",
     "consuming": "Queues that this worker consumes.",
     "draining": "1 while the worker is drained, by the operator or because it leaves.",
 }

@@ -85,7 +85,7 @@ class Facts:
 
     state: State
     in_flight: int
-    hoarded: int
+    prefetched: int
     idle_seconds: float
     oldest_seconds: float | None
     completed: int

@@ -12,10 +12,10 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 
-from taskqueue_worker.broker import BrokerSource, BrokerUri
-from taskqueue_worker.connection import FAILURES, close, connect
-from taskqueue_worker.delivery import JSON
-from taskqueue_worker.interrupt import cancelled_by_us
+from .aio import cancelled_by_us
+from .broker import BrokerSource, BrokerUri
+from .connection import FAILURES, close, connect
+from .delivery import JSON
 
 
 class PublishFailedError(Exception):

@@ -12,8 +12,8 @@ from typing import Any
 
 import structlog
 
-from taskqueue_worker.delivery import Delivery
-from taskqueue_worker.tasks import Context, Handler, Registry
+from .delivery import Delivery
+from .tasks import Context, Handler, Registry
 
 STOP_GRACE_SECONDS = 5
 """How long a cancelled handler has to clean up."""
@@ -27,10 +27,10 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     UNKNOWN_TYPE = "unknown_type"
     INVALID_PAYLOAD = "invalid_payload"
-    GIVEN_BACK = "given_back"
+    GIVEN_BACK = "requeued"
     """The worker was hurried: the handler was cancelled, the message goes back to its queue."""
     ABANDONED = "abandoned"
-    """As given_back, but the handler did not stop. Only the end of the process may give its message back."""
+    """As requeued, but the handler did not stop. Only the end of the process may give its message back."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from taskqueue_worker.broker import BindingDirectory, BrokerSource, BrokerUri
+from .broker import BindingDirectory, BrokerSource, BrokerUri
 
 CONTRACT = "1"
 CONSUMER_TIMEOUT_MARGIN_SECONDS = 60
@@ -34,9 +34,9 @@ class Settings:
     @property
     def consumer_timeout_ms(self) -> int:
         """How long the broker must wait for a message: all that came before it may run to its timeout first."""
-        hoarded = math.ceil(self.prefetch * len(self.queues) / self.concurrency)
+        prefetched = math.ceil(self.prefetch * len(self.queues) / self.concurrency)
         # After a drain that was undone, what ran all the while runs beside what a new consumer hoards.
-        rounds = hoarded + 1
+        rounds = prefetched + 1
         return (self.task_timeout_seconds * rounds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
 
     @classmethod

@@ -9,12 +9,12 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelPreconditionFailed
 
-from taskqueue_worker.backoff import Backoff
-from taskqueue_worker.consumer import LOST, RPC_TIMEOUT_SECONDS, Consumer
-from taskqueue_worker.intake import Intake
-from taskqueue_worker.interrupt import cancelled_by_us, pause, unless
-from taskqueue_worker.settings import Settings
-from taskqueue_worker.worker import Worker
+from .aio import cancelled_by_us, pause, run_unless
+from .backoff import Backoff
+from .consume_gate import ConsumeGate
+from .consumer import LOST, RPC_TIMEOUT_SECONDS, Consumer
+from .settings import Settings
+from .worker import Worker
 
 CONSUMER_TIMEOUT = "x-consumer-timeout"
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class Subscription:
     """One queue. It is never declared: a queue that is not there is waited for."""
 
-    def __init__(self, queue: str, settings: Settings, worker: Worker, intake: Intake) -> None:
+    def __init__(self, queue: str, settings: Settings, worker: Worker, intake: ConsumeGate) -> None:
         self.queue = queue
         self._settings = settings
         self._worker = worker
@@ -86,7 +86,7 @@ class Subscription:
 
     async def _may_consume(self) -> bool:
         """Wait until the intake is open. False: it never will be again."""
-        await unless(self._intake.leaving, self._intake.open.wait())
+        await run_unless(self._intake.leaving, self._intake.open.wait())
         return not self._intake.leaving.is_set()
 
     async def _consume(self, connection: AbstractConnection) -> bool:
@@ -104,14 +104,14 @@ class Subscription:
                 self.consuming = True
                 self._intake.news.set()
                 log.info("consuming", queue=self.queue, prefetch=self._settings.prefetch, arguments=self._arguments)
-                await unless(self._intake.shut, consumer.ended.wait())
+                await run_unless(self._intake.shut, consumer.ended.wait())
         finally:
             stopping = self._start_beside(self._stop(consumer))
         stopped = asyncio.wait({stopping}, timeout=RPC_TIMEOUT_SECONDS)
         if consumer.ended.is_set():
             await stopped
             return False
-        await unless(self._intake.open, stopped)
+        await run_unless(self._intake.open, stopped)
         return True
 
     async def _stop(self, consumer: Consumer) -> None:
@@ -120,7 +120,7 @@ class Subscription:
         await consumer.cancel()
         returned = await self._worker.give_back(lambda delivery: delivery.message.consumer_tag == consumer.tag)
         if was_consuming:
-            log.info("stopped consuming", queue=self.queue, given_back=returned)
+            log.info("stopped consuming", queue=self.queue, requeued=returned)
         await consumer.make_certain()
 
     def _let_go(self) -> None:

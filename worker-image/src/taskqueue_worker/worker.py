@@ -8,11 +8,11 @@ from typing import Any
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from taskqueue_worker.activity import Activity
-from taskqueue_worker.delivery import Delivery
-from taskqueue_worker.hoard import Hoard
-from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.runner import Outcome, Runner, Status
+from .activity import Activity
+from .delivery import Delivery
+from .delivery_buffer import DeliveryBuffer
+from .metrics import Metrics
+from .runner import Outcome, Runner, Status
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +26,11 @@ class Worker:
         self._news = news
         self._clock = asyncio.get_running_loop().time
         self.activity = Activity(self._clock())
-        self._hoard: Hoard[Delivery] = Hoard(concurrency)
+        self._hoard: DeliveryBuffer[Delivery] = DeliveryBuffer(concurrency)
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
         metrics.watch("in_flight", lambda: self._hoard.in_flight)
-        metrics.watch("hoarded", lambda: self._hoard.hoarded)
+        metrics.watch("prefetched", lambda: self._hoard.prefetched)
 
     @property
     def in_flight(self) -> int:
@@ -38,9 +38,9 @@ class Worker:
         return self._hoard.in_flight
 
     @property
-    def hoarded(self) -> int:
+    def prefetched(self) -> int:
         """How many messages wait to be started."""
-        return self._hoard.hoarded
+        return self._hoard.prefetched
 
     def holds(self, which: Callable[[Delivery], bool]) -> bool:
         """Whether a message that matches waits or runs."""

@@ -1,0 +1,1 @@
+"""Reads brokers and keeps samples."""

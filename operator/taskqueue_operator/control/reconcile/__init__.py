@@ -1,0 +1,1 @@
+"""Brings the broker and the Deployment to what the spec asks."""

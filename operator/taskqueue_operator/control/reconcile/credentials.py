@@ -1,0 +1,99 @@
+"""Secrets, read when needed and again every minute; never watched, so that we see no Secret that nobody named."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+
+from taskqueue_operator.control.ports import Brokers, Cluster, Endpoint
+from taskqueue_operator.control.single_flight import SingleFlight
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
+
+REREAD_PERIOD: Final = 60.0
+
+
+def secret_not_found(secret: Key) -> str:
+    """Say how to make a Secret."""
+    return (
+        f"Secret {secret} not found. TaskQueues read Secrets of their own namespace. Create: kubectl -n "
+        f"{secret.namespace} create secret generic {secret.name} --from-literal=uri=amqp://USER:PASS@HOST/"
+    )
+
+
+@dataclass(slots=True)
+class _Known:
+    read: SingleFlight[Mapping[str, bytes] | None]
+    data: Mapping[str, bytes] | None = None
+    users: set[Key] = field(default_factory=set)
+
+
+class Credentials:
+    """Reads each distinct Secret once for all TaskQueues that name it, and tells when one has changed."""
+
+    def __init__(self, cluster: Cluster, brokers: Brokers, changed: Callable[[Key], None]) -> None:
+        self._cluster = cluster
+        self._brokers = brokers
+        self._changed = changed
+        self._known: dict[Key, _Known] = {}
+
+    async def endpoint(self, taskqueue: TaskQueue) -> Endpoint:
+        """Say where a TaskQueue's broker is.
+
+        Raises:
+            BrokerFault: The Secret is missing, or does not say.
+        """
+        secret = Key(taskqueue.key.namespace, taskqueue.spec.broker.secret_ref.name)
+        self._forget(taskqueue.key, besides=secret)
+        data = await self._data(taskqueue.key, secret)
+        return self._brokers.endpoint(secret, data, taskqueue.spec.broker.vhost)
+
+    async def _data(self, user: Key, secret: Key) -> Mapping[str, bytes]:
+        known = self._known.setdefault(secret, _Known(SingleFlight(partial(self._cluster.secret, secret))))
+        known.users.add(user)
+        if known.data is None:
+            known.data = await known.read()
+        if known.data is None:
+            raise BrokerFault(Reason.SECRET_NOT_FOUND, secret_not_found(secret))
+        return known.data
+
+    async def reread(self, user: Key) -> None:
+        """Read the Secrets of one TaskQueue again at once: the broker refuses what they say."""
+        for known in list(self._known.values()):
+            if user in known.users:
+                await self._refresh(known)
+
+    def forget(self, user: Key) -> None:
+        """A TaskQueue is gone; Secrets that nobody names any more are dropped."""
+        self._forget(user)
+
+    def _forget(self, user: Key, *, besides: Key | None = None) -> None:
+        for secret, known in list(self._known.items()):
+            if secret != besides:
+                known.users.discard(user)
+                if not known.users:
+                    del self._known[secret]
+
+    async def run(self) -> None:
+        """Read every known Secret again each minute, until cancelled."""
+        while True:
+            await asyncio.sleep(REREAD_PERIOD)
+            for secret, known in list(self._known.items()):
+                try:
+                    await self._refresh(known)
+                except Fault as fault:
+                    structlog.get_logger("credentials").warning(
+                        "Secret not read", secret=str(secret), reason=fault.reason
+                    )
+
+    async def _refresh(self, known: _Known) -> None:
+        data = await known.read()
+        if data == known.data:
+            return
+        known.data = data
+        for user in list(known.users):
+            self._changed(user)

@@ -1,0 +1,1 @@
+"""Decides on replicas and removes workers."""

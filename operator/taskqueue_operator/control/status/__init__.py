@@ -1,0 +1,1 @@
+"""Writes conditions and figures into the status."""

@@ -1,0 +1,132 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue_operator.drain.protocol import Command, FencingToken, Report, Result, State, Unreadable, Verb
+
+EXAMPLE: dict[str, Any] = {
+    "version": 1,
+    "taskqueue": "media/thumbnails",
+    "pod": "8c0c1a52-9d0c-4a8b-8a53-0b8e0f3a5d10",
+    "incarnation": "5f2b8f0f6c0e4b6f9a3f6d1f4a7c9e21",
+    "number": 17,
+    "state": "draining",
+    "in_flight": 1,
+    "prefetched": 0,
+    "idle_seconds": 0,
+    "oldest_seconds": 42.5,
+    "completed": 41,
+    "failed": 1,
+    "busy_seconds": 812.4,
+    "task_timeout_seconds": 300,
+    "drain": {"installation": "default", "epoch": 1795000000, "seq": 4},
+    "answer": {"id": "b1f0c0de", "result": "done", "reason": None},
+}
+
+
+def parsed(**changes: object) -> Report:
+    return Report.parse(json.dumps(EXAMPLE | changes).encode())
+
+
+def test_a_report_is_read_as_the_protocol_shows_it() -> None:
+    report = parsed()
+    assert (report.state, report.number, report.oldest_seconds) == (State.DRAINING, 17, 42.5)
+    assert report.drain is not None
+    assert (report.drain.installation, report.drain.epoch, report.drain.seq) == ("default", 1795000000, 4)
+    assert report.answer is not None
+    assert (report.answer.id, report.answer.result, report.answer.reason) == ("b1f0c0de", Result.DONE, None)
+
+
+def test_what_may_be_null_may_be_null() -> None:
+    report = parsed(drain=None, answer=None, oldest_seconds=None)
+    assert (report.drain, report.answer, report.oldest_seconds) == (None, None, None)
+
+
+def test_fields_that_are_not_known_are_ignored() -> None:
+    drain = {"installation": "default", "epoch": 1, "seq": 1, "note": "new"}
+    assert parsed(mood="fine", drain=drain).number == 17
+
+
+@pytest.mark.parametrize("field", EXAMPLE)
+def test_a_field_that_is_missing_makes_it_unreadable_and_is_named(field: str) -> None:
+    body = {name: value for name, value in EXAMPLE.items() if name != field}
+    with pytest.raises(Unreadable, match=f"^{field}: "):
+        Report.parse(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", 2),
+        ("version", "1"),
+        ("taskqueue", None),
+        ("pod", 8),
+        ("incarnation", "short"),
+        ("incarnation", "G" * 32),
+        ("number", 0),
+        ("number", 1.5),
+        ("number", True),
+        ("state", "asleep"),
+        ("in_flight", -1),
+        ("prefetched", "0"),
+        ("idle_seconds", None),
+        ("idle_seconds", -0.1),
+        ("oldest_seconds", "long"),
+        ("busy_seconds", float("nan")),
+        ("task_timeout_seconds", float("inf")),
+        ("drain", ["default", 1, 4]),
+        ("drain.seq", None),
+        ("answer.result", "maybe"),
+    ],
+)
+def test_a_field_of_another_type_or_version_makes_it_unreadable_and_is_named(field: str, value: object) -> None:
+    outer, _, inner = field.partition(".")
+    with pytest.raises(Unreadable, match=f"^{field}: "):
+        parsed(**{outer: EXAMPLE[outer] | {inner: value} if inner else value})
+
+
+@pytest.mark.parametrize("message", [b"", b"null", b"[]", b'"report"', b"\xff\xfe", b"{", b"[" * 100_000])
+def test_what_is_no_report_at_all_is_unreadable(message: bytes) -> None:
+    with pytest.raises(Unreadable):
+        Report.parse(message)
+
+
+def test_the_reason_holds_nothing_of_the_message() -> None:
+    with pytest.raises(Unreadable) as caught:
+        parsed(state="password")
+    assert "password" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(message: bytes) -> None:
+    with pytest.raises(Unreadable):
+        Report.parse(message)
+
+
+def test_a_command_is_written_as_the_protocol_shows_it() -> None:
+    command = Command("b1f0c0de", Verb.DRAIN, EXAMPLE["incarnation"], "default", 1795000000, 4)
+    assert json.loads(command.write()) == {
+        "version": 1,
+        "id": "b1f0c0de",
+        "command": "drain",
+        "incarnation": "5f2b8f0f6c0e4b6f9a3f6d1f4a7c9e21",
+        "installation": "default",
+        "epoch": 1795000000,
+        "seq": 4,
+        "lease_seconds": 60,
+    }
+
+
+@given(st.tuples(st.integers(0), st.integers(0)), st.tuples(st.integers(0), st.integers(0)))
+def test_marks_are_read_as_written_and_ordered_by_epoch_then_seq(one: tuple[int, int], other: tuple[int, int]) -> None:
+    assert FencingToken.parse(str(FencingToken(*one))) == FencingToken(*one)
+    assert (FencingToken(*one) < FencingToken(*other)) == (one < other)
+
+
+@pytest.mark.parametrize("annotation", ["", "7", "7.", ".1", "7.1.2", "-7.1", "a.b", "7.²"])
+def test_another_annotation_is_no_mark(annotation: str) -> None:
+    assert FencingToken.parse(annotation) is None

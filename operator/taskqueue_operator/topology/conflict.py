@@ -52,8 +52,8 @@ def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: s
 
 
 def _check_exchange(desired: Exchange, actual: Exchange | None) -> None:
-    # Several TaskQueues may share the publishers' exchange. So neither its owner matters nor other arguments, such as an
-    # alternate exchange.
+    # Several TaskQueues may share the publishers' exchange. So its owner does not matter, nor do other arguments, such
+    # as an alternate exchange.
     if actual is None:
         _check_reserved("Exchange", desired.name)
         return

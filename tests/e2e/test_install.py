@@ -22,8 +22,8 @@ def test_helm_installs_an_operator_that_is_ready_under_the_strictest_pod_securit
 
 def test_kubectl_explains_every_field(real_cluster: Cluster, operator: Operator) -> None:  # noqa: ARG001
     said = real_cluster.kubectl("explain", "tq.spec.scaling")
-    assert "How many workers." in said
-    assert "maxReplicas\t<integer> -required-\n    Never more workers." in said
+    assert "Number of workers as a function of the ready messages." in said
+    assert "maxReplicas\t<integer> -required-\n    Upper limit for replicas." in said
     for field in ("tq", "tq.spec", "tq.spec.worker", "tq.spec.scaling.behavior.scaleDown", "tq.status"):
         assert "<no description>" not in real_cluster.kubectl("explain", field), field
 

@@ -9,6 +9,8 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.progress import until
 
+pytestmark = pytest.mark.one_process
+
 NAMESPACE = "bench-stands"
 
 

@@ -40,12 +40,13 @@ test-unit: $(READY) ## All unit tests: the pure rooms and virtual time, in two m
 test-deep: $(READY) ## As test, with more examples and repeated faults.
 	@TASKQUEUE_DEEP=1 $(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/e2e
 
-check: $(READY) ## Format, lint, types, house rules, generated files.
+check: $(READY) ## Format, lint, types, house rules, generated files, retired words.
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@$(PYTHON) -m tests.generated --check
+	@$(PYTHON) -m tests.words
 
 fmt: $(READY) ## Format and mend what ruff can.
 	@$(VENV)/bin/ruff format --quiet .

@@ -33,8 +33,6 @@ def group(item: pytest.Item) -> str:
     if item.get_closest_marker("exclusive"):
         return EXCLUSIVE
     module = ".".join(item.path.relative_to(_TESTS).with_suffix("").parts)
-    if item.get_closest_marker("one_process"):
-        return module
     is_alone = module.startswith("e2e.") or item.get_closest_marker("slow")
     return f"{module}.{item.name}" if is_alone else module
 

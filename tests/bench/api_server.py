@@ -19,7 +19,9 @@ from tests.cluster.lane import Cluster
 Event = Mapping[str, Any]
 _REQUESTS = "apiserver_request_total"
 _WRITING = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"})
-_OURS = frozenset({("taskqueues", ""), ("taskqueues", "status"), ("deployments", ""), ("deployments", "scale")})
+_OPERATOR_WRITES = frozenset(
+    {("taskqueues", ""), ("taskqueues", "status"), ("deployments", ""), ("deployments", "scale")}
+)
 """Not deployments/status, which other controllers write, also that of the operator's own Deployment."""
 
 
@@ -45,7 +47,7 @@ def writes(cluster: Cluster, namespace: str) -> float:
 
 
 def _is_ours(request: Mapping[str, str]) -> bool:
-    return request["verb"] in _WRITING and (request["resource"], request["subresource"]) in _OURS
+    return request["verb"] in _WRITING and (request["resource"], request["subresource"]) in _OPERATOR_WRITES
 
 
 class _Awaited(NamedTuple):

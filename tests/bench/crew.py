@@ -24,7 +24,7 @@ from tests.bench.trace import Task
 from tests.bench.waiting import eventually
 from tests.cluster.progress import step
 from tests.e2e.application import Application
-from tests.e2e.team import NAME, Team
+from tests.e2e.tenant import NAME, Tenant
 
 LOOK_SECONDS: Final = 5
 AGAIN_SECONDS: Final = 1
@@ -47,33 +47,33 @@ class Workers(Protocol):
     def exchange(self) -> str:
         """Where their tasks are published."""
 
-    def begin(self, team: Team) -> None:
-        """Have them, or what makes them, for a team that has moved in."""
+    def begin(self, tenant: Tenant) -> None:
+        """Have them, or what makes them, for a tenant that has moved in."""
 
-    def roll(self, team: Team, version: int) -> None:
+    def roll(self, tenant: Tenant, version: int) -> None:
         """Replace them by a rolling update."""
 
-    async def attend(self, team: Team) -> None:
+    async def attend(self, tenant: Tenant) -> None:
         """Keep their number as it should be, until cancelled."""
 
 
 class Crew:
-    """One team, its workers, and the ledger of its tasks."""
+    """One tenant, its workers, and the ledger of its tasks."""
 
-    def __init__(self, stage: Stage, team: Team, workers: Workers, sightings: Sightings) -> None:
-        self._uri = f"{stage.address.outside}/{team.namespace}"
-        self._team = team
+    def __init__(self, stage: Stage, tenant: Tenant, workers: Workers, sightings: Sightings) -> None:
+        self._uri = f"{stage.address.on_host}/{tenant.namespace}"
+        self._tenant = tenant
         self._workers = workers
         self._sightings = sightings
         self._ledger = Ledger()
 
     async def work(self, tasks: Sequence[Task], rollouts: Iterable[float]) -> None:
         """Have all tasks published when they are due, and workers rolled at these moments; until all are done."""
-        await to_thread(self._workers.begin, self._team)
+        await to_thread(self._workers.begin, self._tenant)
         async with asyncio.TaskGroup() as group:
-            beside = group.create_task(self._workers.attend(self._team)), group.create_task(self._collect())
+            beside = group.create_task(self._workers.attend(self._tenant)), group.create_task(self._collect())
             await asyncio.gather(self._publish(tasks), self._roll(rollouts))
-            step(f"{self._team.namespace}: all published, {self._ledger.open} not done yet")
+            step(f"{self._tenant.namespace}: all published, {self._ledger.open} not done yet")
             await self._until_done()
             for each in beside:
                 each.cancel()
@@ -92,9 +92,9 @@ class Crew:
 
     def _tell(self) -> None:
         """Say how it went, and of some of what went wrong where to look for the reason."""
-        step(f"{self._team.namespace}: {self.account()}")
+        step(f"{self._tenant.namespace}: {self.account()}")
         for trace in (*self._busy_victims(), *self._ledger.harmed().items())[:TOLD]:
-            step(f"{self._team.namespace}: {trace}")
+            step(f"{self._tenant.namespace}: {trace}")
 
     def _busy_victims(self) -> list[Departure]:
         return [victim for victim in self._sightings.victims if self._ledger.busy(victim.pod, victim.at)]
@@ -110,13 +110,13 @@ class Crew:
         """Publish until it is confirmed, each time under another identity: only the last one is there for certain."""
         for attempt in itertools.count():
             identity = f"{number:05}.{attempt}"
-            body, headers = self._workers.application.write(identity, seconds)
+            body, headers = self._workers.application.message(identity, seconds)
             try:
                 await publisher.publish(
                     self._workers.exchange, NAME, body, type="audited", message_id=identity, headers=headers
                 )
             except PublishFailedError as error:
-                step(f"{self._team.namespace}: task {identity} does not count: {error}")
+                step(f"{self._tenant.namespace}: task {identity} does not count: {error}")
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 self._ledger.published.add(identity)
@@ -126,7 +126,7 @@ class Crew:
         began = time.monotonic()
         for version, at in enumerate(rollouts, start=1):
             await asyncio.sleep(began + at - time.monotonic())
-            await to_thread(self._workers.roll, self._team, version)
+            await to_thread(self._workers.roll, self._tenant, version)
 
     async def _until_done(self) -> None:
         async def done() -> bool:
@@ -135,12 +135,12 @@ class Crew:
         try:
             await eventually(done, "all tasks are done", seconds=PATIENCE_SECONDS, every=LOOK_SECONDS)
         except TimeoutError:
-            step(f"{self._team.namespace}: {self._ledger.open} tasks are not done after {PATIENCE_SECONDS} s")
+            step(f"{self._tenant.namespace}: {self._ledger.open} tasks are not done after {PATIENCE_SECONDS} s")
         await asyncio.sleep(AFTERMATH_SECONDS)
 
     async def _holds_messages(self) -> bool:
         try:
-            return bool((await to_thread(self._team.queues))[NAME]["messages"])
+            return bool((await to_thread(self._tenant.queues))[NAME]["messages"])
         except httpx.TransportError:  # the way to the broker ends under load now and then, and is back soon
             return True
 
@@ -162,11 +162,11 @@ class Crew:
 @asynccontextmanager
 async def crew(stage: Stage, name: str, workers: Workers) -> AsyncIterator[Crew]:
     """Lend a crew that has not begun; it goes, tasks or not, in the end."""
-    team = Team(*stage, f"{name}-{uuid4().hex[:6]}", workers.application)
-    await to_thread(team.move_in)
+    tenant = Tenant(*stage, f"{name}-{uuid4().hex[:6]}", workers.application)
+    await to_thread(tenant.set_up)
     try:
-        async with api_server.sighting(stage.cluster, team.namespace) as sightings:
-            yield Crew(stage, team, workers, sightings)
+        async with api_server.sighting(stage.cluster, tenant.namespace) as sightings:
+            yield Crew(stage, tenant, workers, sightings)
     finally:
-        await to_thread(team.move_out)
-        await to_thread(team.until_moved_out)
+        await to_thread(tenant.tear_down)
+        await to_thread(tenant.wait_for_pods_deleted)

@@ -30,7 +30,7 @@ class Fleet:
 
     def __init__(self, stage: Stage, size: int) -> None:
         self.names = [f"queue-{number:04}" for number in range(size)]
-        self.uri = f"{stage.address.outside}/{VHOST}"
+        self.uri = f"{stage.address.on_host}/{VHOST}"
         """Leads publishers on this machine to the queues."""
         self.stage = stage
 
@@ -84,9 +84,9 @@ async def assembled(stage: Stage, size: int) -> AsyncIterator[Fleet]:
     """Lend a fleet; its TaskQueues come to be when it is first asked to be asleep or awake."""
     await _remove(stage)  # what a killed run left
     try:
-        stage.broker.add_vhost(VHOST)
+        stage.broker.create_vhost(VHOST)
         create_namespace(stage.cluster, NAMESPACE)
-        create_secret(stage.cluster, NAMESPACE, f"amqp://guest:guest@{stage.address.inside}/{VHOST}")
+        create_secret(stage.cluster, NAMESPACE, f"amqp://guest:guest@{stage.address.in_cluster}/{VHOST}")
         yield Fleet(stage, size)
     finally:
         with working("removing the TaskQueues"):
@@ -97,7 +97,7 @@ async def _remove(stage: Stage) -> None:
     await _delete_taskqueues(stage)
     stage.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", f"--timeout={PATIENCE_SECONDS}s")
     # Made first: to delete what is not there is an error.
-    stage.broker.add_vhost(VHOST)
+    stage.broker.create_vhost(VHOST)
     stage.broker.delete_vhost(VHOST)
 
 

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from tests.e2e.application import OURS, Application
-from tests.e2e.team import NAME, Team
+from tests.e2e.application import TASKQUEUE_WORKER, Application
+from tests.e2e.tenant import NAME, Tenant
 
 
 @dataclass(frozen=True)
@@ -15,26 +15,26 @@ class Guarded:
     prefetch: int
     most: int
     per_replica: int
-    application: Application = OURS
+    application: Application = TASKQUEUE_WORKER
     exchange: str = NAME
 
-    def begin(self, team: Team) -> None:
+    def begin(self, tenant: Tenant) -> None:
         """Make the TaskQueue."""
-        team.apply(
+        tenant.apply(
             worker={"concurrency": self.concurrency, "prefetch": self.prefetch},
             maxReplicas=self.most,
             readyPerReplica=self.per_replica,
             idleSeconds=1,
             behavior={"scaleDown": {"stabilizationWindowSeconds": 0}},
         )
-        team.until_ready()
+        tenant.until_ready()
 
-    def roll(self, team: Team, version: int) -> None:
+    def roll(self, tenant: Tenant, version: int) -> None:
         """Change what the pods are made from."""
         annotations = {"taskqueue.dev/bench": str(version)}
-        team.patch({"worker": {"podTemplate": {"metadata": {"annotations": annotations}}}})
+        tenant.patch({"worker": {"podTemplate": {"metadata": {"annotations": annotations}}}})
 
-    async def attend(self, team: Team) -> None:
+    async def attend(self, tenant: Tenant) -> None:
         """Leave it to the operator."""
-        del team
+        del tenant
         await asyncio.Event().wait()

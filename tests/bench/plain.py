@@ -10,7 +10,7 @@ from tests.bench.trace import Rhythm
 from tests.bench.trial import Part, hold, prefixed
 from tests.bench.unguarded import Unguarded
 from tests.e2e.application import celery
-from tests.e2e.team import NAME
+from tests.e2e.tenant import NAME
 
 RHYTHM: Final = Rhythm(50, 45.0)
 """Between bursts there is time for two looks at the workers, 7 s apart, after the 12 s of doubt about the queue."""

@@ -19,7 +19,7 @@ from tests.bench.reports import Reports, overheard
 from tests.bench.sightings import Sightings
 from tests.bench.stage import Stage
 from tests.bench.usage import Container
-from tests.e2e.team import NAME, Team
+from tests.e2e.tenant import NAME, Tenant
 
 TASK_TIMEOUT_SECONDS: Final = 300
 PATIENCE_SECONDS: Final = 60
@@ -29,7 +29,7 @@ PATIENCE_SECONDS: Final = 60
 class Station:
     """One TaskQueue, which scales in at once, and for which messages are no reason to scale out."""
 
-    team: Team
+    tenant: Tenant
     client: ApiClient
     reports: Reports
     sightings: Sightings
@@ -41,7 +41,7 @@ class Station:
         await CustomObjectsApi(self.client).patch_namespaced_custom_object(
             GROUP,
             VERSION,
-            self.team.namespace,
+            self.tenant.namespace,
             PLURAL,
             NAME,
             {"spec": {"scaling": {"minReplicas": least, "maxReplicas": most}}},
@@ -50,7 +50,7 @@ class Station:
 
     async def publish(self, count: int, *, seconds: float) -> None:
         """Publish tasks that take so long each."""
-        body = {"seconds": seconds}
+        body = {"seconds": seconds, "gate": None}
         await asyncio.gather(*(self.publisher.publish(NAME, NAME, body, type="audited") for _ in range(count)))
 
     async def until_ready(self, messages: int) -> None:
@@ -61,11 +61,11 @@ class Station:
 
     async def only_pod(self) -> Container:
         """Find the worker there is, when there is one."""
-        return await Container.find(self.client, self.team.namespace, "")
+        return await Container.find(self.client, self.tenant.namespace, "")
 
     async def replace(self, pod: str) -> None:
         """Delete a pod, and wait until it is gone and another one consumes."""
-        await to_thread(self.team.kubectl, "delete", "pod", pod, "--wait=true")
+        await to_thread(self.tenant.kubectl, "delete", "pod", pod, "--wait=true")
         await self.reports.until(1, "consuming")
 
     async def _ready(self) -> int:
@@ -76,31 +76,31 @@ class Station:
 @asynccontextmanager
 async def station(stage: Stage, *, prefetch: int) -> AsyncIterator[Station]:
     """Lend one whose workers run one task at once."""
-    team = Team(*stage, f"drain-{uuid4().hex[:6]}")
-    uri = f"{stage.address.outside}/{team.namespace}"
-    await to_thread(team.move_in)
+    tenant = Tenant(*stage, f"drain-{uuid4().hex[:6]}")
+    uri = f"{stage.address.on_host}/{tenant.namespace}"
+    await to_thread(tenant.set_up)
     try:
-        await to_thread(_begin, team, prefetch)
+        await to_thread(_begin, tenant, prefetch)
         async with (
             api_server.administrator(stage.cluster) as client,
-            api_server.sighting(stage.cluster, team.namespace) as sightings,
-            overheard(uri, f"{team.namespace}/{NAME}") as reports,
+            api_server.sighting(stage.cluster, tenant.namespace) as sightings,
+            overheard(uri, f"{tenant.namespace}/{NAME}") as reports,
             Publisher(uri) as publisher,
             await aio_pika.connect(uri, timeout=30) as connection,
             connection.channel() as channel,
         ):
-            yield Station(team, client, reports, sightings, publisher, channel)
+            yield Station(tenant, client, reports, sightings, publisher, channel)
     finally:
-        await to_thread(team.move_out)
-        await to_thread(team.until_moved_out)
+        await to_thread(tenant.tear_down)
+        await to_thread(tenant.wait_for_pods_deleted)
 
 
-def _begin(team: Team, prefetch: int) -> None:
-    team.apply(
+def _begin(tenant: Tenant, prefetch: int) -> None:
+    tenant.apply(
         worker={"concurrency": 1, "prefetch": prefetch, "taskTimeoutSeconds": TASK_TIMEOUT_SECONDS},
         minReplicas=1,
         maxReplicas=1,
         readyPerReplica=1000,
         behavior={"scaleDown": {"stabilizationWindowSeconds": 0}},
     )
-    team.until_ready()
+    tenant.until_ready()

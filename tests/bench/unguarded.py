@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import httpx
 
-from tests.e2e.application import OURS, Application
-from tests.e2e.team import NAME, Team
+from tests.e2e.application import MODULE_MOUNTS, MODULES_VOLUME, TASKQUEUE_WORKER, Application
+from tests.e2e.tenant import NAME, Tenant
 
 PERIOD_SECONDS: Final = 5
 GRACE_SECONDS: Final = 30
 """What a pod has that says nothing of it."""
 
-GRACEFUL: Final = OURS.command
+GRACEFUL: Final = TASKQUEUE_WORKER.command
 DEAF: Final = ("sh", "-c", "python -m taskqueue_worker; exit $?")
 """The shell is the first process, so SIGTERM reaches the shell alone, which ignores it."""
 
@@ -32,36 +32,36 @@ class Unguarded:
     most: int
     per_replica: int
     least: int = 0
-    application: Application = OURS
+    application: Application = TASKQUEUE_WORKER
     exchange: str = ""
 
-    def begin(self, team: Team) -> None:
+    def begin(self, tenant: Tenant) -> None:
         """Make queue and Deployment."""
-        team.broker.add_queue(team.namespace, NAME)
-        team.create(self._deployment(team))
+        tenant.broker.create_queue(tenant.namespace, NAME)
+        tenant.apply_manifest(self._deployment(tenant))
 
-    def roll(self, team: Team, version: int) -> None:
+    def roll(self, tenant: Tenant, version: int) -> None:
         """Change what the pods are made from."""
         template = {"metadata": {"annotations": {"taskqueue.dev/bench": str(version)}}}
         patch = json.dumps({"spec": {"template": template}})
-        team.kubectl("patch", "deployment", NAME, "--type=merge", f"--patch={patch}")
+        tenant.kubectl("patch", "deployment", NAME, "--type=merge", f"--patch={patch}")
 
-    async def attend(self, team: Team) -> None:
+    async def attend(self, tenant: Tenant) -> None:
         """Ask for as many as the messages that wait need, as KEDA does when it asks over AMQP."""
         while True:
             with suppress(httpx.TransportError):  # the way to the broker ends under load now and then, and is back soon
-                ready = (await to_thread(team.queues))[NAME]["messages_ready"]
+                ready = (await to_thread(tenant.queues))[NAME]["messages_ready"]
                 desired = min(self.most, max(self.least, -(-ready // self.per_replica)))
-                await to_thread(team.kubectl, "scale", f"deployment/{NAME}", f"--replicas={desired}")
+                await to_thread(tenant.kubectl, "scale", f"deployment/{NAME}", f"--replicas={desired}")
             await asyncio.sleep(PERIOD_SECONDS)
 
-    def _deployment(self, team: Team) -> dict[str, Any]:
+    def _deployment(self, tenant: Tenant) -> dict[str, Any]:
         labels = {"app": NAME}
         pod = {
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [self._container(team)],
-            "volumes": [{"name": "tasks", "configMap": {"name": "tasks"}}],
+            "containers": [self._container(tenant)],
+            "volumes": [MODULES_VOLUME],
         }
         return {
             "apiVersion": "apps/v1",
@@ -74,7 +74,7 @@ class Unguarded:
             },
         }
 
-    def _container(self, team: Team) -> dict[str, Any]:
+    def _container(self, tenant: Tenant) -> dict[str, Any]:
         settings = {
             "TASKQUEUE_QUEUES": NAME,
             "TASKQUEUE_CONCURRENCY": self.concurrency,
@@ -84,9 +84,9 @@ class Unguarded:
         return {
             **({} if self.application.plain else probe),
             "name": "worker",
-            "image": team.image,
+            "image": tenant.image,
             "command": list(self.command),
             "env": [*self.application.env, *({"name": name, "value": str(each)} for name, each in settings.items())],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-            "volumeMounts": [{"name": "tasks", "mountPath": "/app/audited.py", "subPath": "audited.py"}],
+            "volumeMounts": MODULE_MOUNTS,
         }

@@ -14,16 +14,9 @@ _PART = "end-to-end"
 _IMAGES: tuple[images.Name, ...] = ("operator", "sample", "celery")
 
 
-def start_broker(loan: Loan) -> str:
-    """Have the broker ready; returns its address for pods, without scheme and user."""
-    address = ""
-
-    def start() -> None:
-        nonlocal address
-        address = loan.cluster.rabbitmq(BROKER).partition("@")[2].rstrip("/")
-
-    loan.once("broker", start)
-    return address or f"rabbitmq.{BROKER}:5672"
+def start_broker(loan: Loan) -> None:
+    """Start the broker, and wait until it is ready."""
+    loan.once("broker", lambda: loan.cluster.rabbitmq(BROKER))
 
 
 def start_operator(loan: Loan) -> None:

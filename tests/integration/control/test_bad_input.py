@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from tests.approved import assert_approved
 from tests.cluster import ports
 
 from .stage import Stage, eventually
@@ -143,10 +144,7 @@ def test_queue_exists_with_another_type(stage: Stage) -> None:
     classic = {"durable": True, "arguments": {"x-queue-type": "classic"}}
     stage.http.put(stage.path("queues", "celery"), json=classic).raise_for_status()
     stage.taskqueue("jobs", queue={"name": "celery"})
-    assert complaint(stage, "ImmutableDrift") == (
-        'Queue "celery" exists as classic, spec.queue.type says Quorum. '
-        "Set type: Classic, or external: true to leave it as it is."
-    )
+    assert_approved("topology.queue_type", complaint(stage, "ImmutableDrift"))
     assert not stage.read(stage.path("exchanges", "celery.in")), "nothing is made before all of it can be"
     stage.taskqueue("jobs", queue={"name": "celery", "external": True})
     ready(stage, "jobs")

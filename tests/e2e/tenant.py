@@ -187,8 +187,8 @@ class Tenant:
         return str(annotations.get("taskqueue.dev/drain", ""))
 
     def draining(self) -> list[Body]:
-        """List the workers that have logged a drain command."""
-        return [pod for pod in self.pods() if '"event":"drained"' in self.logs(pod)]
+        """List the workers that have logged a drain command, with its fencing token."""
+        return [pod for pod in self.pods() if '"epoch":' in self.logs(pod)]
 
     def logs(self, pod: Body) -> str:
         """Return what a worker has logged."""

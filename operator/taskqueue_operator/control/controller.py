@@ -142,7 +142,7 @@ class Controller:
         if state is not None and state.scaling.decision is not None:
             self._drainer.attend(key)
             if self._drainer.has_work(key, state.scaling.decision.desired):
-                self.work_queues.scale.offer(key)
+                self.work_queues.scale.add_unless_backing_off(key)
         self.work_queues.status.add(key)
         taskqueue = self.cache.taskqueue(key)
         if taskqueue is not None and taskqueue.deleting:
@@ -180,7 +180,7 @@ class Controller:
         key = self._drainer.heard(subject, report, address)
         decision = self.states[key].scaling.decision if key is not None else None
         if key is not None and decision is not None and self._drainer.has_work(key, decision.desired):
-            self.work_queues.scale.offer(key)
+            self.work_queues.scale.add_unless_backing_off(key)
 
     def on_broker_health(self, keys: Collection[Key]) -> None:
         """Reconcile: the broker failed, or has recovered."""
@@ -209,7 +209,7 @@ class Controller:
 
     async def _write_status(self, key: Key) -> float | None:
         # When many queues scale out at once, the API server receives the replicas before the status.
-        await self.work_queues.scale.still(STATUS_YIELD_SECONDS)
+        await self.work_queues.scale.wait_idle(STATUS_YIELD_SECONDS)
         return await self._status_writer.report(key)
 
     async def _decide_unread(self) -> None:

@@ -14,6 +14,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
 from aiormq.exceptions import ChannelAccessRefused
 
+from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.lease import Guard
 
@@ -79,7 +80,7 @@ class ControlChannel:
 
     async def run(self) -> None:
         """Listen until cancelled, and again after each loss of the connection."""
-        failures = 0
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, random.random)
         while True:
             await self._wait_for_somebody()
             began = _now()
@@ -94,9 +95,7 @@ class ControlChannel:
                 if (task := asyncio.current_task()) is None or task.cancelling():
                     raise
                 self._fail(faults.unreachable(self._endpoint, "connection closed"))
-            failures = 0 if _now() - began > LONGEST_PAUSE_SECONDS else failures + 1
-            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(failures, 10))
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  jitter
+            await asyncio.sleep(backoff.next_delay(_now() - began))
 
     async def _wait_for_somebody(self) -> None:
         while not self._wanted:

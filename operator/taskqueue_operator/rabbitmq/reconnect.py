@@ -4,6 +4,7 @@ import asyncio
 import random
 from typing import Final
 
+from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 
 from . import faults
@@ -29,7 +30,7 @@ class Reconnector:
         self._name = name
         self._connection: ProbeConnection | None = None
         self._connecting = asyncio.Lock()
-        self._failures = 0
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, random.random)
         self._not_before = 0.0
         self._silent_since: float | None = None
         self._fault: BrokerFault | None = None
@@ -57,7 +58,8 @@ class Reconnector:
     def proven(self, asked: ProbeConnection) -> None:
         """Note that something was answered: the next failure is a first one."""
         if asked is self._connection:
-            self._failures, self._fault, self._silent_since = 0, None, None
+            self._backoff.reset()
+            self._fault, self._silent_since = None, None
 
     def suspect(self, asked: ProbeConnection, since: float) -> None:
         """Note that what was asked at a moment of the loop's time was not answered.
@@ -97,10 +99,8 @@ class Reconnector:
         if self._connection is not None:
             self._connection.abort()  # there is nobody left to take leave of
         self._connection, self._silent_since = None, None
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._failures)
         self._fault = fault
-        self._failures = min(self._failures + 1, 16)
-        self._not_before = now() + random.uniform(0, pause)  # noqa: S311  jitter
+        self._not_before = now() + self._backoff.next_delay()
 
 
 def now() -> float:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from taskqueue_operator.control.observe.observer import Observer
-from taskqueue_operator.control.observe.rounds import TICK
+from taskqueue_operator.control.observe.rounds import BATCH_INTERVAL_SECONDS
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 from taskqueue_operator.topology.objects import Topology
@@ -82,7 +82,7 @@ async def test_a_round_of_many_is_cut_into_small_portions_at_even_steps(broker: 
             observer.follow(Key("n", str(n)), f"q{n}")
         await asyncio.sleep(10)
     assert max(len(queues) for _, queues in broker.probes) < 100
-    assert steps([at for at, _ in broker.probes]) == {TICK}
+    assert steps([at for at, _ in broker.probes]) == {BATCH_INTERVAL_SECONDS}
 
 
 async def test_a_portion_that_takes_long_delays_no_other_and_is_not_asked_twice(

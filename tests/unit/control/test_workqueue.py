@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from taskqueue_operator.control.workqueue import LAST_BACKOFF, RetryLater, WorkQueue
+from taskqueue_operator.control.workqueue import MAX_BACKOFF_SECONDS, RetryLater, WorkQueue
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 
@@ -43,7 +43,7 @@ class Worker:
 
 @asynccontextmanager
 async def running(work: Work, *, workers: int = 4) -> AsyncIterator[WorkQueue]:
-    queue = WorkQueue("test", work, workers=workers, jitter=lambda _, most: most)
+    queue = WorkQueue("test", work, workers=workers, jitter=lambda: 1.0)
     task = asyncio.create_task(queue.run())
     yield queue
     task.cancel()
@@ -115,7 +115,7 @@ async def test_a_failure_comes_back_later_and_later(failure: Exception) -> None:
         await asyncio.sleep(100)
         times = [began for began, _ in worker.began]
         assert times == [0, 1, 3, 7, 15, 31, 61, 91]
-        assert times[-1] - times[-2] == LAST_BACKOFF
+        assert times[-1] - times[-2] == MAX_BACKOFF_SECONDS
 
 
 async def test_a_success_ends_the_backoff() -> None:

@@ -7,7 +7,6 @@ from typing import Final
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 
 from .read_health import ReadHealth
-from .rounds import now
 
 SIDE: Final = "look"
 PERIOD: Final = 7.0

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from taskqueue_operator.control.clock import Clock
+from taskqueue_operator.control.clock import Clock, now, sleep_until
 from taskqueue_operator.control.ports import Broker, Endpoint
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.control.telemetry import Telemetry
@@ -26,7 +26,7 @@ from taskqueue_operator.topology.objects import Topology
 from .consumer_poller import SIDE, ConsumerPoller
 from .events import ObserverEvents
 from .read_health import ReadHealth
-from .rounds import Plan, now, portions, turn, until
+from .rounds import Rounds, batches, refresh_index
 from .samples import Samples, state
 
 AWAKE_PERIOD: Final = 1.0

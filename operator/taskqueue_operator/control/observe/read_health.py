@@ -11,7 +11,6 @@ from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 
-from .rounds import now
 
 PATIENCE: Final = {"probe": 1, "sweep": 2, "topology": 2, "look": 2}
 """Failures in a row that make a fault of a side. A listing is one request, which may get lost while nothing is wrong;

@@ -67,7 +67,7 @@ class Scaler:
             self.queues.scale.add(key)
         else:
             # What is refused again and again is to wait for its backoff.
-            self.queues.scale.offer(key)
+            self.queues.scale.add_unless_backing_off(key)
         if _outcome(*before) != _outcome(scaling.reading, scaling.decision):
             self.queues.status.add(key)
         elif _figures(*before) != _figures(scaling.reading, scaling.decision):

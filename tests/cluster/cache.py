@@ -45,12 +45,17 @@ def entry(name: str, make: Callable[[Path], None]) -> Path:
     return place
 
 
+def locks() -> Path:
+    """The directory of the files that processes lock."""
+    folder = home() / "locks"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Keep other processes of this machine out of `name`; the kernel lets go when the holder dies."""
-    folder = home() / "locks"
-    folder.mkdir(exist_ok=True)
-    with (folder / name).open("w") as file:
+    with (locks() / name).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

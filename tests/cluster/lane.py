@@ -36,6 +36,14 @@ class Cluster(ABC):
         return ("helm",)
 
     @abstractmethod
+    def check_prerequisites(self) -> None:
+        """Find out what this machine lacks, before anything is written or installed.
+
+        Raises:
+            MissingError: The sentence that says what is missing, and how to get it.
+        """
+
+    @abstractmethod
     def up(self) -> None:
         """Make it, or mend it, or find it complete: then nothing happens."""
 

@@ -24,8 +24,12 @@ class Existing(Cluster):
         return Path(chosen) if chosen else Path.home() / ".kube/config"
 
     @override
-    def up(self) -> None:
+    def check_prerequisites(self) -> None:
         need_programs("kubectl", "helm")
+
+    @override
+    def up(self) -> None:
+        self.check_prerequisites()
         step(f"using the cluster of context {self.kubectl('config', 'current-context').strip()}")
         self.kubectl("get", "--raw=/readyz")
 

@@ -38,8 +38,13 @@ class Kind(Cluster):
         return cache.home() / "kind.kubeconfig"
 
     @override
+    def check_prerequisites(self) -> None:
+        choice.need_engine()
+        need_programs("kind", "kubectl", "helm")
+
+    @override
     def up(self) -> None:
-        self._need_all()
+        self.check_prerequisites()
         if _NAME not in self._kind("get", "clusters").split():
             with working("making a cluster with kind"):
                 self._kind("create", "cluster", "--wait=180s", f"--kubeconfig={self.kubeconfig}")
@@ -49,14 +54,14 @@ class Kind(Cluster):
 
     @override
     def down(self) -> None:
-        self._need_all()
+        self.check_prerequisites()
         self._kind("delete", "cluster", f"--kubeconfig={self.kubeconfig}")
         step("the cluster is gone")
 
     @override
     def load(self, tag: str) -> None:
         # Not `kind load docker-image`, which asks Docker also where podman built the image.
-        with TemporaryDirectory() as folder:
+        with cache.locked("kind-load"), TemporaryDirectory() as folder:
             archive = Path(folder) / "image.tar"
             run(choice.need_engine(), "save", "-o", str(archive), tag)
             self._kind("load", "image-archive", str(archive))
@@ -67,10 +72,6 @@ class Kind(Cluster):
         return self.kubectl(
             "logs", "--namespace=kube-system", "--selector=tier=control-plane", "--tail=25", check=False
         )
-
-    def _need_all(self) -> None:
-        choice.need_engine()
-        need_programs("kind", "kubectl", "helm")
 
     def _kind(self, *arguments: str) -> str:
         env = {**os.environ, "KIND_CLUSTER_NAME": _NAME, "KIND_EXPERIMENTAL_PROVIDER": choice.need_engine()}

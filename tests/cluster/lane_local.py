@@ -43,9 +43,13 @@ class Local(Cluster):
         return [str(build.kubernetes() / "helm")]
 
     @override
-    def up(self) -> None:
+    def check_prerequisites(self) -> None:
         need_root()
-        build.need_compiler()  # before anything is installed for it
+        build.need_compiler()
+
+    @override
+    def up(self) -> None:
+        self.check_prerequisites()
         need_packages()
         build.kubernetes()
         build.container_runtime()
@@ -68,11 +72,12 @@ class Local(Cluster):
     def load(self, tag: str) -> None:
         archive = images.archive_of(tag)
         loaded = self._state / "loaded" / cache.digest([tag])
-        if loaded.exists() and loaded.read_text() == str(archive):
-            return
-        run(*self._node().ctr("images", "import", str(archive)))
-        loaded.parent.mkdir(exist_ok=True)
-        loaded.write_text(str(archive))
+        with cache.locked(f"load-{loaded.name}"):
+            if loaded.exists() and loaded.read_text() == str(archive):
+                return
+            run(*self._node().ctr("images", "import", str(archive)))
+            loaded.parent.mkdir(exist_ok=True)
+            loaded.write_text(str(archive))
         step(f"{tag} loaded")
 
     @override

@@ -1,10 +1,16 @@
-"""The cluster of this machine, lent: it is left as it was found."""
+"""The cluster of this machine, lent to several processes at once: the last one leaves it as the first one found it."""
 
+import fcntl
+import json
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
+from tests.cluster import cache
 from tests.cluster import cluster as the_cluster
 from tests.cluster.installation import CRD, RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
@@ -14,6 +20,11 @@ from tests.cluster.progress import step
 BROKER = "rabbitmq"
 """The namespace of the broker."""
 
+_CHANGING = "cluster-lease"
+"""The lock of whoever begins or ends to use the cluster."""
+_USERS = "cluster-users"
+"""The lock that all users share."""
+
 
 @dataclass
 class Loan:
@@ -22,18 +33,27 @@ class Loan:
     cluster: Cluster
     keep: bool = False
 
+    def once(self, name: str, make: Callable[[], object]) -> None:
+        """Make the part `name` of the cluster, unless a process that uses it at the same time has made it."""
+        with cache.locked(f"{_CHANGING}-{name}"):
+            made = _folder() / name
+            if not made.exists():
+                make()
+                made.touch()
+
 
 @contextmanager
 def borrow(*namespaces: str) -> Iterator[Loan]:
     """Lend the cluster of this machine, and leave it as it was found: gone, or up without what was made in it.
 
+    Several processes may borrow it at once. The first one brings it up, the last one to end cleans up after them all.
+
     Args:
         namespaces: Those that the borrower makes, besides the broker's and the operator's.
     """
     loan = Loan(the_cluster())
-    before = _found(loan.cluster)
+    user = _begin(loan.cluster)
     try:
-        loan.cluster.up()
         yield loan
     except MissingError:  # its sentence says it all
         raise
@@ -41,8 +61,71 @@ def borrow(*namespaces: str) -> Iterator[Loan]:
         print(loan.cluster.diagnosis(), file=sys.stderr)
         raise
     finally:
-        if not loan.keep:
-            _give_back(loan.cluster, {SYSTEM, BROKER, *namespaces}, before)
+        _end(user, loan, namespaces)
+
+
+def wait_until_up() -> None:
+    """Wait while a process brings the cluster up, or takes it down."""
+    with cache.locked(_CHANGING):
+        pass
+
+
+def _begin(cluster: Cluster) -> IO[str]:
+    cluster.check_prerequisites()
+    with cache.locked(_CHANGING):
+        user = (cache.locks() / _USERS).open("w")
+        if _is_alone(user):
+            shutil.rmtree(_folder(), ignore_errors=True)
+            before = _found(cluster)
+            _note(before=None if before is None else sorted(before), namespaces=[SYSTEM, BROKER], keep=False)
+            try:
+                cluster.up()
+            except BaseException as error:
+                if not isinstance(error, MissingError):
+                    print(cluster.diagnosis(), file=sys.stderr)
+                user.close()
+                _give_back(cluster, {SYSTEM, BROKER}, before)
+                raise
+        fcntl.flock(user, fcntl.LOCK_SH)
+        return user
+
+
+def _end(user: IO[str], loan: Loan, namespaces: tuple[str, ...]) -> None:
+    with cache.locked(_CHANGING), user:
+        state = json.loads(_state().read_text())
+        state["namespaces"] += namespaces
+        state["keep"] |= loan.keep
+        _note(**state)
+        if _is_alone(user):
+            shutil.rmtree(_folder(), ignore_errors=True)
+            if not state["keep"]:
+                before = state["before"]
+                found = None if before is None else frozenset(before)
+                _give_back(loan.cluster, {*state["namespaces"]}, found)
+
+
+def _is_alone(user: IO[str]) -> bool:
+    """Whether no other process uses the cluster; the lock is exclusive then, else it is free."""
+    fcntl.flock(user, fcntl.LOCK_UN)
+    try:
+        fcntl.flock(user, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _folder() -> Path:
+    folder = cache.home() / "lease"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _state() -> Path:
+    return _folder() / "state.json"
+
+
+def _note(**state: object) -> None:
+    _state().write_text(json.dumps(state))
 
 
 def _found(cluster: Cluster) -> frozenset[str] | None:

@@ -1,33 +1,48 @@
-"""What a team's workers run, and how a task is written for them: `taskqueue_worker`, or Celery."""
+"""What the workers of a tenant run, and the message that requests a task: `taskqueue_worker`, or Celery."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from tests.cluster import images
 
 Body = dict[str, Any]
 
+MODULES_CONFIGMAP: Final = "tasks"
+MODULES_VOLUME: Final[Body] = {"name": "tasks", "configMap": {"name": MODULES_CONFIGMAP}}
+MODULE_MOUNTS: Final[list[Body]] = [
+    {"name": "tasks", "mountPath": f"/app/{module}", "subPath": module} for module in ("audited.py", "gate.py")
+]
+"""The modules beside those of the image."""
 
-class Written(NamedTuple):
-    """What a message holds that asks for one task."""
+
+class TaskMessage(NamedTuple):
+    """The content of a message that requests one task."""
 
     payload: object
     headers: Mapping[str, Any]
 
 
+class MessageFormat(Protocol):
+    """Builds the message for the task `identity`, which runs for `seconds` and then until the gate is open."""
+
+    def __call__(self, identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+        """Return the message; `gate` is a URL for `tests.e2e.gate`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Application:
-    """An image, and in its folder of modules one called `audited`, whose tasks leave receipts.
+    """An image, and a module `audited` for it whose tasks publish receipts.
 
     Attributes:
-        image: One of those built here.
-        module: The file that becomes `audited.py`, beside this one.
-        command: What a worker is started by.
-        env: What it has to be told outside of a TaskQueue; `rabbitmq` is the Secret with the URI of its broker.
-        plain: Whether it keeps nothing of the contract: neither reports nor answers probes.
-        write: Asks for a task by the identity that its receipts are to name, and the seconds it is to take.
+        image: One of the images built here.
+        module: The file beside this one that is mounted as `audited.py`.
+        command: Starts a worker.
+        env: Variables that a TaskQueue does not set; `rabbitmq` is the Secret with the URI of the broker.
+        plain: The worker does not implement the contract: neither reports nor probes.
+        message: Builds the message for one task.
     """
 
     image: images.Name
@@ -35,52 +50,53 @@ class Application:
     command: tuple[str, ...]
     env: tuple[Body, ...]
     plain: bool
-    write: Callable[[str, float], Written]
+    message: MessageFormat
 
     @property
-    def source(self) -> str:
-        """The text of the module."""
-        return (Path(__file__).parent / self.module).read_text()
+    def modules(self) -> dict[str, str]:
+        """The text of each mounted module, by file name."""
+        here = Path(__file__).parent
+        return {"audited.py": (here / self.module).read_text(), "gate.py": (here / "gate.py").read_text()}
 
     @property
     def worker(self) -> Body:
-        """What a TaskQueue has to say of it, besides the image."""
+        """The fields of `spec.worker` for this application, besides the image."""
         if not self.plain:
             return {}
         return {"protocol": "Plain", "acksLate": True, "command": [*self.command], "env": [*self.env]}
 
 
 def celery(queue: str, *, declared: bool, credentials: str = "rabbitmq") -> Application:
-    """The sample of Celery on one queue, which either the operator has `declared` or Celery does itself.
+    """Return the Celery sample on one queue, which the operator has `declared`, or else Celery declares.
 
-    Its credentials are the `uri` of a Secret, and those of the moment at which a pod starts.
+    The worker reads the `uri` of the Secret `credentials` once, when its pod starts.
     """
-    uri = _secret("CELERY_BROKER_URL", credentials)
+    uri = _from_secret("CELERY_BROKER_URL", credentials)
     env = (uri, {"name": "DECLARED", "value": queue}) if declared else (uri,)
     command = ("celery", "-A", "audited", "worker", "-Q", queue)
-    return Application("celery", "audited_celery.py", command, env, plain=True, write=_for_celery)
+    return Application("celery", "audited_celery.py", command, env, plain=True, message=_celery_message)
 
 
-def _secret(variable: str, name: str) -> Body:
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": "uri"}}}
+def _from_secret(variable: str, secret: str) -> Body:
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": "uri"}}}
 
 
-def _for_us(identity: str, seconds: float) -> Written:
-    del identity  # the message has one
-    return Written({"seconds": seconds}, {})
+def _taskqueue_message(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+    del identity  # it is a property of the message
+    return TaskMessage({"seconds": seconds, "gate": gate}, {})
 
 
-def _for_celery(identity: str, seconds: float) -> Written:
-    """By the second version of Celery's protocol."""
+def _celery_message(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+    """Version 2 of Celery's message protocol."""
     options = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    return Written([[seconds], {}, options], {"lang": "py", "task": "audited", "id": identity})
+    return TaskMessage([[seconds, gate], {}, options], {"lang": "py", "task": "audited", "id": identity})
 
 
-OURS: Final = Application(
+TASKQUEUE_WORKER: Final = Application(
     "sample",
     "audited.py",
     ("python", "-m", "taskqueue_worker"),
-    (_secret("RABBITMQ_URL", "rabbitmq"), {"name": "TASKQUEUE_MODULES", "value": "audited"}),
+    (_from_secret("RABBITMQ_URL", "rabbitmq"), {"name": "TASKQUEUE_MODULES", "value": "audited"}),
     plain=False,
-    write=_for_us,
+    message=_taskqueue_message,
 )

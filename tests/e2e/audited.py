@@ -1,10 +1,12 @@
-"""Runs inside workers of end-to-end tests and benchmarks: a task that leaves receipts of its start and its end."""
+"""Runs inside workers of end-to-end tests and benchmarks: a task that publishes receipts of its start and its end."""
 
 import asyncio
 import os
 import socket
 import time
 from typing import Any
+
+import gate  # type: ignore[import-not-found]  # mounted beside this module
 
 from taskqueue_worker import Context, Publisher, task
 from taskqueue_worker.settings import broker_source
@@ -14,13 +16,15 @@ _receipts = Publisher(broker_source(os.environ), name="receipts")
 
 @task("audited")
 async def audited(payload: dict[str, Any], context: Context) -> None:
-    """Take `seconds`."""
-    await _leave("started", context)
+    """Run for `seconds`, and then until the `gate` is open."""
+    await _publish_receipt("started", context)
     await asyncio.sleep(payload["seconds"])
-    await _leave("done", context)
+    while payload["gate"] and not await asyncio.to_thread(gate.is_open, payload["gate"]):  # noqa: ASYNC110 - HTTP
+        await asyncio.sleep(gate.POLL_SECONDS)
+    await _publish_receipt("done", context)
 
 
-async def _leave(what: str, context: Context) -> None:
+async def _publish_receipt(what: str, context: Context) -> None:
     receipt = {
         "what": what,
         "task": context.task_id,
@@ -30,5 +34,5 @@ async def _leave(what: str, context: Context) -> None:
         "acquired": context.headers.get("x-acquired-count", 0),
         "failed": context.headers.get("x-delivery-count", 0),
     }
-    # Confirmed before the task goes on: a receipt survives whatever happens to its worker.
+    # The broker confirms it before the task continues: a receipt outlives its worker.
     await _receipts.publish("", "receipts", receipt, type="receipt")

@@ -1,30 +1,33 @@
-"""Runs inside Celery's workers, in place of `audited`: a task that leaves receipts of its start and its end."""
+"""Runs inside Celery's workers, in place of `audited`: a task that publishes receipts of its start and its end."""
 
 import os
 import socket
 import time
 from typing import Any
 
-from kombu import Queue  # type: ignore[import-not-found]  # it is in the image alone
-from tasks import app  # type: ignore[import-not-found]  # the sample, beside which this is mounted
+import gate  # type: ignore[import-not-found]  # mounted beside this module
+from kombu import Queue  # type: ignore[import-not-found]  # installed in the image only
+from tasks import app  # type: ignore[import-not-found]  # the sample, beside which this module is mounted
 
-# A receipt is confirmed before the task goes on: it survives whatever happens to its worker.
+# The broker confirms a receipt before the task continues: a receipt outlives its worker.
 app.conf.broker_transport_options = {"confirm_publish": True}
 
 if "DECLARED" in os.environ:
-    # By the operator. Celery would declare another queue of this name, and has to know that this one has no global QoS.
+    # The operator declares this queue. Celery would declare another queue of the same name, and does not know
+    # by itself that a quorum queue has no global QoS.
     app.conf.task_queues = [
         Queue(os.environ["DECLARED"], no_declare=True, queue_arguments={"x-queue-type": "quorum"}),
     ]
 
 
-def _audited(self: Any, seconds: float) -> None:  # noqa: ANN401  a task of Celery's, which has no types
-    _leave("started", self.request)
+def _audited(self: Any, seconds: float, gate_url: str | None = None) -> None:  # noqa: ANN401  Celery has no types
+    _publish_receipt("started", self.request)
     time.sleep(seconds)
-    _leave("done", self.request)
+    gate.wait(gate_url)
+    _publish_receipt("done", self.request)
 
 
-def _leave(what: str, request: Any) -> None:  # noqa: ANN401  what a task of Celery's knows of its message
+def _publish_receipt(what: str, request: Any) -> None:  # noqa: ANN401  Celery has no types
     receipt = {
         "what": what,
         "task": request.id,

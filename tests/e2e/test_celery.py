@@ -1,17 +1,18 @@
-"""Celery as it is, on real pods: prefork workers on a queue that Celery declares, and on one of the operator's."""
+"""Unmodified Celery on real pods: prefork workers on a queue that Celery declares, and on one of the operator."""
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
-from tests.e2e.application import Application, celery
-from tests.e2e.operator import Operator
-from tests.e2e.team import Body, Team
+from tests.e2e.application import MODULE_MOUNTS, MODULES_VOLUME, Application, celery
+from tests.e2e.installed_operator import InstalledOperator
+from tests.e2e.tenant import Tenant
 
 QUEUE = "celery"
-OWN = "workers"
-"""The Secret of workers that do not share the operator's user on the broker."""
+WORKERS_SECRET = "workers"
+"""The Secret of workers whose broker user is not the operator's."""
 
 
 @pytest.fixture
@@ -20,85 +21,91 @@ def application(request: pytest.FixtureRequest) -> Application:
     return found
 
 
-def send(team: Team, *seconds: float) -> list[str]:
-    """Have Celery itself publish tasks of these lengths, from within a pod; their ids."""
-    code = f"from audited import audited; print(*[audited.delay(each).id for each in {[*seconds]}])"
+def publish_with_celery(tenant: Tenant, tasks: Sequence[tuple[float, str | None]]) -> list[str]:
+    """Publish tasks (seconds, URL of a gate) with Celery itself, in a pod; return their ids."""
+    code = f"from audited import audited; print(*[audited.delay(*task).id for task in {[*tasks]}])"
     container = {
         "name": "publisher",
-        "image": team.image,
+        "image": tenant.image,
         "command": ["python", "-c", code],
-        "env": [*team.application.env],
-        "volumeMounts": [{"name": "tasks", "mountPath": "/app/audited.py", "subPath": "audited.py"}],
+        "env": [*tenant.application.env],
+        "volumeMounts": MODULE_MOUNTS,
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     spec = {
         "restartPolicy": "Never",
         "containers": [container],
-        "volumes": [{"name": "tasks", "configMap": {"name": "tasks"}}],
+        "volumes": [MODULES_VOLUME],
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     }
-    team.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "publisher"}, "spec": spec})
-    team.kubectl("wait", "pod/publisher", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
-    ids = team.kubectl("logs", "publisher").split()
-    team.kubectl("delete", "pod", "publisher", "--wait=true")
+    tenant.apply_manifest({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "publisher"}, "spec": spec})
+    tenant.kubectl("wait", "pod/publisher", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+    ids = tenant.kubectl("logs", "publisher").split()
+    tenant.kubectl("delete", "pod", "publisher", "--wait=true")
     return ids
 
 
-def consuming(team: Team) -> int:
-    """How many pods have an acknowledging consumer of the queue."""
-    return team.broker.consumers(team.namespace, QUEUE)
+def consumer_count(tenant: Tenant) -> int:
+    """Return the number of consumers of the queue, one for each pod."""
+    return tenant.broker.consumer_count(tenant.namespace, QUEUE)
 
 
 @pytest.mark.parametrize("application", [celery(QUEUE, declared=False)], indirect=True, ids=["external"])
-def test_celery_scales_out_its_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operator) -> None:
-    before = operator.sample("taskqueue_scale_in_removed_pods_total", state="idle")
-    team.apply(queue={"name": QUEUE, "external": True}, readyPerReplica=1)
-    team.until(lambda: team.condition("Ready").get("status") == "False", "there is no queue before somebody publishes")
-    long, *short = send(team, 90, 5, 5, 5, 5, 5, 5)
-    tasks = Counter([long, *short])
-    team.until_replicas(lambda replicas: replicas == 4, "there are workers for all")
-    team.until(lambda: team.receipts("done") == Counter(short), "all tasks but the long one are done")
-    team.until_replicas(lambda replicas: replicas == 1, "all idle workers have gone")
-    assert team.receipts("done") == Counter(short), "the long task still runs"
-    team.until_asleep()
-    assert team.receipts("done") == team.receipts("started") == tasks
-    team.until(
-        lambda: operator.sample("taskqueue_scale_in_removed_pods_total", state="idle") >= before + 4, "they are counted"
+def test_celery_scales_out_and_idle_workers_are_removed_while_a_busy_one_finishes(
+    tenant: Tenant, operator: InstalledOperator
+) -> None:
+    tenant.apply(queue={"name": QUEUE, "external": True}, readyPerReplica=1)
+    tenant.until(lambda: tenant.condition("Ready").get("status") == "False", "the queue does not exist yet")
+    long, *short = publish_with_celery(tenant, [(0, tenant.gate), *[(5, None)] * 6])
+    tenant.until_replicas(lambda replicas: replicas == 4, "the Deployment has a worker for each task, up to its limit")
+    tenant.until(lambda: tenant.receipts("done") == Counter(short), "all tasks but the gated one are done")
+    tenant.until_replicas(lambda replicas: replicas == 1, "all idle workers are removed")
+    assert tenant.receipts("done") == Counter(short), "the gated task still runs"
+    tenant.open_gate()
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tenant.receipts("started") == Counter([long, *short])
+    tenant.until(
+        lambda: operator.removed_pods(tenant.taskqueue_key) == {"idle": 4}, "the removed pods are counted as idle"
     )
 
 
 @pytest.mark.parametrize(
-    "application", [celery(QUEUE, declared=True, credentials=OWN)], indirect=True, ids=["declared"]
+    "application", [celery(QUEUE, declared=True, credentials=WORKERS_SECRET)], indirect=True, ids=["declared"]
 )
-def test_celery_with_a_user_of_its_own_is_not_touched_before_the_operators_may_see_it(team: Team) -> None:
-    team.use_credentials(f"{team.namespace}-workers", "own", secret=OWN)
-    team.apply(queue={"name": QUEUE}, minReplicas=2, maxReplicas=2)
-    team.until_ready()
-    team.until(lambda: consuming(team) == 2, "two workers consume")
-    (task,) = send(team, 1)
-    team.until(lambda: team.receipts("done") == Counter([task]), "it is done")
-    team.patch({"scaling": {"minReplicas": 0}})
-    team.until(lambda: "monitoring" in complaint(team), "what the operator's user lacks is said")
-    assert "2 workers are not removed" in complaint(team)
-    team.broker.add_user(team.namespace, "first", team.namespace, tags="policymaker,monitoring")
-    team.until_asleep()
-    assert team.receipts("done") == team.receipts("started") == Counter([task])
+def test_celery_workers_of_another_user_are_not_removed_until_the_operator_may_monitor_them(tenant: Tenant) -> None:
+    tenant.use_credentials(f"{tenant.namespace}-workers", "own", secret=WORKERS_SECRET)
+    tenant.apply(queue={"name": QUEUE}, minReplicas=2, maxReplicas=2)
+    tenant.until_ready()
+    tenant.until(lambda: consumer_count(tenant) == 2, "two workers consume")
+    (task,) = publish_with_celery(tenant, [(1, None)])
+    tenant.until(lambda: tenant.receipts("done") == Counter([task]), "the task is done")
+    tenant.patch({"scaling": {"minReplicas": 0}})
+    tenant.until(
+        lambda: "monitoring" in idleness_unknown(tenant), "the condition names the tag that the operator's user lacks"
+    )
+    assert tenant.replicas() == 2
+    tenant.broker.put_user(tenant.namespace, "first", tenant.namespace, tags="policymaker,monitoring")
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tenant.receipts("started") == Counter([task])
 
 
-@pytest.mark.parametrize("application", [celery(QUEUE, declared=True, credentials=OWN)], indirect=True, ids=["rotated"])
-def test_new_credentials_of_celerys_take_a_rollout_restart_and_no_more(team: Team) -> None:
-    old, new = f"{team.namespace}-old", f"{team.namespace}-new"
-    team.use_credentials(old, "own", secret=OWN)
-    team.apply(queue={"name": QUEUE}, minReplicas=1, maxReplicas=1)
-    team.until(lambda: consuming(team) == 1, "a worker consumes")
-    team.use_credentials(new, "own", secret=OWN)
-    team.kubectl("rollout", "restart", "deployment/work")
-    team.kubectl("rollout", "status", "deployment/work", "--timeout=120s")
-    team.broker.delete_user(old)
-    (task,) = send(team, 1)
-    team.until(lambda: team.receipts("done") == Counter([task]), "it is done")
+@pytest.mark.parametrize(
+    "application", [celery(QUEUE, declared=True, credentials=WORKERS_SECRET)], indirect=True, ids=["rotated"]
+)
+def test_new_credentials_of_celery_workers_need_a_rollout_restart_and_nothing_else(tenant: Tenant) -> None:
+    old, new = f"{tenant.namespace}-old", f"{tenant.namespace}-new"
+    tenant.use_credentials(old, "own", secret=WORKERS_SECRET)
+    tenant.apply(queue={"name": QUEUE}, minReplicas=1, maxReplicas=1)
+    tenant.until(lambda: consumer_count(tenant) == 1, "a worker consumes")
+    tenant.use_credentials(new, "own", secret=WORKERS_SECRET)
+    tenant.kubectl("rollout", "restart", "deployment/work")
+    tenant.kubectl("rollout", "status", "deployment/work", "--timeout=120s")
+    tenant.broker.delete_user(old)
+    (task,) = publish_with_celery(tenant, [(1, None)])
+    tenant.until(lambda: tenant.receipts("done") == Counter([task]), "the task is done")
 
 
-def complaint(team: Team) -> str:
-    condition: Body = team.condition("ScalingActive")
+def idleness_unknown(tenant: Tenant) -> str:
+    """Return the condition ScalingActive as JSON if its reason is IdlenessUnknown, else an empty text."""
+    condition = tenant.condition("ScalingActive")
     return json.dumps(condition) if condition.get("reason") == "IdlenessUnknown" else ""

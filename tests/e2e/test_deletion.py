@@ -1,52 +1,55 @@
-"""Invariants 4 and 8 on real parts: what each deletionPolicy leaves, and that it ends."""
+"""Invariants 4 and 8 on real parts: what each deletionPolicy keeps, and that a deletion ends."""
 
 from collections import Counter
 
 import pytest
 
 from taskqueue_worker import PublishFailedError
-from tests.e2e.team import Team
+from tests.e2e.tenant import Tenant
 
 
-def test_retain_leaves_queue_and_messages_and_a_new_taskqueue_takes_them_up(team: Team) -> None:
-    team.apply(deletion="Retain", mode="Paused", pausedReplicas=0)
-    team.until_ready()
-    tasks = Counter(team.publish(5, seconds=0))
-    team.delete()
-    team.until_gone()
-    team.until(lambda: team.deployment() is None, "the Deployment is gone")
-    team.until(lambda: team.queues()["work"]["messages"] == 5, "the broker's figures are in")
-    assert "work" in team.broker.exchanges(team.namespace)
+def test_retain_keeps_queue_and_messages_for_a_new_taskqueue(tenant: Tenant) -> None:
+    tenant.apply(deletion="Retain", mode="Paused", pausedReplicas=0)
+    tenant.until_ready()
+    tasks = Counter(tenant.publish(5, seconds=0))
+    tenant.delete()
+    tenant.until_deleted()
+    tenant.until(lambda: tenant.deployment() is None, "the Deployment is deleted")
+    tenant.until(lambda: tenant.queues()["work"]["messages"] == 5, "the broker's totals are current")
+    assert "work" in tenant.broker.exchanges(tenant.namespace)
 
-    team.apply()
-    team.until(lambda: team.receipts("done") == tasks, "the new workers do what was left")
+    tenant.apply()
+    tenant.until(lambda: tenant.receipts("done") == tasks, "the new workers finish the old tasks")
 
 
-def test_delete_if_empty_refuses_publishers_and_waits_until_the_workers_have_emptied_the_queue(team: Team) -> None:
-    team.apply(deletion="DeleteIfEmpty", mode="Paused", pausedReplicas=0)
-    team.until_ready()
-    tasks = Counter(team.publish(5, seconds=0))
-    team.delete()
-    team.until(lambda: team.condition("Ready").get("reason") == "NotEmpty", "it says what it waits for")
+def test_delete_if_empty_rejects_publishers_and_waits_until_workers_have_emptied_the_queue(tenant: Tenant) -> None:
+    tenant.apply(deletion="DeleteIfEmpty", mode="Paused", pausedReplicas=0)
+    tenant.until_ready()
+    tasks = Counter(tenant.publish(5, seconds=0))
+    tenant.delete()
+    tenant.until_reason("Ready", "NotEmpty")
     with pytest.raises(PublishFailedError):
-        team.publish(1, seconds=0)
-    assert team.queues()["work"]
+        tenant.publish(1, seconds=0)
+    assert tenant.queues()["work"]
 
-    team.patch({"scaling": {"mode": "Auto", "pausedReplicas": None}})
-    team.until_gone()
-    assert team.receipts("done") == tasks
-    assert not team.queues()
-    assert not team.broker.exchanges(team.namespace)
+    tenant.patch({"scaling": {"mode": "Auto", "pausedReplicas": None}})
+    tenant.until_deleted()
+    assert tenant.receipts("done") == tasks
+    assert not tenant.queues()
+    assert not tenant.broker.exchanges(tenant.namespace)
 
 
-def test_delete_lets_workers_finish_and_takes_queue_and_messages(team: Team) -> None:
-    team.apply(deletion="Delete", maxReplicas=1)
-    team.until_ready()
-    team.publish(5, seconds=10)
-    team.until(lambda: team.receipts("started"), "a task runs")
-    team.delete()
-    team.until_gone()
-    assert not team.queues()
-    assert not team.broker.exchanges(team.namespace)
-    assert team.receipts("done") == team.receipts("started")
-    assert len(team.receipts("done")) < 5
+def test_delete_lets_a_running_task_finish_and_removes_queue_and_messages(tenant: Tenant) -> None:
+    tenant.apply(deletion="Delete", maxReplicas=1)
+    tenant.until_ready()
+    tenant.publish_gated(5)
+    tenant.until(lambda: tenant.receipts("started"), "a task runs")
+    tenant.delete()
+    tenant.until(tenant.draining, "the worker drains")
+    assert tenant.queues()["work"], "the queue is kept while a task runs"
+    tenant.open_gate()
+    tenant.until_deleted()
+    assert not tenant.queues()
+    assert not tenant.broker.exchanges(tenant.namespace)
+    assert tenant.receipts("done") == tenant.receipts("started")
+    assert len(tenant.receipts("done")) < 5

@@ -1,106 +1,94 @@
-"""What breaks while workers are on their way out, on real pods: no task is cut but that of a worker which is killed."""
+"""Faults while workers drain, on real pods: only a task of a worker that is killed itself is interrupted."""
 
 import json
 
 import pytest
 
 from tests.cluster.lane import Cluster
-from tests.cluster.loan import BROKER
-from tests.cluster.progress import until
-from tests.e2e.killing import kill
-from tests.e2e.operator import Operator
-from tests.e2e.team import Body, Team
+from tests.e2e.cluster_broker import ClusterBroker
+from tests.e2e.installed_operator import REMOVED_PODS, InstalledOperator
+from tests.e2e.node_kill import kill_process
+from tests.e2e.tenant import Body, Tenant
 
 NODE_SHARE = 0.4
+"""The CPU request of a worker, as a share of the largest node."""
 
 
 @pytest.mark.fault
-def test_a_worker_that_is_killed_while_it_drains_costs_no_task_but_its_own(team: Team, real_cluster: Cluster) -> None:
-    tasks = team.busy(3, seconds=60)  # the killer is a pod, which has to start
-    team.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
-    team.until(lambda: draining(team), "workers drain")
-    victim = draining(team)[0]
-    kill(real_cluster, victim, "taskqueue_worker")
-    team.until(lambda: team.receipts("done") == tasks, "all tasks are done")
-    team.until_asleep()
-    (again,) = (team.receipts("started") - tasks).elements()
-    # Who is started anew in the same pod may take the same task.
-    assert team.cut() <= {(again, victim["metadata"]["name"])}
+def test_a_worker_killed_while_it_drains_interrupts_no_task_but_its_own(tenant: Tenant, real_cluster: Cluster) -> None:
+    tasks = tenant.start_gated_tasks(3)
+    tenant.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
+    tenant.until(tenant.draining, "workers drain")
+    killed = tenant.draining()[0]
+    kill_process(real_cluster, killed, "taskqueue_worker")
+    tenant.open_gate()
+    tenant.until(lambda: tenant.receipts("done") == tasks, "all tasks are done")
+    tenant.until_scaled_to_zero()
+    (again,) = (tenant.receipts("started") - tasks).elements()
+    # The restarted container of the same pod may consume the same task.
+    assert tenant.interrupted() <= {(again, killed["metadata"]["name"])}
 
 
 @pytest.mark.fault
-def test_a_broker_that_restarts_while_workers_drain_cuts_no_task(team: Team, real_cluster: Cluster) -> None:
-    """What was not acknowledged is there again: the broker cannot know that it was done."""
-    tasks = team.busy(2, seconds=45)
-    team.patch({"scaling": {"minReplicas": 0, "mode": "Paused", "pausedReplicas": 0}})
-    team.until(lambda: len(draining(team)) == 2, "both workers drain")
-    restart_broker(real_cluster, team)
-    team.until_asleep()
-    assert team.receipts("done") == tasks
-    assert team.receipts("started") == tasks
-    assert not team.cut()
-    assert not team.drain_mark()
-    assert team.queues()["work"]["messages"] == 2
-
-
-def test_on_a_full_cluster_those_who_have_no_place_go_first(
-    team: Team, real_cluster: Cluster, operator: Operator
+def test_a_broker_restart_while_workers_drain_interrupts_no_task(
+    tenant_of_own_broker: Tenant, own_broker: ClusterBroker
 ) -> None:
-    gone_before = operator.sample("taskqueue_scale_in_removed_pods_total", state="no_container")
-    sizes = [cores(node["status"]["allocatable"]["cpu"]) for node in nodes(real_cluster)]
-    large = {"resources": {"requests": {"cpu": f"{int(1000 * NODE_SHARE * max(sizes))}m"}}}
-    most = int(1 / NODE_SHARE) * len(sizes)
-    team.apply(worker=large, minReplicas=most + 2, maxReplicas=most + 2, readyPerReplica=1)
-    team.until(lambda: len(team.pods()) == most + 2, "more workers are asked for than there are places")
-    team.until(lambda: len(running(team)) == team.consuming() == most + 2 - len(homeless(team)), "the others run")
-    places = running(team)
-    tasks = team.publish(len(places), seconds=45)
-    team.until(lambda: len(team.receipts("started")) == len(places), "all who have a place work")
-
-    team.patch({"scaling": {"minReplicas": 0}})
-    team.until(lambda: not homeless(team), "who has no place has gone")
-    assert running(team) == places
-    assert not team.receipts("done")
-    team.until_asleep()
-    assert team.receipts("done") == team.receipts("started") == dict.fromkeys(tasks, 1)
-    gone = operator.sample("taskqueue_scale_in_removed_pods_total", state="no_container")
-    assert gone >= gone_before + most + 2 - len(places)
+    """The broker requeues unacknowledged messages: it cannot know that their tasks are done."""
+    tenant = tenant_of_own_broker
+    tasks = tenant.start_gated_tasks(2)
+    tenant.patch({"scaling": {"minReplicas": 0, "mode": "Paused", "pausedReplicas": 0}})
+    tenant.until(lambda: len(tenant.draining()) == 2, "both workers drain")
+    own_broker.restart()
+    tenant.open_gate()
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tasks
+    assert tenant.receipts("started") == tasks
+    assert not tenant.interrupted()
+    assert not tenant.drain_token()
+    assert tenant.queues()["work"]["messages"] == 2
 
 
-def draining(team: Team) -> list[Body]:
-    """List the workers that say that they were told to go, and still run a task."""
-    return [pod for pod in team.pods() if '"event":"drained"' in team.kubectl("logs", pod["metadata"]["name"])]
+def test_on_a_full_cluster_pods_without_a_node_are_removed_first(
+    tenant: Tenant, real_cluster: Cluster, operator: InstalledOperator
+) -> None:
+    removed_before = operator.metric(REMOVED_PODS, state="no_container")
+    nodes = json.loads(real_cluster.kubectl("get", "nodes", "--output=json"))["items"]
+    sizes = [cores(node["status"]["allocatable"]["cpu"]) for node in nodes]
+    large: Body = {"resources": {"requests": {"cpu": f"{int(1000 * NODE_SHARE * max(sizes))}m"}}}
+    capacity = int(1 / NODE_SHARE) * len(sizes)
+    count = capacity + 2
+    tenant.apply(worker=large, minReplicas=count, maxReplicas=count, readyPerReplica=1)
+    tenant.until(lambda: len(tenant.pods()) == count, "the Deployment has more pods than the nodes can hold")
+    tenant.until(
+        lambda: len(scheduled(tenant)) == tenant.ready_replicas() == count - len(unscheduled(tenant)),
+        "all scheduled pods are ready",
+    )
+    running = scheduled(tenant)
+    tasks = tenant.publish_gated(len(running))
+    tenant.until(lambda: len(tenant.receipts("started")) == len(running), "every running worker has a task")
 
-
-def restart_broker(cluster: Cluster, team: Team) -> None:
-    """Have RabbitMQ end in good order, and the kubelet start it again on the same data."""
-
-    def restarts() -> int:
-        pod = json.loads(cluster.kubectl("get", "pod", "rabbitmq-0", f"--namespace={BROKER}", "--output=json"))
-        return int(pod["status"]["containerStatuses"][0]["restartCount"])
-
-    before = restarts()
-    cluster.kubectl("exec", "rabbitmq-0", f"--namespace={BROKER}", "--", "rabbitmqctl", "shutdown", check=False)
-    until(lambda: restarts() > before, "the broker starts again", seconds=60, every=0.5)
-    cluster.kubectl("wait", "pod/rabbitmq-0", f"--namespace={BROKER}", "--for=condition=Ready", "--timeout=120s")
-    until(team.broker.answers, "the broker answers", seconds=60, every=0.5)
-
-
-def nodes(cluster: Cluster) -> list[Body]:
-    found: list[Body] = json.loads(cluster.kubectl("get", "nodes", "--output=json"))["items"]
-    return found
+    tenant.patch({"scaling": {"minReplicas": 0}})
+    tenant.until(lambda: not unscheduled(tenant), "the pods without a node are deleted")
+    assert scheduled(tenant) == running
+    assert not tenant.receipts("done"), "the gated tasks still run"
+    tenant.open_gate()
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tenant.receipts("started") == dict.fromkeys(tasks, 1)
+    assert operator.removed_pods(tenant.taskqueue_key)["no_container"] == count - len(running)
+    removed = operator.metric(REMOVED_PODS, state="no_container")
+    assert removed >= removed_before + count - len(running)
 
 
 def cores(quantity: str) -> float:
-    """Read an amount of CPU as nodes tell it: whole cores, or thousandths."""
+    """Parse an amount of CPU as nodes report it: whole cores, or thousandths."""
     return int(quantity.removesuffix("m")) / 1000 if quantity.endswith("m") else float(quantity)
 
 
-def homeless(team: Team) -> list[str]:
+def unscheduled(tenant: Tenant) -> list[str]:
     """Name the pods without a node."""
-    return [pod["metadata"]["name"] for pod in team.pods() if not pod["spec"].get("nodeName")]
+    return [pod["metadata"]["name"] for pod in tenant.pods() if not pod["spec"].get("nodeName")]
 
 
-def running(team: Team) -> list[str]:
+def scheduled(tenant: Tenant) -> list[str]:
     """Name the pods with a node."""
-    return sorted(pod["metadata"]["name"] for pod in team.pods() if pod["spec"].get("nodeName"))
+    return sorted(pod["metadata"]["name"] for pod in tenant.pods() if pod["spec"].get("nodeName"))

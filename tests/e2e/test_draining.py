@@ -1,66 +1,65 @@
-"""Invariant 1 on real pods: who runs a task is not removed, whatever happens to the number of workers."""
+"""Invariant 1 on real pods: a worker that runs a task is not removed, however the number of workers changes."""
 
 from collections import Counter
 
 import pytest
 
-from tests.e2e.operator import Operator
-from tests.e2e.team import Body, Team
-
-ONE_EACH: Body = {"readyPerReplica": 1, "maxReplicas": 4}
+from tests.e2e.installed_operator import REMOVED_PODS, InstalledOperator
+from tests.e2e.tenant import Body, Tenant
 
 
-def four_of_which_one_is_busy(team: Team, *, seconds: float) -> Counter[str]:
-    """Have four workers, one with a task that takes a while; its id."""
-    team.apply(minReplicas=4, **ONE_EACH)
-    team.until_ready()
-    team.until(lambda: team.consuming() == 4, "four workers consume")
-    long = Counter(team.publish(1, seconds=seconds))
-    team.until(lambda: team.receipts("started") == long, "the long task runs")
-    return long
+def test_idle_workers_are_removed_while_a_busy_worker_finishes(tenant: Tenant, operator: InstalledOperator) -> None:
+    busy_before = operator.metric(REMOVED_PODS, state="busy")
+    tenant.start_workers(4)
+    task = Counter(tenant.publish_gated(1))
+    tenant.until(lambda: tenant.receipts("started") == task, "the gated task runs")
+    tenant.patch({"scaling": {"minReplicas": 0}})
+    tenant.until_replicas(lambda replicas: replicas == 1, "all idle workers are removed")
+    tenant.until(lambda: len(tenant.pods()) == 1, "all idle worker pods are deleted")
+    assert not tenant.receipts("done"), "the gated task still runs"
+    tenant.open_gate()
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == task
+    assert tenant.receipts("started") == task
+    assert operator.metric(REMOVED_PODS, state="busy") == busy_before
 
 
-def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operator) -> None:
-    busy_before = operator.sample("taskqueue_scale_in_removed_pods_total", state="busy")
-    long = four_of_which_one_is_busy(team, seconds=40)
-    team.patch({"scaling": {"minReplicas": 0}})
-    team.until_replicas(lambda replicas: replicas == 1, "all but one have gone")
-    assert not team.receipts("done"), "the long task still runs"
-    team.until_asleep()
-    assert team.receipts("done") == long
-    assert team.receipts("started") == long
-    assert operator.sample("taskqueue_scale_in_removed_pods_total", state="busy") == busy_before
-
-
-def test_a_lower_maximum_cuts_nobody(team: Team) -> None:
-    tasks = team.busy(4, seconds=30)
-    team.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
-    team.until_asleep()
-    assert team.receipts("done") == tasks
-    assert team.receipts("started") == tasks
+def test_a_lower_maximum_interrupts_no_task(tenant: Tenant) -> None:
+    tasks = tenant.start_gated_tasks(4)
+    tenant.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
+    tenant.until(lambda: len(tenant.draining()) == 3, "all workers above the maximum drain")
+    assert tenant.replicas() == 4
+    tenant.open_gate()
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tasks
+    assert tenant.receipts("started") == tasks
 
 
 @pytest.mark.fault
-def test_an_operator_that_is_killed_while_workers_drain_harms_nobody(team: Team, operator: Operator) -> None:
-    tasks = team.busy(4, seconds=45)
-    team.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
-    team.until(team.drain_mark, "workers drain")
-    operator.kill()
-    tasks += Counter(team.publish(3, seconds=1))
-    team.until(lambda: team.receipts("done") == tasks, "all tasks are done")
-    team.until_asleep()
-    assert team.receipts("started") == tasks
+@pytest.mark.exclusive
+def test_an_operator_killed_while_workers_drain_interrupts_no_task(
+    tenant: Tenant, fresh_operator: InstalledOperator
+) -> None:
+    tasks = tenant.start_gated_tasks(4)
+    tenant.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
+    tenant.until(tenant.drain_token, "workers drain")
+    before = tenant.drain_token()
+    fresh_operator.kill()
+    tenant.until(lambda: tenant.drain_token() != before, "the restarted operator has replaced the fencing token")
+    tasks += Counter(tenant.publish(3, seconds=1))
+    tenant.open_gate()
+    tenant.until(lambda: tenant.receipts("done") == tasks, "all tasks are done")
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("started") == tasks
 
 
-def test_a_worker_whose_shell_swallows_sigterm_takes_nothing_more_once_its_pod_goes(team: Team) -> None:
-    # The shell is the container's first process: it alone gets the signal, and the kernel drops that.
-    deaf: Body = {"command": ["sh", "-c", "python -m taskqueue_worker; exit $?"], "taskTimeoutSeconds": 5}
-    team.apply(worker=deaf, minReplicas=1, maxReplicas=1)
-    team.until_ready()
-    team.until(lambda: team.consuming() == 1, "a worker consumes")
-    (pod,) = team.pods()
-    tasks = Counter(team.publish(40, seconds=1.5))
-    team.until(lambda: team.receipts("started"), "the first task runs")
-    team.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
-    team.until(lambda: team.receipts("done") == tasks, "all tasks are done")
-    assert team.receipts("started") == tasks, "one was cut when the pod was killed, 35 s after it was deleted"
+def test_a_worker_behind_a_shell_that_ignores_sigterm_starts_no_task_once_its_pod_terminates(tenant: Tenant) -> None:
+    # The shell is the first process of the container: only the shell receives the signal, and the kernel drops it.
+    ignores_sigterm: Body = {"command": ["sh", "-c", "python -m taskqueue_worker; exit $?"], "taskTimeoutSeconds": 5}
+    tenant.start_workers(1, ignores_sigterm)
+    (pod,) = tenant.pods()
+    tasks = Counter(tenant.publish(40, seconds=1.5))
+    tenant.until(lambda: tenant.receipts("started"), "the first task runs")
+    tenant.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
+    tenant.until(lambda: tenant.receipts("done") == tasks, "all tasks are done")
+    assert tenant.receipts("started") == tasks, "one was interrupted when the pod was killed, 35 s after its deletion"

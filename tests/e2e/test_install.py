@@ -1,45 +1,53 @@
-"""What Helm installs, as its users see it."""
+"""What Helm installs, as its users observe it."""
 
 from urllib.request import urlopen
 
 from tests.cluster.installation import RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
-from tests.e2e.operator import Operator
-from tests.e2e.team import Team
+from tests.e2e.installed_operator import InstalledOperator
+from tests.e2e.tenant import Tenant
 
 COLUMNS = ["NAME", "READY", "BACKLOG", "WORKERS", "DESIRED", "MAX", "REASON", "AGE"]
 
 
-def test_helm_installs_an_operator_that_is_ready_under_the_strictest_pod_security(
-    real_cluster: Cluster, operator: Operator
+def test_helm_installs_a_ready_operator_under_the_restricted_pod_security_standard(
+    real_cluster: Cluster, operator: InstalledOperator
 ) -> None:
     assert RELEASE in real_cluster.helm("list", "--namespace", SYSTEM, "--deployed", "--short")
-    conditions = {each["type"]: each["status"] for each in operator.pod()["status"]["conditions"]}
+    conditions = {condition["type"]: condition["status"] for condition in operator.pod()["status"]["conditions"]}
     assert conditions["Ready"] == "True"
     label = r"jsonpath={.metadata.labels.pod-security\.kubernetes\.io/enforce}"
     assert real_cluster.kubectl("get", "namespace", SYSTEM, f"--output={label}") == "restricted"
 
 
-def test_kubectl_explains_every_field(real_cluster: Cluster, operator: Operator) -> None:  # noqa: ARG001
-    said = real_cluster.kubectl("explain", "tq.spec.scaling")
-    assert "How many workers." in said
-    assert "maxReplicas\t<integer> -required-\n    Never more workers." in said
-    for field in ("tq", "tq.spec", "tq.spec.worker", "tq.spec.scaling.behavior.scaleDown", "tq.status"):
+def test_kubectl_explain_describes_every_field(
+    real_cluster: Cluster,
+    operator: InstalledOperator,  # noqa: ARG001 - it installs the CRD
+) -> None:
+    assert "maxReplicas\t<integer> -required-\n" in real_cluster.kubectl("explain", "tq.spec.scaling")
+    for field in ("tq", "tq.spec", "tq.spec.worker", "tq.spec.scaling", "tq.spec.scaling.behavior.scaleDown"):
         assert "<no description>" not in real_cluster.kubectl("explain", field), field
+    assert "<no description>" not in real_cluster.kubectl("explain", "tq.status")
 
 
-def test_kubectl_lists_what_one_wants_to_know(team: Team) -> None:
-    team.apply(mode="Paused", pausedReplicas=0)
-    team.until_ready()
-    team.publish(3, seconds=0)
-    team.until(lambda: ((team.taskqueue() or {})["status"].get("backlog") or {}).get("ready") == 3, "3 are ready")
-    header, row = team.kubectl("get", "tq").splitlines()
+def test_kubectl_get_shows_readiness_and_backlog(tenant: Tenant) -> None:
+    tenant.apply(mode="Paused", pausedReplicas=0)
+    tenant.until_ready()
+    tenant.publish(3, seconds=0)
+    tenant.until(
+        lambda: ((tenant.taskqueue() or {})["status"].get("backlog") or {}).get("ready") == 3,
+        "the status shows 3 ready messages",
+    )
+    header, row = tenant.kubectl("get", "tq").splitlines()
     assert header.split() == COLUMNS
     name, ready, backlog, *_ = row.split()
     assert (name, ready, backlog) == ("work", "True", "3")
 
 
-def test_the_service_serves_metrics(real_cluster: Cluster, operator: Operator) -> None:  # noqa: ARG001
+def test_the_service_serves_health_and_metrics(
+    real_cluster: Cluster,
+    operator: InstalledOperator,  # noqa: ARG001 - it is what the service leads to
+) -> None:
     with real_cluster.port_forward(SYSTEM, f"service/{RELEASE}", 8080) as port:
         for path in ("livez", "readyz"):
             assert urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10).status == 200

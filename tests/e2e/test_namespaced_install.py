@@ -1,4 +1,4 @@
-"""An operator for one team, without any right outside of the team's namespace."""
+"""An operator for one tenant, without any right outside of the tenant's namespace."""
 
 import json
 from collections import Counter
@@ -8,16 +8,19 @@ import pytest
 
 from tests.cluster.installation import RELEASE, SYSTEM, install_operator
 from tests.cluster.lane import Cluster
-from tests.e2e.operator import Operator
-from tests.e2e.team import Team
+from tests.e2e.installed_operator import InstalledOperator
+from tests.e2e.tenant import Tenant
 
-OWN = "teams-taskqueue-operator"
+NAMESPACED = "tenants-taskqueue-operator"
 """The release, its namespace and its ServiceAccount."""
 
 
 @pytest.fixture
-def _no_other_operator(real_cluster: Cluster, operator: Operator) -> Iterator[None]:  # noqa: ARG001 - it is the other
-    """The one for the whole cluster sleeps meanwhile: the two would both act on the team's TaskQueues."""
+def _no_cluster_operator(
+    real_cluster: Cluster,
+    operator: InstalledOperator,  # noqa: ARG001 - it is the one that is stopped
+) -> Iterator[None]:
+    """Stop the operator of all tenants: both operators would act on the tenant's TaskQueues."""
     pod_of = f"--selector=app.kubernetes.io/instance={RELEASE}"
     deployment = (f"deployment/{RELEASE}", f"--namespace={SYSTEM}")
     real_cluster.kubectl("scale", *deployment, "--replicas=0")
@@ -30,37 +33,37 @@ def _no_other_operator(real_cluster: Cluster, operator: Operator) -> Iterator[No
 
 
 @pytest.fixture
-def _operator_of_the_team(real_cluster: Cluster, team: Team, _no_other_operator: None) -> Iterator[None]:
-    namespaces = f"namespaces={json.dumps([team.namespace])}"
-    values = (namespaces, 'installation="team"', "crds.install=false", "aggregateRoles=false")
+def _namespaced_operator(real_cluster: Cluster, tenant: Tenant, _no_cluster_operator: None) -> Iterator[None]:
+    namespaces = f"namespaces={json.dumps([tenant.namespace])}"
+    values = (namespaces, 'installation="tenant"', "crds.install=false", "aggregateRoles=false")
     try:
-        install_operator(real_cluster, release=OWN, namespace=OWN, values=values)
+        install_operator(real_cluster, release=NAMESPACED, namespace=NAMESPACED, values=values)
         yield
     finally:
-        team.kubectl("delete", "taskqueues", "--all", "--timeout=120s")
-        real_cluster.helm("uninstall", OWN, "--namespace", OWN, "--ignore-not-found", "--wait")
-        real_cluster.kubectl("delete", "namespace", OWN, "--ignore-not-found", "--timeout=120s")
+        tenant.kubectl("delete", "taskqueues", "--all", "--timeout=120s")
+        real_cluster.helm("uninstall", NAMESPACED, "--namespace", NAMESPACED, "--ignore-not-found", "--wait")
+        real_cluster.kubectl("delete", "namespace", NAMESPACED, "--ignore-not-found", "--wait=false")
 
 
-@pytest.mark.usefixtures("_operator_of_the_team")
-def test_an_operator_with_rights_in_one_namespace_serves_it_like_any_other(real_cluster: Cluster, team: Team) -> None:
-    assert may(real_cluster, "get", "secrets", team.namespace) == "yes"
-    assert may(real_cluster, "get", "secrets", SYSTEM) == "no"
-    assert may(real_cluster, "list", "taskqueues.taskqueue.dev", "--all-namespaces") == "no"
+@pytest.mark.exclusive
+@pytest.mark.usefixtures("_namespaced_operator")
+def test_an_operator_with_rights_in_one_namespace_serves_that_namespace(real_cluster: Cluster, tenant: Tenant) -> None:
+    assert can_i(real_cluster, "get", "secrets", f"--namespace={tenant.namespace}") == "yes"
+    assert can_i(real_cluster, "get", "secrets", f"--namespace={SYSTEM}") == "no"
+    assert can_i(real_cluster, "list", "taskqueues.taskqueue.dev", "--all-namespaces") == "no"
 
-    team.apply(deletion="Delete")
-    team.until_ready()
-    tasks = Counter(team.publish(50, seconds=0.2))
-    team.until_replicas(lambda replicas: replicas > 0, "workers are asked for")
-    team.until_asleep()
-    assert team.receipts("done") == tasks
-    team.delete()
-    team.until_gone()
-    assert not team.queues()
+    tenant.apply(deletion="Delete")
+    tenant.until_ready()
+    tasks = Counter(tenant.publish(50, seconds=0.2))
+    tenant.until_replicas(lambda replicas: replicas > 0, "the scale-out has begun")
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tasks
+    tenant.delete()
+    tenant.until_deleted()
+    assert not tenant.queues()
 
 
-def may(cluster: Cluster, verb: str, what: str, where: str) -> str:
-    """Ask the API server whether the operator of the team may do that."""
-    scope = where if where.startswith("--") else f"--namespace={where}"
-    who = f"--as=system:serviceaccount:{OWN}:{OWN}"
-    return cluster.kubectl("auth", "can-i", verb, what, scope, who, check=False).strip()
+def can_i(cluster: Cluster, verb: str, resource: str, scope: str) -> str:
+    """Return the API server's answer for the ServiceAccount of the namespaced operator: yes or no."""
+    account = f"--as=system:serviceaccount:{NAMESPACED}:{NAMESPACED}"
+    return cluster.kubectl("auth", "can-i", verb, resource, scope, account, check=False).strip()

@@ -1,41 +1,42 @@
-"""Workers that the operator takes for ones it cannot ask, on real pods: the broker tells who is idle."""
+"""`protocol: Plain` on real pods: the operator derives idleness from the broker."""
 
 from collections import Counter
 
-from tests.e2e.operator import Operator
-from tests.e2e.team import Body, Team
+from tests.e2e.installed_operator import InstalledOperator
+from tests.e2e.tenant import Body, Tenant
 
-FOUR: Body = {"minReplicas": 4, "maxReplicas": 4, "readyPerReplica": 1}
-LATE: Body = {"protocol": "Plain", "acksLate": True}
-
-
-def four_of_which_one_is_busy(team: Team, worker: Body, *, seconds: float) -> Counter[str]:
-    """Have four workers, one with a task that takes a while; its id."""
-    team.apply(worker=worker, **FOUR)
-    team.until_ready()
-    team.until(lambda: ((team.deployment() or {}).get("status") or {}).get("readyReplicas") == 4, "four workers run")
-    long = Counter(team.publish(1, seconds=seconds))
-    team.until(lambda: team.receipts("started") == long, "the long task runs")
-    return long
+ACKS_LATE: Body = {"protocol": "Plain", "acksLate": True}
+ACKS_EARLY: Body = {"protocol": "Plain"}
 
 
-def test_idle_workers_go_and_the_busy_one_finishes(team: Team, operator: Operator) -> None:
-    before = operator.sample("taskqueue_scale_in_removed_pods_total", state="idle")
-    long = four_of_which_one_is_busy(team, LATE, seconds=60)
-    team.patch({"scaling": {"minReplicas": 0}})
-    team.until_replicas(lambda replicas: replicas == 1, "all but one have gone")
-    assert not team.receipts("done"), "the long task still runs"
-    team.until_asleep()
-    assert team.receipts("done") == team.receipts("started") == long
-    team.until(
-        lambda: operator.sample("taskqueue_scale_in_removed_pods_total", state="idle") >= before + 4, "they are counted"
+def start_four_workers_and_one_task(tenant: Tenant, worker: Body) -> Counter[str]:
+    """Start four workers, one of them with a gated task; return the id of the task."""
+    tenant.start_workers(4, worker)
+    task = Counter(tenant.publish_gated(1))
+    tenant.until(lambda: tenant.receipts("started") == task, "the gated task runs")
+    return task
+
+
+def test_idle_workers_are_removed_while_a_busy_worker_finishes(tenant: Tenant, operator: InstalledOperator) -> None:
+    task = start_four_workers_and_one_task(tenant, ACKS_LATE)
+    tenant.patch({"scaling": {"minReplicas": 0}})
+    tenant.until_replicas(lambda replicas: replicas == 1, "all idle workers are removed")
+    assert not tenant.receipts("done"), "the gated task still runs"
+    tenant.open_gate()
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tenant.receipts("started") == task
+    tenant.until(
+        lambda: operator.removed_pods(tenant.taskqueue_key) == {"idle": 4}, "the removed pods are counted as idle"
     )
 
 
-def test_where_nobody_is_known_to_be_idle_they_go_one_by_one_and_finish(team: Team) -> None:
-    long = four_of_which_one_is_busy(team, {"protocol": "Plain"}, seconds=60)
-    team.until(lambda: team.condition("ScalingActive").get("reason") == "IdlenessUnknown", "the risk is told")
-    team.patch({"scaling": {"minReplicas": 0}})
-    team.until_replicas(lambda replicas: replicas == 3, "one has gone")
-    team.until_asleep()
-    assert team.receipts("done") == team.receipts("started") == long
+def test_without_acks_late_workers_are_removed_one_by_one_and_finish_their_tasks(tenant: Tenant) -> None:
+    task = start_four_workers_and_one_task(tenant, ACKS_EARLY)
+    tenant.until_reason("ScalingActive", "IdlenessUnknown")
+    tenant.patch({"scaling": {"minReplicas": 0}})
+    tenant.until_replicas(lambda replicas: replicas == 3, "the first worker is removed")
+    tenant.until_replicas(lambda replicas: replicas == 1, "one worker is left for the running task")
+    assert not tenant.receipts("done"), "the gated task still runs"
+    tenant.open_gate()
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tenant.receipts("started") == task

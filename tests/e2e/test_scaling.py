@@ -1,49 +1,50 @@
-"""Invariants 1 and 4 on real pods: workers come and go, and no task is cut, lost or done twice."""
+"""Invariants 1 and 4 on real pods: workers are added and removed, and no task is interrupted, lost or done twice."""
 
 from collections import Counter
 
-from tests.e2e.team import Team
+from tests.e2e.tenant import Tenant
 
 
-def test_workers_go_from_zero_to_n_to_zero_and_every_task_is_done_once(team: Team) -> None:
-    team.apply(worker={"concurrency": 2})
-    team.until_ready()
-    assert not team.pods()
-    tasks = Counter(team.publish(300, seconds=0.3))
-    team.until_replicas(lambda replicas: replicas == 4, "all four workers are asked for")
-    team.until_asleep()
-    assert team.receipts("done") == tasks
-    assert team.receipts("started") == tasks
-    assert {name: queue["messages"] for name, queue in team.queues().items()} == {"work": 0, "work.dlq": 0}
+def test_workers_scale_from_zero_to_n_to_zero_and_every_task_is_done_once(tenant: Tenant) -> None:
+    tenant.apply(worker={"concurrency": 2})
+    tenant.until_ready()
+    assert not tenant.pods()
+    tasks = Counter(tenant.publish(300, seconds=0.3))
+    tenant.until_replicas(lambda replicas: replicas == 4, "the Deployment has its maximum of four replicas")
+    tenant.until_scaled_to_zero()
+    assert tenant.receipts("done") == tasks
+    assert tenant.receipts("started") == tasks
+    assert {name: queue["messages"] for name, queue in tenant.queues().items()} == {"work": 0, "work.dlq": 0}
 
 
-def test_a_worker_that_is_told_to_go_finishes_its_task_first(team: Team) -> None:
-    team.apply(maxReplicas=1, minReplicas=1)
-    team.until_ready()
-    tasks = Counter(team.publish(1, seconds=15))
-    team.until(lambda: team.receipts("started") == tasks, "the task runs")
-    (worker,) = team.pods()
-    team.kubectl("delete", "pod", worker["metadata"]["name"])
-    assert team.receipts("done") == tasks
-    assert team.receipts("started") == tasks
+def test_a_worker_whose_pod_is_deleted_finishes_its_task_first(tenant: Tenant) -> None:
+    tasks = tenant.start_gated_tasks(1)
+    (pod,) = tenant.pods()
+    name = pod["metadata"]["name"]
+    tenant.kubectl("delete", "pod", name, "--wait=false")
+    tenant.until(lambda: '"event":"leaving"' in tenant.kubectl("logs", name), "the worker has received SIGTERM")
+    tenant.open_gate()
+    tenant.until(lambda: name not in {left["metadata"]["name"] for left in tenant.pods()}, "the pod is deleted")
+    assert tenant.receipts("done") == tasks
+    assert tenant.receipts("started") == tasks
 
 
-def test_new_credentials_are_taken_up_without_a_rollout(team: Team) -> None:
-    team.apply(minReplicas=1)
-    team.until_ready()
-    first = Counter(team.publish(5, seconds=0.1))
-    team.until(lambda: team.receipts("done") == first, "the first tasks are done")
-    before, workers = team.deployment(), {pod["metadata"]["uid"] for pod in team.pods()}
+def test_new_credentials_are_used_without_a_rollout(tenant: Tenant) -> None:
+    tenant.apply(minReplicas=1)
+    tenant.until_ready()
+    first = Counter(tenant.publish(5, seconds=0.1))
+    tenant.until(lambda: tenant.receipts("done") == first, "the first tasks are done")
+    before, workers = tenant.deployment(), {pod["metadata"]["uid"] for pod in tenant.pods()}
 
-    team.use_credentials(f"{team.namespace}-next", "second")
-    team.broker.delete_user(team.namespace)
-    second = Counter(team.publish(30, seconds=0.1))
-    team.until(lambda: team.receipts("done") == first + second, "all tasks are done with the new credentials")
-    team.until_ready()
+    tenant.use_credentials(f"{tenant.namespace}-next", "second")
+    tenant.broker.delete_user(tenant.namespace)
+    second = Counter(tenant.publish(30, seconds=0.1))
+    tenant.until(lambda: tenant.receipts("done") == first + second, "all tasks are done with the new credentials")
+    tenant.until_ready()
 
-    after = team.deployment()
+    after = tenant.deployment()
     assert before
     assert after
     assert after["spec"]["template"] == before["spec"]["template"]
-    assert workers <= {pod["metadata"]["uid"] for pod in team.pods()}
-    assert not [pod for pod in team.pods() if pod["status"]["containerStatuses"][0]["restartCount"]]
+    assert workers <= {pod["metadata"]["uid"] for pod in tenant.pods()}
+    assert not [pod for pod in tenant.pods() if pod["status"]["containerStatuses"][0]["restartCount"]]

@@ -15,7 +15,7 @@ async def take(management: Management, step: Step) -> None:
         TopologyFault: The broker refuses the object.
         BrokerFault: The broker cannot be used.
     """
-    item = step.what
+    item = step.item
     if isinstance(item, Binding):
         await (_bind(management, item) if isinstance(step, Declare) else _unbind(management, item))
     elif isinstance(step, Declare):

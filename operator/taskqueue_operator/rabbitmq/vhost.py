@@ -61,8 +61,8 @@ class Vhost:
         """
         for step in steps:
             await requests.take(self._management, step)
-            if isinstance(step, Declare) and isinstance(step.what, Queue):
-                self._prober.found({step.what.name})
+            if isinstance(step, Declare) and isinstance(step.item, Queue):
+                self._prober.found({step.item.name})
 
     async def sweep(self) -> Mapping[str, Sweep]:
         """List every queue of the vhost with its figures: one request.

@@ -1,1 +1,1 @@
-"""What the broker should look like: desired objects, differences, deletion. Pure."""
+"""The desired RabbitMQ objects of a TaskQueue, their differences from the actual ones, and their deletion. Pure."""

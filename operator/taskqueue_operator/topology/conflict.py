@@ -1,4 +1,4 @@
-"""Objects that are in the way: what differs and the ways out. Nothing that exists is ever changed to fit."""
+"""Checks that existing objects fit. A conflict is reported with the way out; an existing object is never changed."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,134 +10,141 @@ from taskqueue_operator.resource.names import OWNER_ARGUMENT
 from .desired import DEAD_LETTER_KEY, MAX_PRIORITY, QUEUE_TYPE
 from .objects import Argument, Arguments, Exchange, Queue, Topology
 
-RESERVED: Final = "amq."
-QUEUE_WAYS_OUT: Final = (
-    "Delete it when it is empty, choose another spec.queue.name, or set queue.external: true to leave it as it is."
-)
-DERIVED_WAYS_OUT: Final = "Delete it when nothing needs it any more, or choose another spec.queue.name."
-EXCHANGE_WAYS_OUT: Final = "Delete it when nothing needs it any more, or choose another spec.exchange.name."
+RESERVED_PREFIX: Final = "amq."
+USE_UNCHANGED: Final = "set spec.queue.external: true to use the queue unchanged."
+QUEUE_WAYS_OUT: Final = f"Delete the queue when it is empty, choose another spec.queue.name, or {USE_UNCHANGED}"
+DERIVED_WAYS_OUT: Final = "Delete it if it is not needed, or choose another spec.queue.name."
+EXCHANGE_WAYS_OUT: Final = "Delete the exchange if it is not needed, or choose another spec.exchange.name."
 
 
-def check_conflicts(wanted: Topology, there: Topology, *, owner: str) -> None:
-    """Compare what is wanted with the objects of the same names.
+def check_conflicts(desired: Topology, actual: Topology, *, owner: str) -> None:
+    """Compare each desired object with the existing object of the same name.
 
     Raises:
-        TopologyFault: An object belongs to another TaskQueue, differs in what can never change, or may not be made.
+        TopologyFault: An object belongs to another TaskQueue, differs in a property that cannot change, or must not be
+            created because RabbitMQ reserves its name.
     """
-    private = {binding.source for binding in wanted.bindings if binding.to_queue}
-    for name, queue in wanted.queues.items():
-        _refuse_queue(queue, there.queues.get(name), owner)
-    for name, exchange in wanted.exchanges.items():
+    private = {binding.source for binding in desired.bindings if binding.to_queue}
+    for name, queue in desired.queues.items():
+        _check_queue(queue, actual.queues.get(name), owner)
+    for name, exchange in desired.exchanges.items():
         if name in private:
-            _refuse_private_exchange(exchange, there.exchanges.get(name), owner)
+            _check_private_exchange(exchange, actual.exchanges.get(name), owner)
         else:
-            _refuse_exchange(exchange, there.exchanges.get(name))
+            _check_exchange(exchange, actual.exchanges.get(name))
 
 
-def _refuse_queue(want: Queue, have: Queue | None, owner: str) -> None:
-    if have is None:
-        _refuse_reserved("Queue", want.name)
+def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
+    if actual is None:
+        _check_reserved("Queue", desired.name)
         return
-    _refuse_taken("Queue", have, owner)
-    # Dead-letter queue and wall follow from the name of the queue; what a user may set concerns the queue alone.
-    differences = _queue_differences(want, have) if DEAD_LETTER_KEY in want.arguments else _derived(want, have)
-    _refuse_drift(f'Queue "{want.name}"', differences)
+    _check_owner("Queue", actual, owner)
+    # The spec sets properties of the main queue only; dead-letter queue and fence follow from its name.
+    main = DEAD_LETTER_KEY in desired.arguments
+    differences = _queue_differences(desired, actual) if main else _derived_differences(desired, actual)
+    _check_drift(f'Queue "{desired.name}"', differences)
 
 
-def _refuse_private_exchange(want: Exchange, have: Exchange | None, owner: str) -> None:
-    if have is not None:
-        _refuse_taken("Exchange", have, owner)
-        _refuse_drift(f'Exchange "{want.name}"', _private_differences(want, have))
+def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
+    if actual is not None:
+        _check_owner("Exchange", actual, owner)
+        _check_drift(f'Exchange "{desired.name}"', _private_differences(desired, actual))
 
 
-def _refuse_exchange(want: Exchange, have: Exchange | None) -> None:
-    # Several TaskQueues may share the publishers' exchange: whose mark it carries does not matter, nor what else its
-    # maker gave it, such as an alternate exchange.
-    if have is None:
-        _refuse_reserved("Exchange", want.name)
+def _check_exchange(desired: Exchange, actual: Exchange | None) -> None:
+    # Several TaskQueues may share the publishers' exchange. So its owner does not matter, nor do other arguments, such
+    # as an alternate exchange.
+    if actual is None:
+        _check_reserved("Exchange", desired.name)
         return
-    _refuse_drift(f'Exchange "{want.name}"', _exchange_differences(want, have))
+    _check_drift(f'Exchange "{desired.name}"', _exchange_differences(desired, actual))
 
 
-def _refuse_reserved(kind: str, name: str) -> None:
-    if name.startswith(RESERVED):
+def _check_reserved(kind: str, name: str) -> None:
+    if name.startswith(RESERVED_PREFIX):
         raise TopologyFault(
             Reason.TOPOLOGY_REFUSED,
-            f'{kind} "{name}" does not exist, and RabbitMQ keeps names that begin with {RESERVED} to itself. '
+            f'{kind} "{name}" does not exist, and RabbitMQ reserves names that begin with "{RESERVED_PREFIX}". '
             f"Choose another spec.{kind.lower()}.name.",
             terminal=True,
         )
 
 
-def _refuse_taken(kind: str, have: Exchange | Queue, owner: str) -> None:
-    mark = have.arguments.get(OWNER_ARGUMENT)
-    if mark is not None and mark != owner:
-        installation, _, key = str(mark).partition("/")
+def _check_owner(kind: str, actual: Exchange | Queue, owner: str) -> None:
+    found = actual.arguments.get(OWNER_ARGUMENT)
+    if found is not None and found != owner:
+        installation, _, key = str(found).partition("/")
         raise TopologyFault(
             Reason.NAME_CONFLICT,
-            f'{kind} "{have.name}" belongs to TaskQueue {key} (installation {installation}). '
+            f'{kind} "{actual.name}" belongs to TaskQueue {key} (installation {installation}). '
             "Choose another spec.queue.name.",
             terminal=True,
         )
 
 
-def _refuse_drift(subject: str, differences: Iterator[str]) -> None:
+def _check_drift(subject: str, differences: Iterator[str]) -> None:
     for first in differences:
         raise TopologyFault(Reason.IMMUTABLE_DRIFT, f"{subject} exists {first}", terminal=True)
 
 
-def _queue_differences(want: Queue, have: Queue) -> Iterator[str]:
-    wants, has = _type(want), _type(have)
-    if wants != has:
-        known = has.title() in list(QueueType)
-        way = f"Set type: {has.title()}, or" if known else "Choose another spec.queue.name, or set"
-        yield f"as {has}, spec.queue.type says {wants.title()}. {way} external: true to leave it as it is."
-    yield from _lifetime(have, "a TaskQueue's queue", QUEUE_WAYS_OUT)
-    asked, priority = want.arguments.get(MAX_PRIORITY), have.arguments.get(MAX_PRIORITY)
-    if asked != priority:
-        says = "is not set" if asked is None else f"says {asked}"
-        way = "Remove maxPriority" if priority is None else f"Set maxPriority: {priority}"
-        yield (
-            f"{_with('maxPriority', priority)}, spec.queue.maxPriority {says}. "
-            f"{way}, or external: true to leave it as it is."
-        )
-    yield from _arguments(want.arguments, have.arguments, "a TaskQueue's queue", QUEUE_WAYS_OUT)
+def _queue_differences(desired: Queue, actual: Queue) -> Iterator[str]:
+    yield from _queue_type_difference(_type(desired), _type(actual))
+    yield from _lifetime_differences(actual, QUEUE_WAYS_OUT)
+    yield from _priority_difference(desired.arguments.get(MAX_PRIORITY), actual.arguments.get(MAX_PRIORITY))
+    yield from _argument_differences(desired.arguments, actual.arguments, QUEUE_WAYS_OUT)
 
 
-def _derived(want: Queue, have: Queue) -> Iterator[str]:
-    if _type(want) != _type(have):
-        yield f"as {_type(have)}, and it has to be {_type(want)}. {DERIVED_WAYS_OUT}"
-    yield from _lifetime(have, "it", DERIVED_WAYS_OUT)
-    yield from _arguments(want.arguments, have.arguments, "it", DERIVED_WAYS_OUT)
+def _queue_type_difference(desired: str, actual: str) -> Iterator[str]:
+    if desired != actual:
+        known = actual.title() in list(QueueType)
+        way = f"Set spec.queue.type: {actual.title()}" if known else "Choose another spec.queue.name"
+        yield f"with type {actual}, but spec.queue.type is {desired.title()}. {way}, or {USE_UNCHANGED}"
 
 
-def _private_differences(want: Exchange, have: Exchange) -> Iterator[str]:
-    if want.type != have.type:
-        yield f"as {have.type}, and it has to be {want.type}. {DERIVED_WAYS_OUT}"
-    yield from _lifetime(have, "it", DERIVED_WAYS_OUT)
-    yield from _arguments(want.arguments, have.arguments, "it", DERIVED_WAYS_OUT)
+def _priority_difference(desired: Argument | None, actual: Argument | None) -> Iterator[str]:
+    if desired != actual:
+        field = "is not set" if desired is None else f"is {desired}"
+        way = "Remove spec.queue.maxPriority" if actual is None else f"Set spec.queue.maxPriority: {actual}"
+        yield f"{_with(MAX_PRIORITY, actual)}, but spec.queue.maxPriority {field}. {way}, or {USE_UNCHANGED}"
 
 
-def _exchange_differences(want: Exchange, have: Exchange) -> Iterator[str]:
-    if want.type != have.type:
-        known = have.type.title() in list(ExchangeType)
-        way = f"Set type: {have.type.title()}, or choose" if known else "Choose"
-        yield f"as {have.type}, spec.exchange.type says {want.type.title()}. {way} another spec.exchange.name."
-    yield from _lifetime(have, "a TaskQueue's exchange", EXCHANGE_WAYS_OUT)
+def _derived_differences(desired: Queue, actual: Queue) -> Iterator[str]:
+    if _type(desired) != _type(actual):
+        yield f"with type {_type(actual)}, but the operator needs type {_type(desired)}. {DERIVED_WAYS_OUT}"
+    yield from _lifetime_differences(actual, DERIVED_WAYS_OUT)
+    yield from _argument_differences(desired.arguments, actual.arguments, DERIVED_WAYS_OUT)
 
 
-def _lifetime(have: Exchange | Queue, subject: str, ways_out: str) -> Iterator[str]:
-    if not have.durable:
-        yield f"as transient (durable: false), {subject} must outlive a restart of the broker. {ways_out}"
-    if have.auto_delete:
-        yield f"with auto-delete, {subject} must outlive its last consumer or binding. {ways_out}"
+def _private_differences(desired: Exchange, actual: Exchange) -> Iterator[str]:
+    if desired.type != actual.type:
+        yield f"with type {actual.type}, but the operator needs type {desired.type}. {DERIVED_WAYS_OUT}"
+    yield from _lifetime_differences(actual, DERIVED_WAYS_OUT)
+    yield from _argument_differences(desired.arguments, actual.arguments, DERIVED_WAYS_OUT)
 
 
-def _arguments(want: Arguments, have: Arguments, subject: str, ways_out: str) -> Iterator[str]:
-    """Compare what has no field of its own in the spec."""
-    for name in sorted((want.keys() | have.keys()) - {QUEUE_TYPE, MAX_PRIORITY, OWNER_ARGUMENT}):
-        if want.get(name) != have.get(name):
-            yield f"{_with(name, have.get(name))}, {subject} is made {_with(name, want.get(name))}. {ways_out}"
+def _exchange_differences(desired: Exchange, actual: Exchange) -> Iterator[str]:
+    if desired.type != actual.type:
+        known = actual.type.title() in list(ExchangeType)
+        way = f"Set spec.exchange.type: {actual.type.title()}, or choose" if known else "Choose"
+        field = f"spec.exchange.type is {desired.type.title()}"
+        yield f"with type {actual.type}, but {field}. {way} another spec.exchange.name."
+    yield from _lifetime_differences(actual, EXCHANGE_WAYS_OUT)
+
+
+def _lifetime_differences(actual: Exchange | Queue, ways_out: str) -> Iterator[str]:
+    if not actual.durable:
+        yield f"as transient, but must be durable to survive a broker restart. {ways_out}"
+    if actual.auto_delete:
+        last = "consumer" if isinstance(actual, Queue) else "binding"
+        yield f"with auto-delete, but must not be deleted with its last {last}. {ways_out}"
+
+
+def _argument_differences(desired: Arguments, actual: Arguments, ways_out: str) -> Iterator[str]:
+    """Compare the arguments that no field of the spec sets."""
+    for name in sorted((desired.keys() | actual.keys()) - {QUEUE_TYPE, MAX_PRIORITY, OWNER_ARGUMENT}):
+        if desired.get(name) != actual.get(name):
+            needed = _with(name, desired.get(name))
+            yield f"{_with(name, actual.get(name))}, but the operator needs it {needed}. {ways_out}"
 
 
 def _with(name: str, value: Argument | None) -> str:

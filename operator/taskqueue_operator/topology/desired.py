@@ -1,9 +1,9 @@
-"""What one TaskQueue wants on the broker.
+"""The topology that one TaskQueue declares.
 
     user's exchange --routing keys--> <queue>.in (fanout, private) --> <queue> --dead letters--> <queue>.dlq
 
-Arguments hold only what can never change; everything else would be a policy. Publishers that use the default exchange
-bypass `<queue>.in`.
+Arguments hold only what can never change; every other setting would be a policy. Messages published to the default
+exchange bypass `<queue>.in`.
 """
 
 from typing import Final
@@ -21,32 +21,32 @@ DEAD_LETTER_KEY: Final = "x-dead-letter-routing-key"
 
 
 def desired(taskqueue: TaskQueue, installation: str) -> Topology:
-    """Say what a TaskQueue declares; nothing for an external queue.
+    """Return the topology of a TaskQueue; empty for an external queue.
 
     Raises:
-        TopologyFault: The exchange has a name that the queue needs for itself.
+        TopologyFault: `spec.exchange.name` is a name that the operator needs for the queue.
     """
     if taskqueue.queue.external:
         return Topology()
-    queue, source, private = taskqueue.queue_name, taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
+    queue, dead_letters = taskqueue.queue_name, dead_letter_queue(taskqueue.queue_name)
+    source, private = taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
     if source in {private, fence_name(queue)}:
         raise TopologyFault(
             Reason.INVALID_SPEC,
-            f'spec.exchange.name "{source}" is the private exchange of queue "{queue}". Choose another.',
+            f'spec.exchange.name "{source}" is reserved: the operator uses this name for an exchange of queue '
+            f'"{queue}". Choose another spec.exchange.name.',
             terminal=True,
         )
-    mark: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
+    ownership: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
     publishers = {Binding(source, private, to_queue=False, routing_key=key) for key in taskqueue.routing_keys}
     return Topology(
         exchanges={
-            source: Exchange(source, taskqueue.exchange.type.lower(), arguments=mark),
-            private: Exchange(private, "fanout", arguments=mark),
+            source: Exchange(source, taskqueue.exchange.type.lower(), arguments=ownership),
+            private: Exchange(private, "fanout", arguments=ownership),
         },
         queues={
-            queue: Queue(queue, arguments={**_queue_arguments(taskqueue), **mark}),
-            dead_letter_queue(queue): Queue(
-                dead_letter_queue(queue), arguments={QUEUE_TYPE: taskqueue.queue.type.lower(), **mark}
-            ),
+            queue: Queue(queue, arguments={**_queue_arguments(taskqueue), **ownership}),
+            dead_letters: Queue(dead_letters, arguments={QUEUE_TYPE: taskqueue.queue.type.lower(), **ownership}),
         },
         bindings=frozenset(publishers | {Binding(private, queue, to_queue=True)}),
     )
@@ -55,7 +55,7 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
 def _queue_arguments(taskqueue: TaskQueue) -> Arguments:
     arguments: dict[str, Argument] = {
         QUEUE_TYPE: taskqueue.queue.type.lower(),
-        # Through the default exchange, which needs no binding that could be lost.
+        # The default exchange, because it needs no binding that could be removed.
         DEAD_LETTER_EXCHANGE: "",
         DEAD_LETTER_KEY: dead_letter_queue(taskqueue.queue_name),
     }

@@ -1,4 +1,4 @@
-"""From what should be and what is to the steps between, and to the faults that no step may mend."""
+"""Computes the steps from the actual topology to the desired one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,89 +6,93 @@ from dataclasses import dataclass
 from taskqueue_operator.resource.names import OWNER_ARGUMENT
 
 from .conflict import check_conflicts
-from .consumer_timeout import standing_timeout
+from .consumer_timeout import timeout_policy
 from .fence import fence_topology
 from .objects import Binding, Exchange, Policy, Queue, Topology
 
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """Make an object that is missing; for a policy: write it."""
+    """Create a missing object; a policy is also overwritten."""
 
-    what: Exchange | Queue | Binding | Policy
+    item: Exchange | Queue | Binding | Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove an object; one that is gone already counts as removed."""
+    """Remove an object; an object that is already gone counts as removed."""
 
-    what: Exchange | Queue | Binding | Policy
+    item: Exchange | Queue | Binding | Policy
 
 
 Step = Declare | Remove
 
 
-def difference(wanted: Topology, there: Topology, *, owner: str) -> tuple[Step, ...]:
-    """Find the steps from `there` to `wanted`, in working order; none when nothing differs.
+def diff(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]:
+    """Return the steps from `actual` to `desired` in working order; none when nothing differs.
 
-    What carries no mark, or another TaskQueue's, is used when it is equal and never changed.
+    An object without owner, or with another owner, is used if it is equal, and never changed.
 
     Args:
-        wanted: What one TaskQueue declares.
-        there: What its vhost holds.
-        owner: The mark of that TaskQueue.
+        desired: The objects that one TaskQueue declares.
+        actual: All objects of its vhost.
+        owner: The value of the owner argument of that TaskQueue.
 
     Raises:
-        TopologyFault: An object is in the way; then there is no step at all.
+        TopologyFault: An object conflicts with the desired one; then no step is returned at all.
     """
-    check_conflicts(wanted, there, owner=owner)
-    return (*_missing(wanted, there), *(Remove(item) for item in _obsolete(wanted, there, owner)))
+    check_conflicts(desired, actual, owner=owner)
+    return (*_missing(desired, actual), *(Remove(item) for item in _obsolete(desired, actual, owner)))
 
 
-def _missing(wanted: Topology, there: Topology) -> Iterator[Declare]:
-    """Everything from the queue outwards: publishers find a way only when it leads all the way.
+def _missing(desired: Topology, actual: Topology) -> Iterator[Declare]:
+    """Bindings from the queue outwards: a message that enters the exchange always reaches the queue.
 
-    Policies first: they take a right of their own, and without it nothing is begun.
+    Policies come first: they need a permission of their own, and without it nothing must be created.
     """
-    yield from (Declare(item) for name, item in wanted.policies.items() if there.policies.get(name) != item)
-    yield from (Declare(item) for name, item in wanted.exchanges.items() if name not in there.exchanges)
-    yield from (Declare(item) for name, item in wanted.queues.items() if name not in there.queues)
-    bindings = sorted(wanted.bindings - there.bindings, key=lambda each: (not each.to_queue, each.routing_key))
-    yield from (Declare(item) for item in bindings)
+    yield from (Declare(item) for name, item in desired.policies.items() if actual.policies.get(name) != item)
+    yield from (Declare(item) for name, item in desired.exchanges.items() if name not in actual.exchanges)
+    yield from (Declare(item) for name, item in desired.queues.items() if name not in actual.queues)
+    missing = desired.bindings - actual.bindings
+    yield from map(Declare, sorted(missing, key=lambda binding: (not binding.to_queue, binding.routing_key)))
 
 
-def _obsolete(wanted: Topology, there: Topology, owner: str) -> Iterator[Exchange | Queue | Binding | Policy]:
-    """What this TaskQueue once made and wants no more: old bindings, and the wall of a deletion that did not end."""
-    for way_in in (binding for binding in wanted.bindings if binding.to_queue):
-        if is_ours(there.exchanges.get(way_in.source), owner):
-            yield from _old_bindings(way_in.source, wanted, there, owner)
-        yield from standing(fence_topology(way_in.destination, owner), there, owner)
-        yield from (each for each in standing_timeout(way_in.destination, there) if each.name not in wanted.policies)
+def _obsolete(desired: Topology, actual: Topology, owner: str) -> Iterator[Exchange | Queue | Binding | Policy]:
+    """Objects that this TaskQueue created and no longer declares: old bindings, the fence of a cancelled deletion."""
+    for entry_binding in (binding for binding in desired.bindings if binding.to_queue):
+        queue, private = entry_binding.destination, entry_binding.source
+        if is_owned(actual.exchanges.get(private), owner):
+            yield from _old_bindings(private, desired, actual, owner)
+        yield from owned_existing(fence_topology(queue, owner), actual, owner)
+        policy = timeout_policy(queue, actual)
+        if policy is not None and policy.name not in desired.policies:
+            yield policy
 
 
-def _old_bindings(private: str, wanted: Topology, there: Topology, owner: str) -> Iterator[Binding]:
-    """Bindings from exchanges of ours only: whoever binds an exchange of their own by hand knows why."""
-    for binding in sorted(there.sources.get(private, ()), key=lambda each: (each.source, each.routing_key)):
-        source = binding.source in wanted.exchanges or is_ours(there.exchanges.get(binding.source), owner)
-        if source and binding not in wanted.bindings:
+def _old_bindings(private: str, desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:
+    """Only bindings from owned exchanges; a binding that a user made from another exchange stays."""
+    bindings = actual.bindings_to_exchange.get(private, ())
+    for binding in sorted(bindings, key=lambda binding: (binding.source, binding.routing_key)):
+        ours = binding.source in desired.exchanges or is_owned(actual.exchanges.get(binding.source), owner)
+        if ours and binding not in desired.bindings:
             yield binding
 
 
-def standing(made: Topology, there: Topology, owner: str) -> Iterator[Exchange | Queue | Policy]:
-    """Pick those of a topology's objects that exist and are ours; bindings go with what they bind.
+def owned_existing(topology: Topology, actual: Topology, owner: str) -> Iterator[Exchange | Queue | Policy]:
+    """Return the exchanges, queues and policies of a topology that exist and are owned.
 
-    A policy carries no mark: it is ours when it says what we would say. Policies come first, so that nothing is led
-    to an exchange that is gone.
+    Bindings are left out: RabbitMQ removes them with their exchange or queue. A policy cannot carry an owner: it counts
+    as owned if it is equal. Policies come first, so that no policy routes to an exchange that is gone.
     """
-    yield from (item for name, item in made.policies.items() if there.policies.get(name) == item)
-    for name in made.exchanges:
-        if (exchange := there.exchanges.get(name)) is not None and is_ours(exchange, owner):
+    yield from (policy for name, policy in topology.policies.items() if actual.policies.get(name) == policy)
+    for name in topology.exchanges:
+        if (exchange := actual.exchanges.get(name)) is not None and is_owned(exchange, owner):
             yield exchange
-    for name in made.queues:
-        if (queue := there.queues.get(name)) is not None and is_ours(queue, owner):
+    for name in topology.queues:
+        if (queue := actual.queues.get(name)) is not None and is_owned(queue, owner):
             yield queue
 
 
-def is_ours(item: Exchange | Queue | None, owner: str) -> bool:
-    """Whether an object carries our mark."""
+def is_owned(item: Exchange | Queue | None, owner: str) -> bool:
+    """Whether an object exists and carries this owner."""
     return item is not None and item.arguments.get(OWNER_ARGUMENT) == owner

@@ -1,4 +1,4 @@
-"""Exchanges, queues and bindings as values that can be compared."""
+"""Exchanges, queues, bindings and policies as values that can be compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from typing import Any, Final
 Argument = str | int | bool
 Arguments = Mapping[str, Argument]
 
-PRIORITY: Final = 999
-"""Of our policies, each of which matches one object of ours: only one policy applies, and this is it."""
+POLICY_PRIORITY: Final = 999
+"""RabbitMQ applies only the matching policy with the highest priority; this priority makes it the operator's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """An exchange; `type` in the broker's own spelling (direct, fanout, topic)."""
+    """An exchange; `type` is spelled as RabbitMQ spells it (direct, fanout, topic)."""
 
     name: str
     type: str
@@ -25,7 +25,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue; its type is the argument `x-queue-type`, as the broker has it (absent means classic)."""
+    """A queue; its type is the argument `x-queue-type`, as in RabbitMQ (absent means classic)."""
 
     name: str
     durable: bool = True
@@ -35,7 +35,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A way from an exchange to an exchange or a queue."""
+    """A binding from an exchange to another exchange or to a queue."""
 
     source: str
     destination: str
@@ -45,21 +45,23 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy that matches one object by its exact name."""
+    """A policy; those of the operator match one object by its exact name."""
 
     name: str
     pattern: str
     apply_to: str
     definition: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    priority: int = PRIORITY
+    priority: int = POLICY_PRIORITY
 
 
 @dataclass(frozen=True)
 class Topology:
-    """What one TaskQueue declares, or what one vhost holds.
+    """The objects that one TaskQueue declares, or all objects of one vhost.
 
-    A vhost's topology keeps its objects by name, so that looking one up costs the same in a large vhost, and says
-    whether its broker heeds the timeouts that consumers ask for, as RabbitMQ does from 4.3 on.
+    Objects are kept by name, so that a lookup costs the same in a large vhost.
+
+    Attributes:
+        supports_consumer_timeout: Whether the broker applies a timeout that a consumer requests (RabbitMQ >= 4.3).
     """
 
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
@@ -69,10 +71,15 @@ class Topology:
     supports_consumer_timeout: bool = True
 
     @cached_property
-    def sources(self) -> Mapping[str, tuple[Binding, ...]]:
-        """The bindings that lead into each exchange, by its name."""
-        into: dict[str, list[Binding]] = {}
+    def bindings_to_exchange(self) -> Mapping[str, tuple[Binding, ...]]:
+        """The exchange-to-exchange bindings, by the name of their destination."""
+        grouped: dict[str, list[Binding]] = {}
         for binding in self.bindings:
             if not binding.to_queue:
-                into.setdefault(binding.destination, []).append(binding)
-        return {name: tuple(bindings) for name, bindings in into.items()}
+                grouped.setdefault(binding.destination, []).append(binding)
+        return {name: tuple(bindings) for name, bindings in grouped.items()}
+
+
+def exact_pattern(name: str) -> str:
+    """Return a policy pattern that matches this name alone."""
+    return "^" + "".join(char if char.isalnum() or char in "-_" else f"\\{char}" for char in name) + "$"

@@ -7,20 +7,20 @@ from aiormq.exceptions import DeliveryError, PublishError
 
 from taskqueue_operator.rabbitmq.vhost import Vhost
 from taskqueue_operator.resource.faults import BrokerFault, Reason
-from taskqueue_operator.topology.deletion import fence, fenced, removal
-from taskqueue_operator.topology.diff import difference
+from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
+from taskqueue_operator.topology.diff import diff
 from tests.cluster.progress import until
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
-from tests.unit.topology.samples import OURS, wanted
+from tests.unit.topology.builders import OWNER, desired_topology
 
 
 async def wall_off(rabbitmq: Vhost) -> None:
-    while steps := fence(wanted(), await rabbitmq.topology(), owner=OURS):
+    while steps := fence_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER):
         await rabbitmq.take(steps)
 
 
 async def declare(rabbitmq: Vhost) -> None:
-    await rabbitmq.take(difference(wanted(), await rabbitmq.topology(), owner=OURS))
+    await rabbitmq.take(diff(desired_topology(), await rabbitmq.topology(), owner=OWNER))
 
 
 class Publishers:
@@ -92,7 +92,7 @@ async def test_publishers_meet_nacks_until_their_exchange_is_gone(connect: Conne
     await wall_off(rabbitmq)
     channel = await amqp.channel()
 
-    for step in removal(wanted(), await rabbitmq.topology(), owner=OURS):
+    for step in removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER):
         if "jobs" not in (await rabbitmq.topology()).exchanges:
             break
         with pytest.raises(DeliveryError) as refused:
@@ -107,9 +107,9 @@ async def test_a_removal_interrupted_after_any_step_goes_on_to_the_end(connect: 
     await declare(rabbitmq)
     await wall_off(rabbitmq)
 
-    while steps := removal(wanted(), await rabbitmq.topology(), owner=OURS):
+    while steps := removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER):
         await rabbitmq.take(steps[:1])
-        assert fenced(wanted(), await rabbitmq.topology(), owner=OURS)
+        assert is_fenced(desired_topology(), await rabbitmq.topology(), owner=OWNER)
 
     there = await rabbitmq.topology()
     assert (there.queues, there.bindings, there.policies) == ({}, frozenset(), {})
@@ -123,11 +123,11 @@ async def test_a_taskqueue_of_the_same_name_revives_what_a_deletion_left(
     rabbitmq = connect()
     await declare(rabbitmq)
     await wall_off(rabbitmq)
-    await rabbitmq.take(removal(wanted(), await rabbitmq.topology(), owner=OURS)[:done])
+    await rabbitmq.take(removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER)[:done])
 
     await declare(rabbitmq)
 
-    assert difference(wanted(), await rabbitmq.topology(), owner=OURS) == ()
+    assert diff(desired_topology(), await rabbitmq.topology(), owner=OWNER) == ()
     assert "jobs.fence" not in (await rabbitmq.topology()).queues
     channel = await amqp.channel()
     await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs", mandatory=True)
@@ -146,7 +146,7 @@ async def test_a_user_who_may_not_write_policies_is_told_the_tag(connect: Connec
     assert fault.value.message.endswith(
         f"it lacks the tag policymaker. Grant it: rabbitmqctl set_user_tags {name} policymaker"
     )
-    assert not fenced(wanted(), await rabbitmq.topology(), owner=OURS), "and the queue is still bound"
+    assert not is_fenced(desired_topology(), await rabbitmq.topology(), owner=OWNER), "and the queue is still bound"
 
 
 async def test_a_policymaker_may_delete(connect: Connect, user: MakeUser) -> None:
@@ -154,6 +154,6 @@ async def test_a_policymaker_may_delete(connect: Connect, user: MakeUser) -> Non
     await declare(rabbitmq)
 
     await wall_off(rabbitmq)
-    await rabbitmq.take(removal(wanted(), await rabbitmq.topology(), owner=OURS))
+    await rabbitmq.take(removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER))
 
     assert (await rabbitmq.topology()).queues == {}

@@ -154,7 +154,7 @@ class FakeBrokers:
 
 
 def _taken(there: Topology, step: Step) -> Topology:
-    item = step.what
+    item = step.item
     if isinstance(item, Binding):
         bindings = there.bindings | {item} if isinstance(step, Declare) else there.bindings - {item}
         return replace(there, bindings=bindings)

@@ -122,9 +122,9 @@ async def test_invariant_4_the_wall_stands_before_the_queue_is_unbound(world: Wo
     world.cluster.delete(KEY)
     await world.settle(60)
     first = next(n for n, step in enumerate(world.broker.taken) if isinstance(step, Remove))
-    assert isinstance(world.broker.taken[first].what, Binding)
+    assert isinstance(world.broker.taken[first].item, Binding)
     assert {"thumbnails.fence"} == {
-        step.what.name for step in world.broker.taken[:first] if isinstance(step.what, Exchange | Queue)
+        step.item.name for step in world.broker.taken[:first] if isinstance(step.item, Exchange | Queue)
     }
 
 
@@ -262,7 +262,7 @@ async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_s
     removed: list[float] = []
 
     async def unanswered(steps: Sequence[Step]) -> None:
-        going = [step.what for step in steps if isinstance(step, Remove)]
+        going = [step.item for step in steps if isinstance(step, Remove)]
         if any(isinstance(item, Binding) for item in going):
             await asyncio.sleep(15)
             await take(steps)
@@ -286,7 +286,7 @@ async def test_invariant_4_a_queue_that_somebody_makes_again_is_not_deleted_over
 
     async def undone(steps: Sequence[Step]) -> None:
         await take(steps)
-        if any(isinstance(step, Remove) and isinstance(step.what, Queue) for step in steps):
+        if any(isinstance(step, Remove) and isinstance(step.item, Queue) for step in steps):
             removed.append(steps)
             world.broker.topology_ = there
             world.broker.depths["thumbnails"] = (100, 0)

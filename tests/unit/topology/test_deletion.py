@@ -1,62 +1,41 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue_operator.topology.deletion import fence, fenced, removal
-from taskqueue_operator.topology.diff import Declare, Remove, difference
-from taskqueue_operator.topology.fence import exactly, fence_topology
+from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
+from taskqueue_operator.topology.diff import Declare, Remove, diff
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
-from tests.unit.topology.samples import OURS, THEIRS, marked, taken, vhost, wanted
-from tests.unit.topology.test_difference import INLET, WANTED, vhosts
-
-WALL = fence_topology("jobs", OURS)
-
-
-def fenced_off(there: Topology) -> Topology:
-    while steps := fence(WANTED, there, owner=OURS):
-        there = taken(steps, there)
-    return there
+from tests.unit.topology.builders import OTHER_OWNER, OWNER, desired_topology, with_owner
+from tests.unit.topology.in_memory_vhost import apply_steps, vhost_with
+from tests.unit.topology.vhosts import DESIRED, ENTRY_BINDING, vhosts
 
 
-def test_the_queue_is_unbound_only_after_the_wall_was_seen() -> None:
-    first = fence(WANTED, WANTED, owner=OURS)
-    after = taken(first, WANTED)
-
-    assert Remove(INLET) not in first
-    assert not fenced(WANTED, after, owner=OURS)
-    assert fence(WANTED, after, owner=OURS) == (Remove(INLET),)
-    assert fenced(WANTED, taken([Remove(INLET)], after), owner=OURS)
+def with_fence(actual: Topology) -> Topology:
+    while steps := fence_steps(DESIRED, actual, owner=OWNER):
+        actual = apply_steps(steps, actual)
+    return actual
 
 
-def test_the_wall_refuses_and_is_reached_from_the_inlet_alone() -> None:
-    policy = WALL.policies["jobs.fence"]
+def test_the_queue_is_unbound_only_after_the_fence_was_read() -> None:
+    first = fence_steps(DESIRED, DESIRED, owner=OWNER)
+    after = apply_steps(first, DESIRED)
 
-    assert WALL.queues["jobs.fence"].arguments == {
-        "x-queue-type": "classic",
-        "x-max-length": 0,
-        "x-overflow": "reject-publish",
-        "x-taskqueue-owner": OURS,
-    }
-    assert (policy.pattern, policy.apply_to, policy.definition) == (
-        r"^jobs\.in$",
-        "exchanges",
-        {"alternate-exchange": "jobs.fence"},
-    )
+    assert Remove(ENTRY_BINDING) not in first
+    assert not is_fenced(DESIRED, after, owner=OWNER)
+    assert fence_steps(DESIRED, after, owner=OWNER) == (Remove(ENTRY_BINDING),)
+    assert is_fenced(DESIRED, apply_steps([Remove(ENTRY_BINDING)], after), owner=OWNER)
 
 
-def test_a_pattern_matches_a_name_with_every_special_character_alone() -> None:
-    assert exactly("a.b*c (d)") == r"^a\.b\*c\ \(d\)$"
+def test_a_private_exchange_that_is_not_owned_is_not_fenced() -> None:
+    objects = with_owner(DESIRED.exchanges["jobs.in"], None), DESIRED.queues["jobs"]
+    actual = apply_steps([Declare(ENTRY_BINDING)], vhost_with(*objects))
+
+    assert fence_steps(DESIRED, actual, owner=OWNER) == ()
 
 
-def test_an_inlet_that_is_not_ours_is_not_fenced() -> None:
-    there = taken([Declare(INLET)], vhost(marked(WANTED.exchanges["jobs.in"], None), WANTED.queues["jobs"]))
+def test_queues_are_removed_before_exchanges_and_the_fence_last() -> None:
+    steps = removal_steps(DESIRED, with_fence(DESIRED), owner=OWNER)
 
-    assert fence(WANTED, there, owner=OURS) == ()
-
-
-def test_queues_go_before_exchanges_and_the_wall_goes_last() -> None:
-    steps = removal(WANTED, fenced_off(WANTED), owner=OURS)
-
-    assert [(type(step.what).__name__, getattr(step.what, "name", "")) for step in steps] == [
+    assert [(type(step.item).__name__, getattr(step.item, "name", "")) for step in steps] == [
         ("Queue", "jobs"),
         ("Queue", "jobs.dlq"),
         ("Exchange", "jobs"),
@@ -67,64 +46,64 @@ def test_queues_go_before_exchanges_and_the_wall_goes_last() -> None:
     ]
 
 
-def test_an_exchange_that_still_leads_to_another_taskqueue_stays() -> None:
+def test_an_exchange_that_another_taskqueue_is_bound_to_stays() -> None:
     exchange = {"name": "tasks", "type": "Topic"}
-    ours, other = wanted(exchange=exchange), wanted("other", exchange=exchange)
-    shared = taken([Declare(item) for item in ours.exchanges.values()], Topology())
-    there = taken(difference(ours, shared, owner=OURS), shared)
-    there = taken(difference(other, there, owner=THEIRS), there)
+    deleted, other = desired_topology(exchange=exchange), desired_topology("other", exchange=exchange)
+    shared = vhost_with(*deleted.exchanges.values())
+    actual = apply_steps(diff(deleted, shared, owner=OWNER), shared)
+    actual = apply_steps(diff(other, actual, owner=OTHER_OWNER), actual)
 
-    after = taken(removal(ours, there, owner=OURS), there)
+    after = apply_steps(removal_steps(deleted, actual, owner=OWNER), actual)
 
     assert set(after.exchanges) == {"tasks", "other.in"}
     assert set(after.queues) == {"other", "other.dlq"}
-    assert difference(other, after, owner=THEIRS) == ()
+    assert diff(other, after, owner=OTHER_OWNER) == ()
 
 
-def test_an_exchange_that_somebody_bound_a_queue_to_stays() -> None:
-    theirs = [Declare(Queue("audit")), Declare(Binding("jobs", "audit", to_queue=True, routing_key="jobs"))]
-    there = taken(theirs, WANTED)
+def test_an_exchange_that_a_user_bound_a_queue_to_stays() -> None:
+    audit = [Declare(Queue("audit")), Declare(Binding("jobs", "audit", to_queue=True, routing_key="jobs"))]
+    actual = apply_steps(audit, DESIRED)
 
-    after = taken(removal(WANTED, there, owner=OURS), there)
+    after = apply_steps(removal_steps(DESIRED, actual, owner=OWNER), actual)
 
     assert set(after.exchanges) == {"jobs"}
     assert set(after.queues) == {"audit"}
 
 
-def test_a_taskqueue_of_the_same_name_repairs_a_deletion_interrupted_anywhere() -> None:
+def test_a_taskqueue_of_the_same_name_repairs_a_deletion_interrupted_at_any_step() -> None:
     """Invariant: crash anywhere, converge after."""
-    walled_off = fenced_off(WANTED)
-    steps = removal(WANTED, walled_off, owner=OURS)
+    fenced = with_fence(DESIRED)
+    steps = removal_steps(DESIRED, fenced, owner=OWNER)
     for done in range(len(steps) + 1):
-        there = taken(steps[:done], walled_off)
+        actual = apply_steps(steps[:done], fenced)
 
-        revived = taken(difference(WANTED, there, owner=OURS), there)
+        repaired = apply_steps(diff(DESIRED, actual, owner=OWNER), actual)
 
-        assert revived == WANTED
+        assert repaired == DESIRED
 
 
 @given(vhosts(), st.integers(0, 20))
-def test_a_removal_goes_on_where_it_was_interrupted_until_nothing_of_ours_is_left(there: Topology, done: int) -> None:
-    halfway = taken(removal(WANTED, there, owner=OURS)[:done], there)
-    after = taken(removal(WANTED, halfway, owner=OURS), halfway)
+def test_an_interrupted_removal_continues_until_no_owned_object_is_left(actual: Topology, done: int) -> None:
+    halfway = apply_steps(removal_steps(DESIRED, actual, owner=OWNER)[:done], actual)
+    after = apply_steps(removal_steps(DESIRED, halfway, owner=OWNER), halfway)
 
-    assert removal(WANTED, after, owner=OURS) == ()
+    assert removal_steps(DESIRED, after, owner=OWNER) == ()
     left: list[Exchange | Queue] = [*after.queues.values(), *after.exchanges.values()]
-    ours = {item.name for item in left if _owner(item) == OURS}
-    leads_elsewhere = {each.source for each in after.bindings}
-    assert ours <= leads_elsewhere | {"other", "elsewhere"}
+    owned = {item.name for item in left if _owner(item) == OWNER}
+    still_bound = {binding.source for binding in after.bindings}
+    assert owned <= still_bound | {"other", "elsewhere"}
 
 
 @given(vhosts())
-def test_a_removal_never_touches_what_is_not_ours(there: Topology) -> None:
-    """Invariant: what we did not create is never changed or deleted."""
-    after = taken(removal(WANTED, there, owner=OURS), there)
+def test_a_removal_never_touches_an_object_that_is_not_owned(actual: Topology) -> None:
+    """Invariant: what the operator did not create is never changed or deleted."""
+    after = apply_steps(removal_steps(DESIRED, actual, owner=OWNER), actual)
 
-    assert {name: item for name, item in there.queues.items() if _owner(item) != OURS} == {
-        name: item for name, item in after.queues.items() if _owner(item) != OURS
+    assert {name: item for name, item in actual.queues.items() if _owner(item) != OWNER} == {
+        name: item for name, item in after.queues.items() if _owner(item) != OWNER
     }
-    assert {name: item for name, item in there.exchanges.items() if _owner(item) != OURS} == {
-        name: item for name, item in after.exchanges.items() if _owner(item) != OURS
+    assert {name: item for name, item in actual.exchanges.items() if _owner(item) != OWNER} == {
+        name: item for name, item in after.exchanges.items() if _owner(item) != OWNER
     }
 
 

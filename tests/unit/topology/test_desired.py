@@ -2,22 +2,23 @@ import pytest
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.objects import Binding, Topology
-from tests.unit.topology.samples import OURS, wanted
+from tests.approved import assert_approved
+from tests.unit.topology.builders import OWNER, desired_topology
 
-MARK = {"x-taskqueue-owner": OURS}
+OWNERSHIP = {"x-taskqueue-owner": OWNER}
 
 
-def test_the_least_taskqueue_wants_an_exchange_an_inlet_a_queue_and_a_dead_letter_queue() -> None:
-    topology = wanted()
+def test_the_minimal_taskqueue_declares_two_exchanges_a_queue_and_a_dead_letter_queue() -> None:
+    topology = desired_topology()
 
     assert {name: item.type for name, item in topology.exchanges.items()} == {"jobs": "direct", "jobs.in": "fanout"}
-    assert all(item.durable and item.arguments == MARK for item in topology.exchanges.values())
-    assert topology.queues["jobs"].arguments == MARK | {
+    assert all(item.durable and item.arguments == OWNERSHIP for item in topology.exchanges.values())
+    assert topology.queues["jobs"].arguments == OWNERSHIP | {
         "x-queue-type": "quorum",
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": "jobs.dlq",
     }
-    assert topology.queues["jobs.dlq"].arguments == MARK | {"x-queue-type": "quorum"}
+    assert topology.queues["jobs.dlq"].arguments == OWNERSHIP | {"x-queue-type": "quorum"}
     assert topology.bindings == {
         Binding("jobs", "jobs.in", to_queue=False, routing_key="jobs"),
         Binding("jobs.in", "jobs", to_queue=True),
@@ -35,29 +36,27 @@ def test_the_least_taskqueue_wants_an_exchange_an_inlet_a_queue_and_a_dead_lette
     ],
 )  # fmt: skip
 def test_routing_keys_follow_from_bindings_and_exchange_type(spec: dict[str, object], keys: set[str]) -> None:
-    topology = wanted(**spec)
+    topology = desired_topology(**spec)
 
-    assert {each.routing_key for each in topology.bindings if each.source == "jobs"} == keys
+    assert {binding.routing_key for binding in topology.bindings if binding.source == "jobs"} == keys
 
 
-def test_a_classic_queue_has_its_highest_priority_and_its_dead_letter_queue_has_none() -> None:
-    topology = wanted(queue={"name": "mail", "type": "Classic", "maxPriority": 9})
+def test_a_classic_queue_has_the_maximum_priority_and_its_dead_letter_queue_has_none() -> None:
+    topology = desired_topology(queue={"name": "mail", "type": "Classic", "maxPriority": 9})
 
     assert topology.queues["mail"].arguments["x-max-priority"] == 9
     assert topology.queues["mail"].arguments["x-queue-type"] == "classic"
-    assert topology.queues["mail.dlq"].arguments == MARK | {"x-queue-type": "classic"}
+    assert topology.queues["mail.dlq"].arguments == OWNERSHIP | {"x-queue-type": "classic"}
 
 
-def test_an_external_queue_wants_nothing() -> None:
-    assert wanted(queue={"name": "celery", "external": True}) == Topology()
+def test_an_external_queue_declares_nothing() -> None:
+    assert desired_topology(queue={"name": "celery", "external": True}) == Topology()
 
 
 @pytest.mark.parametrize("name", ["jobs.in", "jobs.fence"])
-def test_an_exchange_named_like_a_private_one_is_refused(name: str) -> None:
-    with pytest.raises(TopologyFault) as fault:
-        wanted(exchange={"name": name})
+def test_an_exchange_named_like_an_exchange_of_the_operator_is_refused(name: str) -> None:
+    with pytest.raises(TopologyFault) as raised:
+        desired_topology(exchange={"name": name})
 
-    assert fault.value.reason is Reason.INVALID_SPEC
-    assert (
-        fault.value.message == f'spec.exchange.name "{name}" is the private exchange of queue "jobs". Choose another.'
-    )
+    assert raised.value.reason is Reason.INVALID_SPEC
+    assert_approved("topology.exchange_name_reserved_by_operator", raised.value.message.replace(name, "NAME"))

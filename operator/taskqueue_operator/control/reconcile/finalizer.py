@@ -21,7 +21,7 @@ from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, Topol
 from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.memory import is_quiet
-from taskqueue_operator.topology.deletion import fence, fenced, removal
+from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.desired import desired
 from taskqueue_operator.topology.diff import Step
 from taskqueue_operator.topology.objects import Topology
@@ -108,7 +108,7 @@ class Finalizer:
     async def _unfence(self, taskqueue: TaskQueue, observer: Observer) -> None:
         """The queue stays after all: publishers are let in again."""
         there = await observer.topology()
-        if fenced(self._wanted(taskqueue), there, owner=self._mark(taskqueue)):
+        if is_fenced(self._wanted(taskqueue), there, owner=self._mark(taskqueue)):
             await self._take(observer, self.declarer.steps(taskqueue, there))
 
     async def _empty(self, taskqueue: TaskQueue, observer: Observer) -> None:
@@ -116,7 +116,7 @@ class Finalizer:
         wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
         there = await observer.topology()
         for _ in range(ROUNDS):
-            steps = fence(wanted, there, owner=mark)
+            steps = fence_steps(wanted, there, owner=mark)
             if not steps:
                 break
             try:
@@ -152,8 +152,8 @@ class Finalizer:
 
     async def _remove(self, taskqueue: TaskQueue, observer: Observer) -> None:
         wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
-        await self._take(observer, removal(wanted, await observer.topology(), owner=mark))
-        if removal(wanted, await observer.topology(), owner=mark):
+        await self._take(observer, removal_steps(wanted, await observer.topology(), owner=mark))
+        if removal_steps(wanted, await observer.topology(), owner=mark):
             # Not at once again: what has been made anew meanwhile is to be looked at anew too.
             raise Fault(
                 Reason.DELETING, f'Deletion waits: somebody makes "{taskqueue.queue_name}" again. Find out who.'

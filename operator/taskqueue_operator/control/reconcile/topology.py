@@ -12,7 +12,7 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds
 from taskqueue_operator.topology.desired import desired
-from taskqueue_operator.topology.diff import Step, difference
+from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.objects import Topology
 from taskqueue_operator.workers.template_hash import digest
 
@@ -78,7 +78,7 @@ class TopologyReconciler:
         """
         _require_external(taskqueue, there)
         wanted = self._with_timeout(taskqueue, desired(taskqueue, self.installation), there)
-        return difference(wanted, there, owner=self.owner(taskqueue.key))
+        return diff(wanted, there, owner=self.owner(taskqueue.key))
 
     def _with_timeout(self, taskqueue: TaskQueue, wanted: Topology, there: Topology) -> Topology:
         """Have the broker leave messages for long enough, also to workers of before that still run."""

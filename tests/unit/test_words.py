@@ -1,0 +1,41 @@
+"""The check of words finds what it should find, and the list of words can be read."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import words
+
+SOURCE = '''
+def apply(each: int) -> None:
+    """Nobody steps aside."""
+    for each in range(each):
+        there = each
+    [victim for victim in ()]
+'''
+
+
+def find(line: str, path: str = "module.py") -> list[tuple[int, str]]:
+    return [(found.line, found.found) for found in words.find(words.read_words(line), [(Path(path), SOURCE)])]
+
+
+def test_a_text_is_found_wherever_it_stands_in_any_case() -> None:
+    assert find(r"text  \bnobody\b  no worker") == [(3, "Nobody")]
+    assert find(r"text  \bnobody\b  no worker", "page.md") == [(3, "Nobody")]
+
+
+def test_a_variable_is_found_as_parameter_and_where_it_is_assigned() -> None:
+    assert sorted(find("variable  each  the noun")) == [(2, "each"), (4, "each")]
+    assert find("variable  there  actual") == [(5, "there")]
+    assert find("variable  victim  removed pod") == [(6, "victim")]
+    assert find("variable  each  the noun", "page.md") == []
+
+
+@pytest.mark.parametrize("line", ["text  word", "verb  go  remove", "word"])
+def test_a_line_without_a_better_word_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="three columns"):
+        words.read_words(line)
+
+
+def test_no_word_of_the_list_is_in_a_committed_text() -> None:
+    assert list(words.find(words.read_words(words.LIST.read_text()), words.committed_texts())) == []

@@ -1,0 +1,108 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue_operator.resource.faults import TopologyFault
+from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
+from taskqueue_operator.topology.fence import fence_topology
+from taskqueue_operator.topology.objects import Binding, Exchange, Topology
+from tests.unit.topology.builders import OWNER, with_owner
+from tests.unit.topology.in_memory_vhost import all_objects, apply_steps, vhost_with
+from tests.unit.topology.vhosts import DESIRED, ENTRY_BINDING, OLD_BINDING, vhosts
+
+
+def steps(actual: Topology) -> tuple[Step, ...]:
+    return diff(DESIRED, actual, owner=OWNER)
+
+
+def test_an_empty_vhost_gets_exchanges_and_queues_and_then_bindings_from_the_queue_outwards() -> None:
+    assert [step.item for step in steps(vhost_with())] == [
+        *DESIRED.exchanges.values(),
+        *DESIRED.queues.values(),
+        ENTRY_BINDING,
+        Binding("jobs", "jobs.in", to_queue=False, routing_key="jobs"),
+    ]
+
+
+def test_an_equal_topology_needs_no_step() -> None:
+    """Invariant: no change, no write."""
+    assert steps(DESIRED) == ()
+
+
+def test_an_equal_queue_without_owner_is_used_and_stays_without_owner() -> None:
+    before = vhost_with(with_owner(DESIRED.queues["jobs"], None))
+
+    after = apply_steps(steps(before), before)
+
+    assert after.queues["jobs"] == before.queues["jobs"]
+    assert ENTRY_BINDING in after.bindings
+    assert steps(after) == ()
+
+
+def test_an_obsolete_binding_is_removed_after_the_new_binding_is_declared() -> None:
+    new = Binding("jobs", "jobs.in", to_queue=False, routing_key="jobs")
+    actual = apply_steps([Remove(new), Declare(OLD_BINDING)], DESIRED)
+
+    assert steps(actual) == (Declare(new), Remove(OLD_BINDING))
+
+
+def test_the_binding_of_a_renamed_exchange_is_removed() -> None:
+    old = Exchange("before", "direct", arguments={"x-taskqueue-owner": OWNER})
+    binding = Binding("before", "jobs.in", to_queue=False, routing_key="jobs")
+
+    assert steps(apply_steps([Declare(old), Declare(binding)], DESIRED)) == (Remove(binding),)
+
+
+def test_a_binding_that_a_user_made_from_another_exchange_stays() -> None:
+    binding = Binding("headers", "jobs.in", to_queue=False)
+
+    assert steps(apply_steps([Declare(Exchange("headers", "headers")), Declare(binding)], DESIRED)) == ()
+
+
+def test_bindings_to_a_private_exchange_without_owner_stay() -> None:
+    exchanges = with_owner(DESIRED.exchanges["jobs.in"], None), DESIRED.exchanges["jobs"]
+    actual = apply_steps([Declare(OLD_BINDING)], vhost_with(*exchanges))
+
+    assert Remove(OLD_BINDING) not in steps(actual)
+
+
+def test_the_fence_of_a_cancelled_deletion_is_removed_after_the_queue_is_bound_again() -> None:
+    fence = fence_topology("jobs", OWNER)
+    unbound = apply_steps([Remove(ENTRY_BINDING)], DESIRED)
+
+    found = steps(apply_steps([Declare(item) for item in all_objects(fence)], unbound))
+
+    assert found[0] == Declare(ENTRY_BINDING)
+    assert [step.item for step in found[1:]] == [
+        fence.policies["jobs.fence"],
+        fence.exchanges["jobs.fence"],
+        fence.queues["jobs.fence"],
+    ]
+    assert all(isinstance(step, Remove) for step in found[1:])
+
+
+@given(vhosts(), st.integers(0, 20))
+def test_steps_interrupted_at_any_point_converge_in_the_next_round(actual: Topology, done: int) -> None:
+    """Invariant: crash anywhere, converge after."""
+    try:
+        planned = steps(actual)
+    except TopologyFault:
+        return
+    halfway = apply_steps(planned[:done], actual)
+    after = apply_steps(steps(halfway), halfway)
+
+    assert steps(after) == ()
+    assert DESIRED.bindings <= after.bindings
+
+
+@given(vhosts())
+def test_an_object_that_is_not_owned_is_never_changed_or_removed(actual: Topology) -> None:
+    """Invariant: what the operator did not create is never changed or deleted."""
+    try:
+        after = apply_steps(steps(actual), actual)
+    except TopologyFault:
+        return
+
+    for before, now in ((actual.exchanges, after.exchanges), (actual.queues, after.queues)):
+        for name, item in before.items():
+            if item.arguments.get("x-taskqueue-owner") != OWNER:
+                assert now[name] == item

@@ -1,1 +1,1 @@
-"""What a user writes and reads: spec, status, conditions, names and the CRD document. Pure."""
+"""The TaskQueue resource: spec, status, conditions, names and the CRD document. Pure."""

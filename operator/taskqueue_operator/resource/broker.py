@@ -1,4 +1,4 @@
-"""Where the queue lives: broker, exchange, queue and bindings as users write them."""
+"""The part of the spec that describes the broker, the exchange, the queue and the bindings."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -9,7 +9,7 @@ from .fields import BrokerName, Model, SecretRef, rule, rules
 
 
 class ExchangeType(StrEnum):
-    """How the exchange routes."""
+    """Exchange types of AMQP 0-9-1."""
 
     DIRECT = "Direct"
     FANOUT = "Fanout"
@@ -17,14 +17,14 @@ class ExchangeType(StrEnum):
 
 
 class QueueType(StrEnum):
-    """How the broker keeps the queue; may never change for a queue that exists."""
+    """Queue types of RabbitMQ; the type of an existing queue cannot change."""
 
     QUORUM = "Quorum"
     CLASSIC = "Classic"
 
 
 class DeletionPolicy(StrEnum):
-    """What becomes of exchange and queues when the TaskQueue is deleted."""
+    """What happens to the exchange and the queues when the TaskQueue is deleted."""
 
     RETAIN = "Retain"
     DELETE_IF_EMPTY = "DeleteIfEmpty"
@@ -32,57 +32,58 @@ class DeletionPolicy(StrEnum):
 
 
 class Broker(Model):
-    """The RabbitMQ to use."""
+    """RabbitMQ broker that holds the queue."""
 
     secret_ref: SecretRef = Field(
-        description="Secret with the key uri (amqp://USER:PASS@HOST:PORT/VHOST), or host, port, username and password. "
-        "Optional keys: management-uri (default: http://HOST:15672, or https and 15671 for amqps), ca.crt, tls.crt, "
-        "tls.key. The default-user Secret of the RabbitMQ cluster operator works unchanged."
+        description="Secret with the key uri (amqp://USER:PASS@HOST:PORT/VHOST), or the keys host, port, username and "
+        "password. Optional keys: management-uri (defaults to http://HOST:15672; for amqps, https://HOST:15671), "
+        "ca.crt, tls.crt, tls.key. The default-user Secret of the RabbitMQ cluster operator works without changes."
     )
     vhost: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[ -~]+$")] | None = Field(
-        None, description="Virtual host. Beats the path of the Secret's uri; without either it is /."
+        None, description="Virtual host. Overrides the path of the Secret's `uri`. Defaults to `/`."
     )
 
 
 class Exchange(Model):
-    """Where publishers send their messages."""
+    """Exchange that publishers send messages to."""
 
-    name: BrokerName | None = Field(None, description="Name of the exchange. Default: the name of the TaskQueue.")
-    type: ExchangeType = Field(ExchangeType.DIRECT, description="How it routes.")
+    name: BrokerName | None = Field(None, description="Name of the exchange. Defaults to the name of the TaskQueue.")
+    type: ExchangeType = Field(ExchangeType.DIRECT, description="Type of the exchange: Direct, Fanout or Topic.")
 
 
 class Queue(Model):
-    """The queue that the workers consume."""
+    """Queue that the workers consume."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "!has(self.maxPriority) || self.type == 'Classic'",
-                "maxPriority is for Classic queues. Quorum queues know priorities without it: remove maxPriority, "
+                "maxPriority requires type: Classic. Quorum queues support priorities without it. Remove maxPriority, "
                 "or set type: Classic.",
                 path=".maxPriority",
             )
         )
     )
 
-    name: BrokerName | None = Field(None, description="Name of the queue. Default: the name of the TaskQueue.")
+    name: BrokerName | None = Field(None, description="Name of the queue. Defaults to the name of the TaskQueue.")
     type: QueueType = Field(
-        QueueType.QUORUM, description="Quorum (replicated, the default) or Classic. A queue cannot change its type."
+        QueueType.QUORUM, description="Quorum (replicated) or Classic. Cannot change once the queue exists."
     )
     max_priority: Annotated[int, Field(ge=1, le=255)] | None = Field(
-        None, description="Highest message priority of a Classic queue. A queue cannot change it."
+        None, description="Highest message priority of a Classic queue. Cannot change once the queue exists."
     )
     external: bool = Field(
         default=False,
-        description="The queue belongs to somebody else: it is read and scaled on, never declared, bound or deleted.",
+        description="The queue is managed elsewhere. The operator scales on its backlog, but never declares, binds or "
+        "deletes it.",
     )
 
 
 class Binding(Model):
-    """One way from the exchange to the queue."""
+    """Binding from the exchange to the queue."""
 
     routing_key: str = Field(
         max_length=255,
         pattern=r"^[ -~]*$",  # one byte each: AMQP counts bytes
-        description="Routing key; with a Topic exchange a pattern such as image.* or #.",
+        description="Routing key. For a Topic exchange, a pattern such as image.* or #.",
     )

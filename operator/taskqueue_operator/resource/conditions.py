@@ -1,4 +1,4 @@
-"""Conditions: what is true of a TaskQueue, since when and why, in the form that kubectl and GitOps tools wait on."""
+"""Conditions of a TaskQueue, in the form that kubectl and GitOps tools wait for."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class ConditionType(StrEnum):
-    """The conditions of a TaskQueue, in the order in which they are shown."""
+    """Condition types, in the order in which the status lists them."""
 
     READY = "Ready"
     BROKER_REACHABLE = "BrokerReachable"
@@ -16,13 +16,13 @@ class ConditionType(StrEnum):
     WORKERS_AVAILABLE = "WorkersAvailable"
     SCALING_ACTIVE = "ScalingActive"
     SCALING_LIMITED = "ScalingLimited"
-    # kstatus: abnormal when true, absent when false.
+    # Of kstatus: present only while true.
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
 
 
-class Truth(StrEnum):
-    """What a condition says."""
+class ConditionStatus(StrEnum):
+    """Status of a condition."""
 
     TRUE = "True"
     FALSE = "False"
@@ -31,50 +31,57 @@ class Truth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One finding, without time: when it became true is known only by comparison with what was said before."""
+    """A condition without its transition time, which `render` derives from the previous status."""
 
     type: ConditionType
-    status: Truth
+    status: ConditionStatus
     reason: str
     message: str
 
 
-ABNORMAL = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
+PRESENT_ONLY_WHILE_TRUE = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
+"""Conditions that kstatus reads as abnormal when they are present."""
 
 
 def render(
-    findings: Iterable[Condition], before: Iterable[Mapping[str, Any]], *, generation: int, now: datetime
+    conditions: Iterable[Condition], previous: Iterable[Mapping[str, Any]], *, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """Write conditions for the status; `lastTransitionTime` moves only where the truth flips.
+    """Return the conditions for the status; `lastTransitionTime` changes only where the status of a condition changes.
 
-    What no finding speaks of stays as it was said before, except for the abnormal ones, which end when not found.
+    Types that are missing from `conditions` keep their previous value, except those that are present only while true.
+
+    Args:
+        conditions: The conditions that are known now.
+        previous: The conditions in the status of the object.
+        generation: Generation of the spec that `conditions` refer to.
+        now: The present time.
     """
-    found = {finding.type: finding for finding in findings}
-    previous = {ConditionType(each["type"]): dict(each) for each in before if each["type"] in set(ConditionType)}
+    current = {condition.type: condition for condition in conditions}
+    kept = {ConditionType(old["type"]): dict(old) for old in previous if old["type"] in set(ConditionType)}
     return [
-        _write(found[type_], previous.get(type_), generation, now) if type_ in found else previous[type_]
+        _render(current[type_], kept.get(type_), generation, now) if type_ in current else kept[type_]
         for type_ in ConditionType
-        if type_ in found or (type_ in previous and type_ not in ABNORMAL)
+        if type_ in current or (type_ in kept and type_ not in PRESENT_ONLY_WHILE_TRUE)
     ]
 
 
-def _write(finding: Condition, before: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:
+def _render(condition: Condition, previous: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:
     return {
-        "type": finding.type.value,
-        "status": finding.status.value,
-        "reason": str(finding.reason),
-        "message": finding.message,
+        "type": condition.type.value,
+        "status": condition.status.value,
+        "reason": str(condition.reason),
+        "message": condition.message,
         "observedGeneration": generation,
-        "lastTransitionTime": _since(finding, before, now),
+        "lastTransitionTime": _transition_time(condition, previous, now),
     }
 
 
-def _since(finding: Condition, before: Mapping[str, Any] | None, now: datetime) -> str:
-    if before is not None and before["status"] == finding.status:
-        return str(before["lastTransitionTime"])
+def _transition_time(condition: Condition, previous: Mapping[str, Any] | None, now: datetime) -> str:
+    if previous is not None and previous["status"] == condition.status:
+        return str(previous["lastTransitionTime"])
     return timestamp(now)
 
 
 def timestamp(at: datetime) -> str:
-    """Write a time as Kubernetes does, in whole seconds."""
+    """Return a time in the format of Kubernetes, in whole seconds."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, made from the models: the one source of what users may write."""
+"""The CustomResourceDefinition, generated from the models, which are the only source of the schema."""
 
 from typing import Any, Final
 
@@ -8,30 +8,39 @@ from .schema import structural
 from .status import Status
 from .taskqueue import Spec
 
-_ESTABLISHED: Final = "!has(oldSelf.status) || !has(oldSelf.status.queue)"
-_WAY_OUT: Final = "Make another TaskQueue, and delete this one when its queue is empty."
+_QUEUE_MISSING: Final = "!has(oldSelf.status) || !has(oldSelf.status.queue)"
+_REPLACE: Final = "Create another TaskQueue, and delete this one when its queue is empty."
 
 
-def _same(path: str, default: str) -> str:
-    """Say in CEL that an optional field means what it meant; each step of the path may be absent."""
+def _unchanged(path: str, default: str) -> str:
+    """Return a CEL expression: the value of an optional field, or its default, is the same as before the update.
+
+    Args:
+        path: Path of the field below `spec`; the field and its parents may be absent.
+        default: CEL expression of the value that an absent field stands for.
+    """
     parts = path.split(".")
     present = " && ".join(f"has({{self}}.spec.{'.'.join(parts[: n + 1])})" for n in range(len(parts)))
-    now, before = (
-        (f"({present}) ? {{self}}.spec.{path} : {default}").replace("{self}", who) for who in ("self", "oldSelf")
+    new, old = (
+        (f"({present}) ? {{self}}.spec.{path} : {default}").replace("{self}", version)
+        for version in ("self", "oldSelf")
     )
-    return f"{_ESTABLISHED} || ({now}) == ({before})"
+    return f"{_QUEUE_MISSING} || ({new}) == ({old})"
 
 
 ROOT_RULES: Final = [
     rule(
         "size(self.metadata.name) <= 63",
-        "The name is longer than 63 characters, which a label of the pods cannot hold. Choose a shorter name.",
+        "metadata.name is longer than 63 characters, the limit of a pod label. Choose a shorter name.",
     ),
-    rule(_same("broker.vhost", "''"), f"spec.broker.vhost cannot change once the queue exists. {_WAY_OUT}"),
-    rule(_same("queue.name", "self.metadata.name"), f"spec.queue.name cannot change once the queue exists. {_WAY_OUT}"),
+    rule(_unchanged("broker.vhost", "''"), f"spec.broker.vhost cannot change once the queue exists. {_REPLACE}"),
     rule(
-        _same("exchange.name", "self.metadata.name"),
-        f"spec.exchange.name cannot change once the queue exists. {_WAY_OUT}",
+        _unchanged("queue.name", "self.metadata.name"),
+        f"spec.queue.name cannot change once the queue exists. {_REPLACE}",
+    ),
+    rule(
+        _unchanged("exchange.name", "self.metadata.name"),
+        f"spec.exchange.name cannot change once the queue exists. {_REPLACE}",
     ),
 ]
 
@@ -41,18 +50,18 @@ def _condition(type_: str, field: str) -> str:
 
 
 COLUMNS: Final = [
-    ("Ready", "string", _condition("Ready", "status"), "Whether everything is as the spec asks."),
-    ("Backlog", "integer", ".status.backlog.ready", "Messages that wait for a worker."),
-    ("Workers", "integer", ".status.readyReplicas", "Workers that consume."),
-    ("Desired", "integer", ".status.desiredReplicas", "Workers that the queue needs."),
-    ("Max", "integer", ".spec.scaling.maxReplicas", "Never more workers."),
-    ("Reason", "string", _condition("Ready", "reason"), "Why it is ready or not."),
+    ("Ready", "string", _condition("Ready", "status"), "Whether broker, topology and workers match the spec."),
+    ("Backlog", "integer", ".status.backlog.ready", "Number of ready messages in the queue."),
+    ("Workers", "integer", ".status.readyReplicas", "Number of ready worker pods."),
+    ("Desired", "integer", ".status.desiredReplicas", "Number of worker pods that the operator has decided on."),
+    ("Max", "integer", ".spec.scaling.maxReplicas", "Upper limit for replicas."),
+    ("Reason", "string", _condition("Ready", "reason"), "Reason of the condition Ready."),
     ("Age", "date", ".metadata.creationTimestamp", "Age of the TaskQueue."),
 ]
 
 
 def document() -> dict[str, Any]:
-    """Write the CRD as it is applied to a cluster."""
+    """Return the CRD manifest."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -88,15 +97,15 @@ def _version() -> dict[str, Any]:
 
 
 def _root() -> dict[str, Any]:
-    spec = structural(Spec) | {"description": "What the application team asks for."}
-    status = structural(Status) | {"description": "What the operator sees and does."}
+    spec = structural(Spec) | {"description": "Desired state of the queue and its workers."}
+    status = structural(Status) | {"description": "Observed state of the queue and its workers."}
     return {
         "type": "object",
-        "description": "A RabbitMQ queue, the workers that consume it, and how many of them there are.",
+        "description": "A RabbitMQ queue and the autoscaled workers that consume it.",
         "required": ["spec"],
         "x-kubernetes-validations": ROOT_RULES,
         "properties": {
-            "apiVersion": {"type": "string", "description": "Version of the schema of this object."},
+            "apiVersion": {"type": "string", "description": "API version of this object."},
             "kind": {"type": "string", "description": "Kind of this object."},
             "metadata": {"type": "object"},
             "spec": spec,

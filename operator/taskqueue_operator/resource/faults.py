@@ -1,4 +1,4 @@
-"""What can stand in the way of a TaskQueue, said so that its user knows the way out."""
+"""Faults: errors of one TaskQueue, with a reason for machines and a message for its user."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Machine-readable reasons in conditions, Events and metric labels. Part of the API."""
 
-    # Nothing is in the way.
+    # No fault.
     READY = "Ready"
     CONNECTED = "Connected"
     RECONCILED = "Reconciled"
@@ -47,12 +47,12 @@ class Reason(StrEnum):
 
 
 class Fault(Exception):
-    """Something stands in the way of one TaskQueue; the message is for its user and holds no secret.
+    """An error of one TaskQueue. Its message is written for the user and contains no secret.
 
     Attributes:
-        reason: For machines.
-        message: For people: what is wrong, the field or object at fault, and the way out.
-        lasting: True if only a change by the user mends it (a retry alone never would).
+        reason: Machine-readable reason, part of the API.
+        message: What is wrong, the field or object at fault, and how to fix it.
+        terminal: Whether only a change by the user can fix it; a retry never succeeds.
     """
 
     def __init__(self, reason: Reason, message: str, *, terminal: bool = False) -> None:
@@ -63,20 +63,20 @@ class Fault(Exception):
 
 
 class BrokerFault(Fault):
-    """The broker cannot be used: credentials, address, vhost, permission."""
+    """The broker cannot be used: wrong credentials, address or vhost, or a missing permission."""
 
 
 class TopologyFault(Fault):
-    """What is on the broker does not agree with what the TaskQueue declares."""
+    """The objects on the broker conflict with those that the TaskQueue declares."""
 
 
 class WorkersFault(Fault):
-    """The Deployment of the workers cannot be made as asked."""
+    """The worker Deployment cannot be built, or its pods do not start."""
 
 
 class Conflict(Exception):
-    """What was read has changed since, so the conditional write was refused."""
+    """A conditional write failed because the object changed after it was read."""
 
 
 class LeadershipLost(Conflict):
-    """This process may not act: it does not lead, or does not any more. Who leads will do what is to be done."""
+    """This process is not the leader, so it must not write; the leader does the work."""

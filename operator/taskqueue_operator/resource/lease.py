@@ -1,24 +1,24 @@
-"""The Lease of the operators: who of them acts, and since which epoch."""
+"""The Lease by which operator processes elect a leader."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 Guard = Callable[[], None]
-"""Asked right before each write to the outside; raises Deposed where this process may not act (any more)."""
+"""Called immediately before each external write; raises LeadershipLost if this process is not the leader."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What the API server knows of it. Equal are those that show the same sign of life of the same holder.
+    """The Lease object. Two values are equal if they show the same renewal by the same holder.
 
     Attributes:
-        holder: Who acts; empty when nobody does.
-        epoch: Counts reigns, even when the same holder begins anew; at least the Unix time of its beginning.
-        transitions: How often it went from one to another.
-        acquired: When the holder took it, by its own clock.
-        renewed: When the holder last renewed it, by its own clock.
-        version: That of the object; empty when there is none yet.
+        holder: Identity of the leader; empty if there is none.
+        epoch: Number of the leadership term; increases at each acquisition, and is at least its Unix time in seconds.
+        transitions: How often the holder has changed.
+        acquired: When the holder acquired the Lease, by the holder's clock.
+        renewed: When the holder last renewed the Lease, by the holder's clock.
+        version: resourceVersion of the object; empty if it does not exist.
     """
 
     holder: str = ""

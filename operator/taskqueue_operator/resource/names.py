@@ -1,4 +1,4 @@
-"""Every name that users, Kubernetes or RabbitMQ see, derived in one place."""
+"""All names that users, Kubernetes or RabbitMQ see; no other module derives names."""
 
 from typing import Final, NamedTuple
 
@@ -12,50 +12,50 @@ MANAGER: Final = "taskqueue-operator"
 
 FINALIZER: Final = f"{GROUP}/topology"
 LABEL_NAME: Final = f"{GROUP}/name"
-"""On the Deployment and its pods: the TaskQueue they work for."""
+"""Label of the Deployment and its pods: name of their TaskQueue."""
 ANNOTATION_DIGEST: Final = f"{GROUP}/template-digest"
-"""On the Deployment and its pods: digest of the spec fields that feed the template, so the version of the worker."""
+"""Annotation of the Deployment and its pods: hash of the spec fields that determine the pod template."""
 ANNOTATION_EPOCH: Final = f"{GROUP}/epoch"
-"""On the Lease: the epoch of the operator that holds it, or was the last to hold it."""
+"""Annotation of the Lease: epoch of its current or last holder."""
 ANNOTATION_DRAIN: Final = f"{GROUP}/drain"
-"""On the Deployment while a worker is, or may be, drained: `<epoch>.<seq>` of the commands."""
+"""Annotation of the Deployment while workers are, or may be, drained: fencing token `<epoch>.<seq>` of the commands."""
 ANNOTATION_COST: Final = f"{GROUP}/pod-deletion-cost"
-"""On a pod: the deletion cost that we wrote; where Kubernetes' own says something else, it is somebody else's."""
+"""Annotation of a pod: deletion cost that the operator wrote. If DELETION_COST differs, another controller wrote it."""
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
-"""On a pod: of two that are alike otherwise, a ReplicaSet removes the one with the lower cost."""
+"""Annotation of a pod: of two pods that are equal otherwise, the ReplicaSet removes the one with the lower cost."""
 
 OWNER_ARGUMENT: Final = "x-taskqueue-owner"
-"""On every exchange and queue that we created: `<installation>/<namespace>/<name>`."""
+"""Argument of every exchange and queue that the operator creates: `<installation>/<namespace>/<name>`."""
 WORKER_CONTAINER: Final = "worker"
 
 
 class Key(NamedTuple):
-    """Names one TaskQueue, its Deployment or its Secret within a cluster."""
+    """Namespace and name of an object in the cluster."""
 
     namespace: str
     name: str
 
     @override
     def __str__(self) -> str:
-        """As people write it: `namespace/name`."""
+        """Return `namespace/name`."""
         return f"{self.namespace}/{self.name}"
 
 
 def private_exchange(queue: str) -> str:
-    """Name the private fanout exchange that alone feeds the physical queue."""
+    """Return the name of the private fanout exchange, the only source of messages of the physical queue."""
     return f"{queue}.in"
 
 
 def dead_letter_queue(queue: str) -> str:
-    """Name the queue where failed messages end."""
+    """Return the name of the queue for failed messages."""
     return f"{queue}.dlq"
 
 
 def fence_name(queue: str) -> str:
-    """Name the exchange and queue that refuse messages while the TaskQueue is being deleted."""
+    """Return the name of the exchange and queue that reject messages while the TaskQueue is being deleted."""
     return f"{queue}.fence"
 
 
 def owner(installation: str, key: Key) -> str:
-    """Say whose an object on the broker is; stable when a cluster is rebuilt."""
+    """Return the owner of an object on the broker; the same after a cluster is rebuilt."""
     return f"{installation}/{key.namespace}/{key.name}"

@@ -1,4 +1,4 @@
-"""How many workers: what users set."""
+"""The part of the spec that determines the number of workers."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -13,7 +13,7 @@ Replicas = Annotated[int, Field(ge=0, le=10000)]
 
 
 class Mode(StrEnum):
-    """Who decides on the number of workers."""
+    """Whether the operator decides, and whether it applies its decisions."""
 
     AUTO = "Auto"
     PAUSED = "Paused"
@@ -21,7 +21,7 @@ class Mode(StrEnum):
 
 
 class FallbackBehavior(StrEnum):
-    """What the fallback makes of the present number."""
+    """How the fallback combines its replicas with the current number of workers."""
 
     STATIC = "Static"
     AT_LEAST = "AtLeast"
@@ -30,52 +30,57 @@ class FallbackBehavior(StrEnum):
 
 
 class Fallback(Model):
-    """What to do when the queue could not be read for a while."""
+    """Number of workers while the queue cannot be read."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "has(self.replicas) != (self.behavior == 'Current')",
-                "fallback.replicas is needed, except with behavior: Current, which keeps the number there is.",
+                "fallback.replicas is required unless behavior is Current, which forbids it. Set fallback.replicas, "
+                "or remove it.",
                 path=".replicas",
             )
         )
     )
 
     after_seconds: int = Field(
-        180, ge=15, le=86400, description="How long the queue must have been unreadable, the start of the operator too."
+        180,
+        ge=15,
+        le=86400,
+        description="How long the queue must be unreadable before the fallback applies. Counts from the last reading, "
+        "or from the start of the operator.",
     )
-    replicas: Replicas | None = Field(None, description="Number of workers for as long as that lasts.")
+    replicas: Replicas | None = Field(None, description="Number of workers while the fallback applies.")
     behavior: FallbackBehavior = Field(
         FallbackBehavior.AT_LEAST,
-        description="Static: replicas. AtLeast: no fewer than replicas. AtMost: no more than replicas. "
-        "Current: the number stays.",
+        description="Static: run exactly `replicas` workers. AtLeast: keep the current number, but no fewer than "
+        "`replicas`. AtMost: keep the current number, but no more than `replicas`. Current: keep the current number.",
     )
 
 
 class Scaling(Model):
-    """From the queue's ready messages to a number of workers."""
+    """Number of workers as a function of the ready messages."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "self.minReplicas <= self.maxReplicas",
-                "minReplicas is above maxReplicas. Lower minReplicas or raise maxReplicas.",
+                "minReplicas is greater than maxReplicas. Lower minReplicas or raise maxReplicas.",
                 path=".minReplicas",
             ),
             rule(
                 "!has(self.pausedReplicas) || self.mode == 'Paused'",
-                "pausedReplicas works only with mode: Paused. Set the mode, or remove pausedReplicas.",
+                "pausedReplicas requires mode: Paused. Set the mode, or remove pausedReplicas.",
                 path=".pausedReplicas",
             ),
             rule(
                 "!has(self.schedules) || self.schedules.all(each, each.minReplicas <= self.maxReplicas)",
-                "A schedule's minReplicas is above maxReplicas. Lower it or raise maxReplicas.",
+                "minReplicas of a schedule is greater than maxReplicas. Lower it or raise maxReplicas.",
                 path=".schedules",
             ),
             rule(
                 "!has(self.fallback) || !has(self.fallback.replicas) || self.fallback.replicas <= self.maxReplicas",
-                "fallback.replicas is above maxReplicas. Lower it or raise maxReplicas.",
+                "fallback.replicas is greater than maxReplicas. Lower it or raise maxReplicas.",
                 path=".fallback.replicas",
             ),
         )
@@ -83,32 +88,38 @@ class Scaling(Model):
 
     mode: Mode = Field(
         Mode.AUTO,
-        description="Auto: the operator decides. Paused: the number of workers stays, or goes to pausedReplicas. "
-        "DryRun: the operator decides and says so, and changes nothing.",
+        description="Auto: the operator sets the number of workers. Paused: the number is pausedReplicas, or does not "
+        "change if that is absent. DryRun: the operator reports its decisions in the status, but does not apply them.",
     )
     paused_replicas: Replicas | None = Field(
-        None, description="Number of workers while Paused. Absent: the number stays as it is."
+        None, description="Number of workers while mode is Paused. If absent, the number does not change."
     )
-    min_replicas: Replicas = Field(0, description="Never fewer workers. 0: sleep while there is nothing to do.")
-    max_replicas: Annotated[int, Field(ge=1, le=10000)] = Field(description="Never more workers.")
+    min_replicas: Replicas = Field(0, description="Lower limit for replicas. 0: scale to zero while the queue is idle.")
+    max_replicas: Annotated[int, Field(ge=1, le=10000)] = Field(description="Upper limit for replicas.")
     ready_per_replica: int = Field(
         20,
         ge=1,
         le=1_000_000_000,
-        description="Ready messages that one worker is there for: workers = ready / readyPerReplica, rounded up.",
+        description="Target number of ready messages per worker: workers = ready / readyPerReplica, rounded up.",
     )
     activation_ready: int = Field(
-        0, ge=0, le=1_000_000_000, description="Wake from zero when more messages than this are ready."
+        0, ge=0, le=1_000_000_000, description="Scale from zero only when more messages than this are ready."
     )
     idle_seconds: int = Field(
-        60, ge=0, le=86400, description="How long there must be nothing to do before the last workers go."
+        60,
+        ge=0,
+        le=86400,
+        description="How long the queue must be idle (nothing ready, nothing unacked) before scaling to zero.",
     )
-    behavior: Behavior = Field(Behavior(), description="Pace of scaling, as in autoscaling/v2.")
+    behavior: Behavior = Field(
+        Behavior(), description="Rate of scaling, with the field names and semantics of autoscaling/v2."
+    )
     schedules: Annotated[list[Schedule], Field(max_length=16)] | None = Field(
         None,
-        description="Times with a minimum of their own; where they overlap, the highest counts.",
+        description="Schedules that raise minReplicas at times of the day or week. If several are active, the highest "
+        "minReplicas applies.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     fallback: Fallback | None = Field(
-        None, description="What to do when the queue could not be read for a while. Default: the number stays."
+        None, description="Number of workers while the queue cannot be read. By default the number does not change."
     )

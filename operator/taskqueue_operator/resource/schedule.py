@@ -1,4 +1,4 @@
-"""A minimum of workers at times of the day or week."""
+"""Schedules: a lower limit for replicas at times of the day or week."""
 
 from typing import Annotated, Final
 
@@ -35,28 +35,26 @@ Cron = Annotated[str, Field(min_length=9, max_length=100, pattern=CRON)]
 
 
 class Schedule(Model):
-    """From each `start` to the next `end` there are at least so many workers."""
+    """Lower limit for replicas from each `start` to the next `end`."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("self.start != self.end", "end is the same as start. Set another time.", path=".end")
-        )
+        json_schema_extra=rules(rule("self.start != self.end", "end is equal to start. Set another time.", path=".end"))
     )
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
-        description="What the schedule is called in explanations."
+        description="Name of the schedule, shown in status.decision."
     )
     time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = Field(
         "UTC",
         description="Time zone of start and end, such as Europe/Paris.",
         json_schema_extra=rules(
-            # An unknown zone is an error of the evaluation, which refuses the object just as well.
+            # An unknown zone is an evaluation error, which rejects the object too.
             rule(
                 "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
-                "timeZone is not in the time zone database. Write it as in Europe/Paris.",
+                "timeZone is not in the time zone database. Use a name such as Europe/Paris.",
             )
         ),
     )
-    start: Cron = Field(description='When it begins, as in cron: "0 8 * * 1-5".')
-    end: Cron = Field(description='When it ends, as in cron: "0 18 * * 1-5".')
-    min_replicas: int = Field(ge=1, le=10000, description="Never fewer workers meanwhile.")
+    start: Cron = Field(description='Start of the schedule as a cron expression, such as "0 8 * * 1-5".')
+    end: Cron = Field(description='End of the schedule as a cron expression, such as "0 18 * * 1-5".')
+    min_replicas: int = Field(ge=1, le=10000, description="Lower limit for replicas while the schedule is active.")

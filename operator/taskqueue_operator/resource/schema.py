@@ -1,7 +1,7 @@
-"""From pydantic models to the structural schema that a CRD takes.
+"""Converts pydantic models to the structural schema of a CRD.
 
-The API server knows a subset of JSON Schema: no references, no null, no titles, no unions. What has no counterpart
-there is refused here, when the CRD is generated, rather than in a user's cluster.
+The API server supports a subset of JSON Schema: no references, null, titles or unions. A model that needs more raises
+an error here, when the CRD is generated, and not in a user's cluster.
 """
 
 from typing import Any, Final
@@ -40,10 +40,10 @@ _DROPPED: Final = frozenset({"title", "$defs"})
 
 
 def structural(model: type[BaseModel]) -> Schema:
-    """Write a model's schema as a CRD takes it.
+    """Return the structural schema of a model.
 
     Raises:
-        ValueError: The model says something that a structural schema cannot.
+        ValueError: The model uses a part of JSON Schema that a structural schema does not support.
     """
     document = model.model_json_schema(by_alias=True, mode="validation")
     return _convert(document, document.get("$defs", {}))
@@ -56,28 +56,28 @@ def _convert(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     result: Schema = {}
     for key, value in schema.items():
         if key == "properties":
-            result[key] = {name: _convert(each, definitions) for name, each in value.items()}
+            result[key] = {name: _convert(field, definitions) for name, field in value.items()}
         elif key == "items":
             result[key] = _convert(value, definitions)
         elif key == "additionalProperties":
-            # A bare True marks an opaque object, which carries its own x-kubernetes-preserve-unknown-fields.
+            # True marks an opaque object, which has x-kubernetes-preserve-unknown-fields.
             result |= {key: _convert(value, definitions)} if isinstance(value, dict) else {}
         elif key in _KEPT:
             result[key] = value
         elif key not in _DROPPED:
-            raise ValueError(f"{key} has no counterpart in a structural schema: {schema}")
+            raise ValueError(f"a structural schema does not support {key}: {schema}")
     return result
 
 
 def _flatten(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Put the target of a reference, or the one real branch of an optional field, in its place."""
+    """Replace a reference by its target, and an optional field by its one branch that is not null."""
     schema = dict(schema)
     while "$ref" in schema or ("anyOf" in schema and not schema.get("x-kubernetes-int-or-string")):
         target = (
             definitions[schema.pop("$ref").rsplit("/", 1)[-1]] if "$ref" in schema else _branch(schema.pop("anyOf"))
         )
         schema = target | schema
-    if "default" in schema and (schema := schema | {"default": _present(schema["default"])})["default"] is None:
+    if "default" in schema and (schema := schema | {"default": _without_null(schema["default"])})["default"] is None:
         del schema["default"]
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
@@ -86,15 +86,15 @@ def _flatten(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     return schema
 
 
-def _present(default: Any) -> Any:  # noqa: ANN401  JSON
-    """Leave out what is absent by default: a structural schema knows no null."""
+def _without_null(default: Any) -> Any:  # noqa: ANN401  JSON
+    """Remove fields that are null by default: a structural schema does not support null."""
     if not isinstance(default, dict):
         return default
-    return {name: _present(each) for name, each in default.items() if each is not None}
+    return {name: _without_null(value) for name, value in default.items() if value is not None}
 
 
 def _branch(union: list[Schema]) -> Schema:
     branches = [branch for branch in union if branch.get("type") != "null"]
     if len(branches) != 1:
-        raise ValueError(f"a structural schema has no unions: {branches}")
+        raise ValueError(f"a structural schema does not support unions: {branches}")
     return branches[0]

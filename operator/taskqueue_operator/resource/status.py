@@ -1,4 +1,4 @@
-"""What the operator reports on a TaskQueue."""
+"""The status of a TaskQueue."""
 
 from typing import Annotated, Literal
 
@@ -8,43 +8,57 @@ from .fields import Model
 
 
 class Backlog(Model):
-    """What waits in the queue, as last reported."""
+    """Number of messages in the queue."""
 
-    ready: int = Field(description="Messages that wait for a worker.", json_schema_extra={"format": "int64"})
-    unacked: int | None = Field(None, description="Messages that workers hold.", json_schema_extra={"format": "int64"})
-    at: str = Field(description="When this was read.", json_schema_extra={"format": "date-time"})
+    ready: int = Field(description="Messages that are ready for delivery.", json_schema_extra={"format": "int64"})
+    unacked: int | None = Field(
+        None,
+        description="Messages delivered to workers and not yet acknowledged.",
+        json_schema_extra={"format": "int64"},
+    )
+    at: str = Field(description="When the queue was read.", json_schema_extra={"format": "date-time"})
 
 
 class StatusCondition(Model):
-    """One condition, as everywhere in Kubernetes."""
+    """A condition in the standard form of Kubernetes."""
 
-    type: str = Field(max_length=316, description="What the condition is about.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(max_length=1024, description="Why, for machines.")
-    message: str = Field(max_length=32768, description="Why, for people, and the way out.")
+    type: str = Field(max_length=316, description="Type of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Status of the condition.")
+    reason: str = Field(max_length=1024, description="Machine-readable reason of the status.")
+    message: str = Field(max_length=32768, description="Explanation of the status, and how to fix a fault.")
     observed_generation: int | None = Field(
-        None, description="Generation of the spec that this is about.", json_schema_extra={"format": "int64"}
+        None, description="Generation of the spec that the condition refers to.", json_schema_extra={"format": "int64"}
     )
-    last_transition_time: str = Field(description="When it last flipped.", json_schema_extra={"format": "date-time"})
+    last_transition_time: str = Field(
+        description="When the status of the condition last changed.", json_schema_extra={"format": "date-time"}
+    )
 
 
 class Status(Model):
-    """What the operator sees and does."""
+    """Observed state of the queue and its workers."""
 
     observed_generation: int | None = Field(
-        None, description="Generation of the spec that was last worked on.", json_schema_extra={"format": "int64"}
+        None,
+        description="Generation of the spec that the operator last reconciled.",
+        json_schema_extra={"format": "int64"},
     )
-    queue: str | None = Field(None, description="The queue on the broker. Once it stands here, names may not change.")
-    replicas: int | None = Field(None, description="Workers there are.")
-    ready_replicas: int | None = Field(None, description="Workers that consume.")
-    desired_replicas: int | None = Field(None, description="Workers that the queue needs.")
+    queue: str | None = Field(
+        None,
+        description="Name of the queue on the broker. Once set, spec.broker.vhost, spec.queue.name and "
+        "spec.exchange.name cannot change.",
+    )
+    replicas: int | None = Field(None, description="Number of worker pods.")
+    ready_replicas: int | None = Field(None, description="Number of ready worker pods.")
+    desired_replicas: int | None = Field(None, description="Number of worker pods that the operator has decided on.")
     last_scale_time: str | None = Field(
-        None, description="When the number of workers was last changed.", json_schema_extra={"format": "date-time"}
+        None,
+        description="When the operator last changed the number of workers.",
+        json_schema_extra={"format": "date-time"},
     )
-    decision: str | None = Field(None, description="How the desired number came about.")
-    backlog: Backlog | None = Field(None, description="What waits in the queue, as last reported.")
+    decision: str | None = Field(None, description="Explanation of desiredReplicas.")
+    backlog: Backlog | None = Field(None, description="Number of messages in the queue, as last reported.")
     conditions: Annotated[list[StatusCondition], Field(max_length=16)] | None = Field(
         None,
-        description="What is true of the TaskQueue, since when and why.",
+        description="Conditions of the TaskQueue.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -1,4 +1,4 @@
-"""One TaskQueue, parsed: spec, identity and the names that follow from both."""
+"""A parsed TaskQueue: identity, spec and derived names."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -16,23 +16,23 @@ BINDING_MAP: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-li
 
 
 class Spec(Model):
-    """What an application team asks for."""
+    """Desired state of the queue and its workers."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "!has(self.queue) || !self.queue.external || has(self.queue.name)",
-                "An external queue needs queue.name: the name of the queue that exists.",
+                "An external queue requires queue.name. Set it to the name of the existing queue.",
                 path=".queue",
             ),
             rule(
                 "!has(self.queue) || !self.queue.external || (!has(self.exchange) && !has(self.bindings))",
-                "An external queue is never bound. Remove exchange and bindings, or external: true.",
+                "The operator does not bind an external queue. Remove exchange and bindings, or external: true.",
                 path=".queue",
             ),
             rule(
                 "!has(self.queue) || !self.queue.external || self.deletionPolicy == 'Retain'",
-                "An external queue is never deleted. Set deletionPolicy: Retain, or remove external: true.",
+                "The operator does not delete an external queue. Set deletionPolicy: Retain, or remove external: true.",
                 path=".deletionPolicy",
             ),
             rule(
@@ -43,30 +43,34 @@ class Spec(Model):
         )
     )
 
-    broker: Broker = Field(description="The RabbitMQ to use.")
+    broker: Broker = Field(description="RabbitMQ broker that holds the queue.")
     exchange: Exchange | None = Field(
-        None, description="Where publishers send. Default: a Direct exchange named like the TaskQueue."
+        None,
+        description="Exchange that publishers send messages to. Defaults to a Direct exchange with the name of the "
+        "TaskQueue.",
     )
     queue: Queue | None = Field(
-        None, description="What the workers consume. Default: a Quorum queue named like the TaskQueue."
+        None, description="Queue that the workers consume. Defaults to a Quorum queue with the name of the TaskQueue."
     )
     bindings: Annotated[list[Binding], Field(min_length=1, max_length=64)] | None = Field(
         None,
-        description="Routing keys that lead to the queue. Default: the name of the TaskQueue; # for Topic.",
+        description="Bindings from the exchange to the queue. Defaults to one binding with the name of the TaskQueue "
+        "as routing key; for a Topic exchange, #.",
         json_schema_extra=BINDING_MAP,
     )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
-        description="What becomes of exchange and queues when the TaskQueue is deleted. Retain: they stay. "
-        "DeleteIfEmpty: publishers are refused, and they go once empty. Delete: they go with their messages.",
+        description="What happens to the exchange and the queues when the TaskQueue is deleted. Retain: they are "
+        "kept. DeleteIfEmpty: new messages are rejected, and they are deleted once they are empty. Delete: they are "
+        "deleted together with their messages.",
     )
-    worker: Worker = Field(description="What runs the tasks.")
-    scaling: Scaling = Field(description="How many workers.")
+    worker: Worker = Field(description="Container that runs the tasks.")
+    scaling: Scaling = Field(description="Number of workers as a function of the ready messages.")
 
 
 @dataclass(frozen=True, slots=True)
 class TaskQueue:
-    """A TaskQueue as the API server holds it, with every default applied."""
+    """A TaskQueue of the API server, with all defaults applied."""
 
     key: Key
     uid: str
@@ -78,10 +82,10 @@ class TaskQueue:
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
-        """Read an object of the API.
+        """Parse an object of the API.
 
         Raises:
-            Fault: The spec does not fit the models: the installed CRD is of another version.
+            Fault: The spec does not match the models, for example because the installed CRD has another version.
         """
         metadata = body["metadata"]
         try:
@@ -91,7 +95,7 @@ class TaskQueue:
             path = ".".join(str(part) for part in ("spec", *first["loc"]))
             raise Fault(
                 Reason.INVALID_SPEC,
-                f"{path}: {first['msg']}. Correct the field, or install the CRD of this operator's version.",
+                f"{path}: {first['msg']}. Correct the field, or install the CRD of this version of the operator.",
                 terminal=True,
             ) from None
         return cls(
@@ -106,12 +110,12 @@ class TaskQueue:
 
     @property
     def queue(self) -> Queue:
-        """The queue, with its defaults."""
+        """The queue, with defaults."""
         return self.spec.queue or Queue()
 
     @property
     def exchange(self) -> Exchange:
-        """The exchange, with its defaults."""
+        """The exchange, with defaults."""
         return self.spec.exchange or Exchange()
 
     @property
@@ -121,12 +125,12 @@ class TaskQueue:
 
     @property
     def exchange_name(self) -> str:
-        """Name of the exchange that publishers use."""
+        """Name of the exchange that publishers send messages to."""
         return self.exchange.name or self.key.name
 
     @property
     def routing_keys(self) -> tuple[str, ...]:
-        """Routing keys that lead from the exchange to the queue."""
+        """Routing keys of the bindings from the exchange to the queue."""
         if self.spec.bindings is not None:
             return tuple(binding.routing_key for binding in self.spec.bindings)
         defaults = {ExchangeType.DIRECT: self.key.name, ExchangeType.TOPIC: "#", ExchangeType.FANOUT: ""}

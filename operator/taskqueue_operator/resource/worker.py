@@ -1,4 +1,4 @@
-"""What runs the tasks: the worker's container and how it consumes."""
+"""The part of the spec that describes the worker container and how it consumes the queue."""
 
 from enum import StrEnum
 from math import ceil
@@ -15,47 +15,48 @@ Quantities = Annotated[dict[str, int | str], Field(json_schema_extra=QUANTITIES)
 
 
 class Protocol(StrEnum):
-    """What the workers speak with the operator."""
+    """Protocol between workers and operator."""
 
     TASK_QUEUE = "TaskQueue"
     PLAIN = "Plain"
 
 
 HOLD_MARGIN_SECONDS: Final = 60
+"""Time to settle a message after the last task, in addition to the timeouts of the tasks."""
 
 
 class EnvVar(Model):
-    """One environment variable, as in a container."""
+    """Environment variable of the container."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 
     name: str = Field(min_length=1, max_length=256, description="Name of the variable.")
-    value: str | None = Field(None, description="Its value.")
-    value_from: Opaque | None = Field(None, description="Where its value comes from, as in a container.")
+    value: str | None = Field(None, description="Value of the variable.")
+    value_from: Opaque | None = Field(None, description="Source of the value, as in a container.")
 
 
 class Resources(Model):
-    """What the container may use, as in a container."""
+    """Compute resources of the container."""
 
-    requests: Quantities | None = Field(None, description="What it is sure to get.")
-    limits: Quantities | None = Field(None, description="What it may use at most.")
+    requests: Quantities | None = Field(None, description="Guaranteed resources.")
+    limits: Quantities | None = Field(None, description="Upper limits of resources.")
 
 
 class Worker(Model):
-    """The container that consumes the queue."""
+    """Container that runs the tasks."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "!has(self.prefetch) || self.prefetch >= self.concurrency",
-                "prefetch must be at least concurrency, or tasks could never fill the worker. Raise prefetch, "
-                "or remove it: it is concurrency by default.",
+                "prefetch is less than concurrency, so that a worker could never run that many tasks. Raise prefetch, "
+                "or remove it: it defaults to concurrency.",
                 path=".prefetch",
             ),
             rule(
                 "!has(self.acksLate) || self.protocol == 'Plain'",
-                "acksLate is about workers of protocol Plain; others always acknowledge late. Remove acksLate, or set "
-                "protocol: Plain.",
+                "acksLate requires protocol: Plain. Workers of protocol TaskQueue always acknowledge late. Remove "
+                "acksLate, or set protocol: Plain.",
                 path=".acksLate",
             ),
         )
@@ -67,41 +68,42 @@ class Worker(Model):
     env: list[EnvVar] | None = Field(
         None,
         max_length=256,
-        description="Environment of the worker. Names that begin with TASKQUEUE_ belong to the operator.",
+        description="Environment variables. Names that begin with TASKQUEUE_ are reserved for the operator.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     env_from: list[Opaque] | None = Field(
-        None, max_length=64, description="Whole ConfigMaps and Secrets as environment, as in a container."
+        None, max_length=64, description="ConfigMaps and Secrets that provide environment variables, as in a container."
     )
     resources: Resources | None = Field(None, description="Requests and limits, as in a container.")
     secret_ref: SecretRef | None = Field(
-        None, description="Secret with credentials of the workers' own. Default: that of the broker."
+        None, description="Secret with the credentials of the workers. Defaults to spec.broker.secretRef."
     )
     protocol: Protocol = Field(
         Protocol.TASK_QUEUE,
-        description="TaskQueue: the worker runs taskqueue_worker, or keeps its contract. Plain: any AMQP consumer, "
-        "such as Celery or dramatiq; whether it is idle is read from the broker.",
+        description="TaskQueue: the worker runs taskqueue_worker, or implements the worker contract. Plain: any AMQP "
+        "consumer, such as Celery or dramatiq; the operator reads from the broker whether it is idle.",
     )
     acks_late: bool | None = Field(
         None,
-        description="Whether Plain workers acknowledge a message after its task is done (Celery: task_acks_late), so "
-        "that the broker shows who runs one. Otherwise nobody is known to be idle, and workers are removed one by one.",
+        description="Whether Plain workers acknowledge a message after its task has finished (Celery: "
+        "task_acks_late). Then the broker shows which workers are idle. Otherwise idleness is unknown, and workers "
+        "are removed one at a time.",
     )
-    concurrency: int = Field(1, ge=1, le=1000, description="Tasks that one worker runs at once.")
+    concurrency: int = Field(1, ge=1, le=1000, description="Number of tasks that one worker runs at the same time.")
     prefetch: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        None, description="Messages that one worker holds at once. Default: concurrency."
+        None, description="Number of unacknowledged messages per worker. Defaults to concurrency."
     )
     task_timeout_seconds: int = Field(
-        870,  # twice that and a minute is the half hour that the broker waits by default
+        870,  # twice that and one minute are 30 minutes, the default consumer timeout of RabbitMQ
         ge=1,
         le=604800,
-        description="A task that takes longer is cancelled, by workers that are not Plain. The grace period of the "
-        "pods follows from it.",
+        description="Longest run time of a task. Workers of protocol TaskQueue cancel a task that takes longer. Also "
+        "determines the termination grace period of the pods.",
     )
     pod_template: Opaque | None = Field(
         None,
-        description="Anything else of a PodTemplateSpec (metadata, spec), merged with what the operator makes; the "
-        "worker's container is named worker. A field set both here and in worker is refused.",
+        description="PodTemplateSpec (metadata, spec) that is merged into the template of the operator. The container "
+        "of the worker is named worker. A field that is set both here and in spec.worker is rejected.",
     )
 
     @model_validator(mode="after")
@@ -113,20 +115,20 @@ class Worker(Model):
 
     @property
     def effective_prefetch(self) -> int:
-        """Messages that one worker holds at once."""
+        """Number of unacknowledged messages per worker."""
         return self.prefetch or self.concurrency
 
     @property
     def hold_seconds(self) -> int:
-        """How long it may hold a message, from the delivery on: all that came before may take its whole time.
+        """Longest time from the delivery of a message to its acknowledgement, in seconds.
 
-        Workers that can be drained and asked back have one round more: what runs all the while beside what they are
-        given anew.
+        All messages that were prefetched before it may take the full task timeout. Workers of protocol TaskQueue need
+        one round more: after an undrain they run new deliveries beside tasks that started before the drain.
         """
         rounds = ceil(self.effective_prefetch / self.concurrency) + (self.protocol is Protocol.TASK_QUEUE)
         return self.task_timeout_seconds * rounds + HOLD_MARGIN_SECONDS
 
     def container_fields(self) -> dict[str, Any]:
-        """Those fields that are a container's own, as the Kubernetes API writes them."""
+        """Return the fields of a Kubernetes container, with the names of the API."""
         fields = {"image", "command", "args", "env", "env_from", "resources"}
         return self.model_dump(include=fields, by_alias=True, exclude_none=True)

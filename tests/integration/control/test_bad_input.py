@@ -209,14 +209,12 @@ def test_field_set_twice(stage: Stage) -> None:
 
 
 def test_min_above_max_is_refused_at_once(stage: Stage) -> None:
-    with pytest.raises(
-        RuntimeError, match=r"minReplicas is above maxReplicas\. Lower minReplicas or raise maxReplicas\."
-    ):
+    with pytest.raises(RuntimeError, match=r"spec\.scaling\.minReplicas: Invalid value"):
         stage.taskqueue("jobs", scaling={"minReplicas": 3, "maxReplicas": 2})
 
 
 def test_names_too_long_are_refused_at_once(stage: Stage) -> None:
-    with pytest.raises(RuntimeError, match="The name is longer than 63 characters"):
+    with pytest.raises(RuntimeError, match=r"metadata\.name is longer than 63 characters"):
         stage.taskqueue("j" * 64)
     with pytest.raises(RuntimeError, match=r"spec.queue.name: Too long: may not be more than 200 bytes"):
         stage.taskqueue("jobs", queue={"name": "q" * 201})

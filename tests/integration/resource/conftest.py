@@ -1,4 +1,4 @@
-"""The CRD, installed once, and what the API server says to an object."""
+"""An API server with the CRD, and a fixture that writes TaskQueues."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ Write = Callable[..., Body]
 
 @pytest.fixture(scope="session")
 def api(control_plane: ControlPlane) -> ControlPlane:
-    """The API server with the CRD; a warning of any kind fails."""
+    """An API server with the CRD; a warning of the API server fails the test."""
     control_plane.kubectl("apply", "--server-side", "--warnings-as-errors", "-f", str(CRD))
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/taskqueues.taskqueue.dev")
     return control_plane
@@ -35,18 +35,18 @@ def namespace(api: ControlPlane) -> Iterator[str]:
 
 @pytest.fixture
 def write(api: ControlPlane, namespace: str) -> Write:
-    """Write a TaskQueue and return what is stored; RuntimeError with the answer when it is refused."""
+    """Write a TaskQueue and return the stored object; raises RuntimeError with the answer if it is rejected."""
 
-    def written(spec: Body, *, name: str = "thumbnails", verb: str = "apply", dry: bool = True) -> Body:
+    def write_taskqueue(spec: Body, *, name: str = "thumbnails", verb: str = "apply", dry: bool = True) -> Body:
         body = {
             "apiVersion": "taskqueue.dev/v1alpha1",
             "kind": "TaskQueue",
             "metadata": {"name": name, "namespace": namespace},
             "spec": spec,
         }
-        rehearsal = ["--dry-run=server"] if dry else []
-        answer = api.kubectl(verb, "--warnings-as-errors", *rehearsal, "-o", "json", "-f", "-", text=json.dumps(body))
+        dry_run = ["--dry-run=server"] if dry else []
+        answer = api.kubectl(verb, "--warnings-as-errors", *dry_run, "-o", "json", "-f", "-", text=json.dumps(body))
         stored: Body = json.loads(answer)
         return stored
 
-    return written
+    return write_taskqueue

@@ -1,4 +1,4 @@
-"""Every CEL rule takes what is in order and refuses what is not, in the words that users read."""
+"""Every CEL rule accepts a valid spec and rejects an invalid one, with the approved message."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,22 +7,21 @@ from typing import Any
 import pytest
 
 from taskqueue_operator.resource import crd
+from tests.approved import assert_approved, read_approved
 from tests.cluster.control_plane import ControlPlane
-from tests.unit.resource.specs import MINIMAL, changed
+from tests.unit.resource.spec_examples import MINIMAL, changed
 
 from .conftest import Write
 
-OTHER = "Make another TaskQueue, and delete this one when its queue is empty."
 SCHEDULE = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
 EXTERNAL = {"name": "celery", "external": True}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A message, the field that it names, and specs on either side."""
+    """The field that the message of a rule names, and examples of specs; `RULES` has them by the key of the message."""
 
     field: str
-    message: str
     accepted: dict[str, Any]
     rejected: dict[str, Any]
     name: str = "thumbnails"
@@ -30,102 +29,83 @@ class Rule:
 
 
 RULES = {
-    "min above max": Rule(
+    "crd.min_replicas_above_max_replicas": Rule(
         "spec.scaling.minReplicas",
-        "minReplicas is above maxReplicas. Lower minReplicas or raise maxReplicas.",
         changed("scaling", {"minReplicas": 3, "maxReplicas": 3}),
         changed("scaling", {"minReplicas": 4, "maxReplicas": 3}),
     ),
-    "pausedReplicas without Paused": Rule(
+    "crd.paused_replicas_without_paused": Rule(
         "spec.scaling.pausedReplicas",
-        "pausedReplicas works only with mode: Paused. Set the mode, or remove pausedReplicas.",
         changed("scaling", {"maxReplicas": 3, "mode": "Paused", "pausedReplicas": 0}),
         changed("scaling", {"maxReplicas": 3, "pausedReplicas": 0}),
     ),
-    "a schedule above max": Rule(
+    "crd.schedule_above_max_replicas": Rule(
         "spec.scaling.schedules",
-        "A schedule's minReplicas is above maxReplicas. Lower it or raise maxReplicas.",
         changed("scaling", {"maxReplicas": 3, "schedules": [SCHEDULE | {"minReplicas": 3}]}),
         changed("scaling", {"maxReplicas": 3, "schedules": [SCHEDULE | {"minReplicas": 4}]}),
     ),
-    "a time zone there is not": Rule(
+    "crd.unknown_time_zone": Rule(
         "spec.scaling.schedules[0].timeZone",
-        "timeZone is not in the time zone database. Write it as in Europe/Paris.",
         changed("scaling.schedules", [SCHEDULE | {"timeZone": "America/Argentina/Buenos_Aires"}]),
         changed("scaling.schedules", [SCHEDULE | {"timeZone": "Europe/Pari"}]),
     ),
-    "a schedule of no time": Rule(
+    "crd.schedule_end_equals_start": Rule(
         "spec.scaling.schedules[0].end",
-        "end is the same as start. Set another time.",
         changed("scaling.schedules", [SCHEDULE]),
         changed("scaling.schedules", [SCHEDULE | {"end": SCHEDULE["start"]}]),
     ),
-    "a fallback above max": Rule(
+    "crd.fallback_above_max_replicas": Rule(
         "spec.scaling.fallback.replicas",
-        "fallback.replicas is above maxReplicas. Lower it or raise maxReplicas.",
         changed("scaling", {"maxReplicas": 3, "fallback": {"replicas": 3}}),
         changed("scaling", {"maxReplicas": 3, "fallback": {"replicas": 4}}),
     ),
-    "a fallback without a number": Rule(
+    "crd.fallback_without_replicas": Rule(
         "spec.scaling.fallback.replicas",
-        "fallback.replicas is needed, except with behavior: Current, which keeps the number there is.",
         changed("scaling.fallback", {"behavior": "Current"}),
         changed("scaling.fallback", {"behavior": "AtMost"}),
     ),
-    "prefetch below concurrency": Rule(
+    "crd.prefetch_below_concurrency": Rule(
         "spec.worker.prefetch",
-        "prefetch must be at least concurrency, or tasks could never fill the worker. Raise prefetch, or remove it: "
-        "it is concurrency by default.",
         changed("worker", {"image": "a", "concurrency": 4, "prefetch": 4}),
         changed("worker", {"image": "a", "concurrency": 4, "prefetch": 3}),
     ),
-    "acksLate of workers that are not Plain": Rule(
+    "crd.acks_late_without_plain": Rule(
         "spec.worker.acksLate",
-        "acksLate is about workers of protocol Plain; others always acknowledge late. Remove acksLate, or set "
-        "protocol: Plain.",
         changed("worker", {"image": "a", "protocol": "Plain", "acksLate": True}),
         changed("worker", {"image": "a", "acksLate": False}),
     ),
-    "maxPriority with Quorum": Rule(
+    "crd.max_priority_of_a_quorum_queue": Rule(
         "spec.queue.maxPriority",
-        "maxPriority is for Classic queues. Quorum queues know priorities without it: remove maxPriority, or set "
-        "type: Classic.",
         changed("queue", {"type": "Classic", "maxPriority": 5}),
         changed("queue", {"maxPriority": 5}),
     ),
-    "external without a name": Rule(
+    "crd.external_queue_without_a_name": Rule(
         "spec.queue",
-        "An external queue needs queue.name: the name of the queue that exists.",
         MINIMAL | {"queue": EXTERNAL},
         MINIMAL | {"queue": {"external": True}},
     ),
-    "external with an exchange": Rule(
+    "crd.external_queue_with_an_exchange": Rule(
         "spec.queue",
-        "An external queue is never bound. Remove exchange and bindings, or external: true.",
         MINIMAL | {"queue": EXTERNAL},
         MINIMAL | {"queue": EXTERNAL, "exchange": {"name": "tasks"}},
     ),
-    "external with bindings": Rule(
+    "crd.external_queue_with_bindings": Rule(
         "spec.queue",
-        "An external queue is never bound. Remove exchange and bindings, or external: true.",
         MINIMAL | {"queue": {"name": "celery"}, "bindings": [{"routingKey": "a"}]},
         MINIMAL | {"queue": EXTERNAL, "bindings": [{"routingKey": "a"}]},
     ),
-    "external with a deletionPolicy": Rule(
+    "crd.external_queue_with_a_deletion_policy": Rule(
         "spec.deletionPolicy",
-        "An external queue is never deleted. Set deletionPolicy: Retain, or remove external: true.",
         MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Retain"},
         MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Delete"},
     ),
-    "Fanout with bindings": Rule(
+    "crd.fanout_with_bindings": Rule(
         "spec.bindings",
-        "A Fanout exchange ignores routing keys. Remove bindings, or set exchange.type: Topic.",
         MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a"}]},
         MINIMAL | {"exchange": {"type": "Fanout"}, "bindings": [{"routingKey": "a"}]},
     ),
-    "a name too long": Rule(
+    "crd.name_too_long": Rule(
         "",
-        "The name is longer than 63 characters, which a label of the pods cannot hold. Choose a shorter name.",
         MINIMAL,
         MINIMAL,
         name="n" * 63,
@@ -134,39 +114,61 @@ RULES = {
 }
 
 
+def rule_messages(schema: dict[str, Any]) -> set[str]:
+    inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
+    own = {validation["message"] for validation in schema.get("x-kubernetes-validations", ())}
+    return own.union(*map(rule_messages, inner))
+
+
+MESSAGES = rule_messages(crd.document()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+
+
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
-def test_the_rule_takes_what_is_in_order(write: Write, rule: Rule) -> None:
+def test_the_rule_accepts_a_valid_spec(write: Write, rule: Rule) -> None:
     write(rule.accepted, name=rule.name, verb="create")
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
-def test_the_rule_says_what_is_wrong_where_and_the_way_out(write: Write, rule: Rule) -> None:
+@pytest.mark.parametrize(("key", "rule"), RULES.items(), ids=RULES.keys())
+def test_the_rule_rejects_an_invalid_spec_and_names_the_field(write: Write, key: str, rule: Rule) -> None:
     with pytest.raises(RuntimeError) as caught:
         write(rule.rejected, name=rule.rejected_name, verb="create")
-    said = str(caught.value)
-    assert f'The TaskQueue "{rule.rejected_name}" is invalid: {rule.field}' in said
-    assert said.endswith(rule.message)
-    assert said.count("Invalid value") == 1
+    error = str(caught.value)
+    assert f'The TaskQueue "{rule.rejected_name}" is invalid: {rule.field}' in error
+    assert error.count("Invalid value") == 1
+    assert_approved(key, message_at_the_end_of(error))
+
+
+def message_at_the_end_of(error: str) -> str:
+    """Return the message of the CEL rule that rejected an object."""
+    (message,) = (message for message in MESSAGES if error.endswith(message))
+    return message
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """A field that is fixed once the queue exists; `same` says the same in other words."""
+class Change:
+    """Specs before and after a change of an immutable field; `same` is another way to write `before`."""
 
     before: dict[str, Any] = field(default_factory=dict)
     same: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
 
 
-FIXED = {
-    "spec.queue.name set": Fixed({}, {"queue": {"name": "{name}"}}, {"queue": {"name": "other"}}),
-    "spec.queue.name unset": Fixed({"queue": {"name": "media"}}, {"queue": {"name": "media"}}, {}),
-    "spec.exchange.name set": Fixed({}, {"exchange": {"name": "{name}"}}, {"exchange": {"name": "other"}}),
-    "spec.exchange.name unset": Fixed(
+IMMUTABLE = {
+    "spec.queue.name": "crd.immutable_queue_name",
+    "spec.exchange.name": "crd.immutable_exchange_name",
+    "spec.broker.vhost": "crd.immutable_vhost",
+}
+"""Field, and key of the message of its rule."""
+
+CHANGES = {
+    "spec.queue.name set": Change({}, {"queue": {"name": "{name}"}}, {"queue": {"name": "other"}}),
+    "spec.queue.name unset": Change({"queue": {"name": "media"}}, {"queue": {"name": "media"}}, {}),
+    "spec.exchange.name set": Change({}, {"exchange": {"name": "{name}"}}, {"exchange": {"name": "other"}}),
+    "spec.exchange.name unset": Change(
         {"exchange": {"name": "tasks"}}, {"exchange": {"name": "tasks"}}, {"exchange": {}}
     ),
-    "spec.broker.vhost set": Fixed({}, {}, {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "media"}}),
-    "spec.broker.vhost changed": Fixed(
+    "spec.broker.vhost set": Change({}, {}, {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "media"}}),
+    "spec.broker.vhost changed": Change(
         {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "media"}},
         {"broker": {"secretRef": {"name": "another"}, "vhost": "media"}},
         {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "other"}},
@@ -174,15 +176,15 @@ FIXED = {
 }
 
 
-@pytest.mark.parametrize(("title", "fixed"), FIXED.items(), ids=FIXED.keys())
-def test_names_may_change_only_until_the_queue_exists(
-    api: ControlPlane, write: Write, namespace: str, title: str, fixed: Fixed
+@pytest.mark.parametrize(("title", "change"), CHANGES.items(), ids=CHANGES.keys())
+def test_names_are_immutable_once_the_queue_exists(
+    api: ControlPlane, write: Write, namespace: str, title: str, change: Change
 ) -> None:
     path, _ = title.split()
     name = title.lower().replace(" ", "-")
     before, same, after = (
-        MINIMAL | json.loads(json.dumps(change).replace("{name}", name))
-        for change in (fixed.before, fixed.same, fixed.after)
+        MINIMAL | json.loads(json.dumps(spec).replace("{name}", name))
+        for spec in (change.before, change.same, change.after)
     )
     write(before, name=name, dry=False)
     write(after, name=name, verb="replace")
@@ -200,16 +202,9 @@ def test_names_may_change_only_until_the_queue_exists(
     write(same, name=name, verb="replace")
     with pytest.raises(RuntimeError) as caught:
         write(after, name=name, verb="replace")
-    assert str(caught.value).endswith(f"{path} cannot change once the queue exists. {OTHER}")
+    assert_approved(IMMUTABLE[path], message_at_the_end_of(str(caught.value)))
 
 
-def test_every_rule_has_its_examples() -> None:
-    def messages(schema: dict[str, Any]) -> set[str]:
-        inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
-        own = {rule["message"] for rule in schema.get("x-kubernetes-validations", ())}
-        return own.union(*map(messages, inner))
-
-    root = crd.document()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    held = {rule.message for rule in RULES.values()}
-    held |= {f"{title.split()[0]} cannot change once the queue exists. {OTHER}" for title in FIXED}
-    assert messages(root) == held
+def test_every_rule_has_examples() -> None:
+    approved = read_approved()
+    assert {approved[key] for key in (*RULES, *IMMUTABLE.values())} == MESSAGES

@@ -1,4 +1,4 @@
-"""Conditions: since when and why, and what stays as it was said before."""
+"""Conditions: transition times, and previous conditions that are kept."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue_operator.resource.conditions import ABNORMAL, Condition, ConditionType, Truth, render, timestamp
+from taskqueue_operator.resource.conditions import (
+    PRESENT_ONLY_WHILE_TRUE,
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    render,
+    timestamp,
+)
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 T1 = datetime(2026, 1, 1, 0, 0, 5, 900000, tzinfo=UTC)
@@ -15,17 +22,17 @@ READY = ConditionType.READY
 
 
 def condition(
-    type_: ConditionType, status: Truth = Truth.TRUE, reason: str = "Because", message: str = ""
+    type_: ConditionType, status: ConditionStatus = ConditionStatus.TRUE, reason: str = "Because", message: str = ""
 ) -> Condition:
     return Condition(type_, status, reason, message)
 
 
-def said(*findings: Condition, at: datetime = T0, generation: int = 1) -> list[dict[str, Any]]:
-    return render(findings, (), generation=generation, now=at)
+def rendered(*conditions: Condition, at: datetime = T0, generation: int = 1) -> list[dict[str, Any]]:
+    return render(conditions, (), generation=generation, now=at)
 
 
-def test_a_condition_is_written_as_everywhere_in_kubernetes() -> None:
-    assert said(condition(READY, message="All is well."), generation=4) == [
+def test_a_condition_has_the_standard_form_of_kubernetes() -> None:
+    assert rendered(condition(READY, message="All is well."), generation=4) == [
         {
             "type": "Ready",
             "status": "True",
@@ -38,46 +45,51 @@ def test_a_condition_is_written_as_everywhere_in_kubernetes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "since"),
+    ("new", "transition_time"),
     [
-        (condition(READY, Truth.TRUE, "Other", "words"), "2026-01-01T00:00:00Z"),
-        (condition(READY, Truth.FALSE), "2026-01-01T00:00:05Z"),
-        (condition(READY, Truth.UNKNOWN), "2026-01-01T00:00:05Z"),
+        (condition(READY, ConditionStatus.TRUE, "Other", "words"), "2026-01-01T00:00:00Z"),
+        (condition(READY, ConditionStatus.FALSE), "2026-01-01T00:00:05Z"),
+        (condition(READY, ConditionStatus.UNKNOWN), "2026-01-01T00:00:05Z"),
     ],
 )
-def test_the_time_moves_only_where_the_truth_flips(after: Condition, since: str) -> None:
-    (written,) = render([after], said(condition(READY)), generation=2, now=T1)
-    assert (written["lastTransitionTime"], written["reason"]) == (since, after.reason)
+def test_the_transition_time_changes_only_with_the_status(new: Condition, transition_time: str) -> None:
+    (rendered_condition,) = render([new], rendered(condition(READY)), generation=2, now=T1)
+    assert rendered_condition["lastTransitionTime"] == transition_time
+    assert rendered_condition["reason"] == new.reason
 
 
-def test_what_nothing_is_found_of_stays_as_it_was_said() -> None:
-    before = said(condition(ConditionType.BROKER_REACHABLE, Truth.FALSE), condition(READY))
-    assert render([], before, generation=9, now=T1) == sorted(before, key=lambda each: each["type"] != "Ready")
+def test_a_condition_without_a_new_value_keeps_its_previous_one() -> None:
+    previous = rendered(condition(ConditionType.BROKER_REACHABLE, ConditionStatus.FALSE), condition(READY))
+    assert render([], previous, generation=9, now=T1) == sorted(previous, key=lambda old: old["type"] != "Ready")
 
 
-@pytest.mark.parametrize("type_", sorted(ABNORMAL))
-def test_what_is_abnormal_ends_when_it_is_not_found(type_: ConditionType) -> None:
-    assert render([], said(condition(type_)), generation=1, now=T1) == []
+@pytest.mark.parametrize("type_", sorted(PRESENT_ONLY_WHILE_TRUE))
+def test_a_condition_that_is_present_only_while_true_is_removed_without_a_new_value(type_: ConditionType) -> None:
+    assert render([], rendered(condition(type_)), generation=1, now=T1) == []
 
 
-def test_what_others_wrote_is_not_ours_to_say() -> None:
+def test_a_condition_of_another_writer_is_not_rendered() -> None:
     foreign = {"type": "Foreign", "status": "True", "reason": "", "message": "", "lastTransitionTime": timestamp(T0)}
-    assert render([condition(READY)], [foreign], generation=1, now=T0) == said(condition(READY))
+    assert render([condition(READY)], [foreign], generation=1, now=T0) == rendered(condition(READY))
 
 
-findings = st.lists(
-    st.builds(condition, st.sampled_from(ConditionType), st.sampled_from(Truth)), unique_by=lambda each: each.type
+condition_lists = st.lists(
+    st.builds(condition, st.sampled_from(ConditionType), st.sampled_from(ConditionStatus)),
+    unique_by=lambda found: found.type,
 )
 
 
-@given(findings, findings)
-def test_saying_the_same_again_changes_nothing(first: list[Condition], then: list[Condition]) -> None:
-    """Invariant 5: no change, no write."""
-    written = render(then, said(*first), generation=1, now=T0)
-    assert render(then, written, generation=1, now=T1) == written
+@given(condition_lists, condition_lists)
+def test_invariant_5_rendering_the_same_conditions_again_changes_nothing(
+    first: list[Condition], second: list[Condition]
+) -> None:
+    once = render(second, rendered(*first), generation=1, now=T0)
+    assert render(second, once, generation=1, now=T1) == once
 
 
-@given(findings, findings)
-def test_conditions_have_one_order_and_no_twins(first: list[Condition], then: list[Condition]) -> None:
-    types = [each["type"] for each in render(then, said(*first), generation=1, now=T1)]
+@given(condition_lists, condition_lists)
+def test_conditions_have_a_fixed_order_and_no_duplicates(first: list[Condition], second: list[Condition]) -> None:
+    types = [
+        rendered_condition["type"] for rendered_condition in render(second, rendered(*first), generation=1, now=T1)
+    ]
     assert types == [type_ for type_ in ConditionType if type_ in set(types)]

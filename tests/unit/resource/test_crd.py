@@ -1,4 +1,4 @@
-"""The CRD and the models say the same."""
+"""The CRD and the models accept and reject the same specs."""
 
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from taskqueue_operator.resource import crd
 from taskqueue_operator.resource.schema import structural
 from taskqueue_operator.resource.taskqueue import Spec
 
-from .specs import ACCEPTED, MINIMAL, REJECTED
+from .spec_examples import ACCEPTED, MINIMAL, REJECTED
 
 Schema = dict[str, Any]
 
@@ -22,12 +22,12 @@ SPEC: Schema = ROOT["properties"]["spec"]
 
 
 def as_json_schema(schema: Schema) -> Schema:
-    """Write what is Kubernetes' own in the terms of JSON Schema."""
+    """Convert a structural schema to JSON Schema."""
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
     converted = dict(schema)
     if "properties" in schema:
-        converted["properties"] = {name: as_json_schema(each) for name, each in schema["properties"].items()}
+        converted["properties"] = {name: as_json_schema(field) for name, field in schema["properties"].items()}
     for inner in ("items", "additionalProperties"):
         if inner in schema:
             converted[inner] = as_json_schema(schema[inner])
@@ -46,56 +46,58 @@ def parses(spec: object) -> bool:
 
 
 def nodes(schema: Schema, path: str = "spec") -> Iterator[tuple[str, Schema]]:
-    """Every node that users write or read, by its path."""
+    """Return all nodes of a schema with their paths."""
     yield path, schema
-    for name, each in schema.get("properties", {}).items():
-        yield from nodes(each, f"{path}.{name}")
+    for name, field in schema.get("properties", {}).items():
+        yield from nodes(field, f"{path}.{name}")
     for inner in ("items", "additionalProperties"):
         if inner in schema:
             yield from nodes(schema[inner], f"{path}[]")
 
 
 @pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED.keys())
-def test_both_take_what_is_in_order(spec: Schema) -> None:
+def test_schema_and_models_accept_a_valid_spec(spec: Schema) -> None:
     VALIDATOR.validate(spec)
     assert parses(spec)
 
 
 @pytest.mark.parametrize(("path", "spec"), REJECTED.values(), ids=REJECTED.keys())
-def test_both_refuse_what_is_not(path: str, spec: Schema) -> None:
+def test_schema_and_models_reject_an_invalid_spec(path: str, spec: Schema) -> None:
     assert path
     assert not VALIDATOR.is_valid(spec)
     assert not parses(spec)
 
 
-WRONG = st.sampled_from([[], {}, "x", 1.5, -1])
+WRONG_TYPES = st.sampled_from([[], {}, "x", 1.5, -1])
 TEXTS = ["", "a", "A b", "a,b", "a.b-c", "é", "-a", "a\tb"]
 
 
-def made(schema: Schema) -> st.SearchStrategy[Any]:
-    """Values on either side of each bound that a schema sets."""
+def values_of(schema: Schema) -> st.SearchStrategy[Any]:
+    """Values on both sides of each bound of a schema."""
     if schema.get("x-kubernetes-int-or-string"):
         return st.sampled_from([0, 1, "1", "64Mi", 1.5, [], {}])
     if "type" not in schema:
         return st.sampled_from(
             [0, 0.1, 1e-7, 1000, 1001, -1, True, "0.1", ".5", "50m", "a", "-1", "1e3", "", [], {}, [1]]
         )
-    return _RIGHT[schema["type"]](schema) | (WRONG if schema["type"] != "object" else st.sampled_from([[], "x"]))
+    return _STRATEGIES[schema["type"]](schema) | (
+        WRONG_TYPES if schema["type"] != "object" else st.sampled_from([[], "x"])
+    )
 
 
 def _objects(schema: Schema) -> st.SearchStrategy[Any]:
-    fields = {name: made(each) for name, each in schema.get("properties", {}).items()}
-    required = {name: each for name, each in fields.items() if name in schema.get("required", ())}
-    optional = {name: each for name, each in fields.items() if name not in required}
+    fields = {name: values_of(field) for name, field in schema.get("properties", {}).items()}
+    required = {name: field for name, field in fields.items() if name in schema.get("required", ())}
+    optional = {name: field for name, field in fields.items() if name not in required}
     if "additionalProperties" in schema:
-        return st.dictionaries(st.sampled_from(["cpu", "memory"]), made(schema["additionalProperties"]))
+        return st.dictionaries(st.sampled_from(["cpu", "memory"]), values_of(schema["additionalProperties"]))
     return st.fixed_dictionaries(required, optional=optional)
 
 
 def _arrays(schema: Schema) -> st.SearchStrategy[Any]:
     keys = schema.get("x-kubernetes-list-map-keys")
     unique = (lambda item: str(item.get(keys[0])) if isinstance(item, dict) else str(item)) if keys else str
-    return st.lists(made(schema["items"]), max_size=2, unique_by=unique)
+    return st.lists(values_of(schema["items"]), max_size=2, unique_by=unique)
 
 
 def _integers(schema: Schema) -> st.SearchStrategy[Any]:
@@ -112,7 +114,7 @@ def _strings(schema: Schema) -> st.SearchStrategy[Any]:
     )
 
 
-_RIGHT: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
+_STRATEGIES: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "object": _objects,
     "array": _arrays,
     "integer": _integers,
@@ -122,65 +124,65 @@ _RIGHT: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
 
 
 def leaves(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Schema]]:
-    for name, each in schema.get("properties", {}).items():
-        yield (*path, name), each
-        yield from leaves(each, (*path, name))
+    for name, field in schema.get("properties", {}).items():
+        yield (*path, name), field
+        yield from leaves(field, (*path, name))
 
 
 @st.composite
-def nearly_right(draw: st.DrawFn) -> Schema:
-    """A spec in order but for a few fields, on either side of whose bounds it may be."""
+def nearly_valid_specs(draw: st.DrawFn) -> Schema:
+    """A valid spec in which up to three fields have values on either side of their bounds."""
     spec: Schema = _copy(draw(st.sampled_from(list(ACCEPTED.values()))))
     for path, schema in draw(st.lists(st.sampled_from(list(leaves(SPEC))), max_size=3)):
         inner: Any = spec
         for name in path[:-1]:
             inner = inner.setdefault(name, {}) if isinstance(inner, dict) else None
         if isinstance(inner, dict):
-            inner[path[-1]] = draw(made(schema))
+            inner[path[-1]] = draw(values_of(schema))
     return spec
 
 
 def _copy(value: Any) -> Any:  # noqa: ANN401  JSON
     if isinstance(value, dict):
-        return {name: _copy(each) for name, each in value.items()}
-    return [_copy(each) for each in value] if isinstance(value, list) else value
+        return {name: _copy(inner) for name, inner in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
-@given(nearly_right() | made(SPEC))
-def test_both_take_and_refuse_the_same(spec: object) -> None:
+@given(nearly_valid_specs() | values_of(SPEC))
+def test_schema_and_models_accept_and_reject_the_same_specs(spec: object) -> None:
     assert parses(spec) == VALIDATOR.is_valid(spec)
 
 
-def test_the_defaults_of_the_schema_are_those_of_the_models() -> None:
-    """The API server writes its defaults into what it stores, so ours would never be seen where they differ."""
+def test_the_defaults_of_the_schema_are_equal_to_those_of_the_models() -> None:
+    """The API server stores its own defaults, so a different default of a model would never apply."""
     filled = _with_defaults(SPEC, _copy(ACCEPTED["empty parts"]))
-    ours = Spec.model_validate(ACCEPTED["empty parts"]).model_dump(mode="json", by_alias=True, exclude_none=True)
-    assert filled == ours
+    defaults = Spec.model_validate(ACCEPTED["empty parts"]).model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert filled == defaults
     assert Spec.model_validate(filled) == Spec.model_validate(ACCEPTED["empty parts"])
 
 
 def _with_defaults(schema: Schema, value: Any) -> Any:  # noqa: ANN401  JSON
-    for name, each in schema.get("properties", {}).items():
-        if name not in value and "default" in each:
-            value[name] = _copy(each["default"])
+    for name, field in schema.get("properties", {}).items():
+        if name not in value and "default" in field:
+            value[name] = _copy(field["default"])
         if isinstance(value.get(name), dict):
-            _with_defaults(each, value[name])
+            _with_defaults(field, value[name])
     return value
 
 
-def test_defaults_are_values_that_pass() -> None:
+def test_every_default_is_valid() -> None:
     for path, schema in nodes(SPEC):
         if "default" in schema:
             jsonschema.validate(schema["default"], as_json_schema(schema))
             assert schema["default"] is not None, path
 
 
-def test_every_field_is_described() -> None:
-    bare = [path for path, schema in nodes(ROOT, "root") if "description" not in schema]
-    assert [path for path in bare if not path.endswith(("[]", "root.metadata"))] == []
+def test_every_field_has_a_description() -> None:
+    undescribed = [path for path, schema in nodes(ROOT, "root") if "description" not in schema]
+    assert [path for path in undescribed if not path.endswith(("[]", "root.metadata"))] == []
 
 
-def test_every_number_has_its_bounds() -> None:
+def test_every_integer_has_bounds() -> None:
     unbounded = [
         path
         for path, schema in nodes(SPEC)
@@ -189,7 +191,7 @@ def test_every_number_has_its_bounds() -> None:
     assert unbounded == []
 
 
-def test_there_are_no_floats() -> None:
+def test_no_field_is_a_float() -> None:
     assert [path for path, schema in nodes(ROOT) if schema.get("type") == "number"] == []
 
 
@@ -207,14 +209,16 @@ class Odd(BaseModel):
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(Union, "has no unions"), (Tuple, "prefixItems has no counterpart"), (Odd, "multipleOf has no counterpart")],
+    [(Union, "does not support unions"), (Tuple, "does not support prefixItems"), (Odd, "does not support multipleOf")],
 )
-def test_what_a_structural_schema_cannot_say_is_refused_when_it_is_made(model: type[BaseModel], message: str) -> None:
+def test_a_model_that_a_structural_schema_does_not_support_raises_an_error(
+    model: type[BaseModel], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         structural(model)
 
 
-def test_optional_fields_references_and_maps_have_a_counterpart() -> None:
+def test_optional_fields_references_and_maps_are_converted() -> None:
     class Inner(BaseModel):
         name: str = Field(description="Its name.")
 
@@ -239,7 +243,7 @@ def test_optional_fields_references_and_maps_have_a_counterpart() -> None:
     }
 
 
-def test_the_columns_are_those_of_the_design() -> None:
+def test_the_printer_columns_have_these_names() -> None:
     columns = crd.document()["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [column["name"].upper() for column in columns] == [
         "READY",
@@ -252,11 +256,11 @@ def test_the_columns_are_those_of_the_design() -> None:
     ]
 
 
-def test_there_is_no_scale_subresource() -> None:
-    """`kubectl scale --replicas=0` would say "scaled" and stop nothing."""
+def test_the_crd_has_no_scale_subresource() -> None:
+    """`kubectl scale --replicas=0` would report "scaled", but the operator would scale out again."""
     assert crd.document()["spec"]["versions"][0]["subresources"] == {"status": {}}
 
 
-def test_the_minimal_spec_sets_only_what_has_no_default() -> None:
+def test_the_minimal_spec_sets_only_required_fields() -> None:
     required = {name: set(SPEC["properties"][name]["required"]) for name in SPEC["required"]}
     assert required == {name: set(part) for name, part in MINIMAL.items()}

@@ -1,4 +1,4 @@
-"""What a TaskQueue means: defaults, names, and what becomes of an object that does not fit."""
+"""Parsing of a TaskQueue: defaults, derived names, and faults of an invalid object."""
 
 import copy
 from pathlib import Path
@@ -14,10 +14,11 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.policy import Policy
+from tests.approved import assert_approved
 
-from .specs import ACCEPTED, MINIMAL, REJECTED
+from .spec_examples import ACCEPTED, MINIMAL, REJECTED, changed
 
-TEN_LINES = (Path(__file__).parents[3] / "deploy/samples/minimal.yaml").read_text()
+SAMPLE = (Path(__file__).parents[3] / "deploy/samples/minimal.yaml").read_text()
 IDENTITY = {"namespace": "media", "name": "thumbnails", "uid": "u", "resourceVersion": "7", "generation": 3}
 
 
@@ -25,8 +26,8 @@ def parsed(spec: dict[str, Any], **metadata: object) -> TaskQueue:
     return TaskQueue.parse({"metadata": IDENTITY | metadata, "spec": spec})
 
 
-def test_the_ten_lines_of_the_design_are_a_whole_taskqueue() -> None:
-    body = yaml.safe_load(TEN_LINES)
+def test_the_minimal_sample_is_a_complete_taskqueue() -> None:
+    body = yaml.safe_load(SAMPLE)
     body["metadata"] = IDENTITY | body["metadata"]
     taskqueue = TaskQueue.parse(body)
     assert taskqueue.key == Key("media", "thumbnails")
@@ -43,10 +44,6 @@ def test_the_ten_lines_of_the_design_are_a_whole_taskqueue() -> None:
     assert (Policy(20).min_replicas, Policy(20).ready_per_replica, Policy(20).mode) == (0, 20, Mode.AUTO)
 
 
-def test_the_sample_is_those_ten_lines() -> None:
-    assert (Path(__file__).parents[3] / "deploy/samples/minimal.yaml").read_text() == TEN_LINES
-
-
 @pytest.mark.parametrize(
     ("exchange", "bindings", "keys"),
     [
@@ -56,20 +53,20 @@ def test_the_sample_is_those_ten_lines() -> None:
         ({"type": "Topic"}, [{"routingKey": "a.*"}, {"routingKey": "b"}], ("a.*", "b")),
     ],
 )
-def test_the_routing_keys_follow_from_the_exchange(
+def test_the_default_routing_keys_depend_on_the_type_of_the_exchange(
     exchange: dict[str, str], bindings: list[dict[str, str]] | None, keys: tuple[str, ...]
 ) -> None:
     spec = MINIMAL | {"exchange": exchange} | ({"bindings": bindings} if bindings else {})
     assert parsed(spec).routing_keys == keys
 
 
-def test_prefetch_is_concurrency_unless_it_is_set() -> None:
-    four = parsed(MINIMAL | {"worker": {"image": "a", "concurrency": 4}})
-    eight = parsed(MINIMAL | {"worker": {"image": "a", "concurrency": 4, "prefetch": 8}})
-    assert (four.spec.worker.effective_prefetch, eight.spec.worker.effective_prefetch) == (4, 8)
+def test_prefetch_defaults_to_concurrency() -> None:
+    default = parsed(MINIMAL | {"worker": {"image": "a", "concurrency": 4}})
+    explicit = parsed(MINIMAL | {"worker": {"image": "a", "concurrency": 4, "prefetch": 8}})
+    assert (default.spec.worker.effective_prefetch, explicit.spec.worker.effective_prefetch) == (4, 8)
 
 
-def test_an_older_operator_ignores_what_it_does_not_know() -> None:
+def test_an_older_operator_ignores_unknown_fields() -> None:
     newer = copy.deepcopy(MINIMAL) | {"retry": {"maxAttempts": 5}}
     newer["scaling"]["forecast"] = [{"name": "office"}]
     newer["broker"]["secretRef"]["namespace"] = "other"
@@ -77,36 +74,41 @@ def test_an_older_operator_ignores_what_it_does_not_know() -> None:
 
 
 @pytest.mark.parametrize(("path", "spec"), REJECTED.values(), ids=REJECTED.keys())
-def test_what_does_not_fit_names_its_field_and_the_way_out(path: str, spec: dict[str, Any]) -> None:
+def test_the_fault_of_an_invalid_spec_names_the_field(path: str, spec: dict[str, Any]) -> None:
     with pytest.raises(Fault) as caught:
         parsed(spec)
     assert caught.value.reason is Reason.INVALID_SPEC
     assert caught.value.terminal
     assert caught.value.message.startswith(path)
-    assert caught.value.message.endswith("Correct the field, or install the CRD of this operator's version.")
 
 
-def test_two_variables_of_one_name_are_refused() -> None:
+def test_the_message_of_an_invalid_spec_says_how_to_fix_it() -> None:
+    with pytest.raises(Fault) as caught:
+        parsed(changed("worker.concurrency", 0))
+    assert_approved("resource.invalid_spec", caught.value.message)
+
+
+def test_two_variables_with_the_same_name_are_rejected() -> None:
     env = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
     with pytest.raises(Fault, match=r"^spec\.worker: Value error, env: names must be unique"):
         parsed(MINIMAL | {"worker": {"image": "a", "env": env}})
 
 
-def test_a_fault_does_not_quote_what_was_written() -> None:
-    """People put passwords into the wrong fields."""
+def test_a_fault_does_not_contain_the_invalid_value() -> None:
+    """Users write passwords into wrong fields."""
     with pytest.raises(Fault) as caught:
         parsed(MINIMAL | {"worker": {"image": "a", "env": [{"name": "PASSWORD", "value": ["hunter2"]}]}})
     assert "hunter2" not in caught.value.message
 
 
-def test_deletion_and_finalizers_are_seen() -> None:
+def test_deletion_and_finalizers_are_parsed() -> None:
     taskqueue = parsed(MINIMAL, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["a", names.FINALIZER])
     assert taskqueue.deleting
     assert taskqueue.finalizers == ("a", names.FINALIZER)
     assert not parsed(MINIMAL).deleting
 
 
-def test_variables_keep_what_only_kubernetes_knows() -> None:
+def test_environment_variables_keep_fields_that_the_models_do_not_know() -> None:
     fields = parsed(ACCEPTED["everything"]).spec.worker.container_fields()
     assert fields == {
         name: ACCEPTED["everything"]["worker"][name]
@@ -114,7 +116,7 @@ def test_variables_keep_what_only_kubernetes_knows() -> None:
     }
 
 
-def test_every_name_is_derived_in_one_place() -> None:
+def test_derived_names() -> None:
     key = Key("media", "thumbnails")
     assert str(key) == "media/thumbnails"
     assert names.owner("default", key) == "default/media/thumbnails"
@@ -126,7 +128,7 @@ def test_every_name_is_derived_in_one_place() -> None:
     assert names.FINALIZER == "taskqueue.dev/topology"
 
 
-def test_the_longest_queue_name_leaves_room_for_what_is_derived_from_it() -> None:
+def test_names_that_are_derived_from_the_longest_queue_name_fit_into_amqp() -> None:
     longest = ACCEPTED["longest queue name"]["queue"]["name"]
     derived = (names.private_exchange(longest), names.dead_letter_queue(longest), names.fence_name(longest))
     assert max(len(name.encode()) for name in derived) <= 255

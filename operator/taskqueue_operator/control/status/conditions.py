@@ -7,7 +7,7 @@ would only stir up those who watch.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from taskqueue_operator.resource.conditions import Condition, ConditionType, Truth
+from taskqueue_operator.resource.conditions import Condition, ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.scaling.decision import LIMITS, Decision, DecisionReason
@@ -57,13 +57,13 @@ def _stages(known: StatusInputs) -> Iterator[Condition]:
     for stage in STAGES:
         fault = known.faults.get(stage)
         if fault is not None:
-            yield Condition(stage, Truth.FALSE, fault.reason, fault.message)
+            yield Condition(stage, ConditionStatus.FALSE, fault.reason, fault.message)
         elif stage is ConditionType.WORKERS_AVAILABLE and known.deployment is not None and known.settled:
             yield _workers(known.deployment, known.obstacle)
         elif known.settled and not _blocked(stage, known):
-            yield Condition(stage, Truth.TRUE, *_SAID[stage])
+            yield Condition(stage, ConditionStatus.TRUE, *_SAID[stage])
         elif known.settled:
-            yield Condition(stage, Truth.UNKNOWN, Reason.PROGRESSING, "An earlier stage is not done.")
+            yield Condition(stage, ConditionStatus.UNKNOWN, Reason.PROGRESSING, "An earlier stage is not done.")
 
 
 def _blocked(stage: ConditionType, known: StatusInputs) -> bool:
@@ -73,11 +73,13 @@ def _blocked(stage: ConditionType, known: StatusInputs) -> bool:
 def _workers(there: Deployment, obstacle: Fault | None) -> Condition:
     type_ = ConditionType.WORKERS_AVAILABLE
     if there.replicas > 0 and there.ready == 0:
-        return Condition(type_, Truth.UNKNOWN, Reason.WORKERS_STARTING, "No worker consumes yet.")
+        return Condition(type_, ConditionStatus.UNKNOWN, Reason.WORKERS_STARTING, "No worker consumes yet.")
     if not there.replicas:
-        return Condition(type_, Truth.TRUE, Reason.READY, "No worker is needed.")
+        return Condition(type_, ConditionStatus.TRUE, Reason.READY, "No worker is needed.")
     why = f": {obstacle.message}" if obstacle is not None and there.ready < there.replicas else ""
-    return Condition(type_, Truth.TRUE, Reason.READY, f"{there.ready} of {there.replicas} workers consume{why}.")
+    return Condition(
+        type_, ConditionStatus.TRUE, Reason.READY, f"{there.ready} of {there.replicas} workers consume{why}."
+    )
 
 
 def _scaling(known: StatusInputs) -> Iterator[Condition]:
@@ -89,13 +91,13 @@ def _scaling(known: StatusInputs) -> Iterator[Condition]:
     ):
         return
     inactive = _inactive(known, decision, reading)
-    truth = Truth.TRUE if inactive is None else Truth.FALSE
+    truth = ConditionStatus.TRUE if inactive is None else ConditionStatus.FALSE
     yield Condition(ConditionType.SCALING_ACTIVE, truth, *(inactive or _active(known, reading)))
     limited = ConditionType.SCALING_LIMITED
     if decision.why in LIMITS:
-        yield Condition(limited, Truth.TRUE, decision.why, decision.lines[-1])
+        yield Condition(limited, ConditionStatus.TRUE, decision.why, decision.lines[-1])
     else:
-        yield Condition(limited, Truth.FALSE, "DesiredWithinRange", "The wanted number is within its bounds.")
+        yield Condition(limited, ConditionStatus.FALSE, "DesiredWithinRange", "The wanted number is within its bounds.")
 
 
 def _inactive(known: StatusInputs, decision: Decision, reading: Reading) -> tuple[str, str] | None:
@@ -124,10 +126,14 @@ def _active(known: StatusInputs, reading: Reading) -> tuple[str, str]:
 def _summary(known: StatusInputs) -> Iterator[Condition]:
     fault = known.waiting or next((known.faults[stage] for stage in ConditionType if stage in known.faults), None)
     if fault is not None:
-        yield Condition(ConditionType.READY, Truth.FALSE, fault.reason, fault.message)
+        yield Condition(ConditionType.READY, ConditionStatus.FALSE, fault.reason, fault.message)
         state = ConditionType.STALLED if fault.terminal else ConditionType.RECONCILING
-        yield Condition(state, Truth.TRUE, fault.reason, fault.message)
+        yield Condition(state, ConditionStatus.TRUE, fault.reason, fault.message)
     elif known.settled:
-        yield Condition(ConditionType.READY, Truth.TRUE, Reason.READY, "The queue is there, and its workers follow it.")
+        yield Condition(
+            ConditionType.READY, ConditionStatus.TRUE, Reason.READY, "The queue is there, and its workers follow it."
+        )
     else:
-        yield Condition(ConditionType.RECONCILING, Truth.TRUE, Reason.PROGRESSING, "The spec is being worked on.")
+        yield Condition(
+            ConditionType.RECONCILING, ConditionStatus.TRUE, Reason.PROGRESSING, "The spec is being worked on."
+        )

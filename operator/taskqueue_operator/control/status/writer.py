@@ -9,7 +9,7 @@ from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.resource.conditions import ConditionType, Truth, render, timestamp
+from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType, render, timestamp
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
@@ -206,7 +206,7 @@ def _significant(status: Status) -> Status:
 
 def _flickers(condition: dict[str, str]) -> bool:
     if condition["type"] == ConditionType.SCALING_ACTIVE:
-        return condition["status"] == Truth.TRUE  # a doubt that may pass with the next sweep, or none
+        return condition["status"] == ConditionStatus.TRUE  # a doubt that may pass with the next sweep, or none
     return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLES
 
 

@@ -1,4 +1,4 @@
-"""Specs that are in order and specs that are not, without what only CEL can tell."""
+"""Examples of valid and invalid specs, except for those that only CEL rules reject."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ MINIMAL: Spec = {
 
 
 def changed(path: str, value: object) -> Spec:
-    """The minimal spec with another value at a dotted path; None takes the field away."""
+    """Return the minimal spec with another value at a dotted path; None removes the field."""
     *parents, last = path.split(".")
     spec: Spec = {**MINIMAL}
     inner = spec
@@ -29,9 +29,9 @@ POLICIES = "spec.scaling.behavior.scaleUp.policies"
 TOLERANCE = "spec.scaling.behavior.scaleDown.tolerance"
 
 
-def _schedule(**different: object) -> Spec:
+def _schedule(**fields: object) -> Spec:
     schedule = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
-    return changed("scaling.schedules", [schedule | different])
+    return changed("scaling.schedules", [schedule | fields])
 
 
 ACCEPTED: dict[str, Spec] = {
@@ -108,58 +108,64 @@ ACCEPTED: dict[str, Spec] = {
 REJECTED: dict[str, tuple[str, Spec]] = {
     "no broker": ("spec.broker", changed("broker", None)),
     "no Secret": ("spec.broker.secretRef", changed("broker", {})),
-    "a Secret's name that cannot be": ("spec.broker.secretRef.name", changed("broker.secretRef.name", "Rabbit_MQ")),
+    "invalid name of a Secret": ("spec.broker.secretRef.name", changed("broker.secretRef.name", "Rabbit_MQ")),
     "an empty vhost": ("spec.broker.vhost", changed("broker.vhost", "")),
     "no worker": ("spec.worker", changed("worker", None)),
     "no image": ("spec.worker.image", changed("worker", {})),
     "an empty image": ("spec.worker.image", changed("worker.image", "")),
     "a command as text": ("spec.worker.command", changed("worker.command", "python -m worker")),
     "a variable without a name": ("spec.worker.env", changed("worker.env", [{"value": "1"}])),
-    "a variable that is a number": ("spec.worker.env", changed("worker.env", [{"name": "A", "value": 1}])),
-    "half a CPU as a number": ("spec.worker.resources.limits.cpu", changed("worker.resources.limits", {"cpu": 0.5})),
-    "no concurrency": ("spec.worker.concurrency", changed("worker.concurrency", 0)),
-    "no time": ("spec.worker.taskTimeoutSeconds", changed("worker.taskTimeoutSeconds", 0)),
-    "half a second": ("spec.worker.taskTimeoutSeconds", changed("worker.taskTimeoutSeconds", 0.5)),
-    "another protocol": ("spec.worker.protocol", changed("worker.protocol", "Redis")),
+    "a variable with a number as value": ("spec.worker.env", changed("worker.env", [{"name": "A", "value": 1}])),
+    "a fraction of a CPU as a number": (
+        "spec.worker.resources.limits.cpu",
+        changed("worker.resources.limits", {"cpu": 0.5}),
+    ),
+    "concurrency 0": ("spec.worker.concurrency", changed("worker.concurrency", 0)),
+    "taskTimeoutSeconds 0": ("spec.worker.taskTimeoutSeconds", changed("worker.taskTimeoutSeconds", 0)),
+    "a fraction of a second": ("spec.worker.taskTimeoutSeconds", changed("worker.taskTimeoutSeconds", 0.5)),
+    "unknown protocol": ("spec.worker.protocol", changed("worker.protocol", "Redis")),
     "acksLate as text": ("spec.worker.acksLate", changed("worker.acksLate", "perhaps")),
     "no scaling": ("spec.scaling", changed("scaling", None)),
     "no maxReplicas": ("spec.scaling.maxReplicas", changed("scaling", {"minReplicas": 1})),
     "maxReplicas 0": ("spec.scaling.maxReplicas", changed("scaling.maxReplicas", 0)),
     "too many replicas": ("spec.scaling.maxReplicas", changed("scaling.maxReplicas", 10001)),
     "negative replicas": ("spec.scaling.minReplicas", changed("scaling.minReplicas", -1)),
-    "a mode of tomorrow": ("spec.scaling.mode", changed("scaling.mode", "Predictive")),
-    "a policy of another type": (POLICIES, changed(POLICIES[5:], [{"type": "Cores", "value": 1, "periodSeconds": 1}])),
+    "unknown mode": ("spec.scaling.mode", changed("scaling.mode", "Predictive")),
+    "unknown type of a policy": (POLICIES, changed(POLICIES[5:], [{"type": "Cores", "value": 1, "periodSeconds": 1}])),
     "a policy without a period": (POLICIES, changed(POLICIES[5:], [{"type": "Pods", "value": 1}])),
-    "no policies": (POLICIES, changed(POLICIES[5:], [])),
-    "a period longer than HPAs take": (
+    "an empty list of policies": (POLICIES, changed(POLICIES[5:], [])),
+    "a period longer than an HPA accepts": (
         POLICIES,
         changed(POLICIES[5:], [{"type": "Pods", "value": 1, "periodSeconds": 1801}]),
     ),
     "a negative tolerance": (TOLERANCE, changed(TOLERANCE[5:], -0.1)),
     "a tolerance in percent": (TOLERANCE, changed(TOLERANCE[5:], "5%")),
-    "a tolerance that is true": (TOLERANCE, changed(TOLERANCE[5:], value=True)),
-    "a tolerance of parts": (TOLERANCE, changed(TOLERANCE[5:], {"value": 1})),
-    "a minute there is not": ("spec.scaling.schedules", _schedule(start="60 8 * * *")),
-    "an hour there is not": ("spec.scaling.schedules", _schedule(end="0 24 * * *")),
-    "a day there is not": ("spec.scaling.schedules", _schedule(end="0 0 32 * *")),
-    "four fields": ("spec.scaling.schedules", _schedule(end="0 0 * *")),
+    "a boolean as tolerance": (TOLERANCE, changed(TOLERANCE[5:], value=True)),
+    "an object as tolerance": (TOLERANCE, changed(TOLERANCE[5:], {"value": 1})),
+    "minute 60": ("spec.scaling.schedules", _schedule(start="60 8 * * *")),
+    "hour 24": ("spec.scaling.schedules", _schedule(end="0 24 * * *")),
+    "day 32": ("spec.scaling.schedules", _schedule(end="0 0 32 * *")),
+    "a cron expression of four fields": ("spec.scaling.schedules", _schedule(end="0 0 * *")),
     "a schedule without an end": ("spec.scaling.schedules", changed("scaling.schedules", [{"name": "a"}])),
-    "a schedule of no workers": ("spec.scaling.schedules", _schedule(minReplicas=0)),
-    "a fallback at once": ("spec.scaling.fallback.afterSeconds", changed("scaling.fallback", {"afterSeconds": 14})),
-    "a fallback of another kind": ("spec.scaling.fallback.behavior", changed("scaling.fallback.behavior", "Zero")),
+    "a schedule with minReplicas 0": ("spec.scaling.schedules", _schedule(minReplicas=0)),
+    "a fallback after less than 15 seconds": (
+        "spec.scaling.fallback.afterSeconds",
+        changed("scaling.fallback", {"afterSeconds": 14}),
+    ),
+    "unknown behavior of a fallback": ("spec.scaling.fallback.behavior", changed("scaling.fallback.behavior", "Zero")),
     "a window longer than an hour": (
         "spec.scaling.behavior.scaleDown.stabilizationWindowSeconds",
         changed("scaling.behavior.scaleDown.stabilizationWindowSeconds", 3601),
     ),
-    "an exchange in lower case": ("spec.exchange.type", changed("exchange.type", "direct")),
-    "a queue of another type": ("spec.queue.type", changed("queue.type", "Stream")),
-    "a queue without a name": ("spec.queue.name", changed("queue.name", "")),
-    "a comma in the name of the queue": ("spec.queue.name", changed("queue.name", "a,b")),
-    "a name longer than AMQP takes": ("spec.queue.name", changed("queue.name", "q" * 201)),
+    "type of an exchange in lower case": ("spec.exchange.type", changed("exchange.type", "direct")),
+    "unknown type of a queue": ("spec.queue.type", changed("queue.type", "Stream")),
+    "an empty name of a queue": ("spec.queue.name", changed("queue.name", "")),
+    "a comma in the name of a queue": ("spec.queue.name", changed("queue.name", "a,b")),
+    "a name of a queue that is too long": ("spec.queue.name", changed("queue.name", "q" * 201)),
     "priority 256": ("spec.queue.maxPriority", changed("queue", {"type": "Classic", "maxPriority": 256})),
     "external as text": ("spec.queue.external", changed("queue", {"name": "a", "external": "perhaps"})),
-    "no binding": ("spec.bindings", MINIMAL | {"bindings": []}),
+    "an empty list of bindings": ("spec.bindings", MINIMAL | {"bindings": []}),
     "a binding without a key": ("spec.bindings", MINIMAL | {"bindings": [{}]}),
-    "a routing key longer than AMQP takes": ("spec.bindings", MINIMAL | {"bindings": [{"routingKey": "k" * 256}]}),
-    "another deletion policy": ("spec.deletionPolicy", MINIMAL | {"deletionPolicy": "Drain"}),
+    "a routing key that is too long": ("spec.bindings", MINIMAL | {"bindings": [{"routingKey": "k" * 256}]}),
+    "unknown deletion policy": ("spec.deletionPolicy", MINIMAL | {"deletionPolicy": "Drain"}),
 }

@@ -98,7 +98,7 @@ def no_tag(endpoint: Endpoint, tag: str, operation: str) -> BrokerFault:
     return BrokerFault(
         Reason.PERMISSION_DENIED,
         f'User "{username}" may not {operation} at {endpoint.management}: the tag {tag} is missing. '
-        f"Grant it: rabbitmqctl set_user_tags {quote(username)} {tag}",
+        f"Add it: rabbitmqctl set_user_tags {quote(username)} {tag}",
         terminal=True,
     )
 
@@ -139,4 +139,6 @@ def cause(error: BaseException) -> str:
 
 def _grant(endpoint: Endpoint, username: str) -> str:
     permissions = "'.*' '.*' '.*'"
-    return f"Grant them: rabbitmqctl set_permissions -p {quote(endpoint.vhost)} {quote(username)} {permissions}"
+    return (
+        f"Grant the permissions: rabbitmqctl set_permissions -p {quote(endpoint.vhost)} {quote(username)} {permissions}"
+    )

@@ -1,4 +1,4 @@
-"""AMQP 0-9-1 frames. Passive declares and their answers are encoded here, for speed; pamqp handles all other methods."""
+"""AMQP 0-9-1 frames. For speed, passive declares and their answers are coded here; pamqp codes all other methods."""
 
 import struct
 from collections.abc import Iterator, Sequence

@@ -15,7 +15,7 @@ CONSUMER_TIMEOUT_VERSION: Final[Version] = (4, 3)
 """Since this version, a consumer of a quorum queue may request its timeout; consumers of classic queues have none."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 RUNNING: Final = frozenset({"running", "idle", "flow"})
-"""States in which the figures of a queue are valid: `flow` throttles publishers, `idle` is `running` in old versions."""
+"""States in which a queue's figures are valid: `flow` throttles publishers, `idle` is `running` in old versions."""
 
 
 async def read_topology(management: Management) -> Topology:

@@ -197,7 +197,7 @@ async def test_a_broker_that_hangs_up_is_not_called_at_every_probe(connect: Conn
 @pytest.mark.fault
 async def test_a_broker_that_stops_and_comes_back(connect: Connect, broker: Broker) -> None:
     rabbitmq = connect()
-    await rabbitmq.take([Declare(Queue("jobs"))])
+    await rabbitmq.apply([Declare(Queue("jobs"))])
     assert (await probed(rabbitmq, "jobs")).ready == 0
 
     await asyncio.to_thread(broker.stop)

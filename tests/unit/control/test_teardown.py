@@ -257,7 +257,7 @@ async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_s
 ) -> None:
     await world.has(deletionPolicy="DeleteIfEmpty")
     await world.settle(60)
-    take, clock = world.broker.take, asyncio.get_running_loop().time
+    take, clock = world.broker.apply, asyncio.get_running_loop().time
     unbound: list[float] = []
     removed: list[float] = []
 
@@ -282,7 +282,7 @@ async def test_invariant_4_a_queue_that_somebody_makes_again_is_not_deleted_over
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.has(deletionPolicy="DeleteIfEmpty")
-    there, take, removed = world.broker.topology_, world.broker.take, []
+    there, take, removed = world.broker.topology_, world.broker.apply, []
 
     async def undone(steps: Sequence[Step]) -> None:
         await take(steps)

@@ -46,7 +46,7 @@ class TopologyReconciler:
             if not steps:
                 record.verified = taskqueue.generation
                 return
-            await record.observer.broker.take(steps)
+            await record.observer.broker.apply(steps)
             self._telemetry.wrote("topology")
         raise TopologyFault(
             Reason.TOPOLOGY_REFUSED,

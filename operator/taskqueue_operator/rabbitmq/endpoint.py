@@ -174,7 +174,8 @@ class _Secret:
             endpoint.ssl_context()
         except (ssl.SSLError, ValueError):
             keys = " or ".join(key for key in ("ca.crt", "tls.crt", "tls.key") if key in self._data)
-            raise self._invalid(keys, "it is not PEM, or certificate and key do not match. Set it again") from None
+            mismatch = ", or certificate and key do not match" if endpoint.certificate else ""
+            raise self._invalid(keys, f"it is not PEM{mismatch}. Set it again") from None
 
     def _invalid(self, key: str, problem: str) -> BrokerFault:
         return self._fault(f"has an invalid key {key}: {problem}")

@@ -15,8 +15,9 @@ from .probe_connection import ProbeConnection
 CONNECT_TIMEOUT_SECONDS: Final = 8.0
 SILENCE_TIMEOUT_SECONDS: Final = 6.0
 """A connection that has not answered any probe for this long is closed; heartbeats would need longer to notice."""
-BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=4.0)
+LONGEST_BACKOFF_SECONDS: Final = 4.0
 """Short, so that the fault ends soon after its cause: there is one connection per broker, not one per queue."""
+BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=LONGEST_BACKOFF_SECONDS)
 
 
 class Reconnector:

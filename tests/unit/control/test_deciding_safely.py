@@ -86,7 +86,7 @@ async def test_what_was_decided_by_another_spec_is_not_carried_out(world: World)
     await world.has()
     world.broker.depths["thumbnails"] = (40, 0)
     await world.settle(20)
-    async with world.control.records[KEY].writing:
+    async with world.control.states[KEY].write_lock:
         world.broker.depths["thumbnails"] = (100, 0)
         await world.settle(2)
         world.cluster.put(taskqueue(KEY, scaling={"maxReplicas": 20, "mode": "Paused"}))

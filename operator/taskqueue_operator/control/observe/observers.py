@@ -76,4 +76,4 @@ class Observers:
         bug = None if task.cancelled() else task.exception()
         structlog.get_logger("readers").error("observer failed", broker=observer.endpoint.address, exc_info=bug)
         del self._observers[observer.endpoint], self._tasks[observer.endpoint]
-        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._listener.faulted, observer.keys)
+        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._listener.on_broker_health, observer.keys)

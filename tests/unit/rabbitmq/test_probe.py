@@ -25,7 +25,7 @@ from taskqueue_operator.scaling.reading import FRESH, Probe
 
 from .fake_amqp import ENDPOINT, NEVER, PROMPT, READY, FakeAmqp, connected
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PERIOD = 1.0

@@ -174,6 +174,7 @@ async def test_a_first_report_without_a_verdict_is_no_event(world: World, capsys
     assert "Traceback" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 async def test_events_are_posted_on_transitions_only(world: World) -> None:
     await world.has()
     await world.settle(60)

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.ports import Broker, Endpoint
+from taskqueue_operator.control.ports import Endpoint, Vhost
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
@@ -41,7 +41,7 @@ class Observer:
     """Follows queues on behalf of TaskQueues."""
 
     def __init__(
-        self, endpoint: Endpoint, broker: Broker, listener: ObserverEvents, telemetry: Telemetry, clock: Clock
+        self, endpoint: Endpoint, broker: Vhost, listener: ObserverEvents, telemetry: Telemetry, clock: Clock
     ) -> None:
         self.endpoint = endpoint
         self.broker = broker
@@ -54,9 +54,9 @@ class Observer:
         self._under_way: set[str] = set()
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
         self._attempts = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
-        self._control = broker.control(listener.on_worker_report)
+        self._control = broker.control_channel(listener.on_worker_report)
         self._heard: set[Key] = set()
-        self._lookout = ConsumerPoller(broker.look)
+        self._lookout = ConsumerPoller(broker.consumers)
 
     @property
     def faults(self) -> Mapping[str, Fault]:

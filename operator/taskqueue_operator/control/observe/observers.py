@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.ports import Brokers, Endpoint
+from taskqueue_operator.control.ports import Endpoint, VhostFactory
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.names import Key
 
@@ -21,7 +21,7 @@ ANEW_SECONDS: Final = 5.0
 class Observers:
     """Keeps the observers that are in use."""
 
-    def __init__(self, brokers: Brokers, listener: ObserverEvents, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, brokers: VhostFactory, listener: ObserverEvents, telemetry: Telemetry, clock: Clock) -> None:
         self._brokers = brokers
         self._listener = listener
         self._telemetry = telemetry

@@ -161,7 +161,7 @@ class Finalizer:
 
     async def _take(self, observer: QueueObserver, steps: tuple[Step, ...]) -> None:
         if steps:
-            await observer.broker.take(steps)
+            await observer.broker.apply(steps)
             self.telemetry.wrote("topology")
 
     def _wanted(self, taskqueue: TaskQueue) -> Topology:

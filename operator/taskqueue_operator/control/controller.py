@@ -28,7 +28,7 @@ from taskqueue_operator.topology.objects import Topology
 
 from .cache import Cache
 from .clock import Clock
-from .ports import Body, Brokers, Cluster
+from .ports import Body, Cluster, VhostFactory
 from .resync import Resync
 from .state import States
 from .telemetry import Telemetry
@@ -57,7 +57,7 @@ class Controller:
     def __init__(
         self,
         cluster: Cluster,
-        brokers: Brokers,
+        brokers: VhostFactory,
         telemetry: Telemetry,
         clock: Clock,
         leader: Leader,

@@ -17,10 +17,11 @@ from taskqueue_operator.resource.names import Key
 
 from .clock import now
 
-FIRST_BACKOFF_SECONDS: Final = 1.0
 MAX_BACKOFF_SECONDS: Final = 30.0
+BACKOFF: Final = Backoff(first_seconds=1.0, longest_seconds=MAX_BACKOFF_SECONDS)
 
 Work = Callable[[Key], Awaitable[float | None]]
+Jitter = Callable[[float, float], float]
 
 
 class RetryLater(Exception):
@@ -43,7 +44,7 @@ class WorkQueue:
         *,
         workers: int,
         backoff_reset_seconds: float = 0.0,
-        jitter: Callable[[], float] = random.random,
+        jitter: Jitter = random.uniform,
     ) -> None:
         self.name = name
         self._work = work
@@ -55,7 +56,7 @@ class WorkQueue:
         self._running: set[Key] = set()
         self._due_while_running: set[Key] = set()
         self._requested: set[Key] = set()
-        self._backoffs: dict[Key, Backoff] = {}
+        self._failures: dict[Key, int] = {}
         self._failed_at: dict[Key, float] = {}
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -80,7 +81,7 @@ class WorkQueue:
         """Make a key due now, or once more after the present run; a key that failed keeps its backoff."""
         if key in self._running:
             self._requested.add(key)
-        elif key not in self._backoffs or key not in self._due:
+        elif key not in self._failures or key not in self._due:
             self.add(key)
 
     def forget(self, key: Key) -> None:
@@ -164,13 +165,13 @@ class WorkQueue:
             self.add(key, delay)
 
     def _reset_backoff(self, key: Key) -> None:
-        self._backoffs.pop(key, None)
+        self._failures.pop(key, None)
         self._failed_at.pop(key, None)
 
     def _next_delay(self, key: Key) -> float:
-        if key not in self._backoffs:
-            self._backoffs[key] = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, self._jitter)
-        return self._backoffs[key].next_delay()
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        return self._jitter(0, BACKOFF.seconds(failures))
 
 
 @dataclass(frozen=True, slots=True)

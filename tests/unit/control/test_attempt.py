@@ -53,7 +53,7 @@ async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
             await asyncio.sleep(2 * period)
             assert (lost, observer.faults, ears.faults) == ([], {}, [])
         if what == "sweep":
-            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "asked", "sweep")) == 3
+            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "queried", "sweep")) == 3
         lost[:] = [True, True]
         await asyncio.sleep(2 * period)
         assert (observer.faults, len(ears.faults)) == ({what: GONE_AWAY}, 1)

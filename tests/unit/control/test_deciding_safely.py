@@ -13,7 +13,7 @@ from .conftest import World
 from .fake_broker import FakeBroker
 from .fake_cluster import KEY, SECRET, FakeCluster, taskqueue
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 OTHER = Key("media", "other")
 UNREADABLE = {"secretRef": {"name": "nowhere"}}

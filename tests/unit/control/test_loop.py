@@ -129,7 +129,7 @@ async def test_a_taskqueue_that_is_gone_leaves_nothing_behind(world: World) -> N
     world.cluster.delete(KEY)
     await world.settle(10)
     assert world.control.states == {}
-    assert world.control.observers.observers() == []
+    assert world.control.observers.running() == []
     assert world.control.credentials._known == {}
     assert world.broker.closed
 
@@ -174,6 +174,7 @@ async def test_a_first_report_without_a_verdict_is_no_event(world: World, capsys
     assert "Traceback" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 async def test_events_are_posted_on_transitions_only(world: World) -> None:
     await world.has()
     await world.settle(60)

@@ -203,7 +203,7 @@ async def test_what_is_kept_of_a_queue_does_not_grow_with_how_often_it_is_read(b
     broker.depths["jobs"] = (3, 0)
     async with observing(broker, ears) as observer:
         await asyncio.sleep(30)
-        kept = observer._followed["jobs"]
+        kept = observer._samples["jobs"]
         assert (len(kept.probes), len(kept.sweeps)) == (1, 4)
         for depth in (9, 5, 7):
             broker.depths["jobs"] = (depth, 0)

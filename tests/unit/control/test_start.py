@@ -11,7 +11,7 @@ from taskqueue_operator.topology.objects import Topology
 from .conftest import World
 from .fake_cluster import taskqueue
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 MANY = [Key("media", f"queue-{n}") for n in range(160)]
 

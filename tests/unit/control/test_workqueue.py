@@ -43,7 +43,7 @@ class Worker:
 
 @asynccontextmanager
 async def running(work: Work, *, workers: int = 4) -> AsyncIterator[WorkQueue]:
-    queue = WorkQueue("test", work, workers=workers, jitter=lambda: 1.0)
+    queue = WorkQueue("test", work, workers=workers, jitter=lambda _, most: most)
     task = asyncio.create_task(queue.run())
     yield queue
     task.cancel()
@@ -76,11 +76,11 @@ async def test_a_key_that_is_offered_while_it_is_worked_on_is_worked_on_again_bu
     worker = Worker(5)
     worker.fails[B] = RetryLater()
     async with running(worker) as queue:
-        queue.offer(A)
-        queue.offer(B)
+        queue.add_unless_backing_off(A)
+        queue.add_unless_backing_off(B)
         await asyncio.sleep(1)
-        queue.offer(A)
-        queue.offer(B)
+        queue.add_unless_backing_off(A)
+        queue.add_unless_backing_off(B)
         await asyncio.sleep(8)
         assert worker.began == [(0, "a"), (0, "b"), (5, "a"), (6, "b")]
 
@@ -204,12 +204,12 @@ async def test_a_stop_ends_what_is_being_worked_on() -> None:
 
 async def test_others_wait_until_nothing_is_being_worked_on() -> None:
     async with running(Worker(seconds=1), workers=1) as queue:
-        await queue.still(5)
+        await queue.wait_idle(5)
         assert now() == 0
         queue.add(A)
         queue.add(B)
         await asyncio.sleep(0.5)
-        await queue.still(5)
+        await queue.wait_idle(5)
         assert now() == 2
 
 
@@ -217,5 +217,5 @@ async def test_others_wait_no_longer_than_they_have_patience() -> None:
     async with running(Worker(seconds=60)) as queue:
         queue.add(A)
         await asyncio.sleep(0.5)
-        await queue.still(2)
+        await queue.wait_idle(2)
         assert now() == 2.5

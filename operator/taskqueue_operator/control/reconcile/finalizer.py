@@ -29,8 +29,8 @@ from taskqueue_operator.topology.objects import Topology
 from .connection import BrokerConnector
 from .topology import ROUNDS, TopologyReconciler
 
-PATIENCE: Final = timedelta(seconds=60)
-"""How long a broker may be away before a deletion leaves it alone."""
+BROKER_OUTAGE_GRACE: Final = timedelta(seconds=60)
+"""How long a broker may be unreachable before a deletion retains the topology."""
 
 
 class RetainTopology(Exception):
@@ -102,7 +102,7 @@ class Finalizer:
         reachable = next((each for each in conditions if each["type"] == ConditionType.BROKER_REACHABLE), None)
         if reachable is None or reachable["status"] != "False":
             return
-        if self.clock() - datetime.fromisoformat(reachable["lastTransitionTime"]) > PATIENCE:
+        if self.clock() - datetime.fromisoformat(reachable["lastTransitionTime"]) > BROKER_OUTAGE_GRACE:
             raise RetainTopology(fault.message) from None
 
     async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
@@ -161,7 +161,7 @@ class Finalizer:
 
     async def _take(self, observer: QueueObserver, steps: tuple[Step, ...]) -> None:
         if steps:
-            await observer.broker.take(steps)
+            await observer.vhost.apply(steps)
             self.telemetry.wrote("topology")
 
     def _wanted(self, taskqueue: TaskQueue) -> Topology:

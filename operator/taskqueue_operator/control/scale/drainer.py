@@ -181,7 +181,7 @@ class Drainer:
     async def _mark(self, there: Deployment, mark: str) -> None:
         body = await self.cluster.mark(there.key, mark, generation=there.generation)
         self.cache.see_deployment(body)
-        self.telemetry.wrote("mark")
+        self.telemetry.wrote("drain_token")
 
     async def _write(self, there: Deployment, replicas: int, *, mark: str) -> int:
         body = await self.cluster.scale(there.key, replicas=replicas, generation=there.generation, mark=mark)
@@ -195,7 +195,7 @@ class Drainer:
 
     async def _write_cost(self, pod: Pod, cost: int | None) -> None:
         body = await self.cluster.annotate_pod(pod.key, annotations(cost), uid=pod.uid)
-        self.telemetry.wrote("cost")
+        self.telemetry.wrote("deletion_cost")
         if body is not None:
             self.cache.see_pod(body)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from taskqueue_operator.resource import crd
-from taskqueue_operator.scaling.decision import LIMITS
+from taskqueue_operator.scaling.decision import LIMITING_REASONS
 
 TEXT = (Path(__file__).parents[2] / "docs/scaling.md").read_text()
 ROWS = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")]
@@ -37,4 +37,4 @@ def test_the_table_of_scaling_has_every_field() -> None:
 
 
 def test_every_limit_is_named() -> None:
-    assert {why for why in LIMITS if f"`{why}`" not in TEXT} == set()
+    assert {why for why in LIMITING_REASONS if f"`{why}`" not in TEXT} == set()

@@ -22,7 +22,7 @@ from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.recording import write
+from taskqueue_operator.scaling.recording import to_json
 from taskqueue_operator.topology.objects import Topology
 
 from .cache import Cache
@@ -150,7 +150,7 @@ class Controller:
     def recordings(self, key: Key) -> bytes | None:
         """Write the last decisions that changed the number of workers as JSON; None when there is no such TaskQueue."""
         record = self.records.get(key)
-        return write(record.changes) if record is not None and key in self.cache.taskqueues else None
+        return to_json(record.changes) if record is not None and key in self.cache.taskqueues else None
 
     # What the observers tell.
 

@@ -1,0 +1,56 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands, frame
+
+from taskqueue_operator.rabbitmq import frames
+
+NAMES = st.text(min_size=1, max_size=60).filter(lambda name: name.encode("utf-8", "replace").decode() == name)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5), st.integers(1, 2047))
+def test_a_question_reads_as_a_passive_declare_of_any_name(queues: list[str], channel: int) -> None:
+    data = frames.passive_declares(channel, queues)
+
+    for queue in queues:
+        size, number, method = frame.unmarshal(data)
+        assert isinstance(method, commands.Queue.Declare)
+        assert (number, method.queue, method.passive, method.arguments) == (channel, queue, True, {})
+        data = data[size:]
+    assert data == b""
+
+
+def declare_ok(channel: int, name: bytes, ready: int) -> bytes:
+    payload = b"\x00\x32\x00\x0b" + bytes([len(name)]) + name + ready.to_bytes(4, "big") + bytes([0, 0, 0, 3])
+    return b"\x01" + channel.to_bytes(2, "big") + len(payload).to_bytes(4, "big") + payload + b"\xce"
+
+
+@given(st.lists(st.tuples(NAMES, st.integers(0, 1 << 31)), max_size=5), st.data())
+def test_answers_are_read_wherever_the_bytes_are_cut(asked: list[tuple[str, int]], data: st.DataObject) -> None:
+    answers = [declare_ok(5, name.encode(), ready) for name, ready in asked]
+    written = b"".join([*answers, b"\x08\x00\x00\x00\x00\x00\x00\xce"])
+    cut = data.draw(st.integers(0, len(written)))
+
+    read, rest = [], b""
+    for part in (written[:cut], written[cut:]):
+        rest += part
+        taken = 0
+        for kind, channel, begin, end in frames.complete_frames(rest):
+            read += [(channel, *frames.parse_declare_ok(rest, begin, end))] if kind == frames.METHOD else []
+            taken = end + 1
+        rest = rest[taken:]
+
+    assert read == [(5, name.encode(), ready) for name, ready in asked]
+    assert rest == b""
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"\x01\x00\x00\x00\x00\x00\x02abX"])
+def test_what_is_no_frame_is_no_amqp(data: bytes) -> None:
+    with pytest.raises(frames.NotAmqp):
+        list(frames.complete_frames(data))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00\x32\x00\xff", b"\x00\x0a\x00\x32\x00", b"abcd"])
+def test_what_is_no_method_is_no_amqp(payload: bytes) -> None:
+    with pytest.raises(frames.NotAmqp):
+        frames.parse_method(payload)

@@ -1,0 +1,73 @@
+"""The command line."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskqueue_worker import cli
+from taskqueue_worker.tasks import Registry
+from tests.approved import assert_approved
+
+MESSAGES = {"": "worker.modules.no_task", "x = 1 / 0": "worker.modules.not_imported"}
+GOOD = "from taskqueue_worker import task\n@task('image.resize')\ndef resize(payload): ...\n"
+
+
+@pytest.fixture(autouse=True)
+def modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty directory for modules, an empty registry, and the environment of a worker outside Kubernetes."""
+    registry = Registry()
+    monkeypatch.setattr("taskqueue_worker.cli.registry", registry)
+    monkeypatch.setattr("taskqueue_worker.task", registry.task)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for module in ("tasks", "more"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    for variable in ("SERVICE_BINDING_ROOT", "TASKQUEUE_MODULES", "TASKQUEUE_VHOST"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://u:verysecret@h/media")
+    monkeypatch.setenv("TASKQUEUE_QUEUES", "thumbnails")
+    return tmp_path
+
+
+def test_check_prints_the_tasks_and_no_password(modules: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (modules / "tasks.py").write_text(GOOD)
+    assert cli.main(["check"]) == 0
+    output = capsys.readouterr().out
+    assert f"image.resize  tasks.resize ({modules}/tasks.py:2)" in output
+    assert "amqp://h:5672 vhost media" in output
+    assert "verysecret" not in output
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        (None, "ModuleNotFoundError: No module named 'tasks'"),
+        ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'."),
+        ("x = 1 / 0", "ZeroDivisionError: division by zero."),
+        ("", "@task"),
+        (GOOD + GOOD, "'image.resize' has two handlers: tasks.resize"),
+    ],
+)
+def test_a_module_that_cannot_be_used_exits_with_code_2_and_the_cause(
+    modules: Path, capsys: pytest.CaptureFixture[str], source: str | None, cause: str
+) -> None:
+    if source is not None:
+        (modules / "tasks.py").write_text(source)
+    assert cli.main(["check"]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    if source in MESSAGES:
+        assert_approved(MESSAGES[source], last)
+    assert "TASKQUEUE_MODULES" in last
+    assert cause in last
+
+
+@pytest.mark.parametrize("command", ["run", "check", "publish"])
+def test_a_setting_that_is_not_valid_exits_every_command_with_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://u:verysecret@@/")
+    options = ["--exchange", "e", "--type", "t", "{}"] if command == "publish" else []
+    code = cli.main([command, *options])
+    error = capsys.readouterr().err
+    assert (code, "RABBITMQ_URL" in error, "verysecret" in error) == (2, True, False)

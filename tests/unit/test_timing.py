@@ -13,7 +13,7 @@ import yaml
 from taskqueue_operator.app import informer
 from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, read_health
-from taskqueue_operator.control.reconcile import finalizer
+from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import scale_in_blocked, writer
 from taskqueue_operator.drain import consumers, context, protocol, scale_in, worker
 from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
@@ -88,7 +88,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "CONNECT_TIMEOUT_SECONDS": reconnect,
     "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
     "DEFAULT_SECONDS": consumer_timeout,
-    "DELETION_RETRY_SECONDS": controller,
+    "DELETION_RETRY_SECONDS": reconciler,
     "DRAINING_REPORT_PERIOD_SECONDS": worker_control_channel,
     "FIRST_READING": writer,
     "GRACE_MARGIN_SECONDS": deployment,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.integration.control.stage import Reached, Stage, eventually
-from tests.integration.worker.running import RunningWorker
+from tests.integration.worker.running_worker import RunningWorker
 
 CONTAINER: Final = "worker"
 BEGAN: Final = "2026-01-01T00:00:00Z"

@@ -1,4 +1,4 @@
-"""Sends JSON requests to the API server, with timeout and retries. Models are not used: they cost more than the call."""
+"""Sends JSON requests to the API server, with timeout and retries. Models are not used: they cost more than a call."""
 
 import asyncio
 import os

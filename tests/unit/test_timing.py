@@ -15,7 +15,7 @@ from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, read_health
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import scale_in_blocked, writer
-from taskqueue_operator.drain import consumers, context, protocol, scale_in, worker
+from taskqueue_operator.drain import consumers, context, protocol, scale_in, worker, worker_pool
 from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
@@ -33,13 +33,13 @@ CHART: Final = (ROOT / "charts/taskqueue-operator/templates/deployment.yaml").re
 RULES: Final = (
     # Readings.
     "SWEEP_TIMEOUT_SECONDS < SWEEP_PERIOD_SECONDS",
-    "SWEEP_PERIOD_SECONDS + SWEEP_TIMEOUT_SECONDS <= LATE",
-    "LATE < 2 * SWEEP_PERIOD_SECONDS",
-    "LATE < READING_WINDOW",
+    "SWEEP_PERIOD_SECONDS + SWEEP_TIMEOUT_SECONDS <= SWEEP_GAP_LIMIT",
+    "SWEEP_GAP_LIMIT < 2 * SWEEP_PERIOD_SECONDS",
+    "SWEEP_GAP_LIMIT < READING_WINDOW",
     "2 * STATISTICS_INTERVAL < READING_WINDOW",
     "QUEUE_ELECTION < READING_WINDOW",
     "READING_WINDOW + SWEEP_PERIOD_SECONDS < FIRST_READING",
-    "PROBE_PERIOD_SECONDS + ROUND_TIMEOUT_SECONDS < FRESH",
+    "PROBE_PERIOD_SECONDS + ROUND_TIMEOUT_SECONDS < PROBE_MAX_AGE",
     "PROMPT_SECONDS < ZERO_PROBE_PERIOD_SECONDS",
     "PROBE_PERIOD_SECONDS <= RECOVERY_SECONDS",
     "ROUND_TIMEOUT_SECONDS < SILENCE_TIMEOUT_SECONDS < 2 * HEARTBEAT_SECONDS",
@@ -57,6 +57,7 @@ RULES: Final = (
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
     # Plain workers.
     "STATISTICS_INTERVAL < APART < POLL_PERIOD_SECONDS",
+    "PROBE_PERIOD_SECONDS < FRESH",
     "PROBE_PERIOD_SECONDS < USE_SECONDS",
     # Leadership.
     "RENEW_PERIOD + 2 * RETRY_PERIOD < RENEW_DEADLINE",
@@ -65,6 +66,7 @@ RULES: Final = (
     "EXIT_TIMEOUT < OPERATOR_GRACE_PERIOD",
     # Tasks.
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS < GRACE_MARGIN_SECONDS",
+    "SIGTERM_ACK_TIMEOUT + ANSWER < GRACE_MARGIN_SECONDS",
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS < HOLD_MARGIN_SECONDS",
     "HOLD_MARGIN_SECONDS == CONSUMER_TIMEOUT_MARGIN_SECONDS",
     "WORKER_TASK_TIMEOUT == TASK_TIMEOUT",
@@ -106,7 +108,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "APART": consumers,
     "POLL_PERIOD_SECONDS": consumer_poller,
     "REPORT_PERIOD_SECONDS": worker_control_channel,
-    "FRESH": reading,
+    "PROBE_MAX_AGE": reading,
     "PROMPT_SECONDS": probe,
     "CANCEL_TIMEOUT_SECONDS": command_handler,
     "READINESS_LAG": worker,
@@ -121,9 +123,11 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "ROUND_TIMEOUT_SECONDS": probe,
     "SEND_TIMEOUT_SECONDS": control_channel,
     "SETTLE_TIMEOUT_SECONDS": delivery,
+    "SIGTERM_ACK_TIMEOUT": worker_pool,
     "SILENCE_TIMEOUT_SECONDS": reconnect,
+    "FRESH": consumers,
     "STOP_GRACE_SECONDS": runner,
-    "LATE": reading,
+    "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD_SECONDS": observer,
     "SWEEP_TIMEOUT_SECONDS": vhost,
 }

@@ -20,7 +20,7 @@ from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.reading import Probe, Reading, Sweep, interval
+from taskqueue_operator.scaling.reading import Probe, Reading, Sweep
 from taskqueue_operator.topology.objects import Topology
 
 from .consumer_poller import SOURCE as CONSUMERS
@@ -139,8 +139,9 @@ class Observer:
 
     def reading(self, queue: str) -> Reading:
         """Return the bounds of a queue's depth as known now."""
-        samples, at = self._samples.get(queue), self._clock()
-        return interval(samples.probes, samples.sweeps, at) if samples is not None else interval((), (), at)
+        samples = self._samples.get(queue)
+        probes, sweeps = (samples.probes, samples.sweeps) if samples is not None else ((), ())
+        return Reading.from_samples(probes, sweeps, self._clock())
 
     def queue_state(self, queue: str) -> QueueState:
         """Return what a drain plan needs to know of a queue now."""

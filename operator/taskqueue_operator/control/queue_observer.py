@@ -10,14 +10,14 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.topology.objects import Topology
 
-from .ports import Broker
+from .ports import Vhost
 
 
 class QueueObserver(Protocol):
     """Reads queues of one endpoint, and carries the control channel to the workers on it."""
 
     @property
-    def broker(self) -> Broker:
+    def broker(self) -> Vhost:
         """The broker that it reads."""
         ...
 

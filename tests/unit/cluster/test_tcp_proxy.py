@@ -44,7 +44,7 @@ def proxy() -> Iterator[TcpProxy]:
             targets.append(Target(cast("Host", _Loopback()), listener.getsockname()[1]))
         refusing, own = ports.free(2)
         targets.append(Target(cast("Host", _Loopback()), refusing))
-        yield stack.enter_context(ProxyLoop()).proxy(own, targets)
+        yield stack.enter_context(ProxyLoop()).open_proxy(own, targets)
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def test_field_set_twice(stage: Stage) -> None:
     stage.taskqueue("jobs", worker={"image": "acme/app:1", "podTemplate": template})
     assert complaint(stage, "FieldConflict") == (
         "spec.worker.image and spec.worker.podTemplate.spec.containers[name=worker].image are both set. "
-        "Keep one of them."
+        "Remove one of them."
     )
 
 

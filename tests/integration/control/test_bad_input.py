@@ -187,7 +187,7 @@ def test_field_set_twice(tenant: Tenant) -> None:
     tenant.taskqueue("jobs", worker={"image": "acme/app:1", "podTemplate": template})
     assert complaint(tenant, "FieldConflict") == (
         "spec.worker.image and spec.worker.podTemplate.spec.containers[name=worker].image are both set. "
-        "Keep one of them."
+        "Remove one of them."
     )
 
 

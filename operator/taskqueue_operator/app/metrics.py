@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from taskqueue_operator.control.cache import Seen
+from taskqueue_operator.control.cache import CachedTaskQueue
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
@@ -169,7 +169,7 @@ class ControllerCollector(Collector):
                     gauge.add_metric(key, figure)
         yield from gauges.values()
 
-    def _figures(self, seen: Seen, state: TaskQueueState, now: datetime) -> tuple[float | None, ...]:
+    def _figures(self, seen: CachedTaskQueue, state: TaskQueueState, now: datetime) -> tuple[float | None, ...]:
         """Return the figures in the order of `PER_TASKQUEUE`; None produces no series."""
         reading, decision = state.scaling.reading, state.scaling.decision
         deployment = self._controller.cache.deployments.get(seen.key)
@@ -183,7 +183,7 @@ class ControllerCollector(Collector):
         )
 
 
-def _age(seen: Seen, state: TaskQueueState, now: datetime) -> float:
+def _age(seen: CachedTaskQueue, state: TaskQueueState, now: datetime) -> float:
     observer = state.connection.observer
     if observer is None or not isinstance(seen.parsed, TaskQueue):
         return math.inf

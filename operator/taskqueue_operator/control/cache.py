@@ -14,7 +14,7 @@ from taskqueue_operator.resource.faults import Fault, WorkersFault
 from taskqueue_operator.resource.names import GROUP, KIND, VERSION, Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment, Pod
-from taskqueue_operator.workers.startup_problems import obstacle
+from taskqueue_operator.workers.startup_problems import scale_out_blocker
 
 from .ports import Body
 
@@ -50,7 +50,7 @@ class Cache:
         self.deployments: dict[Key, Deployment] = {}
         self._pods: defaultdict[Key, dict[Key, Pod]] = defaultdict(dict)
         self._started_template: dict[Key, str] = {}
-        self._obstacles: dict[Key, WorkersFault | None] = {}
+        self._blockers: dict[Key, WorkersFault | None] = {}
         self._removed: set[str] = set()
 
     def taskqueue(self, key: Key) -> TaskQueue | None:
@@ -62,21 +62,21 @@ class Cache:
         """Return the worker pods of a TaskQueue."""
         return self._pods[key].values() if key in self._pods else ()
 
-    def obstacle(self, key: Key) -> WorkersFault | None:
-        """Say why more workers would be in vain; worked out anew only when something has changed.
+    def scale_out_blocker(self, key: Key) -> WorkersFault | None:
+        """Return why more workers would not start; computed again only when an object has changed.
 
-        That a version of the workers has started is remembered in memory alone: after a restart of the operator, one
-        of which no pod is ready counts as never started.
+        Whether a template has ever started is remembered in memory only. After a restart of the operator, a template
+        without a ready pod counts as never started.
         """
-        there = self.deployments.get(key)
-        if there is None:
+        deployment = self.deployments.get(key)
+        if deployment is None:
             return None
-        if key not in self._obstacles:
-            started = self._started_template.get(key) == there.digest
-            self._obstacles[key] = obstacle(there, self.pods(key), started=started)
-        return self._obstacles[key]
+        if key not in self._blockers:
+            started = self._started_template.get(key) == deployment.digest
+            self._blockers[key] = scale_out_blocker(deployment, self.pods(key), started=started)
+        return self._blockers[key]
 
-    def see_taskqueue(self, body: Body) -> Key:
+    def update_taskqueue(self, body: Body) -> Key:
         """Store a TaskQueue; returns its key."""
         metadata = body["metadata"]
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
@@ -87,17 +87,17 @@ class Cache:
             )
         return key
 
-    def see_deployment(self, body: Body) -> Key:
+    def update_deployment(self, body: Body) -> Key:
         """Store a worker Deployment; returns its key."""
         deployment = Deployment.parse(body)
         known = self.deployments.get(deployment.key)
         is_newer = known is None or int(known.resource_version) < int(deployment.resource_version)
         if is_newer and deployment.uid not in self._removed:
             self.deployments[deployment.key] = deployment
-            self._obstacles.pop(deployment.key, None)
+            self._blockers.pop(deployment.key, None)
         return deployment.key
 
-    def see_pod(self, body: Body) -> Key:
+    def update_pod(self, body: Body) -> Key:
         """Store a worker pod; returns the key of its TaskQueue."""
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
@@ -106,49 +106,49 @@ class Cache:
         if is_newer and body["metadata"]["uid"] not in self._removed:
             self._pods[owner][pod.key] = pod
             self._record_start(owner, pod)
-            self._obstacles.pop(owner, None)
+            self._blockers.pop(owner, None)
         return owner
 
-    def lose_taskqueue(self, key: Key, uid: str) -> None:
+    def remove_taskqueue(self, key: Key, uid: str) -> None:
         """Remove a TaskQueue, unless another one has its name by now."""
         self._removed.add(uid)
         if key in self.taskqueues and self.taskqueues[key].uid == uid:
             del self.taskqueues[key]
 
-    def lose_deployment(self, key: Key, uid: str) -> None:
+    def remove_deployment(self, key: Key, uid: str) -> None:
         """Remove a Deployment, unless another one has its name by now."""
         self._removed.add(uid)
         if key in self.deployments and self.deployments[key].uid == uid:
             del self.deployments[key]
             self._started_template.pop(key, None)
-            self._obstacles.pop(key, None)
+            self._blockers.pop(key, None)
 
-    def lose_pod(self, body: Body) -> Key:
+    def remove_pod(self, body: Body) -> Key:
         """Remove a pod; returns the key of its TaskQueue."""
         self._removed.add(body["metadata"]["uid"])
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
-        self.drop_pod(owner, pod.key)
+        self.discard_pod(owner, pod.key)
         return owner
 
     def all_pods(self) -> list[tuple[Key, Key]]:
         """Return every cached pod as (TaskQueue, pod)."""
         return [(owner, pod) for owner, pods in self._pods.items() for pod in pods]
 
-    def drop_pod(self, owner: Key, pod: Key) -> None:
+    def discard_pod(self, owner: Key, pod: Key) -> None:
         """Remove a pod whose deletion no event has shown."""
         self._pods[owner].pop(pod, None)
         if not self._pods[owner]:
             del self._pods[owner]
-        self._obstacles.pop(owner, None)
+        self._blockers.pop(owner, None)
 
-    def forget_gone(self) -> None:
+    def forget_removed(self) -> None:
         """Forget which objects were removed: answers to requests of that time can no longer arrive."""
         self._removed.clear()
 
     def _record_start(self, owner: Key, pod: Pod) -> None:
-        there = self.deployments.get(owner)
-        if pod.ready and there is not None and pod.digest == there.digest:
+        deployment = self.deployments.get(owner)
+        if pod.ready and deployment is not None and pod.digest == deployment.digest:
             self._started_template[owner] = pod.digest
 
 

@@ -113,9 +113,9 @@ class Controller:
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         before = self.cache.taskqueues.get(key)
         if deleted:
-            self.cache.lose_taskqueue(key, body["metadata"]["uid"])
+            self.cache.remove_taskqueue(key, body["metadata"]["uid"])
         else:
-            self.cache.see_taskqueue(body)
+            self.cache.update_taskqueue(body)
         after = self.cache.taskqueues.get(key)
         if before is not None and (after is None or after.uid != before.uid):
             self._forget(key)
@@ -124,20 +124,20 @@ class Controller:
 
     def on_deployment(self, body: Body, *, deleted: bool) -> None:
         """A worker Deployment was listed, changed or deleted."""
-        key = self.cache.see_deployment(body)
+        key = self.cache.update_deployment(body)
         if deleted:
-            self.cache.lose_deployment(key, body["metadata"]["uid"])
+            self.cache.remove_deployment(key, body["metadata"]["uid"])
             self.work_queues.reconcile.add(key)
         self._on_workers(key)
 
     def on_pod(self, body: Body, *, deleted: bool) -> None:
         """A worker pod was listed, changed or deleted."""
-        self._on_workers(self.cache.lose_pod(body) if deleted else self.cache.see_pod(body))
+        self._on_workers(self.cache.remove_pod(body) if deleted else self.cache.update_pod(body))
 
     def _on_workers(self, key: Key) -> None:
         self._drainer.shown(key)
         state = self.states.get(key)
-        if state is not None and self.cache.obstacle(key) is not state.scaling.scale_out_blocker:
+        if state is not None and self.cache.scale_out_blocker(key) is not state.scaling.scale_out_blocker:
             self._scaler.consider(key)
         if state is not None and state.scaling.decision is not None:
             self._drainer.attend(key)

@@ -3,7 +3,7 @@
 import pytest
 
 from taskqueue_operator.resource.names import Key
-from tests.unit.workers.states import UNSCHEDULABLE
+from tests.unit.workers.pod_statuses import UNSCHEDULABLE
 
 from .conftest import World
 from .fake_broker import DATA, GONE_AWAY, REFUSED, FakeEndpoint
@@ -138,7 +138,7 @@ async def test_an_answer_that_comes_after_the_end_brings_nothing_back(world: Wor
     await world.has()
     late = world.cluster.taskqueues[KEY]
     world.cluster.delete(KEY)
-    world.control.cache.see_taskqueue(late)
+    world.control.cache.update_taskqueue(late)
     assert KEY not in world.control.cache.taskqueues
 
 

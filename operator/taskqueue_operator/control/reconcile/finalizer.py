@@ -68,7 +68,7 @@ class Finalizer:
         body = await self.cluster.set_finalizers(taskqueue.key, others, resource_version=taskqueue.resource_version)
         self.telemetry.wrote("finalizer")
         if body is not None:
-            self.cache.see_taskqueue(body)
+            self.cache.update_taskqueue(body)
 
     async def _follow_policy(self, taskqueue: TaskQueue) -> None:
         observer = await self._observer(taskqueue)
@@ -144,7 +144,7 @@ class Finalizer:
             there = self.cache.deployments.get(taskqueue.key)
             if there is not None and there.replicas > 0:
                 body = await self.cluster.scale(taskqueue.key, replicas=0, generation=there.generation)
-                self.cache.see_deployment(body)
+                self.cache.update_deployment(body)
                 self.telemetry.wrote("replicas")
         left = sum(not pod.finished for pod in self.cache.pods(taskqueue.key))
         if left or (there is not None and there.live):

@@ -160,17 +160,17 @@ async def test_it_tells_what_it_asked_what_came_of_it_and_how_late_it_was(
         observer.follow(KEY, *queues)
         await asyncio.sleep(1.5)
         told = Counter[str]()
-        for each in told_of(telemetry, "asked", "probe"):
+        for each in told_of(telemetry, "queried", "probe"):
             told.update(each[3])
             assert each[2] == pytest.approx(0.125)
         assert told.keys() == set(queues.values())
-        assert [each[3] for each in told_of(telemetry, "asked", "sweep")] == [{"ok": 2, "missing": 2}]
+        assert [each[3] for each in told_of(telemetry, "queried", "sweep")] == [{"ok": 2, "missing": 2}]
         assert {round(each[1], 3) for each in told_of(telemetry, "late")} == {0.125}
         telemetry.told.clear()
         broker.fault = GONE_AWAY
         await asyncio.sleep(5)
-        assert {*told_of(telemetry, "asked", "sweep")[0][3].items()} == {("BrokerUnreachable", 4)}
-        assert all(each[3].keys() == {"BrokerUnreachable"} for each in told_of(telemetry, "asked", "probe"))
+        assert {*told_of(telemetry, "queried", "sweep")[0][3].items()} == {("BrokerUnreachable", 4)}
+        assert all(each[3].keys() == {"BrokerUnreachable"} for each in told_of(telemetry, "queried", "probe"))
         assert told_of(telemetry, "late"), "what could not be read was considered too"
 
 
@@ -193,7 +193,7 @@ async def test_every_way_a_sweep_says_nothing_has_a_name(
     async with observing(broker, Ears(), telemetry) as observer:
         await asyncio.sleep(20)
         reading = observer.reading("jobs")
-    assert told_of(telemetry, "asked", "sweep")[0][3] == {outcome: 1}
+    assert told_of(telemetry, "queried", "sweep")[0][3] == {outcome: 1}
     assert (reading.at_most, reading.doubt) == (None, replace(sweep, at=reading.at).doubt)
 
 

@@ -46,7 +46,7 @@ async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypat
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ears, "asleep", broken)
+        patch.setattr(ears, "is_scaled_to_zero", broken)
         await asyncio.sleep(1.1)
     assert readers.running() == [other]
     assert brokers.brokers[FakeEndpoint()].closed
@@ -69,7 +69,7 @@ async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypat
 async def test_an_observer_that_failed_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, ears = loop_clock(START), Ears()
     readers = Observers(FakeBrokers(clock), ears, FakeTelemetry(), clock)
-    monkeypatch.delattr(Ears, "asleep")
+    monkeypatch.delattr(Ears, "is_scaled_to_zero")
     readers.use(KEY, FakeEndpoint()).follow(KEY, "jobs")
     await asyncio.sleep(1)
     assert readers.running() == []

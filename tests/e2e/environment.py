@@ -20,7 +20,7 @@ def start_broker(loan: Loan) -> None:
 
 
 def start_operator(loan: Loan) -> None:
-    """Have the operator of this checkout installed and ready."""
+    """Install the operator of this checkout, and wait until it is ready."""
     loan.once("operator", lambda: install_operator(loan.cluster))
 
 

@@ -68,6 +68,7 @@ async def test_workers_of_a_fallback_go_again_when_the_broker_is_back(world: Wor
     assert world.replicas() == 0
 
 
+@pytest.mark.slow
 async def test_a_broker_that_is_gone_is_told_since_when_and_why_and_nobody_goes(world: World) -> None:
     await world.has()
     world.broker.depths["thumbnails"] = (100, 0)
@@ -83,6 +84,7 @@ async def test_a_broker_that_is_gone_is_told_since_when_and_why_and_nobody_goes(
     assert abs((since - gone).total_seconds()) <= 5
 
 
+@pytest.mark.slow
 async def test_a_schedule_wakes_workers_at_its_time_and_lets_them_go_after_it(world: World) -> None:
     now = world.clock().astimezone(UTC)
     start, end = (now.hour * 60 + now.minute + 5) % 1440, (now.hour * 60 + now.minute + 15) % 1440

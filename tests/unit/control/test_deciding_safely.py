@@ -13,7 +13,7 @@ from .conftest import World
 from .fake_broker import FakeBroker
 from .fake_cluster import KEY, SECRET, FakeCluster, taskqueue
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 OTHER = Key("media", "other")
 UNREADABLE = {"secretRef": {"name": "nowhere"}}
@@ -86,7 +86,7 @@ async def test_what_was_decided_by_another_spec_is_not_carried_out(world: World)
     await world.has()
     world.broker.depths["thumbnails"] = (40, 0)
     await world.settle(20)
-    async with world.control.records[KEY].writing:
+    async with world.control.states[KEY].write_lock:
         world.broker.depths["thumbnails"] = (100, 0)
         await world.settle(2)
         world.cluster.put(taskqueue(KEY, scaling={"maxReplicas": 20, "mode": "Paused"}))

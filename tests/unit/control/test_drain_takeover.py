@@ -22,7 +22,7 @@ from .fake_cluster import API_AWAY, KEY, FakeCluster, taskqueue
 from .shift import Shift, begin_shift
 from .story import SCALING, TAKEOVER, story, unharmed, until
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 DEEP = bool(os.environ.get("TASKQUEUE_DEEP"))
 LATE = 2.0

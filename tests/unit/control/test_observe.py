@@ -294,7 +294,7 @@ async def test_a_reading_is_as_old_as_the_question_that_it_answers(
 async def test_a_restart_forgets_what_was_read(broker: FakeBroker) -> None:
     async with observing(broker, Ears()) as observer:
         await asyncio.sleep(20)
-        observer.restart("jobs")
+        observer.discard_samples("jobs")
         assert observer.reading("jobs").doubt is Doubt.NO_SWEEP
         await asyncio.sleep(18)
         assert observer.reading("jobs").doubt is None

@@ -13,8 +13,8 @@ import structlog
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.control.ports import Cluster
+from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain import plain
@@ -53,7 +53,7 @@ class Drainer:
     """Talks with workers, and lowers the number of replicas as far as they have stepped aside."""
 
     cache: Cache
-    records: States
+    states: States
     cluster: Cluster
     telemetry: Telemetry
     clock: Clock
@@ -78,7 +78,7 @@ class Drainer:
         there = self.cache.deployments.get(key)
         if self.cache.taskqueue(key) is None or there is None:
             return None
-        crew = self._crew(self.records[key], there)
+        crew = self._crew(self.states[key], there)
         if crew.worker(report.pod) is None:
             self._observe(key, crew, there)
         crew.see(report, address, self.clock())
@@ -86,17 +86,17 @@ class Drainer:
 
     def shown(self, key: Key) -> None:
         """The API shows something new of the workers: when a container begins or ends counts, beside what it says."""
-        record, there = self.records.get(key), self.cache.deployments.get(key)
-        if record is not None and record.crew is not None and there is not None:
-            self._observe(key, self._crew(record, there), there)
+        state, there = self.states.get(key), self.cache.deployments.get(key)
+        if state is not None and state.drain.pool is not None and there is not None:
+            self._observe(key, self._crew(state, there), there)
 
     def attend(self, key: Key) -> None:
         """Hear the workers of a TaskQueue while there may be some."""
-        record, there, taskqueue = self.records[key], self.cache.deployments.get(key), self.cache.taskqueue(key)
-        if record.observer is not None:
+        state, there, taskqueue = self.states[key], self.cache.deployments.get(key), self.cache.taskqueue(key)
+        if state.connection.observer is not None:
             workers = there is not None and bool(there.replicas or there.live or there.mark or self._departing(key))
             mute = taskqueue is not None and _is_plain(taskqueue)
-            record.observer.hear(key, wanted=workers and not mute)
+            state.connection.observer.subscribe_reports(key, wanted=workers and not mute)
 
     def has_work(self, key: Key, desired: int) -> bool:
         """Whether workers are to go, or some of them are drained or on their way out."""
@@ -116,66 +116,67 @@ class Drainer:
         Raises:
             Conflict: The Deployment is not what it was.
         """
-        record = self.records[key]
+        state = self.states[key]
         for _ in range(STEPS):
             there = self.cache.deployments.get(key)
             if there is None:
                 return None
-            plan = self._plan(key, record, there, desired, stops=stops)
+            plan = self._plan(key, state, there, desired, stops=stops)
             # Who is needed comes back before anything is written that may fail.
-            await self._tell_all(record, there, Verb.UNDRAIN, plan.undrain)
+            await self._tell_all(state, there, Verb.UNDRAIN, plan.undrain)
             if plan.remark is not None:
                 await self._mark(there, plan.remark.after)
             elif plan.costs:
-                await self._write_costs(record, there, plan)
+                await self._write_costs(state, there, plan)
             elif plan.restore_to is not None:
                 return await self._write(there, plan.restore_to, mark="")
             elif plan.lower_to is not None and plan.lower_to < there.replicas:
-                self._crew(record, there).begin_scale_in(there, self.clock())
+                self._crew(state, there).begin_scale_in(there, self.clock())
                 return await self._write(there, plan.lower_to, mark=there.mark)
             else:
-                await self._tell_all(record, there, Verb.DRAIN, (*plan.renew, *plan.part))
-                await self._tell_all(record, there, *self._chosen(record, there, plan))
+                await self._tell_all(state, there, Verb.DRAIN, (*plan.renew, *plan.part))
+                await self._tell_all(state, there, *self._chosen(state, there, plan))
                 return None
         return None
 
-    def _plan(self, key: Key, record: TaskQueueState, there: Deployment, desired: int, *, stops: bool) -> Plan:
-        crew, now = self._crew(record, there), self.clock()
+    def _plan(self, key: Key, state: TaskQueueState, there: Deployment, desired: int, *, stops: bool) -> Plan:
+        crew, now = self._crew(state, there), self.clock()
         self._observe(key, crew, there)
-        taskqueue, observer = self.cache.taskqueue(key), record.observer
+        taskqueue, observer = self.cache.taskqueue(key), state.connection.observer
         queue = QueueState(running=False)
         if taskqueue is not None and observer is not None:
-            queue = observer.state(taskqueue.queue_name)
+            queue = observer.queue_state(taskqueue.queue_name)
         if stops:
             queue = queue._replace(empty_at=NO_MATTER_WHAT)
         situation = DrainContext(crew, there, queue, desired, now)
         if taskqueue is not None and _is_plain(taskqueue):
             situation = _attested(taskqueue, observer, situation)
         made = plan(situation)
-        if made.waiting_for not in {record.waiting_for, *MOMENTARY}:
-            record.waiting_for, record.blocked_since = made.waiting_for, now
+        drain = state.drain
+        if made.waiting_for not in {drain.blocked_by, *MOMENTARY}:
+            drain.blocked_by, drain.blocked_since = made.waiting_for, now
             if made.waiting_for is not Blocker.NOTHING:
-                _log.info("workers stay", taskqueue=str(key), desired=desired, waiting_for=str(made.waiting_for))
-        record.silent = made.silent
+                _log.info("scale-in blocked", taskqueue=str(key), desired=desired, blocked_by=str(made.waiting_for))
+        drain.unreported_pods = made.silent
         return made
 
-    async def _tell_all(self, record: TaskQueueState, there: Deployment, verb: Verb, workers: Iterable[Worker]) -> None:
-        await asyncio.gather(*(self._tell(record, there, worker, verb) for worker in workers))
+    async def _tell_all(self, state: TaskQueueState, there: Deployment, verb: Verb, workers: Iterable[Worker]) -> None:
+        await asyncio.gather(*(self._tell(state, there, worker, verb) for worker in workers))
 
-    def _chosen(self, record: TaskQueueState, there: Deployment, plan: Plan) -> tuple[Verb, Iterable[Worker]]:
+    def _chosen(self, state: TaskQueueState, there: Deployment, plan: Plan) -> tuple[Verb, Iterable[Worker]]:
         """Ask first who is idle, when somebody is to go: regular reports come too seldom to know."""
         now = self.clock()
-        consuming = [each for each in self._crew(record, there).live if each.standing(now) is WorkerState.CONSUMING]
+        consuming = [each for each in self._crew(state, there).live if each.standing(now) is WorkerState.CONSUMING]
         to_be_asked = [each for each in consuming if each.needs_report_request(now)]
         if plan.drain and (to_be_asked or any(each.awaits_report(now) for each in consuming)):
             return Verb.REPORT, to_be_asked
         return Verb.DRAIN, [worker for worker in plan.drain if not worker.report_overdue(now)]
 
-    async def _tell(self, record: TaskQueueState, there: Deployment, worker: Worker, verb: Verb) -> None:
-        command = self._crew(record, there).command(worker.uid, verb, self.clock())
+    async def _tell(self, state: TaskQueueState, there: Deployment, worker: Worker, verb: Verb) -> None:
+        command = self._crew(state, there).command(worker.uid, verb, self.clock())
         self.telemetry.commanded(verb)
-        if record.observer is not None:
-            await record.observer.tell(worker.address, command.write())
+        if state.connection.observer is not None:
+            await state.connection.observer.send_command(worker.address, command.write())
 
     async def _mark(self, there: Deployment, mark: str) -> None:
         body = await self.cluster.mark(there.key, mark, generation=there.generation)
@@ -187,8 +188,8 @@ class Drainer:
         self.cache.see_deployment(body)
         return replicas
 
-    async def _write_costs(self, record: TaskQueueState, there: Deployment, plan: Plan) -> None:
-        crew = self._crew(record, there)
+    async def _write_costs(self, state: TaskQueueState, there: Deployment, plan: Plan) -> None:
+        crew = self._crew(state, there)
         due = [(worker.pod, cost) for uid, cost in plan.costs.items() if (worker := crew.worker(uid)) is not None]
         await asyncio.gather(*(self._write_cost(pod, cost) for pod, cost in due))
 
@@ -201,11 +202,12 @@ class Drainer:
     def _departing(self, key: Key) -> list[Pod]:
         return [pod for pod in self.cache.pods(key) if pod.deleting and not pod.finished]
 
-    def _crew(self, record: TaskQueueState, there: Deployment) -> WorkerPool:
+    def _crew(self, state: TaskQueueState, there: Deployment) -> WorkerPool:
         """Find the crew of this Deployment; that of a former one of its name is another."""
-        if record.crew is None or record.crew[0] != there.uid:
-            record.crew = there.uid, WorkerPool(*self.author, self.clock())
-        return record.crew[1]
+        drain = state.drain
+        if drain.pool is None or drain.pool_uid != there.uid:
+            drain.pool, drain.pool_uid = WorkerPool(*self.author, self.clock()), there.uid
+        return drain.pool
 
     def _observe(self, key: Key, crew: WorkerPool, there: Deployment) -> None:
         lowered = crew.lowering is not None and crew.lowering.generation is not None
@@ -224,9 +226,9 @@ def _is_plain(taskqueue: TaskQueue) -> bool:
     return taskqueue.spec.worker.protocol is Protocol.PLAIN
 
 
-def _attested(taskqueue: TaskQueue, observer: Observer | None, situation: DrainContext) -> DrainContext:
+def _attested(taskqueue: TaskQueue, observer: QueueObserver | None, situation: DrainContext) -> DrainContext:
     """Have those who cannot be asked looked at, where that shows who runs a task."""
     if not taskqueue.spec.worker.acks_late:
         return plain.attested(situation, None)
-    looks = observer.looks() if observer is not None else ()
+    looks = observer.consumer_snapshots() if observer is not None else ()
     return plain.attested(situation, evidence(looks, taskqueue.queue_name, situation.pods, situation.now))

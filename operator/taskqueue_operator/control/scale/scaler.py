@@ -1,19 +1,17 @@
 """From readings to replicas: considers what was read, and writes the number when it should be another."""
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Cluster
-from taskqueue_operator.control.state import States, TaskQueueState
-from taskqueue_operator.control.status.writer import figures_wait
+from taskqueue_operator.control.state import LastScale, States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.control.workqueue import RetryLater, WorkQueue
+from taskqueue_operator.control.workqueue import RetryLater, WorkQueues
 from taskqueue_operator.resource.broker import DeletionPolicy
-from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
@@ -31,67 +29,61 @@ UNDECIDED: Final = Fault(Reason.INTERNAL_ERROR, "The operator failed to decide o
 _log = structlog.get_logger("scale")
 
 
-class Lanes(Protocol):
-    """Where a decision goes on to."""
-
-    reconciling: WorkQueue
-    scaling: WorkQueue
-    reporting: WorkQueue
-
-
 @dataclass(frozen=True, slots=True)
 class Scaler:
     """Decides on every reading, in memory; what calls for a write goes through a lane, one write per key at a time."""
 
     cache: Cache
-    records: States
+    states: States
     cluster: Cluster
     telemetry: Telemetry
     clock: Clock
-    lanes: Lanes
+    queues: WorkQueues
     drainer: Drainer
 
     def consider(self, key: Key) -> None:
         """Decide anew on one TaskQueue; no I/O, and no error: one that cannot be decided on never stops the others."""
         if self.cache.taskqueue(key) is None:
             return
-        faults = self.records[key].faults
+        state = self.states[key]
         try:
-            self._consider(key, self.records[key])
-            if faults.get(ConditionType.SCALING_ACTIVE) is UNDECIDED:
-                del faults[ConditionType.SCALING_ACTIVE]
-                self.lanes.reporting.add(key)
-        except Exception:  # noqa: BLE001  told on the TaskQueue itself
-            if ConditionType.SCALING_ACTIVE not in faults:
-                _log.exception("not decided", taskqueue=str(key))
-                faults[ConditionType.SCALING_ACTIVE] = UNDECIDED
-                self.lanes.reporting.add(key)
+            self._consider(key, state)
+            if state.scaling.decision_fault is not None:
+                state.scaling.decision_fault = None
+                self.queues.status.add(key)
+        except Exception:  # noqa: BLE001  shown by a condition of the TaskQueue
+            if state.scaling.decision_fault is None:
+                _log.exception("decision failed", taskqueue=str(key))
+                state.scaling.decision_fault = UNDECIDED
+                self.queues.status.add(key)
 
-    def _consider(self, key: Key, record: TaskQueueState) -> None:
-        before = record.reading, record.decision
+    def _consider(self, key: Key, state: TaskQueueState) -> None:
+        scaling = state.scaling
+        before = scaling.reading, scaling.decision
         self.drainer.attend(key)
         if not self._decides(key):
             self._note(key, None)
-        elif _desired(record.decision) > _desired(before[1]):
-            self.lanes.scaling.add(key)
+        elif _desired(scaling.decision) > _desired(before[1]):
+            self.queues.scale.add(key)
         else:
             # What is refused again and again is to wait for its backoff.
-            self.lanes.scaling.offer(key)
-        if _outcome(*before) != _outcome(record.reading, record.decision):
-            self.lanes.reporting.add(key)
-        elif _figures(*before) != _figures(record.reading, record.decision):
-            self.lanes.reporting.add(key, figures_wait(record, self.clock()))
+            self.queues.scale.offer(key)
+        if _outcome(*before) != _outcome(scaling.reading, scaling.decision):
+            self.queues.status.add(key)
+        elif _figures(*before) != _figures(scaling.reading, scaling.decision):
+            self.queues.status.add(key, state.status.figures_delay(self.clock()))
 
     async def scale(self, key: Key) -> None:
         """Decide, and bring the number of replicas to what was decided: up at once, down as far as workers let."""
         if self.cache.taskqueue(key) is None:
             return
-        record = self.records[key]
-        async with record.writing:
+        state = self.states[key]
+        async with state.write_lock:
             # Once more: while it waited, the Deployment or the spec may have become another.
-            if not self._decides(key) or record.decision is None:
+            if not self._decides(key) or state.scaling.decision is None:
                 return
-            there, decision, silent = self.cache.deployments[key], record.decision, record.silent
+            there, decision = self.cache.deployments[key], state.scaling.decision
+            unreported = state.drain.unreported_pods
             try:
                 written = await self._write(key, decision)
             except Conflict:
@@ -100,25 +92,21 @@ class Scaler:
             except Fault as fault:
                 self._note(key, fault)
                 raise
-            if record.silent != silent:
-                self.lanes.reporting.add(key)
+            if state.drain.unreported_pods != unreported:
+                self.queues.status.add(key)
             if written is None:
                 return
             self._note(key, None)
-            record.scaled_at = self.clock()
-            record.scaled = f"From {there.replicas} to {written} workers: {decision.explanation}"
+            explanation = f"From {there.replicas} to {written} workers: {decision.explanation}"
+            state.scaling.last_scale = LastScale(self.clock(), explanation)
         self._tell(key, there.replicas, written, decision)
 
     def _note(self, key: Key, fault: Fault | None) -> None:
-        """Tell that the number could not be written, or no longer."""
-        faults = self.records[key].faults
-        known = faults.get(ConditionType.SCALING_ACTIVE)
-        if fault is not None and (known is None or known.message != fault.message):
-            faults[ConditionType.SCALING_ACTIVE] = fault
-            self.lanes.reporting.add(key)
-        elif fault is None and known is not None and known.reason is Reason.API_UNAVAILABLE:
-            del faults[ConditionType.SCALING_ACTIVE]
-            self.lanes.reporting.add(key)
+        """Record why the number of replicas cannot be written; None once it can."""
+        scaling = self.states[key].scaling
+        before, scaling.write_fault = scaling.write_fault, fault
+        if (before and before.message) != (fault and fault.message):
+            self.queues.status.add(key)
 
     async def _write(self, key: Key, decision: Decision) -> int | None:
         """Write the number where it may be written: upwards first, so that nothing about drains delays it."""
@@ -139,13 +127,13 @@ class Scaler:
         taskqueue, there = self.cache.taskqueue(key), self.cache.deployments.get(key)
         if taskqueue is None or there is None or there.owner_uid != taskqueue.uid or _ends(taskqueue):
             return False
-        record = self.records[key]
-        before = record.decision.desired if record.decision is not None else there.replicas
+        scaling = self.states[key].scaling
+        before = scaling.decision.desired if scaling.decision is not None else there.replicas
         made = self._decide(taskqueue, there)
-        record.reading, record.decision, record.memory = made.reading, made.decision, made.decision.memory
+        scaling.reading, scaling.decision, scaling.memory = made.reading, made.decision, made.decision.memory
         self.telemetry.decided(made.decision.why)
         if made.decision.desired != before:
-            record.changes.append(made)
+            scaling.recent_decisions.append(made)
             if not _acts(taskqueue):
                 _log.info("would scale", **_told(key, there.replicas, made.decision.desired, made.decision))
         if not _acts(taskqueue):
@@ -154,23 +142,24 @@ class Scaler:
         return desired > there.replicas or self.drainer.has_work(key, desired)
 
     def _decide(self, taskqueue: TaskQueue, there: Deployment) -> Recording:
-        record, now = self.records[taskqueue.key], self.clock()
+        state, now = self.states[taskqueue.key], self.clock()
+        scaling = state.scaling
         # Bounds, pauses and a fallback hold without a broker too.
         unread = Reading(now, at_least=None, at_most=None, unacked=None)
         # What the observer of another broker says, which the spec named before, is nothing about this queue.
-        observer = record.observer if record.broker == taskqueue.spec.broker else None
+        observer = state.connection.observer_of(taskqueue.spec.broker)
         reading = observer.reading(taskqueue.queue_name) if observer is not None else unread
-        fault = record.obstacle = self.cache.obstacle(taskqueue.key)
+        fault = scaling.scale_out_blocker = self.cache.obstacle(taskqueue.key)
         obstacle = Obstacle(DecisionReason(fault.reason.value), fault.message) if fault is not None else None
-        workers, policy = Workers(there.replicas, there.ready, obstacle), record.policy_of(taskqueue)
-        decision = decide(reading, workers, policy, record.memory, now)
-        return Recording(now, reading, workers, policy, record.memory, decision)
+        workers, policy = Workers(there.replicas, there.ready, obstacle), scaling.policy_of(taskqueue)
+        decision = decide(reading, workers, policy, scaling.memory, now)
+        return Recording(now, reading, workers, policy, scaling.memory, decision)
 
     async def _look_again(self, key: Key, uid: str) -> None:
         body = await self.cluster.deployment(key)
         if body is None:
             self.cache.lose_deployment(key, uid)
-            self.lanes.reconciling.add(key)
+            self.queues.reconcile.add(key)
         else:
             self.cache.see_deployment(body)
 
@@ -178,7 +167,7 @@ class Scaler:
         self.telemetry.wrote("replicas")
         self.telemetry.scaled(key, before, after, decision.why)
         _log.info("scaled", **_told(key, before, after, decision))
-        self.lanes.reporting.add(key)
+        self.queues.status.add(key)
 
 
 def _told(key: Key, before: int, after: int, decision: Decision) -> dict[str, object]:

@@ -13,9 +13,9 @@ import yaml
 from taskqueue_operator.app import informer
 from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, read_health
-from taskqueue_operator.control.reconcile import finalizer
+from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import scale_in_blocked, writer
-from taskqueue_operator.drain import consumers, context, protocol, scale_in, worker
+from taskqueue_operator.drain import consumers, context, protocol, scale_in, worker, worker_pool
 from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
@@ -33,13 +33,13 @@ CHART: Final = (ROOT / "charts/taskqueue-operator/templates/deployment.yaml").re
 RULES: Final = (
     # Readings.
     "SWEEP_TIMEOUT_SECONDS < SWEEP_PERIOD",
-    "SWEEP_PERIOD + SWEEP_TIMEOUT_SECONDS <= LATE",
-    "LATE < 2 * SWEEP_PERIOD",
-    "LATE < READING_WINDOW",
+    "SWEEP_PERIOD + SWEEP_TIMEOUT_SECONDS <= SWEEP_GAP_LIMIT",
+    "SWEEP_GAP_LIMIT < 2 * SWEEP_PERIOD",
+    "SWEEP_GAP_LIMIT < READING_WINDOW",
     "2 * STATISTICS_INTERVAL < READING_WINDOW",
     "QUEUE_ELECTION < READING_WINDOW",
     "READING_WINDOW + SWEEP_PERIOD < FIRST_READING",
-    "AWAKE_PERIOD + ROUND_TIMEOUT_SECONDS < FRESH",
+    "AWAKE_PERIOD + ROUND_TIMEOUT_SECONDS < PROBE_MAX_AGE",
     "PROMPT_SECONDS < ASLEEP_PERIOD",
     "AWAKE_PERIOD <= RECOVERY_SECONDS",
     "ROUND_TIMEOUT_SECONDS < SILENCE_TIMEOUT_SECONDS < 2 * HEARTBEAT_SECONDS",
@@ -57,6 +57,7 @@ RULES: Final = (
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
     # Plain workers.
     "STATISTICS_INTERVAL < APART < PERIOD",
+    "AWAKE_PERIOD < FRESH",
     "AWAKE_PERIOD < INTEREST",
     # Leadership.
     "RENEW + 2 * LOOK < HELD",
@@ -65,6 +66,7 @@ RULES: Final = (
     "EXIT_TIMEOUT < OPERATOR_GRACE_PERIOD",
     # Tasks.
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS < GRACE_MARGIN_SECONDS",
+    "SIGTERM_ACK_TIMEOUT + ANSWER < GRACE_MARGIN_SECONDS",
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS < HOLD_MARGIN_SECONDS",
     "HOLD_MARGIN_SECONDS == CONSUMER_TIMEOUT_MARGIN_SECONDS",
     "WORKER_TASK_TIMEOUT == TASK_TIMEOUT",
@@ -88,7 +90,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "CONNECT_TIMEOUT_SECONDS": reconnect,
     "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
     "DEFAULT_SECONDS": consumer_timeout,
-    "DELETION_RETRY_SECONDS": controller,
+    "DELETION_RETRY_SECONDS": reconciler,
     "DRAINING_REPORT_PERIOD_SECONDS": worker_control_channel,
     "FIRST_READING": writer,
     "GRACE_MARGIN_SECONDS": deployment,
@@ -106,7 +108,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "APART": consumers,
     "PERIOD": consumer_poller,
     "REPORT_PERIOD_SECONDS": worker_control_channel,
-    "FRESH": reading,
+    "PROBE_MAX_AGE": reading,
     "PROMPT_SECONDS": probe,
     "CANCEL_TIMEOUT_SECONDS": command_handler,
     "READINESS_LAG": worker,
@@ -121,9 +123,11 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "ROUND_TIMEOUT_SECONDS": probe,
     "SEND_TIMEOUT_SECONDS": control_channel,
     "SETTLE_TIMEOUT_SECONDS": delivery,
+    "SIGTERM_ACK_TIMEOUT": worker_pool,
     "SILENCE_TIMEOUT_SECONDS": reconnect,
+    "FRESH": consumers,
     "STOP_GRACE_SECONDS": runner,
-    "LATE": reading,
+    "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD": observer,
     "SWEEP_TIMEOUT_SECONDS": vhost,
 }

@@ -23,7 +23,7 @@ from taskqueue_operator.control.status.writer import StatusWriter
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.recording import write
+from taskqueue_operator.scaling.recording import to_json
 from taskqueue_operator.topology.objects import Topology
 
 from .cache import Cache
@@ -104,7 +104,7 @@ class Controller:
     def recordings(self, key: Key) -> bytes | None:
         """Return the recent decisions that changed the desired number, as JSON; None for an unknown TaskQueue."""
         state = self.states.get(key)
-        return write(state.scaling.recent_decisions) if state is not None and key in self.cache.taskqueues else None
+        return to_json(state.scaling.recent_decisions) if state is not None and key in self.cache.taskqueues else None
 
     # Events of the watches.
 

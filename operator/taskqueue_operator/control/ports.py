@@ -105,72 +105,72 @@ class Cluster(Protocol):
     """The Kubernetes API."""
 
     async def secret(self, key: Key) -> Mapping[str, bytes] | None:
-        """Read a Secret's data; None when there is none."""
+        """Read the data of a Secret; None if it does not exist."""
         ...
 
     async def deployment(self, key: Key) -> Body | None:
-        """Read a Deployment; None when there is none."""
+        """Read a Deployment; None if it does not exist."""
         ...
 
     async def apply_deployment(self, manifest: Body) -> Body:
-        """Server-side apply, as manager `taskqueue-operator`, and return what is there now.
+        """Server-side apply, as manager `taskqueue-operator`; returns the applied Deployment.
 
         Raises:
-            Conflict: `metadata.resourceVersion` in the manifest is no longer that of the object.
-            WorkersFault: The API server refused the manifest; the message is its own.
+            Conflict: The Deployment changed since `metadata.resourceVersion`, or exists although there is none.
+            WorkersFault: The API server refuses the manifest; the message contains the server's text.
         """
         ...
 
-    async def scale(self, key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
-        """Set `spec.replicas` if the Deployment is still at that generation, and return what is there now.
+    async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+        """Set `spec.replicas` if the Deployment is at this generation; returns the scaled Deployment.
 
         Args:
-            key: The Deployment.
-            replicas: How many.
-            generation: Its generation.
-            mark: What its drain annotation has to be, if not empty.
+            key: Namespace and name of the Deployment.
+            replicas: The number of replicas to set.
+            generation: The expected `metadata.generation`.
+            drain_token: The expected drain annotation, if not empty.
 
         Raises:
-            Conflict: It is at another generation, has another annotation, or is gone.
+            Conflict: The generation or the annotation differs, or the Deployment is gone.
         """
         ...
 
-    async def mark(self, key: Key, mark: str, *, generation: int) -> Body:
-        """Write the drain annotation of a Deployment, or remove it if empty, and return what is there now.
+    async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:
+        """Write the drain annotation of a Deployment, or remove it if `token` is empty; returns the Deployment.
 
         Raises:
-            Conflict: The Deployment is at another generation, or is gone.
+            Conflict: The generation differs, or the Deployment is gone.
         """
         ...
 
     async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
-        """Write annotations of a pod, None removes one; return what is there now, None when that pod is gone."""
+        """Write annotations of a pod; the value None removes one. Returns the pod, or None if it is gone."""
         ...
 
     async def set_finalizers(self, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:
-        """Replace a TaskQueue's finalizers, return what is there now (None when it is gone).
+        """Replace a TaskQueue's finalizers; returns the TaskQueue, or None if it is gone.
 
         Raises:
-            Conflict: The object has changed since `resource_version`.
+            Conflict: The TaskQueue changed since `resource_version`.
         """
         ...
 
     async def set_status(self, key: Key, status: Body) -> Body | None:
-        """Replace a TaskQueue's status as a whole, return what is there now (None when it is gone)."""
+        """Replace the whole status of a TaskQueue; returns the TaskQueue, or None if it is gone."""
         ...
 
     async def event(self, regarding: Body, *, reason: str, message: str, warning: bool) -> None:
-        """Post one Event about an object (`apiVersion, kind, namespace, name, uid`)."""
+        """Post an Event about an object (`apiVersion, kind, namespace, name, uid`)."""
         ...
 
     async def list_taskqueues(self) -> list[Body]:
-        """List all TaskQueues within the watched namespaces."""
+        """List all TaskQueues of the watched namespaces."""
         ...
 
     async def list_deployments(self) -> list[Body]:
-        """List all worker Deployments within the watched namespaces."""
+        """List all worker Deployments of the watched namespaces."""
         ...
 
     async def list_pods(self) -> list[Body]:
-        """List all worker pods within the watched namespaces."""
+        """List all worker pods of the watched namespaces."""
         ...

@@ -66,7 +66,7 @@ async def read_sweep(management: Management, clock: Callable[[], datetime]) -> M
     for item in items:
         sweep = _sweep(item, at)
         other = sweeps.get(item["name"])
-        sweeps[item["name"]] = sweep if other is None else sweep.beside(other)
+        sweeps[item["name"]] = sweep if other is None else sweep.merge_worst(other)
     return sweeps
 
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.recording import read
-from tests.unit.workers.states import waiting
+from taskqueue_operator.scaling.recording import from_json
+from tests.approved import assert_approved
+from tests.unit.workers.pod_statuses import waiting
 
 from .conftest import World
 from .fake_broker import GONE_AWAY
@@ -47,7 +48,7 @@ async def test_the_fallback_wakes_workers_when_the_broker_is_away(world: World) 
     assert world.replicas() == 6
     active = world.cluster.condition("ScalingActive")
     assert (active["status"], active["reason"]) == ("False", "Fallback")
-    assert active["message"] == "The queue is not readable for more than 60 s: fallback AtLeast 6."
+    assert_approved("scaling.fallback_active", active["message"])
 
 
 async def test_the_fallback_works_after_a_start_without_a_secret(world: World) -> None:
@@ -133,7 +134,7 @@ async def test_the_last_decisions_are_kept_as_they_can_be_replayed(world: World)
         await world.settle(2)
     document = world.control.recordings(KEY)
     assert document is not None
-    kept = read(document)
+    kept = from_json(document)
     assert [each.decision.desired for each in kept] == list(range(6, 26))
     assert [each.replay() for each in kept] == [each.decision for each in kept]
 
@@ -156,6 +157,6 @@ async def test_a_version_that_does_not_start_is_not_multiplied_and_its_correctio
     assert world.replicas() == 3
     limited = world.cluster.condition("ScalingLimited")
     assert (limited["status"], limited["reason"]) == ("True", "WorkersFailing")
-    assert limited["message"].startswith("stopped at 3: no worker of this version has started (ImagePullBackOff: ")
+    assert "ImagePullBackOff" in limited["message"]
     await world.has(scaling={"maxReplicas": 20, "minReplicas": 1}, worker={"image": "acme/app:1.6"})
     assert world.replicas() == 20

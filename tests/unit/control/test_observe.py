@@ -28,7 +28,7 @@ async def test_a_queue_is_certain_once_it_was_swept_for_the_whole_horizon(broker
         young = observer.reading("jobs")
         await asyncio.sleep(2)
         sure = observer.reading("jobs")
-    assert (young.at_least, young.at_most, young.doubt) == (7, None, Doubt.YOUNG)
+    assert (young.at_least, young.at_most, young.doubt) == (7, None, Doubt.HISTORY_TOO_SHORT)
     assert (sure.at_least, sure.at_most, sure.unacked, sure.doubt) == (7, 7, 2, None)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.objects import Topology
+from tests.approved import assert_approved
 
 from .conftest import World
 from .fake_cluster import taskqueue
@@ -88,7 +89,7 @@ async def test_invariant_5_what_was_decided_last_was_told_and_is_not_told_again(
     await world.settle(5)
     world.broker.depths["thumbnails"] = (0, 0)
     await world.settle(150)
-    assert world.cluster.status()["decision"] == "asleep: ready 0 is not above activationReady 0"
+    assert_approved("decision.at_zero_with_an_empty_queue", world.cluster.status()["decision"])
     world.cluster.writes.clear()
     await world.restart()
     await world.settle(60)

@@ -21,7 +21,7 @@ from taskqueue_operator.rabbitmq.probe import (
 from taskqueue_operator.rabbitmq.probe_connection import ProbeConnection
 from taskqueue_operator.rabbitmq.reconnect import Reconnector
 from taskqueue_operator.resource.faults import BrokerFault, Reason
-from taskqueue_operator.scaling.reading import FRESH, Probe
+from taskqueue_operator.scaling.reading import PROBE_MAX_AGE, Probe
 
 from .fake_amqp import ENDPOINT, NEVER, PROMPT, READY, FakeAmqp, connected
 
@@ -124,7 +124,7 @@ async def test_queues_that_fall_silent_are_found_out_at_once(world: World) -> No
     await world.rounds(queues, 3)
     world.broker.delay = by_kind(silent=0.25, speaking=PROMPT)
 
-    assert await world.rounds(queues, 5, speaking) < FRESH
+    assert await world.rounds(queues, 5, speaking) < PROBE_MAX_AGE
     assert await world.rounds(queues, 30, speaking) < timedelta(seconds=PERIOD)
     assert world.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + len(queues) // PIPELINE_DEPTH + 64
 
@@ -148,7 +148,7 @@ async def test_a_slow_queue_is_read_as_fresh_as_it_answers_and_delays_nobody(wor
     await world.rounds([*slow, *speaking], 5)
 
     assert await world.rounds([*slow, *speaking], 20, speaking) < timedelta(seconds=PERIOD / 2)
-    assert await world.rounds([*slow, *speaking], 20, slow) < FRESH / 2
+    assert await world.rounds([*slow, *speaking], 20, slow) < PROBE_MAX_AGE / 2
     assert world.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + 2
 
 

@@ -20,7 +20,7 @@ from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.reading import Probe, Reading, Sweep, interval
+from taskqueue_operator.scaling.reading import Probe, Reading, Sweep
 from taskqueue_operator.topology.objects import Topology
 
 from .consumer_poller import SIDE, ConsumerPoller
@@ -133,7 +133,8 @@ class Observer:
     def reading(self, queue: str) -> Reading:
         """Say what may be believed of a queue now."""
         followed, at = self._followed.get(queue), self._clock()
-        return interval(followed.probes, followed.sweeps, at) if followed is not None else interval((), (), at)
+        probes, sweeps = (followed.probes, followed.sweeps) if followed is not None else ((), ())
+        return Reading.from_samples(probes, sweeps, at)
 
     def queue_state(self, queue: str) -> QueueState:
         """Say what removing workers needs to know of a queue now."""

@@ -20,7 +20,7 @@ from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.memory import is_quiet
+from taskqueue_operator.scaling.memory import is_idle
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.desired import desired
 from taskqueue_operator.topology.diff import Step
@@ -129,7 +129,7 @@ class Finalizer:
             raise Fault(Reason.NOT_EMPTY, f'Deletion waits: somebody lets publishers back to "{taskqueue.queue_name}".')
         for queue in (name for name in wanted.queues if name in there.queues):
             reading = observer.reading(queue)
-            if is_quiet(reading):
+            if is_idle(reading):
                 continue
             if reading.at_most is None and (fault := observer.fault_at(queue)) is not None:
                 raise fault

@@ -179,12 +179,12 @@ class Drainer:
             await state.connection.observer.send_command(worker.address, command.write())
 
     async def _mark(self, there: Deployment, mark: str) -> None:
-        body = await self.cluster.mark(there.key, mark, generation=there.generation)
+        body = await self.cluster.set_drain_token(there.key, mark, generation=there.generation)
         self.cache.see_deployment(body)
         self.telemetry.wrote("mark")
 
     async def _write(self, there: Deployment, replicas: int, *, mark: str) -> int:
-        body = await self.cluster.scale(there.key, replicas=replicas, generation=there.generation, mark=mark)
+        body = await self.cluster.scale(there.key, replicas=replicas, generation=there.generation, drain_token=mark)
         self.cache.see_deployment(body)
         return replicas
 

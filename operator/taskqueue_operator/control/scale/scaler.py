@@ -120,7 +120,7 @@ class Scaler:
             written = desired
         if not self.drainer.has_work(key, desired):
             return written
-        return await self.drainer.step(key, desired, stops=decision.why is DecisionReason.PAUSED) or written
+        return await self.drainer.step(key, desired, stops=decision.reason is DecisionReason.PAUSED) or written
 
     def _decides(self, key: Key) -> bool:
         """Decide anew, and say whether there is something to do about the number."""
@@ -131,7 +131,7 @@ class Scaler:
         before = scaling.decision.desired if scaling.decision is not None else there.replicas
         made = self._decide(taskqueue, there)
         scaling.reading, scaling.decision, scaling.memory = made.reading, made.decision, made.decision.memory
-        self.telemetry.decided(made.decision.why)
+        self.telemetry.decided(made.decision.reason)
         if made.decision.desired != before:
             scaling.recent_decisions.append(made)
             if not _acts(taskqueue):
@@ -165,7 +165,7 @@ class Scaler:
 
     def _tell(self, key: Key, before: int, after: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")
-        self.telemetry.scaled(key, before, after, decision.why)
+        self.telemetry.scaled(key, before, after, decision.reason)
         _log.info("scaled", **_told(key, before, after, decision))
         self.queues.status.add(key)
 
@@ -175,7 +175,7 @@ def _told(key: Key, before: int, after: int, decision: Decision) -> dict[str, ob
         "taskqueue": str(key),
         "before": before,
         "after": after,
-        "why": decision.why,
+        "why": decision.reason,
         "decision": decision.explanation,
     }
 
@@ -186,13 +186,13 @@ def _desired(decision: Decision | None) -> int:
 
 def _outcome(reading: Reading | None, decision: Decision | None) -> object:
     """What is worth a report at once; figures alone are not."""
-    doubt = (reading.doubt, reading.blind) if reading is not None else None
-    return doubt, (decision.desired, decision.why) if decision is not None else None
+    doubt = (reading.doubt, reading.unreadable) if reading is not None else None
+    return doubt, (decision.desired, decision.reason) if decision is not None else None
 
 
 def _figures(reading: Reading | None, decision: Decision | None) -> object:
     read = (reading.at_least, reading.unacked) if reading is not None else None
-    return read, decision.lines if decision is not None else None
+    return read, decision.explanation_lines if decision is not None else None
 
 
 def _acts(taskqueue: TaskQueue) -> bool:

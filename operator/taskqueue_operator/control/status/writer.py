@@ -15,9 +15,9 @@ from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.decision import OBSTACLES
+from taskqueue_operator.scaling.decision import OBSTACLE_REASONS
 from taskqueue_operator.scaling.reading import READING_WINDOW
-from taskqueue_operator.workers.startup_problems import trouble
+from taskqueue_operator.workers.startup_problems import unavailable_reason
 
 from .conditions import StatusInputs, findings
 from .scale_in_blocked import scale_in_blocked
@@ -121,7 +121,7 @@ class StatusWriter:
             faults[ConditionType.BROKER_REACHABLE] = observed
         if isinstance(seen.parsed, TaskQueue):
             faults |= _scaling_fault(state, faults)
-        failing: Fault | None = trouble(there, self._cache.pods(seen.key))
+        failing: Fault | None = unavailable_reason(there, self._cache.pods(seen.key))
         if failing is not None:
             faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
         return StatusInputs(
@@ -210,7 +210,7 @@ def _significant(status: Status) -> Status:
 def _flickers(condition: dict[str, str]) -> bool:
     if condition["type"] == ConditionType.SCALING_ACTIVE:
         return condition["status"] == ConditionStatus.TRUE  # a doubt that may pass with the next sweep, or none
-    return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLES
+    return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLE_REASONS
 
 
 def _begun(state: TaskQueueState) -> datetime | None:

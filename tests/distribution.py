@@ -21,7 +21,7 @@ _ORDER = (
     EXCLUSIVE,
     "integration.faults",
     "integration.control",
-    "integration.worker.test_draining",
+    "integration.worker.test_drain",
     "unit",
     "integration",
     "e2e",

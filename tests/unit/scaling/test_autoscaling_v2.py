@@ -85,6 +85,7 @@ def play(policy: Policy, hpa: HorizontalPodAutoscaler, history: list[Tick], repl
 histories = st.lists(ticks, min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.integers(1, 150), ["0", "0.05", "0.1", "0.3"]), histories, st.data())
 def test_decisions_are_equal_to_those_of_an_hpa_with_exact_arithmetic(
@@ -94,6 +95,7 @@ def test_decisions_are_equal_to_those_of_an_hpa_with_exact_arithmetic(
     play(policy, HorizontalPodAutoscaler(policy, Fraction), history, replicas)
 
 
+@pytest.mark.slow
 @settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.sampled_from(BINARY), ["0", "0.125", "0.5"]), histories, st.data())
 def test_decisions_are_equal_to_those_of_an_hpa_with_floats(

@@ -19,6 +19,8 @@ from taskqueue_operator.scaling.recording import Recording, from_json, to_json
 from .reference_history import INFINITE, History, demand, minimum, obstacle_limit
 from .sim import MAX_REPLICAS, STEPS, Phase, Scenario, more_ready, simulate
 
+pytestmark = pytest.mark.slow
+
 DECISIONS: Final = 1_000_000 if os.environ.get("TASKQUEUE_DEEP") else 100_000
 PHASES: Final = 4
 SCENARIOS: Final = {

@@ -20,7 +20,7 @@ def start_broker(lease: ClusterLease) -> None:
 
 
 def start_operator(lease: ClusterLease) -> None:
-    """Have the operator of this checkout installed and ready."""
+    """Install the operator of this checkout, and wait until it is ready."""
     lease.once("operator", lambda: install_operator(lease.cluster))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.scaling.reading import Probe
 
 from .ears import OTHER, Ears, observing, told_of

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -161,6 +162,7 @@ def elsewhere() -> dict[str, float]:
     }
 
 
+@cache
 def values() -> dict[str, float]:
     """Give every name of the rules its seconds."""
     return {name: seconds(getattr(module, name)) for name, module in CONSTANTS.items()} | elsewhere() | RABBITMQ

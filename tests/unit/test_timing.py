@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -32,16 +33,16 @@ CHART: Final = (ROOT / "charts/taskqueue-operator/templates/deployment.yaml").re
 
 RULES: Final = (
     # Readings.
-    "SWEEP_TIMEOUT_SECONDS < SWEEP_PERIOD",
-    "SWEEP_PERIOD + SWEEP_TIMEOUT_SECONDS <= SWEEP_GAP_LIMIT",
-    "SWEEP_GAP_LIMIT < 2 * SWEEP_PERIOD",
+    "SWEEP_TIMEOUT_SECONDS < SWEEP_PERIOD_SECONDS",
+    "SWEEP_PERIOD_SECONDS + SWEEP_TIMEOUT_SECONDS <= SWEEP_GAP_LIMIT",
+    "SWEEP_GAP_LIMIT < 2 * SWEEP_PERIOD_SECONDS",
     "SWEEP_GAP_LIMIT < READING_WINDOW",
     "2 * STATISTICS_INTERVAL < READING_WINDOW",
     "QUEUE_ELECTION < READING_WINDOW",
-    "READING_WINDOW + SWEEP_PERIOD < FIRST_READING",
-    "AWAKE_PERIOD + ROUND_TIMEOUT_SECONDS < PROBE_MAX_AGE",
-    "PROMPT_SECONDS < ASLEEP_PERIOD",
-    "AWAKE_PERIOD <= RECOVERY_SECONDS",
+    "READING_WINDOW + SWEEP_PERIOD_SECONDS < FIRST_READING",
+    "PROBE_PERIOD_SECONDS + ROUND_TIMEOUT_SECONDS < PROBE_MAX_AGE",
+    "PROMPT_SECONDS < ZERO_PROBE_PERIOD_SECONDS",
+    "PROBE_PERIOD_SECONDS <= RECOVERY_SECONDS",
     "ROUND_TIMEOUT_SECONDS < SILENCE_TIMEOUT_SECONDS < 2 * HEARTBEAT_SECONDS",
     "KEEPALIVE_SECONDS < IDLE_CONNECTION_LIMIT",
     # Drain.
@@ -51,18 +52,18 @@ RULES: Final = (
     "LEASE_SECONDS <= MAX_LEASE_SECONDS <= MEMORY_SECONDS",
     "DRAINING_REPORT_PERIOD_SECONDS < REPORT_PERIOD_SECONDS < ALL_REPORTED_WITHIN < REPORT_TIMEOUT",
     "2 * REPORT_PERIOD_SECONDS < REPORT_TIMEOUT",
-    "ALL_REPORTED_WITHIN < MENTIONED",
+    "ALL_REPORTED_WITHIN < REPORTED_AFTER",
     "2 * ANSWER_GATHER_WINDOW < ANSWER",
     "CURRENT < ANSWER",
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
     # Plain workers.
-    "STATISTICS_INTERVAL < APART < PERIOD",
-    "AWAKE_PERIOD < FRESH",
-    "AWAKE_PERIOD < INTEREST",
+    "STATISTICS_INTERVAL < APART < POLL_PERIOD_SECONDS",
+    "PROBE_PERIOD_SECONDS < FRESH",
+    "PROBE_PERIOD_SECONDS < USE_SECONDS",
     # Leadership.
-    "RENEW + 2 * LOOK < HELD",
-    "HELD < LEASE",
-    "SEND_TIMEOUT_SECONDS < LEASE - HELD",
+    "RENEW_PERIOD + 2 * RETRY_PERIOD < RENEW_DEADLINE",
+    "RENEW_DEADLINE < LEASE_DURATION",
+    "SEND_TIMEOUT_SECONDS < LEASE_DURATION - RENEW_DEADLINE",
     "EXIT_TIMEOUT < OPERATOR_GRACE_PERIOD",
     # Tasks.
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS < GRACE_MARGIN_SECONDS",
@@ -72,9 +73,9 @@ RULES: Final = (
     "WORKER_TASK_TIMEOUT == TASK_TIMEOUT",
     "2 * TASK_TIMEOUT + HOLD_MARGIN_SECONDS <= DEFAULT_SECONDS",
     # Retries.
-    "LAST_BACKOFF < BACKOFF_RESET_SECONDS",
-    "CONNECT_TIMEOUT_SECONDS + LONGEST_BACKOFF_SECONDS < PATIENCE",
-    "DELETION_RETRY_SECONDS < PATIENCE",
+    "MAX_BACKOFF_SECONDS < BACKOFF_RESET_SECONDS",
+    "CONNECT_TIMEOUT_SECONDS + LONGEST_BACKOFF_SECONDS < BROKER_OUTAGE_GRACE",
+    "DELETION_RETRY_SECONDS < BROKER_OUTAGE_GRACE",
 )
 """Expressions of Python; a name is a constant's. Each has a row on the page that says what breaks without it."""
 
@@ -82,10 +83,10 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "ALL_REPORTED_WITHIN": context,
     "ANSWER_GATHER_WINDOW": scale_in,
     "ANSWER": worker,
-    "ASLEEP_PERIOD": observer,
-    "AWAKE_PERIOD": observer,
+    "ZERO_PROBE_PERIOD_SECONDS": observer,
+    "PROBE_PERIOD_SECONDS": observer,
     "BACKOFF_RESET_SECONDS": controller,
-    "PATIENCE": finalizer,
+    "BROKER_OUTAGE_GRACE": finalizer,
     "CLOSE_TIMEOUT_SECONDS": connection,
     "CONNECT_TIMEOUT_SECONDS": reconnect,
     "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
@@ -96,17 +97,17 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "GRACE_MARGIN_SECONDS": deployment,
     "HEARTBEAT_SECONDS": handshake,
     "HOLD_MARGIN_SECONDS": worker_spec,
-    "INTEREST": consumer_poller,
+    "USE_SECONDS": consumer_poller,
     "KEEPALIVE_SECONDS": management,
-    "LAST_BACKOFF": workqueue,
-    "LEASE": leader_election,
+    "MAX_BACKOFF_SECONDS": workqueue,
+    "LEASE_DURATION": leader_election,
     "LEASE_SECONDS": protocol,
     "LONGEST_BACKOFF_SECONDS": reconnect,
     "MAX_LEASE_SECONDS": worker_protocol,
     "MEMORY_SECONDS": drain_lease,
-    "MENTIONED": scale_in_blocked,
+    "REPORTED_AFTER": scale_in_blocked,
     "APART": consumers,
-    "PERIOD": consumer_poller,
+    "POLL_PERIOD_SECONDS": consumer_poller,
     "REPORT_PERIOD_SECONDS": worker_control_channel,
     "PROBE_MAX_AGE": reading,
     "PROMPT_SECONDS": probe,
@@ -115,11 +116,11 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "READING_WINDOW": reading,
     "RECOVERY_SECONDS": read_health,
     "RENEWAL": worker,
-    "HELD": leader_election,
-    "RENEW": leader_election,
+    "RENEW_DEADLINE": leader_election,
+    "RENEW_PERIOD": leader_election,
     "CURRENT": worker,
     "REPORT_TIMEOUT": worker,
-    "LOOK": leader_election,
+    "RETRY_PERIOD": leader_election,
     "ROUND_TIMEOUT_SECONDS": probe,
     "SEND_TIMEOUT_SECONDS": control_channel,
     "SETTLE_TIMEOUT_SECONDS": delivery,
@@ -128,7 +129,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "FRESH": consumers,
     "STOP_GRACE_SECONDS": runner,
     "SWEEP_GAP_LIMIT": reading,
-    "SWEEP_PERIOD": observer,
+    "SWEEP_PERIOD_SECONDS": observer,
     "SWEEP_TIMEOUT_SECONDS": vhost,
 }
 """Where each constant is; several modules may have one of a name, then the rules are about this one."""
@@ -161,6 +162,7 @@ def elsewhere() -> dict[str, float]:
     }
 
 
+@cache
 def values() -> dict[str, float]:
     """Give every name of the rules its seconds."""
     return {name: seconds(getattr(module, name)) for name, module in CONSTANTS.items()} | elsewhere() | RABBITMQ

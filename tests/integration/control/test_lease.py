@@ -23,7 +23,7 @@ def standby(operator: OperatorProcess, installed: ControlPlane, tmp_path: Path) 
     """A second one; in the end the first one leads again, as other tests expect it."""
     second = OperatorProcess(installed.kubeconfig, tmp_path)
     second.start()
-    assert second.readiness() == f"standing by, {holder(installed)} leads"
+    assert second.readiness() == f"waiting for leadership, {holder(installed)} leads"
     yield second
     assert second.process is not None
     if second.process.poll() is None:
@@ -83,7 +83,7 @@ def test_a_standby_becomes_leader_when_the_leader_ends(
     scales(tenant, 3)
     assert epoch(tenant.plane) > before
     operator.start()
-    assert operator.readiness() == f"standing by, {holder(tenant.plane)} leads"
+    assert operator.readiness() == f"waiting for leadership, {holder(tenant.plane)} leads"
 
 
 @pytest.mark.fault
@@ -105,7 +105,7 @@ def test_a_leader_that_was_suspended_writes_nothing_and_ends(
     assert operator.process is not None
     assert operator.process.wait(30) == 1
     lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
-    assert [line["message"] for line in lines if line["level"] == "critical"] == ["does not lead any more"]
+    assert [line["message"] for line in lines if line["level"] == "critical"] == ["lost leadership"]
     assert not [line for line in lines if line["message"] == "scaled"]
     assert versions(tenant) == stood
     scales(tenant, 7)
@@ -153,7 +153,7 @@ def test_a_standby_needs_permissions_only_for_the_lease(
     second = OperatorProcess(installed.identity("standby"), tmp_path)
     second.start()
     time.sleep(5)
-    assert second.readiness() == f"standing by, {holder(installed)} leads"
+    assert second.readiness() == f"waiting for leadership, {holder(installed)} leads"
     assert second.writes() == {}
     assert second.stop() == 0
     lines = [json.loads(line) for line in second.log.read_text().splitlines()]
@@ -172,7 +172,7 @@ def test_an_api_server_outage_ends_the_leader_once_and_the_next_start_waits(
         assert operator.process is not None
         assert operator.process.wait(60) == 1
         lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
-        assert [line["message"] for line in lines if line["level"] == "critical"] == ["does not lead any more"]
+        assert [line["message"] for line in lines if line["level"] == "critical"] == ["lost leadership"]
         starting = operator.launch()
         time.sleep(5)
         assert starting.poll() is None

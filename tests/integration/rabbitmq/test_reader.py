@@ -101,7 +101,7 @@ async def test_one_endpoint_has_at_most_two_connections_for_any_number_of_queues
             observer.follow(Key("media", queue), queue)
         await soon(lambda: all_read(observer, MANY), "read")
 
-        assert len(readers.observers()) == 1
+        assert len(readers.running()) == 1
         assert all(observer.reading(queue).at_least is None for queue in missing)
         # The listing shows a connection a moment after it was made.
         await asyncio.to_thread(until, lambda: bool(connections(admin, vhost)), "connections listed", seconds=30)
@@ -170,7 +170,7 @@ async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
 
 def outcome(telemetry: FakeTelemetry) -> str:
     """The one that every sweep had."""
-    asked: list[Any] = [each for each in telemetry.told if each[:2] == ("asked", "sweep")]
+    asked: list[Any] = [each for each in telemetry.told if each[:2] == ("queried", "sweep")]
     outcomes: set[str] = {name for each in asked for name in each[3]}
     assert len(outcomes) == 1, outcomes
     return outcomes.pop()

@@ -180,12 +180,12 @@ class Drainer:
 
     async def _mark(self, there: Deployment, mark: str) -> None:
         body = await self.cluster.set_drain_token(there.key, mark, generation=there.generation)
-        self.cache.see_deployment(body)
-        self.telemetry.wrote("mark")
+        self.cache.update_deployment(body)
+        self.telemetry.wrote("drain_token")
 
     async def _write(self, there: Deployment, replicas: int, *, mark: str) -> int:
         body = await self.cluster.scale(there.key, replicas=replicas, generation=there.generation, drain_token=mark)
-        self.cache.see_deployment(body)
+        self.cache.update_deployment(body)
         return replicas
 
     async def _write_costs(self, state: TaskQueueState, there: Deployment, plan: Plan) -> None:
@@ -195,9 +195,9 @@ class Drainer:
 
     async def _write_cost(self, pod: Pod, cost: int | None) -> None:
         body = await self.cluster.annotate_pod(pod.key, annotations(cost), uid=pod.uid)
-        self.telemetry.wrote("cost")
+        self.telemetry.wrote("deletion_cost")
         if body is not None:
-            self.cache.see_pod(body)
+            self.cache.update_pod(body)
 
     def _departing(self, key: Key) -> list[Pod]:
         return [pod for pod in self.cache.pods(key) if pod.deleting and not pod.finished]

@@ -67,7 +67,7 @@ class Scaler:
             self.queues.scale.add(key)
         else:
             # What is refused again and again is to wait for its backoff.
-            self.queues.scale.offer(key)
+            self.queues.scale.add_unless_backing_off(key)
         if _outcome(*before) != _outcome(scaling.reading, scaling.decision):
             self.queues.status.add(key)
         elif _figures(*before) != _figures(scaling.reading, scaling.decision):
@@ -116,7 +116,7 @@ class Scaler:
         written = None
         if acts and desired > there.replicas:
             body = await self.cluster.scale(key, replicas=desired, generation=there.generation)
-            self.cache.see_deployment(body)
+            self.cache.update_deployment(body)
             written = desired
         if not self.drainer.has_work(key, desired):
             return written
@@ -149,7 +149,7 @@ class Scaler:
         # What the observer of another broker says, which the spec named before, is nothing about this queue.
         observer = state.connection.observer_of(taskqueue.spec.broker)
         reading = observer.reading(taskqueue.queue_name) if observer is not None else unread
-        fault = scaling.scale_out_blocker = self.cache.obstacle(taskqueue.key)
+        fault = scaling.scale_out_blocker = self.cache.scale_out_blocker(taskqueue.key)
         obstacle = Obstacle(DecisionReason(fault.reason.value), fault.message) if fault is not None else None
         workers, policy = Workers(there.replicas, there.ready, obstacle), scaling.policy_of(taskqueue)
         decision = decide(reading, workers, policy, scaling.memory, now)
@@ -158,10 +158,10 @@ class Scaler:
     async def _look_again(self, key: Key, uid: str) -> None:
         body = await self.cluster.deployment(key)
         if body is None:
-            self.cache.lose_deployment(key, uid)
+            self.cache.remove_deployment(key, uid)
             self.queues.reconcile.add(key)
         else:
-            self.cache.see_deployment(body)
+            self.cache.update_deployment(body)
 
     def _tell(self, key: Key, before: int, after: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")

@@ -71,7 +71,7 @@ class Cache:
         if there is None:
             return None
         if key not in self._obstacles:
-            started = self._started.get(key) == there.digest
+            started = self._started.get(key) == there.template_hash
             self._obstacles[key] = obstacle(there, self.pods(key), started=started)
         return self._obstacles[key]
 
@@ -147,8 +147,8 @@ class Cache:
 
     def _note_start(self, owner: Key, pod: Pod) -> None:
         there = self.deployments.get(owner)
-        if pod.ready and there is not None and pod.digest == there.digest:
-            self._started[owner] = pod.digest
+        if pod.ready and there is not None and pod.template_hash == there.template_hash:
+            self._started[owner] = pod.template_hash
 
 
 def _parse(body: Body) -> TaskQueue | Fault:

@@ -123,12 +123,12 @@ class Controller:
         self._touch_workers(self.cache.lose_pod(body) if gone else self.cache.see_pod(body))
 
     def _touch_workers(self, key: Key) -> None:
-        self._drainer.shown(key)
+        self._drainer.on_pods(key)
         obstacle, record = self.cache.obstacle(key), self.records.get(key)
         if record is not None and obstacle is not record.obstacle:
             self._scaler.consider(key)
         if record is not None and record.decision is not None:
-            self._drainer.attend(key)
+            self._drainer.update_subscription(key)
             if self._drainer.has_work(key, record.decision.desired):
                 self.scaling.offer(key)
         self.reporting.add(key)
@@ -181,7 +181,7 @@ class Controller:
 
     def heard(self, about: str, report: bytes, address: str) -> None:
         """A worker has reported."""
-        key = self._drainer.heard(about, report, address)
+        key = self._drainer.on_report(about, report, address)
         decision = self.records[key].decision if key is not None else None
         if key is not None and decision is not None and self._drainer.has_work(key, decision.desired):
             self.scaling.offer(key)

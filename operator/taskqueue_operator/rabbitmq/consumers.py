@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot, address
+from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot, normalize_address
 
 from .management import Management
 
@@ -71,7 +71,7 @@ def _rest(connection: Mapping[str, Any]) -> int | None:
 
 def _marks(connection: Mapping[str, Any]) -> frozenset[str]:
     words = _WORD.findall(connection.get("user_provided_name") or "")
-    return frozenset({address(connection.get("peer_host") or ""), *words} - {""})
+    return frozenset({normalize_address(connection.get("peer_host") or ""), *words} - {""})
 
 
 def _detail(item: Mapping[str, Any], details: str, field: str) -> str:

@@ -49,7 +49,7 @@ def trouble(there: Deployment | None, pods: Iterable[Pod]) -> WorkersFault | Non
 
 
 def _crew(there: Deployment, pods: Iterable[Pod]) -> list[Pod]:
-    return [pod for pod in pods if pod.digest == there.digest and not (pod.deleting or pod.finished)]
+    return [pod for pod in pods if pod.template_hash == there.template_hash and not (pod.deleting or pod.finished)]
 
 
 def _causes(there: Deployment, crew: Iterable[Pod]) -> Iterator[_Cause]:
@@ -57,10 +57,10 @@ def _causes(there: Deployment, crew: Iterable[Pod]) -> Iterator[_Cause]:
     if there.replicas == 0:
         return
     # Not the first pod's trouble but the first trouble: the words stay the same while pods come and go.
-    troubles = sorted({pod.trouble for pod in crew if pod.trouble is not None})
+    troubles = sorted({pod.problem for pod in crew if pod.problem is not None})
     yield from (_failing(each, there.key) for each in troubles if each.reason != UNSCHEDULABLE)
-    if there.refusal:
-        yield _refused(there.refusal)
+    if there.replica_failure:
+        yield _refused(there.replica_failure)
     yield from (_unschedulable(each) for each in troubles if each.reason == UNSCHEDULABLE)
 
 

@@ -25,7 +25,7 @@ async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
         while True:
             before = await there(cluster, key)
             await asyncio.sleep(0.5)
-            if before.live == 5 and before.observed and before == await there(cluster, key):
+            if before.current_replicas == 5 and before.observed and before == await there(cluster, key):
                 return before
 
 
@@ -42,10 +42,10 @@ async def test_the_annotation_comes_and_goes_and_moves_the_generation(
 ) -> None:
     """Of Deployments, annotations count too."""
     marked = Deployment.parse(await cluster.mark(five.key, "7.1", generation=five.generation))
-    assert (marked.mark, marked.generation) == ("7.1", five.generation + 1)
+    assert (marked.drain_token, marked.generation) == ("7.1", five.generation + 1)
     marked = await settled(cluster, five.key)
     bare = Deployment.parse(await cluster.mark(five.key, "", generation=marked.generation))
-    assert (bare.mark, bare.generation) == ("", marked.generation + 1)
+    assert (bare.drain_token, bare.generation) == ("", marked.generation + 1)
 
 
 async def test_an_annotation_decided_on_an_older_state_is_a_conflict(
@@ -54,7 +54,7 @@ async def test_an_annotation_decided_on_an_older_state_is_a_conflict(
     await cluster.mark(five.key, "8.1", generation=five.generation)
     with pytest.raises(Conflict):
         await cluster.mark(five.key, "7.2", generation=five.generation)
-    assert (await there(cluster, five.key)).mark == "8.1"
+    assert (await there(cluster, five.key)).drain_token == "8.1"
 
 
 @pytest.mark.parametrize("found", ["8.1", "7.2", ""])
@@ -85,4 +85,4 @@ async def test_an_apply_leaves_the_annotation_as_it_is(
     await cluster.mark(five.key, "7.1", generation=five.generation)
     marked = await settled(cluster, five.key)
     anew = deployment(create(image="acme/app:1.5"), replicas=5, resource_version=marked.resource_version)
-    assert Deployment.parse(await cluster.apply_deployment(anew)).mark == "7.1"
+    assert Deployment.parse(await cluster.apply_deployment(anew)).drain_token == "7.1"

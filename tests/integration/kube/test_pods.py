@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from taskqueue_operator.drain.replicaset_order import COST, annotations
+from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST, cost_annotations
 from taskqueue_operator.kube.client import MERGE_PATCH, Api, connect, path
 from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.resource.names import DELETION_COST, Key
@@ -27,10 +27,10 @@ async def test_a_cost_is_written_and_removed(
     cluster: KubernetesCluster, control_plane: ControlPlane, namespace: str
 ) -> None:
     uid, key = run(control_plane, namespace), Key(namespace, "worker")
-    written = await cluster.annotate_pod(key, annotations(COST), uid=uid)
+    written = await cluster.annotate_pod(key, cost_annotations(CANDIDATE_COST), uid=uid)
     assert written is not None
-    assert pod(control_plane, namespace)["metadata"]["annotations"][DELETION_COST] == str(COST)
-    await cluster.annotate_pod(key, annotations(None), uid=uid)
+    assert pod(control_plane, namespace)["metadata"]["annotations"][DELETION_COST] == str(CANDIDATE_COST)
+    await cluster.annotate_pod(key, cost_annotations(None), uid=uid)
     assert DELETION_COST not in pod(control_plane, namespace)["metadata"].get("annotations", {})
 
 
@@ -38,8 +38,8 @@ async def test_another_pod_of_the_name_is_left_alone(
     cluster: KubernetesCluster, control_plane: ControlPlane, namespace: str
 ) -> None:
     run(control_plane, namespace)
-    assert await cluster.annotate_pod(Key(namespace, "worker"), annotations(COST), uid="another") is None
-    assert await cluster.annotate_pod(Key(namespace, "nobody"), annotations(COST), uid="another") is None
+    assert await cluster.annotate_pod(Key(namespace, "worker"), cost_annotations(CANDIDATE_COST), uid="another") is None
+    assert await cluster.annotate_pod(Key(namespace, "nobody"), cost_annotations(CANDIDATE_COST), uid="another") is None
     assert DELETION_COST not in pod(control_plane, namespace)["metadata"].get("annotations", {})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue_operator.drain.replicaset_order import COST, place, sure
+from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST, rank, guaranteed_removals
 from taskqueue_operator.resource.names import DELETION_COST
 from taskqueue_operator.workers.api_objects import Pod
 from tests.cluster.control_plane import ControlPlane
@@ -17,7 +17,7 @@ from tests.integration.control.stage import eventually
 Body = dict[str, Any]
 LABEL = "order"
 NODE = "somewhere"
-COSTS = (None, COST, -5, 0, 7, -(2**31), 2**31 - 1)
+COSTS = (None, CANDIDATE_COST, -5, 0, 7, -(2**31), 2**31 - 1)
 READINESS = ((True, "Running"), (False, "Running"), (False, "Pending"))
 
 
@@ -43,7 +43,7 @@ class Workers:
     def pods(self) -> list[Pod]:
         """List those that count as replicas."""
         listed = json.loads(self._kubectl("get", "pods", f"--selector={LABEL}=yes", "--output=json"))
-        return [pod for pod in map(Pod.parse, listed["items"]) if pod.live]
+        return [pod for pod in map(Pod.parse, listed["items"]) if pod.is_active]
 
     def shape(self, pod: Pod, *, assigned: bool, ready: bool, phase: str, cost: int | None) -> None:
         if assigned:
@@ -84,14 +84,14 @@ def test_pods_are_removed_in_the_order_that_is_counted_on(workers: Workers) -> N
     for pod, (assigned, (ready, phase), cost) in zip(workers.pods(), chosen, strict=True):
         workers.shape(pod, assigned=assigned, ready=ready, phase=phase, cost=cost)
     before = workers.pods()
-    assert len({place(pod) for pod in before}) > 8, "they do differ"
+    assert len({rank(pod) for pod in before}) > 8, "they do differ"
     while before:
         workers.scale(len(before) - 2)
         after = workers.pods()
         removed = {pod.uid for pod in before} - {pod.uid for pod in after}
-        going = [place(pod) for pod in before if pod.uid in removed]
-        scale_in_blocked = [place(pod) for pod in before if pod.uid not in removed]
+        going = [rank(pod) for pod in before if pod.uid in removed]
+        scale_in_blocked = [rank(pod) for pod in before if pod.uid not in removed]
         assert max(going) <= min(scale_in_blocked, default=max(going))
         ties = max(going) in scale_in_blocked
-        assert ties or sure(before, removed) == len(removed)
+        assert ties or guaranteed_removals(before, removed) == len(removed)
         before = after

@@ -64,7 +64,7 @@ async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
     """Look until the pod is seen so: figures are some seconds old."""
     async with asyncio.timeout(60):
         while True:
-            if (await rabbitmq.look()).sights(QUEUE, [pod]) == {pod.uid: sight}:
+            if (await rabbitmq.look()).activities(QUEUE, [pod]) == {pod.uid: sight}:
                 return
             await asyncio.sleep(0.5)
 
@@ -83,7 +83,7 @@ async def test_a_consumer_is_found_by_the_address_it_comes_from(broker: Broker, 
     rabbitmq, there, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
     async with worker(broker, vhost):
         await seen(rabbitmq, there, Activity.IDLE)
-        sights = (await rabbitmq.look()).sights(QUEUE, [there, elsewhere])
+        sights = (await rabbitmq.look()).activities(QUEUE, [there, elsewhere])
         assert sights == {"a": Activity.IDLE, "b": Activity.UNKNOWN}
     await seen(rabbitmq, there, Activity.UNKNOWN)
 
@@ -104,7 +104,7 @@ async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
         await seen(rabbitmq, pod(name), Activity.IDLE)
         await queue.basic_publish(b"{}", routing_key=QUEUE)
         await seen(rabbitmq, pod(name), Activity.BUSY)
-        assert (await shown(rabbitmq, lambda each: name in each.marks)).unacked == 1
+        assert (await shown(rabbitmq, lambda each: name in each.identifiers)).unacked == 1
         await held[0].channel.basic_ack(held[0].delivery_tag or 0)
         await seen(rabbitmq, pod(name), Activity.IDLE)
 
@@ -118,7 +118,7 @@ async def test_a_connection_on_which_nothing_goes_on_keeps_nobody_from_being_idl
     beside = await aiormq.connect(url)
     try:
         async with worker(broker, vhost, name):
-            await shown(rabbitmq, lambda each: {"beside", name} <= each.marks)
+            await shown(rabbitmq, lambda each: {"beside", name} <= each.identifiers)
             await seen(rabbitmq, pod(name), Activity.IDLE)
     finally:
         await beside.close()
@@ -128,7 +128,7 @@ async def test_a_connection_on_which_nothing_goes_on_keeps_nobody_from_being_idl
 async def test_who_does_not_acknowledge_is_unknown(broker: Broker, vhost: str, connect: Connect, name: str) -> None:
     rabbitmq = connect()
     async with worker(broker, vhost, name, no_ack=True):
-        connection = await shown(rabbitmq, lambda each: name in each.marks and QUEUE in each.acknowledges)
+        connection = await shown(rabbitmq, lambda each: name in each.identifiers and QUEUE in each.acknowledges)
         assert connection.acknowledges == {QUEUE: False}
         await seen(rabbitmq, pod(name), Activity.UNKNOWN)
 
@@ -158,5 +158,5 @@ async def test_what_another_vhost_holds_is_not_looked_at(
 ) -> None:
     await queue.basic_publish(b"{}", routing_key=QUEUE)
     async with worker(broker, vhost, name):
-        await shown(connect(), lambda each: name in each.marks)
-        assert all(name not in each.marks for each in (await connect(vhost="/").look()).connections)
+        await shown(connect(), lambda each: name in each.identifiers)
+        assert all(name not in each.identifiers for each in (await connect(vhost="/").look()).connections)

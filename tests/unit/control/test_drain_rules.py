@@ -163,6 +163,6 @@ async def test_reports_do_not_heap_up_while_nobody_is_to_go(world: World) -> Non
     await world.settle(300)
     record = world.control.records[KEY]
     assert record.crew is not None
-    assert [worker.in_flight for worker in record.crew[1].live] == [1, 1, 1], "they were heard"
-    assert not record.crew[1]._early
+    assert [worker.in_flight for worker in record.crew[1].active] == [1, 1, 1], "they were heard"
+    assert not record.crew[1]._early_reports
     assert len(shift.of(KEY)) == 3

@@ -66,10 +66,10 @@ async def test_what_consumes_by_another_protocol_or_has_no_peer_is_nobodys() -> 
     stream = CONSUMER | {"channel_details": []}
     direct = {"name": "<rabbit@one.1.2.3>", "user_provided_name": None}
     connections = await look([CONSUMER, stream], connections=[CONNECTION, direct, {"state": "starting"}])
-    assert [each.marks for each in connections] == [{"10.0.0.1"}, set(), set()]
+    assert [each.identifiers for each in connections] == [{"10.0.0.1"}, set(), set()]
 
 
 async def test_the_words_of_its_name_are_what_the_name_of_a_pod_may_be() -> None:
     name = "celery@jobs-7d9c-x2x4z: Consumer_1/media.jobs"
     (connection,) = await look(connections=[CONNECTION | {"user_provided_name": name}])
-    assert connection.marks >= {"celery", "jobs-7d9c-x2x4z", "media.jobs"}
+    assert connection.identifiers >= {"celery", "jobs-7d9c-x2x4z", "media.jobs"}

@@ -36,7 +36,7 @@ def cost(value: str, ours: str | None = None) -> Pod:
     ],
 )
 def test_a_pod_is_bare_when_the_kubelet_says_that_its_container_does_not_run(status: dict[str, Any]) -> None:
-    assert parsed(status).bare
+    assert parsed(status).container_stopped
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_a_pod_is_bare_when_the_kubelet_says_that_its_container_does_not_run(sta
     ids=["no word", "runs", "runs before the others", "node out of reach", "no state", "no containers"],
 )
 def test_a_pod_whose_container_runs_or_may_run_is_not_bare(status: dict[str, Any]) -> None:
-    assert not parsed(status).bare
+    assert not parsed(status).container_stopped
 
 
 def test_a_sidecar_says_nothing_about_the_worker() -> None:
     status = container({"waiting": {"reason": "CrashLoopBackOff"}}, restartCount=3)
     status["containerStatuses"].append({"name": "proxy", "state": {"running": {}}, "restartCount": 9})
     pod = parsed({"phase": "Running"} | status)
-    assert (pod.bare, pod.restarts) == (True, 3)
+    assert (pod.container_stopped, pod.restarts) == (True, 3)
 
 
 def test_a_pod_knows_the_addresses_that_are_its_own() -> None:
@@ -111,6 +111,6 @@ def test_a_deployment_shows_its_mark_its_newest_pods_and_a_stuck_rollout() -> No
         },
     }
     seen = Deployment.parse(body)
-    assert (seen.mark, seen.live, seen.updated, seen.stuck, seen.observed) == ("7.1", 4, 1, True, True)
+    assert (seen.drain_token, seen.current_replicas, seen.updated, seen.progress_deadline_exceeded, seen.observed) == ("7.1", 4, 1, True, True)
     fresh = Deployment.parse({"metadata": metadata, "spec": {}, "status": {"observedGeneration": 3}})
-    assert (fresh.mark, fresh.stuck, fresh.observed) == ("", False, False)
+    assert (fresh.drain_token, fresh.progress_deadline_exceeded, fresh.observed) == ("", False, False)

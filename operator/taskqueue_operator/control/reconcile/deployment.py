@@ -33,7 +33,7 @@ class DeploymentReconciler:
         """
         async with self._records[taskqueue.key].writing:
             there = await self._find(taskqueue)
-            if there is not None and there.digest == digest(taskqueue):
+            if there is not None and there.template_hash == digest(taskqueue):
                 return
             manifest = (
                 build(taskqueue, replicas=_initial(taskqueue))

@@ -69,7 +69,7 @@ class Scaler:
 
     def _consider(self, key: Key, record: TaskQueueState) -> None:
         before = record.reading, record.decision
-        self.drainer.attend(key)
+        self.drainer.update_subscription(key)
         if not self._decides(key):
             self._note(key, None)
         elif _desired(record.decision) > _desired(before[1]):
@@ -124,7 +124,7 @@ class Scaler:
         """Write the number where it may be written: upwards first, so that nothing about drains delays it."""
         taskqueue, there = self.cache.taskqueue(key), self.cache.deployments[key]
         acts = taskqueue is not None and _acts(taskqueue)
-        desired = decision.desired if acts else max(there.replicas, there.live)
+        desired = decision.desired if acts else max(there.replicas, there.current_replicas)
         written = None
         if acts and desired > there.replicas:
             body = await self.cluster.scale(key, replicas=desired, generation=there.generation)
@@ -132,7 +132,7 @@ class Scaler:
             written = desired
         if not self.drainer.has_work(key, desired):
             return written
-        return await self.drainer.step(key, desired, stops=decision.why is DecisionReason.PAUSED) or written
+        return await self.drainer.execute(key, desired, paused=decision.why is DecisionReason.PAUSED) or written
 
     def _decides(self, key: Key) -> bool:
         """Decide anew, and say whether there is something to do about the number."""
@@ -149,7 +149,7 @@ class Scaler:
             if not _acts(taskqueue):
                 _log.info("would scale", **_told(key, there.replicas, made.decision.desired, made.decision))
         if not _acts(taskqueue):
-            return bool(there.mark)  # nobody stays drained for what is not carried out
+            return bool(there.drain_token)  # nobody stays drained for what is not carried out
         desired = made.decision.desired
         return desired > there.replicas or self.drainer.has_work(key, desired)
 

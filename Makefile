@@ -5,9 +5,13 @@ SHELL := /bin/bash
 export CLUSTER ?= auto
 export PYTHONPATH := operator:worker-image/src
 
+# How many tests run at once: more than there are cores, because tests on real parts mostly wait.
+WORKERS ?= 6
+
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+PYTEST := $(PYTHON) -m pytest --dist loadgroup --no-loadscope-reorder
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,14 +28,17 @@ venv: $(READY) ## Make the virtual environment, with pinned versions.
 demo: $(READY) ## The whole path on a real cluster: 0 -> N -> 0. KEEP=1 leaves it running.
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
-test: $(READY) ## Everything: unit, integration and end to end, on real parts.
-	@$(PYTHON) -m pytest tests/unit tests/integration tests/e2e
+test: $(READY) ## Everything: unit, integration and end to end, on real parts. WORKERS=6 is how many tests run at once
+	@$(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/e2e
 
-test-unit: $(READY) ## The pure rooms and virtual time, in a few minutes.
-	@$(PYTHON) -m pytest -q tests/unit
+test-fast: $(READY) ## The unit tests that take no time, on every save: half a minute.
+	@$(PYTEST) -q -n auto -m "not slow" tests/unit
+
+test-unit: $(READY) ## All unit tests: the pure rooms and virtual time, in two minutes.
+	@$(PYTEST) -q -n auto tests/unit
 
 test-deep: $(READY) ## As test, with more examples and repeated faults.
-	@TASKQUEUE_DEEP=1 $(PYTHON) -m pytest tests/unit tests/integration tests/e2e
+	@TASKQUEUE_DEEP=1 $(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/e2e
 
 check: $(READY) ## Format, lint, types, house rules, generated files, retired words.
 	@$(VENV)/bin/ruff format --check --quiet .
@@ -68,4 +75,4 @@ pin: $(READY) ## Renew the pinned versions from the .in files.
 	    $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
 	        --generate-hashes $$f.in -o $$f.txt; done
 
-.PHONY: help venv demo test test-unit test-deep check fmt crds approve image cluster-up cluster-down bench pin
+.PHONY: help venv demo test test-fast test-unit test-deep check fmt crds approve image cluster-up cluster-down bench pin

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.distribution import distribute
 from tests.e2e.environment import EarlyStart
 
 
@@ -18,6 +19,13 @@ def _loop_for_synchronous_tests() -> Iterator[None]:
     yield
     asyncio.set_event_loop(None)
     loop.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a run with several processes, say what belongs together and what begins first."""
+    if hasattr(config, "workerinput"):
+        distribute(items)
 
 
 _E2E = Path(__file__).parent / "e2e"

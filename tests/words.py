@@ -12,8 +12,8 @@ LIST: Final = Path(__file__).with_name("words.txt")
 
 FOLDERS: Final = ("charts", "crds", "deploy", "docs", "operator", "tests", "worker-image")
 SUFFIXES: Final = frozenset({".py", ".md", ".yaml", ".json", ".txt", ".tpl", ".toml"})
-SKIPPED: Final = frozenset({"words.txt", "requirements.txt"})
-"""The list itself, and names of other people's packages."""
+SKIPPED: Final = frozenset({"words.txt", "glossary.md", "requirements.txt"})
+"""The list itself, the page that names words that are not used, and names of other people's packages."""
 
 Source = tuple[Path, str]
 

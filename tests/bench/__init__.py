@@ -1,1 +1,1 @@
-"""Figures of the operator on a real cluster. They are printed and compared by people, never asserted."""
+"""Benchmarks of the operator on a real cluster. Their figures are printed for people to compare, never asserted."""

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import drain, faults, grow, harm, idle, lateness, plain, restart, takeover, wake
+from tests.bench.context import Context
 from tests.bench.result import Result
-from tests.bench.setting import Setting
 from tests.cluster.prerequisites import MissingError
 from tests.cluster.progress import step
 
-BENCHMARKS: Mapping[str, Callable[[Setting], Coroutine[None, None, Result]]] = {
+BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "faults": faults.run,
     "drain": drain.run,
     "harm": harm.run,
@@ -31,7 +31,7 @@ BENCHMARKS: Mapping[str, Callable[[Setting], Coroutine[None, None, Result]]] = {
     "lateness": lateness.run,
     "takeover": takeover.run,
 }
-"""First what needs no fleet of TaskQueues but quiet; then in the order in which those have to change the least."""
+"""First the benchmarks without a fleet of TaskQueues; then in the order that changes the fleet least."""
 
 
 def main() -> int:
@@ -41,29 +41,29 @@ def main() -> int:
     parser.add_argument(
         "--size", type=int, default=1000, help="TaskQueues, tasks, or a tenth of them; the targets are for %(default)s"
     )
-    asked = parser.parse_args()
+    options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     documents: list[dict[str, Any]] = []
     try:
-        asyncio.run(_measure([asked.name] if asked.name else [*BENCHMARKS], asked.size, documents))
+        asyncio.run(_measure([options.name] if options.name else [*BENCHMARKS], options.size, documents))
     except KeyboardInterrupt:
         return 130
     except MissingError as missing:
         print(missing, file=sys.stderr)
         return 1
-    finally:  # half an hour of figures is not lost with the next ones
-        if asked.json and documents:
-            asked.json.write_text(json.dumps(documents[0] if asked.name else documents, indent=2) + "\n")
+    finally:  # a failure keeps the figures of earlier benchmarks
+        if options.json and documents:
+            options.json.write_text(json.dumps(documents[0] if options.name else documents, indent=2) + "\n")
     return 0
 
 
 async def _measure(names: list[str], size: int, documents: list[dict[str, Any]]) -> None:
     async with AsyncExitStack() as stack:
-        setting = Setting(stack, size=size)
+        context = Context(stack, size=size)
         for name in names:
             step(f"benchmark {name}")
-            result = await BENCHMARKS[name](setting)
-            documents.append(result.document(name, setting.commit))
+            result = await BENCHMARKS[name](context)
+            documents.append(result.document(name, context.commit))
             _show(documents[-1])
 
 
@@ -73,13 +73,13 @@ def _show(document: dict[str, Any]) -> None:
         table.add_column(column, justify="right")
     for figure, value in document["figures"].items():
         met = document["met"].get(figure)
-        table.add_row(figure, f"{value:,.3f}", document["targets"].get(figure), _ANSWERS.get(met))
+        table.add_row(figure, f"{value:,.3f}", document["targets"].get(figure), _MET_TEXTS.get(met))
     Console().print(table)
     load = " ".join(map(str, document["load"]))
     print(f"samples {document['samples']}, cores {document['cores']}, load {load}, commit {document['commit']}")
 
 
-_ANSWERS = {True: "yes", False: "no"}
+_MET_TEXTS = {True: "yes", False: "no"}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the API server has to tell: what it was asked to write, and when a Deployment gets workers."""
+"""Figures from the API server: the writes it was requested to do, and when Deployments and pods change."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from kubernetes.aio.config import new_client_from_config
 from kubernetes.aio.watch import Watch
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.bench.sightings import Sightings
+from tests.bench.pod_history import PodHistory
 from tests.cluster.lane import Cluster
 
 Event = Mapping[str, Any]
@@ -26,105 +26,107 @@ _OPERATOR_WRITES = frozenset(
 
 
 @asynccontextmanager
-async def administrator(cluster: Cluster) -> AsyncIterator[ApiClient]:
-    """Lend a client that may do everything."""
+async def admin_client(cluster: Cluster) -> AsyncIterator[ApiClient]:
+    """Return a client with all rights."""
     async with await new_client_from_config(str(cluster.kubeconfig)) as client:  # type: ignore[no-untyped-call]  # the library has no types here
         yield client
 
 
 def writes(cluster: Cluster, namespace: str) -> float:
-    """Count what was ever asked to be written of what the operator may write, by whomever.
+    """Count the write requests so far, by any client, for the objects that the operator writes.
 
-    Requests about TaskQueues and Deployments are counted by the API server itself, also those that changed nothing,
-    of which no resourceVersion tells. Events are counted in `namespace` alone: those about the operator's own pod
-    are the kubelet's.
+    The API server itself counts the requests for TaskQueues and Deployments, also requests that change nothing and
+    therefore no resourceVersion. Events are counted in `namespace` only: the kubelet writes those about the
+    operator's own pod.
     """
     lines = cluster.kubectl("get", "--raw=/metrics").splitlines()
     families = text_string_to_metric_families("\n".join(line for line in lines if line.startswith(_REQUESTS)))
     samples = (sample for family in families for sample in family.samples)
-    asked = sum(sample.value for sample in samples if _is_ours(sample.labels))
-    return asked + len(cluster.kubectl("get", "events", f"--namespace={namespace}", "--output=name").split())
+    requests = sum(sample.value for sample in samples if _is_operator_write(sample.labels))
+    return requests + len(cluster.kubectl("get", "events", f"--namespace={namespace}", "--output=name").split())
 
 
-def _is_ours(request: Mapping[str, str]) -> bool:
+def _is_operator_write(request: Mapping[str, str]) -> bool:
     return request["verb"] in _WRITING and (request["resource"], request["subresource"]) in _OPERATOR_WRITES
 
 
-class _Awaited(NamedTuple):
+class _Expectation(NamedTuple):
     replicas: int
     moment: asyncio.Future[float]
 
 
-class Scalings:
-    """The moments at which Deployments were asked for workers."""
+class ScaleOuts:
+    """The moments at which the replicas of Deployments reach an expected number."""
 
     def __init__(self) -> None:
-        self._awaited: dict[str, _Awaited] = {}
+        self._expected: dict[str, _Expectation] = {}
 
     def expect(self, name: str, replicas: int) -> asyncio.Future[float]:
-        """Promise the moment, by the monotonic clock, at which this process hears of so many; ask before it happens."""
-        self._awaited[name] = _Awaited(replicas, asyncio.get_running_loop().create_future())
-        return self._awaited[name].moment
+        """Return the moment (monotonic) at which this process observes the number; call it before the scale-out."""
+        self._expected[name] = _Expectation(replicas, asyncio.get_running_loop().create_future())
+        return self._expected[name].moment
 
-    def hear(self, deployment: dict[str, Any]) -> None:
-        """Take note of a Deployment that was made or changed."""
+    def on_deployment(self, deployment: dict[str, Any]) -> None:
+        """Record a Deployment that was created or changed."""
         now, name = time.monotonic(), deployment["metadata"]["name"]
-        awaited = self._awaited.get(name)
-        if awaited is not None and deployment["spec"]["replicas"] >= awaited.replicas:
-            del self._awaited[name]
-            awaited.moment.set_result(now)
+        expected = self._expected.get(name)
+        if expected is not None and deployment["spec"]["replicas"] >= expected.replicas:
+            del self._expected[name]
+            expected.moment.set_result(now)
 
 
 @asynccontextmanager
-async def watching(cluster: Cluster, namespace: str) -> AsyncIterator[Scalings]:
+async def watch_scale_outs(cluster: Cluster, namespace: str) -> AsyncIterator[ScaleOuts]:
     """Watch the Deployments of a namespace."""
-    scalings = Scalings()
-    async with administrator(cluster) as client, asyncio.TaskGroup() as group:
+    scale_outs = ScaleOuts()
+    async with admin_client(cluster) as client, asyncio.TaskGroup() as group:
         deployments = AppsV1Api(client).list_namespaced_deployment
         listed = await deployments(namespace, limit=1)
         assert listed.metadata is not None
         assert listed.metadata.resource_version is not None
 
-        def hear(event: Event) -> None:
-            scalings.hear(event["object"])
+        def on_event(event: Event) -> None:
+            scale_outs.on_deployment(event["object"])
 
-        listening = group.create_task(_listen(deployments, namespace, hear, since=listed.metadata.resource_version))
-        yield scalings
-        listening.cancel()
+        watch = group.create_task(_watch(deployments, namespace, on_event, since=listed.metadata.resource_version))
+        yield scale_outs
+        watch.cancel()
 
 
 @asynccontextmanager
-async def sighting(cluster: Cluster, namespace: str) -> AsyncIterator[Sightings]:
-    """Watch the pods and the one Deployment of a namespace; what is there already is shown first."""
-    sightings = Sightings()
-    async with administrator(cluster) as client, asyncio.TaskGroup() as group:
-        listening = [
-            group.create_task(_listen(listed, namespace, partial(_show, see)))
-            for listed, see in (
-                (AppsV1Api(client).list_namespaced_deployment, sightings.see_deployment),
-                (CoreV1Api(client).list_namespaced_pod, sightings.see_pod),
+async def watch_pods(cluster: Cluster, namespace: str) -> AsyncIterator[PodHistory]:
+    """Watch the pods and the one Deployment of a namespace; existing objects come first."""
+    history = PodHistory()
+    async with admin_client(cluster) as client, asyncio.TaskGroup() as group:
+        watches = [
+            group.create_task(_watch(list_function, namespace, partial(_record, on_object)))
+            for list_function, on_object in (
+                (AppsV1Api(client).list_namespaced_deployment, history.on_deployment),
+                (CoreV1Api(client).list_namespaced_pod, history.on_pod),
             )
         ]
-        yield sightings
-        for each in listening:
-            each.cancel()
+        yield history
+        for watch in watches:
+            watch.cancel()
 
 
-def _show(see: Callable[[str, dict[str, Any], float], None], event: Event) -> None:
-    see(event["type"], event["object"], time.time())
+def _record(on_object: Callable[[str, dict[str, Any], float], None], event: Event) -> None:
+    on_object(event["type"], event["object"], time.time())
 
 
-async def _listen(
-    listed: Callable[..., Any], namespace: str, hear: Callable[[Event], None], *, since: str | None = None
+async def _watch(
+    list_function: Callable[..., Any], namespace: str, on_event: Callable[[Event], None], *, since: str | None = None
 ) -> None:
-    # Plain JSON: to make models of it would take longer than some of what is measured.
+    # Plain JSON: to build models would take longer than some of the measured durations.
     async with Watch(return_type="object") as watch:  # type: ignore[no-untyped-call]  # likewise
         while True:
             try:
-                async for event in watch.stream(listed, namespace, **({"resource_version": since} if since else {})):
-                    hear(event)
+                async for event in watch.stream(
+                    list_function, namespace, **({"resource_version": since} if since else {})
+                ):
+                    on_event(event)
             except ApiException as error:
-                # After minutes without an event there is none to go on from: all is shown anew.
+                # After minutes without an event the resourceVersion has expired: list again.
                 if error.status != HTTPStatus.GONE:
                     raise
                 since = watch.resource_version = None

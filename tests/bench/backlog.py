@@ -1,4 +1,4 @@
-"""Backlogs that come and go, and how long after each the operator asks for the workers it needs."""
+"""Backlogs that benchmarks create, and how long the operator takes to scale out for them."""
 
 import asyncio
 import time
@@ -9,41 +9,41 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 
 from taskqueue_worker import Publisher
-from tests.bench.api_server import Scalings, watching
+from tests.bench.api_server import ScaleOuts, watch_scale_outs
 from tests.bench.fleet import NAMESPACE, Fleet
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 class Backlog:
-    """Puts messages into queues and takes them out again."""
+    """Publishes messages to queues, and purges the queues."""
 
-    def __init__(self, publisher: Publisher, channel: AbstractChannel, scalings: Scalings) -> None:
+    def __init__(self, publisher: Publisher, channel: AbstractChannel, scale_outs: ScaleOuts) -> None:
         self._publisher = publisher
         self._channel = channel
-        self._scalings = scalings
+        self._scale_outs = scale_outs
 
     async def add(self, name: str, messages: int, *, replicas: int) -> float:
-        """Tell the seconds from the moment the messages are confirmed to the one we hear of so many replicas."""
-        scaled = self._scalings.expect(name, replicas)
+        """Publish messages; return the seconds from the last confirm until the Deployment has so many replicas."""
+        scaled = self._scale_outs.expect(name, replicas)
         publishing = (self._publisher.publish(name, name, {}, type="bench") for _ in range(messages))
         await asyncio.gather(*publishing)
         confirmed = time.monotonic()
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await scaled - confirmed
 
     async def purge(self, name: str) -> None:
-        """Take all out."""
-        await (await self._channel.get_queue(name, ensure=False)).purge(timeout=PATIENCE_SECONDS)
+        """Remove all messages."""
+        await (await self._channel.get_queue(name, ensure=False)).purge(timeout=TIMEOUT_SECONDS)
 
 
 @asynccontextmanager
 async def backlog(fleet: Fleet) -> AsyncIterator[Backlog]:
-    """Lend one for the queues of the fleet."""
+    """Return the backlog for the queues of the fleet."""
     uri = fleet.uri
     async with (
-        watching(fleet.stage.cluster, NAMESPACE) as scalings,
+        watch_scale_outs(fleet.cluster, NAMESPACE) as scale_outs,
         Publisher(uri) as publisher,
-        await aio_pika.connect(uri, timeout=PATIENCE_SECONDS) as connection,
+        await aio_pika.connect(uri, timeout=TIMEOUT_SECONDS) as connection,
     ):
-        yield Backlog(publisher, await connection.channel(), scalings)
+        yield Backlog(publisher, await connection.channel(), scale_outs)

@@ -1,30 +1,30 @@
-"""What the operator asks of RabbitMQ, as RabbitMQ itself sees it."""
+"""The requests and connections of the operator, as RabbitMQ counts them."""
 
 from tests.cluster.lane import Cluster
 from tests.cluster.loan import BROKER
 
 _HANDLER = "{cowboy_handler, execute, 2}"
-"""What every HTTP request passes. Erlang counts the calls of a function for whoever asks, at next to no cost."""
+"""The function that every HTTP request calls. Erlang can count the calls of a function at almost no cost."""
 
 
 def count_http_requests(cluster: Cluster) -> None:
-    """Begin to count, from 0."""
-    begin = (
+    """Start to count HTTP requests, from 0."""
+    start = (
         f"{{module, _}} = code:ensure_loaded(cowboy_handler), 1 = erlang:trace_pattern({_HANDLER}, true, [call_count])."
     )
-    _ctl(cluster, "eval", begin)
+    _ctl(cluster, "eval", start)
     _ctl(cluster, "eval", f"erlang:trace_pattern({_HANDLER}, restart, [call_count]).")
 
 
 def http_requests(cluster: Cluster) -> int:
-    """Count HTTP requests since counting began; then counting ends."""
+    """Return the number of HTTP requests since `count_http_requests`, and stop to count."""
     counted = _ctl(cluster, "eval", f"element(2, erlang:trace_info({_HANDLER}, call_count)).")
     _ctl(cluster, "eval", f"erlang:trace_pattern({_HANDLER}, false, [call_count]).")
     return int(counted)
 
 
 def amqp_connections(cluster: Cluster, vhost: str) -> int:
-    """Count the connections that are open in a vhost."""
+    """Count the open connections of a vhost."""
     listed = _ctl(cluster, "--quiet", "list_connections", "--no-table-headers", "vhost")
     return listed.split().count(vhost)
 

@@ -1,4 +1,4 @@
-"""How long it takes workers to go when they may, to come back when they are needed, and to let go of what they hold."""
+"""How long workers take to be removed when idle, to undrain, and to requeue prefetched messages."""
 
 import asyncio
 import os
@@ -7,113 +7,114 @@ import signal
 import time
 from typing import Final, NamedTuple
 
+from tests.bench.benchmark_queue import BenchmarkQueue, benchmark_queue
+from tests.bench.context import Context
+from tests.bench.polling import eventually
 from tests.bench.result import Result, Target, spread
-from tests.bench.setting import Setting
-from tests.bench.station import Station, station
-from tests.bench.waiting import eventually
 from tests.cluster.progress import step
 
 MOST, LEAST = 5, 1
-"""Workers before and after. The last one would have to wait for proof that the queue is empty."""
+"""Workers before and after a removal. The last one would wait for proof that the queue is empty."""
 STEADY_SECONDS: Final = (12.0, 15.0)
-"""After a start: what the API shows of a pod's readiness is not believed for the first 10 s."""
+"""After a start: the operator ignores the readiness of a pod for the first 10 s."""
 PAUSE_SECONDS: Final = (0.8, 1.8)
-"""Until what was asked for last has come to rest."""
-RETURN_SECONDS: Final = 3.0
-"""That one drain and its end take at most, for all tasks to outlast all drains."""
-HOARD: Final = 7
-HELD_SECONDS: Final = 4.0
-"""How long the task takes behind which the hoard waits."""
-PATIENCE_SECONDS: Final = 60
+"""Between samples, so that the last command has settled."""
+UNDRAIN_SECONDS: Final = 3.0
+"""An upper bound for one drain and undrain, so that the tasks outlast all of them."""
+PREFETCHED: Final = 7
+TASK_SECONDS: Final = 4.0
+"""The duration of the task behind which the prefetched messages wait."""
+TIMEOUT_SECONDS: Final = 60
 
-REMOVALS, RETURNS, HOARDS = 15, 40, 20
-"""How often each is tried at full size; each removal takes, and each return brings back, all workers but one."""
+REMOVALS, UNDRAINS, REQUEUES = 15, 40, 20
+"""Samples at full size; each removal and each undrain involves all workers but one."""
 TARGETS: Final = {
     "idle_removed_p50_s": Target("<=", 2),
     "undrain_p99_s": Target("<=", 0.5),
-    "hoard_back_max_s": Target("<=", 0.1),
+    "requeue_max_s": Target("<=", 0.1),
 }
 
 
 class Removal(NamedTuple):
-    """Seconds from the moment fewer workers are asked for until the last one that goes is told to, and is gone."""
+    """Seconds from lower bounds until the last removed pod begins to terminate, and until it is deleted."""
 
-    ordered: float
-    gone: float
+    terminating: float
+    deleted: float
 
 
-async def run(setting: Setting) -> Result:
-    """Try one after the other."""
-    stage = setting.stage()
-    removals, returns, hoards = (max(3, count * setting.size // 1000) for count in (REMOVALS, RETURNS, HOARDS))
-    async with station(stage, prefetch=1) as place:
-        removed = [await _remove(place) for _ in range(removals)]
-        step(f"{removals} times idle workers went")
-        returned = await _return_all(place, returns)
-        step(f"{returns} times drained workers came back")
-    async with station(stage, prefetch=HOARD + 1) as place:
-        requeued = [await _give_back(place) for _ in range(hoards)]
+async def run(context: Context) -> Result:
+    """Measure one after the other."""
+    broker = context.broker()
+    removals, undrains, requeues = (max(3, count * context.size // 1000) for count in (REMOVALS, UNDRAINS, REQUEUES))
+    async with benchmark_queue(broker, prefetch=1) as queue:
+        removed = [await _remove(queue) for _ in range(removals)]
+        step(f"idle workers removed {removals} times")
+        undrained = await _undrain_all(queue, undrains)
+        step(f"drained workers undrained {undrains} times")
+    async with benchmark_queue(broker, prefetch=PREFETCHED + 1) as queue:
+        requeued = [await _requeue(queue) for _ in range(requeues)]
     figures = {
-        **spread([removal.gone for removal in removed], "idle_removed_"),
-        **spread([removal.ordered for removal in removed], "idle_ordered_"),
-        **spread(returned, "undrain_"),
-        **spread(requeued, "hoard_back_"),
+        **spread([removal.deleted for removal in removed], "idle_removed_"),
+        **spread([removal.terminating for removal in removed], "idle_terminating_"),
+        **spread(undrained, "undrain_"),
+        **spread(requeued, "requeue_"),
         "removals": len(removed),
         "workers_removed": MOST - LEAST,
-        "returns": len(returned),
-        "hoards": len(requeued),
+        "undrains": len(undrained),
+        "requeues": len(requeued),
     }
-    return Result(figures, samples=len(removed) + len(returned) + len(requeued), targets=TARGETS)
+    return Result(figures, samples=len(removed) + len(undrained) + len(requeued), targets=TARGETS)
 
 
-async def _remove(place: Station) -> Removal:
-    """Have idle workers go because fewer are asked for."""
-    seen = place.sightings
-    await place.ask(MOST, MOST)
-    await place.reports.until(MOST, "consuming")
+async def _remove(queue: BenchmarkQueue) -> Removal:
+    """Scale idle workers in by lower bounds."""
+    history = queue.history
+    await queue.set_bounds(MOST, MOST)
+    await queue.reports.until(MOST, "consuming")
     await asyncio.sleep(random.uniform(*STEADY_SECONDS))
-    before, began = set(seen.gone), time.time()
-    await place.ask(LEAST, MOST)
+    before, start = set(history.deleted_at), time.time()
+    await queue.set_bounds(LEAST, MOST)
 
-    async def gone() -> bool:
-        return len(seen.gone.keys() - before) == MOST - LEAST
+    async def deleted() -> bool:
+        return len(history.deleted_at.keys() - before) == MOST - LEAST
 
-    await eventually(gone, "idle workers are gone", seconds=PATIENCE_SECONDS, every=0.02)
-    those = seen.gone.keys() - before
-    return Removal(max(seen.departures[pod].at for pod in those) - began, max(seen.gone[pod] for pod in those) - began)
-
-
-async def _return_all(place: Station, times: int) -> list[float]:
-    """Ask busy workers to go and call them back, again and again; the seconds until each one consumes anew."""
-    await place.ask(MOST, MOST)
-    await place.reports.until(MOST, "consuming")
-    await place.publish(MOST, seconds=times * RETURN_SECONDS)
-    return [seconds for _ in range(times) for seconds in await _return(place)]
+    await eventually(deleted, "the idle pods are deleted", seconds=TIMEOUT_SECONDS, every=0.02)
+    pods = history.deleted_at.keys() - before
+    terminating = max(history.removals[pod].at for pod in pods) - start
+    return Removal(terminating, max(history.deleted_at[pod] for pod in pods) - start)
 
 
-async def _return(place: Station) -> list[float]:
-    await place.ask(LEAST, LEAST)
-    drained = await place.reports.until(MOST - LEAST, "draining")
+async def _undrain_all(queue: BenchmarkQueue, times: int) -> list[float]:
+    """Drain and undrain busy workers repeatedly; return the seconds until each one consumes again."""
+    await queue.set_bounds(MOST, MOST)
+    await queue.reports.until(MOST, "consuming")
+    await queue.publish(MOST, seconds=times * UNDRAIN_SECONDS)
+    return [seconds for _ in range(times) for seconds in await _undrain(queue)]
+
+
+async def _undrain(queue: BenchmarkQueue) -> list[float]:
+    await queue.set_bounds(LEAST, LEAST)
+    drained = await queue.reports.until(MOST - LEAST, "draining")
     await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
-    began = time.monotonic()
-    await place.ask(MOST, MOST)
-    consuming = await place.reports.until(MOST, "consuming")
-    return [consuming[pod] - began for pod in drained]
+    start = time.monotonic()
+    await queue.set_bounds(MOST, MOST)
+    consuming = await queue.reports.until(MOST, "consuming")
+    return [consuming[pod] - start for pod in drained]
 
 
-async def _give_back(place: Station) -> float:
-    """Send SIGTERM to a worker that runs one task and holds more; the seconds until all these are in the queue."""
-    await place.reports.until(1, "consuming")
-    await place.until_ready(0)
-    await place.publish(1, seconds=HELD_SECONDS)
-    await place.publish(HOARD, seconds=0.01)
-    await place.until_ready(0)
+async def _requeue(queue: BenchmarkQueue) -> float:
+    """Send SIGTERM to a worker with one task and more messages; return the seconds until all of these are requeued."""
+    await queue.reports.until(1, "consuming")
+    await queue.until_ready(0)
+    await queue.publish(1, seconds=TASK_SECONDS)
+    await queue.publish(PREFETCHED, seconds=0.01)
+    await queue.until_ready(0)
     await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
-    worker = await place.only_pod()
-    process, began = worker.processes()[0], time.monotonic()
+    worker = await queue.only_pod()
+    process, start = worker.processes()[0], time.monotonic()
     os.kill(process, signal.SIGTERM)
-    await place.until_ready(HOARD)
-    seconds = time.monotonic() - began
-    # Not left to the kubelet, which starts a container that ended again later and later.
-    await place.replace(worker.pod)
+    await queue.until_ready(PREFETCHED)
+    seconds = time.monotonic() - start
+    # A new pod: the kubelet waits longer before each further restart of a container.
+    await queue.replace(worker.pod)
     return seconds

@@ -1,6 +1,6 @@
-"""Faults of a three-node broker, one after the other, while workers work: what they do to them, and for how long.
+"""Faults of a three-node broker, one after the other, while workers are busy: wrong scale-ins, and time to recover.
 
-Needs no node: an API server, the operator as a process, and RabbitMQ as three.
+Needs no Kubernetes node: an API server, the operator as a process, and RabbitMQ as three processes.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Final
 
-from tests.bench.play import FLOOR, Play, Recovery, play
+from tests.bench.fault_run import MIN_MESSAGES, FaultRun, Recovery, fault_run
 from tests.bench.result import Result, Target
 from tests.cluster.progress import step
 from tests.integration.faults.scene import Watch
@@ -26,105 +26,105 @@ TARGETS: Final = {
 
 
 async def run(_setting: object = None) -> Result:
-    """Take the faults in any order; each ends, and is recovered from, before the next."""
+    """Inject the faults in random order; each ends, with a recovery, before the next one."""
     for library in ("aio_pika", "aiormq"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)  # of what is broken here on purpose
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # expected errors
     faults = [fault for fault, times in PLAN.items() for _ in range(times)]
     random.shuffle(faults)
     recoveries: dict[str, list[Recovery]] = {fault.__name__: [] for fault in PLAN}
     with contextlib.ExitStack() as stack:
-        on = await to_thread(stack.enter_context, play())
-        await on.publish(0, FLOOR + 200)
-        await on.reads_right(by=0)
-        async with on.workers():
-            with Watch(on.scene.plane, on.scene.namespace) as watch:
+        run = await to_thread(stack.enter_context, fault_run())
+        await run.publish(0, MIN_MESSAGES + 200)
+        await run.until_reading_is_right(by=0)
+        async with run.workers():
+            with Watch(run.scene.plane, run.scene.namespace) as watch:
                 for number, fault in enumerate(faults, start=1):
-                    async with fault(on) as witness:
-                        recovery = await on.recovery(witness)
+                    async with fault(run) as witness:
+                        recovery = await run.recovery(witness)
                     recoveries[fault.__name__].append(recovery)
                     after = f"the broker after {recovery.broker:.2f} s, the operator {recovery.operator:.2f} s later"
-                    step(f"{number}/{len(faults)} {fault.__name__}: right again, {after}")
+                    step(f"{number}/{len(faults)} {fault.__name__}: recovered, {after}")
     return Result(_figures(recoveries, len(watch.scale_ins())), samples=len(faults), targets=TARGETS)
 
 
 def _figures(recoveries: Mapping[str, list[Recovery]], wrong: int) -> dict[str, float]:
-    every = [recovery for kind in recoveries.values() for recovery in kind]
-    figures: dict[str, float] = {"faults": len(every), "wrong_scale_ins": wrong}
-    figures["recovery_max_s"] = max(recovery.operator for recovery in every)
-    figures["recovery_p50_s"] = statistics.median(recovery.operator for recovery in every)
-    figures["broker_max_s"] = max(recovery.broker for recovery in every)
-    figures["both_max_s"] = max(recovery.broker + recovery.operator for recovery in every)
-    for kind, those in recoveries.items():
-        figures[kind] = len(those)
-        figures[f"{kind}_recovery_max_s"] = max(recovery.operator for recovery in those)
+    all_recoveries = [recovery for kind in recoveries.values() for recovery in kind]
+    figures: dict[str, float] = {"faults": len(all_recoveries), "wrong_scale_ins": wrong}
+    figures["recovery_max_s"] = max(recovery.operator for recovery in all_recoveries)
+    figures["recovery_p50_s"] = statistics.median(recovery.operator for recovery in all_recoveries)
+    figures["broker_max_s"] = max(recovery.broker for recovery in all_recoveries)
+    figures["both_max_s"] = max(recovery.broker + recovery.operator for recovery in all_recoveries)
+    for kind, samples in recoveries.items():
+        figures[kind] = len(samples)
+        figures[f"{kind}_recovery_max_s"] = max(recovery.operator for recovery in samples)
     return figures
 
 
 @asynccontextmanager
-async def leader_killed(on: Play) -> AsyncIterator[int]:
-    """Ends with the election of another; the node is back before the next fault."""
-    leader = await on.leader()
-    node, witness = on.trio.nodes[leader], (leader + 1) % 3
+async def leader_killed(run: FaultRun) -> AsyncIterator[int]:
+    """Ends with the election of another leader; the node restarts before the next fault."""
+    leader = await run.leader()
+    node, witness = run.trio.nodes[leader], (leader + 1) % 3
     await to_thread(node.kill)
-    await on.leader(asked=witness, other_than=leader)
+    await run.leader(asked=witness, other_than=leader)
     yield witness
     await to_thread(node.start)
-    await on.leader(asked=leader)
+    await run.leader(asked=leader)
 
 
 @asynccontextmanager
-async def leader_frozen(on: Play) -> AsyncIterator[int]:
-    """Ends when it goes on; shorter and longer than it takes the others to notice."""
-    leader = await on.leader()
-    with _asked(on):
-        await to_thread(on.trio.nodes[leader].pause)
+async def leader_frozen(run: FaultRun) -> AsyncIterator[int]:
+    """Ends when the process continues; shorter or longer than the failure detection of the other nodes."""
+    leader = await run.leader()
+    with _pinned(run):
+        await to_thread(run.trio.nodes[leader].pause)
         await asyncio.sleep(random.uniform(3, 16))
-        await to_thread(on.trio.nodes[leader].resume)
+        await to_thread(run.trio.nodes[leader].resume)
         yield (leader + 1) % 3
 
 
 @asynccontextmanager
-async def leader_cut_off(on: Play) -> AsyncIterator[int]:
-    """Ends when the cable is plugged in again."""
-    leader = await on.leader()
-    with _asked(on):
-        await to_thread(on.trio.isolate, leader)
+async def leader_cut_off(run: FaultRun) -> AsyncIterator[int]:
+    """Ends when the network is connected again."""
+    leader = await run.leader()
+    with _pinned(run):
+        await to_thread(run.trio.isolate, leader)
         await asyncio.sleep(random.uniform(12, 18))
-        await to_thread(on.trio.heal, leader)
+        await to_thread(run.trio.heal, leader)
         yield (leader + 1) % 3
 
 
 @asynccontextmanager
-async def node_restarted(on: Play) -> AsyncIterator[int]:
-    """Ends when it answers again."""
+async def node_restarted(run: FaultRun) -> AsyncIterator[int]:
+    """Ends when the node responds again."""
     number = random.randrange(3)
-    with _asked(on, number):
-        await to_thread(on.trio.nodes[number].stop)
-        await to_thread(on.trio.nodes[number].start)
+    with _pinned(run, number):
+        await to_thread(run.trio.nodes[number].stop)
+        await to_thread(run.trio.nodes[number].start)
         yield number
 
 
 @asynccontextmanager
-async def management_stalled(on: Play) -> AsyncIterator[int]:
-    """Ends when it answers again, to what it was asked meanwhile first."""
-    on.trio.management.stall()
+async def management_stalled(run: FaultRun) -> AsyncIterator[int]:
+    """Ends when the API responds again, first to the requests of the meantime."""
+    run.trio.management.stall()
     await asyncio.sleep(random.uniform(5, 25))
-    on.trio.management.flow()
+    run.trio.management.flow()
     yield 0
 
 
 @asynccontextmanager
-async def connections_cut(on: Play) -> AsyncIterator[int]:
-    """Ends with the last one that is cut in the middle of an answer."""
-    for front in on.trio.fronts:
+async def connections_cut(run: FaultRun) -> AsyncIterator[int]:
+    """Ends with the last connection that is cut in the middle of a response."""
+    for front in run.trio.fronts:
         front.cut(after=random.randrange(20, 1000))
     await asyncio.sleep(random.uniform(5, 15))
-    for front in on.trio.fronts:
+    for front in run.trio.fronts:
         front.mend()
     yield 0
 
 
-PLAN: Final[Mapping[Callable[[Play], AbstractAsyncContextManager[int]], int]] = {
+PLAN: Final[Mapping[Callable[[FaultRun], AbstractAsyncContextManager[int]], int]] = {
     leader_killed: 85,
     leader_frozen: 4,
     leader_cut_off: 4,
@@ -132,17 +132,17 @@ PLAN: Final[Mapping[Callable[[Play], AbstractAsyncContextManager[int]], int]] = 
     management_stalled: 3,
     connections_cut: 3,
 }
-"""How often each; killed leaders are what happens most, and the rest takes longer."""
+"""How often each fault is injected; a killed leader is the most frequent fault in practice, and the fastest."""
 
 
 @contextmanager
-def _asked(on: Play, number: int | None = None) -> Iterator[None]:
-    """Have the operator speak to one node: this one, or any."""
-    chosen = random.randrange(3) if number is None else number
-    for front in on.trio.fronts:
-        front.pin(chosen)
+def _pinned(run: FaultRun, number: int | None = None) -> Iterator[None]:
+    """Connect the operator to one node, by default a random one."""
+    node = random.randrange(3) if number is None else number
+    for front in run.trio.fronts:
+        front.pin(node)
     try:
         yield
     finally:
-        for front in on.trio.fronts:
+        for front in run.trio.fronts:
             front.unpin()

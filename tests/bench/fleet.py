@@ -1,4 +1,4 @@
-"""Many TaskQueues in a namespace and a vhost of their own; none of their workers ever starts."""
+"""Many TaskQueues in one namespace and one vhost; none of their workers ever starts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,51 +9,51 @@ from kubernetes.aio.client import CustomObjectsApi
 
 from taskqueue_operator.resource.names import GROUP, PLURAL, VERSION
 from tests.bench import api_server
-from tests.bench.stage import Stage
-from tests.bench.waiting import eventually
+from tests.bench.polling import eventually
 from tests.cluster.installation import create_namespace, create_secret
 from tests.cluster.progress import working
+from tests.e2e.cluster_broker import ClusterBroker
 
 NAMESPACE = VHOST = "bench"
-MOST_WORKERS = 20
+MAX_REPLICAS = 20
 QUIET_SECONDS = 35
-"""Longer than the 30 s for which the operator holds back figures that have changed."""
-PATIENCE_SECONDS = 900
+"""Longer than the 30 s for which the operator delays status updates with new figures."""
+TIMEOUT_SECONDS = 900
 
-_AT_ONCE = 8
-"""Requests of ours to the API server, which has others to serve."""
+_PARALLEL_REQUESTS = 8
+"""A bound for our load on the API server."""
 _TASKQUEUES = (GROUP, VERSION, NAMESPACE, PLURAL)
 
 
 class Fleet:
-    """TaskQueues that need one worker per message."""
+    """TaskQueues that need one worker for each message."""
 
-    def __init__(self, stage: Stage, size: int) -> None:
+    def __init__(self, broker: ClusterBroker, size: int) -> None:
         self.names = [f"queue-{number:04}" for number in range(size)]
-        self.uri = f"{stage.address.on_host}/{VHOST}"
-        """Leads publishers on this machine to the queues."""
-        self.stage = stage
+        self.uri = f"{broker.address.on_host}/{VHOST}"
+        """For publishers on this machine."""
+        self.cluster = broker.cluster
 
-    async def asleep(self) -> None:
-        """Until all are at zero workers and the operator has no more to write about them."""
-        await self._become(0)
+    async def scale_to_zero(self) -> None:
+        """Wait until all have zero workers and the operator writes nothing more."""
+        await self._scale(0)
 
-    async def awake(self) -> None:
-        """Until each is at one worker, whatever its queue holds, and likewise."""
-        await self._become(1)
+    async def scale_to_one(self) -> None:
+        """Wait until all have one worker, with any backlog, and the operator writes nothing more."""
+        await self._scale(1)
 
-    async def _become(self, workers: int) -> None:
-        with working(f"bringing {len(self.names)} TaskQueues to {workers} workers each"):
+    async def _scale(self, workers: int) -> None:
+        with working(f"scaling {len(self.names)} TaskQueues to {workers} workers each"):
             await self._apply(workers)
-            there, quiet = f"{workers} workers each", f"{QUIET_SECONDS} s without a write"
-            await eventually(lambda: self._are_at(workers), there, seconds=PATIENCE_SECONDS, every=2)
-            await eventually(self._is_quiet, quiet, seconds=PATIENCE_SECONDS, every=0)
+            scaled, quiet = f"{workers} workers each", f"{QUIET_SECONDS} s without a write"
+            await eventually(lambda: self._are_at(workers), scaled, seconds=TIMEOUT_SECONDS, every=2)
+            await eventually(self._is_quiet, quiet, seconds=TIMEOUT_SECONDS, every=0)
 
     async def _apply(self, workers: int) -> None:
-        turn = asyncio.Semaphore(_AT_ONCE)
+        limit = asyncio.Semaphore(_PARALLEL_REQUESTS)
 
         async def apply(taskqueues: CustomObjectsApi, name: str) -> None:
-            async with turn:
+            async with limit:
                 await taskqueues.patch_namespaced_custom_object(
                     *_TASKQUEUES,
                     name,
@@ -62,65 +62,65 @@ class Fleet:
                     _content_type="application/apply-patch+yaml",
                 )
 
-        async with api_server.administrator(self.stage.cluster) as client, asyncio.TaskGroup() as group:
+        async with api_server.admin_client(self.cluster) as client, asyncio.TaskGroup() as group:
             for name in self.names:
                 group.create_task(apply(CustomObjectsApi(client), name))
 
     async def _are_at(self, workers: int) -> bool:
-        """Whether the operator says so, of the specs as they are."""
-        async with api_server.administrator(self.stage.cluster) as client:
+        """Return whether the status of each TaskQueue reports so many workers for its current spec."""
+        async with api_server.admin_client(self.cluster) as client:
             listed = await _list(CustomObjectsApi(client))
         return all(_is_at(taskqueue, workers) for taskqueue in listed)
 
     async def _is_quiet(self) -> bool:
-        """Whether nobody writes for a while what the operator might write."""
-        written = api_server.writes(self.stage.cluster, NAMESPACE)
+        """Return whether no client writes for a while any object that the operator writes."""
+        written = api_server.writes(self.cluster, NAMESPACE)
         await asyncio.sleep(QUIET_SECONDS)
-        return written == api_server.writes(self.stage.cluster, NAMESPACE)
+        return written == api_server.writes(self.cluster, NAMESPACE)
 
 
 @asynccontextmanager
-async def assembled(stage: Stage, size: int) -> AsyncIterator[Fleet]:
-    """Lend a fleet; its TaskQueues come to be when it is first asked to be asleep or awake."""
-    await _remove(stage)  # what a killed run left
+async def create_fleet(broker: ClusterBroker, size: int) -> AsyncIterator[Fleet]:
+    """Return a fleet; its first scaling creates the TaskQueues."""
+    await _remove(broker)  # what a killed run left
     try:
-        stage.broker.create_vhost(VHOST)
-        create_namespace(stage.cluster, NAMESPACE)
-        create_secret(stage.cluster, NAMESPACE, f"amqp://guest:guest@{stage.address.in_cluster}/{VHOST}")
-        yield Fleet(stage, size)
+        broker.api.create_vhost(VHOST)
+        create_namespace(broker.cluster, NAMESPACE)
+        create_secret(broker.cluster, NAMESPACE, f"amqp://guest:guest@{broker.address.in_cluster}/{VHOST}")
+        yield Fleet(broker, size)
     finally:
         with working("removing the TaskQueues"):
-            await _remove(stage)
+            await _remove(broker)
 
 
-async def _remove(stage: Stage) -> None:
-    await _delete_taskqueues(stage)
-    stage.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", f"--timeout={PATIENCE_SECONDS}s")
-    # Made first: to delete what is not there is an error.
-    stage.broker.create_vhost(VHOST)
-    stage.broker.delete_vhost(VHOST)
+async def _remove(broker: ClusterBroker) -> None:
+    await _delete_taskqueues(broker)
+    broker.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", f"--timeout={TIMEOUT_SECONDS}s")
+    # Create first: the deletion of a missing vhost is an error.
+    broker.api.create_vhost(VHOST)
+    broker.api.delete_vhost(VHOST)
 
 
-async def _delete_taskqueues(stage: Stage) -> None:
-    """Delete them while their Secret is there, until the operator has let go of all."""
-    async with api_server.administrator(stage.cluster) as client:
+async def _delete_taskqueues(broker: ClusterBroker) -> None:
+    """Delete them while their Secret exists, and wait until the operator has removed all finalizers."""
+    async with api_server.admin_client(broker.cluster) as client:
         taskqueues = CustomObjectsApi(client)
 
-        async def gone() -> bool:
+        async def deleted() -> bool:
             return not await _list(taskqueues)
 
         await taskqueues.delete_collection_namespaced_custom_object(*_TASKQUEUES)
-        await eventually(gone, "all TaskQueues are gone", seconds=PATIENCE_SECONDS, every=2)
+        await eventually(deleted, "all TaskQueues are deleted", seconds=TIMEOUT_SECONDS, every=2)
 
 
 async def _list(taskqueues: CustomObjectsApi) -> list[dict[str, Any]]:
-    listed: dict[str, Any] = await taskqueues.list_namespaced_custom_object(*_TASKQUEUES)  # type: ignore[assignment]  # any object, it says
+    listed: dict[str, Any] = await taskqueues.list_namespaced_custom_object(*_TASKQUEUES)  # type: ignore[assignment]  # typed as object
     items: list[dict[str, Any]] = listed["items"]
     return items
 
 
 def _taskqueue(name: str, workers: int) -> dict[str, Any]:
-    # A pod with a gate is left alone by scheduler and kubelet: nothing starts that would take the operator's cores.
+    # Scheduler and kubelet ignore a pod with a scheduling gate: no worker takes CPU from the operator.
     gated = {"spec": {"schedulingGates": [{"name": "taskqueue.dev/bench"}]}}
     return {
         "apiVersion": "taskqueue.dev/v1alpha1",
@@ -131,7 +131,7 @@ def _taskqueue(name: str, workers: int) -> dict[str, Any]:
             "worker": {"image": "localhost/never-started:bench", "podTemplate": gated},
             "scaling": {
                 "minReplicas": workers,
-                "maxReplicas": MOST_WORKERS,
+                "maxReplicas": MAX_REPLICAS,
                 "readyPerReplica": 1,
                 "idleSeconds": 0,
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},

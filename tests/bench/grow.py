@@ -1,25 +1,25 @@
-"""From a backlog that needs 20 workers to 20 that are asked for, with many TaskQueues asleep."""
+"""The time from a backlog that needs 20 workers to 20 replicas, with many TaskQueues at zero."""
 
 import asyncio
 import random
 from typing import Final
 
 from tests.bench.backlog import Backlog, backlog
-from tests.bench.fleet import MOST_WORKERS
+from tests.bench.context import Context
+from tests.bench.fleet import MAX_REPLICAS
 from tests.bench.result import Result, Target, spread
-from tests.bench.setting import Setting
 
 SAMPLES = 25
-"""From 0, and as many from 1."""
+"""From 0 workers, and as many from 1."""
 PAUSE_SECONDS = (0.75, 1.75)
-"""As for waking: of any phase of a round, and after the twenty pods of the last sample."""
+"""So that samples hit any phase of a round, after the twenty pods of the last sample."""
 TARGETS: Final = {"p50_s": Target("<=", 0.6), "p99_s": Target("<=", 1.5)}
 
 
-async def run(setting: Setting) -> Result:
-    """Grow one TaskQueue after the other, each once, from 0 and from 1 by turns."""
-    fleet = await setting.fleet()
-    await fleet.asleep()
+async def run(context: Context) -> Result:
+    """Scale out one TaskQueue after the other, each once, alternately from 0 and from 1."""
+    fleet = await context.fleet()
+    await fleet.scale_to_zero()
     chosen = random.sample(fleet.names, min(2 * SAMPLES, len(fleet.names)))
     seconds: dict[int, list[float]] = {0: [], 1: []}
     async with backlog(fleet) as queues:
@@ -40,6 +40,6 @@ async def _grow(queues: Backlog, name: str, workers: int) -> float:
     if workers:
         await queues.add(name, workers, replicas=workers)
         await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
-    seconds = await queues.add(name, MOST_WORKERS - workers, replicas=MOST_WORKERS)
+    seconds = await queues.add(name, MAX_REPLICAS - workers, replicas=MAX_REPLICAS)
     await queues.purge(name)
     return seconds

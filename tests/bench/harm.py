@@ -1,32 +1,40 @@
-"""What scaling and rollouts do to tasks, with workers that are asked to step aside first, and with such as are not."""
+"""How many tasks scaling and rollouts interrupt, with drained scale-ins and in two control groups without drain."""
 
 from collections.abc import Mapping
 from typing import Final
 
-from tests.bench.guarded import Guarded
+from tests.bench.context import Context
+from tests.bench.managed_workers import ManagedWorkers
 from tests.bench.result import Result, Target
-from tests.bench.setting import Setting
-from tests.bench.trace import Rhythm
-from tests.bench.trial import Part, hold, prefixed
-from tests.bench.unguarded import DEAF, GRACEFUL, Unguarded
+from tests.bench.scenarios import Scenario, prefixed, run_scenarios
+from tests.bench.unmanaged_workers import HANDLES_SIGTERM, IGNORES_SIGTERM, UnmanagedWorkers
+from tests.bench.workload import Rhythm
 
 TASKS_PER_SIZE: Final = 10
 PERIOD_SECONDS: Final = 30.0
-"""Between bursts: a rush takes some 10 s, and for 12 s more the operator believes the highest of its readings."""
+"""Between bursts: a rush takes some 10 s, and the operator uses the highest of its readings for 12 s more."""
 ROLLOUTS: Final = 5
-NO_HARM: Final = ("redelivered_after_start", "doubled", "lost", "busy_victims", "failed_deliveries")
+NO_HARM: Final = ("redelivered_after_start", "doubled", "lost", "removed_busy_pods", "failed_deliveries")
 
-GUARDED: Final[Mapping[str, Part]] = {
-    "prefetch_1": Part(Guarded(concurrency=1, prefetch=1, most=6, per_replica=5), Rhythm(40, PERIOD_SECONDS)),
-    "prefetch_8": Part(Guarded(concurrency=4, prefetch=8, most=5, per_replica=15), Rhythm(125, PERIOD_SECONDS, 10)),
-    "hoarding": Part(Guarded(concurrency=1, prefetch=8, most=4, per_replica=5), Rhythm(35, PERIOD_SECONDS, 20)),
-}
-CONTROLS: Final[Mapping[str, Part]] = {
-    "control_grace": Part(
-        Unguarded(GRACEFUL, concurrency=4, prefetch=8, most=3, per_replica=10), Rhythm(60, PERIOD_SECONDS, 5)
+MANAGED: Final[Mapping[str, Scenario]] = {
+    "prefetch_1": Scenario(
+        ManagedWorkers(concurrency=1, prefetch=1, max_replicas=6, ready_per_replica=5), Rhythm(40, PERIOD_SECONDS)
     ),
-    "control_deaf": Part(
-        Unguarded(DEAF, concurrency=4, prefetch=8, most=3, per_replica=10), Rhythm(60, PERIOD_SECONDS, 15)
+    "prefetch_8": Scenario(
+        ManagedWorkers(concurrency=4, prefetch=8, max_replicas=5, ready_per_replica=15), Rhythm(125, PERIOD_SECONDS, 10)
+    ),
+    "prefetching": Scenario(
+        ManagedWorkers(concurrency=1, prefetch=8, max_replicas=4, ready_per_replica=5), Rhythm(35, PERIOD_SECONDS, 20)
+    ),
+}
+CONTROLS: Final[Mapping[str, Scenario]] = {
+    "control_grace": Scenario(
+        UnmanagedWorkers(HANDLES_SIGTERM, concurrency=4, prefetch=8, max_replicas=3, ready_per_replica=10),
+        Rhythm(60, PERIOD_SECONDS, 5),
+    ),
+    "control_ignores_sigterm": Scenario(
+        UnmanagedWorkers(IGNORES_SIGTERM, concurrency=4, prefetch=8, max_replicas=3, ready_per_replica=10),
+        Rhythm(60, PERIOD_SECONDS, 15),
     ),
 }
 TARGETS: Final = {
@@ -34,20 +42,19 @@ TARGETS: Final = {
     "scale_ins": Target(">=", 200),
     "rollouts": Target(">=", ROLLOUTS),
     **{harm: Target("<=", 0) for harm in NO_HARM},
-    "operator_busy_victims": Target("<=", 0),
+    "operator_removed_busy_pods": Target("<=", 0),
     "control_redelivered_after_start": Target(">=", 1),
-    "control_busy_victims": Target(">=", 1),
+    "control_removed_busy_pods": Target(">=", 1),
 }
 
 
-async def run(setting: Setting) -> Result:
-    """Give all crews their tasks at the same time, as many as the size asks for to those the operator looks after."""
-    bursts = -(-setting.size * TASKS_PER_SIZE // sum(part.rhythm.burst for part in GUARDED.values()))
-    stage = setting.stage()
-    outcome = await hold(stage, {**GUARDED, **CONTROLS}, bursts, rollouts=ROLLOUTS)
+async def run(context: Context) -> Result:
+    """Run all scenarios at the same time; the size sets the number of tasks for the managed workers."""
+    bursts = -(-context.size * TASKS_PER_SIZE // sum(scenario.rhythm.burst for scenario in MANAGED.values()))
+    outcome = await run_scenarios(context.broker(), {**MANAGED, **CONTROLS}, bursts, rollouts=ROLLOUTS)
     figures = {
-        **outcome.total(GUARDED),
-        **{f"operator_{state}_victims": count for state, count in outcome.removed.items()},
+        **outcome.total(MANAGED),
+        **{f"operator_removed_{state}_pods": count for state, count in outcome.removed.items()},
         **prefixed("control_", outcome.total(CONTROLS)),
         "bursts": bursts,
     }

@@ -1,37 +1,37 @@
-"""How long nobody reads the queues after the operator was killed, and whether it then writes anything."""
+"""How long no queue is read after a kill of the operator, and whether the restarted operator writes anything."""
 
 import asyncio
 from typing import Final
 
 from tests.bench import api_server, fleet
-from tests.bench.operator import Operator, operator
+from tests.bench.context import Context
+from tests.bench.operator_process import OperatorProcess, operator_process
+from tests.bench.polling import eventually
 from tests.bench.result import Result, Target
-from tests.bench.setting import Setting
-from tests.bench.waiting import eventually
 
 SAMPLES = 3
 """The kubelet waits 10 s before the second start of a container and twice as long before each further one."""
-LOOK_SECONDS = 0.5
-"""Between looks at the metrics, each of which keeps the operator from its work for some hundredths of a second."""
+POLL_SECONDS = 0.5
+"""Each scrape of the metrics delays the operator by some hundredths of a second."""
 SETTLE_SECONDS = 25
-"""Longer than it takes to believe that a queue is empty, and to say so."""
-PATIENCE_SECONDS = 180
+"""Longer than the operator takes to treat a queue as empty and to update the status."""
+TIMEOUT_SECONDS = 180
 TARGETS: Final = {"blind_s": Target("<=", 5), "api_writes": Target("<=", 0)}
 
 
-async def run(setting: Setting) -> Result:
-    """Kill it some times; the worst counts."""
-    many = await setting.fleet()
-    cluster, size = many.stage.cluster, len(many.names)
-    await many.asleep()
+async def run(context: Context) -> Result:
+    """Kill the operator several times; the worst sample counts."""
+    many = await context.fleet()
+    cluster, size = many.cluster, len(many.names)
+    await many.scale_to_zero()
     before = api_server.writes(cluster, fleet.NAMESPACE)
     seconds, own = [], 0.0
-    async with operator(cluster) as it:
+    async with operator_process(cluster) as operator:
         for _ in range(SAMPLES):
-            await it.restart()
-            seconds.append(await _sighted(it, size))
+            await operator.restart()
+            seconds.append(await _time_until_all_read(operator, size))
             await asyncio.sleep(SETTLE_SECONDS)
-            own += await it.writes()
+            own += await operator.writes()
     figures = {
         "blind_s": max(seconds),
         "min_s": min(seconds),
@@ -42,11 +42,11 @@ async def run(setting: Setting) -> Result:
     return Result(figures, samples=SAMPLES, targets=TARGETS)
 
 
-async def _sighted(it: Operator, queues: int) -> float:
-    """Tell how long ago its process was started, once it has read that many queues."""
+async def _time_until_all_read(operator: OperatorProcess, queues: int) -> float:
+    """Wait until the operator has read so many queues; return the age of its process."""
 
     async def all_read() -> bool:
-        return len(await it.samples("taskqueue_queue_messages_ready")) >= queues
+        return len(await operator.samples("taskqueue_queue_messages_ready")) >= queues
 
-    await eventually(all_read, "every queue is read", seconds=PATIENCE_SECONDS, every=LOOK_SECONDS)
-    return it.container.age()
+    await eventually(all_read, "every queue is read", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
+    return operator.container.age()

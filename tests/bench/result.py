@@ -1,4 +1,4 @@
-"""What a benchmark comes to."""
+"""The result of a benchmark."""
 
 import operator
 import os
@@ -13,7 +13,7 @@ _COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 
 
 class Target(NamedTuple):
-    """What a figure should come to. It is printed beside the figure, and nothing fails when it is missed."""
+    """The target of a figure. It is printed beside the figure; a missed target fails nothing."""
 
     comparison: Literal["<=", ">="]
     bound: float
@@ -23,20 +23,20 @@ class Target(NamedTuple):
         return f"{self.comparison} {self.bound:g}"
 
     def met(self, figure: float) -> bool:
-        """Whether the figure is on the right side."""
+        """Return whether the figure meets the target."""
         return bool(_COMPARISONS[self.comparison](figure, self.bound))
 
 
 @dataclass(frozen=True)
 class Result:
-    """Named figures, each with its unit at the end of its name; how many samples they are made of; their targets."""
+    """Figures by name (the name ends with the unit), the number of samples behind them, and their targets."""
 
     figures: Mapping[str, float]
     samples: int
     targets: Mapping[str, Target] = field(default_factory=dict)
 
     def document(self, name: str, commit: str) -> dict[str, Any]:
-        """Say it together with what a figure is worthless without: of which code, on how many cores, how busy."""
+        """Return the result as JSON, with the commit, the cores and the load, without which figures mean nothing."""
         return {
             "name": name,
             "figures": {figure: round(value, 4) for figure, value in self.figures.items()},
@@ -50,7 +50,7 @@ class Result:
 
 
 def spread(seconds: Sequence[float], prefix: str = "") -> dict[str, float]:
-    """Sum up samples of a duration: the middle, what one in a hundred exceeds, and both ends."""
+    """Summarize samples of a duration: median, 99th percentile, minimum and maximum."""
     quantiles = statistics.quantiles(seconds, n=100, method="inclusive")
     figures = {"p50_s": quantiles[49], "p99_s": quantiles[98], "min_s": min(seconds), "max_s": max(seconds)}
     return {prefix + figure: value for figure, value in figures.items()}

@@ -1,4 +1,4 @@
-"""How long nobody decides after the operator that leads has ended, in order or killed, while another one stands by."""
+"""How long no decision is made after the end of the leader, in good order or killed, with a standby."""
 
 import asyncio
 import os
@@ -13,28 +13,28 @@ from kubernetes.aio.client import ApiClient, CoordinationV1Api
 
 from tests.bench import api_server
 from tests.bench.backlog import Backlog, backlog
-from tests.bench.operator import scale
+from tests.bench.context import Context
+from tests.bench.operator_process import scale
+from tests.bench.polling import eventually
 from tests.bench.result import Result, Target
-from tests.bench.setting import Setting
 from tests.bench.usage import Container
-from tests.bench.waiting import eventually
 from tests.cluster.installation import RELEASE, SYSTEM
 from tests.cluster.lane import Cluster
 
 SAMPLES: Final = 4
-"""Of each kind. The kubelet waits longer before each further start of a container."""
-PATIENCE_SECONDS: Final = 60
+"""Of each kind. The kubelet waits longer before each further restart of a container."""
+TIMEOUT_SECONDS: Final = 60
 SETTLE_SECONDS: Final = 25
-"""Longer than it takes to believe that a queue is empty, and to say so."""
+"""Longer than the operator takes to treat a queue as empty and to update the status."""
 TARGETS: Final = {"clean_max_s": Target("<=", 2), "killed_max_s": Target("<=", 20)}
 
 
-async def run(setting: Setting) -> Result:
-    """End whoever leads some times, and count from its end until a queue that fills then is seen to."""
-    fleet = await setting.fleet()
-    cluster, names = fleet.stage.cluster, iter(fleet.names)
-    await fleet.asleep()
-    async with api_server.administrator(cluster) as client, backlog(fleet) as queues:
+async def run(context: Context) -> Result:
+    """End the leader several times; measure from its end until a queue that is filled then is scaled out."""
+    fleet = await context.fleet()
+    cluster, names = fleet.cluster, iter(fleet.names)
+    await fleet.scale_to_zero()
+    async with api_server.admin_client(cluster) as client, backlog(fleet) as queues:
         await scale(client, 2)
         try:
             clean = [await _takeover(client, cluster, queues, names, signal.SIGTERM) for _ in range(SAMPLES)]
@@ -42,23 +42,25 @@ async def run(setting: Setting) -> Result:
         finally:
             await scale(client, 1)
     figures = {
-        **{f"clean_{which}_s": of(clean) for which, of in (("min", min), ("max", max))},
-        **{f"killed_{which}_s": of(killed) for which, of in (("min", min), ("max", max))},
+        **{f"clean_{name}_s": function(clean) for name, function in (("min", min), ("max", max))},
+        **{f"killed_{name}_s": function(killed) for name, function in (("min", min), ("max", max))},
         "taskqueues": len(fleet.names),
     }
     return Result(figures, samples=2 * SAMPLES, targets=TARGETS)
 
 
-async def _takeover(client: ApiClient, cluster: Cluster, queues: Backlog, names: Iterator[str], how: int) -> float:
-    """Tell the seconds from the end of its process to the first worker asked for by whoever leads then."""
+async def _takeover(
+    client: ApiClient, cluster: Cluster, queues: Backlog, names: Iterator[str], signal_number: int
+) -> float:
+    """Return the seconds from the end of the leader's process to the first replica of the next leader."""
     name, pod = next(names), await _leader(client)
     pid = (await Container.of(client, SYSTEM, pod)).processes()[0]
 
     async def has_ended() -> bool:
-        return not _runs(pid)
+        return not _is_running(pid)
 
-    os.kill(pid, how)
-    await eventually(has_ended, "the end of the leader", seconds=PATIENCE_SECONDS, every=0.01)
+    os.kill(pid, signal_number)
+    await eventually(has_ended, "the end of the leader", seconds=TIMEOUT_SECONDS, every=0.01)
     ended = time.monotonic()
     await queues.add(name, 1, replicas=1)
     seconds = time.monotonic() - ended
@@ -68,7 +70,7 @@ async def _takeover(client: ApiClient, cluster: Cluster, queues: Backlog, names:
     return seconds
 
 
-def _runs(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 

@@ -1,4 +1,4 @@
-"""What a container takes of this machine, as its kernel counts."""
+"""CPU and memory of a container, as the kernel of this machine counts them."""
 
 import os
 import time
@@ -12,21 +12,21 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Usage(NamedTuple):
-    """Of all processes of a container at one moment."""
+    """Usage of all processes of a container at one moment (monotonic)."""
 
     at: float
     cpu_seconds: dict[int, float]
     rss_mib: float
 
     def cores_since(self, before: "Usage") -> float:
-        """Average, between two moments, of the cores that were busy for the container."""
+        """Return the average number of cores that the container used between two moments."""
         spent = sum(seconds - before.cpu_seconds.get(pid, 0) for pid, seconds in self.cpu_seconds.items())
         return spent / (self.at - before.at)
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container from one start to its end, on a node of this machine."""
+    """One run of a container, on a node of this machine."""
 
     namespace: str
     pod: str
@@ -34,13 +34,13 @@ class Container:
 
     @classmethod
     async def find(cls, client: ApiClient, namespace: str, labels: str) -> Self:
-        """Find the first container of the one pod with these labels."""
+        """Find the first container of the only pod with these labels."""
         (pod,) = (await CoreV1Api(client).list_namespaced_pod(namespace, label_selector=labels)).items
         return cls._of(pod)
 
     @classmethod
     async def of(cls, client: ApiClient, namespace: str, pod: str) -> Self:
-        """Find the first container of the pod with this name."""
+        """Find the first container of a pod."""
         return cls._of(await CoreV1Api(client).read_namespaced_pod(pod, namespace))
 
     @classmethod
@@ -52,30 +52,38 @@ class Container:
         return cls(namespace, pod.metadata.name, (statuses[0].container_id or "").partition("://")[2])
 
     def processes(self) -> list[int]:
-        """List what runs in it, the first process first; LookupError when nothing of it runs here (any more)."""
+        """List its process ids, the first process first.
+
+        Raises:
+            LookupError: No process of it runs on this machine.
+        """
         pids = sorted(int(process.name) for process in Path("/proc").glob("[0-9]*") if self._owns(process))
         if not pids:
             raise LookupError(f"no process of pod {self.pod} on this machine: it was restarted, or its node is remote")
-        return sorted(pids, key=_born)
+        return sorted(pids, key=_started_at)
 
     def usage(self) -> Usage:
-        """Measure now; LookupError as `processes`."""
+        """Measure the usage so far.
+
+        Raises:
+            LookupError: No process of it runs on this machine.
+        """
         pids = self.processes()
         return Usage(time.monotonic(), {pid: _cpu_seconds(pid) for pid in pids}, sum(map(_rss_mib, pids)))
 
     def age(self) -> float:
-        """Seconds since its first process was started."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - _born(self.processes()[0])
+        """Return the seconds since the start of its first process."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - _started_at(self.processes()[0])
 
     def _owns(self, process: Path) -> bool:
         try:
             return self.id in (process / "cgroup").read_text()
-        except OSError:  # it ended meanwhile
+        except OSError:  # it has ended
             return False
 
 
-def _born(pid: int) -> float:
-    """Tell the moment, in seconds since this machine was started, to a hundredth."""
+def _started_at(pid: int) -> float:
+    """Return the start of a process, in seconds since the boot of this machine, to a hundredth."""
     return int(_stat(pid)[19]) / _TICKS_PER_SECOND
 
 
@@ -85,7 +93,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    # The second field is the name of the program, in which anything may stand.
+    # The second field is the name of the program, which may contain any character.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 

@@ -1,4 +1,4 @@
-"""From a confirmed message to the first worker that is asked for, with many TaskQueues asleep."""
+"""The time from a confirmed message to the first replica, with many TaskQueues at zero."""
 
 import asyncio
 import random
@@ -6,25 +6,25 @@ import time
 from typing import Final
 
 from tests.bench.backlog import Backlog, backlog
+from tests.bench.context import Context
 from tests.bench.result import Result, Target, spread
-from tests.bench.setting import Setting
 
 SAMPLES = 200
 BURST = 100
 PAUSE_SECONDS = (0.4, 0.9)
-"""Between samples: any phase of the operator's rounds, and time for the other controllers to finish with the last."""
+"""So that samples hit any phase of a round, and other controllers finish the last sample."""
 TARGETS: Final = {"p50_s": Target("<=", 0.2), "p99_s": Target("<=", 0.6), "burst_max_s": Target("<=", 1.5)}
 
 
-async def run(setting: Setting) -> Result:
-    """Wake one sleeper after the other, then many at once, each once: to fall asleep takes longer than a sample."""
-    fleet = await setting.fleet()
-    await fleet.asleep()
+async def run(context: Context) -> Result:
+    """Scale one TaskQueue after the other from zero, then many at once; each once, as scale-in takes longer."""
+    fleet = await context.fleet()
+    await fleet.scale_to_zero()
     chosen = random.sample(fleet.names, min(SAMPLES + BURST, len(fleet.names)))
-    ones, burst = chosen[BURST:], chosen[:BURST]
+    singles, burst = chosen[BURST:], chosen[:BURST]
     async with backlog(fleet) as queues:
-        seconds = [await _wake(queues, name) for name in ones]
-        await fleet.asleep()
+        seconds = [await _wake(queues, name) for name in singles]
+        await fleet.scale_to_zero()
         together = await _wake_at_once(queues, burst)
     figures = {
         **spread(seconds),
@@ -44,7 +44,7 @@ async def _wake(queues: Backlog, name: str) -> float:
 
 
 async def _wake_at_once(queues: Backlog, names: list[str]) -> list[float]:
-    """Count all from the moment the first message is sent."""
+    """Measure all from the moment the first message is sent."""
     began = time.monotonic()
 
     async def wake(name: str) -> float:

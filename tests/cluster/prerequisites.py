@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 
 from tests.cluster.progress import working
 
@@ -57,7 +58,19 @@ def need_go(minimum: tuple[int, int] = (1, 26)) -> None:
 
 def need_packages(*programs: str) -> None:
     """Install the Debian packages of these programs where they are not there yet; of all known ones by default."""
-    missing = [_PACKAGES[name] for name in programs or _PACKAGES if not _present(name)]
+    from tests.cluster import cache  # which needs this module
+
+    if not _missing(programs):
+        return
+    with cache.locked("packages"):  # apt-get does not wait for another apt-get
+        _install(_missing(programs))
+
+
+def _missing(programs: Iterable[str]) -> list[str]:
+    return [_PACKAGES[name] for name in programs or _PACKAGES if not _present(name)]
+
+
+def _install(missing: list[str]) -> None:
     if not missing:
         return
     if not shutil.which("apt-get"):

@@ -1,4 +1,4 @@
-"""The whole path on a real cluster: one YAML file, 2,000 tasks, workers 0 -> N -> 0."""
+"""The demo on a real cluster: one YAML file, 2,000 tasks, workers 0 -> N -> 0."""
 
 import argparse
 import signal
@@ -9,10 +9,10 @@ from rich.console import Console
 from tests.cluster.installation import RELEASE, SYSTEM
 from tests.cluster.loan import BROKER, borrow
 from tests.cluster.prerequisites import MissingError
-from tests.demo.play import NAMESPACE, perform
+from tests.demo.run import NAMESPACE, run_demo
 
-HOW_TO_LOOK_AROUND = f"""
-It is still running. Look around:
+KEPT_MESSAGE = f"""
+The demo is still installed. Inspect it:
 
   export KUBECONFIG={{kubeconfig}}
   kubectl -n {NAMESPACE} get taskqueues
@@ -34,15 +34,15 @@ def main() -> int:
         with borrow(NAMESPACE) as loan:
             loan.keep = keep
             try:
-                figures = perform(loan.cluster, console)
+                figures = run_demo(loan.cluster, console)
             except KeyboardInterrupt:
                 loan.keep = False
                 raise
             console.print()
             print(figures.summary())
             if keep:
-                print(HOW_TO_LOOK_AROUND.format(kubeconfig=loan.cluster.kubeconfig))
-            return 0 if figures.went_well else 1
+                print(KEPT_MESSAGE.format(kubeconfig=loan.cluster.kubeconfig))
+            return 0 if figures.is_success else 1
     except KeyboardInterrupt:
         return 130
     except MissingError as missing:

@@ -1,4 +1,4 @@
-"""What is shown and added up. Counts of messages are the broker's, those of workers the API server's."""
+"""The figures of the demo. Counts of messages come from the broker, counts of workers from the API server."""
 
 import asyncio
 import time
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SETTLING_SECONDS = 15
-"""Three times the interval at which the broker renews its statistics."""
+"""Three times the interval at which the broker updates its statistics."""
 
 
 class Counts(NamedTuple):
-    """What the broker has counted since the queue was made."""
+    """The broker's counts since the queue was created."""
 
     unacked: int = 0
     acked: int = 0
@@ -19,11 +19,11 @@ class Counts(NamedTuple):
 
 @dataclass
 class Figures:
-    """The state of the demo; the watchers fill it in."""
+    """The state of the demo; the watches update it."""
 
     total: int
     before: Counts
-    """Of an earlier run on the same queue."""
+    """The counts of an earlier run on the same queue."""
     published: int = 0
     ready: int = 0
     dead: int = 0
@@ -34,65 +34,65 @@ class Figures:
     peak: int = 0
     first_publish: float | None = None
     first_scale_up: float | None = None
-    began: float = field(default_factory=time.monotonic)
+    start: float = field(default_factory=time.monotonic)
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the curtain."""
-        return time.monotonic() - self.began
+        """Seconds since the start."""
+        return time.monotonic() - self.start
 
     @property
     def done(self) -> int:
-        """Tasks that a worker has acknowledged."""
+        """Tasks that workers have acknowledged."""
         return max(0, self.counts.acked - self.before.acked)
 
     @property
     def redelivered(self) -> int:
-        """Messages that were handed out more than once, for whatever reason."""
+        """Messages that were delivered more than once, for any reason."""
         return max(0, self.counts.redelivered - self.before.redelivered)
 
     @property
     def lost(self) -> int:
-        """Published tasks that are neither done, nor waiting, nor with a worker, nor dead-lettered.
+        """Published tasks that are neither done, ready, unacked nor dead-lettered.
 
-        Meaningful once nothing moves: until then the broker's counts are of different moments.
+        Meaningful only when no figure changes: until then the broker's counts are of different moments.
         """
         return self.published - self.done - self.ready - self.counts.unacked - self.dead
 
     @property
-    def at_rest(self) -> bool:
-        """Whether workers came, nothing is left to do and nobody to do it."""
+    def is_settled(self) -> bool:
+        """Whether workers have come, and neither messages nor workers are left."""
         return self.peak > 0 and not (self.ready or self.counts.unacked or self.replicas or self.workers)
 
     @property
-    def went_well(self) -> bool:
-        """Whether every task was done, once."""
+    def is_success(self) -> bool:
+        """Whether every task was done exactly once."""
         return self.done == self.published == self.total and not (self.redelivered or self.dead or self.lost)
 
-    def publishing(self) -> None:
-        """Note the moment before the first message leaves."""
+    def on_first_publish(self) -> None:
+        """Record the moment before the first message is published."""
         self.first_publish = time.monotonic()
 
-    def scaled(self, replicas: int, workers: int) -> None:
-        """Note what the API server says about the Deployment."""
+    def on_deployment(self, replicas: int, workers: int) -> None:
+        """Record the desired and the ready replicas of the Deployment."""
         self.replicas, self.workers = replicas, workers
         self.peak = max(self.peak, workers)
         if replicas and self.first_publish and not self.first_scale_up:
             self.first_scale_up = time.monotonic()
 
-    async def over(self) -> None:
-        """Wait until all is at rest and the broker's statistics have had the time to say so."""
+    async def until_settled(self) -> None:
+        """Wait until everything is settled and the broker has had the time to update its statistics."""
         since = time.monotonic()
         while time.monotonic() - since < SETTLING_SECONDS:
-            counts, resting = self.counts, self.at_rest
+            counts, settled = self.counts, self.is_settled
             await asyncio.sleep(0.2)
-            if not resting or counts != self.counts:
+            if not settled or counts != self.counts:
                 since = time.monotonic()
             elif not self.lost:
                 return
 
     def summary(self) -> str:
-        """The last line."""
+        """Return the last line of the output."""
         counts = (
             f"{self.published:,} tasks published, {self.done:,} done, {self.redelivered} redelivered, {self.lost} lost"
         )

@@ -1,4 +1,4 @@
-"""Where the figures come from."""
+"""The sources of the figures: the API server and the broker."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ import httpx
 from taskqueue_operator.resource.names import dead_letter_queue
 from tests.demo.figures import Counts, Figures
 
-EVERY_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class Broker(NamedTuple):
-    """A way to one queue in the vhost /."""
+    """The addresses of the broker, and one queue in the vhost /."""
 
     amqp: str
     management: str
@@ -22,45 +22,45 @@ class Broker(NamedTuple):
 
 
 async def watch_workers(figures: Figures, kubectl: Sequence[str], name: str) -> None:
-    """Hear from the API server how many workers are asked for and how many are ready."""
+    """Watch the desired and the ready replicas of the Deployment."""
 
-    def heard(line: str) -> None:
+    def on_line(line: str) -> None:
         replicas, ready = line.split("/")
-        figures.scaled(int(replicas), int(ready or 0))
+        figures.on_deployment(int(replicas), int(ready or 0))
 
     await _follow(
-        [*kubectl, "deployment", name, "--output=jsonpath={.spec.replicas}/{.status.readyReplicas}{'\\n'}"], heard
+        [*kubectl, "deployment", name, "--output=jsonpath={.spec.replicas}/{.status.readyReplicas}{'\\n'}"], on_line
     )
 
 
 async def watch_desired(figures: Figures, kubectl: Sequence[str], name: str) -> None:
-    """Hear from the API server how many workers the operator wants."""
+    """Watch the desired replicas of the operator."""
 
-    def heard(line: str) -> None:
+    def on_line(line: str) -> None:
         figures.desired = int(line or 0)
 
-    await _follow([*kubectl, "taskqueue", name, "--output=jsonpath={.status.desiredReplicas}{'\\n'}"], heard)
+    await _follow([*kubectl, "taskqueue", name, "--output=jsonpath={.status.desiredReplicas}{'\\n'}"], on_line)
 
 
 async def watch_ready(figures: Figures, broker: Broker) -> None:
-    """Ask the queue itself, at once true, how many messages wait in it and in its dead-letter queue."""
+    """Poll the ready messages of the queue and of its dead-letter queue over AMQP, where they are current."""
     async with await aio_pika.connect(broker.amqp, timeout=10) as connection:
         channel = await connection.channel()
         while True:
             figures.ready = await _depth(channel, broker.queue)
             figures.dead = await _depth(channel, dead_letter_queue(broker.queue))
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def watch_counts(figures: Figures, broker: Broker) -> None:
-    """Ask the management API, true every 5 s, what was delivered, acknowledged and delivered again."""
+    """Poll the counts of the management API, which it updates every 5 s."""
     while True:
         figures.counts = await counts(broker)
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def counts(broker: Broker) -> Counts:
-    """Ask once."""
+    """Request the counts once."""
     async with httpx.AsyncClient(base_url=broker.management, timeout=10) as client:
         answer = (await client.get(f"/api/queues/%2F/{broker.queue}")).raise_for_status().json()
     statistics = answer.get("message_stats", {})
@@ -72,8 +72,8 @@ async def _depth(channel: aio_pika.abc.AbstractChannel, queue: str) -> int:
     return declared.declaration_result.message_count or 0
 
 
-async def _follow(command: Sequence[str], heard: Callable[[str], None]) -> None:
-    """Pass on every line of a `kubectl get --watch`, and start it again when the API server ends it."""
+async def _follow(command: Sequence[str], on_line: Callable[[str], None]) -> None:
+    """Pass every line of a `kubectl get --watch` to `on_line`; restart it when the API server ends it."""
     while True:
         kubectl = await asyncio.create_subprocess_exec(
             *command,
@@ -85,9 +85,9 @@ async def _follow(command: Sequence[str], heard: Callable[[str], None]) -> None:
         try:
             assert kubectl.stdout is not None
             async for line in kubectl.stdout:
-                heard(line.decode().strip())
+                on_line(line.decode().strip())
         finally:
             if kubectl.returncode is None:
                 kubectl.kill()
             await kubectl.wait()
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""The figures, live in a terminal or line by line elsewhere."""
+"""Shows the figures, live in a terminal or line by line elsewhere."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,12 +17,12 @@ class View(Protocol):
     """Shows the figures until it is cancelled."""
 
     async def __call__(self, figures: Figures) -> None:
-        """Go on showing."""
+        """Show the figures."""
         ...
 
 
 def view(console: Console) -> View:
-    """The view that fits this console."""
+    """Return the view for this console."""
     return _live if console.is_terminal else _lines
 
 
@@ -67,8 +67,8 @@ def _panel(figures: Figures) -> Group:
     for name in columns:
         table.add_column(name, justify="right", min_width=9)
     table.add_row(*(f"{figure(figures):,}" for figure in columns.values()))
-    crew = Text("●" * figures.workers, style="green") + Text(
+    workers = Text("●" * figures.workers, style="green") + Text(
         "○" * max(0, figures.desired - figures.workers), style="dim"
     )
     bar = ProgressBar(total=figures.total, completed=figures.done, width=58, finished_style="green")
-    return Group(table, crew, bar)
+    return Group(table, workers, bar)

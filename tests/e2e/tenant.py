@@ -187,8 +187,8 @@ class Tenant:
         return str(annotations.get("taskqueue.dev/drain", ""))
 
     def draining(self) -> list[Body]:
-        """List the workers that have logged a drain command."""
-        return [pod for pod in self.pods() if '"event":"drained"' in self.kubectl("logs", pod["metadata"]["name"])]
+        """List the workers that have logged a drain command, with its fencing token."""
+        return [pod for pod in self.pods() if '"epoch":' in self.kubectl("logs", pod["metadata"]["name"])]
 
     def start_gated_tasks(self, workers: int, worker: Body | None = None) -> Counter[str]:
         """Start a fixed number of workers, each with one running gated task; return the ids of the tasks."""

@@ -22,7 +22,7 @@ def test_a_worker_whose_pod_is_deleted_finishes_its_task_first(tenant: Tenant) -
     (pod,) = tenant.pods()
     name = pod["metadata"]["name"]
     tenant.kubectl("delete", "pod", name, "--wait=false")
-    tenant.until(lambda: '"event":"leaving"' in tenant.kubectl("logs", name), "the worker has received SIGTERM")
+    tenant.until(lambda: '"in_flight":1' in tenant.kubectl("logs", name), "the worker has received SIGTERM")
     tenant.open_gate()
     tenant.until(lambda: name not in {left["metadata"]["name"] for left in tenant.pods()}, "the pod is deleted")
     assert tenant.receipts("done") == tasks

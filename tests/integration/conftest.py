@@ -1,15 +1,20 @@
-"""The real parts that integration tests stand on: one API server with controllers, one broker, per session."""
+"""The real parts that integration tests stand on: one API server with controllers and one broker for each process.
+
+Tests of other processes have others, so no name of a namespace or a vhost has to be unique among processes.
+"""
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import build, debian
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.prerequisites import MissingError
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,25 +27,38 @@ _STARTS: Mapping[str, Callable[[Path], ControlPlane | Broker]] = {
 }
 
 
-@pytest.fixture(scope="session")
-def _stands(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, "Future[ControlPlane | Broker]"]]:
-    """What the chosen tests ask for, all starting at once."""
-    asked = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    with ThreadPoolExecutor() as pool, ExitStack() as stack:
-        starting = {
-            name: pool.submit(start, tmp_path_factory.mktemp(name)) for name, start in _STARTS.items() if name in asked
-        }
-        yield starting
-        for future in starting.values():
-            if not future.exception():
-                stack.enter_context(future.result())
+class Parts:
+    """The API server and the broker of this process, each started with the first test that needs it."""
+
+    def __init__(self, directories: pytest.TempPathFactory) -> None:
+        self._directories = directories
+        self._started: dict[str, Future[ControlPlane | Broker]] = {}
+        self._pool = ThreadPoolExecutor()
+
+    def start(self, fixtures: Collection[str]) -> Mapping[str, "Future[ControlPlane | Broker]"]:
+        """Begin to start those that a test with these fixtures needs, at once, and return all that were started."""
+        for name in _STARTS.keys() & set(fixtures) - self._started.keys():
+            self._started[name] = self._pool.submit(_STARTS[name], self._directories.mktemp(name))
+        return self._started
+
+    def close(self) -> None:
+        """Stop them."""
+        with self._pool, ExitStack() as stack:
+            for future in self._started.values():
+                if not future.exception():
+                    stack.enter_context(future.result())
 
 
 @pytest.fixture(scope="session")
-def control_plane(_stands: Mapping[str, "Future[ControlPlane | Broker]"]) -> ControlPlane:
-    plane = _stands["control_plane"].result()
+def _parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    parts = Parts(tmp_path_factory)
+    yield parts
+    parts.close()
+
+
+@pytest.fixture(scope="session")
+def control_plane(request: pytest.FixtureRequest, _parts: Parts) -> ControlPlane:
+    plane = _parts.start(request.fixturenames)["control_plane"].result()
     assert isinstance(plane, ControlPlane)
     return plane
 
@@ -54,10 +72,23 @@ def installed(control_plane: ControlPlane) -> ControlPlane:
 
 
 @pytest.fixture(scope="session")
-def broker(_stands: Mapping[str, "Future[ControlPlane | Broker]"]) -> Broker:
-    stand = _stands["broker"].result()
-    assert isinstance(stand, Broker)
-    return stand
+def broker(request: pytest.FixtureRequest, _parts: Parts) -> Broker:
+    broker = _parts.start(request.fixturenames)["broker"].result()
+    assert isinstance(broker, Broker)
+    return broker
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Build what is built once on a machine before the time of the test begins."""
+    fixtures = getattr(item, "fixturenames", ())
+    # The test meets the failure again, and reports it.
+    with suppress(MissingError, RuntimeError, OSError):
+        if "control_plane" in fixtures:
+            build.program("kube-apiserver")
+        if "broker" in fixtures or "trio" in fixtures:
+            debian.rabbitmq()
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

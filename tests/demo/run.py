@@ -1,4 +1,4 @@
-"""The play: one YAML file, 2,000 tasks, workers 0 -> N -> 0."""
+"""The steps of the demo: install, apply one YAML file, publish 2,000 tasks, observe workers 0 -> N -> 0."""
 
 import asyncio
 import random
@@ -20,12 +20,12 @@ from tests.demo.view import view
 NAMESPACE = "demo"
 TASKS = 2000
 BATCH = 100
-PATIENCE_SECONDS = 900
+TIMEOUT_SECONDS = 900
 SAMPLE = installation.ROOT / "deploy/samples/thumbnails.yaml"
 
 
-def perform(cluster: Cluster, console: Console) -> Figures:
-    """Set the stage, publish, watch until all is done and the last worker has gone."""
+def run_demo(cluster: Cluster, console: Console) -> Figures:
+    """Install everything, publish, and wait until all tasks are done and the last worker is removed."""
     tag = images.build("sample")
     cluster.load(tag)
     uri = cluster.rabbitmq(BROKER)
@@ -38,7 +38,7 @@ def perform(cluster: Cluster, console: Console) -> Figures:
         broker = sources.Broker(
             f"amqp://guest:guest@127.0.0.1:{amqp}/", f"http://guest:guest@127.0.0.1:{management}", name
         )
-        return asyncio.run(_perform(cluster, broker, console))
+        return asyncio.run(_publish_and_observe(cluster, broker, console))
 
 
 def _apply_sample(cluster: Cluster, uri: str, image: str, console: Console) -> str:
@@ -52,15 +52,15 @@ def _apply_sample(cluster: Cluster, uri: str, image: str, console: Console) -> s
     cluster.kubectl("apply", f"--namespace={NAMESPACE}", "--filename=-", input=yaml.safe_dump(taskqueue))
     ready = ("wait", f"taskqueue/{name}", "--for=condition=Ready", "--timeout=120s")
     cluster.kubectl(*ready, f"--namespace={NAMESPACE}")
-    step(f"{SAMPLE.relative_to(installation.ROOT)} applied: queue, exchange and Deployment {name} are there")
+    step(f"{SAMPLE.relative_to(installation.ROOT)} applied: queue, exchange and Deployment {name} exist")
     return name
 
 
-async def _perform(cluster: Cluster, broker: sources.Broker, console: Console) -> Figures:
+async def _publish_and_observe(cluster: Cluster, broker: sources.Broker, console: Console) -> Figures:
     figures = Figures(total=TASKS, before=await sources.counts(broker))
-    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(TIMEOUT_SECONDS), asyncio.TaskGroup() as group:
         kubectl = [*cluster.kubectl_command, f"--kubeconfig={cluster.kubeconfig}", f"--namespace={NAMESPACE}", "get"]
-        watching = [
+        watches = [
             group.create_task(sources.watch_workers(figures, kubectl, broker.queue)),
             group.create_task(sources.watch_desired(figures, kubectl, broker.queue)),
             group.create_task(sources.watch_ready(figures, broker)),
@@ -68,19 +68,19 @@ async def _perform(cluster: Cluster, broker: sources.Broker, console: Console) -
             group.create_task(view(console)(figures)),
         ]
         await _publish(figures, broker)
-        await figures.over()
-        for watch in watching:
+        await figures.until_settled()
+        for watch in watches:
             watch.cancel()
     return figures
 
 
 async def _publish(figures: Figures, broker: sources.Broker) -> None:
-    duration = random.Random(1)
+    durations = random.Random(1)
     async with Publisher(broker.amqp) as publisher:
-        figures.publishing()
+        figures.on_first_publish()
         while figures.published < figures.total:
             batch = min(BATCH, figures.total - figures.published)
-            tasks = ({"image": "cat.jpg", "seconds": round(duration.uniform(0.1, 1), 2)} for _ in range(batch))
+            tasks = ({"image": "cat.jpg", "seconds": round(durations.uniform(0.1, 1), 2)} for _ in range(batch))
             await asyncio.gather(
                 *(publisher.publish(broker.queue, broker.queue, task, type="image.thumbnail") for task in tasks)
             )

@@ -1,4 +1,4 @@
-"""Waiting for what only a question can tell."""
+"""Waits for a condition that can only be polled."""
 
 import asyncio
 import time
@@ -6,7 +6,11 @@ from collections.abc import Awaitable, Callable
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str, *, seconds: float, every: float) -> None:
-    """Ask until it is so; TimeoutError, naming `what`, when it is not within `seconds`."""
+    """Poll until `condition` holds.
+
+    Raises:
+        TimeoutError: It does not hold within `seconds`; the text contains `what`.
+    """
     deadline = time.monotonic() + seconds
     while not await condition():
         if time.monotonic() > deadline:

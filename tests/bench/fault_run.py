@@ -1,4 +1,4 @@
-"""Workers, an operator and three RabbitMQ nodes, and how soon the operator is right again after a fault of these."""
+"""Workers, an operator and three RabbitMQ nodes, and how soon the operator reads right after a fault of the nodes."""
 
 import asyncio
 import contextlib
@@ -25,27 +25,27 @@ from tests.integration.faults.scene import MOST, PER_WORKER, QUEUE, Scene
 
 WORKERS: Final = 20
 TASK_SECONDS: Final = 8.0
-FLOOR: Final = MOST * PER_WORKER
-"""Messages that are always there: fewer workers than the most are always wrong."""
+MIN_MESSAGES: Final = MOST * PER_WORKER
+"""Messages that always remain: fewer workers than the maximum are always wrong."""
 PUBLISHED: Final = 40
-"""After each fault, so that no figure from before it passes for right; a little more than is worked off."""
-SLACK: Final = 12
-"""Messages that come and go between two probes: those of workers that lose their connection, or find another."""
-PATIENCE_SECONDS: Final = 120.0
+"""Published after each fault, so that no old figure counts as right; a little more than the workers consume."""
+TOLERANCE: Final = 12
+"""How many messages change between two probes: those of workers that lose or establish a connection."""
+TIMEOUT_SECONDS: Final = 120.0
 
 
 class Recovery(NamedTuple):
-    """Seconds from the end of a fault until the broker takes messages, and from then until the operator is right.
+    """Seconds from the end of a fault until the broker accepts messages, and from then until the operator reads right.
 
-    When a leader is killed soon after a partition the broker takes none for 5 s, which no operator can mend.
+    If a leader is killed soon after a partition, the broker accepts no message for 5 s, whatever the operator does.
     """
 
     broker: float
     operator: float
 
 
-class Play:
-    """Who takes part."""
+class FaultRun:
+    """The participants: three brokers, a queue with its TaskQueue, and an operator."""
 
     def __init__(self, trio: Trio, scene: Scene, operator: Operator) -> None:
         self.trio = trio
@@ -53,8 +53,8 @@ class Play:
         self._metrics = f"http://127.0.0.1:{operator.port}/metrics"
 
     async def leader(self, *, asked: int = 0, other_than: int | None = None) -> int:
-        """Wait until a node knows who leads the queue."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Wait until a node knows the leader of the queue; return the number of the leader."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 found = await to_thread(self.trio.leader, self.scene.vhost, QUEUE, asked=asked)
                 if found is not None and found != other_than:
@@ -62,40 +62,40 @@ class Play:
                 await asyncio.sleep(0.02)
 
     async def publish(self, node: int, count: int) -> None:
-        """Publish by a node, each message confirmed."""
+        """Publish through a node, each message confirmed."""
         message = aio_pika.Message(b"{}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        async with self._channel(node) as channel, asyncio.timeout(PATIENCE_SECONDS):
+        async with self._channel(node) as channel, asyncio.timeout(TIMEOUT_SECONDS):
             await asyncio.gather(*(channel.default_exchange.publish(message, QUEUE) for _ in range(count)))
 
     async def recovery(self, witness: int) -> Recovery:
-        """Measure until the broker takes messages, and from then on until the operator knows of them."""
+        """Measure until the broker accepts messages, and from then until the operator reads them."""
         ended = time.monotonic()
         await self.publish(witness, PUBLISHED)
-        taken = time.monotonic()
-        await self.reads_right(by=witness)
-        return Recovery(taken - ended, time.monotonic() - taken)
+        accepted = time.monotonic()
+        await self.until_reading_is_right(by=witness)
+        return Recovery(accepted - ended, time.monotonic() - accepted)
 
-    async def reads_right(self, *, by: int) -> None:
-        """Wait until the operator's figure is that of a node which sees all that must be there."""
-        async with self._channel(by) as channel, httpx.AsyncClient() as http, asyncio.timeout(PATIENCE_SECONDS):
+    async def until_reading_is_right(self, *, by: int) -> None:
+        """Wait until the operator's figure is that of the node `by`, which counts all messages that must exist."""
+        async with self._channel(by) as channel, httpx.AsyncClient() as http, asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 shown = _ready((await http.get(self._metrics)).text)
                 declared = await channel.declare_queue(QUEUE, passive=True)
                 truth = declared.declaration_result.message_count or 0
-                if shown is not None and truth >= FLOOR and abs(shown - truth) <= SLACK:
+                if shown is not None and truth >= MIN_MESSAGES and abs(shown - truth) <= TOLERANCE:
                     return
                 await asyncio.sleep(0.05)
 
     @asynccontextmanager
     async def workers(self) -> AsyncIterator[None]:
-        """Work on tasks, at any node, until left."""
-        working = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
+        """Consume tasks from random nodes while inside."""
+        workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
         try:
             yield
         finally:
-            for worker in working:
+            for worker in workers:
                 worker.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+            await asyncio.gather(*workers, return_exceptions=True)
 
     @asynccontextmanager
     async def _channel(self, node: int, *, heartbeat: int = 60) -> AsyncIterator[AbstractChannel]:
@@ -105,27 +105,27 @@ class Play:
 
     async def _work(self) -> None:
         while True:
-            # Whatever happens to the connection: another one.
+            # After any failure of the connection: connect again.
             with contextlib.suppress(Exception):
                 async with self._channel(random.randrange(len(self.trio.nodes)), heartbeat=5) as channel:
                     await channel.set_qos(prefetch_count=1)
                     queue = await channel.get_queue(QUEUE, ensure=False)
-                    await queue.consume(_toil)
+                    await queue.consume(_run_task)
                     await channel.closed()
             await asyncio.sleep(random.uniform(0.2, 1))
 
 
-async def _toil(message: AbstractIncomingMessage) -> None:
+async def _run_task(message: AbstractIncomingMessage) -> None:
     await asyncio.sleep(TASK_SECONDS)
     await message.ack()
 
 
 @contextmanager
-def play() -> Iterator[Play]:
+def fault_run() -> Iterator[FaultRun]:
     need_root()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         directory = Path(name)
-        step("an API server, three RabbitMQ nodes, and the operator")
+        step("starting an API server, three RabbitMQ nodes, and the operator")
         plane = stack.enter_context(ControlPlane.start(directory / "control-plane"))
         trio = stack.enter_context(Trio.start(directory / "trio"))
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
@@ -136,11 +136,11 @@ def play() -> Iterator[Play]:
         scene = Scene(plane, trio)
         stack.callback(scene.close)
         scene.begin()
-        yield Play(trio, scene, operator)
+        yield FaultRun(trio, scene, operator)
 
 
 def _ready(page: str) -> float | None:
-    """Find what the operator believes to wait in the queue at least."""
+    """Return the operator's lower bound for the ready messages."""
     name = "taskqueue_queue_messages_ready"
     lines = "\n".join(line for line in page.splitlines() if name in line)
     samples = [sample for family in text_string_to_metric_families(lines) for sample in family.samples]

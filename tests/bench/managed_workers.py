@@ -1,4 +1,4 @@
-"""Workers of a TaskQueue: the operator makes them, and lowers their number as far as they have stepped aside."""
+"""Workers of a TaskQueue: the operator creates them, and removes only workers that have drained."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,33 +8,33 @@ from tests.e2e.tenant import NAME, Tenant
 
 
 @dataclass(frozen=True)
-class Guarded:
-    """A TaskQueue with windows as short as they can be."""
+class ManagedWorkers:
+    """A TaskQueue with the shortest possible windows."""
 
     concurrency: int
     prefetch: int
-    most: int
-    per_replica: int
+    max_replicas: int
+    ready_per_replica: int
     application: Application = TASKQUEUE_WORKER
     exchange: str = NAME
 
-    def begin(self, tenant: Tenant) -> None:
-        """Make the TaskQueue."""
+    def create(self, tenant: Tenant) -> None:
+        """Create the TaskQueue."""
         tenant.apply(
             worker={"concurrency": self.concurrency, "prefetch": self.prefetch},
-            maxReplicas=self.most,
-            readyPerReplica=self.per_replica,
+            maxReplicas=self.max_replicas,
+            readyPerReplica=self.ready_per_replica,
             idleSeconds=1,
             behavior={"scaleDown": {"stabilizationWindowSeconds": 0}},
         )
         tenant.until_ready()
 
-    def roll(self, tenant: Tenant, version: int) -> None:
-        """Change what the pods are made from."""
+    def roll_out(self, tenant: Tenant, version: int) -> None:
+        """Change the template of the pods."""
         annotations = {"taskqueue.dev/bench": str(version)}
         tenant.patch({"worker": {"podTemplate": {"metadata": {"annotations": annotations}}}})
 
-    async def attend(self, tenant: Tenant) -> None:
-        """Leave it to the operator."""
+    async def keep_scaled(self, tenant: Tenant) -> None:
+        """Do nothing: the operator scales."""
         del tenant
         await asyncio.Event().wait()

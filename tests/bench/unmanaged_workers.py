@@ -1,4 +1,4 @@
-"""Workers that nobody asks to step aside: a Deployment whose replicas follow its queue, as an HPA makes them do."""
+"""Workers without drain: a Deployment whose replicas follow its queue, as with an HPA."""
 
 import asyncio
 import json
@@ -15,43 +15,43 @@ from tests.e2e.tenant import NAME, Tenant
 
 PERIOD_SECONDS: Final = 5
 GRACE_SECONDS: Final = 30
-"""What a pod has that says nothing of it."""
+"""The default of Kubernetes."""
 
-GRACEFUL: Final = TASKQUEUE_WORKER.command
-DEAF: Final = ("sh", "-c", "python -m taskqueue_worker; exit $?")
-"""The shell is the first process, so SIGTERM reaches the shell alone, which ignores it."""
+HANDLES_SIGTERM: Final = TASKQUEUE_WORKER.command
+IGNORES_SIGTERM: Final = ("sh", "-c", "python -m taskqueue_worker; exit $?")
+"""The shell is the first process of the container: only the shell receives SIGTERM, and ignores it."""
 
 
 @dataclass(frozen=True)
-class Unguarded:
-    """A Deployment without a TaskQueue. Its number is lowered at once, and the ReplicaSet picks who goes."""
+class UnmanagedWorkers:
+    """A Deployment without a TaskQueue. Its replicas are lowered at once, and the ReplicaSet selects the pods."""
 
     command: Sequence[str]
     concurrency: int
     prefetch: int
-    most: int
-    per_replica: int
-    least: int = 0
+    max_replicas: int
+    ready_per_replica: int
+    min_replicas: int = 0
     application: Application = TASKQUEUE_WORKER
     exchange: str = ""
 
-    def begin(self, tenant: Tenant) -> None:
-        """Make queue and Deployment."""
+    def create(self, tenant: Tenant) -> None:
+        """Create the queue and the Deployment."""
         tenant.broker.create_queue(tenant.namespace, NAME)
         tenant.apply_manifest(self._deployment(tenant))
 
-    def roll(self, tenant: Tenant, version: int) -> None:
-        """Change what the pods are made from."""
+    def roll_out(self, tenant: Tenant, version: int) -> None:
+        """Change the template of the pods."""
         template = {"metadata": {"annotations": {"taskqueue.dev/bench": str(version)}}}
         patch = json.dumps({"spec": {"template": template}})
         tenant.kubectl("patch", "deployment", NAME, "--type=merge", f"--patch={patch}")
 
-    async def attend(self, tenant: Tenant) -> None:
-        """Ask for as many as the messages that wait need, as KEDA does when it asks over AMQP."""
+    async def keep_scaled(self, tenant: Tenant) -> None:
+        """Scale to what the ready messages need, as KEDA does when it reads the queue over AMQP."""
         while True:
-            with suppress(httpx.TransportError):  # the way to the broker ends under load now and then, and is back soon
+            with suppress(httpx.TransportError):  # the port-forward breaks under load now and then, and restarts
                 ready = (await to_thread(tenant.queues))[NAME]["messages_ready"]
-                desired = min(self.most, max(self.least, -(-ready // self.per_replica)))
+                desired = min(self.max_replicas, max(self.min_replicas, -(-ready // self.ready_per_replica)))
                 await to_thread(tenant.kubectl, "scale", f"deployment/{NAME}", f"--replicas={desired}")
             await asyncio.sleep(PERIOD_SECONDS)
 
@@ -86,7 +86,7 @@ class Unguarded:
             "name": "worker",
             "image": tenant.image,
             "command": list(self.command),
-            "env": [*self.application.env, *({"name": name, "value": str(each)} for name, each in settings.items())],
+            "env": [*self.application.env, *({"name": name, "value": str(value)} for name, value in settings.items())],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             "volumeMounts": MODULE_MOUNTS,
         }

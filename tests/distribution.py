@@ -1,0 +1,51 @@
+"""How the tests of one run are distributed over its processes.
+
+Each process runs one test at a time. For integration tests it has an API server and a broker of its own, started with
+the first test that needs them: names do not collide, an operator that watches the whole API server meets only the test
+it was started for, and a test may stop the broker. Of one process only one cluster can be made, so all processes share
+the one of the end-to-end tests: `tests/e2e/conftest.py` says how.
+
+A group is what one process runs without a break. Groups begin in the order given here: those first that take longest,
+so that none of them begins when all others have ended; end-to-end tests last, when their cluster has had time to start.
+"""
+
+from pathlib import Path
+
+import pytest
+
+EXCLUSIVE = "exclusive"
+"""The group of the tests that need the cluster for themselves: two of them would wait for each other."""
+
+_ORDER = (
+    EXCLUSIVE,
+    "integration.faults",
+    "integration.control",
+    "integration.worker.test_draining",
+    "unit",
+    "integration",
+    "e2e",
+)
+_TESTS = Path(__file__).parent
+
+
+def group(item: pytest.Item) -> str:
+    """Return what the test belongs to: its module, but itself alone if it is an end-to-end test or slow."""
+    if item.get_closest_marker("exclusive"):
+        return EXCLUSIVE
+    module = ".".join(item.path.relative_to(_TESTS).with_suffix("").parts)
+    is_alone = module.startswith("e2e.") or item.get_closest_marker("slow")
+    return f"{module}.{item.name}" if is_alone else module
+
+
+def distribute(items: list[pytest.Item]) -> None:
+    """Mark each test with its group, and put the tests into the order in which groups begin."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> tuple[int, bool]:
+    name = group(item)
+    place = next(place for place, prefix in enumerate(_ORDER) if name == prefix or name.startswith(f"{prefix}."))
+    is_short = item.get_closest_marker("slow") is None
+    return place, is_short

@@ -1,0 +1,192 @@
+"""The inequalities of docs/timing.md hold for the constants of operator and worker, and the page shows their values."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import pytest
+import yaml
+
+from taskqueue_operator.app import informer
+from taskqueue_operator.control import controller, leader_election, workqueue
+from taskqueue_operator.control.observe import consumer_poller, observer, read_health
+from taskqueue_operator.control.reconcile import finalizer
+from taskqueue_operator.control.status import scale_in_blocked, writer
+from taskqueue_operator.drain import consumers, context, protocol, scale_in, worker
+from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
+from taskqueue_operator.resource import worker as worker_spec
+from taskqueue_operator.scaling import reading
+from taskqueue_operator.topology import consumer_timeout
+from taskqueue_operator.workers import deployment
+from taskqueue_worker import command_handler, connection, delivery, drain_lease, runner, settings
+from taskqueue_worker import control_channel as worker_control_channel
+from taskqueue_worker import protocol as worker_protocol
+
+ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = (ROOT / "docs/timing.md").read_text()
+GOLDEN: Final = ROOT / "tests/unit/workers/golden/smallest.deployment.yaml"
+CHART: Final = (ROOT / "charts/taskqueue-operator/templates/deployment.yaml").read_text()
+
+RULES: Final = (
+    # Readings.
+    "SWEEP_SECONDS < SWEEP_PERIOD",
+    "SWEEP_PERIOD + SWEEP_SECONDS <= LATE",
+    "LATE < 2 * SWEEP_PERIOD",
+    "LATE < READING_WINDOW",
+    "2 * STATISTICS_INTERVAL < READING_WINDOW",
+    "QUEUE_ELECTION < READING_WINDOW",
+    "READING_WINDOW + SWEEP_PERIOD < FIRST_READING",
+    "AWAKE_PERIOD + ROUND_SECONDS < FRESH",
+    "PROMPT_SECONDS < ASLEEP_PERIOD",
+    "AWAKE_PERIOD <= RECOVERY_SECONDS",
+    "ROUND_SECONDS < SILENCE_SECONDS < 2 * HEARTBEAT_SECONDS",
+    "KEPT_SECONDS < IDLE_CONNECTION_LIMIT",
+    # Drain.
+    "PROOF_SECONDS < ANSWER",
+    "PROOF_SECONDS < CANCEL_LIMIT",
+    "RENEWAL + ANSWER < LEASE_SECONDS - ANSWER",
+    "LEASE_SECONDS <= MAX_LEASE_SECONDS <= MEMORY_SECONDS",
+    "DRAINING_PERIOD_SECONDS < PERIOD_SECONDS < ALL_REPORTED_WITHIN < REPORT_TIMEOUT",
+    "2 * PERIOD_SECONDS < REPORT_TIMEOUT",
+    "ALL_REPORTED_WITHIN < MENTIONED",
+    "2 * ANSWER_GATHER_WINDOW < ANSWER",
+    "CURRENT < ANSWER",
+    "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
+    # Plain workers.
+    "STATISTICS_INTERVAL < APART < PERIOD",
+    "AWAKE_PERIOD < INTEREST",
+    # Leadership.
+    "RENEW + 2 * LOOK < HELD",
+    "HELD < LEASE",
+    "SEND_SECONDS < LEASE - HELD",
+    "EXIT_TIMEOUT < OPERATOR_GRACE_PERIOD",
+    # Tasks.
+    "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS < GRACE_MARGIN_SECONDS",
+    "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS < HOLD_MARGIN_SECONDS",
+    "HOLD_MARGIN_SECONDS == CONSUMER_TIMEOUT_MARGIN_SECONDS",
+    "WORKER_TASK_TIMEOUT == TASK_TIMEOUT",
+    "2 * TASK_TIMEOUT + HOLD_MARGIN_SECONDS <= DEFAULT_SECONDS",
+    # Retries.
+    "LAST_BACKOFF < BACKOFF_RESET_SECONDS",
+    "CONNECT_SECONDS + LONGEST_PAUSE_SECONDS < PATIENCE",
+    "DELETION_RETRY_SECONDS < PATIENCE",
+)
+"""Expressions of Python; a name is a constant's. Each has a row on the page that says what breaks without it."""
+
+CONSTANTS: Final[dict[str, ModuleType]] = {
+    "ALL_REPORTED_WITHIN": context,
+    "ANSWER_GATHER_WINDOW": scale_in,
+    "ANSWER": worker,
+    "ASLEEP_PERIOD": observer,
+    "AWAKE_PERIOD": observer,
+    "BACKOFF_RESET_SECONDS": controller,
+    "PATIENCE": finalizer,
+    "CLOSE_TIMEOUT_SECONDS": connection,
+    "CONNECT_SECONDS": reconnect,
+    "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
+    "DEFAULT_SECONDS": consumer_timeout,
+    "DELETION_RETRY_SECONDS": controller,
+    "DRAINING_PERIOD_SECONDS": worker_control_channel,
+    "FIRST_READING": writer,
+    "GRACE_MARGIN_SECONDS": deployment,
+    "HEARTBEAT_SECONDS": handshake,
+    "HOLD_MARGIN_SECONDS": worker_spec,
+    "INTEREST": consumer_poller,
+    "KEPT_SECONDS": management,
+    "LAST_BACKOFF": workqueue,
+    "LEASE": leader_election,
+    "LEASE_SECONDS": protocol,
+    "LONGEST_PAUSE_SECONDS": reconnect,
+    "MAX_LEASE_SECONDS": worker_protocol,
+    "MEMORY_SECONDS": drain_lease,
+    "MENTIONED": scale_in_blocked,
+    "APART": consumers,
+    "PERIOD": consumer_poller,
+    "PERIOD_SECONDS": worker_control_channel,
+    "FRESH": reading,
+    "PROMPT_SECONDS": probe,
+    "PROOF_SECONDS": command_handler,
+    "READINESS_LAG": worker,
+    "READING_WINDOW": reading,
+    "RECOVERY_SECONDS": read_health,
+    "RENEWAL": worker,
+    "HELD": leader_election,
+    "RENEW": leader_election,
+    "CURRENT": worker,
+    "REPORT_TIMEOUT": worker,
+    "LOOK": leader_election,
+    "ROUND_SECONDS": probe,
+    "SEND_SECONDS": control_channel,
+    "SETTLE_TIMEOUT_SECONDS": delivery,
+    "SILENCE_SECONDS": reconnect,
+    "STOP_GRACE_SECONDS": runner,
+    "LATE": reading,
+    "SWEEP_PERIOD": observer,
+    "SWEEP_SECONDS": vhost,
+}
+"""Where each constant is; several modules may have one of a name, then the rules are about this one."""
+
+RABBITMQ: Final = {
+    "CANCEL_LIMIT": 28.0,
+    "IDLE_CONNECTION_LIMIT": 5.0,
+    "QUEUE_ELECTION": 10.0,
+    "STATISTICS_INTERVAL": 5.0,
+}
+"""What RabbitMQ takes or allows: measured, or its documented default."""
+
+
+def seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def elsewhere() -> dict[str, float]:
+    """Read what is no constant of a module: fields of manifests, of models and of kopf's settings."""
+    pod = yaml.safe_load(GOLDEN.read_text())["spec"]["template"]["spec"]
+    readiness = pod["containers"][0]["readinessProbe"]
+    least = {"TASKQUEUE_QUEUES": "thumbnails", "RABBITMQ_URL": "amqp://localhost"}
+    return {
+        "EXIT_TIMEOUT": seconds(informer.settings().process.ultimate_exiting_timeout or 0),
+        "OPERATOR_GRACE_PERIOD": float(*re.findall(r"terminationGracePeriodSeconds: (\d+)", CHART)),
+        "READINESS_PERIOD": float(readiness["periodSeconds"]),
+        "READINESS_TIMEOUT": float(readiness["timeoutSeconds"]),
+        "TASK_TIMEOUT": float(worker_spec.Worker.model_fields["task_timeout_seconds"].default),
+        "WORKER_TASK_TIMEOUT": float(settings.Settings.from_environment(least).task_timeout_seconds),
+    }
+
+
+def values() -> dict[str, float]:
+    """Give every name of the rules its seconds."""
+    return {name: seconds(getattr(module, name)) for name, module in CONSTANTS.items()} | elsewhere() | RABBITMQ
+
+
+def names(rule: str) -> list[str]:
+    return re.findall(r"[A-Z_]+", rule)
+
+
+def rows(cells: str) -> Iterator[re.Match[str]]:
+    """Find the rows of the page whose first cells match."""
+    return re.finditer(rf"^\| {cells} \| \S.* \|$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_inequality_holds(rule: str) -> None:
+    assert eval(rule, {"__builtins__": {}}, values())  # noqa: S307  expressions of this file
+
+
+def test_the_page_has_every_inequality_with_its_values() -> None:
+    shown = {rule: re.sub("[A-Z_]+", lambda name: f"{values()[name[0]]:g}", rule) for rule in RULES}
+    assert {row[1]: row[2] for row in rows(r"`([^`|]*[<=][^`|]*)` \| ([^|]+)")} == shown
+
+
+def test_the_page_has_every_constant_with_its_value_and_module() -> None:
+    modules = {name: str(module.__file__) for name, module in CONSTANTS.items()}
+    shown = {row[1]: (float(row[2]), row[3]) for row in rows(r"`([A-Z_]+)` \| ([\d.]+) s \| ([^|]+)")}
+    assert {name: value for name, (value, _) in shown.items()} == values()
+    assert [name for name in modules if not modules[name].endswith(shown[name][1].strip("`").removeprefix("..."))] == []
+
+
+def test_every_constant_is_in_an_inequality() -> None:
+    assert {name for rule in RULES for name in names(rule)} == set(values())

@@ -15,7 +15,7 @@ from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, read_health
 from taskqueue_operator.control.reconcile import finalizer
 from taskqueue_operator.control.status import scale_in_blocked, writer
-from taskqueue_operator.drain import consumers, context, protocol, scale_in, worker
+from taskqueue_operator.drain import consumers, context, protocol, worker
 from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
@@ -45,18 +45,18 @@ RULES: Final = (
     "ROUND_SECONDS < SILENCE_SECONDS < 2 * HEARTBEAT_SECONDS",
     "KEPT_SECONDS < IDLE_CONNECTION_LIMIT",
     # Drain.
-    "PROOF_SECONDS < ANSWER",
+    "PROOF_SECONDS < ANSWER_TIMEOUT",
     "PROOF_SECONDS < CANCEL_LIMIT",
-    "RENEWAL + ANSWER < LEASE_SECONDS - ANSWER",
+    "RENEWAL_PERIOD + ANSWER_TIMEOUT < LEASE_SECONDS - ANSWER_TIMEOUT",
     "LEASE_SECONDS <= MAX_LEASE_SECONDS <= MEMORY_SECONDS",
     "DRAINING_PERIOD_SECONDS < PERIOD_SECONDS < ALL_REPORTED_WITHIN < REPORT_TIMEOUT",
     "2 * PERIOD_SECONDS < REPORT_TIMEOUT",
     "ALL_REPORTED_WITHIN < MENTIONED",
-    "2 * ANSWER_GATHER_WINDOW < ANSWER",
-    "CURRENT < ANSWER",
+    "2 * ANSWER_GATHER_WINDOW < ANSWER_TIMEOUT",
+    "REPORT_MAX_AGE < ANSWER_TIMEOUT",
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
     # Plain workers.
-    "STATISTICS_INTERVAL < APART < PERIOD",
+    "STATISTICS_INTERVAL < MIN_SNAPSHOT_GAP < PERIOD",
     "AWAKE_PERIOD < INTEREST",
     # Leadership.
     "RENEW + 2 * LOOK < HELD",
@@ -78,8 +78,8 @@ RULES: Final = (
 
 CONSTANTS: Final[dict[str, ModuleType]] = {
     "ALL_REPORTED_WITHIN": context,
-    "ANSWER_GATHER_WINDOW": scale_in,
-    "ANSWER": worker,
+    "ANSWER_GATHER_WINDOW": context,
+    "ANSWER_TIMEOUT": worker,
     "ASLEEP_PERIOD": observer,
     "AWAKE_PERIOD": observer,
     "BACKOFF_RESET_SECONDS": controller,
@@ -103,7 +103,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "MAX_LEASE_SECONDS": worker_protocol,
     "MEMORY_SECONDS": drain_lease,
     "MENTIONED": scale_in_blocked,
-    "APART": consumers,
+    "MIN_SNAPSHOT_GAP": consumers,
     "PERIOD": consumer_poller,
     "PERIOD_SECONDS": worker_control_channel,
     "FRESH": reading,
@@ -112,10 +112,10 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "READINESS_LAG": worker,
     "READING_WINDOW": reading,
     "RECOVERY_SECONDS": read_health,
-    "RENEWAL": worker,
+    "RENEWAL_PERIOD": worker,
     "HELD": leader_election,
     "RENEW": leader_election,
-    "CURRENT": worker,
+    "REPORT_MAX_AGE": worker,
     "REPORT_TIMEOUT": worker,
     "LOOK": leader_election,
     "ROUND_SECONDS": probe,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST, rank, guaranteed_removals
+from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST, guaranteed_removals, rank
 from taskqueue_operator.resource.names import DELETION_COST
 from taskqueue_operator.workers.api_objects import Pod
 from tests.cluster.control_plane import ControlPlane
@@ -90,8 +90,8 @@ def test_pods_are_removed_in_the_order_that_is_counted_on(workers: Workers) -> N
         after = workers.pods()
         removed = {pod.uid for pod in before} - {pod.uid for pod in after}
         going = [rank(pod) for pod in before if pod.uid in removed]
-        scale_in_blocked = [rank(pod) for pod in before if pod.uid not in removed]
-        assert max(going) <= min(scale_in_blocked, default=max(going))
-        ties = max(going) in scale_in_blocked
+        kept = [rank(pod) for pod in before if pod.uid not in removed]
+        assert max(going) <= min(kept, default=max(going))
+        ties = max(going) in kept
         assert ties or guaranteed_removals(before, removed) == len(removed)
         before = after

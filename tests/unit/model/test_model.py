@@ -29,17 +29,17 @@ class Walk(NamedTuple):
 
 WALKS = {
     Rule.LEASE: Walk(FaultRates(stop=0.1, change=0.1)),
-    Rule.ORDER: Walk(FaultRates(late=0.4, twice=0.3, change=0.2, takeover=0.03, stop=0.05), 27),
-    Rule.CERTAIN: Walk(FaultRates(change=0.2, leaderless=0.05)),
+    Rule.ORDER: Walk(FaultRates(late=0.4, twice=0.3, change=0.2, takeover=0.03, stop=0.05), 37),
+    Rule.CERTAIN: Walk(FaultRates(change=0.2, leaderless=0.05), 9),
     Rule.NO_START: Walk(FaultRates(change=0.2)),
-    Rule.ANNOTATION: Walk(FaultRates(slow=0.4, change=0.2, takeover=0.05)),
-    Rule.GENERATION: Walk(FaultRates(slow=0.8, change=0.5), 44),
-    Rule.REPORT_TIMEOUT: Walk(FaultRates(change=0.1, partition=0.03)),
-    Rule.REMOVAL_ORDER: Walk(FaultRates(change=0.2)),
-    Rule.SETTLED: Walk(FaultRates(change=0.3, slow=0.3), 38),
-    Rule.RAISED_SEQ: Walk(FaultRates(slow=0.5, change=0.3)),
-    Rule.REDRAIN_SEQ: Walk(FaultRates(twice=0.8, late=0.6, change=0.3), 1),
-    Rule.REMOVALS_FIRST: Walk(FaultRates(change=0.2, slow=0.2), 18),
+    Rule.ANNOTATION: Walk(FaultRates(slow=0.4, change=0.2, takeover=0.05), 1),
+    Rule.GENERATION: Walk(FaultRates(slow=0.8, change=0.5), 15),
+    Rule.REPORT_TIMEOUT: Walk(FaultRates(change=0.1, partition=0.03), 27),
+    Rule.REMOVAL_ORDER: Walk(FaultRates(change=0.2), 33),
+    Rule.SETTLED: Walk(FaultRates(change=0.3, slow=0.3), 4),
+    Rule.RAISED_SEQ: Walk(FaultRates(slow=0.5, change=0.3), 7),
+    Rule.REDRAIN_SEQ: Walk(FaultRates(twice=0.8, late=0.6, change=0.3), 20),
+    Rule.REMOVALS_FIRST: Walk(FaultRates(change=0.2, slow=0.2), 12),
     Rule.EMPTINESS: Walk(FaultRates(change=0.1)),
 }
 

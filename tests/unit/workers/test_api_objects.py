@@ -111,6 +111,12 @@ def test_a_deployment_shows_its_mark_its_newest_pods_and_a_stuck_rollout() -> No
         },
     }
     seen = Deployment.parse(body)
-    assert (seen.drain_token, seen.current_replicas, seen.updated, seen.progress_deadline_exceeded, seen.observed) == ("7.1", 4, 1, True, True)
+    assert (seen.drain_token, seen.current_replicas, seen.updated, seen.progress_deadline_exceeded, seen.observed) == (
+        "7.1",
+        4,
+        1,
+        True,
+        True,
+    )
     fresh = Deployment.parse({"metadata": metadata, "spec": {}, "status": {"observedGeneration": 3}})
     assert (fresh.drain_token, fresh.progress_deadline_exceeded, fresh.observed) == ("", False, False)

@@ -25,16 +25,20 @@ _ORDER = (
     "integration",
     "e2e",
 )
+_TOGETHER = frozenset({"integration.chart", "integration.kube", "integration.resource"})
+"""Packages of short tests: to distribute them would cost more in API servers than it gains."""
 _TESTS = Path(__file__).parent
 
 
 def group(item: pytest.Item) -> str:
-    """Return what the test belongs to: its module, but itself alone if it is an end-to-end test or slow."""
+    """Return what the test belongs to: its module or package, but itself if it is an end-to-end test or slow."""
     if item.get_closest_marker("exclusive"):
         return EXCLUSIVE
     module = ".".join(item.path.relative_to(_TESTS).with_suffix("").parts)
-    is_alone = module.startswith("e2e.") or item.get_closest_marker("slow")
-    return f"{module}.{item.name}" if is_alone else module
+    if module.startswith("e2e.") or item.get_closest_marker("slow"):
+        return f"{module}.{item.name}"
+    package = module.rpartition(".")[0]
+    return package if package in _TOGETHER else module
 
 
 def distribute(items: list[pytest.Item]) -> None:

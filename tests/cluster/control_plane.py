@@ -5,11 +5,13 @@ import subprocess
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.cluster import build, kubeconfig, ports
+from tests.cluster import build, cache, kubeconfig, ports
+from tests.cluster.api_reader import ApiReader
 from tests.cluster.certificates import Authority, key_pair
 from tests.cluster.processes import Processes
 from tests.cluster.progress import until
@@ -66,11 +68,11 @@ class ControlPlane:
         """One on free ports of the loopback, ready to answer; it goes when this process goes."""
         plane = cls(directory)
         plane.processes.guard()
-        plane.start_etcd()
-        plane.start_apiserver(wait=False)
-        if build.available("kube-controller-manager"):
-            plane.start_controllers()
-        plane.wait_ready()
+        with cache.locked("control-plane-start"):  # side by side, several take longer than one after the other
+            plane.start_etcd()
+            plane.start_apiserver()
+            if build.available("kube-controller-manager"):
+                plane.start_controllers()
         return plane
 
     def __enter__(self) -> Self:
@@ -83,7 +85,14 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End every process; etcd's data stays in the directory."""
+        if "api" in vars(self):
+            self.api.close()
         self.processes.stop_all(grace=0)
+
+    @cached_property
+    def api(self) -> ApiReader:
+        """Reads as administrator, where a test asks again and again."""
+        return ApiReader(self.kubeconfig, self.kubectl)
 
     def identity(self, user: str, *groups: str) -> Path:
         """A kubeconfig for this user."""
@@ -117,7 +126,10 @@ class ControlPlane:
         self.processes.stop("kube-apiserver", grace=0)
 
     def start_controllers(self) -> None:
-        """Deployments get ReplicaSets, these get pods; deleted namespaces and owners are cleaned up."""
+        """Deployments get ReplicaSets, these get pods; deleted namespaces and owners are cleaned up.
+
+        They end when the API server is not ready within some seconds, so they are started after it.
+        """
         self._spawn(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig}",

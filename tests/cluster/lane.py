@@ -5,9 +5,11 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from tests.cluster import images
+from tests.cluster.api_reader import ApiReader
 from tests.cluster.control_plane import kubectl
 from tests.cluster.forwarding import PortForward
 from tests.cluster.progress import step
@@ -62,6 +64,17 @@ class Cluster(ABC):
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as subprocess names it
         """What kubectl printed; RuntimeError with its complaint, unless `check` is off."""
         return kubectl([*self.kubectl_command, f"--kubeconfig={self.kubeconfig}", *arguments], text=input, check=check)
+
+    @cached_property
+    def api(self) -> ApiReader:
+        """Reads objects, where a test asks again and again."""
+        return ApiReader(self.kubeconfig, self.kubectl)
+
+    def close(self) -> None:
+        """Close what it is read by; the cluster stays as it is."""
+        if "api" in vars(self):
+            self.api.close()
+            del self.api
 
     def helm(self, *arguments: str) -> str:
         """What helm printed; RuntimeError with its complaint."""

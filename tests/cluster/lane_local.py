@@ -91,11 +91,11 @@ class Local(Cluster):
         node = Node(self._machine, plane)
         plane.start_etcd()
         plane.start_apiserver(wait=False)
-        plane.start_controllers()
         node.start_containerd()
         if self._processes.pid("forwarder") is None and self._machine.pid:
             self._processes.spawn("forwarder", forwarding.command(plane.place.port, self._machine.pid))
         plane.wait_ready()
+        plane.start_controllers()
         step("the API server is ready")
         until(lambda: _succeeds(node.ctr("version")), "containerd answers", seconds=30)
         if not complete:

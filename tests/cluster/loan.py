@@ -61,6 +61,7 @@ def borrow(*namespaces: str) -> Iterator[Loan]:
         print(loan.cluster.diagnosis(), file=sys.stderr)
         raise
     finally:
+        loan.cluster.close()
         _end(user, loan, namespaces)
 
 

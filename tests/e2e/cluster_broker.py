@@ -1,6 +1,5 @@
 """A RabbitMQ in the cluster, and how pods and tests connect to it."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,8 +35,9 @@ class ClusterBroker:
         return self.cluster.kubectl("exec", POD, f"--namespace={self.namespace}", "--", *command, check=check)
 
     def _restarts(self) -> int:
-        pod = self.cluster.kubectl("get", "pod", POD, f"--namespace={self.namespace}", "--output=json")
-        return int(json.loads(pod)["status"]["containerStatuses"][0]["restartCount"])
+        pod = self.cluster.api.get("pod", self.namespace, POD)
+        assert pod is not None
+        return int(pod["status"]["containerStatuses"][0]["restartCount"])
 
 
 @contextmanager

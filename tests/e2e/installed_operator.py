@@ -22,11 +22,8 @@ class InstalledOperator:
 
     def pod(self) -> dict[str, Any]:
         """Read the operator's pod."""
-        selector = f"--selector=app.kubernetes.io/instance={RELEASE}"
-        listed = self._cluster.kubectl("get", "pods", f"--namespace={SYSTEM}", selector, "--output=json")
-        (pod,) = json.loads(listed)["items"]
-        found: dict[str, Any] = pod
-        return found
+        (pod,) = self._cluster.api.list("pod", SYSTEM, f"app.kubernetes.io/instance={RELEASE}")
+        return pod
 
     def restarts(self) -> int:
         """Return how often the kubelet has restarted its container."""
@@ -36,13 +33,13 @@ class InstalledOperator:
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of one of its metrics; 0 for a missing one. It counts the TaskQueues of all tests."""
         path = f"/api/v1/namespaces/{SYSTEM}/pods/{self.pod()['metadata']['name']}:8080/proxy/metrics"
-        families = text_string_to_metric_families(self._cluster.kubectl("get", f"--raw={path}"))
+        families = text_string_to_metric_families(self._cluster.api.raw(path))
         samples = (sample for family in families for sample in family.samples)
         return next((sample.value for sample in samples if sample.name == name and sample.labels == labels), 0)
 
     def removed_pods(self, taskqueue: str) -> Counter[str]:
         """Count the pods removed by scale-ins of one TaskQueue (namespace/name), by state, since the last restart."""
-        lines = self._cluster.kubectl("logs", f"--namespace={SYSTEM}", self.pod()["metadata"]["name"]).splitlines()
+        lines = self._cluster.api.logs(SYSTEM, self.pod()["metadata"]["name"]).splitlines()
         entries = (json.loads(line) for line in lines if f'"{taskqueue}"' in line)
         return Counter(entry["state"] for entry in entries if {"pod", "state"} <= entry.keys())
 

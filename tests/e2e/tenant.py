@@ -188,7 +188,11 @@ class Tenant:
 
     def draining(self) -> list[Body]:
         """List the workers that have logged a drain command, with its fencing token."""
-        return [pod for pod in self.pods() if '"epoch":' in self.kubectl("logs", pod["metadata"]["name"])]
+        return [pod for pod in self.pods() if '"epoch":' in self.logs(pod)]
+
+    def logs(self, pod: Body) -> str:
+        """Return what a worker has logged."""
+        return self._cluster.api.logs(self.namespace, pod["metadata"]["name"])
 
     def start_gated_tasks(self, workers: int, worker: Body | None = None) -> Counter[str]:
         """Start a fixed number of workers, each with one running gated task; return the ids of the tasks."""
@@ -205,8 +209,7 @@ class Tenant:
 
     def pods(self) -> list[Body]:
         """List the workers' pods."""
-        items: list[Body] = json.loads(self.kubectl("get", "pods", "--output=json"))["items"]
-        return items
+        return self._cluster.api.list("pod", self.namespace)
 
     def queues(self) -> dict[str, Body]:
         """List the queues that the operator or Celery has declared, by name."""
@@ -268,5 +271,4 @@ class Tenant:
         )
 
     def _get(self, kind: str, name: str) -> Body | None:
-        found = self.kubectl("get", kind, name, "--ignore-not-found", "--output=json")
-        return json.loads(found) if found else None
+        return self._cluster.api.get(kind, self.namespace, name)

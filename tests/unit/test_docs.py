@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskqueue_operator.resource import crd
-from taskqueue_operator.scaling.decision import LIMITS
+from taskqueue_operator.scaling.decision import LIMITING_REASONS
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = ROOT / "operator/taskqueue_operator"
@@ -52,7 +52,7 @@ def test_the_table_of_scaling_has_every_field() -> None:
 
 
 def test_every_limit_is_named() -> None:
-    assert {reason for reason in LIMITS if f"`{reason}`" not in SCALING} == set()
+    assert {reason for reason in LIMITING_REASONS if f"`{reason}`" not in SCALING} == set()
 
 
 # Links.

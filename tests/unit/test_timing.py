@@ -13,7 +13,7 @@ import yaml
 from taskqueue_operator.app import informer
 from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, read_health
-from taskqueue_operator.control.reconcile import finalizer
+from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import scale_in_blocked, writer
 from taskqueue_operator.drain import consumers, context, protocol, worker
 from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
@@ -32,25 +32,25 @@ CHART: Final = (ROOT / "charts/taskqueue-operator/templates/deployment.yaml").re
 
 RULES: Final = (
     # Readings.
-    "SWEEP_SECONDS < SWEEP_PERIOD",
-    "SWEEP_PERIOD + SWEEP_SECONDS <= LATE",
-    "LATE < 2 * SWEEP_PERIOD",
-    "LATE < READING_WINDOW",
+    "SWEEP_TIMEOUT_SECONDS < SWEEP_PERIOD",
+    "SWEEP_PERIOD + SWEEP_TIMEOUT_SECONDS <= SWEEP_GAP_LIMIT",
+    "SWEEP_GAP_LIMIT < 2 * SWEEP_PERIOD",
+    "SWEEP_GAP_LIMIT < READING_WINDOW",
     "2 * STATISTICS_INTERVAL < READING_WINDOW",
     "QUEUE_ELECTION < READING_WINDOW",
     "READING_WINDOW + SWEEP_PERIOD < FIRST_READING",
-    "AWAKE_PERIOD + ROUND_SECONDS < FRESH",
+    "AWAKE_PERIOD + ROUND_TIMEOUT_SECONDS < PROBE_MAX_AGE",
     "PROMPT_SECONDS < ASLEEP_PERIOD",
     "AWAKE_PERIOD <= RECOVERY_SECONDS",
-    "ROUND_SECONDS < SILENCE_SECONDS < 2 * HEARTBEAT_SECONDS",
-    "KEPT_SECONDS < IDLE_CONNECTION_LIMIT",
+    "ROUND_TIMEOUT_SECONDS < SILENCE_TIMEOUT_SECONDS < 2 * HEARTBEAT_SECONDS",
+    "KEEPALIVE_SECONDS < IDLE_CONNECTION_LIMIT",
     # Drain.
-    "PROOF_SECONDS < ANSWER_TIMEOUT",
-    "PROOF_SECONDS < CANCEL_LIMIT",
+    "CANCEL_TIMEOUT_SECONDS < ANSWER_TIMEOUT",
+    "CANCEL_TIMEOUT_SECONDS < CANCEL_LIMIT",
     "RENEWAL_PERIOD + ANSWER_TIMEOUT < LEASE_SECONDS - ANSWER_TIMEOUT",
     "LEASE_SECONDS <= MAX_LEASE_SECONDS <= MEMORY_SECONDS",
-    "DRAINING_PERIOD_SECONDS < PERIOD_SECONDS < ALL_REPORTED_WITHIN < REPORT_TIMEOUT",
-    "2 * PERIOD_SECONDS < REPORT_TIMEOUT",
+    "DRAINING_REPORT_PERIOD_SECONDS < REPORT_PERIOD_SECONDS < ALL_REPORTED_WITHIN < REPORT_TIMEOUT",
+    "2 * REPORT_PERIOD_SECONDS < REPORT_TIMEOUT",
     "ALL_REPORTED_WITHIN < MENTIONED",
     "2 * ANSWER_GATHER_WINDOW < ANSWER_TIMEOUT",
     "REPORT_MAX_AGE < ANSWER_TIMEOUT",
@@ -61,7 +61,7 @@ RULES: Final = (
     # Leadership.
     "RENEW + 2 * LOOK < HELD",
     "HELD < LEASE",
-    "SEND_SECONDS < LEASE - HELD",
+    "SEND_TIMEOUT_SECONDS < LEASE - HELD",
     "EXIT_TIMEOUT < OPERATOR_GRACE_PERIOD",
     # Tasks.
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS < GRACE_MARGIN_SECONDS",
@@ -71,7 +71,7 @@ RULES: Final = (
     "2 * TASK_TIMEOUT + HOLD_MARGIN_SECONDS <= DEFAULT_SECONDS",
     # Retries.
     "LAST_BACKOFF < BACKOFF_RESET_SECONDS",
-    "CONNECT_SECONDS + LONGEST_PAUSE_SECONDS < PATIENCE",
+    "CONNECT_TIMEOUT_SECONDS + LONGEST_BACKOFF_SECONDS < PATIENCE",
     "DELETION_RETRY_SECONDS < PATIENCE",
 )
 """Expressions of Python; a name is a constant's. Each has a row on the page that says what breaks without it."""
@@ -85,30 +85,30 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "BACKOFF_RESET_SECONDS": controller,
     "PATIENCE": finalizer,
     "CLOSE_TIMEOUT_SECONDS": connection,
-    "CONNECT_SECONDS": reconnect,
+    "CONNECT_TIMEOUT_SECONDS": reconnect,
     "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
     "DEFAULT_SECONDS": consumer_timeout,
-    "DELETION_RETRY_SECONDS": controller,
-    "DRAINING_PERIOD_SECONDS": worker_control_channel,
+    "DELETION_RETRY_SECONDS": reconciler,
+    "DRAINING_REPORT_PERIOD_SECONDS": worker_control_channel,
     "FIRST_READING": writer,
     "GRACE_MARGIN_SECONDS": deployment,
     "HEARTBEAT_SECONDS": handshake,
     "HOLD_MARGIN_SECONDS": worker_spec,
     "INTEREST": consumer_poller,
-    "KEPT_SECONDS": management,
+    "KEEPALIVE_SECONDS": management,
     "LAST_BACKOFF": workqueue,
     "LEASE": leader_election,
     "LEASE_SECONDS": protocol,
-    "LONGEST_PAUSE_SECONDS": reconnect,
+    "LONGEST_BACKOFF_SECONDS": reconnect,
     "MAX_LEASE_SECONDS": worker_protocol,
     "MEMORY_SECONDS": drain_lease,
     "MENTIONED": scale_in_blocked,
     "MIN_SNAPSHOT_GAP": consumers,
     "PERIOD": consumer_poller,
-    "PERIOD_SECONDS": worker_control_channel,
-    "FRESH": reading,
+    "REPORT_PERIOD_SECONDS": worker_control_channel,
+    "PROBE_MAX_AGE": reading,
     "PROMPT_SECONDS": probe,
-    "PROOF_SECONDS": command_handler,
+    "CANCEL_TIMEOUT_SECONDS": command_handler,
     "READINESS_LAG": worker,
     "READING_WINDOW": reading,
     "RECOVERY_SECONDS": read_health,
@@ -118,14 +118,14 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "REPORT_MAX_AGE": worker,
     "REPORT_TIMEOUT": worker,
     "LOOK": leader_election,
-    "ROUND_SECONDS": probe,
-    "SEND_SECONDS": control_channel,
+    "ROUND_TIMEOUT_SECONDS": probe,
+    "SEND_TIMEOUT_SECONDS": control_channel,
     "SETTLE_TIMEOUT_SECONDS": delivery,
-    "SILENCE_SECONDS": reconnect,
+    "SILENCE_TIMEOUT_SECONDS": reconnect,
     "STOP_GRACE_SECONDS": runner,
-    "LATE": reading,
+    "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD": observer,
-    "SWEEP_SECONDS": vhost,
+    "SWEEP_TIMEOUT_SECONDS": vhost,
 }
 """Where each constant is; several modules may have one of a name, then the rules are about this one."""
 

@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - no package: it is copied to /app as it is
-"""A sample application of Celery's; CELERY_BROKER_URL says where its broker is."""
+# ruff: noqa: INP001 - not a package: the file is copied to /app
+"""A sample Celery application. CELERY_BROKER_URL is the URL of its broker."""
 
 import os
 import time
@@ -8,12 +8,13 @@ from celery import Celery
 
 app = Celery("tasks")
 app.conf.update(
-    # A task is acknowledged when it is done: so the broker shows who runs one, and delivers it again if that one dies.
+    # A task is acknowledged when it is done. So the broker shows which worker runs a task, and redelivers the task of a
+    # worker that dies.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    # No message waits in a worker that another one could begin.
+    # Prefetch no message that another worker could start.
     worker_prefetch_multiplier=1,
-    # What the TaskQueue says; the grace period of the pod is longer.
+    # The values of the TaskQueue; the grace period of the pod is longer than the time limit.
     worker_concurrency=int(os.environ.get("TASKQUEUE_CONCURRENCY", "1")),
     task_time_limit=int(os.environ.get("TASKQUEUE_TASK_TIMEOUT_SECONDS", "870")),
     task_ignore_result=True,
@@ -23,5 +24,5 @@ app.conf.update(
 
 @app.task(name="sample.sleep")
 def sleep(seconds: float) -> None:
-    """Take a while."""
+    """Sleep for some seconds."""
     time.sleep(seconds)

@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - no package: it is copied to /app as it is
-"""A sample application: thumbnails that take a while and leave nothing behind."""
+# ruff: noqa: INP001 - not a package: the file is copied to /app
+"""A sample application that simulates thumbnails: its tasks take time and write nothing."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from taskqueue_worker import Context, task
 async def thumbnail(payload: dict[str, Any], context: Context) -> None:
     """Make one thumbnail: `{"image": "cat.jpg", "seconds": 0.3}`.
 
-    A message may come twice. So what a task makes is named after its task_id, and making it again changes nothing.
+    A message may be delivered twice. The result is named after the task_id, so a second run changes nothing.
     """
     await asyncio.sleep(float(payload.get("seconds", 0.5)))
     context.log.info("thumbnail made", image=payload.get("image"), name=f"{context.task_id}.webp")
@@ -19,6 +19,6 @@ async def thumbnail(payload: dict[str, Any], context: Context) -> None:
 
 @task("image.verify")
 def verify(payload: dict[str, Any]) -> None:
-    """Refuse an image that is no image: `{"header": "GIF89a"}`. A plain function runs in a thread."""
+    """Fail for a file that is not an image: `{"header": "GIF89a"}`. A plain function runs in a thread."""
     if not str(payload.get("header", "")).startswith(("GIF8", "\x89PNG", "\xff\xd8")):
-        raise ValueError(f"not an image: it begins with {payload.get('header')!r}")
+        raise ValueError(f"not an image: it starts with {payload.get('header')!r}")

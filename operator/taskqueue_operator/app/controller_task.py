@@ -30,7 +30,7 @@ class ControllerTask:
         gc.disable()
         self._task = asyncio.create_task(self._control.run(), name="control")
         self._task.add_done_callback(lambda _: self.stop.set())
-        reading = asyncio.create_task(self._control.reading.wait())
+        reading = asyncio.create_task(self._control.first_read.wait())
         await asyncio.wait([self._task, reading], return_when=asyncio.FIRST_COMPLETED)
         reading.cancel()
         # What there is now stays: to look for garbage in it would hold up decisions for 150 ms, again and again.

@@ -19,17 +19,19 @@ def registry(control: Controller, background: ControllerTask) -> kopf.OperatorRe
     def feed(note: Callable[..., None]) -> Callable[..., Coroutine[None, None, None]]:
         # Not a plain function: kopf would run it in a thread, and order and loop would be lost.
         async def seen(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002, ANN401  kopf's own names
-            note(dict(body), gone=type == "DELETED")
+            note(dict(body), deleted=type == "DELETED")
 
         return seen
 
     kopf.on.startup(registry=handlers)(background.begin)
     kopf.on.cleanup(registry=handlers)(background.end)
-    kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers, id="taskqueue")(feed(control.taskqueue))
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers, id="taskqueue")(feed(control.on_taskqueue))
     kopf.on.event("apps", "v1", "deployments", registry=handlers, id="deployment", labels={LABEL_NAME: kopf.PRESENT})(
-        feed(control.deployment)
+        feed(control.on_deployment)
     )
-    kopf.on.event("", "v1", "pods", registry=handlers, id="pod", labels={LABEL_NAME: kopf.PRESENT})(feed(control.pod))
+    kopf.on.event("", "v1", "pods", registry=handlers, id="pod", labels={LABEL_NAME: kopf.PRESENT})(
+        feed(control.on_pod)
+    )
     kopf.on.login(registry=handlers)(_login)
     return handlers
 

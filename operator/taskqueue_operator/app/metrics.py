@@ -144,12 +144,12 @@ class ControlCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Write the gauges."""
         yield from self._per_taskqueue()
-        lanes = GaugeMetricFamily("taskqueue_workqueue_depth", "Keys that wait or are worked on.", labels=("name",))
-        for lane in (self._control.reconciling, self._control.scaling, self._control.reporting):
-            lanes.add_metric((lane.name,), len(lane))
-        yield lanes
+        depths = GaugeMetricFamily("taskqueue_workqueue_depth", "Keys that wait or are worked on.", labels=("name",))
+        for queue in self._control.work_queues:
+            depths.add_metric((queue.name,), len(queue))
+        yield depths
         yield GaugeMetricFamily(
-            "taskqueue_broker_readers", "Brokers that are read.", value=len(self._control.readers.observers())
+            "taskqueue_broker_readers", "Brokers that are read.", value=len(self._control.observers.observers())
         )
 
     def _per_taskqueue(self) -> Iterator[GaugeMetricFamily]:
@@ -159,28 +159,29 @@ class ControlCollector(Collector):
         now = self._clock()
         # A copy: the loop goes on meanwhile.
         for key, seen in self._control.cache.taskqueues.copy().items():
-            record = self._control.records.get(key) or TaskQueueState()
-            for gauge, figure in zip(gauges.values(), self._figures(seen, record, now), strict=True):
+            state = self._control.states.get(key) or TaskQueueState()
+            for gauge, figure in zip(gauges.values(), self._figures(seen, state, now), strict=True):
                 if figure is not None:
                     gauge.add_metric(key, figure)
         yield from gauges.values()
 
-    def _figures(self, seen: Seen, record: TaskQueueState, now: datetime) -> tuple[float | None, ...]:
+    def _figures(self, seen: Seen, state: TaskQueueState, now: datetime) -> tuple[float | None, ...]:
         """In the order of `PER_TASKQUEUE`; None is no series."""
-        reading, decision = record.reading, record.decision
+        reading, decision = state.scaling.reading, state.scaling.decision
         there = self._control.cache.deployments.get(seen.key)
         return (
             reading.at_least if reading is not None else None,
             reading.unacked if reading is not None else None,
-            _age(seen, record, now),
+            _age(seen, state, now),
             decision.desired if decision is not None else None,
             there.replicas if there is not None else None,
             there.ready if there is not None else None,
         )
 
 
-def _age(seen: Seen, record: TaskQueueState, now: datetime) -> float:
-    if record.observer is None or not isinstance(seen.parsed, TaskQueue):
+def _age(seen: Seen, state: TaskQueueState, now: datetime) -> float:
+    observer = state.connection.observer
+    if observer is None or not isinstance(seen.parsed, TaskQueue):
         return math.inf
-    read_at = record.observer.read_at(seen.parsed.queue_name)
+    read_at = observer.read_at(seen.parsed.queue_name)
     return (now - read_at).total_seconds() if read_at is not None else math.inf

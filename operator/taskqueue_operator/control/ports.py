@@ -1,8 +1,8 @@
-"""The outside as the control loop sees it. `rabbitmq` and `kube` have exactly these shapes.
+"""The ports of the control loop: what it needs from RabbitMQ and Kubernetes. `rabbitmq` and `kube` implement them.
 
-Every call has its own timeout. Faults of the broker arrive as `BrokerFault` (unreachable, credentials, vhost,
-permission) or `TopologyFault` (the broker refused an object); a write whose precondition no longer holds as `Conflict`;
-any other trouble with the API server as `Fault` with reason `ApiUnavailable`.
+Every call has a timeout. It raises `BrokerFault` if the broker cannot be used (address, credentials, vhost or
+permissions), `TopologyFault` if the broker refuses an object, `Conflict` if the condition of a conditional write fails,
+and `Fault` with reason `ApiUnavailable` if the API server cannot be used.
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -19,33 +19,33 @@ Body = dict[str, Any]
 
 
 class Endpoint(Hashable, Protocol):
-    """Where a broker is and who we are there; equal endpoints share one connection. Its repr holds no secret."""
+    """Address and credentials of one vhost; equal endpoints share one connection. Its repr contains no secret."""
 
     @property
     def vhost(self) -> str:
-        """The virtual host that is meant."""
+        """Name of the vhost."""
         ...
 
     @property
     def address(self) -> str:
-        """Host and port, for people."""
+        """Host and port, for messages and logs."""
         ...
 
 
 class ControlChannel(Protocol):
-    """The conversation with workers. Whatever is sent while it is lost is lost, on either side."""
+    """Receives reports from workers and sends commands to them. Messages sent while disconnected are lost."""
 
     @property
     def fault(self) -> BrokerFault | None:
-        """Why nobody is heard at present, if so."""
+        """Why no report can be received at present; None while connected."""
         ...
 
     def listen(self, taskqueues: Collection[str]) -> None:
-        """Hear the workers of these TaskQueues, each as `namespace/name`, and of no others."""
+        """Receive the reports of these TaskQueues, each as `namespace/name`, and of no others."""
         ...
 
     async def send(self, address: str, command: bytes) -> None:
-        """Send a command to where a report came from."""
+        """Send a command to the address of a report's sender."""
         ...
 
     async def run(self) -> None:
@@ -53,51 +53,51 @@ class ControlChannel(Protocol):
         ...
 
 
-class Broker(Protocol):
-    """One vhost of one broker, with one user's rights; at most 2 AMQP connections and 1 HTTP pool."""
+class Vhost(Protocol):
+    """One vhost of one broker, with the permissions of one user; at most 2 AMQP connections and 1 HTTP pool."""
 
     async def topology(self) -> Topology:
-        """Read all exchanges, queues, bindings and policies of the vhost."""
+        """Read all exchanges, queues, bindings and policies."""
         ...
 
-    async def take(self, steps: Sequence[Step]) -> None:
-        """Take steps in order; every step may be repeated."""
+    async def apply(self, steps: Sequence[Step]) -> None:
+        """Apply steps in order. Each step may be repeated."""
         ...
 
     async def sweep(self) -> Mapping[str, Sweep]:
-        """List every queue of the vhost with its figures: one request."""
+        """Read the figures of every queue: one request."""
         ...
 
-    async def look(self) -> ConsumerSnapshot:
-        """List who is connected to the vhost, what they consume and what they hold."""
+    async def consumers(self) -> ConsumerSnapshot:
+        """Read all connections, the queues that they consume and the messages that they hold."""
         ...
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
-        """Ask for the ready count of each queue; one that is missing or does not answer never stops the others."""
+        """Read the ready count of each queue; a queue that is missing or does not answer never delays the others."""
         ...
 
-    def control(self, heard: Callable[[str, bytes, str], None]) -> ControlChannel:
-        """Make the way to talk with workers; `heard` takes about whom each report is, itself, and its sender."""
+    def control_channel(self, on_report: Callable[[str, bytes, str], None]) -> ControlChannel:
+        """Return a control channel; `on_report` receives the TaskQueue, the report, and its sender's address."""
         ...
 
     async def close(self) -> None:
-        """Let go of all connections but that with the workers."""
+        """Close all connections but those of control channels."""
         ...
 
 
-class Brokers(Protocol):
-    """Makes brokers out of Secrets."""
+class VhostFactory(Protocol):
+    """Connects to vhosts with the credentials of Secrets."""
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
-        """Read a Secret's data.
+        """Parse a Secret's data.
 
         Raises:
-            BrokerFault: A key is missing or cannot be understood; the message names it.
+            BrokerFault: A key is missing or invalid; the message names it.
         """
         ...
 
-    def connect(self, endpoint: Endpoint) -> Broker:
-        """Make a broker; connects when first used."""
+    def connect(self, endpoint: Endpoint) -> Vhost:
+        """Return the vhost of an endpoint; it connects on first use."""
         ...
 
 
@@ -105,72 +105,72 @@ class Cluster(Protocol):
     """The Kubernetes API."""
 
     async def secret(self, key: Key) -> Mapping[str, bytes] | None:
-        """Read a Secret's data; None when there is none."""
+        """Read the data of a Secret; None if it does not exist."""
         ...
 
     async def deployment(self, key: Key) -> Body | None:
-        """Read a Deployment; None when there is none."""
+        """Read a Deployment; None if it does not exist."""
         ...
 
     async def apply_deployment(self, manifest: Body) -> Body:
-        """Server-side apply, as manager `taskqueue-operator`, and return what is there now.
+        """Server-side apply, as manager `taskqueue-operator`; returns the applied Deployment.
 
         Raises:
-            Conflict: `metadata.resourceVersion` in the manifest is no longer that of the object.
-            WorkersFault: The API server refused the manifest; the message is its own.
+            Conflict: The Deployment changed since `metadata.resourceVersion`, or exists although there is none.
+            WorkersFault: The API server refuses the manifest; the message contains the server's text.
         """
         ...
 
-    async def scale(self, key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
-        """Set `spec.replicas` if the Deployment is still at that generation, and return what is there now.
+    async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+        """Set `spec.replicas` if the Deployment is at this generation; returns the scaled Deployment.
 
         Args:
-            key: The Deployment.
-            replicas: How many.
-            generation: Its generation.
-            mark: What its drain annotation has to be, if not empty.
+            key: Namespace and name of the Deployment.
+            replicas: The number of replicas to set.
+            generation: The expected `metadata.generation`.
+            drain_token: The expected drain annotation, if not empty.
 
         Raises:
-            Conflict: It is at another generation, has another annotation, or is gone.
+            Conflict: The generation or the annotation differs, or the Deployment is gone.
         """
         ...
 
-    async def mark(self, key: Key, mark: str, *, generation: int) -> Body:
-        """Write the drain annotation of a Deployment, or remove it if empty, and return what is there now.
+    async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:
+        """Write the drain annotation of a Deployment, or remove it if `token` is empty; returns the Deployment.
 
         Raises:
-            Conflict: The Deployment is at another generation, or is gone.
+            Conflict: The generation differs, or the Deployment is gone.
         """
         ...
 
     async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
-        """Write annotations of a pod, None removes one; return what is there now, None when that pod is gone."""
+        """Write annotations of a pod; the value None removes one. Returns the pod, or None if it is gone."""
         ...
 
     async def set_finalizers(self, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:
-        """Replace a TaskQueue's finalizers, return what is there now (None when it is gone).
+        """Replace a TaskQueue's finalizers; returns the TaskQueue, or None if it is gone.
 
         Raises:
-            Conflict: The object has changed since `resource_version`.
+            Conflict: The TaskQueue changed since `resource_version`.
         """
         ...
 
     async def set_status(self, key: Key, status: Body) -> Body | None:
-        """Replace a TaskQueue's status as a whole, return what is there now (None when it is gone)."""
+        """Replace the whole status of a TaskQueue; returns the TaskQueue, or None if it is gone."""
         ...
 
     async def event(self, regarding: Body, *, reason: str, message: str, warning: bool) -> None:
-        """Post one Event about an object (`apiVersion, kind, namespace, name, uid`)."""
+        """Post an Event about an object (`apiVersion, kind, namespace, name, uid`)."""
         ...
 
     async def list_taskqueues(self) -> list[Body]:
-        """List all TaskQueues within the watched namespaces."""
+        """List all TaskQueues of the watched namespaces."""
         ...
 
     async def list_deployments(self) -> list[Body]:
-        """List all worker Deployments within the watched namespaces."""
+        """List all worker Deployments of the watched namespaces."""
         ...
 
     async def list_pods(self) -> list[Body]:
-        """List all worker pods within the watched namespaces."""
+        """List all worker pods of the watched namespaces."""
         ...

@@ -1,12 +1,14 @@
-"""What the loop has found out about each TaskQueue. All of it can be found out again after a restart."""
+"""What the operator knows of each TaskQueue beside the cache. All of it can be found out again after a restart.
+
+Each state has one writer, a room or one module of it; all other modules only read it.
+"""
 
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.resource.broker import Broker
@@ -20,66 +22,151 @@ from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
 
-KEPT_DECISIONS: Final = 20
+from .queue_observer import QueueObserver
+
+RECENT_DECISIONS: Final = 20
+FIGURES_PERIOD: Final = timedelta(seconds=30)
+"""Time between two status writes that change figures only."""
+
+
+@dataclass(slots=True)
+class ConnectionState:
+    """The connection to the broker. Written by reconcile/connection.
+
+    Attributes:
+        observer: Reads the queue.
+        broker: `spec.broker` as it was when the observer was selected.
+        connected_at: Since when this observer reads the queue.
+    """
+
+    observer: QueueObserver | None = None
+    broker: Broker | None = None
+    connected_at: datetime | None = None
+
+    def observer_of(self, broker: Broker) -> QueueObserver | None:
+        """Return the observer if it reads this broker; that of an earlier `spec.broker` reads another queue."""
+        return self.observer if self.broker == broker else None
+
+
+@dataclass(slots=True)
+class ReconcileState:
+    """The outcome of the reconcile stages. Written by reconcile.
+
+    Attributes:
+        observed_generation: The last generation for which all stages ran, with or without faults.
+        topology_generation: The generation whose topology was last found on the broker; None requests a check.
+        faults: The fault of each stage, by the condition that shows it.
+        deletion_blocker: What the deletion waits for; None when it does not wait.
+    """
+
+    observed_generation: int | None = None
+    topology_generation: int | None = None
+    faults: dict[ConditionType, Fault] = field(default_factory=dict)
+    deletion_blocker: Fault | None = None
+
+    def request_topology_check(self) -> bool:
+        """Have the next reconcile compare the topology with the broker; returns False if that is due already."""
+        requested = self.topology_generation is not None
+        self.topology_generation = None
+        return requested
+
+
+@dataclass(frozen=True, slots=True)
+class LastScale:
+    """A change of the number of replicas by the operator."""
+
+    at: datetime
+    explanation: str
+
+
+@dataclass(slots=True)
+class DecisionState:
+    """The last decision and what came of it. Written by scale/scaler.
+
+    Attributes:
+        reading: The reading that the last decision rests on.
+        scale_out_blocker: Why more workers would not start, as the last decision knew it.
+        decision: The last decision.
+        memory: What the next decision needs to know of earlier ones.
+        recent_decisions: The last decisions that changed the desired number, with all their inputs.
+        last_scale: The last change of the number of replicas; None before the first one.
+        decision_fault: Why no decision could be made.
+        write_fault: Why the number of replicas could not be written.
+    """
+
+    reading: Reading | None = None
+    scale_out_blocker: Fault | None = None
+    decision: Decision | None = None
+    memory: Memory = field(default_factory=Memory)
+    recent_decisions: deque[Recording] = field(default_factory=lambda: deque(maxlen=RECENT_DECISIONS))
+    last_scale: LastScale | None = None
+    decision_fault: Fault | None = None
+    write_fault: Fault | None = None
+    _policy: tuple[TaskQueue, Policy] | None = None
+
+    def policy_of(self, taskqueue: TaskQueue) -> Policy:
+        """Return the scaling policy of a TaskQueue; derived once per version of the TaskQueue."""
+        if self._policy is None or self._policy[0] is not taskqueue:
+            self._policy = taskqueue, Policy.of(taskqueue)
+        return self._policy[1]
+
+
+@dataclass(slots=True)
+class DrainState:
+    """The workers, and what keeps the operator from removing them. Written by scale/drainer.
+
+    Attributes:
+        pool: The workers of the Deployment.
+        pool_uid: UID of that Deployment; another one of the same name has a pool of its own.
+        blocked_by: Why scale-in waits, if for longer than moments.
+        blocked_since: Since when it waits for that.
+        unreported_pods: Pods that must report before they can be removed, and do not.
+    """
+
+    pool: WorkerPool | None = None
+    pool_uid: str = ""
+    blocked_by: Blocker = Blocker.NOTHING
+    blocked_since: datetime | None = None
+    unreported_pods: tuple[Key, ...] = ()
+
+
+@dataclass(slots=True)
+class StatusState:
+    """The status subresource. Written by status/writer.
+
+    Attributes:
+        written_at: When the status was last written.
+    """
+
+    written_at: datetime | None = None
+
+    def figures_delay(self, now: datetime) -> float:
+        """Return the seconds until a change of figures alone may be written."""
+        if self.written_at is None:
+            return 0.0
+        return max(0.0, (self.written_at + FIGURES_PERIOD - now).total_seconds())
 
 
 @dataclass(slots=True)
 class TaskQueueState:
-    """Findings on one TaskQueue.
+    """What is known of one TaskQueue.
 
     Attributes:
-        settled: The generation for which every stage of reconcile has been run, with or without faults.
-        verified: The generation whose topology was last found on the broker; None calls for a look.
-        faults: What stands in the way, by the condition that says so.
-        waiting: What a deletion waits for, if it does.
-        observer: Who reads the queue, since `connected_at`, on the `broker` that the spec named then.
-        policy: What the TaskQueue asks of scaling, and of which form of it that was taken.
-        reading: What was last believed of the queue.
-        obstacle: Why more workers would not help, as the last decision knew it.
-        decision: What followed from it.
-        changes: The last decisions that changed the desired number, with all that went into them.
-        scaled_at: When the number of workers was last changed by us, and `scaled` how.
-        reported_at: When the status was last written.
-        crew: What is known of the workers, under the UID of their Deployment.
-        waiting_for: What keeps more workers from going, and is more than a matter of moments.
-        waits_since: Since when it does.
-        silent: Pods of workers of which nothing is known, though some of them are to go.
-        writing: Held while the Deployment is read and written, so that reconcile and scale never overlap.
+        write_lock: Held while the Deployment is read and written, so that reconcile and scale never overlap.
     """
 
-    settled: int | None = None
-    verified: int | None = None
-    faults: dict[ConditionType, Fault] = field(default_factory=dict)
-    waiting: Fault | None = None
-    observer: Observer | None = None
-    broker: Broker | None = None
-    connected_at: datetime | None = None
-    policy: tuple[TaskQueue, Policy] | None = None
-    reading: Reading | None = None
-    obstacle: Fault | None = None
-    decision: Decision | None = None
-    changes: deque[Recording] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
-    memory: Memory = field(default_factory=Memory)
-    scaled_at: datetime | None = None
-    scaled: str = ""
-    reported_at: datetime | None = None
-    crew: tuple[str, WorkerPool] | None = None
-    waiting_for: Blocker = Blocker.NOTHING
-    blocked_since: datetime | None = None
-    silent: tuple[Key, ...] = ()
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def policy_of(self, taskqueue: TaskQueue) -> Policy:
-        """Take the policy out of a TaskQueue, once for each form of it."""
-        if self.policy is None or self.policy[0] is not taskqueue:
-            self.policy = taskqueue, Policy.of(taskqueue)
-        return self.policy[1]
+    connection: ConnectionState = field(default_factory=ConnectionState)
+    reconcile: ReconcileState = field(default_factory=ReconcileState)
+    scaling: DecisionState = field(default_factory=DecisionState)
+    drain: DrainState = field(default_factory=DrainState)
+    status: StatusState = field(default_factory=StatusState)
+    write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class States(dict[Key, TaskQueueState]):
-    """The records of all TaskQueues; one that is asked for is there."""
+    """The states of all TaskQueues; reading a missing key creates an empty state."""
 
     def __missing__(self, key: Key) -> TaskQueueState:
-        """Begin a record."""
+        """Create an empty state."""
         self[key] = TaskQueueState()
         return self[key]

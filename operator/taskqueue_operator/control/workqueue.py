@@ -4,8 +4,9 @@ import asyncio
 import heapq
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -166,3 +167,21 @@ class WorkQueue:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         ceiling: float = min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 10), LAST_BACKOFF)
         return self._jitter(0, ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkQueues:
+    """The work queues, one per writer of the operator."""
+
+    reconcile: WorkQueue
+    scale: WorkQueue
+    status: WorkQueue
+
+    def __iter__(self) -> Iterator[WorkQueue]:
+        """Iterate over all of them."""
+        return iter((self.reconcile, self.scale, self.status))
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of a key that no longer exists."""
+        for queue in self:
+            queue.forget(key)

@@ -103,7 +103,7 @@ class DrainContext:
         return select(self.pool, self.active, count, self.desired, self.now)
 
     @property
-    def not_reporting(self) -> tuple[Key, ...]:
+    def unreported_pods(self) -> tuple[Key, ...]:
         """Pods of workers about which nothing is known."""
         return tuple(worker.pod.key for worker in self.active if self.state(worker) is WorkerState.SILENT)
 

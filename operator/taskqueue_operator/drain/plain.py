@@ -50,7 +50,7 @@ class PlainContext(DrainContext):
 
     @property
     @override
-    def not_reporting(self) -> tuple[Key, ...]:
+    def unreported_pods(self) -> tuple[Key, ...]:
         """Pods of workers that are not known to be busy or idle."""
         unknown = (worker for worker in self.active if worker.uid in self.unknown)
         return tuple(worker.pod.key for worker in unknown if not worker.has_no_container)

@@ -24,13 +24,13 @@ class Plan:
         actions: Complete and in order.
         plan_again: Whether the actions only prepare others: the next plan follows at once.
         blocked_by: What blocks the removal of more workers.
-        not_reporting: Pods of workers about which nothing is known.
+        unreported_pods: Pods of workers about which nothing is known.
     """
 
     actions: tuple[Action, ...] = ()
     plan_again: bool = False
     blocked_by: Blocker = Blocker.NOTHING
-    not_reporting: tuple[Key, ...] = ()
+    unreported_pods: tuple[Key, ...] = ()
 
 
 def plan(context: DrainContext) -> Plan:
@@ -46,11 +46,11 @@ def plan(context: DrainContext) -> Plan:
         return Plan(blocked_by=Blocker.NOT_LEADER)
     step, restored = plan_scale_in(context), plan_restore(context)
     drains, renewals, undrains = _drains(context), _renewals(context, step), _undrains(context)
-    blocked_by, not_reporting = step.blocked_by, context.not_reporting
+    blocked_by, unreported_pods = step.blocked_by, context.unreported_pods
     needs_token = bool(drains or renewals or undrains or step.costs or step.replicas is not None)
     token_update = _token_update(context, drains, needs_token=needs_token)
     if token_update is not None:
-        return Plan((token_update,), plan_again=True, blocked_by=blocked_by, not_reporting=not_reporting)
+        return Plan((token_update,), plan_again=True, blocked_by=blocked_by, unreported_pods=unreported_pods)
     actions: tuple[Action, ...]
     if step.costs:
         actions = _cost_writes(context, step.costs)
@@ -64,7 +64,7 @@ def plan(context: DrainContext) -> Plan:
             *_commands(Verb.DRAIN, _ignoring_sigterm(context)),
             *_drains_or_report_requests(context, drains),
         )
-    return Plan((*_commands(Verb.UNDRAIN, undrains), *actions), bool(step.costs), blocked_by, not_reporting)
+    return Plan((*_commands(Verb.UNDRAIN, undrains), *actions), bool(step.costs), blocked_by, unreported_pods)
 
 
 def _commands(verb: Verb, workers: Iterable[Worker]) -> tuple[SendCommand, ...]:

@@ -1,1 +1,1 @@
-"""Speaks to Kubernetes: objects, replicas, status, Secrets, Events. I/O."""
+"""The Kubernetes client: Deployments, pods, TaskQueues, Secrets, Events and the Lease. I/O."""

@@ -1,4 +1,4 @@
-"""Plain JSON to and from the API server, with a limit on every wait. No models: they would cost more than the call."""
+"""Sends JSON requests to the API server, with timeout and retries. Models are not used: they cost more than a call."""
 
 import asyncio
 import os
@@ -14,11 +14,12 @@ from kubernetes.aio.client.api_client import ApiClient, RequestSerialized
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
+from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.lease import Guard
 from taskqueue_operator.resource.names import MANAGER, Key
 
-from .errors import UNREACHABLE, ApiError
+from .faults import UNREACHABLE, ApiError
 
 Body = dict[str, Any]
 
@@ -27,25 +28,24 @@ APPLY: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
-_CONNECTIONS: Final = 32
-_TIMEOUT_SECONDS: Final = 10.0
-_ATTEMPTS: Final = 4
-_BACKOFF_SECONDS: Final = 0.2
-_LONGEST_PAUSE_SECONDS: Final = 5.0
-_PAGE: Final = 500
+MAX_CONNECTIONS: Final = 32
+REQUEST_TIMEOUT_SECONDS: Final = 10.0
+MAX_ATTEMPTS: Final = 4
+BACKOFF: Final = Backoff(first_seconds=0.2, longest_seconds=5.0, factor=4.0)
+PAGE_SIZE: Final = 500
 
 
 async def connect(guard: Guard | None = None) -> ApiClient:
-    """Find the API server: the one that `KUBECONFIG` names, else that of the pod, else that of ~/.kube/config.
+    """Return a client for the API server of `KUBECONFIG`, else of the pod, else of ~/.kube/config.
 
-    The `guard` is asked before each request that writes, and what it raises comes out of the request.
+    `guard` is called before each request that writes; what it raises is raised by the request.
 
     Raises:
-        Fault: None of them is there.
+        Fault: There is no configuration for an API server.
     """
-    configuration = Configuration(connection_pool_maxsize=_CONNECTIONS)
+    configuration = Configuration(connection_pool_maxsize=MAX_CONNECTIONS)
     if guard is not None:
-        configuration.trace_configs = [_guarded(guard)]
+        configuration.trace_configs = [_guard_trace(guard)]
     try:
         if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # has no types
@@ -53,43 +53,43 @@ async def connect(guard: Guard | None = None) -> ApiClient:
             file = os.environ.get("KUBECONFIG")
             await load_kube_config(file, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]  # likewise
     except ConfigException as error:
-        message = f"No way to the API server: {error} Run in a pod with a ServiceAccount, or set KUBECONFIG."
+        message = f"No configuration for the API server: {error} Run in a pod with a ServiceAccount, or set KUBECONFIG."
         raise Fault(Reason.API_UNAVAILABLE, message, terminal=True) from None
     client = ApiClient(configuration)
     client.user_agent = MANAGER
     return client
 
 
-def _guarded(guard: Guard) -> aiohttp.TraceConfig:
-    """Ask at the last moment, for a request may have waited long for its connection.
+def _guard_trace(guard: Guard) -> aiohttp.TraceConfig:
+    """Call the guard as late as possible: a request may have waited for a connection.
 
-    That is when aiohttp says that headers are sent: it says so right before they are.
+    aiohttp emits this event immediately before it sends the headers.
     """
     trace = aiohttp.TraceConfig()
 
-    async def send(_: object, __: object, request: aiohttp.TraceRequestHeadersSentParams) -> None:
+    async def on_headers_sent(_: object, __: object, request: aiohttp.TraceRequestHeadersSentParams) -> None:
         if request.method != "GET":
             guard()
 
-    trace.on_request_headers_sent.append(send)
+    trace.on_request_headers_sent.append(on_headers_sent)
     return trace
 
 
 def path(api: str, plural: str, key: Key, subresource: str = "") -> str:
-    """Write the path of one object; `api` is `api/v1` or `apis/GROUP/VERSION`."""
+    """Return the path of one object; `api` is `api/v1` or `apis/GROUP/VERSION`."""
     return f"{collection(api, plural, key.namespace)}/{quote(key.name, safe='')}{subresource and f'/{subresource}'}"
 
 
 def collection(api: str, plural: str, namespace: str | None) -> str:
-    """Write the path of all objects of a namespace, or of the cluster."""
+    """Return the path of all objects of a namespace, or of the cluster."""
     return f"/{api}/namespaces/{quote(namespace, safe='')}/{plural}" if namespace else f"/{api}/{plural}"
 
 
 class Api:
-    """One pool of connections to the API server, and the name under which we write.
+    """One connection pool to the API server, and the name of the field manager.
 
-    Requests are repeated, with growing pauses, while nothing or trouble of the moment comes back, for 10 s in all: so
-    each of them must be one that may be repeated.
+    A request is repeated with backoff while there is no answer or a transient error, for 10 s in total. So every
+    request must be idempotent.
     """
 
     def __init__(self, client: ApiClient, *, manager: str) -> None:
@@ -105,10 +105,10 @@ class Api:
         body: Body | list[Body] | None = None,
         content: str = JSON,
     ) -> Body:
-        """Make a request and return what the answer holds.
+        """Send a request and return the body of the answer.
 
         Raises:
-            ApiError: The answer is no success, or none came.
+            ApiError: The answer is an error, or there is none.
         """
         request = await self._client.param_serialize(
             method,
@@ -119,28 +119,28 @@ class Api:
             auth_settings=["BearerToken"],
         )
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                return await self._persistently(request)
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                return await self._send_with_retries(request)
         except TimeoutError:
-            raise ApiError(UNREACHABLE, {"message": f"no answer within {_TIMEOUT_SECONDS:g} s"}) from None
+            raise ApiError(UNREACHABLE, {"message": f"no answer within {REQUEST_TIMEOUT_SECONDS:g} s"}) from None
 
     async def list_all(self, path: str, *, selector: str = "") -> list[Body]:
         """Read all objects of a collection, in pages.
 
         Raises:
-            ApiError: As `request`.
+            ApiError: As for `request`.
         """
-        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": selector} if selector else {})
         try:
             return await self._pages(path, query)
         except ApiError as error:
             if error.status != HTTPStatus.GONE:
                 raise
-        # It took so long that the pages do not fit together any more: all in one, then.
+        # The continue token has expired, so the remaining pages are lost: read all objects in one page.
         return await self._pages(path, query | {"limit": "0"})
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the library has no types here
 
     async def _pages(self, path: str, query: dict[str, str]) -> list[Body]:
@@ -153,37 +153,37 @@ class Api:
                 return items
             query = query | {"continue": token}
 
-    async def _persistently(self, request: RequestSerialized) -> Body:
+    async def _send_with_retries(self, request: RequestSerialized) -> Body:
         attempt = 0
         while True:
             attempt += 1
             try:
-                return await self._once(request)
+                return await self._send(request)
             except ApiError as error:
-                pause = error.retry_after or _BACKOFF_SECONDS * 4 ** (attempt - 1)
-                if attempt == _ATTEMPTS or not error.passing or pause > _LONGEST_PAUSE_SECONDS:
+                delay = error.retry_after or BACKOFF.seconds(attempt - 1)
+                if attempt == MAX_ATTEMPTS or not error.transient or delay > BACKOFF.longest_seconds:
                     raise
-            await asyncio.sleep(pause * random.uniform(1, 1.5))  # noqa: S311  jitter
+            await asyncio.sleep(delay * random.uniform(1, 1.5))  # noqa: S311  jitter
 
-    async def _once(self, request: RequestSerialized) -> Body:
+    async def _send(self, request: RequestSerialized) -> Body:
         try:
-            response = await self._client.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
+            response = await self._client.call_api(*request, _request_timeout=REQUEST_TIMEOUT_SECONDS)
             data = await response.read()  # type: ignore[no-untyped-call]  # the library has no types here
         except aiohttp.ClientError as error:
             raise ApiError(UNREACHABLE, {"message": f"{type(error).__name__}: {error}"}) from None
-        answer = _parse(data)
-        if answer is None or not response.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise ApiError(response.status, answer or {}, retry_after=_seconds(response.headers.get("Retry-After")))
-        return answer
+        body = _parse(data)
+        if body is None or not response.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise ApiError(response.status, body or {}, retry_after=_seconds(response.headers.get("Retry-After")))
+        return body
 
 
 def _parse(data: bytes) -> Body | None:
-    """Read JSON; None when it is none. An exception would carry the text, and with it perhaps a Secret."""
+    """Return the JSON object, or None. An exception would contain the text, and it may be a Secret."""
     try:
-        answer = orjson.loads(data)
+        body = orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
-    return answer if isinstance(answer, dict) else None
+    return body if isinstance(body, dict) else None
 
 
 def _seconds(retry_after: str | None) -> float | None:

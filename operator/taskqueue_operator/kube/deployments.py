@@ -1,4 +1,4 @@
-"""Worker Deployments: read, apply, scale. Each write is conditional on what was read."""
+"""Worker Deployments: read, apply, scale, annotate. Each write is conditional on the state that was read."""
 
 from http import HTTPStatus
 from typing import Final
@@ -7,33 +7,33 @@ from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
 
 from .client import APPLY, JSON_PATCH, Api, Body, path
-from .errors import ApiError, refused, unavailable
+from .faults import ApiError, refused, unavailable
 
 APPS: Final = "apis/apps/v1"
 DEPLOYMENTS: Final = "deployments"
-_MARK_PATH: Final = f"/metadata/annotations/{ANNOTATION_DRAIN.replace('/', '~1')}"
+_DRAIN_TOKEN_PATH: Final = f"/metadata/annotations/{ANNOTATION_DRAIN.replace('/', '~1')}"
 
 
 async def read(api: Api, key: Key) -> Body | None:
-    """Read one; None when there is none."""
+    """Read a Deployment; None if it does not exist."""
     try:
         return await api.request("GET", path(APPS, DEPLOYMENTS, key))
     except ApiError as error:
-        if error.missing:
+        if error.not_found:
             return None
         raise unavailable(f"read Deployment {key}", error) from None
 
 
 async def apply(api: Api, manifest: Body) -> Body:
-    """Apply as the one and only manager of the fields in the manifest.
+    """Server-side apply, as the only manager of the fields in the manifest.
 
-    With `metadata.resourceVersion` fields are taken from other managers by force; without it, that is to make a new
-    one, a Deployment that is there after all is left to its managers.
+    With `metadata.resourceVersion`, the apply is forced: it takes over fields of other managers. Without it, the
+    Deployment is expected to be new, and an existing Deployment of other managers is not changed.
 
     Raises:
-        Conflict: It is not what was read, or not absent; or its namespace is gone.
-        WorkersFault: The API server does not take the manifest.
-        Fault: Any other trouble.
+        Conflict: The Deployment changed since it was read, or exists unexpectedly, or its namespace is gone.
+        WorkersFault: The API server refuses the manifest.
+        Fault: The API server cannot be used.
     """
     key = Key(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
     force = "resourceVersion" in manifest["metadata"]
@@ -41,25 +41,25 @@ async def apply(api: Api, manifest: Body) -> Body:
     try:
         return await api.request("PATCH", path(APPS, DEPLOYMENTS, key), query=query, body=manifest, content=APPLY)
     except ApiError as error:
-        if error.missing or error.conflict:
+        if error.not_found or error.conflict:
             raise Conflict(error.message) from None
-        if error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY} or error.off_schema:
+        if error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY} or error.schema_mismatch:
             raise refused(error) from None
         raise unavailable(f"apply Deployment {key}", error) from None
 
 
-async def scale(api: Api, key: Key, *, replicas: int, generation: int, mark: str) -> Body:
-    """Set `spec.replicas` if the spec is still the one of that generation; a change of status does not matter.
+async def scale(api: Api, key: Key, *, replicas: int, generation: int, drain_token: str) -> Body:
+    """Set `spec.replicas` if the Deployment is at this generation; status changes do not matter.
 
-    With a `mark`, only while the drain annotation says so.
+    A `drain_token` that is not empty must also equal the drain annotation.
 
     Raises:
-        Conflict: It is at another generation, has another annotation, or is gone.
-        Fault: Any other trouble.
+        Conflict: The generation or the annotation differs, or the Deployment is gone.
+        Fault: The API server cannot be used.
     """
     patch: list[Body] = [{"op": "test", "path": "/metadata/generation", "value": generation}]
-    if mark:
-        patch.append({"op": "test", "path": _MARK_PATH, "value": mark})
+    if drain_token:
+        patch.append({"op": "test", "path": _DRAIN_TOKEN_PATH, "value": drain_token})
     patch.append({"op": "replace", "path": "/spec/replicas", "value": replicas})
     try:
         return await api.request(
@@ -70,21 +70,24 @@ async def scale(api: Api, key: Key, *, replicas: int, generation: int, mark: str
             content=JSON_PATCH,
         )
     except ApiError as error:
-        if error.missing or error.conflict or error.failed_test:
-            raise Conflict(f"Deployment {key} is not at generation {generation} {mark}".rstrip()) from None
+        if error.not_found or error.conflict or error.test_failed:
+            token = f" with drain token {drain_token}" if drain_token else ""
+            raise Conflict(f"Deployment {key} is not at generation {generation}{token}") from None
         raise unavailable(f"scale Deployment {key}", error) from None
 
 
-async def mark(api: Api, key: Key, text: str, *, generation: int) -> Body:
-    """Write the drain annotation, or remove it if empty, if the Deployment is still at that generation.
+async def set_drain_token(api: Api, key: Key, token: str, *, generation: int) -> Body:
+    """Write the drain annotation, or remove it if `token` is empty, if the Deployment is at this generation.
 
-    Annotations of Deployments move it as the spec does, so nobody else has written this one meanwhile.
+    A change of an annotation increases the generation of a Deployment, as a change of the spec does. So the same
+    generation means that the annotation has not changed either.
 
     Raises:
-        Conflict: It is at another generation, or is gone.
-        Fault: Any other trouble.
+        Conflict: The generation differs, or the Deployment is gone.
+        Fault: The API server cannot be used.
     """
-    change: Body = {"op": "add", "path": _MARK_PATH, "value": text} if text else {"op": "remove", "path": _MARK_PATH}
+    change: Body = {"op": "add", "value": token} if token else {"op": "remove"}
+    change["path"] = _DRAIN_TOKEN_PATH
     test = {"op": "test", "path": "/metadata/generation", "value": generation}
     try:
         return await api.request(
@@ -95,6 +98,6 @@ async def mark(api: Api, key: Key, text: str, *, generation: int) -> Body:
             content=JSON_PATCH,
         )
     except ApiError as error:
-        if error.missing or error.conflict or error.failed_test:
+        if error.not_found or error.conflict or error.test_failed:
             raise Conflict(f"Deployment {key} is not at generation {generation}") from None
         raise unavailable(f"annotate Deployment {key}", error) from None

@@ -1,4 +1,4 @@
-"""Events, as `kubectl describe` shows them."""
+"""Events about TaskQueues, which `kubectl describe` shows."""
 
 import socket
 from datetime import UTC, datetime
@@ -8,30 +8,30 @@ from uuid import uuid4
 from taskqueue_operator.resource.names import Key
 
 from .client import Api, Body, collection
-from .errors import ApiError, unavailable
+from .faults import ApiError, unavailable
 
-LONGEST_MESSAGE: Final = 1024
-_LONGEST_NAME: Final = 253
+MAX_MESSAGE_LENGTH: Final = 1024
+_MAX_NAME_LENGTH: Final = 253
 
 
 async def post(api: Api, regarding: Body, *, reason: str, message: str, warning: bool) -> None:
-    """Post one about an object (`apiVersion, kind, namespace, name, uid`).
+    """Post an Event about an object (`apiVersion, kind, namespace, name, uid`).
 
     Raises:
-        Fault: It could not be posted.
+        Fault: The API server cannot be used.
     """
     key = Key(regarding["namespace"], regarding["name"])
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    # The name is made here, not by the server: repeated after a lost answer, the request cannot post it twice.
+    # The client chooses the name, so a request that is repeated after a lost answer does not post a second Event.
     suffix = f".{uuid4().hex}"
     event = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"namespace": key.namespace, "name": key.name[: _LONGEST_NAME - len(suffix)] + suffix},
+        "metadata": {"namespace": key.namespace, "name": key.name[: _MAX_NAME_LENGTH - len(suffix)] + suffix},
         "involvedObject": regarding,
         "type": "Warning" if warning else "Normal",
         "reason": reason,
-        "message": message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…",
+        "message": message if len(message) <= MAX_MESSAGE_LENGTH else message[: MAX_MESSAGE_LENGTH - 1] + "…",
         "count": 1,
         "firstTimestamp": now,
         "lastTimestamp": now,
@@ -42,5 +42,5 @@ async def post(api: Api, regarding: Body, *, reason: str, message: str, warning:
     try:
         await api.request("POST", collection("api/v1", "events", key.namespace), body=event)
     except ApiError as error:
-        if not error.conflict:  # it is there: the answer to the first attempt was lost
+        if not error.conflict:  # the Event exists: only the answer to the first attempt was lost
             raise unavailable(f"post an Event about {regarding['kind']} {key}", error) from None

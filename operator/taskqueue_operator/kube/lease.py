@@ -1,6 +1,6 @@
-"""One Lease of coordination.k8s.io: conditional writes, on connections of its own.
+"""Reads and writes the leader election Lease (coordination.k8s.io), on connections of its own.
 
-So renewing never waits behind other requests, and no guard is asked: this is how one comes to be allowed to write.
+So a renewal never waits for other requests. There is no guard: only the holder of this Lease may do guarded writes.
 """
 
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from taskqueue_operator.resource.lease import Lease
 from taskqueue_operator.resource.names import ANNOTATION_EPOCH, MANAGER, Key
 
 from .client import MERGE_PATCH, Api, Body, collection, path
-from .errors import ApiError, unavailable
+from .faults import ApiError, unavailable
 
 API: Final = "apis/coordination.k8s.io/v1"
 LEASES: Final = "leases"
@@ -24,9 +24,9 @@ class KubernetesLease:
     """Implements the port `Leases`.
 
     Args:
-        client: Used for nothing else.
-        key: Of the Lease.
-        seconds: How long a holder is believed in without a sign of life; for people, who may read it there.
+        client: A client that is used for the Lease only.
+        key: Namespace and name of the Lease.
+        seconds: Duration of the Lease without a renewal; written for people who read the Lease.
     """
 
     def __init__(self, client: ApiClient, key: Key, *, seconds: float) -> None:
@@ -35,30 +35,30 @@ class KubernetesLease:
         self._seconds = int(seconds)
 
     async def read(self) -> Lease | None:
-        """Read it; None when there is none."""
+        """Read the Lease; None if it does not exist."""
         try:
             return _parse(await self._api.request("GET", path(API, LEASES, self._key)))
         except ApiError as error:
-            if error.missing:
+            if error.not_found:
                 return None
             raise unavailable(f"read Lease {self._key}", error) from None
 
     async def write(self, lease: Lease) -> Lease:
-        """Write it if it is still at `lease.version`, or still absent, and return what is there now.
+        """Write the Lease if it is at `lease.version`, or create it if `version` is empty; return the written Lease.
 
         Raises:
-            Conflict: It is not.
-            Fault: Any other trouble.
+            Conflict: The Lease changed since it was read, or exists, or is gone.
+            Fault: The API server cannot be used.
         """
         try:
             return _parse(await (self._patch if lease.version else self._create)(self._body(lease)))
         except ApiError as error:
-            if error.conflict or (error.missing and lease.version):
+            if error.conflict or (error.not_found and lease.version):
                 raise Conflict(error.message) from None
             raise unavailable(f"write Lease {self._key}", error) from None
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         await self._api.close()
 
     async def _create(self, body: Body) -> Body:
@@ -82,8 +82,8 @@ class KubernetesLease:
                 "holderIdentity": lease.holder,
                 "leaseDurationSeconds": self._seconds,
                 "leaseTransitions": lease.transitions,
-                "acquireTime": _written(lease.acquired),
-                "renewTime": _written(lease.renewed),
+                "acquireTime": _format(lease.acquired),
+                "renewTime": _format(lease.renewed),
             },
         }
 
@@ -95,15 +95,15 @@ def _parse(body: Body) -> Lease:
         holder=spec.get("holderIdentity") or "",
         epoch=int(epoch) if epoch.isdecimal() else 0,
         transitions=spec.get("leaseTransitions") or 0,
-        acquired=_read(spec.get("acquireTime")),
-        renewed=_read(spec.get("renewTime")),
+        acquired=_parse_time(spec.get("acquireTime")),
+        renewed=_parse_time(spec.get("renewTime")),
         version=metadata["resourceVersion"],
     )
 
 
-def _written(moment: datetime | None) -> str | None:
+def _format(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).strftime(_MICRO_TIME) if moment is not None else None
 
 
-def _read(moment: str | None) -> datetime | None:
+def _parse_time(moment: str | None) -> datetime | None:
     return datetime.fromisoformat(moment) if moment else None

@@ -1,4 +1,4 @@
-"""Secrets: read one at a time, by name; never listed, never watched, never quoted."""
+"""Reads single Secrets by name. They are never listed or watched, and no message quotes them."""
 
 import base64
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
 
 from .client import Api, path
-from .errors import UNREACHABLE, ApiError
+from .faults import UNREACHABLE, ApiError
 
 _HINTS: Final[Mapping[int, str]] = {
     UNREACHABLE: "The API server cannot be reached.",
-    HTTPStatus.FORBIDDEN: "Give the operator's ServiceAccount the verb get on secrets in this namespace.",
+    HTTPStatus.FORBIDDEN: "Grant the operator's ServiceAccount the verb get on secrets in this namespace.",
 }
 
 
 async def read(api: Api, key: Key) -> Mapping[str, bytes] | None:
-    """Read the data; None when there is no such Secret.
+    """Read the data of a Secret; None if it does not exist.
 
     Raises:
-        Fault: It could not be read. Of the answer only the status is told.
+        Fault: The Secret cannot be read. The message contains only the status of the answer.
     """
     try:
         secret = await api.request("GET", path("api/v1", "secrets", key))
@@ -32,5 +32,5 @@ async def read(api: Api, key: Key) -> Mapping[str, bytes] | None:
     if status == HTTPStatus.NOT_FOUND:
         return None
     hint = _HINTS.get(status, f"The API server answered with HTTP status {status}.")
-    # Raised outside of the handler: the answer is not even in the context of the exception.
+    # Raised outside of the except block, so that the exception has no context that contains the answer.
     raise Fault(Reason.API_UNAVAILABLE, f"Kubernetes: cannot read Secret {key}. {hint}")

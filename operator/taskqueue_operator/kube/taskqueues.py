@@ -1,4 +1,4 @@
-"""TaskQueues: their finalizers and their status. Nothing here ever writes a spec."""
+"""Writes the finalizers and the status of TaskQueues, never their spec."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,17 +7,17 @@ from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import GROUP, PLURAL, VERSION, Key
 
 from .client import JSON_PATCH, MERGE_PATCH, Api, Body, path
-from .errors import ApiError, unavailable
+from .faults import ApiError, unavailable
 
 API: Final = f"apis/{GROUP}/{VERSION}"
 
 
 async def set_finalizers(api: Api, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:
-    """Replace the finalizers; None when the TaskQueue is gone.
+    """Replace the finalizers; None if the TaskQueue is gone.
 
     Raises:
-        Conflict: It has changed since `resource_version`.
-        Fault: Any other trouble.
+        Conflict: The TaskQueue changed since `resource_version`.
+        Fault: The API server cannot be used.
     """
     patch = {"metadata": {"resourceVersion": resource_version, "finalizers": list(finalizers)}}
     try:
@@ -25,7 +25,7 @@ async def set_finalizers(api: Api, key: Key, finalizers: Sequence[str], *, resou
             "PATCH", path(API, PLURAL, key), query={"fieldManager": api.manager}, body=patch, content=MERGE_PATCH
         )
     except ApiError as error:
-        if error.missing:
+        if error.not_found:
             return None
         if error.conflict:
             raise Conflict(error.message) from None
@@ -33,10 +33,10 @@ async def set_finalizers(api: Api, key: Key, finalizers: Sequence[str], *, resou
 
 
 async def set_status(api: Api, key: Key, status: Body) -> Body | None:
-    """Replace the status as a whole, so that what is not said any more goes; None when the TaskQueue is gone.
+    """Replace the whole status, so that fields that are left out disappear; None if the TaskQueue is gone.
 
     Raises:
-        Fault: It could not be written.
+        Fault: The API server cannot be used.
     """
     patch = [{"op": "add", "path": "/status", "value": status}]
     try:
@@ -48,6 +48,6 @@ async def set_status(api: Api, key: Key, status: Body) -> Body | None:
             content=JSON_PATCH,
         )
     except ApiError as error:
-        if error.missing:
+        if error.not_found:
             return None
         raise unavailable(f"write the status of TaskQueue {key}", error) from None

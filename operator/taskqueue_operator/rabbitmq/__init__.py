@@ -1,1 +1,1 @@
-"""Speaks to RabbitMQ: management API and depth probe. I/O."""
+"""The RabbitMQ client: management API, depth probe and control channel. I/O."""

@@ -1,4 +1,4 @@
-"""Steps as requests to the management API. Each may be repeated."""
+"""Applies topology steps through the management API. Each step may be repeated."""
 
 from typing import Any
 
@@ -8,32 +8,33 @@ from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 from .management import Management, segment
 
 
-async def take(management: Management, step: Step) -> None:
-    """Take one step.
+async def apply_step(management: Management, step: Step) -> None:
+    """Apply one step.
 
     Raises:
         TopologyFault: The broker refuses the object.
-        BrokerFault: The broker cannot be used.
+        BrokerFault: The management API cannot be used.
     """
     item = step.item
     if isinstance(item, Binding):
         await (_bind(management, item) if isinstance(step, Declare) else _unbind(management, item))
     elif isinstance(step, Declare):
-        await management.write("PUT", _path(item), _body(item), act=_act(item))
+        await management.write("PUT", _path(item), _body(item), operation=_operation(item))
     else:
-        await management.remove(_path(item), act=_act(item))
+        await management.delete(_path(item), operation=_operation(item))
 
 
 async def _bind(management: Management, binding: Binding) -> None:
     body = {"routing_key": binding.routing_key, "arguments": {}}
-    await management.write("POST", _way(binding), body, act=_act(binding))
+    await management.write("POST", _binding_path(binding), body, operation=_operation(binding))
 
 
 async def _unbind(management: Management, binding: Binding) -> None:
-    """Remove a binding by the key that the broker gave it, which holds more than the routing key."""
-    for found in await management.read(_way(binding)):
-        if found["routing_key"] == binding.routing_key:
-            await management.remove(f"{_way(binding)}/{segment(found['properties_key'])}", act=_act(binding))
+    """Delete a binding by the properties key that the broker assigned, which differs from the routing key."""
+    path = _binding_path(binding)
+    for existing in await management.read(path):
+        if existing["routing_key"] == binding.routing_key:
+            await management.delete(f"{path}/{segment(existing['properties_key'])}", operation=_operation(binding))
 
 
 def _path(item: Exchange | Queue | Policy) -> str:
@@ -41,7 +42,7 @@ def _path(item: Exchange | Queue | Policy) -> str:
     return f"{kinds[type(item)]}/{{vhost}}/{segment(item.name)}"
 
 
-def _way(binding: Binding) -> str:
+def _binding_path(binding: Binding) -> str:
     kind = "q" if binding.to_queue else "e"
     return f"bindings/{{vhost}}/e/{segment(binding.source)}/{kind}/{segment(binding.destination)}"
 
@@ -58,8 +59,8 @@ def _body(item: Exchange | Queue | Policy) -> dict[str, Any]:
     return body | ({"type": item.type} if isinstance(item, Exchange) else {})
 
 
-def _act(item: Exchange | Queue | Binding | Policy) -> str:
-    """Say what takes a permission, as RabbitMQ names it."""
+def _operation(item: Exchange | Queue | Binding | Policy) -> str:
+    """Describe what needs a permission, in RabbitMQ's terms: configure, write, read."""
     if isinstance(item, Binding):
         kind = "queue" if item.to_queue else "exchange"
         return f'bind exchange "{item.source}" (read) to {kind} "{item.destination}" (write)'

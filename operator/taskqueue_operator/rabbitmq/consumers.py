@@ -1,6 +1,6 @@
-"""Who is connected to a vhost, what they consume and what they hold, read over the management API.
+"""Reads the connections of a vhost, the queues that they consume and the messages that they hold.
 
-A user with the tag `management` sees only the connections of its own; all of them take the tag `monitoring`.
+A user with the tag `management` can read its own connections only. Reading all connections needs the tag `monitoring`.
 """
 
 import re
@@ -13,68 +13,71 @@ from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot, nor
 
 from .management import Management
 
-ACT: Final = "see who consumes its queues"
-_CHANNELS: Final = "AMQP 0-9-1"
-"""The protocol of which the channels are listed, and all of them: without one a connection holds nothing."""
-_WORD: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
-"""What the name of a pod looks like."""
+OPERATION: Final = "read the consumers of its queues"
+_CHANNEL_PROTOCOL: Final = "AMQP 0-9-1"
+"""RabbitMQ lists all channels of this protocol: a connection without a channel holds no message."""
+_POD_NAME: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
 
 Items = list[dict[str, Any]]
 
 
-async def read_look(management: Management, clock: Callable[[], datetime]) -> ConsumerSnapshot:
-    """List all consumers, channels and connections of the vhost: three requests.
+async def read_consumers(management: Management, clock: Callable[[], datetime]) -> ConsumerSnapshot:
+    """Read all consumers, channels and connections of the vhost: three requests.
 
     Raises:
         BrokerFault: The management API cannot be used.
     """
     at = clock()
     consumers = await management.read(
-        "consumers/{vhost}", act=ACT, columns="queue.name,ack_required,channel_details.connection_name"
+        "consumers/{vhost}", operation=OPERATION, columns="queue.name,ack_required,channel_details.connection_name"
     )
     channels = await management.read(
-        "vhosts/{vhost}/channels", act=ACT, columns="connection_details.name,messages_unacknowledged"
+        "vhosts/{vhost}/channels", operation=OPERATION, columns="connection_details.name,messages_unacknowledged"
     )
     connections = await management.read(
-        "vhosts/{vhost}/connections", act=ACT, columns="name,peer_host,user_provided_name,protocol"
+        "vhosts/{vhost}/connections", operation=OPERATION, columns="name,peer_host,user_provided_name,protocol"
     )
-    consumed, held = _consumed(consumers), _held(channels)
-    named = ((each.get("name", ""), each) for each in connections)
-    return ConsumerSnapshot(
-        at, tuple(Connection(_marks(each), consumed.get(name, {}), held.get(name, _rest(each))) for name, each in named)
-    )
+    queues, unacked = _queues_by_connection(consumers), _unacked_by_connection(channels)
+    return ConsumerSnapshot(at, tuple(_connection(item, queues, unacked) for item in connections))
 
 
-def _consumed(consumers: Items) -> Mapping[str, Mapping[str, bool]]:
-    """Say by connection and queue whether all its consumers acknowledge."""
-    consumed: defaultdict[str, dict[str, bool]] = defaultdict(dict)
-    for each in consumers:
-        queues, queue = consumed[_detail(each, "channel_details", "connection_name")], each["queue"]["name"]
-        queues[queue] = queues.get(queue, True) and each["ack_required"]
-    return consumed
+def _connection(
+    item: Mapping[str, Any], queues: Mapping[str, Mapping[str, bool]], unacked: Mapping[str, int | None]
+) -> Connection:
+    name = item.get("name", "")
+    return Connection(_identifiers(item), queues.get(name, {}), unacked.get(name, _unacked_without_channel(item)))
 
 
-def _held(channels: Items) -> Mapping[str, int | None]:
-    """Add up by connection what its channels hold; a channel without a figure leaves none for the whole."""
-    held: dict[str, int | None] = {}
-    for each in channels:
-        name, unacked = _detail(each, "connection_details", "name"), each.get("messages_unacknowledged")
-        before = held.get(name, 0)
-        held[name] = None if unacked is None or before is None else before + unacked
-    return held
+def _queues_by_connection(consumers: Items) -> Mapping[str, Mapping[str, bool]]:
+    """Return by connection and queue whether all consumers there acknowledge messages."""
+    acknowledging: defaultdict[str, dict[str, bool]] = defaultdict(dict)
+    for item in consumers:
+        queues, queue = acknowledging[_connection_name(item, "channel_details", "connection_name")], item["queue"]
+        queues[queue["name"]] = queues.get(queue["name"], True) and item["ack_required"]
+    return acknowledging
 
 
-def _rest(connection: Mapping[str, Any]) -> int | None:
-    """Say what a connection holds of which no channel is listed."""
-    return 0 if connection.get("protocol") == _CHANNELS else None
+def _unacked_by_connection(channels: Items) -> Mapping[str, int | None]:
+    """Sum up the unacked messages by connection; None if any channel has no figure yet."""
+    unacked: dict[str, int | None] = {}
+    for item in channels:
+        name, count = _connection_name(item, "connection_details", "name"), item.get("messages_unacknowledged")
+        total = unacked.get(name, 0)
+        unacked[name] = None if count is None or total is None else total + count
+    return unacked
 
 
-def _marks(connection: Mapping[str, Any]) -> frozenset[str]:
-    words = _WORD.findall(connection.get("user_provided_name") or "")
-    return frozenset({normalize_address(connection.get("peer_host") or ""), *words} - {""})
+def _unacked_without_channel(connection: Mapping[str, Any]) -> int | None:
+    return 0 if connection.get("protocol") == _CHANNEL_PROTOCOL else None
 
 
-def _detail(item: Mapping[str, Any], details: str, field: str) -> str:
-    """Name the connection; consumers of other protocols have an empty list there."""
+def _identifiers(connection: Mapping[str, Any]) -> frozenset[str]:
+    """Return the peer address, and each part of the client's connection name that may be a pod name."""
+    names = _POD_NAME.findall(connection.get("user_provided_name") or "")
+    return frozenset({normalize_address(connection.get("peer_host") or ""), *names} - {""})
+
+
+def _connection_name(item: Mapping[str, Any], details: str, field: str) -> str:
+    # Consumers of other protocols have an empty list there.
     found = item.get(details) or {}
     return str(found.get(field, ""))

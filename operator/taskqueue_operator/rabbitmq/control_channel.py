@@ -1,6 +1,6 @@
-"""The conversation with workers, on a connection for this alone: hears reports, sends commands.
+"""Receives reports from workers and sends commands to them, on a connection of its own.
 
-What is said stands in `docs/control-protocol.md`; here it is only carried.
+`docs/control-protocol.md` describes the messages; this module only transports them.
 """
 
 import asyncio
@@ -14,56 +14,57 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
 from aiormq.exceptions import ChannelAccessRefused
 
+from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.lease import Guard
 
 from . import faults
+from .clock import loop_time
 from .endpoint import Endpoint
 from .handshake import HEARTBEAT_SECONDS
 
 EXCHANGE: Final = "taskqueue.reports"
-ANSWER_SECONDS: Final = 8.0
-SEND_SECONDS: Final = 2.0
+RPC_TIMEOUT_SECONDS: Final = 8.0
+SEND_TIMEOUT_SECONDS: Final = 2.0
 """A broker with a memory alarm does not read what is sent to it."""
-FIRST_PAUSE_SECONDS: Final = 0.5
-LONGEST_PAUSE_SECONDS: Final = 15.0
+BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=15.0)
 
-# RuntimeError is how aiormq says that a channel or connection is closed, StopAsyncIteration that it was closed by the
-# other side in the middle of the handshake.
-_LOST: Final = (AMQPError, OSError, RuntimeError, TimeoutError, StopAsyncIteration)
+# aiormq raises RuntimeError for a closed channel or connection, and StopAsyncIteration if the broker closes the
+# connection during the handshake.
+_CONNECTION_LOST: Final = (AMQPError, OSError, RuntimeError, TimeoutError, StopAsyncIteration)
 
-Heard = Callable[[str, bytes, str], None]
-"""Takes a report, and the address that commands reach its sender at."""
+OnReport = Callable[[str, bytes, str], None]
+"""Receives the TaskQueue (`namespace/name`), the report, and the address for commands to its sender."""
 
 
 class ControlChannel:
-    """Connected while there is somebody to listen to; what is lost in between is lost.
+    """Connected while there are TaskQueues to listen for. Messages sent while it is disconnected are lost.
 
     Attributes:
-        fault: Why nobody is heard at present, if so.
+        fault: Why no report can be received at present; None while connected, and before the first attempt.
     """
 
-    def __init__(self, endpoint: Endpoint, name: str, heard: Heard, guard: Guard | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, name: str, on_report: OnReport, guard: Guard | None = None) -> None:
         self.fault: BrokerFault | None = None
         self._endpoint = endpoint
         self._name = name
-        self._heard = heard
+        self._on_report = on_report
         self._guard = guard
-        self._wanted: frozenset[str] = frozenset()
+        self._taskqueues: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._channel: AbstractChannel | None = None
         self._log = structlog.get_logger("control").bind(broker=endpoint.address, vhost=endpoint.vhost)
 
     def listen(self, taskqueues: Collection[str]) -> None:
-        """Hear the workers of these TaskQueues, each as `namespace/name`, and of no others."""
-        self._wanted = frozenset(taskqueues)
+        """Receive the reports of these TaskQueues, each as `namespace/name`, and of no others."""
+        self._taskqueues = frozenset(taskqueues)
         self._changed.set()
 
     async def send(self, address: str, command: bytes) -> None:
-        """Send a command; one that cannot be sent is lost, as others are on their way.
+        """Send a command. It is dropped while disconnected: every command is sent again until its deadline.
 
         Raises:
-            Deposed: This process may not act any more.
+            LeadershipLost: This process is not the leader.
         """
         if self._guard is not None:
             self._guard()
@@ -72,63 +73,62 @@ class ControlChannel:
             return
         message = aio_pika.Message(command, content_type="application/json")
         try:
-            async with asyncio.timeout(SEND_SECONDS):
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await channel.default_exchange.publish(message, address, mandatory=False)
-        except _LOST as error:
+        except _CONNECTION_LOST as error:
             self._log.info("command not sent", detail=faults.cause(error))
 
     async def run(self) -> None:
-        """Listen until cancelled, and again after each loss of the connection."""
+        """Listen until cancelled; reconnects after each loss of the connection."""
         failures = 0
         while True:
-            await self._wait_for_somebody()
-            began = _now()
+            await self._wait_for_taskqueues()
+            started = loop_time()
             try:
                 await self._session()
-            except _LOST as error:
-                self._fail(self._explain(error))
+            except _CONNECTION_LOST as error:
+                self._set_fault(self._explain(error))
             except BrokerFault as fault:
-                self._fail(fault)
+                self._set_fault(fault)
             except asyncio.CancelledError:
-                # aiormq ends the waits of a connection that closes with the reason of that, and it may be this one.
+                # When a connection closes, aiormq cancels the tasks that wait on it, which may include this one.
                 if (task := asyncio.current_task()) is None or task.cancelling():
                     raise
-                self._fail(faults.unreachable(self._endpoint, "connection closed"))
-            failures = 0 if _now() - began > LONGEST_PAUSE_SECONDS else failures + 1
-            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(failures, 10))
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  jitter
+                self._set_fault(faults.unreachable(self._endpoint, "connection closed"))
+            failures = 0 if loop_time() - started > BACKOFF.longest_seconds else failures + 1
+            await asyncio.sleep(random.uniform(0, BACKOFF.seconds(failures)))  # noqa: S311  jitter
 
-    async def _wait_for_somebody(self) -> None:
-        while not self._wanted:
+    async def _wait_for_taskqueues(self) -> None:
+        while not self._taskqueues:
             self._changed.clear()
             await self._changed.wait()
 
     async def _session(self) -> None:
-        """From one connect to the loss of that connection."""
+        """Connect, and listen until the connection is lost."""
         connection = await self._connect()
         lost = asyncio.Event()
 
-        def lose(*_: object) -> None:
+        def on_close(*_: object) -> None:
             lost.set()
             self._changed.set()
 
-        connection.close_callbacks.add(lose)
+        connection.close_callbacks.add(on_close)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                 channel = await connection.channel(publisher_confirms=False)
-                channel.close_callbacks.add(lose)
-                queue = await self._open(channel)
+                channel.close_callbacks.add(on_close)
+                queue = await self._consume(channel)
             self._channel, self.fault = channel, None
-            await self._keep_bound(queue, lost)
+            await self._sync_bindings(queue, lost)
             raise ConnectionError
         finally:
             self._channel = None
-            async with asyncio.timeout(SEND_SECONDS):
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await connection.close()
 
     async def _connect(self) -> aio_pika.abc.AbstractConnection:
         endpoint = self._endpoint
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
             return await aio_pika.connect(
                 host=endpoint.host,
                 port=endpoint.port,
@@ -136,44 +136,41 @@ class ControlChannel:
                 password=endpoint.password,
                 virtualhost=endpoint.vhost,
                 ssl=endpoint.tls,
-                ssl_context=endpoint.trust() if endpoint.tls else None,
+                ssl_context=endpoint.ssl_context() if endpoint.tls else None,
                 heartbeat=HEARTBEAT_SECONDS,
                 client_properties={"connection_name": self._name},
             )
 
-    async def _open(self, channel: AbstractChannel) -> AbstractQueue:
+    async def _consume(self, channel: AbstractChannel) -> AbstractQueue:
         await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
         queue = await channel.declare_queue(exclusive=True)
-        await queue.consume(self._take, no_ack=True)
+        await queue.consume(self._on_message, no_ack=True)
         return queue
 
-    async def _keep_bound(self, queue: AbstractQueue, lost: asyncio.Event) -> None:
+    async def _sync_bindings(self, queue: AbstractQueue, lost: asyncio.Event) -> None:
+        """Bind the queue to the TaskQueues to listen for, after each change, until the connection is lost."""
         bound: frozenset[str] = frozenset()
         while not lost.is_set():
             self._changed.clear()
-            wanted = self._wanted
-            for name in wanted ^ bound:
-                change = queue.bind if name in wanted else queue.unbind
-                async with asyncio.timeout(ANSWER_SECONDS):
+            desired = self._taskqueues
+            for name in desired ^ bound:
+                change = queue.bind if name in desired else queue.unbind
+                async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                     await change(EXCHANGE, name)
-            bound = wanted
-            if not lost.is_set() and wanted == self._wanted:
+            bound = desired
+            if not lost.is_set() and desired == self._taskqueues:
                 await self._changed.wait()
 
-    async def _take(self, message: AbstractIncomingMessage) -> None:
-        # The key is bound in this vhost alone: who is elsewhere speaks of no TaskQueue of this one.
-        self._heard(message.routing_key or "", message.body, message.reply_to or "")
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        # The routing key is bound in this vhost only, so a worker of another vhost cannot report for this TaskQueue.
+        self._on_report(message.routing_key or "", message.body, message.reply_to or "")
 
     def _explain(self, error: Exception) -> BrokerFault:
         if isinstance(error, ChannelAccessRefused):
-            return faults.forbidden(self._endpoint, self._endpoint.username, f"talk with workers over {EXCHANGE}")
+            return faults.forbidden(self._endpoint, self._endpoint.username, f'use exchange "{EXCHANGE}"')
         return faults.unreachable(self._endpoint, faults.cause(error))
 
-    def _fail(self, fault: BrokerFault) -> None:
+    def _set_fault(self, fault: BrokerFault) -> None:
         if self.fault is None or self.fault.message != fault.message:
-            self._log.warning("workers are not heard", reason=fault.reason, detail=fault.message)
+            self._log.warning("control channel down", reason=fault.reason, detail=fault.message)
         self.fault = fault
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

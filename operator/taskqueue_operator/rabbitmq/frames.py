@@ -1,4 +1,4 @@
-"""AMQP 0-9-1 as bytes: what passes thousands of times a second by hand, the rest by pamqp."""
+"""AMQP 0-9-1 frames. For speed, passive declares and their answers are coded here; pamqp codes all other methods."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,10 @@ from pamqp.exceptions import PAMQPException
 METHOD: Final = 1
 HEARTBEAT: Final = 8
 HEADER: Final = struct.Struct(">BHI")
-"""Of a frame: type, channel number, size of the payload. One byte more ends the frame."""
+"""Frame type, channel number, size of the payload. One byte after the payload ends the frame."""
 END: Final = 0xCE
-LONGEST: Final = 1 << 17
-"""Of a payload; what is longer is no answer to anything that is asked here."""
+LONGEST_PAYLOAD: Final = 1 << 17
+"""In bytes. No answer that this client expects is longer."""
 
 _DECLARE: Final = b"\x00\x32\x00\x0a"
 _PASSIVE: Final = b"\x01" + bytes(4)
@@ -24,39 +24,39 @@ _COUNTS: Final = struct.Struct(">II")
 
 
 class NotAmqp(ConnectionError):
-    """The other side says what is no AMQP 0-9-1, or what it was not asked."""
+    """The peer sent something that is not AMQP 0-9-1, or an unexpected method."""
 
 
-def questions(channel: int, queues: Sequence[str]) -> bytes:
-    """Write one passive declare for each queue. The name may be of any characters; pamqp allows few of them."""
+def passive_declares(channel: int, queues: Sequence[str]) -> bytes:
+    """Encode one passive declare per queue. Any queue name is allowed; pamqp would reject some."""
     beginning = HEADER.pack(METHOD, channel, 0)[:3]
-    return beginning + beginning.join(map(_question, queues))
+    return beginning + beginning.join(map(_passive_declare, queues))
 
 
 @lru_cache(maxsize=1 << 15)
-def _question(queue: str) -> bytes:
-    """Write what comes after type and channel, which is the same whenever a queue is asked."""
+def _passive_declare(queue: str) -> bytes:
+    """Encode what follows frame type and channel number; it depends on the queue name only."""
     name = queue.encode()
     payload = _DECLARE + bytes(2) + bytes([len(name)]) + name + _PASSIVE
     return len(payload).to_bytes(4, "big") + payload + bytes([END])
 
 
-def answer(data: bytes, begin: int, end: int) -> tuple[bytes, int]:
-    """Read the name and the number of ready messages of a DeclareOk."""
+def parse_declare_ok(data: bytes, begin: int, end: int) -> tuple[bytes, int]:
+    """Return the queue name and the number of ready messages of a DeclareOk payload."""
     ready, _ = _COUNTS.unpack_from(data, end - _COUNTS.size)
     return data[begin + len(DECLARE_OK) + 1 : end - _COUNTS.size], ready
 
 
-def frames(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Find the complete frames: type, channel number, begin and end of the payload.
+def complete_frames(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Return the complete frames: type, channel number, begin and end of the payload.
 
     Raises:
-        NotAmqp: It is something else.
+        NotAmqp: The data is not a sequence of AMQP frames.
     """
     position, last = 0, len(data) - HEADER.size
     while position < last:
         kind, channel, size = HEADER.unpack_from(data, position)
-        if size > LONGEST:
+        if size > LONGEST_PAYLOAD:
             raise NotAmqp
         begin = position + HEADER.size
         end = begin + size
@@ -68,16 +68,16 @@ def frames(data: bytes) -> Iterator[tuple[int, int, int, int]]:
         position = end + 1
 
 
-def method(payload: bytes) -> base.Frame:
-    """Read any method.
+def parse_method(payload: bytes) -> base.Frame:
+    """Decode any method.
 
     Raises:
-        NotAmqp: There is no such method.
+        NotAmqp: The payload is not an AMQP method.
     """
     try:
-        _, _, read = frame.unmarshal(HEADER.pack(METHOD, 0, len(payload)) + payload + bytes([END]))
+        _, _, method = frame.unmarshal(HEADER.pack(METHOD, 0, len(payload)) + payload + bytes([END]))
     except (PAMQPException, ValueError, struct.error):
         raise NotAmqp from None
-    if not isinstance(read, base.Frame):
+    if not isinstance(method, base.Frame):
         raise NotAmqp
-    return read
+    return method

@@ -1,8 +1,8 @@
-"""The management API of one vhost, over HTTP.
+"""Client of the management API for one vhost.
 
-The user needs the tag `management`, and in the vhost: configure on exchanges and queues that are made or deleted; for
-bindings write on the destination and read on the source; for the queue's dead letters read on the queue and write on
-`amq.default`. Deleting a TaskQueue writes a policy, which takes the tag `policymaker` (it includes `management`).
+The user needs the tag `management`, and in the vhost these permissions: configure on the exchanges and queues that are
+declared or deleted; for bindings, write on the destination and read on the source; for dead letters, read on the queue
+and write on `amq.default`. Policies need the tag `policymaker`, which includes `management`.
 """
 
 import asyncio
@@ -20,96 +20,96 @@ from taskqueue_operator.resource.lease import Guard
 from . import faults
 from .endpoint import Endpoint
 
-CONNECT_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 20.0
-"""A listing of 10,000 queues takes about a second; a broker that loses its leader may take several."""
-CONNECTIONS: Final = 4
-KEPT_SECONDS: Final = 3.0
-"""RabbitMQ closes a connection after 5 s without a request: what is asked every 5 s would meet it closing."""
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+REQUEST_TIMEOUT_SECONDS: Final = 20.0
+"""Listing 10,000 queues takes about a second; a broker that loses its leader may need several seconds."""
+MAX_CONNECTIONS: Final = 4
+KEEPALIVE_SECONDS: Final = 3.0
+"""RabbitMQ closes a connection after 5 s without a request, so a request every 5 s would meet the close."""
+_NOT_MANAGEMENT: Final = "the server is not a RabbitMQ management API"
 _SENDING: Final = "http11.send_request_headers.started"
-"""What httpcore tells once there is a connection, right before the request goes out."""
+"""Trace event of httpcore: there is a connection, and the request is about to be sent."""
 
 
 class Management:
-    """Requests below `/api`, and faults that say what to do. Paths hold the vhost as `{vhost}`."""
+    """Sends requests below `/api`, and maps errors to faults. Paths contain the vhost as `{vhost}`."""
 
     def __init__(self, endpoint: Endpoint, guard: Guard | None = None) -> None:
-        """The `guard` is asked before each request that writes, and what it raises comes out of the request."""
+        """`guard` is called before each request that writes; what it raises is raised by the request."""
         self._endpoint = endpoint
         self._guard = guard
-        # Plain HTTP never uses the context: an empty one saves loading the system's certificates.
-        context = (
-            endpoint.trust() if endpoint.management.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        )
+        # Plain HTTP never uses the context: an empty one avoids loading the system's certificates.
+        tls = endpoint.management.startswith("https:")
+        context = endpoint.ssl_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._http = httpx.AsyncClient(
-            # Never in the URL, which errors and logs show.
+            # Not in the URL, because errors and logs show URLs.
             auth=httpx.BasicAuth(endpoint.management_username, endpoint.management_password),
             verify=context,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEPT_SECONDS),
-            # Neither a proxy nor a redirect may carry the password elsewhere.
+            timeout=httpx.Timeout(REQUEST_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS),
+            # A proxy or a redirect would send the password to another host.
             trust_env=False,
             follow_redirects=False,
         )
 
-    async def read(self, path: str, *, act: str = "read the topology", **query: str) -> list[dict[str, Any]]:
-        """Read a list; `act` is for the message when it cannot be had.
+    async def read(self, path: str, *, operation: str = "read the topology", **query: str) -> list[dict[str, Any]]:
+        """Read a list; `operation` describes the request in error messages.
 
         Raises:
-            BrokerFault: It cannot be had.
+            BrokerFault: The management API cannot be used.
         """
-        listing = await self._read(path, act, query)
+        listing = await self._read(path, operation, query)
         if not isinstance(listing, list):
-            raise faults.management_unreachable(self._endpoint, "something else answers there")
+            raise faults.management_unreachable(self._endpoint, _NOT_MANAGEMENT)
         return listing
 
     async def read_overview(self, *columns: str) -> dict[str, Any]:
-        """Read what the API says of the broker as a whole.
+        """Read properties of the broker as a whole.
 
         Raises:
-            BrokerFault: It cannot be had.
+            BrokerFault: The management API cannot be used.
         """
-        overview = await self._read("overview", "read which broker it is", {"columns": ",".join(columns)})
+        overview = await self._read("overview", "read the broker's version", {"columns": ",".join(columns)})
         if not isinstance(overview, dict):
-            raise faults.management_unreachable(self._endpoint, "something else answers there")
+            raise faults.management_unreachable(self._endpoint, _NOT_MANAGEMENT)
         return overview
 
-    async def _read(self, path: str, act: str, query: dict[str, str]) -> Any:  # noqa: ANN401  whatever is listed there
+    async def _read(self, path: str, operation: str, query: dict[str, str]) -> Any:  # noqa: ANN401  any JSON value
         response = await self._send("GET", path, params=query)
         if response.status_code != HTTPStatus.OK:
-            raise self._fault(response, act=act)
+            raise self._fault(response, operation)
         return _json(response)
 
-    async def write(self, method: str, path: str, body: dict[str, Any], *, act: str) -> None:
-        """Make an object; one that is there as asked stays untouched.
+    async def write(self, method: str, path: str, body: dict[str, Any], *, operation: str) -> None:
+        """Create an object; an equal object stays unchanged.
 
         Args:
             method: PUT or POST.
-            path: Of the object.
-            body: As the API wants it.
-            act: For the message, such as `configure queue "jobs"`.
+            path: Path of the object, or of its collection.
+            body: The object as JSON.
+            operation: Describes the request in error messages, such as `configure queue "jobs"`.
 
         Raises:
             TopologyFault: The broker refuses the object.
-            BrokerFault: The broker cannot be used.
+            BrokerFault: The management API cannot be used.
         """
         response = await self._send(method, path, content=orjson.dumps(body))
         if not response.is_success:
-            raise self._fault(response, act=act)
+            raise self._fault(response, operation)
 
-    async def remove(self, path: str, *, act: str) -> None:
-        """Remove an object; one that is gone already is fine.
+    async def delete(self, path: str, *, operation: str) -> None:
+        """Delete an object; an object that is already gone counts as deleted.
 
         Raises:
             TopologyFault: The broker refuses.
-            BrokerFault: The broker cannot be used.
+            BrokerFault: The management API cannot be used.
         """
         response = await self._send("DELETE", path)
         if not response.is_success and response.status_code != HTTPStatus.NOT_FOUND:
-            raise self._fault(response, act=act)
+            raise self._fault(response, operation)
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         await self._http.aclose()
 
     async def _send(
@@ -117,63 +117,64 @@ class Management:
     ) -> httpx.Response:
         url = f"{self._endpoint.management}/api/{path.format(vhost=segment(self._endpoint.vhost))}"
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                 return await self._http.request(
                     method,
                     url,
                     params=params,
                     content=content,
                     headers={"content-type": "application/json"},
-                    extensions={"trace": self._told} if method != "GET" else None,
+                    extensions={"trace": self._on_trace} if method != "GET" else None,
                 )
-        # OSError: what the other side has against our certificate arrives late, and as it is.
+        # OSError: a server that rejects our certificate does so after the handshake, and httpx does not wrap the error.
         except (httpx.HTTPError, OSError) as error:
             raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
 
-    async def _told(self, event: str, _: object) -> None:
+    async def _on_trace(self, event: str, _: object) -> None:
         if event == _SENDING and self._guard is not None:
             self._guard()
 
-    def _fault(self, response: httpx.Response, *, act: str) -> Fault:
-        """Tell apart what the API says with few status codes: 401 may be the password, a tag or a permission."""
-        answer = _json(response)
-        error, reason = (str(answer.get(key)) for key in ("error", "reason")) if isinstance(answer, dict) else ("", "")
+    def _fault(self, response: httpx.Response, operation: str) -> Fault:
+        """Map an error response. The API uses few status codes: 401 may mean the password, a tag or a permission."""
+        body = _json(response)
+        error, reason = (str(body.get(key)) for key in ("error", "reason")) if isinstance(body, dict) else ("", "")
         status = response.status_code
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return self._denied(reason, act)
+            return self._denied(reason, operation)
         if status == HTTPStatus.NOT_FOUND and reason:
-            return self._absent(error, reason, act)
+            return self._not_found(error, reason, operation)
         if status == HTTPStatus.BAD_REQUEST and reason:
             drift = reason.startswith("inequivalent arg")
             return TopologyFault(
-                Reason.IMMUTABLE_DRIFT if drift else Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {act}: {reason}"
+                Reason.IMMUTABLE_DRIFT if drift else Reason.TOPOLOGY_REFUSED,
+                f"RabbitMQ refuses to {operation}: {reason}",
             )
-        return faults.management_unreachable(self._endpoint, f"it answers {status} {response.reason_phrase}")
+        return faults.management_unreachable(self._endpoint, f"HTTP status {status} {response.reason_phrase}")
 
-    def _denied(self, reason: str, act: str) -> BrokerFault:
+    def _denied(self, reason: str, operation: str) -> BrokerFault:
         username = self._endpoint.management_username
         if reason == "Not management user":
             return faults.no_tag(self._endpoint, "management", "use the management API")
         if reason == "User not authorised to access object":
-            return faults.no_tag(self._endpoint, "policymaker", act)
+            return faults.no_tag(self._endpoint, "policymaker", operation)
         if reason.startswith("Access refused") or "access to" in reason:
-            return faults.forbidden(self._endpoint, username, act)
+            return faults.forbidden(self._endpoint, username, operation)
         return faults.wrong_management_password(self._endpoint)
 
-    def _absent(self, error: str, reason: str, act: str) -> Fault:
+    def _not_found(self, error: str, reason: str, operation: str) -> Fault:
         if error == "Object Not Found" or reason == "vhost_not_found":
             return faults.no_vhost(self._endpoint)
         if reason == "Not Found":
             return faults.vhost_forbidden(self._endpoint, self._endpoint.management_username)
-        return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {act}: {reason}")
+        return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {reason}")
 
 
 def segment(name: str) -> str:
-    """Write a name as one segment of a path."""
+    """Quote a name as one segment of a path."""
     return quote(name, safe="")
 
 
-def _json(response: httpx.Response) -> Any:  # noqa: ANN401  whatever the other side says
+def _json(response: httpx.Response) -> Any:  # noqa: ANN401  any JSON value
     try:
         return orjson.loads(response.content)
     except orjson.JSONDecodeError:

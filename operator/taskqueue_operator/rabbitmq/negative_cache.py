@@ -1,49 +1,52 @@
-"""Queues that are missing or may not be read, and when each is asked again."""
+"""Remembers which queues are missing or unreadable, and when to probe each of them again."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.scaling.reading import Probe
 
-FIRST_PAUSE_SECONDS: Final = 1.0
-LONGEST_PAUSE_SECONDS: Final = 10.0
+BACKOFF: Final = Backoff(first_seconds=1.0, longest_seconds=10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     probe: Probe
-    pause: float
-    until: float
+    repeated: int
+    expires_at: float
 
 
 class NegativeCache:
-    """Lets a refusal stand for a while, which grows as it is repeated: each costs a channel and a line in a log."""
+    """Keeps each refusal for a while, longer after each repetition: a refusal costs a channel and a broker log line.
+
+    Times are those of the event loop, in seconds.
+    """
 
     def __init__(self) -> None:
-        self._refused: dict[str, _Refusal] = {}
+        self._refusals: dict[str, _Refusal] = {}
 
-    def note(self, queue: str, probe: Probe, now: float) -> None:
-        """A queue was refused, at a moment of the loop's time."""
-        before = self._refused.get(queue)
-        pause = FIRST_PAUSE_SECONDS if before is None else min(2 * before.pause, LONGEST_PAUSE_SECONDS)
-        self._refused[queue] = _Refusal(probe, pause, now + pause)
+    def add(self, queue: str, probe: Probe, now: float) -> None:
+        """Record that the broker refused to answer for this queue."""
+        before = self._refusals.get(queue)
+        repeated = 0 if before is None else before.repeated + 1
+        self._refusals[queue] = _Refusal(probe, repeated, now + BACKOFF.seconds(repeated))
 
-    def standing(self, queues: Iterable[str], now: float) -> Mapping[str, Probe]:
-        """Give the refusals that stand: these queues are not to be asked."""
-        known = ((queue, self._refused[queue]) for queue in queues if queue in self._refused)
-        return {queue: refusal.probe for queue, refusal in known if now < refusal.until}
+    def current(self, queues: Iterable[str], now: float) -> Mapping[str, Probe]:
+        """Return the refusals that have not expired: these queues must not be probed yet."""
+        known = ((queue, self._refusals[queue]) for queue in queues if queue in self._refusals)
+        return {queue: refusal.probe for queue, refusal in known if now < refusal.expires_at}
 
-    def answered(self, queue: str) -> None:
-        """A queue was not refused."""
-        self._refused.pop(queue, None)
+    def discard(self, queue: str) -> None:
+        """Forget the refusal of a queue that was answered."""
+        self._refusals.pop(queue, None)
 
-    def found(self, queues: Collection[str]) -> None:
-        """These queues exist: those that were missing are asked at once; others of them still may not be read."""
-        for queue in self._refused.keys() & queues:
-            if self._refused[queue].probe.missing:
-                del self._refused[queue]
+    def on_queues_found(self, queues: Collection[str]) -> None:
+        """Forget that these queues were missing, so that they are probed at once; an unreadable queue stays."""
+        for queue in self._refusals.keys() & queues:
+            if self._refusals[queue].probe.missing:
+                del self._refusals[queue]
 
-    def keep(self, queues: Collection[str]) -> None:
+    def retain(self, queues: Collection[str]) -> None:
         """Forget all other queues."""
-        self._refused = {queue: self._refused[queue] for queue in self._refused.keys() & queues}
+        self._refusals = {queue: self._refusals[queue] for queue in self._refusals.keys() & queues}

@@ -1,4 +1,7 @@
-"""The ready count of queues by AMQP passive declare: exact at once, but a queue without a leader says 0."""
+"""Probes queues: reads their ready count by AMQP passive declare, exact and at once.
+
+A queue without a leader answers 0.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -10,74 +13,77 @@ from typing import Final
 from taskqueue_operator.scaling.reading import Probe
 
 from . import faults
+from .clock import loop_time
 from .endpoint import Endpoint
 from .negative_cache import NegativeCache
 from .probe_connection import ProbeBatch, ProbeConnection
-from .reconnect import Reconnector, now
+from .reconnect import Reconnector
 
 PIPELINE_DEPTH: Final = 256
-"""Questions on one channel at once, of queues that are believed to answer."""
+"""Probes in flight on one channel, of queues that answer promptly."""
 MAX_SINGLE_QUEUE_CHANNELS: Final = 64
-"""Queues that are asked on a channel of their own, at once: who asks one that is missing loses the channel."""
+"""Channels at the same time for a single queue each: a probe of a missing queue closes its channel."""
 MAX_SLOW_CHANNELS: Final = 64
-"""The same for queues that are known to be slow."""
+"""The same for queues that are known to answer slowly."""
 PROMPT_SECONDS: Final = 0.2
-"""What a round waits for one queue; a quorum queue whose leader is silent answers, 0, after 0.25 s."""
-SLOW_SECONDS: Final = 10.0
-"""What a slow queue may take until it makes room for the next."""
-ROUND_SECONDS: Final = 2.0
-FORGET_SECONDS: Final = 60.0
-"""What is known of a queue is forgotten when nobody has asked for so long; the longest round takes less."""
+"""A prompt queue answers within this time; a quorum queue without a leader answers 0 after 0.25 s."""
+SLOW_TIMEOUT_SECONDS: Final = 10.0
+"""After this time a slow queue frees its slot for the next one."""
+ROUND_TIMEOUT_SECONDS: Final = 2.0
+FORGET_AFTER_SECONDS: Final = 60.0
+"""Queues that have not been probed for this time are forgotten; the longest round is shorter."""
 
 
 class Prober:
-    """Asks many queues over one connection."""
+    """Probes many queues over one connection."""
 
-    def __init__(self, endpoint: Endpoint, line: Reconnector, clock: Callable[[], datetime]) -> None:
+    def __init__(self, endpoint: Endpoint, reconnector: Reconnector, clock: Callable[[], datetime]) -> None:
         self._endpoint = endpoint
-        self._line = line
+        self._reconnector = reconnector
         self._clock = clock
         self._session: _Session | None = None
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
-        """Ask for the ready count of each queue; the answer of a slow one is that to an earlier question, or left out.
+        """Return the ready count of each queue.
+
+        A slow queue is left out, or has the answer to an earlier probe.
 
         Raises:
             BrokerFault: There is no connection.
         """
         if not queues:
             return {}
-        connection = await self._line.connection()
+        connection = await self._reconnector.connection()
         if self._session is None or self._session.connection is not connection:
             self.close()
             self._session = _Session(self._endpoint, connection, self._clock)
-        session, begun = self._session, now()
-        answers = await session.ask(queues)
-        refused = session.refusals.standing(queues, now())
+        session, started = self._session, loop_time()
+        answers = await session.probe(queues)
+        refusals = session.refusals.current(queues, loop_time())
         if answers:
-            self._line.proven(connection)
-        elif len(refused) < len(queues):
-            self._line.suspect(connection, begun)
-        return {**refused, **answers}
+            self._reconnector.record_success(connection)
+        elif len(refusals) < len(queues):
+            self._reconnector.record_timeout(connection, started)
+        return {**refusals, **answers}
 
-    def found(self, queues: Collection[str]) -> None:
-        """Say that these queues exist: those that were missing are asked with the next probe."""
+    def on_queues_found(self, queues: Collection[str]) -> None:
+        """Probe these queues with the next round even if they were missing before: they exist."""
         if self._session is not None:
-            self._session.refusals.found(queues)
+            self._session.refusals.on_queues_found(queues)
 
     def close(self) -> None:
-        """Wait for no more answers."""
+        """Stop waiting for answers."""
         if self._session is not None:
             self._session.close()
 
 
 class _Session:
-    """One connection, and which queues it finds trusted, slow or refused.
+    """One connection, and which queues are prompt, slow or refused on it.
 
-    The broker answers what is asked on a channel in order, and closes the channel when a queue is missing: so only
-    queues that have answered promptly share one. A queue that has not answered on a shared channel is asked on one of
-    its own, and is trusted again once it answers promptly there. No queue is asked while an earlier question to it is
-    under way: one that stays silent costs a channel, and delays nobody.
+    The broker answers the probes of a channel in order, and closes the channel if a queue is missing. So only queues
+    that have answered promptly share a channel. A queue that has not answered on a shared channel is probed on one of
+    its own, and shares again after a prompt answer there. A queue is never probed while an earlier probe of it is in
+    flight: a silent queue costs one channel, and delays no other queue.
     """
 
     def __init__(self, endpoint: Endpoint, connection: ProbeConnection, clock: Callable[[], datetime]) -> None:
@@ -85,104 +91,106 @@ class _Session:
         self.refusals = NegativeCache()
         self._endpoint = endpoint
         self._clock = clock
-        self._trusted: set[str] = set()
+        self._prompt: set[str] = set()
         self._slow: set[str] = set()
-        self._asking: set[str] = set()
+        self._in_flight: set[str] = set()
         self._answers: dict[str, Probe] = {}
         self._slots = asyncio.Semaphore(MAX_SINGLE_QUEUE_CHANNELS)
         self._slow_slots = asyncio.Semaphore(MAX_SLOW_CHANNELS)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._followed: set[str] = set()
-        self._forget_at = now() + FORGET_SECONDS
+        self._recently_probed: set[str] = set()
+        self._forget_at = loop_time() + FORGET_AFTER_SECONDS
 
-    async def ask(self, queues: Collection[str]) -> Mapping[str, Probe]:
-        """Ask all but the refused and wait for all but the slow; give what was answered, to earlier questions too."""
-        self._remember(queues)
-        await self._ask_together([queue for queue in queues if queue in self._trusted and queue not in self._asking])
-        refused = self.refusals.standing(queues, now())
-        waited = []
+    async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
+        """Probe all but the refused queues, wait for all but the slow ones, and return the answers so far."""
+        self._forget_others(queues)
+        await self._probe_together([name for name in queues if name in self._prompt and name not in self._in_flight])
+        refused = self.refusals.current(queues, loop_time())
+        awaited = []
         for queue in queues:
-            if queue not in self._trusted and queue not in self._asking and queue not in refused:
+            if queue not in self._prompt and queue not in self._in_flight and queue not in refused:
                 task = self._start(queue)
-                waited += [task] if queue not in self._slow else []
-        if waited:
-            await asyncio.wait(waited, timeout=ROUND_SECONDS)
+                awaited += [task] if queue not in self._slow else []
+        if awaited:
+            await asyncio.wait(awaited, timeout=ROUND_TIMEOUT_SECONDS)
         return {queue: self._answers.pop(queue) for queue in queues if queue in self._answers}
 
     def close(self) -> None:
-        """Wait for no more answers."""
+        """Stop waiting for answers."""
         for task in self._tasks:
             task.cancel()
 
-    def _remember(self, queues: Collection[str]) -> None:
-        """Take note of who is asked; now and then, whatever nobody has asked since the last time is forgotten."""
-        self._followed.update(queues)
-        if now() < self._forget_at:
+    def _forget_others(self, queues: Collection[str]) -> None:
+        """Once per period, forget the queues that were not probed in it."""
+        self._recently_probed.update(queues)
+        if loop_time() < self._forget_at:
             return
-        self._trusted &= self._followed
-        self._slow &= self._followed
-        self._answers = {queue: probe for queue, probe in self._answers.items() if queue in self._followed}
-        self.refusals.keep(self._followed)
-        self._followed.clear()
-        self._forget_at = now() + FORGET_SECONDS
+        self._prompt &= self._recently_probed
+        self._slow &= self._recently_probed
+        self._answers = {queue: probe for queue, probe in self._answers.items() if queue in self._recently_probed}
+        self.refusals.retain(self._recently_probed)
+        self._recently_probed.clear()
+        self._forget_at = loop_time() + FORGET_AFTER_SECONDS
 
-    async def _ask_together(self, queues: Sequence[str]) -> None:
+    async def _probe_together(self, queues: Sequence[str]) -> None:
+        """Probe prompt queues, many per channel; a queue that delays the others of its channel becomes slow."""
         if not queues:
             return
-        self._asking.update(queues)
+        self._in_flight.update(queues)
         at = self._clock()
-        asked = [self.connection.ask(queues[n : n + PIPELINE_DEPTH]) for n in range(0, len(queues), PIPELINE_DEPTH)]
-        await _wait((each.done for each in asked), PROMPT_SECONDS)
-        self._asking.difference_update(queues)
-        for each in asked:
-            self._note(each, at)
-            self._trusted.difference_update(each.left)
-            if not each.done.done():
-                self._slow.add(each.left[0])
+        parts = (queues[start : start + PIPELINE_DEPTH] for start in range(0, len(queues), PIPELINE_DEPTH))
+        batches = [self.connection.probe(part) for part in parts]
+        await _wait((batch.done for batch in batches), PROMPT_SECONDS)
+        self._in_flight.difference_update(queues)
+        for batch in batches:
+            self._record(batch, at)
+            self._prompt.difference_update(batch.pending)
+            if not batch.done.done():
+                self._slow.add(batch.pending[0])
 
     def _start(self, queue: str) -> asyncio.Task[None]:
-        self._asking.add(queue)
-        task = asyncio.create_task(self._ask_alone(queue), name=f"probe {queue}")
+        self._in_flight.add(queue)
+        task = asyncio.create_task(self._probe_alone(queue), name=f"probe {queue}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _ask_alone(self, queue: str) -> None:
+    async def _probe_alone(self, queue: str) -> None:
         slow = queue in self._slow
         async with self._slow_slots if slow else self._slots:
-            asked = self.connection.ask([queue])
-            asked.done.add_done_callback(partial(self._answered, queue, asked, self._clock()))
-            prompt = await _wait([asked.done], PROMPT_SECONDS)
+            batch = self.connection.probe([queue])
+            batch.done.add_done_callback(partial(self._on_done, queue, batch, self._clock()))
+            prompt = await _wait([batch.done], PROMPT_SECONDS)
             (self._slow.discard if prompt else self._slow.add)(queue)
-            if prompt and queue in asked.ready:
-                self._trusted.add(queue)
+            if prompt and queue in batch.ready:
+                self._prompt.add(queue)
             elif slow and not prompt:
-                await _wait([asked.done], SLOW_SECONDS)
+                await _wait([batch.done], SLOW_TIMEOUT_SECONDS)
 
-    def _answered(self, queue: str, asked: ProbeBatch, at: datetime, _: object) -> None:
-        self._asking.discard(queue)
-        self._note(asked, at)
-        if queue in asked.ready:
-            self.refusals.answered(queue)
+    def _on_done(self, queue: str, batch: ProbeBatch, at: datetime, _: object) -> None:
+        self._in_flight.discard(queue)
+        self._record(batch, at)
+        if queue in batch.ready:
+            self.refusals.discard(queue)
 
-    def _note(self, asked: ProbeBatch, at: datetime) -> None:
-        self._answers |= {queue: Probe(at, ready) for queue, ready in asked.ready.items()}
-        if asked.refusal is not None:
-            queue, probe = asked.left[0], self._refusal(asked.left[0], *asked.refusal, at)
-            self._answers[queue] = probe
-            self.refusals.note(queue, probe, now())
+    def _record(self, batch: ProbeBatch, at: datetime) -> None:
+        self._answers |= {queue: Probe(at, ready) for queue, ready in batch.ready.items()}
+        if batch.refusal is not None:
+            queue = batch.pending[0]
+            self._answers[queue] = self._refused_probe(queue, *batch.refusal, at)
+            self.refusals.add(queue, self._answers[queue], loop_time())
 
-    def _refusal(self, queue: str, code: int, words: str, at: datetime) -> Probe:
+    def _refused_probe(self, queue: str, code: int, text: str, at: datetime) -> Probe:
         if code == HTTPStatus.NOT_FOUND:
             return Probe(at, None, missing=True)
-        act = f'read the depth of queue "{queue}"'
+        operation = f'read the depth of queue "{queue}"'
         if code == HTTPStatus.FORBIDDEN:
-            return Probe(at, None, fault=faults.forbidden(self._endpoint, self._endpoint.username, act))
-        return Probe(at, None, fault=faults.refused(self._endpoint, act, words))
+            return Probe(at, None, fault=faults.forbidden(self._endpoint, self._endpoint.username, operation))
+        return Probe(at, None, fault=faults.refused(self._endpoint, operation, text))
 
 
 async def _wait(answers: Iterable["asyncio.Future[None]"], seconds: float) -> bool:
-    """Wait for all of them; in two halves, so that what came while the loop was busy elsewhere counts as in time."""
+    """Wait for all answers. In two halves, so that an answer that arrives while the loop is busy still counts."""
     pending = set(answers)
     for _ in range(2):
         if pending:

@@ -1,4 +1,4 @@
-"""One AMQP connection that asks for depths, many at a time."""
+"""One AMQP connection that probes many queues at a time."""
 
 import asyncio
 import contextlib
@@ -9,54 +9,54 @@ from typing import Final, Self
 from pamqp import base, commands, frame
 from pamqp.heartbeat import Heartbeat
 
-from . import frames as wire
+from . import frames
 from .endpoint import Endpoint
 from .handshake import handshake
 
-CLOSE_SECONDS: Final = 3.0
-CHUNK: Final = 1 << 16
-"""Bytes that are read at a time: some 1,500 answers, which take a few milliseconds."""
+CLOSE_TIMEOUT_SECONDS: Final = 3.0
+READ_SIZE: Final = 1 << 16
+"""In bytes: about 1,500 answers, which are processed within a few milliseconds."""
 
 
 class ProbeBatch:
-    """Questions on one channel, which the broker answers in their order.
+    """Probes on one channel. The broker answers them in order.
 
     Attributes:
-        left: Queues without an answer as yet; the first one holds up the others.
-        ready: Messages by queue, as answered.
-        refusal: Code and words of the broker if it refused to answer for the first of `left`; all are dropped then.
-        done: There will be no more answers.
+        pending: Queues without an answer yet; the first of them delays the others.
+        ready: Number of ready messages, by queue.
+        refusal: Reply code and text if the broker refused the first queue of `pending`; then it drops all of them.
+        done: Completes when no more answers will come.
     """
 
-    __slots__ = ("done", "left", "ready", "refusal")
+    __slots__ = ("done", "pending", "ready", "refusal")
 
     def __init__(self, queues: Sequence[str]) -> None:
-        self.left = deque(queues)
+        self.pending = deque(queues)
         self.ready: dict[str, int] = {}
         self.refusal: tuple[int, str] | None = None
         self.done = asyncio.get_running_loop().create_future()
 
-    def end(self) -> None:
-        """There will be no more answers."""
+    def finish(self) -> None:
+        """Complete `done`."""
         if not self.done.done():
             self.done.set_result(None)
 
 
 class ProbeConnection:
-    """Asks, on as many channels as there are questions under way; reads and beats by itself until closed or lost."""
+    """Probes on as many channels as there are batches in flight; reads and sends heartbeats until closed or lost."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, terms: commands.Connection.TuneOk
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: commands.Connection.TuneOk
     ) -> None:
         self.closed = False
         self._reader = reader
         self._writer = writer
-        self._terms = terms
-        self._asked: dict[int, ProbeBatch] = {}
-        self._idle: list[int] = []
-        self._opened = 0
+        self._limits = limits
+        self._batches: dict[int, ProbeBatch] = {}
+        self._idle_channels: list[int] = []
+        self._open_channels = 0
         self._reading = asyncio.create_task(self._read(), name="read answers")
-        self._beating = asyncio.create_task(self._beat(), name="heartbeats")
+        self._beating = asyncio.create_task(self._send_heartbeats(), name="heartbeats")
 
     @classmethod
     async def open(cls, endpoint: Endpoint, name: str) -> Self:
@@ -64,9 +64,9 @@ class ProbeConnection:
 
         Raises:
             BrokerFault: The broker refuses the user or the vhost.
-            OSError, EOFError: It cannot be reached, or is no broker.
+            OSError, EOFError: The broker cannot be reached, or the peer is not a broker.
         """
-        context = endpoint.trust() if endpoint.tls else None
+        context = endpoint.ssl_context() if endpoint.tls else None
         reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context)
         try:
             return cls(reader, writer, await handshake(reader, writer, endpoint, name))
@@ -74,103 +74,103 @@ class ProbeConnection:
             writer.transport.abort()
             raise
 
-    def ask(self, queues: Sequence[str]) -> ProbeBatch:
-        """Ask for the ready count of queues, on a channel of their own and in one write; no answer if closed."""
-        asked = ProbeBatch(queues)
-        channel = None if self.closed else self._channel()
+    def probe(self, queues: Sequence[str]) -> ProbeBatch:
+        """Send a passive declare per queue, on a channel of their own; the batch is done at once if closed."""
+        batch = ProbeBatch(queues)
+        channel = None if self.closed else self._free_channel()
         if channel is not None:
-            self._asked[channel] = asked
-            self._send(wire.questions(channel, queues))
+            self._batches[channel] = batch
+            self._send(frames.passive_declares(channel, queues))
         if self.closed:
-            asked.end()
-        return asked
+            batch.finish()
+        return batch
 
     async def close(self) -> None:
-        """Take leave, or just go if that takes too long."""
+        """Close the connection; abort it if the broker does not confirm in time."""
         try:
             if not self.closed:
                 self._write(0, commands.Connection.Close(200, "", 0, 0))
-                await asyncio.wait([self._reading], timeout=CLOSE_SECONDS)
+                await asyncio.wait([self._reading], timeout=CLOSE_TIMEOUT_SECONDS)
         finally:
             self.abort()
 
     def abort(self) -> None:
-        """Go without a word; who waits for answers learns that there will be none."""
+        """Close the socket without the closing handshake; all batches are done."""
         self._end()
         self._reading.cancel()
 
-    def _channel(self) -> int | None:
-        """Give a channel without questions, or open one; none if each has a queue that does not answer."""
-        if self._idle:
-            return self._idle.pop()
-        if self._opened == self._terms.channel_max:
+    def _free_channel(self) -> int | None:
+        """Return an idle channel, or open one; None if all channels are in use, and then the connection ends."""
+        if self._idle_channels:
+            return self._idle_channels.pop()
+        if self._open_channels == self._limits.channel_max:
             self._end()
             return None
-        self._opened += 1
-        # Nobody waits for it to be open: the broker takes everything in order.
-        self._write(self._opened, commands.Channel.Open())
-        return self._opened
+        self._open_channels += 1
+        # No need to wait for OpenOk: the broker processes a channel in order.
+        self._write(self._open_channels, commands.Channel.Open())
+        return self._open_channels
 
     async def _read(self) -> None:
         data = b""
-        # Whatever is wrong, it is the end of this connection; those who wait learn of it by having no answer.
+        # Every error ends this connection, and with it all batches.
         try:
             with contextlib.suppress(OSError):
                 while not self.closed:
-                    async with asyncio.timeout(2 * self._terms.heartbeat):
-                        chunk = await self._reader.read(CHUNK)
+                    async with asyncio.timeout(2 * self._limits.heartbeat):
+                        chunk = await self._reader.read(READ_SIZE)
                     if not chunk:
                         break
-                    data = self._take(data + chunk)
+                    data = self._process(data + chunk)
         finally:
             self._end()
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(self._terms.heartbeat / 2)
+            await asyncio.sleep(self._limits.heartbeat / 2)
             self._send(Heartbeat().marshal())
 
-    def _take(self, data: bytes) -> bytes:
-        """Take in all complete frames and return what is left."""
-        taken = 0
-        for kind, channel, begin, end in wire.frames(data):
-            if kind == wire.METHOD and data.startswith(wire.DECLARE_OK, begin):
-                self._answered(channel, *wire.answer(data, begin, end))
-            elif kind == wire.METHOD:
-                self._told(channel, wire.method(data[begin:end]))
-            taken = end + 1
-        return data[taken:]
+    def _process(self, data: bytes) -> bytes:
+        """Process all complete frames and return the rest."""
+        processed = 0
+        for kind, channel, begin, end in frames.complete_frames(data):
+            if kind == frames.METHOD and data.startswith(frames.DECLARE_OK, begin):
+                self._on_declare_ok(channel, *frames.parse_declare_ok(data, begin, end))
+            elif kind == frames.METHOD:
+                self._on_method(channel, frames.parse_method(data[begin:end]))
+            processed = end + 1
+        return data[processed:]
 
-    def _answered(self, channel: int, name: bytes, ready: int) -> None:
-        asked = self._asked.get(channel)
-        if asked is None or asked.left[0].encode() != name:
-            raise wire.NotAmqp  # never to be taken for the answer of another queue
-        asked.ready[asked.left.popleft()] = ready
-        if not asked.left:
-            self._settle(channel)
+    def _on_declare_ok(self, channel: int, name: bytes, ready: int) -> None:
+        batch = self._batches.get(channel)
+        if batch is None or batch.pending[0].encode() != name:
+            raise frames.NotAmqp  # so that it is never used as the answer for another queue
+        batch.ready[batch.pending.popleft()] = ready
+        if not batch.pending:
+            self._finish(channel)
 
-    def _told(self, channel: int, method: base.Frame) -> None:
+    def _on_method(self, channel: int, method: base.Frame) -> None:
         if isinstance(method, commands.Channel.Close):
             self._write(channel, commands.Channel.CloseOk())
             self._write(channel, commands.Channel.Open())
-            if channel in self._asked:
-                self._asked[channel].refusal = method.reply_code or 0, method.reply_text
-                self._settle(channel)
+            if channel in self._batches:
+                self._batches[channel].refusal = method.reply_code or 0, method.reply_text
+                self._finish(channel)
         elif isinstance(method, commands.Connection.Close):
             self._write(0, commands.Connection.CloseOk())
             self._end()
         elif isinstance(method, commands.Connection.CloseOk):
             self._end()
 
-    def _settle(self, channel: int) -> None:
-        self._idle.append(channel)
-        self._asked.pop(channel).end()
+    def _finish(self, channel: int) -> None:
+        self._idle_channels.append(channel)
+        self._batches.pop(channel).finish()
 
     def _write(self, channel: int, method: base.Frame) -> None:
         self._send(frame.marshal(method, channel))
 
     def _send(self, data: bytes) -> None:
-        """Write, unless this is the end: between a loss and the moment it is read, uvloop raises RuntimeError."""
+        """Write, or end the connection if it is lost: uvloop raises RuntimeError until the loss has been read."""
         if self.closed:
             return
         try:
@@ -178,7 +178,7 @@ class ProbeConnection:
                 self._writer.write(data)
                 return
         except (RuntimeError, OSError):
-            pass  # what it says is that the connection is lost, and not why
+            pass  # the connection is lost; the error does not show why
         self._end()
 
     def _end(self) -> None:
@@ -187,6 +187,6 @@ class ProbeConnection:
         self.closed = True
         self._beating.cancel()
         self._writer.transport.abort()
-        for asked in self._asked.values():
-            asked.end()
-        self._asked.clear()
+        for batch in self._batches.values():
+            batch.finish()
+        self._batches.clear()

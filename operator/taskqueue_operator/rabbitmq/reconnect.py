@@ -1,51 +1,54 @@
-"""One AMQP connection: made when asked for, and after a failure not before a while has passed."""
+"""Keeps one AMQP connection open: connects on demand, and backs off after a failure."""
 
 import asyncio
 import random
 from typing import Final
 
+from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 
 from . import faults
+from .clock import loop_time
 from .endpoint import Endpoint
 from .probe_connection import ProbeConnection
 
-CONNECT_SECONDS: Final = 8.0
-SILENCE_SECONDS: Final = 6.0
-"""How long a connection may answer nothing at all of what it is asked; sooner than heartbeats would notice."""
-FIRST_PAUSE_SECONDS: Final = 0.5
-LONGEST_PAUSE_SECONDS: Final = 4.0
-"""Short, because the fault must not outlive its cause: this is one connection per broker, not one per queue."""
+CONNECT_TIMEOUT_SECONDS: Final = 8.0
+SILENCE_TIMEOUT_SECONDS: Final = 6.0
+"""A connection that has not answered any probe for this long is closed; heartbeats would need longer to notice."""
+LONGEST_BACKOFF_SECONDS: Final = 4.0
+"""Short, so that the fault ends soon after its cause: there is one connection per broker, not one per queue."""
+BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=LONGEST_BACKOFF_SECONDS)
 
 
 class Reconnector:
-    """Holds the connection, under a name that the broker shows for it, and remembers why there is none.
+    """Holds the connection and the reason why there is none.
 
-    Pauses between attempts grow and have full jitter, so that operators do not keep in step with each other.
+    Delays between attempts have full jitter, so that several operators do not reconnect at the same time.
     """
 
     def __init__(self, endpoint: Endpoint, *, name: str) -> None:
+        """The broker shows `name` as the name of the connection."""
         self._endpoint = endpoint
         self._name = name
         self._connection: ProbeConnection | None = None
         self._connecting = asyncio.Lock()
         self._failures = 0
-        self._not_before = 0.0
+        self._retry_at = 0.0
         self._silent_since: float | None = None
         self._fault: BrokerFault | None = None
 
     async def connection(self) -> ProbeConnection:
-        """Give the open connection, or make one.
+        """Return the open connection, or connect.
 
         Raises:
-            BrokerFault: There is none; at once when the last attempt failed a moment ago.
+            BrokerFault: There is no connection. Raised without an attempt during the backoff.
         """
         async with self._connecting:
             if self._connection is not None and self._connection.closed:
                 self._fail(faults.unreachable(self._endpoint, "connection closed"))
             if self._connection is not None:
                 return self._connection
-            if self._fault is not None and now() < self._not_before:
+            if self._fault is not None and loop_time() < self._retry_at:
                 raise self._fault
             try:
                 self._connection = await self._connect()
@@ -54,26 +57,27 @@ class Reconnector:
                 raise
             return self._connection
 
-    def proven(self, asked: ProbeConnection) -> None:
-        """Note that something was answered: the next failure is a first one."""
-        if asked is self._connection:
+    def record_success(self, connection: ProbeConnection) -> None:
+        """Record an answer on this connection: the next failure counts as the first one."""
+        if connection is self._connection:
             self._failures, self._fault, self._silent_since = 0, None, None
 
-    def suspect(self, asked: ProbeConnection, since: float) -> None:
-        """Note that what was asked at a moment of the loop's time was not answered.
+    def record_timeout(self, connection: ProbeConnection, since: float) -> None:
+        """Record that probes sent at `since`, a time of the loop, were not answered in time.
 
         Raises:
-            BrokerFault: There is no connection any more, or this one has been silent for too long and is given up.
+            BrokerFault: The connection is lost, or was silent for too long and is now closed.
         """
         if self._connection is None and self._fault is not None:
             raise self._fault
-        # Many questions are under way when a connection is lost: that is one loss, and no matter of the next one.
-        if asked is not self._connection:
+        # Several probes may be in flight when a connection is lost: that is one failure, and not one of the next
+        # connection.
+        if connection is not self._connection:
             return
         self._silent_since = since if self._silent_since is None else min(since, self._silent_since)
-        if asked.closed:
+        if connection.closed:
             fault = faults.unreachable(self._endpoint, "connection closed")
-        elif now() - self._silent_since > SILENCE_SECONDS:
+        elif loop_time() - self._silent_since > SILENCE_TIMEOUT_SECONDS:
             fault = faults.unreachable(self._endpoint, "no answer in time")
         else:
             return
@@ -81,28 +85,22 @@ class Reconnector:
         raise fault
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
     async def _connect(self) -> ProbeConnection:
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 return await ProbeConnection.open(self._endpoint, self._name)
         except (OSError, EOFError) as error:
             raise faults.unreachable(self._endpoint, faults.cause(error)) from None
 
     def _fail(self, fault: BrokerFault) -> None:
         if self._connection is not None:
-            self._connection.abort()  # there is nobody left to take leave of
+            self._connection.abort()
         self._connection, self._silent_since = None, None
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._failures)
         self._fault = fault
-        self._failures = min(self._failures + 1, 16)
-        self._not_before = now() + random.uniform(0, pause)  # noqa: S311  jitter
-
-
-def now() -> float:
-    """The running loop's time, in seconds."""
-    return asyncio.get_running_loop().time()
+        self._retry_at = loop_time() + random.uniform(0, BACKOFF.seconds(self._failures))  # noqa: S311  jitter
+        self._failures += 1

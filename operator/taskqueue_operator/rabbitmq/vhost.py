@@ -1,4 +1,4 @@
-"""One vhost of one RabbitMQ."""
+"""One vhost of one RabbitMQ: the adapter of the ports `Vhost` and `VhostFactory`."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,118 +13,123 @@ from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.diff import Declare, Step
 from taskqueue_operator.topology.objects import Queue, Topology
 
-from . import apply as requests
 from . import faults
-from .consumers import read_look
-from .control_channel import ControlChannel, Heard
+from .apply import apply_step
+from .consumers import read_consumers
+from .control_channel import ControlChannel, OnReport
 from .endpoint import Endpoint
 from .management import Management
 from .probe import Prober
 from .reconnect import Reconnector
-from .vhost_reader import HEEDS_CONSUMERS, Version, read_sweep, read_topology, read_version
+from .vhost_reader import CONSUMER_TIMEOUT_VERSION, Version, read_sweep, read_topology, read_version
 
-SWEEP_SECONDS: Final = 4.0
-"""What a sweep may take: shorter than their period, so that one that is lost does not cost the next one too."""
-PROBE_NAME: Final = f"{MANAGER} probe"
-CONTROL_NAME: Final = f"{MANAGER} control"
+SWEEP_TIMEOUT_SECONDS: Final = 4.0
+"""Shorter than the sweep period, so that a lost sweep does not delay the next one."""
+PROBE_CONNECTION_NAME: Final = f"{MANAGER} probe"
+CONTROL_CONNECTION_NAME: Final = f"{MANAGER} control"
 
 
 class Vhost:
-    """Reads and writes over the management API, probes over one AMQP connection; both connect when first used."""
+    """Uses the management API for reads and writes, and one AMQP connection for probes; both connect on first use."""
 
     def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._guard = guard
         self._management = Management(endpoint, guard)
-        self._line = Reconnector(endpoint, name=PROBE_NAME)
-        self._prober = Prober(endpoint, self._line, clock)
+        self._reconnector = Reconnector(endpoint, name=PROBE_CONNECTION_NAME)
+        self._prober = Prober(endpoint, self._reconnector, clock)
         self._version: Version | None = None
 
     async def topology(self) -> Topology:
-        """Read all exchanges, queues, bindings and policies of the vhost: four requests, and once its version.
+        """Read all exchanges, queues, bindings and policies: four requests, and once one more for the version.
 
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        there = await read_topology(self._management)
-        if self._version is None:  # a newer one does all that this one does
+        topology = await read_topology(self._management)
+        if self._version is None:  # read once: an upgraded broker still supports what its old version did
             self._version = await read_version(self._management)
-        return replace(there, supports_consumer_timeout=self._version >= HEEDS_CONSUMERS)
+        return replace(topology, supports_consumer_timeout=self._version >= CONSUMER_TIMEOUT_VERSION)
 
-    async def take(self, steps: Sequence[Step]) -> None:
-        """Take steps in order; every step may be repeated.
+    async def apply(self, steps: Sequence[Step]) -> None:
+        """Apply steps in order. Each step may be repeated.
 
         Raises:
             TopologyFault: The broker refuses an object.
             BrokerFault: The management API cannot be used.
         """
         for step in steps:
-            await requests.take(self._management, step)
+            await apply_step(self._management, step)
             if isinstance(step, Declare) and isinstance(step.item, Queue):
-                self._prober.found({step.item.name})
+                self._prober.on_queues_found({step.item.name})
 
     async def sweep(self) -> Mapping[str, Sweep]:
-        """List every queue of the vhost with its figures: one request.
+        """Read the figures of every queue: one request.
 
         Raises:
             BrokerFault: The management API cannot be used.
         """
         try:
-            async with asyncio.timeout(SWEEP_SECONDS):
-                swept = await read_sweep(self._management, self._clock)
+            async with asyncio.timeout(SWEEP_TIMEOUT_SECONDS):
+                sweeps = await read_sweep(self._management, self._clock)
         except TimeoutError as error:
             raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
-        # One that does not run, because its node is down, is listed and yet missing.
-        self._prober.found({queue for queue, each in swept.items() if each.running})
-        return swept
+        # A queue whose node is down is listed too, but a probe does not find it.
+        self._prober.on_queues_found({queue for queue, sweep in sweeps.items() if sweep.running})
+        return sweeps
 
-    async def look(self) -> ConsumerSnapshot:
-        """List who is connected to the vhost, what they consume and what they hold: three requests.
+    async def consumers(self) -> ConsumerSnapshot:
+        """Read all connections, the queues that they consume and the messages that they hold: three requests.
 
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        return await read_look(self._management, self._clock)
+        return await read_consumers(self._management, self._clock)
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
-        """Ask for the ready count of each queue; those that have not answered are left out.
+        """Read the ready count of each queue; queues that have not answered are left out.
 
         Raises:
             BrokerFault: There is no connection.
         """
         return await self._prober.probe(queues)
 
-    def control(self, heard: Heard) -> ControlChannel:
-        """Make the way to talk with workers; it connects once it is run and there is somebody to listen to."""
-        return ControlChannel(self._endpoint, CONTROL_NAME, heard, self._guard)
+    def control_channel(self, on_report: OnReport) -> ControlChannel:
+        """Return a control channel. It connects while it runs and listens for at least one TaskQueue."""
+        return ControlChannel(self._endpoint, CONTROL_CONNECTION_NAME, on_report, self._guard)
 
     async def close(self) -> None:
-        """Let go of all connections but that with the workers."""
+        """Close all connections but those of control channels."""
         self._prober.close()
         try:
-            await self._line.close()
+            await self._reconnector.close()
         finally:
             await self._management.close()
 
 
 class VhostFactory:
-    """Makes brokers out of Secrets; `clock` says when each question was asked, `guard` is asked before each write."""
+    """Connects to vhosts with the credentials of Secrets.
+
+    Args:
+        clock: Gives the time of each probe and sweep.
+        guard: Called before each write.
+    """
 
     def __init__(self, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._clock = clock
         self._guard = guard
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
-        """Read a Secret's data.
+        """Parse a Secret's data.
 
         Raises:
-            BrokerFault: A key is missing or cannot be understood; the message names it.
+            BrokerFault: A key is missing or invalid; the message names it.
         """
         return Endpoint.parse(secret, data, vhost)
 
     def connect(self, endpoint: object) -> Vhost:
-        """Make a broker for one of our endpoints; connects when first used."""
+        """Return the vhost of an endpoint that this factory parsed; it connects on first use."""
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"not an endpoint of RabbitMQ: {type(endpoint).__name__}")
         return Vhost(endpoint, self._clock, self._guard)

@@ -1,4 +1,4 @@
-"""What a vhost holds, read over the management API."""
+"""Reads the objects and figures of a vhost from the management API."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,15 +11,15 @@ from taskqueue_operator.topology.objects import Arguments, Binding, Exchange, Po
 from .management import Management
 
 Version = tuple[int, int]
-HEEDS_CONSUMERS: Final[Version] = (4, 3)
-"""Since when consumers of quorum queues may ask for a timeout of their own; those of classic queues have none then."""
+CONSUMER_TIMEOUT_VERSION: Final[Version] = (4, 3)
+"""Since this version, a consumer of a quorum queue may request its timeout; consumers of classic queues have none."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 RUNNING: Final = frozenset({"running", "idle", "flow"})
-"""States in which a queue's figures count; `flow` throttles publishers, `idle` is what old brokers call running."""
+"""States in which a queue's figures are valid: `flow` throttles publishers, `idle` is `running` in old versions."""
 
 
 async def read_topology(management: Management) -> Topology:
-    """Read all exchanges, queues, bindings and policies: four requests, of the fields that are compared.
+    """Read all exchanges, queues, bindings and policies: four requests, only the fields that are compared.
 
     Raises:
         BrokerFault: The management API cannot be used.
@@ -32,25 +32,25 @@ async def read_topology(management: Management) -> Topology:
     return Topology(
         exchanges={item["name"]: _exchange(item) for item in exchanges},
         queues={item["name"]: _queue(item) for item in queues},
-        # Every queue is bound to the default exchange, by its name, for ever.
+        # Without the bindings to the default exchange, which every queue has.
         bindings=frozenset(_binding(item) for item in bindings if item["source"]),
         policies={item["name"]: _policy(item) for item in policies},
     )
 
 
 async def read_version(management: Management) -> Version:
-    """Read which RabbitMQ it is, as (major, minor); zeros when it does not say.
+    """Read the version of RabbitMQ as (major, minor); (0, 0) if it is unknown.
 
     Raises:
         BrokerFault: The management API cannot be used.
     """
     overview = await management.read_overview("rabbitmq_version")
-    said = _VERSION.match(str(overview.get("rabbitmq_version")))
-    return (int(said[1]), int(said[2])) if said is not None else (0, 0)
+    version = _VERSION.match(str(overview.get("rabbitmq_version")))
+    return (int(version[1]), int(version[2])) if version is not None else (0, 0)
 
 
 async def read_sweep(management: Management, clock: Callable[[], datetime]) -> Mapping[str, Sweep]:
-    """List every queue with its figures, unpaginated: each page would cost the broker as much as the whole.
+    """Read the figures of every queue, without pagination: one page would cost the broker as much as the whole list.
 
     Raises:
         BrokerFault: The management API cannot be used.
@@ -66,7 +66,7 @@ async def read_sweep(management: Management, clock: Callable[[], datetime]) -> M
     for item in items:
         sweep = _sweep(item, at)
         other = sweeps.get(item["name"])
-        sweeps[item["name"]] = sweep if other is None else sweep.beside(other)
+        sweeps[item["name"]] = sweep if other is None else sweep.merge_worst(other)
     return sweeps
 
 
@@ -92,7 +92,7 @@ def _exchange(item: dict[str, Any]) -> Exchange:
 
 
 def _queue(item: dict[str, Any]) -> Queue:
-    # Before 4.0 a queue made without the argument shows its type in this field only.
+    # Before 4.0, a queue declared without the argument shows its type in this field only.
     arguments = {**_arguments(item["arguments"]), "x-queue-type": item.get("type", "classic")}
     return Queue(item["name"], durable=item["durable"], auto_delete=item["auto_delete"], arguments=arguments)
 
@@ -111,5 +111,5 @@ def _policy(item: dict[str, Any]) -> Policy:
 
 
 def _arguments(raw: dict[str, Any]) -> Arguments:
-    """Keep what our own arguments may be; what is anything else shows as text, and so as a difference."""
+    """Keep the types that the operator's arguments have; any other value becomes text, and so differs."""
     return {name: value if isinstance(value, str | int) else str(value) for name, value in raw.items()}

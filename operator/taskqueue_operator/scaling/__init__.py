@@ -1,1 +1,1 @@
-"""How many workers: readings, policy, decisions and their explanations. Pure."""
+"""How many workers a queue needs: readings, policies, decisions and their explanations. Pure."""

@@ -1,80 +1,88 @@
-"""From a reading to a desired number of workers, as a pure function that can be replayed and explained.
+"""Derives the desired number of workers from a reading, as a pure function that can be replayed and explained.
 
-The stages in their order, each of which may change the number and then leaves a line: mode, fallback, activation and
-demand (held up by running tasks), tolerance, stabilization window, idle grace before zero, rates, obstacle, bounds
-(raised by schedules). Names and meaning follow autoscaling/v2.
+The stages in order: mode, fallback, demand (with activation, running tasks and tolerance), stabilization window, idle
+grace before zero, rate policies, obstacle, bounds (raised by schedules). Each stage that changes the number adds a line
+to the explanation. Names and semantics follow autoscaling/v2.
 """
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
 
 from .behavior import limit_rate, stabilize
-from .decision import Decision, DecisionReason, Workers, seconds
+from .decision import Decision, DecisionReason, Workers, whole_seconds
 from .demand import demand
-from .memory import Memory, is_quiet
+from .memory import Memory, is_idle
 from .policy import Policy
 from .reading import Reading
-from .schedule import Minimum, minimum
+from .schedule import Minimum, effective_minimum
 
-MAX_UNPROVEN_REPLICAS = 3
-"""How many workers may try a version that has not started yet."""
+MAX_UNPROVEN_REPLICAS: Final = 3
+"""Limit for replicas of a version of which no worker has started yet."""
 
 
 def decide(reading: Reading, workers: Workers, policy: Policy, memory: Memory, now: datetime) -> Decision:
-    """Say how many workers there should be.
+    """Return how many workers there should be.
 
-    Without an `at_most` nothing lowers the number but `maxReplicas` and a fallback that says so; without an `at_least`
-    nothing raises it but a minimum or a fallback. minimum <= desired <= `maxReplicas` always, except while Paused.
+    If `at_most` of the reading is unknown, only `maxReplicas` and a fallback can lower the number. If `at_least` is
+    unknown, only a minimum and a fallback can raise it. Except while Paused, minimum <= desired <= `maxReplicas`.
     """
-    fresh = memory.began is None
-    memory = memory.see(reading, workers.replicas, now, period=policy.longest_period)
-    if fresh:
-        memory = _record(memory, policy, workers.replicas, workers.replicas)
+    is_new = memory.began is None
+    memory = memory.observe(reading, workers.replicas, now, period=policy.longest_period)
+    if is_new:
+        memory = _recommend_current(memory, policy, workers)
     if policy.mode is Mode.PAUSED:
-        return _paused(workers, policy, _record(memory, policy, workers.replicas, workers.replicas))
-    least = minimum(policy.min_replicas, policy.schedules, now)
-    decision = _fall_back(workers, policy, memory)
+        return _paused(workers, policy, _recommend_current(memory, policy, workers))
+    minimum = effective_minimum(policy.min_replicas, policy.schedules, now)
+    decision = _fallback(workers, policy, memory)
     if decision is None:
-        wanted = _recommend(reading, workers, policy, memory, fresh=fresh)
-        decision = _apply_behavior(wanted, reading, workers, policy, least)
-    return _bounds(_cap_at_obstacle(decision, workers), policy, least)
+        recommendation = _recommend(reading, workers, policy, memory, is_new=is_new)
+        decision = _apply_behavior(recommendation, reading, workers, policy, minimum)
+    return _apply_bounds(_cap_at_obstacle(decision, workers), policy, minimum)
 
 
-def _recommend(reading: Reading, workers: Workers, policy: Policy, memory: Memory, *, fresh: bool) -> Decision:
-    """Say what the queue calls for, and remember it."""
-    wanted = demand(reading, workers, policy, memory)
-    certain = reading.at_most is not None and not fresh
-    high = wanted.desired if certain else max(wanted.desired, workers.replicas)
-    return replace(wanted, memory=_record(memory, policy, high, wanted.desired))
+def _recommend(reading: Reading, workers: Workers, policy: Policy, memory: Memory, *, is_new: bool) -> Decision:
+    """Return the demand of the queue, recorded in the memory."""
+    recommendation = demand(reading, workers, policy, memory)
+    certain = reading.at_most is not None and not is_new
+    high = recommendation.desired if certain else max(recommendation.desired, workers.replicas)
+    return replace(recommendation, memory=_record(memory, policy, high, recommendation.desired))
 
 
-def _apply_behavior(wanted: Decision, reading: Reading, workers: Workers, policy: Policy, least: Minimum) -> Decision:
-    """Go towards what is wanted, at the pace that is allowed."""
-    if workers.replicas >= least.replicas:
-        # Before all that holds workers back, which has nothing to say of those that stay anyway.
-        wanted = _at_least(wanted, least)
-    steady = _idle_grace(stabilize(wanted, workers, policy), reading, workers, policy)
-    return limit_rate(steady, workers, policy)
+def _apply_behavior(
+    recommendation: Decision, reading: Reading, workers: Workers, policy: Policy, minimum: Minimum
+) -> Decision:
+    if workers.replicas >= minimum.replicas:
+        # Before the stages that delay scale-in: they must not explain why workers below the minimum are kept.
+        recommendation = _raise_to_minimum(recommendation, minimum)
+    stable = _idle_grace(stabilize(recommendation, workers, policy), reading, workers, policy)
+    return limit_rate(stable, workers, policy)
 
 
 def _record(memory: Memory, policy: Policy, high: int, low: int) -> Memory:
-    # Beyond the maximum all numbers are the same; told apart, a memory would grow with each step of a long backlog.
+    # Recommendations above the maximum are equivalent. Without the cap, a long backlog would grow the memory.
     high, low = min(high, policy.max_replicas), min(low, policy.max_replicas)
     return memory.record(high=high, low=low, down=policy.scale_down.window, up=policy.scale_up.window)
 
 
+def _recommend_current(memory: Memory, policy: Policy, workers: Workers) -> Memory:
+    return _record(memory, policy, workers.replicas, workers.replicas)
+
+
 def _paused(workers: Workers, policy: Policy, memory: Memory) -> Decision:
     if policy.paused_replicas is None:
-        return Decision(workers.replicas, DecisionReason.PAUSED, ("paused: the number of workers stays",), memory)
-    return Decision(policy.paused_replicas, DecisionReason.PAUSED, (f"paused at {policy.paused_replicas:,}",), memory)
+        line = "paused: the number of workers does not change"
+        return Decision(workers.replicas, DecisionReason.PAUSED, (line,), memory)
+    line = f"paused: pausedReplicas is {policy.paused_replicas:,}"
+    return Decision(policy.paused_replicas, DecisionReason.PAUSED, (line,), memory)
 
 
-def _fall_back(workers: Workers, policy: Policy, memory: Memory) -> Decision | None:
-    """Do as the user says once the queue has been unreadable for so long; from zero too."""
+def _fallback(workers: Workers, policy: Policy, memory: Memory) -> Decision | None:
+    """Return the decision of the fallback once the queue has been unreadable for long enough; also from zero."""
     fallback = policy.fallback
-    if fallback is None or memory.blind < fallback.after:
+    if fallback is None or memory.unreadable_for < fallback.after:
         return None
     desired = {
         FallbackBehavior.STATIC: fallback.replicas,
@@ -83,43 +91,43 @@ def _fall_back(workers: Workers, policy: Policy, memory: Memory) -> Decision | N
         FallbackBehavior.CURRENT: workers.replicas,
     }[fallback.behavior]
     number = "" if fallback.behavior is FallbackBehavior.CURRENT else f" {fallback.replicas:,}"
-    line = f"not readable for more than {seconds(fallback.after)} s: fallback {fallback.behavior}{number}"
-    return Decision(
-        desired, DecisionReason.FALLBACK, (line,), _record(memory, policy, workers.replicas, workers.replicas)
-    )
+    line = f"unreadable for at least {whole_seconds(fallback.after)} s: fallback {fallback.behavior}{number}"
+    return Decision(desired, DecisionReason.FALLBACK, (line,), _recommend_current(memory, policy, workers))
 
 
 def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: Policy) -> Decision:
     if decision.desired > 0 or workers.replicas == 0:
         return decision
-    if is_quiet(reading) and decision.memory.idle >= policy.idle:
-        # Not how long exactly: the words would differ with each decision.
-        return decision.then(0, DecisionReason.IDLE, f"nothing to do for {seconds(policy.idle)} s")
-    line = f"the last worker stays until {seconds(policy.idle)} s without work"
-    return decision.then(1, DecisionReason.IDLE_GRACE, line)
+    seconds = whole_seconds(policy.idle)
+    if is_idle(reading) and decision.memory.idle_for >= policy.idle:
+        # Not the exact idle time: the explanation would change with each decision.
+        return decision.changed_to(0, DecisionReason.IDLE, f"idle for {seconds} s")
+    line = f"the last worker is kept until the queue has been idle for {seconds} s"
+    return decision.changed_to(1, DecisionReason.IDLE_GRACE, line)
 
 
 def _cap_at_obstacle(decision: Decision, workers: Workers) -> Decision:
-    """Add no more workers that could not work either."""
+    """Do not add workers that could not start."""
     obstacle = workers.obstacle
     if obstacle is None or decision.desired <= workers.replicas:
         return decision
-    trial = MAX_UNPROVEN_REPLICAS if obstacle.why is DecisionReason.WORKERS_FAILING else 0
-    most = max(workers.replicas, trial)
-    if decision.desired <= most:
+    unproven = MAX_UNPROVEN_REPLICAS if obstacle.reason is DecisionReason.WORKERS_FAILING else 0
+    limit = max(workers.replicas, unproven)
+    if decision.desired <= limit:
         return decision
-    return decision.then(most, obstacle.why, f"stopped at {most:,}: {obstacle.message}")
+    return decision.changed_to(limit, obstacle.reason, f"limited to {limit:,}: {obstacle.message}")
 
 
-def _bounds(decision: Decision, policy: Policy, least: Minimum) -> Decision:
+def _apply_bounds(decision: Decision, policy: Policy, minimum: Minimum) -> Decision:
     if decision.desired > policy.max_replicas:
         line = f"limited to {policy.max_replicas:,} by maxReplicas"
-        return decision.then(policy.max_replicas, DecisionReason.MAX_REPLICAS, line)
-    return _at_least(decision, least)
+        return decision.changed_to(policy.max_replicas, DecisionReason.MAX_REPLICAS, line)
+    return _raise_to_minimum(decision, minimum)
 
 
-def _at_least(decision: Decision, least: Minimum) -> Decision:
-    if decision.desired < least.replicas:
-        by = f"schedule {least.schedule}" if least.schedule else "minReplicas"
-        return decision.then(least.replicas, DecisionReason.MIN_REPLICAS, f"raised to {least.replicas:,} by {by}")
-    return decision
+def _raise_to_minimum(decision: Decision, minimum: Minimum) -> Decision:
+    if decision.desired >= minimum.replicas:
+        return decision
+    source = f"schedule {minimum.schedule}" if minimum.schedule else "minReplicas"
+    line = f"raised to {minimum.replicas:,} by {source}"
+    return decision.changed_to(minimum.replicas, DecisionReason.MIN_REPLICAS, line)

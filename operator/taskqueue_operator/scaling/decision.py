@@ -1,4 +1,4 @@
-"""What a decision is made of."""
+"""The input and the result of a decision, except for reading, policy and memory."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -9,17 +9,17 @@ from .memory import Memory
 
 
 class DecisionReason(StrEnum):
-    """What determined the desired number. Part of the API: status, Events, metric labels."""
+    """The stage that determined the desired number. Part of the API: status, Events, metric labels."""
 
     BACKLOG = "Backlog"
     RUNNING_TASKS = "RunningTasks"
     IDLE = "Idle"
     IDLE_GRACE = "IdleGrace"
     TOLERANCE = "WithinTolerance"
-    UNKNOWN = "QueueUnreadable"
+    QUEUE_UNREADABLE = "QueueUnreadable"
     FALLBACK = "Fallback"
     PAUSED = "Paused"
-    # From here on: something else was wanted. The names are those of an HPA where it has them.
+    # From here on the number differs from the demand. The names are those of an HPA where it has them.
     SCALE_UP_STABILIZED = "ScaleUpStabilized"
     SCALE_DOWN_STABILIZED = "ScaleDownStabilized"
     SCALE_UP_LIMIT = "ScaleUpLimit"
@@ -31,34 +31,45 @@ class DecisionReason(StrEnum):
     MAX_REPLICAS = "TooManyReplicas"
 
 
-OBSTACLES: Final = frozenset(
+OBSTACLE_REASONS: Final = frozenset(
     {DecisionReason.WORKERS_FAILING, DecisionReason.QUOTA_EXCEEDED, DecisionReason.UNSCHEDULABLE}
 )
-LIMITS: Final = OBSTACLES | {
+LIMITING_REASONS: Final = OBSTACLE_REASONS | {
     DecisionReason.SCALE_UP_LIMIT,
     DecisionReason.SCALE_DOWN_LIMIT,
     DecisionReason.MIN_REPLICAS,
     DecisionReason.MAX_REPLICAS,
 }
-"""What the condition ScalingLimited speaks of."""
+"""The reasons with which the condition ScalingLimited is true."""
 
 
-def seconds(span: timedelta) -> int:
-    """Write a span of time for people."""
-    return int(span.total_seconds())
+def whole_seconds(duration: timedelta) -> int:
+    """Return a duration in whole seconds, for explanations."""
+    return int(duration.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why more workers would not help; `message` says it for people."""
+    """Why additional workers could not start.
 
-    why: DecisionReason
+    Attributes:
+        reason: One of `OBSTACLE_REASONS`.
+        message: The cause, as part of an explanation.
+    """
+
+    reason: DecisionReason
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """What runs now: the `replicas` asked for and how many of them are `ready`, that is, consume."""
+    """The current workers.
+
+    Attributes:
+        replicas: `spec.replicas` of the Deployment.
+        ready: Number of ready pods, that is, of workers that consume.
+        obstacle: Why additional workers could not start; None if nothing is known to prevent them.
+    """
 
     replicas: int
     ready: int = 0
@@ -67,25 +78,26 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A number of workers and how it came about.
+    """A desired number of workers and its explanation.
 
     Attributes:
-        desired: The number that is wanted.
-        why: The stage that had the last word.
-        lines: One line of explanation for each stage that said something.
-        memory: To be handed to the next decision.
+        desired: The desired number of workers.
+        reason: The last stage that changed the number.
+        explanation_lines: One line for each stage that contributed.
+        memory: Input of the next decision.
     """
 
     desired: int
-    why: DecisionReason
-    lines: tuple[str, ...]
+    reason: DecisionReason
+    explanation_lines: tuple[str, ...]
     memory: Memory
 
     @property
     def explanation(self) -> str:
-        """The lines as one sentence."""
-        return "; ".join(self.lines)
+        """The explanation as one sentence."""
+        return "; ".join(self.explanation_lines)
 
-    def then(self, desired: int, why: DecisionReason, line: str) -> Self:
-        """Let a later stage change the number."""
-        return replace(self, desired=desired, why=why, lines=(*self.lines, line))
+    def changed_to(self, desired: int, reason: DecisionReason, line: str) -> Self:
+        """Return the decision after a further stage has changed the number."""
+        lines = (*self.explanation_lines, line)
+        return replace(self, desired=desired, reason=reason, explanation_lines=lines)

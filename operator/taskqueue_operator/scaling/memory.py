@@ -1,4 +1,4 @@
-"""What a decision must know of earlier ones. Kept by the caller, never written anywhere."""
+"""What a decision needs to know of earlier decisions. The caller keeps it in process memory and never stores it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,14 +9,14 @@ from .reading import Reading
 
 
 class Recommendation(NamedTuple):
-    """How many workers were wanted at a time."""
+    """A number of workers that was recommended at a time."""
 
     at: datetime
     replicas: int
 
 
 class Change(NamedTuple):
-    """By how many workers the number was changed, by whomever, and when."""
+    """A change of the number of replicas, by the operator or by another client."""
 
     at: datetime
     by: int
@@ -24,17 +24,18 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Fresh memory is `Memory()`: then nothing is lowered before a whole window has been seen.
+    """State between decisions. A new memory is `Memory()`: no scale-in happens before a whole window has passed.
 
     Attributes:
-        began: When it began to be kept; what happened earlier is unknown.
-        at: When the last decision was made, upon this number of `replicas`.
-        highs: Wanted numbers, oldest first and strictly falling: one that was followed by a higher or equal one can
-            never be the highest of a window again, so it is forgotten.
-        lows: The same, strictly rising, for the lowest.
-        changes: Changes of the number of replicas, oldest first, for as long as a rate counts them.
-        busy_at: When there was last something to do, or no certainty that there was nothing.
-        read_at: When the queue could last be read.
+        began: Time of the first decision; what happened before is unknown.
+        at: Time of the last decision.
+        replicas: Number of replicas at the last decision.
+        highs: Recommendations, oldest first and strictly falling. A recommendation that is followed by one that is
+            equal or higher can never be the highest of a window again, so it is dropped.
+        lows: The same, strictly rising, for the lowest recommendation.
+        changes: Changes of the number of replicas, oldest first, for as long as a rate policy counts them.
+        busy_at: Last time at which the queue was not certainly idle.
+        read_at: Last time at which the queue was readable.
     """
 
     began: datetime | None = None
@@ -46,11 +47,18 @@ class Memory:
     busy_at: datetime | None = None
     read_at: datetime | None = None
 
-    def see(self, reading: Reading, replicas: int, now: datetime, *, period: timedelta) -> Self:
-        """Take note of what is read, and of changes since the last decision; they matter for a `period`."""
+    def observe(self, reading: Reading, replicas: int, now: datetime, *, period: timedelta) -> Self:
+        """Return a memory that includes the current reading, and the change of replicas since the last decision.
+
+        Args:
+            reading: The current reading.
+            replicas: The current number of replicas.
+            now: The present time.
+            period: How long changes are kept; the longest period of the rate policies.
+        """
         changes = [change for change in self.changes if now - change.at < period]
         if self.at is not None and replicas != self.replicas and period:
-            # Dated back to the decision it followed from: later, and a rate would count it for too long.
+            # Dated at the decision that caused it: with a later date, rate policies would count it for too long.
             changes.append(Change(self.at, replicas - self.replicas))
         return replace(
             self,
@@ -58,67 +66,65 @@ class Memory:
             at=now,
             replicas=replicas,
             changes=tuple(changes),
-            busy_at=self.busy_at if self.busy_at is not None and is_quiet(reading) else now,
-            read_at=self.read_at if self.read_at is not None and reading.blind else now,
+            busy_at=self.busy_at if self.busy_at is not None and is_idle(reading) else now,
+            read_at=self.read_at if self.read_at is not None and reading.unreadable else now,
         )
 
     def record(self, *, high: int, low: int, down: timedelta, up: timedelta) -> Self:
-        """Add what is wanted now, and forget what can no longer matter to the windows; call after `see`.
+        """Return a memory that includes the current recommendation, without those that have left their window.
 
         Args:
-            high: What counts against the window of scaling in.
-            low: What counts against that of scaling out.
-            down: The window of scaling in.
-            up: The window of scaling out.
+            high: Recommendation for the scale-down window.
+            low: Recommendation for the scale-up window.
+            down: Length of the scale-down window.
+            up: Length of the scale-up window.
+
+        Raises:
+            ValueError: `observe` was not called before.
         """
         now = self.at
         if now is None:
-            raise ValueError("nothing was seen yet")
-        return replace(
-            self,
-            highs=(
-                *(each for each in _within(self.highs, now, down) if each.replicas > high),
-                Recommendation(now, high),
-            ),
-            lows=(*(each for each in _within(self.lows, now, up) if each.replicas < low), Recommendation(now, low)),
-        )
+            raise ValueError("call observe() before record()")
+        highs = (past for past in _within(self.highs, now, down) if past.replicas > high)
+        lows = (past for past in _within(self.lows, now, up) if past.replicas < low)
+        return replace(self, highs=(*highs, Recommendation(now, high)), lows=(*lows, Recommendation(now, low)))
 
     @property
     def age(self) -> timedelta:
-        """How long it has been kept."""
-        return _span(self.began, self.at)
+        """Time since the first decision."""
+        return _elapsed(self.began, self.at)
 
     @property
-    def idle(self) -> timedelta:
-        """How long there has certainly been nothing to do."""
-        return _span(self.busy_at, self.at)
+    def idle_for(self) -> timedelta:
+        """How long the queue has certainly been idle."""
+        return _elapsed(self.busy_at, self.at)
 
     @property
-    def blind(self) -> timedelta:
-        """How long the queue could not be read."""
-        return _span(self.read_at, self.at)
+    def unreadable_for(self) -> timedelta:
+        """How long the queue has been unreadable."""
+        return _elapsed(self.read_at, self.at)
 
     def changed_within(self, period: timedelta) -> int:
-        """Say by how many workers the number has changed within a period."""
-        return sum(change.by for change in self.changes if _span(change.at, self.at) < period)
+        """Return by how many replicas the number has changed within a period."""
+        return sum(change.by for change in self.changes if _elapsed(change.at, self.at) < period)
 
     def highest(self) -> int:
-        """Say what was the highest number wanted within the window; call after `record`."""
+        """Return the highest recommendation within the window; call after `record`."""
         return self.highs[0].replicas
 
     def lowest(self) -> int:
-        """Say what was the lowest number wanted within the window; call after `record`."""
+        """Return the lowest recommendation within the window; call after `record`."""
         return self.lows[0].replicas
 
 
-def is_quiet(reading: Reading) -> bool:
-    """Whether it is certain that nothing waits and nothing is being worked on."""
+def is_idle(reading: Reading) -> bool:
+    """Whether certainly no message is ready and none is unacked."""
     return reading.at_most == 0 and reading.unacked == 0
 
 
-def _span(begin: datetime | None, end: datetime | None) -> timedelta:
+def _elapsed(begin: datetime | None, end: datetime | None) -> timedelta:
     return end - begin if begin is not None and end is not None else timedelta(0)
 
 
 def _within(recommendations: Iterable[Recommendation], now: datetime, window: timedelta) -> Iterable[Recommendation]:
-    return (each for each in recommendations if now - each.at < window)
+    return (recommendation for recommendation in recommendations if now - recommendation.at < window)

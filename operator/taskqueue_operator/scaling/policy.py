@@ -1,4 +1,4 @@
-"""What the user allows the scaler to do, with every default applied."""
+"""The policy of a TaskQueue: `spec.scaling` with all defaults applied, in the types that decisions need."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ from .schedule import Schedule
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many workers, or percent of them, within a period."""
+    """A rate policy: a number of workers, or a percentage, that may be added or removed within a period."""
 
     type: PolicyType
     value: int
@@ -25,7 +25,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The pace in one direction; without rates the number changes at once."""
+    """Scaling rules of one direction; without rates the number changes immediately."""
 
     window: timedelta = timedelta(0)
     rates: tuple[Rate, ...] = ()
@@ -34,11 +34,12 @@ class Rules:
 
     @classmethod
     def of(cls, rules: behavior.ScaleUp | behavior.ScaleDown) -> Self:
-        """Take the rules out of a spec."""
+        """Return the rules of a spec."""
         return cls(
             window=timedelta(seconds=rules.stabilization_window_seconds),
             rates=tuple(
-                Rate(each.type, each.value, timedelta(seconds=each.period_seconds)) for each in rules.policies or ()
+                Rate(policy.type, policy.value, timedelta(seconds=policy.period_seconds))
+                for policy in rules.policies or ()
             ),
             select=rules.select_policy,
             tolerance=rules.tolerance or Decimal(0),
@@ -47,7 +48,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What to do after the queue was unreadable for the time of `after`; CURRENT needs no `replicas`."""
+    """Number of workers once the queue has been unreadable for `after`; CURRENT ignores `replicas`."""
 
     after: timedelta
     replicas: int
@@ -56,7 +57,7 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules of one TaskQueue; the field names are those of `spec.scaling`."""
+    """The policy of one TaskQueue; the field names are those of `spec.scaling`."""
 
     max_replicas: int
     min_replicas: int = 0
@@ -73,7 +74,7 @@ class Policy:
 
     @classmethod
     def of(cls, taskqueue: TaskQueue) -> Self:
-        """Take the policy out of a TaskQueue."""
+        """Return the policy of a TaskQueue."""
         scaling = taskqueue.spec.scaling
         return cls(
             max_replicas=scaling.max_replicas,
@@ -83,7 +84,7 @@ class Policy:
             idle=timedelta(seconds=scaling.idle_seconds),
             scale_up=Rules.of(scaling.behavior.scale_up),
             scale_down=Rules.of(scaling.behavior.scale_down),
-            schedules=tuple(Schedule.of(each) for each in scaling.schedules or ()),
+            schedules=tuple(map(Schedule.of, scaling.schedules or ())),
             fallback=_fallback(scaling),
             concurrency=taskqueue.spec.worker.concurrency,
             mode=scaling.mode,
@@ -92,13 +93,13 @@ class Policy:
 
     @property
     def longest_period(self) -> timedelta:
-        """How far back changes matter to the rates."""
+        """The longest period of the rate policies; zero if there are none."""
         periods = (rate.period for rules in (self.scale_up, self.scale_down) for rate in rules.rates)
         return max(periods, default=timedelta(0))
 
 
 def _fallback(scaling: Spec) -> Fallback | None:
-    asked = scaling.fallback
-    if asked is None:
+    fallback = scaling.fallback
+    if fallback is None:
         return None
-    return Fallback(timedelta(seconds=asked.after_seconds), asked.replicas or 0, asked.behavior)
+    return Fallback(timedelta(seconds=fallback.after_seconds), fallback.replicas or 0, fallback.behavior)

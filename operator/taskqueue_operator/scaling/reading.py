@@ -1,8 +1,8 @@
-"""What is believed about a queue: an interval, made of the probes and sweeps of the last seconds.
+"""The depth of a queue as an interval, derived from the probes and sweeps of the last seconds.
 
-Either source can be wrong without saying so: a passive declare answers 0 for a quorum queue without a leader, and a
-listing may leave a queue out or lag by five seconds. So scaling out uses what is certainly there (`at_least`), scaling
-in what may be there at most (`at_most`), and without an `at_most` nothing is ever lowered.
+Both sources can be wrong without an error: a passive declare answers 0 for a quorum queue without a leader, and a sweep
+may omit a queue or lag by five seconds. Therefore scale-out uses the lower bound (`at_least`) and scale-in the upper
+bound (`at_most`); if the upper bound is unknown, replicas are never reduced.
 """
 
 from collections.abc import Sequence
@@ -15,37 +15,40 @@ from typing import Final, Self
 from taskqueue_operator.resource.faults import BrokerFault
 
 READING_WINDOW: Final = timedelta(seconds=12)
-"""Longer than two statistics intervals of a quorum queue, and than an election in which probes say 0 (10 s seen)."""
-FRESH: Final = timedelta(seconds=4)
-"""A probe older than this says nothing any more."""
-LATE: Final = timedelta(seconds=9)
-"""Longer than from one sweep to the next (every 5 s) when each takes 2 s. After a longer silence the horizon must be
-seen anew: what happened meanwhile is unknown."""
+"""Longer than two statistics intervals of a quorum queue, and than an election during which probes answer 0 (10 s
+measured)."""
+PROBE_MAX_AGE: Final = timedelta(seconds=4)
+"""An older probe is not used as lower bound."""
+SWEEP_GAP_LIMIT: Final = timedelta(seconds=9)
+"""Longer than the gap between two sweeps (period 5 s) that take 2 s each. After a longer gap, sweeps must cover a whole
+READING_WINDOW again: what happened during the gap is unknown."""
 
 
 class Doubt(StrEnum):
-    """Why there is no `at_most`; of several the first is said."""
+    """Why `at_most` is unknown; if several apply, the first is reported."""
 
     NO_SWEEP = "NoSweep"
     ABSENT = "Absent"
     MINORITY = "Minority"
     NOT_RUNNING = "NotRunning"
     NO_FIGURES = "NoFigures"
-    YOUNG = "Young"
+    HISTORY_TOO_SHORT = "HistoryTooShort"
     NO_PROBE = "NoProbe"
 
 
 LEADERLESS: Final = frozenset({Doubt.ABSENT, Doubt.NOT_RUNNING, Doubt.MINORITY})
-"""Doubts with which a probe that says 0 says nothing: so does every queue without a leader."""
+"""Doubts with which a probe of 0 is meaningless: every queue without a leader answers 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One passive declare.
+    """Result of one passive declare.
 
     Attributes:
-        at: When it was asked.
-        ready: Messages; None when the queue is `missing`, or may not be asked for: then `fault` says so.
+        at: When the request was sent.
+        ready: Number of ready messages; None if the queue is `missing` or the broker refused the request.
+        missing: Whether the queue does not exist.
+        fault: Why the broker refused the request.
     """
 
     at: datetime
@@ -56,14 +59,16 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What one listing of the vhost said of a queue; figures are None when the answer had no such field.
+    """One queue in a listing of its vhost; a figure is None if the response had no such field.
 
     Attributes:
-        at: When it was asked for.
-        present: False when the listing left the queue out.
-        running: Whether the queue's state was `running`.
-        minority: Whether it was `minority`: the node that was asked is cut off from most members of the queue, and
-            its figures are those of before.
+        at: When the request was sent.
+        present: Whether the listing contained the queue.
+        running: Whether the state of the queue was `running`.
+        minority: Whether the state was `minority`: the node that answered is cut off from the majority of the queue's
+            members, so its figures are outdated.
+        ready: Number of ready messages.
+        unacked: Number of messages that are delivered and not yet acknowledged.
     """
 
     at: datetime
@@ -75,7 +80,7 @@ class Sweep:
 
     @property
     def doubt(self) -> Doubt | None:
-        """Why its figures say nothing."""
+        """Why the figures cannot be used; None if they can."""
         if not self.present:
             return Doubt.ABSENT
         if self.minority:
@@ -84,8 +89,8 @@ class Sweep:
             return Doubt.NOT_RUNNING
         return Doubt.NO_FIGURES if self.ready is None or self.unacked is None else None
 
-    def beside(self, other: Self) -> Self:
-        """Believe the worse of both: a listing has a queue twice when two nodes claim to lead it."""
+    def merge_worst(self, other: Self) -> Self:
+        """Return the worse of two entries: a listing contains a queue twice if two nodes claim to lead it."""
         return replace(
             self,
             running=self.running and other.running,
@@ -97,13 +102,13 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The interval in which the number of ready messages lies.
+    """The interval that contains the number of ready messages.
 
     Attributes:
-        at: When this was concluded.
-        at_least: Ready messages that are certainly there; None when no fresh probe says.
-        at_most: Ready messages that may be there; None when that is unknown.
-        unacked: The most that was delivered and not settled; None when unknown.
+        at: Time of the reading.
+        at_least: Lower bound of the ready messages; None without a recent probe.
+        at_most: Upper bound of the ready messages; None if unknown.
+        unacked: Largest number of unacked messages in recent sweeps; None if unknown.
         doubt: Why `at_most` is None.
     """
 
@@ -113,37 +118,43 @@ class Reading:
     unacked: int | None
     doubt: Doubt | None = None
 
+    @classmethod
+    def from_samples(cls, probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> Self:
+        """Derive a reading from the recent probes and sweeps, both oldest first.
+
+        Earlier probes count for `at_most` too: the leader may fail after messages that only a probe has counted and
+        before the next sweep.
+        """
+        recent_probe = bool(probes) and now - probes[-1].at <= PROBE_MAX_AGE
+        at_least = probes[-1].ready if recent_probe else None
+        recent = [sweep for sweep in sweeps if now - sweep.at <= READING_WINDOW]
+        last_before = [sweep for sweep in sweeps if now - sweep.at > READING_WINDOW][-1:]
+        doubt = _doubt(recent, [*(sweep.at for sweep in (*last_before, *recent)), now])
+        if doubt is None and at_least is None:
+            doubt = Doubt.NO_PROBE
+        unacked = max((sweep.unacked for sweep in recent if sweep.unacked is not None), default=None)
+        if doubt is not None or at_least is None:
+            return cls(now, at_least, None, unacked, doubt)
+        probed = (probe.ready or 0 for probe in probes if now - probe.at <= READING_WINDOW)
+        at_most = max(*probed, *(sweep.ready or 0 for sweep in recent))
+        return cls(now, at_least, at_most, unacked)
+
     @property
-    def blind(self) -> bool:
-        """Whether nothing that can be believed says how many messages there are."""
+    def unreadable(self) -> bool:
+        """Whether no reliable source knows how many messages are ready."""
         return self.at_least is None or (self.at_least == 0 and self.doubt in LEADERLESS)
 
 
-def interval(probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> Reading:
-    """Conclude from the recent probes and sweeps (oldest first) what may be believed now.
-
-    Earlier probes count for `at_most`: a leader may go between messages that only a probe saw and the next sweep.
-    """
-    fresh = bool(probes) and now - probes[-1].at <= FRESH
-    at_least = probes[-1].ready if fresh else None
-    recent = [sweep for sweep in sweeps if now - sweep.at <= READING_WINDOW]
-    before = [sweep for sweep in sweeps if now - sweep.at > READING_WINDOW][-1:]
-    doubt = _doubt(recent, [*(sweep.at for sweep in (*before, *recent)), now]) or (
-        Doubt.NO_PROBE if at_least is None else None
-    )
-    unacked = max((sweep.unacked for sweep in recent if sweep.unacked is not None), default=None)
-    if doubt is not None or at_least is None:
-        return Reading(now, at_least, None, unacked, doubt)
-    probed = (probe.ready or 0 for probe in probes if now - probe.at <= READING_WINDOW)
-    at_most = max(*probed, *(sweep.ready or 0 for sweep in recent))
-    return Reading(now, at_least, at_most, unacked)
-
-
 def _doubt(recent: Sequence[Sweep], times: Sequence[datetime]) -> Doubt | None:
-    """Find what is wrong with the recent sweeps; `times` are theirs, that of the one before them, and now."""
-    if not recent or any(later - earlier > LATE for earlier, later in pairwise(times)):
+    """Return why the recent sweeps give no upper bound.
+
+    Args:
+        recent: The sweeps within the window.
+        times: Times of the last sweep before the window, of the recent sweeps, and the present time.
+    """
+    if not recent or any(later - earlier > SWEEP_GAP_LIMIT for earlier, later in pairwise(times)):
         return Doubt.NO_SWEEP
     doubts = [sweep.doubt for sweep in recent if sweep.doubt is not None]
     if doubts:
         return min(doubts, key=list(Doubt).index)
-    return Doubt.YOUNG if times[-1] - times[0] < READING_WINDOW else None
+    return Doubt.HISTORY_TOO_SHORT if times[-1] - times[0] < READING_WINDOW else None

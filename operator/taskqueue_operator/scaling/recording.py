@@ -1,4 +1,4 @@
-"""Decisions with all that went into them, as JSON: what is shown to people, and replayed by tests."""
+"""Decisions with all their inputs as JSON, for the debug endpoint of the operator and for replays in tests."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from .reading import Reading
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The inputs of one decision and what came of them; `decision.memory` is the next one's `memory`."""
+    """The inputs of a decision and the decision; its `decision.memory` is the `memory` of the next recording."""
 
     at: datetime
     reading: Reading
@@ -26,7 +26,7 @@ class Recording:
     decision: Decision
 
     def replay(self) -> Decision:
-        """Decide again."""
+        """Return the decision for the same inputs."""
         return decide(self.reading, self.workers, self.policy, self.memory, self.at)
 
 
@@ -35,15 +35,15 @@ def _adapter() -> TypeAdapter[tuple[Recording, ...]]:
     return TypeAdapter(tuple[Recording, ...])
 
 
-def write(recordings: Iterable[Recording]) -> bytes:
-    """Write recordings as a JSON array, in their order."""
+def to_json(recordings: Iterable[Recording]) -> bytes:
+    """Return recordings as a JSON array, in their order."""
     return _adapter().dump_json(tuple(recordings), indent=2)
 
 
-def read(document: bytes) -> tuple[Recording, ...]:
-    """Read what `write` wrote.
+def from_json(document: bytes) -> tuple[Recording, ...]:
+    """Return the recordings of a JSON array that `to_json` produced.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The document is not such an array.
     """
     return _adapter().validate_json(document)

@@ -1,7 +1,8 @@
-"""Minimums at times of the day or week.
+"""Schedules: a higher minimum of replicas at times of the day or week.
 
-A schedule is on when its last start is later than its last end. Both are moments, not clock times: one that the clock
-shows twice, when summer time ends, counts once, the first time; one that it skips counts when the clock goes on.
+A schedule is active if its last start is later than its last end. Both are instants, not clock times: a clock time that
+occurs twice, when daylight saving time ends, counts once, at its first occurrence; a clock time that is skipped counts
+at the instant at which the clock is set forward.
 """
 
 from collections.abc import Iterable
@@ -18,12 +19,12 @@ from taskqueue_operator.resource.faults import Fault, Reason
 
 MINUTE: Final = timedelta(minutes=1)
 LARGEST_SHIFT: Final = timedelta(hours=3)
-"""More than any clock was ever put back by at once."""
+"""Longer than any clock was ever set back at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """At least `min_replicas` from each `start` to the next `end`, both as in cron, by the clocks of `time_zone`."""
+    """At least `min_replicas` from each `start` to the next `end`, both cron expressions in `time_zone`."""
 
     name: str
     time_zone: str
@@ -33,74 +34,74 @@ class Schedule:
 
     @classmethod
     def of(cls, spec: resource.Schedule) -> Self:
-        """Take a schedule out of a spec."""
+        """Return the schedule of a spec."""
         return cls(spec.name, spec.time_zone, spec.start, spec.end, spec.min_replicas)
 
 
 class Minimum(NamedTuple):
-    """The least number of workers, and the schedule that says so; None: minReplicas."""
+    """A minimum of replicas, and the schedule that sets it; None: minReplicas."""
 
     replicas: int
     schedule: str | None = None
 
 
-def minimum(min_replicas: int, schedules: Iterable[Schedule], now: datetime) -> Minimum:
-    """Say which minimum holds now: where schedules overlap, the highest; one that cannot be read is left out."""
+def effective_minimum(min_replicas: int, schedules: Iterable[Schedule], now: datetime) -> Minimum:
+    """Return the highest minimum of minReplicas and all active schedules; invalid schedules are ignored."""
     highest = Minimum(min_replicas)
     for schedule in schedules:
-        if schedule.min_replicas > highest.replicas and is_on(schedule, now):
+        if schedule.min_replicas > highest.replicas and is_active(schedule, now):
             highest = Minimum(schedule.min_replicas, schedule.name)
     return highest
 
 
-def is_on(schedule: Schedule, now: datetime) -> bool:
-    """Whether a schedule's last start is later than its last end."""
+def is_active(schedule: Schedule, now: datetime) -> bool:
+    """Whether the last start of a schedule is later than its last end."""
     if schedule_error(schedule) is not None:
         return False
     minute = now.replace(second=0, microsecond=0)
-    start, end = (_last(each, schedule.time_zone, minute) for each in (schedule.start, schedule.end))
+    start = _last_occurrence(schedule.start, schedule.time_zone, minute)
+    end = _last_occurrence(schedule.end, schedule.time_zone, minute)
     return start is not None and (end is None or start > end)
 
 
 @lru_cache(maxsize=4096)
 def schedule_error(schedule: Schedule) -> Fault | None:
-    """Say why a schedule cannot be read, if so: what the API server lets through, as it knows less of cron than we."""
-    where = f"spec.scaling.schedules[{schedule.name}]"
+    """Return why a schedule is invalid, if it is: the pattern of the CRD accepts some invalid cron expressions."""
+    path = f"spec.scaling.schedules[{schedule.name}]"
     try:
         zone = ZoneInfo(schedule.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        message = (
-            f'{where}.timeZone: the operator knows no time zone "{schedule.time_zone}". Write it as in Europe/Paris.'
-        )
+        message = f'{path}.timeZone: unknown time zone "{schedule.time_zone}". Use a name such as Europe/Paris.'
         return Fault(Reason.INVALID_SPEC, message, terminal=True)
     for field, expression in (("start", schedule.start), ("end", schedule.end)):
         try:
             next(CronSim(expression, datetime(2000, 1, 1, tzinfo=zone)))
         except (CronSimError, StopIteration) as error:
-            message = f'{where}.{field}: "{expression}" is no time that ever comes ({error}). Correct the field.'
+            message = f'{path}.{field}: the cron expression "{expression}" never matches ({error}). Correct the field.'
             return Fault(Reason.INVALID_SPEC, message, terminal=True)
     return None
 
 
 @lru_cache(maxsize=4096)
-def _last(expression: str, time_zone: str, minute: datetime) -> tuple[datetime, datetime] | None:
-    """Find the last moment until and with a minute, and what the clock shows; cached: each decision asks for it.
+def _last_occurrence(expression: str, time_zone: str, minute: datetime) -> tuple[datetime, datetime] | None:
+    """Return the last instant up to `minute` that an expression matches, and its clock time.
 
-    Of a start and an end that the clock skips, which are at one moment, the later is the one it would show later.
+    Cached, as each decision needs it. The clock time orders a start and an end that are skipped together: both are at
+    the same instant.
     """
     zone = ZoneInfo(time_zone)
-    # Beginning later: an hour that the clock shows for the second time hides what was at its first. And without a
-    # zone: with one, some expressions would count by the clock and others by the time that passes.
+    # Start later than `minute`: in an hour that occurs twice, the second occurrence hides clock times of the first.
+    # Without a time zone: otherwise CronSim would match some expressions by clock time and others by elapsed time.
     later = (minute + LARGEST_SHIFT).astimezone(zone).replace(tzinfo=None)
-    for shown in CronSim(expression, later, reverse=True):
-        if (at := _moment(shown, zone)) <= minute:
-            return at, shown
+    for clock_time in CronSim(expression, later, reverse=True):
+        if (at := _first_instant(clock_time, zone)) <= minute:
+            return at, clock_time
     return None
 
 
-def _moment(shown: datetime, zone: ZoneInfo) -> datetime:
-    """Say when a clock shows a time: of two moments the first, for one that is skipped when the clock goes on."""
-    at = shown.replace(tzinfo=zone)
-    while (moment := at.astimezone(UTC)).astimezone(zone).replace(tzinfo=None) != at.replace(tzinfo=None):
+def _first_instant(clock_time: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first instant with a clock time; if it is skipped, the instant at which the clock is set forward."""
+    at = clock_time.replace(tzinfo=zone)
+    while (instant := at.astimezone(UTC)).astimezone(zone).replace(tzinfo=None) != at.replace(tzinfo=None):
         at += MINUTE
-    return moment
+    return instant

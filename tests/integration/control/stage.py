@@ -143,8 +143,7 @@ class Stage(Generic[B]):
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Read an object; empty when there is none."""
-        answer = self.kubectl("get", kind, name, "--ignore-not-found", "--output=json")
-        return json.loads(answer) if answer else {}
+        return self.plane.api.get(kind, self.namespace, name) or {}
 
     def replicas(self, name: str) -> int | None:
         """Say how many workers are asked for; None without a Deployment."""
@@ -158,7 +157,7 @@ class Stage(Generic[B]):
 
     def events(self, name: str) -> list[tuple[str, str]]:
         """List (reason, message) of the Events about a TaskQueue."""
-        items = json.loads(self.kubectl("get", "events", "--output=json"))["items"]
+        items = self.plane.api.list("event", self.namespace)
         return [(each["reason"], each["message"]) for each in items if each["involvedObject"]["name"] == name]
 
     # RabbitMQ.

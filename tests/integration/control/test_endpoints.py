@@ -45,7 +45,7 @@ def test_its_decisions_can_be_fetched_replayed_and_hold_no_secret(operator: Oper
     stage.publish("jobs", "jobs", 45)
     eventually(lambda: stage.replicas("jobs"), 3)
     answer = decisions(operator, stage, "jobs")
-    recorded = recording.read(answer.content)
+    recorded = recording.from_json(answer.content)
     assert recorded[-1].decision.desired == 3
     assert [each.replay() for each in recorded] == [each.decision for each in recorded]
     assert "guest" not in answer.text

@@ -107,7 +107,7 @@ def test_invariant_7_kill_9_at_any_time_converges_after(stage: Stage, operator: 
     operator.kill()
     operator.start()
     eventually(lambda: [name for name in map("jobs-{}".format, range(12)) if stage.queue(name)], [])
-    eventually(lambda: stage.kubectl("get", "taskqueues", "--output=name"), "")
+    eventually(lambda: stage.plane.api.list("taskqueue", stage.namespace), [])
 
 
 def test_invariant_10_the_password_is_in_no_log_no_status_and_no_event(stage: Stage, operator: Operator) -> None:

@@ -35,7 +35,8 @@ def standby(operator: Operator, installed: ControlPlane, tmp_path: Path) -> Iter
 
 def holder(plane: ControlPlane, name: str = LEASE) -> str:
     """Who holds a Lease; empty when nobody does, or there is none."""
-    return plane.kubectl("get", "lease", name, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}")
+    holder: str = (plane.api.get("lease", "default", name) or {}).get("spec", {}).get("holderIdentity", "")
+    return holder
 
 
 def epoch(plane: ControlPlane) -> int:

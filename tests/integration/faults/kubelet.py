@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.integration.control.stage import Reached, Stage, eventually
-from tests.integration.worker.running import RunningWorker
+from tests.integration.worker.running_worker import RunningWorker
 
 CONTAINER: Final = "worker"
 BEGAN: Final = "2026-01-01T00:00:00Z"
@@ -48,8 +48,7 @@ class Kubelet:
 
     def look(self) -> None:
         """Start a process in each new pod, end those whose pods have gone, and say of all how they are."""
-        selector = f"--selector=taskqueue.dev/name={self._queue}"
-        pods = json.loads(self._stage.kubectl("get", "pods", selector, "--output=json"))["items"]
+        pods = self._stage.plane.api.list("pod", self._stage.namespace, f"taskqueue.dev/name={self._queue}")
         there = {pod["metadata"]["uid"]: pod for pod in pods}
         for uid in self.workers.keys() - there.keys():
             self.left.append(self.workers.pop(uid))

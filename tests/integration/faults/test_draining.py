@@ -13,7 +13,7 @@ from typing_extensions import override
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.trio import Trio
 from tests.integration.control.stage import Operator, Stage, eventually
-from tests.integration.worker.running import Gate
+from tests.integration.worker.gate import Gate
 
 from .kubelet import Kubelet
 from .scene import QUEUE

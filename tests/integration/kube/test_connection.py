@@ -11,6 +11,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from taskqueue_operator.kube import client
 from taskqueue_operator.kube.cluster import KubernetesCluster
+from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from tests.cluster import ports
@@ -67,7 +68,7 @@ async def stand_in() -> AsyncIterator[tuple[StandIn, KubernetesCluster]]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(client, "BACKOFF", Backoff(0.001, 5.0))
 
 
 @pytest.mark.parametrize("trouble", [says(429, **{"Retry-After": "0"}), says(500), says(503), hangs_up])
@@ -115,7 +116,7 @@ async def test_a_server_that_never_answers_is_given_up(
         return web.Response()
 
     server.answers = [never]
-    monkeypatch.setattr(client, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(client, "REQUEST_TIMEOUT_SECONDS", 0.2)
     with pytest.raises(Fault, match=r"no answer within 0\.2 s"):
         await cluster.deployment(KEY)
 

@@ -10,6 +10,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 from taskqueue_operator.workers.deployment import deployment
+from tests.approved import assert_approved
 from tests.cluster.control_plane import ControlPlane
 from tests.unit.workers.test_deployment import INPUTS
 
@@ -215,10 +216,7 @@ async def test_a_pod_template_that_kubernetes_does_not_know_is_refused_by_name(
         await cluster.apply_deployment(deployment(taskqueue, replicas=0))
     assert refused.value.reason == Reason.POD_TEMPLATE_INVALID
     assert refused.value.terminal
-    assert refused.value.message == (
-        f"The API server refused the Deployment of the workers: {words}. "
-        "Correct the field in spec.worker or in spec.worker.podTemplate."
-    )
+    assert_approved("kubernetes.deployment_refused", refused.value.message.replace(words, "TEXT OF THE API SERVER"))
     assert await cluster.deployment(taskqueue.key) is None
 
 
@@ -231,7 +229,7 @@ async def test_the_api_server_takes_the_golden_manifests(cluster: KubernetesClus
 
 async def test_without_rights_the_message_says_which(stranger: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
-    with pytest.raises(Fault, match=r"cannot patch resource.*rights that the chart gives it") as refused:
+    with pytest.raises(Fault, match=r"cannot patch resource.*permissions of the chart") as refused:
         await stranger.apply_deployment(deployment(taskqueue, replicas=0))
     assert refused.value.reason == Reason.API_UNAVAILABLE
     assert not isinstance(refused.value, WorkersFault)

@@ -11,6 +11,7 @@ from aiohttp import web
 from taskqueue_operator.kube import client
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.cluster import KubernetesCluster
+from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import LeadershipLost
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.workers.deployment import deployment
@@ -66,7 +67,7 @@ def everything(plane: ControlPlane, namespace: str) -> str:
 
 
 async def test_between_two_attempts_it_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(client, "BACKOFF", Backoff(0.001, 5.0))
     asked: list[str] = []
 
     async def ails(request: web.Request) -> web.Response:

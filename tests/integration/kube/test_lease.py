@@ -109,7 +109,7 @@ async def test_without_rights_it_says_where_they_come_from(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(control_plane.identity("stranger")))
     leases = KubernetesLease(await connect(), Key(namespace, "scaler"), seconds=15)
-    with pytest.raises(Fault, match=f"cannot read Lease {namespace}/scaler: .* rights that the chart gives it"):
+    with pytest.raises(Fault, match=f"cannot read Lease {namespace}/scaler: .* permissions of the chart"):
         await leases.read()
     with pytest.raises(Fault, match=f"cannot write Lease {namespace}/scaler: "):
         await leases.write(CLAIM)

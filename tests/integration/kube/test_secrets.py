@@ -7,6 +7,7 @@ import yaml
 from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
+from tests.approved import assert_approved
 from tests.cluster.control_plane import ControlPlane
 
 
@@ -41,9 +42,6 @@ async def test_a_secret_that_may_not_be_read_leads_to_the_missing_right(
     with pytest.raises(Fault) as refused:
         await stranger.secret(key)
     assert refused.value.reason == Reason.API_UNAVAILABLE
-    assert refused.value.message == (
-        f"Kubernetes: cannot read Secret {key}. "
-        "Give the operator's ServiceAccount the verb get on secrets in this namespace."
-    )
+    assert_approved("kubernetes.secret_forbidden", refused.value.message.replace(str(key), "NAMESPACE/NAME"))
     assert refused.value.__context__ is None
     assert "s3cr3t" not in "".join(traceback.format_exception(refused.value))

@@ -64,7 +64,7 @@ async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
     """Look until the pod is seen so: figures are some seconds old."""
     async with asyncio.timeout(60):
         while True:
-            if (await rabbitmq.look()).activities(QUEUE, [pod]) == {pod.uid: sight}:
+            if (await rabbitmq.consumers()).activities(QUEUE, [pod]) == {pod.uid: sight}:
                 return
             await asyncio.sleep(0.5)
 
@@ -72,7 +72,7 @@ async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
 async def shown(rabbitmq: Vhost, wanted: Callable[[Connection], bool]) -> Connection:
     async with asyncio.timeout(60):
         while True:
-            for connection in (await rabbitmq.look()).connections:
+            for connection in (await rabbitmq.consumers()).connections:
                 if wanted(connection):
                     return connection
             await asyncio.sleep(0.5)
@@ -83,7 +83,7 @@ async def test_a_consumer_is_found_by_the_address_it_comes_from(broker: Broker, 
     rabbitmq, there, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
     async with worker(broker, vhost):
         await seen(rabbitmq, there, Activity.IDLE)
-        sights = (await rabbitmq.look()).activities(QUEUE, [there, elsewhere])
+        sights = (await rabbitmq.consumers()).activities(QUEUE, [there, elsewhere])
         assert sights == {"a": Activity.IDLE, "b": Activity.UNKNOWN}
     await seen(rabbitmq, there, Activity.UNKNOWN)
 
@@ -140,7 +140,7 @@ async def test_a_connection_of_another_user_takes_the_tag_monitoring(
     workers, management, monitoring = user(""), user("management"), user("monitoring")
     async with worker(broker, vhost, name, f"{workers}:{quote(PASSWORD, safe='')}"):
         await seen(connect(username=monitoring, password=PASSWORD), pod(name), Activity.IDLE)
-        look = await connect(username=management, password=PASSWORD).look()
+        look = await connect(username=management, password=PASSWORD).consumers()
         assert look.connections == ()
 
 
@@ -159,4 +159,4 @@ async def test_what_another_vhost_holds_is_not_looked_at(
     await queue.basic_publish(b"{}", routing_key=QUEUE)
     async with worker(broker, vhost, name):
         await shown(connect(), lambda each: name in each.identifiers)
-        assert all(name not in each.identifiers for each in (await connect(vhost="/").look()).connections)
+        assert all(name not in each.identifiers for each in (await connect(vhost="/").consumers()).connections)

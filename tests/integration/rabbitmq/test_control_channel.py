@@ -12,7 +12,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from taskqueue_operator.rabbitmq.control_channel import EXCHANGE, ControlChannel
-from taskqueue_operator.rabbitmq.vhost import CONTROL_NAME
+from taskqueue_operator.rabbitmq.vhost import CONTROL_CONNECTION_NAME
 from taskqueue_operator.resource.faults import Reason
 from tests.cluster.broker import Broker
 
@@ -41,7 +41,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def listening(connect: Connect, ears: Ears, *names: str, **keys: str) -> AsyncIterator[ControlChannel]:
-    channel = connect(**keys).control(ears)
+    channel = connect(**keys).control_channel(ears)
     channel.listen(names)
     task = asyncio.create_task(channel.run())
     yield channel
@@ -125,7 +125,7 @@ async def test_it_listens_again_when_its_connection_was_lost(
         await wait_for_exchange(admin, vhost)
         async with reporter(broker, vhost, []) as worker:
             await heard(worker, ears, "media/a", b"before")
-            await until(lambda: cut(admin, CONTROL_NAME))
+            await until(lambda: cut(admin, CONTROL_CONNECTION_NAME))
             await heard(worker, ears, "media/a", b"after")
 
 
@@ -145,7 +145,7 @@ async def test_a_user_who_may_not_talk_is_told_what_is_missing(connect: Connect,
         await until(lambda: channel.fault is not None)
         assert channel.fault is not None
         assert channel.fault.reason is Reason.PERMISSION_DENIED
-        assert f'User "{name}" may not talk with workers over {EXCHANGE}' in channel.fault.message
+        assert f'User "{name}" may not use exchange "{EXCHANGE}"' in channel.fault.message
         assert PASSWORD not in channel.fault.message
 
 

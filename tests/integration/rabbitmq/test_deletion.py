@@ -16,11 +16,11 @@ from tests.unit.topology.builders import OWNER, desired_topology
 
 async def wall_off(rabbitmq: Vhost) -> None:
     while steps := fence_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER):
-        await rabbitmq.take(steps)
+        await rabbitmq.apply(steps)
 
 
 async def declare(rabbitmq: Vhost) -> None:
-    await rabbitmq.take(diff(desired_topology(), await rabbitmq.topology(), owner=OWNER))
+    await rabbitmq.apply(diff(desired_topology(), await rabbitmq.topology(), owner=OWNER))
 
 
 class Publishers:
@@ -98,7 +98,7 @@ async def test_publishers_meet_nacks_until_their_exchange_is_gone(connect: Conne
         with pytest.raises(DeliveryError) as refused:
             await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs", mandatory=True)
         assert not isinstance(refused.value, PublishError), "refused, not returned as unroutable"
-        await rabbitmq.take([step])
+        await rabbitmq.apply([step])
 
 
 async def test_a_removal_interrupted_after_any_step_goes_on_to_the_end(connect: Connect) -> None:
@@ -108,7 +108,7 @@ async def test_a_removal_interrupted_after_any_step_goes_on_to_the_end(connect: 
     await wall_off(rabbitmq)
 
     while steps := removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER):
-        await rabbitmq.take(steps[:1])
+        await rabbitmq.apply(steps[:1])
         assert is_fenced(desired_topology(), await rabbitmq.topology(), owner=OWNER)
 
     there = await rabbitmq.topology()
@@ -123,7 +123,7 @@ async def test_a_taskqueue_of_the_same_name_revives_what_a_deletion_left(
     rabbitmq = connect()
     await declare(rabbitmq)
     await wall_off(rabbitmq)
-    await rabbitmq.take(removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER)[:done])
+    await rabbitmq.apply(removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER)[:done])
 
     await declare(rabbitmq)
 
@@ -143,9 +143,7 @@ async def test_a_user_who_may_not_write_policies_is_told_the_tag(connect: Connec
         await wall_off(rabbitmq)
 
     assert fault.value.reason is Reason.PERMISSION_DENIED
-    assert fault.value.message.endswith(
-        f"it lacks the tag policymaker. Grant it: rabbitmqctl set_user_tags {name} policymaker"
-    )
+    assert fault.value.message.endswith(f"rabbitmqctl set_user_tags {name} policymaker")
     assert not is_fenced(desired_topology(), await rabbitmq.topology(), owner=OWNER), "and the queue is still bound"
 
 
@@ -154,6 +152,6 @@ async def test_a_policymaker_may_delete(connect: Connect, user: MakeUser) -> Non
     await declare(rabbitmq)
 
     await wall_off(rabbitmq)
-    await rabbitmq.take(removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER))
+    await rabbitmq.apply(removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER))
 
     assert (await rabbitmq.topology()).queues == {}

@@ -11,12 +11,12 @@ from taskqueue_operator.rabbitmq.vhost import Vhost
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.topology.diff import Declare
 from taskqueue_operator.topology.objects import Queue
+from tests.approved import assert_approved
 from tests.cluster.broker import Broker
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 
 Call = Callable[[Vhost], Awaitable[object]]
-CALLS: list[Call] = [lambda each: each.probe(["jobs"]), lambda each: each.sweep(), lambda each: each.topology()]
-AGAIN = "Correct the Secret; it is read again within a minute."
+CALLS: list[Call] = [lambda vhost: vhost.probe(["jobs"]), lambda vhost: vhost.sweep(), lambda vhost: vhost.topology()]
 
 
 async def fault(call: Call, rabbitmq: Vhost) -> BrokerFault:
@@ -25,60 +25,61 @@ async def fault(call: Call, rabbitmq: Vhost) -> BrokerFault:
     return raised.value
 
 
-async def test_a_wrong_password(connect: Connect, broker: Broker) -> None:
+def approve(key: str, message: str, **placeholders: str) -> None:
+    """Compare a message with the approved one, after replacing what differs from run to run by placeholders."""
+    for placeholder, value in placeholders.items():
+        message = message.replace(value, placeholder)
+    assert_approved(key, message)
+
+
+async def test_a_wrong_password_is_an_authentication_failure(connect: Connect, broker: Broker) -> None:
     rabbitmq = connect(password="hunter2")
 
     probe, sweep, topology = [await fault(call, rabbitmq) for call in CALLS]
 
     assert {probe.reason, sweep.reason, topology.reason} == {Reason.AUTHENTICATION_FAILED}
-    assert probe.message == (
-        f'RabbitMQ at 127.0.0.1:{broker.amqp_port} refuses user "guest": wrong username or password. {AGAIN}'
-    )
-    assert (
-        sweep.message
-        == topology.message
-        == (f'Management API {broker.management_url} refuses user "guest": wrong username or password. {AGAIN}')
-    )
+    assert f'127.0.0.1:{broker.amqp_port} refuses user "guest"' in probe.message
+    assert f'{broker.management_url} refuses user "guest"' in sweep.message
+    assert topology.message == sweep.message
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_vhost_that_does_not_exist(connect: Connect, broker: Broker, call: Call) -> None:
-    trouble = await fault(call, connect(vhost="no such"))
+async def test_a_missing_vhost_is_named(connect: Connect, broker: Broker, call: Call) -> None:
+    trouble = await fault(call, connect(vhost="nowhere"))
 
     assert trouble.reason is Reason.VHOST_NOT_FOUND
-    assert trouble.message == (
-        f'RabbitMQ at 127.0.0.1:{broker.amqp_port} has no vhost "no such". Set spec.broker.vhost, '
-        "correct the path of the Secret's uri, or create it: rabbitmqctl add_vhost 'no such'"
-    )
+    approve("broker.no_vhost", trouble.message, BROKER=f"127.0.0.1:{broker.amqp_port}")
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_vhost_without_permissions(connect: Connect, user: MakeUser, broker: Broker, call: Call) -> None:
+async def test_missing_permissions_in_a_vhost_are_a_permission_fault(
+    connect: Connect, user: MakeUser, broker: Broker, call: Call
+) -> None:
     name = user("management")
 
     trouble = await fault(call, connect(username=name, password=PASSWORD, vhost="/"))
 
     assert trouble.reason is Reason.PERMISSION_DENIED
-    assert trouble.message == (
-        f'User "{name}" may not use vhost "/" of RabbitMQ at 127.0.0.1:{broker.amqp_port}. '
-        f"Grant it: rabbitmqctl set_permissions -p / {name} '.*' '.*' '.*'"
-    )
+    message = trouble.message.replace('vhost "/"', 'vhost "team"').replace("-p / ", "-p team ")
+    approve("broker.vhost_forbidden", message, BROKER=f"127.0.0.1:{broker.amqp_port}", **{"app-team": name})
 
 
-async def test_a_vhost_that_is_full(connect: Connect, admin: httpx.Client, vhost: str, broker: Broker) -> None:
+async def test_a_connection_limit_of_a_vhost_is_reported_in_the_text_of_rabbitmq(
+    connect: Connect, admin: httpx.Client, vhost: str, broker: Broker
+) -> None:
     path = f"/vhost-limits/{quote(vhost, safe='')}/max-connections"
     (await asyncio.to_thread(admin.put, path, json={"value": 0})).raise_for_status()
 
     trouble = await fault(CALLS[0], connect())
 
     assert trouble.reason is Reason.VHOST_NOT_FOUND
-    assert trouble.message.startswith(
-        f'RabbitMQ at 127.0.0.1:{broker.amqp_port} refuses vhost "{vhost}" to user "guest": '
-    )
-    assert "limit" in trouble.message, "the broker's own words"
+    assert f'127.0.0.1:{broker.amqp_port} refuses user "guest" access to vhost "{vhost}"' in trouble.message
+    assert "limit" in trouble.message, "the text of RabbitMQ"
 
 
-async def test_a_vhost_is_told_apart_without_the_management_api(connect: Connect, user: MakeUser) -> None:
+async def test_amqp_alone_distinguishes_a_missing_vhost_from_missing_permissions(
+    connect: Connect, user: MakeUser
+) -> None:
     nowhere = {"management_uri": "http://127.0.0.1:1"}
     name = user("")
 
@@ -88,18 +89,16 @@ async def test_a_vhost_is_told_apart_without_the_management_api(connect: Connect
     assert (missing.reason, forbidden.reason) == (Reason.VHOST_NOT_FOUND, Reason.PERMISSION_DENIED)
 
 
-async def test_a_user_without_tag(connect: Connect, user: MakeUser) -> None:
+async def test_a_missing_tag_is_named_with_the_command_that_adds_it(connect: Connect, user: MakeUser) -> None:
     name = user("")
 
     trouble = await fault(CALLS[1], connect(username=name, password=PASSWORD))
 
     assert trouble.reason is Reason.PERMISSION_DENIED
-    assert trouble.message.endswith(
-        f"it lacks the tag management. Grant it: rabbitmqctl set_user_tags {name} management"
-    )
+    assert trouble.message.endswith(f"rabbitmqctl set_user_tags {name} management")
 
 
-async def test_a_queue_that_the_user_may_not_even_look_at(
+async def test_a_queue_without_any_permission_has_a_fault_and_does_not_affect_the_others(
     connect: Connect, user: MakeUser, amqp: AbstractConnection
 ) -> None:
     channel = await amqp.channel()
@@ -111,8 +110,8 @@ async def test_a_queue_that_the_user_may_not_even_look_at(
 
     assert refused.fault is not None
     assert refused.fault.reason is Reason.PERMISSION_DENIED
-    assert 'may not read the depth of queue "jobs"' in refused.fault.message
-    assert refused.fault.message.endswith("'.*' '.*' '.*'"), "the command that grants it"
+    assert 'read the depth of queue "jobs"' in refused.fault.message
+    assert refused.fault.message.endswith("'.*' '.*' '.*'"), "the command that grants the permissions"
     assert (refused.ready, mine.ready, mine.fault) == (None, 0, None)
 
 
@@ -120,15 +119,14 @@ async def test_a_queue_that_the_user_may_not_even_look_at(
     ("host", "port", "why"),
     [("127.0.0.1", "1", "connection refused"), ("nowhere.invalid", "5672", "host name not found")],
 )
-async def test_a_broker_that_is_not_there(connect: Connect, host: str, port: str, why: str) -> None:
+async def test_an_unreachable_broker_is_reported_with_its_address(
+    connect: Connect, host: str, port: str, why: str
+) -> None:
     trouble = await fault(CALLS[0], connect(host=host, port=port))
 
     assert trouble.reason is Reason.BROKER_UNREACHABLE
     assert not trouble.terminal
-    assert trouble.message == (
-        f"RabbitMQ at {host}:{port} does not answer ({why}). The Secret's uri says {host}:{port}: "
-        "start the broker, or correct the Secret."
-    )
+    approve("broker.unreachable", trouble.message, BROKER=f"{host}:{port}", WHY=why)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +136,10 @@ async def test_a_broker_that_is_not_there(connect: Connect, host: str, port: str
         ("http://nowhere.invalid:15672", "host name not found"),
         ("https://127.0.0.1:{management}", "TLS handshake failed"),
         ("http://127.0.0.1:{amqp}", "connection closed"),
-        ("http://127.0.0.1:{management}/prefix", "it answers 400 Bad Request"),
+        ("http://127.0.0.1:{management}/prefix", "HTTP status 400 Bad Request"),
     ],
 )
-async def test_a_management_api_that_is_not_there_never_stops_a_probe(
+async def test_probes_work_without_the_management_api(
     connect: Connect, broker: Broker, amqp: AbstractConnection, uri: str, why: str
 ) -> None:
     channel = await amqp.channel()
@@ -152,14 +150,11 @@ async def test_a_management_api_that_is_not_there_never_stops_a_probe(
     for call in CALLS[1:]:
         trouble = await fault(call, rabbitmq)
         assert trouble.reason is Reason.MANAGEMENT_UNREACHABLE
-        assert trouble.message == (
-            f"Management API {address} does not answer ({why}). "
-            "Enable the rabbitmq_management plugin, or set management-uri in the Secret."
-        )
+        approve("broker.management_unreachable", trouble.message, MANAGEMENT=address, WHY=why)
     assert (await probed(rabbitmq, "jobs")).ready == 0
 
 
-async def test_no_secret_is_logged_or_raised(
+async def test_no_secret_is_in_a_log_line_or_an_error(
     connect: Connect, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Invariant: secrets stay secret, at every log level."""
@@ -175,17 +170,16 @@ async def test_no_secret_is_logged_or_raised(
     assert "hunter2" not in caplog.text + "".join(messages)
 
 
-async def test_a_broker_that_hangs_up_is_not_called_at_every_probe(connect: Connect) -> None:
-    """Nothing is retried hot."""
+async def test_a_broker_that_closes_every_connection_is_not_called_at_every_probe(connect: Connect) -> None:
     calls = 0
 
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def close_at_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal calls
         calls += 1
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    server = await asyncio.start_server(close_at_once, "127.0.0.1", 0)
     async with server:
         rabbitmq = connect(port=str(server.sockets[0].getsockname()[1]))
         for _ in range(300):
@@ -195,9 +189,9 @@ async def test_a_broker_that_hangs_up_is_not_called_at_every_probe(connect: Conn
 
 
 @pytest.mark.fault
-async def test_a_broker_that_stops_and_comes_back(connect: Connect, broker: Broker) -> None:
+async def test_a_restarted_broker_is_read_again(connect: Connect, broker: Broker) -> None:
     rabbitmq = connect()
-    await rabbitmq.take([Declare(Queue("jobs"))])
+    await rabbitmq.apply([Declare(Queue("jobs"))])
     assert (await probed(rabbitmq, "jobs")).ready == 0
 
     await asyncio.to_thread(broker.stop)
@@ -206,17 +200,19 @@ async def test_a_broker_that_stops_and_comes_back(connect: Connect, broker: Brok
     finally:
         await asyncio.to_thread(broker.start)
 
-    assert [each.reason for each in troubles] == [
+    assert [trouble.reason for trouble in troubles] == [
         Reason.BROKER_UNREACHABLE,
         Reason.MANAGEMENT_UNREACHABLE,
         Reason.MANAGEMENT_UNREACHABLE,
     ]
-    assert (await _once_back(rabbitmq)) == 0
+    assert (await _ready_after_recovery(rabbitmq)) == 0
     assert "jobs" in await rabbitmq.sweep()
 
 
 @pytest.mark.fault
-async def test_a_broker_that_freezes_and_thaws(connect: Connect, broker: Broker, amqp: AbstractConnection) -> None:
+async def test_a_paused_broker_is_unreachable_until_it_resumes(
+    connect: Connect, broker: Broker, amqp: AbstractConnection
+) -> None:
     channel = await amqp.channel()
     await channel.queue_declare("jobs", durable=True)
     rabbitmq = connect()
@@ -230,8 +226,8 @@ async def test_a_broker_that_freezes_and_thaws(connect: Connect, broker: Broker,
         broker.resume()
 
     assert trouble.reason is Reason.BROKER_UNREACHABLE
-    assert "no answer in time" in trouble.message
-    assert (await _once_back(rabbitmq)) == 0
+    assert "(no answer in time)" in trouble.message
+    assert (await _ready_after_recovery(rabbitmq)) == 0
 
 
 async def _first_fault(rabbitmq: Vhost) -> BrokerFault:
@@ -242,7 +238,7 @@ async def _first_fault(rabbitmq: Vhost) -> BrokerFault:
             return fault
 
 
-async def _once_back(rabbitmq: Vhost) -> int | None:
+async def _ready_after_recovery(rabbitmq: Vhost) -> int | None:
     async with asyncio.timeout(60):
         while True:
             try:

@@ -5,30 +5,40 @@ from typing import Protocol
 from uuid import uuid4
 
 import aio_pika
+import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
 
 from tests.cluster.broker import Broker
-from tests.integration.worker.running import Gate, RunningWorker, Work
+from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.gate import Gate
+from tests.integration.worker.running_worker import RunningWorker
 
 
 class StartWorker(Protocol):
     def __call__(self, **variables: str) -> RunningWorker: ...
 
 
-class MakeWork(Protocol):
-    async def __call__(self, kind: str = "quorum") -> Work: ...
+class DeclareQueue(Protocol):
+    async def __call__(self, kind: str = "quorum") -> DeclaredQueue: ...
 
 
 @pytest.fixture
-def start(broker: Broker, tmp_path: Path) -> Iterator[StartWorker]:
-    """Starts workers on the broker; variables are TASKQUEUE_..., written short, or whole names in capitals."""
+def taskqueue() -> str:
+    """Name of a TaskQueue that no other test uses."""
+    return f"media/{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def start_worker(broker: Broker, tmp_path: Path, taskqueue: str) -> Iterator[StartWorker]:
+    """Starts workers on the broker. The variable `queues` sets TASKQUEUE_QUEUES; a name in capitals stays unchanged."""
     workers: list[RunningWorker] = []
     numbers = itertools.count(1)
 
     def start(**variables: str) -> RunningWorker:
-        given = {name if name.isupper() else f"TASKQUEUE_{name.upper()}": value for name, value in variables.items()}
-        worker = RunningWorker(tmp_path, f"worker-{next(numbers)}", **{"RABBITMQ_URL": broker.url} | given)
+        named = {name if name.isupper() else f"TASKQUEUE_{name.upper()}": value for name, value in variables.items()}
+        defaults = {"RABBITMQ_URL": broker.url, "TASKQUEUE_NAME": taskqueue}
+        worker = RunningWorker(tmp_path, f"worker-{next(numbers)}", **defaults | named)
         workers.append(worker)
         return worker
 
@@ -50,19 +60,25 @@ async def channel(broker: Broker) -> AsyncIterator[AbstractChannel]:
 
 
 @pytest.fixture
-def make_work(channel: AbstractChannel) -> MakeWork:
-    async def make(kind: str = "quorum") -> Work:
-        return await Work(channel, f"worker-{uuid4().hex[:8]}", kind).declare()
-
-    return make
+def management(broker: Broker) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=broker.management_url, auth=("guest", "guest"), timeout=10) as client:
+        yield client
 
 
 @pytest.fixture
-async def work(make_work: MakeWork) -> Work:
-    return await make_work()
+def declare_queue(channel: AbstractChannel) -> DeclareQueue:
+    async def declare(kind: str = "quorum") -> DeclaredQueue:
+        return await DeclaredQueue(channel, f"worker-{uuid4().hex[:8]}", kind).declare()
+
+    return declare
+
+
+@pytest.fixture
+async def queue(declare_queue: DeclareQueue) -> DeclaredQueue:
+    return await declare_queue()
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
-    """Closed: tasks that are given it wait until it opens."""
+    """A closed gate: tasks that get it in their payload wait until it opens."""
     return Gate(tmp_path / "gate")

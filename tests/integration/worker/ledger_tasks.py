@@ -1,4 +1,4 @@
-"""The tasks of these tests. Each writes to a ledger what it does, and may wait at a gate: a file that a test makes."""
+"""The tasks of these tests. Each writes its steps to a ledger, and may wait at a gate: a file that the test creates."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ def is_open(payload: dict[str, Any]) -> bool:
 async def work(payload: dict[str, Any], context: Context) -> None:
     write(f"started {payload['n']}")
     try:
-        while not is_open(payload):  # noqa: ASYNC110 - the other side is another process
+        while not is_open(payload):  # noqa: ASYNC110 - another process opens the gate
             await asyncio.sleep(0.01)
     except asyncio.CancelledError:
         write(f"cancelled {payload['n']}")
@@ -45,8 +45,8 @@ async def fail(payload: dict[str, Any]) -> None:
     raise LookupError(f"no such image: {payload['n']}")
 
 
-@task("leave")
-async def leave(_: dict[str, Any]) -> None:
+@task("exit")
+async def exit_process(_: dict[str, Any]) -> None:
     raise SystemExit(3)
 
 

@@ -1,8 +1,7 @@
-"""The broker goes, changes its mind, or wants other credentials."""
+"""Loss of the connection, of the queue and of the consumer; rotated credentials; TLS."""
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -12,157 +11,143 @@ import httpx
 import pytest
 
 from tests.cluster.broker import Broker
-from tests.integration.worker.conftest import MakeWork, StartWorker
-from tests.integration.worker.running import Gate, RunningWorker, Work, eventually
+from tests.integration.worker import management_api as api
+from tests.integration.worker.conftest import DeclareQueue, StartWorker
+from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.gate import Gate
 
-WEIRD = "p@ss/w%20rd:?#&+=ü "
-
-
-@pytest.fixture
-def management(broker: Broker) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=broker.management_url, auth=("guest", "guest"), timeout=10) as client:
-        yield client
-
-
-async def cut(management: httpx.Client, worker: RunningWorker) -> None:
-    """Close connections of workers until this one has noticed: a young connection is not listed at once."""
-
-    def noticed() -> bool:
-        for connection in management.get("/api/connections").json():
-            if connection["client_properties"].get("connection_name") == "tests/worker":
-                management.delete(f"/api/connections/{quote(connection['name'])}")
-        return bool(worker.lines(event="not connected"))
-
-    await eventually("a lost connection", noticed)
+SPECIAL_CHARACTERS = "p@ss/w%20rd:?#&+=ü "
 
 
 @pytest.mark.fault
-async def test_a_worker_whose_connection_is_cut_comes_back_and_goes_on(
-    management: httpx.Client, start: StartWorker, work: Work, gate: Gate
+async def test_a_worker_reconnects_after_its_connection_is_closed_and_runs_the_remaining_tasks(
+    management: httpx.Client, start_worker: StartWorker, queue: DeclaredQueue, gate: Gate
 ) -> None:
-    await work.put(n=1, gate=str(gate))
-    await work.put(n=2)
-    worker = start(queues=work.name, prefetch="2")
-    await worker.wrote("started 1")
-    await cut(management, worker)
-    assert worker.ledger == ["started 1"], "what it prefetched went with the connection"
-    await worker.logged(event="consuming", times=2)
+    await queue.publish(n=1, gate=str(gate))
+    await queue.publish(n=2)
+    worker = start_worker(queues=queue.name, prefetch="2")
+    await worker.wait_for_ledger("started 1")
+    await api.close_connections(management, worker.taskqueue)
+    await worker.wait_for_log(event="not connected")
+    assert worker.ledger == ["started 1"], "the prefetched message is lost with the connection"
+    await worker.wait_for_log(event="consuming", times=2)
     gate.open()
-    (stale,) = await worker.logged(event="task", settled=False)
-    assert stale["task_id"] == "id-1"
-    await worker.logged(event="task", status="done", settled=True, times=2)
+    (unsettled,) = await worker.wait_for_log(event="task", settled=False)
+    assert unsettled["task_id"] == "id-1"
+    await worker.wait_for_log(event="task", status="done", settled=True, times=2)
     assert worker.metric("taskqueue_worker_ack_failed_total") == 1
     assert worker.metric("taskqueue_worker_reconnects_total") >= 1
     assert [line["task_id"] for line in worker.lines(event="task", settled=True, redelivered=True)].count("id-1") == 1
-    await work.has_ready(0)
+    await queue.wait_for_ready(0)
 
 
 @pytest.mark.fault
-async def test_a_broker_that_restarts_finds_its_worker_again(broker: Broker, start: StartWorker) -> None:
-
-    connection = await aio_pika.connect(broker.url)
-    work = await Work(await connection.channel(), f"worker-{uuid4().hex[:8]}", "quorum").declare()
-    worker = start(queues=work.name)
-    await worker.logged(event="consuming")
-    await connection.close()
+async def test_a_worker_consumes_again_after_a_restart_of_the_broker(broker: Broker, start_worker: StartWorker) -> None:
+    name = f"worker-{uuid4().hex[:8]}"
+    async with await aio_pika.connect(broker.url) as connection:
+        await DeclaredQueue(await connection.channel(), name).declare()
+    worker = start_worker(queues=name, modules="short_periods,ledger_tasks")
+    await worker.wait_for_log(event="consuming")
     broker.stop()
-    await worker.logged(event="not connected")
+    await worker.wait_for_log(event="not connected")
     assert worker.get("/readyz")[0] == 503
     broker.start()
-    await worker.logged(event="connected", times=2)
-    connection = await aio_pika.connect(broker.url)
-    work = Work(await connection.channel(), work.name, "quorum")
-    await work.put(n=1)
-    await worker.wrote("finished 1 draining=False")
-    await connection.close()
+    await worker.wait_for_log(event="connected", times=2)
+    async with await aio_pika.connect(broker.url) as connection:
+        await DeclaredQueue(await connection.channel(), name).publish(n=1)
+        await worker.wait_for_ledger("finished 1 draining=False")
 
 
-async def test_a_queue_that_is_deleted_and_made_again_is_consumed_again(start: StartWorker, work: Work) -> None:
-    worker = start(queues=work.name)
-    await worker.logged(event="consuming")
-    await work.delete()
-    await worker.logged(event="not consuming", queue=work.name)
+async def test_a_queue_that_is_deleted_and_declared_again_is_consumed_again(
+    start_worker: StartWorker, queue: DeclaredQueue
+) -> None:
+    worker = start_worker(queues=queue.name)
+    await worker.wait_for_log(event="consuming")
+    await queue.delete()
+    await worker.wait_for_log(event="not consuming", queue=queue.name)
     assert worker.get("/readyz")[0] == 503
-    await work.declare()
-    await worker.logged(event="consuming", times=2)
-    await work.put(n=1)
-    await worker.wrote("finished 1 draining=False")
+    await queue.declare()
+    await worker.wait_for_log(event="consuming", times=2)
+    await queue.publish(n=1)
+    await worker.wait_for_ledger("finished 1 draining=False")
     assert worker.metric("taskqueue_worker_reconnects_total") == 0
 
 
-async def test_a_missing_queue_is_waited_for_and_never_declared(
-    management: httpx.Client, start: StartWorker, make_work: MakeWork
+async def test_a_missing_queue_is_retried_and_never_declared(
+    management: httpx.Client, start_worker: StartWorker, declare_queue: DeclareQueue
 ) -> None:
-    there, missing = await make_work(), Work((await make_work()).channel, f"late-{uuid4().hex[:8]}", "quorum")
-    worker = start(queues=f"{there.name},{missing.name}")
-    (line, *_) = await worker.logged(event="not consuming", queue=missing.name, times=2)
+    existing = await declare_queue()
+    missing = DeclaredQueue(existing.channel, f"missing-{uuid4().hex[:8]}")
+    worker = start_worker(queues=f"{existing.name},{missing.name}")
+    (line, *_) = await worker.wait_for_log(event="not consuming", queue=missing.name, times=2)
     assert "NOT_FOUND" in line["reason"]
     queues = await asyncio.to_thread(lambda: management.get("/api/queues").json())
     assert missing.name not in {queue["name"] for queue in queues}
-    await there.put(n=1)
-    await worker.wrote("finished 1 draining=False")
+    await existing.publish(n=1)
+    await worker.wait_for_ledger("finished 1 draining=False")
     assert worker.get("/readyz")[0] == 503
     await missing.declare()
-    await missing.put(n=2)
-    await worker.wrote("finished 2 draining=False")
+    await missing.publish(n=2)
+    await worker.wait_for_ledger("finished 2 draining=False")
     assert worker.get("/readyz")[0] == 200
 
 
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
-        # A round of 100 s for what may run still, 2 before the last prefetched message is done, and a minute.
+        # 100 s for tasks from before an undrain, 2 x 100 s until the last prefetched message is done, and a minute.
         ("quorum", {"x-consumer-timeout": 360_000}),
         # RabbitMQ 4.3 refuses the argument for classic queues, which never time out there.
         ("classic", {}),
     ],
 )
-async def test_the_broker_is_told_how_long_a_message_may_take(
-    start: StartWorker, make_work: MakeWork, kind: str, arguments: dict[str, int]
+async def test_the_consumer_has_the_consumer_timeout_where_the_broker_supports_it(
+    start_worker: StartWorker, declare_queue: DeclareQueue, kind: str, arguments: dict[str, int]
 ) -> None:
-    work = await make_work(kind)
-    worker = start(queues=work.name, concurrency="2", prefetch="3", task_timeout_seconds="100")
-    (line,) = await worker.logged(event="consuming")
+    queue = await declare_queue(kind)
+    worker = start_worker(queues=queue.name, concurrency="2", prefetch="3", task_timeout_seconds="100")
+    (line,) = await worker.wait_for_log(event="consuming")
     assert line["arguments"] == arguments
-    await work.put(n=1)
-    await worker.wrote("finished 1 draining=False")
+    await queue.publish(n=1)
+    await worker.wait_for_ledger("finished 1 draining=False")
 
 
-async def test_a_consumer_that_timed_out_leaves_nothing_behind_that_swallows_messages(
-    start: StartWorker, work: Work, gate: Gate
+async def test_after_a_consumer_timeout_the_old_consumer_receives_no_message(
+    start_worker: StartWorker, queue: DeclaredQueue, gate: Gate
 ) -> None:
-    await work.put(n=1, gate=str(gate))
-    await work.put(n=2)
-    worker = start(queues=work.name, modules="impatient_tasks,ledger_tasks")
-    await worker.logged(event="not consuming")
-    await worker.logged(event="consuming", times=2)
+    await queue.publish(n=1, gate=str(gate))
+    await queue.publish(n=2)
+    worker = start_worker(queues=queue.name, modules="short_consumer_timeout,ledger_tasks")
+    await worker.wait_for_log(event="not consuming")
+    await worker.wait_for_log(event="consuming", times=2)
     gate.open()
-    (line,) = await worker.logged(event="task", task_id="id-2")
-    assert line["redelivered"] is False, "it went to the new consumer at once, not by way of the old one"
+    (line,) = await worker.wait_for_log(event="task", task_id="id-2")
+    assert line["redelivered"] is False, "the new consumer received it first"
     assert worker.metric("taskqueue_worker_reconnects_total") == 0
 
 
-def bind(directory: Path, **files: str) -> None:
-    """Swap the files of a mounted Secret as the kubelet does."""
+def mount_secret(directory: Path, **files: str) -> None:
+    """Replace the files of a mounted Secret as the kubelet does."""
     snapshot = directory / f"..{uuid4().hex}"
     snapshot.mkdir(parents=True)
     for key, text in files.items():
         (snapshot / key).write_text(text)
         if not (directory / key).is_symlink():
             (directory / key).symlink_to(Path("..data") / key)
-    fresh = directory / "..data_tmp"
-    fresh.symlink_to(snapshot.name)
-    fresh.rename(directory / "..data")
+    link = directory / "..data_tmp"
+    link.symlink_to(snapshot.name)
+    link.rename(directory / "..data")
 
 
 @pytest.mark.parametrize("form", ["uri", "keys"])
-async def test_a_rotated_secret_is_used_at_the_next_connect_and_no_password_is_logged(
-    broker: Broker, management: httpx.Client, start: StartWorker, tmp_path: Path, form: str
+async def test_a_rotated_secret_is_used_from_the_next_connect_on_and_no_password_is_logged(
+    broker: Broker, management: httpx.Client, start_worker: StartWorker, tmp_path: Path, form: str
 ) -> None:
-    user, vhost, secret = f"u/{uuid4().hex[:8]}", f"v/{uuid4().hex[:8]} ü", f"{WEIRD}{uuid4().hex}"
-    broker.ctl("add_user", "--", user, "first-password")
-    broker.ctl("add_vhost", "--", vhost)
-    broker.ctl("set_permissions", "-p", vhost, "--", user, "^$", ".*", ".*")
+    user, vhost = f"u/{uuid4().hex[:8]}", f"v/{uuid4().hex[:8]} ü"
+    rotated = f"{SPECIAL_CHARACTERS}{uuid4().hex}"
+    api.put_user(management, user, "first-password")
+    api.put_vhost(management, vhost)
+    api.put_permissions(management, user, vhost, {"configure": "^$", "write": ".*", "read": ".*"})
 
     def files(password: str) -> dict[str, str]:
         if form == "uri":
@@ -170,43 +155,49 @@ async def test_a_rotated_secret_is_used_at_the_next_connect_and_no_password_is_l
             return {"uri": f"amqp://{login}@127.0.0.1:{broker.amqp_port}/elsewhere\n"}
         return {"host": "127.0.0.1", "port": str(broker.amqp_port), "username": user, "password": password + "\n"}
 
-    bind(tmp_path / "bindings/broker", **files("first-password"))
-    worker = start(
-        RABBITMQ_URL="", SERVICE_BINDING_ROOT=str(tmp_path / "bindings"), vhost=vhost, queues="not-there-yet"
+    mount_secret(tmp_path / "bindings/broker", **files("first-password"))
+    worker = start_worker(
+        RABBITMQ_URL="",
+        SERVICE_BINDING_ROOT=str(tmp_path / "bindings"),
+        vhost=vhost,
+        queues="missing",
+        modules="short_periods,ledger_tasks",
     )
-    await worker.logged(event="connected")
+    await worker.wait_for_log(event="connected")
 
-    broker.ctl("change_password", "--", user, secret)
-    await cut(management, worker)
-    await worker.logged(event="not connected", times=2)
+    api.put_user(management, user, rotated)
+    await api.close_connections(management, worker.taskqueue)
+    await worker.wait_for_log(event="not connected")
+    await worker.wait_for_log(event="not connected", times=2)
     assert any("ACCESS_REFUSED" in line["reason"] for line in worker.lines(event="not connected"))
 
-    bind(tmp_path / "bindings/broker", **files(secret))
-    await worker.logged(event="connected", times=2)
+    mount_secret(tmp_path / "bindings/broker", **files(rotated))
+    await worker.wait_for_log(event="connected", times=2)
     worker.terminate()
     assert await worker.exit_code() == 0
-    for text in ("first-password", secret, quote(secret, safe=""), WEIRD):
+    for text in ("first-password", rotated, quote(rotated, safe=""), SPECIAL_CHARACTERS):
         assert text not in worker.output
-    broker.ctl("delete_user", "--", user)
-    broker.ctl("delete_vhost", "--", vhost)
+    api.delete_user(management, user)
+    api.delete_vhost(management, vhost)
 
 
-async def test_a_wrong_vhost_is_named(start: StartWorker) -> None:
-    worker = start(vhost="no such vhost", queues="q")
-    (line, *_) = await worker.logged(event="not connected")
-    assert line["reason"] == ("The broker refused vhost 'no such vhost': it does not exist, or 'guest' may not use it.")
+async def test_a_wrong_vhost_is_named_in_the_log(start_worker: StartWorker) -> None:
+    worker = start_worker(vhost="no such vhost", queues="q")
+    (line, *_) = await worker.wait_for_log(event="not connected")
+    assert "'no such vhost'" in line["reason"]
+    assert "'guest'" in line["reason"]
 
 
-async def test_tls_is_verified_with_the_certificate_of_the_binding(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, start: StartWorker
+async def test_the_server_certificate_is_verified_with_the_ca_of_the_binding(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     with Broker.start(tmp_path_factory.mktemp("tls"), tls=True) as secure:
         binding = tmp_path / "bindings/broker"
         binding.mkdir(parents=True)
         (binding / "uri").write_text(secure.url)
         secure.ctl("eval", 'rabbit_amqqueue:declare({resource,<<"/">>,queue,<<"q">>}, true, false, [], none, <<"x">>).')
-        worker = start(RABBITMQ_URL="", SERVICE_BINDING_ROOT=str(tmp_path / "bindings"), queues="q")
-        (line, *_) = await worker.logged(event="not connected")
+        worker = start_worker(RABBITMQ_URL="", SERVICE_BINDING_ROOT=str(tmp_path / "bindings"), queues="q")
+        (line, *_) = await worker.wait_for_log(event="not connected")
         assert "CERTIFICATE_VERIFY_FAILED" in line["reason"]
         shutil.copy(secure.ca_file, binding / "ca.crt")
-        await worker.logged(event="consuming", queue="q")
+        await worker.wait_for_log(event="consuming", queue="q")

@@ -1,7 +1,7 @@
-"""docs/control-protocol.md, from the side of the operator: any worker that keeps it passes.
+"""Conformance to docs/control-protocol.md: every worker that implements it passes, in any language.
 
-Of the worker it asks no more than the worker contract, and tasks that do what those of ledger_tasks.py do.
-WORKER_COMMAND names another worker than ours.
+The tests require only the worker contract, and tasks with the effects of those in ledger_tasks.py.
+WORKER_COMMAND sets the command of another worker.
 """
 
 import asyncio
@@ -11,30 +11,28 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from tests.integration.worker.conftest import StartWorker
-from tests.integration.worker.played_operator import EPOCH, Operator
-from tests.integration.worker.running import Gate, RunningWorker, Work, eventually
+from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.eventually import eventually
+from tests.integration.worker.fake_operator import EPOCH, FakeOperator
+from tests.integration.worker.gate import Gate
+from tests.integration.worker.running_worker import RunningWorker
 
 
 @pytest.fixture
-def taskqueue() -> str:
-    return f"media/{uuid4().hex[:8]}"
+async def operator(channel: AbstractChannel, taskqueue: str) -> FakeOperator:
+    return await FakeOperator(channel, taskqueue).listen()
 
 
 @pytest.fixture
-async def operator(channel: AbstractChannel, taskqueue: str) -> Operator:
-    return await Operator(channel, taskqueue).listen()
-
-
-@pytest.fixture
-async def worker(start: StartWorker, work: Work, taskqueue: str, operator: Operator) -> RunningWorker:
-    """One that consumes, and whose operator knows it."""
-    worker = start(queues=work.name, prefetch="4", name=taskqueue, pod_uid="8c0c1a52")
-    await operator.heard(state="consuming")
+async def worker(start_worker: StartWorker, queue: DeclaredQueue, operator: FakeOperator) -> RunningWorker:
+    """A worker that consumes and has reported to the operator."""
+    worker = start_worker(queues=queue.name, prefetch="4", pod_uid="8c0c1a52")
+    await operator.wait_for_report(state="consuming")
     return worker
 
 
-async def test_a_worker_says_who_it_is_and_what_it_does(
-    worker: RunningWorker, operator: Operator, taskqueue: str
+async def test_a_report_has_the_identity_and_the_state_of_the_worker(
+    worker: RunningWorker, operator: FakeOperator, taskqueue: str
 ) -> None:
     assert worker.ledger == []
     first, last = operator.reports[0], operator.last
@@ -60,116 +58,124 @@ async def test_a_worker_says_who_it_is_and_what_it_does(
     assert last["idle_seconds"] >= 0
 
 
-async def test_a_report_counts_tasks(worker: RunningWorker, operator: Operator, work: Work, gate: Gate) -> None:
+async def test_a_report_counts_tasks_and_their_run_time(
+    worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
+) -> None:
     for n in range(3):
-        await work.put(n=n, gate=str(gate))
-    await work.put("fail", n=9)
-    await worker.wrote("started 0")
+        await queue.publish(n=n, gate=str(gate))
+    await queue.publish("fail", n=9)
+    await worker.wait_for_ledger("started 0")
     busy = await operator.done("report")
     assert (busy["in_flight"], busy["prefetched"], busy["idle_seconds"]) == (1, 3, 0)
     await asyncio.sleep(0.1)
     assert (await operator.done("report"))["oldest_seconds"] >= busy["oldest_seconds"] + 0.1
     gate.open()
-    await work.has_ready(1, work.dead)
+    await queue.wait_for_ready(1, queue.dead_letters)
     await eventually("idle", lambda: _idle(operator))
     idle = operator.last
     assert (idle["completed"], idle["failed"], idle["oldest_seconds"]) == (3, 1, None)
     assert idle["busy_seconds"] >= 0.1
 
 
-async def _idle(operator: Operator) -> bool:
+async def _idle(operator: FakeOperator) -> bool:
     return bool((await operator.done("report"))["in_flight"] == 0)
 
 
-async def test_a_drain_gives_the_hoard_back_at_once_while_what_runs_finishes(
-    worker: RunningWorker, operator: Operator, work: Work, gate: Gate
+async def test_a_drain_requeues_prefetched_messages_at_once_while_the_running_task_finishes(
+    worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
 ) -> None:
     for n in range(4):
-        await work.put(n=n, gate=str(gate))
-    await worker.wrote("started 0")
+        await queue.publish(n=n, gate=str(gate))
+    await worker.wait_for_ledger("started 0")
     draining = await operator.done("drain", seq=4)
     assert (draining["state"], draining["in_flight"], draining["prefetched"]) == ("draining", 1, 0)
     assert draining["drain"] == {"installation": "default", "epoch": EPOCH, "seq": 4}
-    await work.has_ready(3)
+    await queue.wait_for_ready(3)
     gate.open()
-    drained = await operator.heard(state="drained")
-    assert (drained["in_flight"], drained["completed"], drained["answer"]) == (0, 1, None), "said without being asked"
-    assert [entry for entry in worker.ledger if entry.startswith("started")] == ["started 0"]
-    assert await work.ready() == 3, "a drained worker takes nothing"
+    drained = await operator.wait_for_report(state="drained")
+    assert (drained["in_flight"], drained["completed"], drained["answer"]) == (0, 1, None), "reported without a command"
+    assert worker.started == ["started 0"]
+    assert await queue.ready() == 3, "a drained worker consumes nothing"
 
 
-async def test_an_idle_worker_is_drained_by_the_first_answer_and_stays_so(
-    worker: RunningWorker, operator: Operator, work: Work
+async def test_an_idle_worker_is_drained_in_its_first_answer_and_stays_drained(
+    worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue
 ) -> None:
     assert (await operator.done("drain"))["state"] == "drained"
-    await work.put(n=1)
+    await queue.publish(n=1)
     assert (await operator.done("drain"))["state"] == "drained"
-    assert await work.ready() == 1
+    assert await queue.ready() == 1
     assert worker.ledger == []
 
 
-async def test_undrain_consumes_again(worker: RunningWorker, operator: Operator, work: Work, gate: Gate) -> None:
-    await work.put(n=1, gate=str(gate))
-    await worker.wrote("started 1")
+async def test_an_undrained_worker_consumes_again(
+    worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
+) -> None:
+    await queue.publish(n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
     await operator.done("drain")
-    await work.put(n=2)
+    await queue.publish(n=2)
     undrained = await operator.done("undrain")
     assert undrained["drain"] is None
-    await operator.heard(state="consuming")
-    await work.has_ready(0)
-    assert worker.ledger == ["started 1"], "no more run at once than may"
+    await operator.wait_for_report(state="consuming")
+    await queue.wait_for_ready(0)
+    assert worker.ledger == ["started 1"], "running tasks never exceed the concurrency"
     gate.open()
-    await worker.wrote("finished 2 draining=False")
+    await worker.wait_for_ledger("finished 2 draining=False")
     await eventually("both settled", lambda: _completed(operator, 2))
-    assert [entry for entry in worker.ledger if entry.startswith("started")] == ["started 1", "started 2"]
-    assert await work.ready(work.dead) == 0
+    assert worker.started == ["started 1", "started 2"]
+    assert await queue.ready(queue.dead_letters) == 0
 
 
-async def _completed(operator: Operator, count: int) -> bool:
+async def _completed(operator: FakeOperator, count: int) -> bool:
     return bool((await operator.done("report"))["completed"] == count)
 
 
-async def test_a_worker_that_is_not_drained_is_undrained_without_a_word(
-    worker: RunningWorker, operator: Operator
+async def test_an_undrain_of_a_worker_that_is_not_drained_is_done(
+    worker: RunningWorker, operator: FakeOperator
 ) -> None:
     assert (await operator.done("undrain"))["state"] == "consuming"
     assert worker.ledger == []
 
 
-async def test_a_lease_ends_by_itself(worker: RunningWorker, operator: Operator, work: Work) -> None:
+async def test_a_drain_ends_when_its_lease_expires(
+    worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue
+) -> None:
     await operator.done("drain", lease_seconds=1)
-    await work.put(n=1)
-    report = await operator.heard(state="consuming", drain=None)
-    assert report["answer"] is None, "said without being asked"
-    await worker.wrote("finished 1 draining=False")
+    await queue.publish(n=1)
+    report = await operator.wait_for_report(state="consuming", drain=None)
+    assert report["answer"] is None, "reported without a command"
+    await worker.wait_for_ledger("finished 1 draining=False")
 
 
-async def test_each_further_drain_renews_the_lease(worker: RunningWorker, operator: Operator) -> None:
+async def test_each_further_drain_renews_the_lease(worker: RunningWorker, operator: FakeOperator) -> None:
     for _ in range(5):
         await operator.done("drain", lease_seconds=2)
         await asyncio.sleep(0.7)
     assert {report["state"] for report in operator.reports[-5:]} == {"drained"}
-    await operator.heard(state="consuming")
+    await operator.wait_for_report(state="consuming")
     assert worker.ledger == []
 
 
-async def test_what_is_older_is_superseded(worker: RunningWorker, operator: Operator) -> None:
+async def test_a_command_with_a_lower_fencing_token_is_superseded(
+    worker: RunningWorker, operator: FakeOperator
+) -> None:
     await operator.done("drain", epoch=EPOCH, seq=4)
     assert await operator.refused("undrain", epoch=EPOCH, seq=3) == "superseded"
     assert await operator.refused("undrain", epoch=EPOCH - 1, seq=9) == "superseded"
     assert operator.last["state"] == "drained"
     assert (await operator.done("undrain", epoch=EPOCH + 1, seq=1))["drain"] is None
     assert await operator.refused("drain", epoch=EPOCH, seq=5) == "superseded"
-    assert (await operator.heard(state="consuming"))["drain"] is None
+    assert (await operator.wait_for_report(state="consuming"))["drain"] is None
     assert worker.ledger == []
 
 
-async def test_installations_do_not_meddle_with_each_other(
-    worker: RunningWorker, operator: Operator, channel: AbstractChannel, taskqueue: str
+async def test_an_installation_cannot_change_the_drain_of_another(
+    worker: RunningWorker, operator: FakeOperator, channel: AbstractChannel, taskqueue: str
 ) -> None:
-    other = await Operator(channel, taskqueue, installation="other").listen()
+    other = await FakeOperator(channel, taskqueue, installation="other").listen()
     await operator.done("drain", epoch=EPOCH)
-    await other.heard(state="drained")
+    await other.wait_for_report(state="drained")
     for command in ("drain", "undrain"):
         assert await other.refused(command, epoch=1) == "drained by another installation"
     assert operator.last["drain"]["installation"] == "default"
@@ -178,7 +184,9 @@ async def test_installations_do_not_meddle_with_each_other(
     assert worker.ledger == []
 
 
-async def test_a_duplicate_has_the_same_effect_and_the_same_answer(worker: RunningWorker, operator: Operator) -> None:
+async def test_a_duplicate_command_has_the_same_effect_and_the_same_answer(
+    worker: RunningWorker, operator: FakeOperator
+) -> None:
     first = await operator.done("drain", id="twice")
     again = await operator.done("drain", id="twice")
     assert (first["state"], first["drain"]) == (again["state"], again["drain"])
@@ -186,93 +194,91 @@ async def test_a_duplicate_has_the_same_effect_and_the_same_answer(worker: Runni
     assert worker.ledger == []
 
 
-async def test_commands_to_another_incarnation_are_ignored(worker: RunningWorker, operator: Operator) -> None:
+async def test_a_command_for_another_incarnation_is_ignored(worker: RunningWorker, operator: FakeOperator) -> None:
     id_ = await operator.send("drain", incarnation=uuid4().hex)
     assert (await operator.done("report"))["state"] == "consuming"
     assert not [report for report in operator.reports if report["answer"] and report["answer"]["id"] == id_]
     assert worker.ledger == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"version": 2}, "version"),
-        ({"version": None}, "version"),
-        ({"command": "explode"}, "command"),
-        ({"incarnation": 7}, "incarnation"),
-        ({"installation": None}, "installation"),
-        ({"epoch": "1795000000"}, "epoch"),
-        ({"seq": True}, "seq"),
-        ({"lease_seconds": 0}, "lease_seconds"),
-        ({"lease_seconds": None}, "lease_seconds"),
-        ({"lease_seconds": 86400}, "lease_seconds"),
-    ],
-)
-async def test_what_cannot_be_understood_is_refused_by_name_and_does_nothing(
-    worker: RunningWorker, operator: Operator, changes: dict[str, object], named: str
+async def test_a_command_that_is_not_valid_is_refused_with_the_name_of_the_field_and_has_no_effect(
+    worker: RunningWorker, operator: FakeOperator
 ) -> None:
-    assert named in await operator.refused("drain", **changes)
-    assert operator.last["state"] == "consuming"
+    changes: list[tuple[str, object]] = [
+        ("version", 2),
+        ("version", None),
+        ("command", "explode"),
+        ("incarnation", 7),
+        ("installation", None),
+        ("epoch", "1795000000"),
+        ("seq", True),
+        ("lease_seconds", 0),
+        ("lease_seconds", None),
+        ("lease_seconds", 86400),
+    ]
+    for field, value in changes:
+        assert field in await operator.refused("drain", **{field: value})
+        assert operator.last["state"] == "consuming", f"{field}: {value}"
     assert worker.ledger == []
 
 
-async def test_fields_that_are_not_known_are_ignored(worker: RunningWorker, operator: Operator) -> None:
-    assert (await operator.done("drain", mood="good"))["state"] == "drained"
+async def test_unknown_fields_of_a_command_are_ignored(worker: RunningWorker, operator: FakeOperator) -> None:
+    assert (await operator.done("drain", unknown="field"))["state"] == "drained"
     assert worker.ledger == []
 
 
-@pytest.mark.parametrize("body", [b"\xff", b"[]", b"{", b'{"version": 1}', b'{"id": 7, "version": 1}', b""])
-async def test_what_has_no_id_is_dropped(worker: RunningWorker, operator: Operator, body: bytes) -> None:
-    await operator.put(body)
-    before = len(operator.reports)
-    await operator.done("report")
-    assert not [report for report in operator.reports[before:-1] if report["answer"]]
+async def test_a_message_that_has_no_id_is_ignored(worker: RunningWorker, operator: FakeOperator) -> None:
+    for body in (b"\xff", b"[]", b"{", b'{"version": 1}', b'{"id": 7, "version": 1}', b""):
+        await operator.send_raw(body)
+        before = len(operator.reports)
+        await operator.done("report")
+        assert not [report for report in operator.reports[before:-1] if report["answer"]], body
     assert worker.ledger == []
 
 
-async def test_sigterm_is_a_drain_without_a_way_back(
-    worker: RunningWorker, operator: Operator, work: Work, gate: Gate
+async def test_sigterm_drains_for_good(
+    worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
 ) -> None:
     for n in range(3):
-        await work.put(n=n, gate=str(gate))
-    await worker.wrote("started 0")
+        await queue.publish(n=n, gate=str(gate))
+    await worker.wait_for_ledger("started 0")
     await operator.done("drain")
     worker.terminate()
-    leaving = await operator.heard(state="leaving")
+    leaving = await operator.wait_for_report(state="leaving")
     assert (leaving["in_flight"], leaving["drain"]) == (1, None)
     for command in ("drain", "undrain"):
         assert "leaving" in await operator.refused(command)
     assert (await operator.done("report"))["state"] == "leaving"
-    assert await work.ready() == 2
+    assert await queue.ready() == 2
     gate.open()
     assert await worker.exit_code() == 0
-    assert [entry for entry in worker.ledger if entry.startswith("started")] == ["started 0"]
+    assert worker.started == ["started 0"]
 
 
-async def test_a_drained_worker_leaves_at_once(worker: RunningWorker, operator: Operator) -> None:
+async def test_a_drained_worker_exits_at_sigterm(worker: RunningWorker, operator: FakeOperator) -> None:
     await operator.done("drain")
     worker.terminate()
     assert await worker.exit_code() == 0
 
 
-async def test_a_process_that_is_started_again_is_another_incarnation(
-    worker: RunningWorker, operator: Operator, start: StartWorker, work: Work, taskqueue: str
+async def test_a_restarted_process_is_another_incarnation(
+    worker: RunningWorker, operator: FakeOperator, start_worker: StartWorker, queue: DeclaredQueue
 ) -> None:
     former = operator.last["incarnation"]
     worker.kill()
-    start(queues=work.name, name=taskqueue)
+    start_worker(queues=queue.name)
     await eventually("another incarnation", lambda: operator.last["incarnation"] != former)
     numbers = [report["number"] for report in operator.reports if report["incarnation"] != former]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert operator.last["pod"] == "", "outside of Kubernetes there is none"
+    assert operator.last["pod"] == "", "there is none outside Kubernetes"
 
 
 @pytest.mark.parametrize(("command", "state"), [("drain", "drained"), ("undrain", "consuming")])
-async def test_a_worker_reports_without_being_asked(
-    worker: RunningWorker, operator: Operator, command: str, state: str
+async def test_a_worker_reports_periodically(
+    worker: RunningWorker, operator: FakeOperator, command: str, state: str
 ) -> None:
     await operator.done(command)
-    await operator.heard(state=state)
+    await operator.wait_for_report(state=state)
     before = len(operator.reports)
     await eventually("two more reports", lambda: len(operator.reports) >= before + 2)
     assert not [report for report in operator.reports[before:] if report["answer"]]

@@ -60,8 +60,8 @@ async def world() -> AsyncIterator[World]:
     metrics.registry.register(ControlCollector(control, clock))
     leadership = Leadership(Wire(Server()), "pod-1", clock, asyncio.get_running_loop().time)
     metrics.registry.register(LeadershipCollector(leadership))
-    notes = {"taskqueues": control.taskqueue, "deployments": control.deployment, "pods": control.pod}
-    cluster.watches.append(lambda kind, body, gone: notes[kind](body, gone=gone))
+    notes = {"taskqueues": control.on_taskqueue, "deployments": control.on_deployment, "pods": control.on_pod}
+    cluster.watches.append(lambda kind, body, gone: notes[kind](body, deleted=gone))
     running = asyncio.create_task(control.run())
     yield World(cluster, brokers, control, metrics, leadership)
     running.cancel()
@@ -112,7 +112,7 @@ async def test_readers_and_lanes_are_counted(world: World) -> None:
     world.cluster.put(taskqueue())
     await asyncio.sleep(5)
     assert world.count("broker_readers") == 1
-    world.control.reconciling.add(KEY, delay=10)
+    world.control.work_queues.reconcile.add(KEY, delay=10)
     assert world.count("workqueue_depth", name="reconcile") == 1
 
 

@@ -50,13 +50,13 @@ class World:
         self.epoch += 1
         self.control = Controller(self.cluster, self.brokers, self.telemetry, self.clock, Leader("default", self.epoch))
         notes: dict[str, Callable[..., None]] = {
-            "taskqueues": self.control.taskqueue,
-            "deployments": self.control.deployment,
-            "pods": self.control.pod,
+            "taskqueues": self.control.on_taskqueue,
+            "deployments": self.control.on_deployment,
+            "pods": self.control.on_pod,
         }
 
         def watch(kind: str, body: Body, gone: bool) -> None:  # noqa: FBT001  as the watch has it
-            notes[kind](body, gone=gone)
+            notes[kind](body, deleted=gone)
 
         self.cluster.watches.append(watch)
         self.running = asyncio.create_task(self.control.run())

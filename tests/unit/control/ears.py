@@ -28,24 +28,24 @@ class Ears:
         self.reports: list[tuple[bytes, str]] = []
         self.subjects: list[str] = []
 
-    def asleep(self, key: Key) -> bool:
+    def is_scaled_to_zero(self, key: Key) -> bool:
         return key in self.sleeping
 
-    def read(self, keys: Collection[Key]) -> None:
+    def on_readings(self, keys: Collection[Key]) -> None:
         self.reads += keys
         self.portions.append(keys)
 
-    def missed(self, key: Key) -> None:
+    def on_queue_missing(self, key: Key) -> None:
         self.misses.append(key)
 
-    def verify(self, keys: Collection[Key], there: Topology) -> None:  # noqa: ARG002  the port's shape
+    def on_topology(self, keys: Collection[Key], actual: Topology) -> None:  # noqa: ARG002  the port's shape
         self.topologies.append(asyncio.get_running_loop().time())
 
-    def heard(self, about: str, report: bytes, address: str) -> None:
+    def on_worker_report(self, about: str, report: bytes, address: str) -> None:
         self.reports.append((report, address))
         self.subjects.append(about)
 
-    def faulted(self, keys: Collection[Key]) -> None:
+    def on_broker_health(self, keys: Collection[Key]) -> None:
         self.faults.append((round(asyncio.get_running_loop().time()), frozenset(keys)))
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.ports import Broker
+from taskqueue_operator.control.ports import Vhost
 from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import Key
@@ -55,7 +55,7 @@ class FakeBroker:
         self.reads += 1
         return self.topology_
 
-    async def take(self, steps: Sequence[Step]) -> None:
+    async def apply(self, steps: Sequence[Step]) -> None:
         await self._answer()
         for step in steps:
             self.taken.append(step)
@@ -70,7 +70,7 @@ class FakeBroker:
             for name in self.topology_.queues
         }
 
-    async def look(self) -> ConsumerSnapshot:
+    async def consumers(self) -> ConsumerSnapshot:
         self.looks.append(asyncio.get_running_loop().time())
         at = self.clock()
         await self._answer()
@@ -84,7 +84,7 @@ class FakeBroker:
         await self._answer()
         return {name: self._probed(name, at) for name in queues}
 
-    def control(self, heard: Callable[[str, bytes, str], None]) -> "FakeControl":
+    def control_channel(self, heard: Callable[[str, bytes, str], None]) -> "FakeControl":
         self.conversations.append(FakeControl(self, heard))
         return self.conversations[-1]
 
@@ -144,7 +144,7 @@ class FakeBrokers:
             raise BrokerFault(Reason.SECRET_INVALID, f"Secret {secret} has no key uri.", terminal=True)
         return FakeEndpoint(data["uri"], vhost or "/")
 
-    def connect(self, endpoint: object) -> Broker:
+    def connect(self, endpoint: object) -> Vhost:
         assert isinstance(endpoint, FakeEndpoint)
         return self.brokers[endpoint]
 

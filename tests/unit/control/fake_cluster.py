@@ -130,25 +130,25 @@ class FakeCluster:
         body["status"] = there.get("status", {}) if there else {}
         return self._store("deployments", _observed(body))
 
-    async def scale(self, key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
+    async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
         await self._answer()
         there = copy.deepcopy(self.deployments.get(key))
         if there is None or there["metadata"]["generation"] != generation:
             raise Conflict(str(key))
-        if mark and there["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN) != mark:
+        if drain_token and there["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN) != drain_token:
             raise Conflict(str(key))
         self.writes.append(("replicas", replicas))
         there["spec"]["replicas"] = replicas
         there["metadata"]["generation"] += 1
         return self._store("deployments", _observed(there))
 
-    async def mark(self, key: Key, mark: str, *, generation: int) -> Body:
+    async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:
         await self._answer()
         there = copy.deepcopy(self.deployments.get(key))
         if there is None or there["metadata"]["generation"] != generation:
             raise Conflict(str(key))
-        self.writes.append(("mark", mark))
-        _annotate(there, {ANNOTATION_DRAIN: mark or None})
+        self.writes.append(("mark", token))
+        _annotate(there, {ANNOTATION_DRAIN: token or None})
         there["metadata"]["generation"] += 1  # of Deployments, annotations count too
         return self._store("deployments", _observed(there))
 

@@ -77,7 +77,7 @@ async def test_a_refused_template_is_told_in_the_words_of_the_api_server(
     monkeypatch.setattr(world.cluster, "apply_deployment", refuse)
     await world.has()
     assert world.cluster.condition("Stalled")["message"] == "The API server refused the Deployment."
-    assert isinstance(world.control.records[KEY].faults.popitem()[1], Fault)
+    assert isinstance(world.control.states[KEY].reconcile.faults.popitem()[1], Fault)
 
 
 async def test_a_missing_secret_of_the_workers_is_told_before_pods_wait_for_it(world: World) -> None:

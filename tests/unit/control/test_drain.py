@@ -254,7 +254,7 @@ async def test_a_cost_or_an_annotation_that_cannot_be_written_delays_no_scale_ou
         raise Fault(Reason.API_UNAVAILABLE, "Kubernetes: policy denies it.")
 
     workers = await five_that_drain(world)
-    for write in ("annotate_pod", "mark"):
+    for write in ("annotate_pod", "set_drain_token"):
         monkeypatch.setattr(world.cluster, write, refuse)
     await world.has(scaling={"maxReplicas": 20})
     world.broker.depths["thumbnails"] = (400, 5)

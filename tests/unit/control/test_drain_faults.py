@@ -17,7 +17,7 @@ from .fake_cluster import KEY
 from .shift import begin_shift
 from .story import story, unharmed, until
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 DEEP = bool(os.environ.get("TASKQUEUE_DEEP"))
 

@@ -161,8 +161,8 @@ async def crash(shift: Shift, worker: FakeWorker) -> None:
 async def test_reports_do_not_heap_up_while_nobody_is_to_go(world: World) -> None:
     shift = await at_work(world, 3, seconds=10_000)
     await world.settle(300)
-    record = world.control.records[KEY]
-    assert record.crew is not None
-    assert [worker.in_flight for worker in record.crew[1].active] == [1, 1, 1], "they were heard"
-    assert not record.crew[1]._early_reports
+    pool = world.control.states[KEY].drain.pool
+    assert pool is not None
+    assert [worker.in_flight for worker in pool.active] == [1, 1, 1], "they were heard"
+    assert not pool._early_reports
     assert len(shift.of(KEY)) == 3

@@ -22,7 +22,7 @@ from .fake_cluster import API_AWAY, KEY, FakeCluster, taskqueue
 from .shift import Shift, begin_shift
 from .story import SCALING, TAKEOVER, story, unharmed, until
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 DEEP = bool(os.environ.get("TASKQUEUE_DEEP"))
 LATE = 2.0
@@ -90,7 +90,7 @@ def lay(fuse: Fuse, monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(owner, name, step)
 
-    for name in ("mark", "annotate_pod", "scale"):
+    for name in ("set_drain_token", "annotate_pod", "scale"):
         wrap(FakeCluster, name)
     wrap(FakeControl, "send")
 
@@ -165,9 +165,9 @@ async def test_a_lowering_that_comes_late_removes_nobody_who_was_asked_back(
     shift, asked, lowering = await four_with_nothing_to_do(world), asyncio.Event(), FakeCluster.scale
     late: list[Callable[[], Awaitable[object]]] = []
 
-    async def scale(self: FakeCluster, key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
-        act = partial(lowering, self, key, replicas=replicas, generation=generation, mark=mark)
-        if late or not mark:
+    async def scale(self: FakeCluster, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+        act = partial(lowering, self, key, replicas=replicas, generation=generation, drain_token=drain_token)
+        if late or not drain_token:
             return await act()
         late.append(act)
         asked.set()

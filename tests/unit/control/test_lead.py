@@ -299,6 +299,7 @@ def played(history: History, rates: tuple[float, ...]) -> Play:
         return runner.run(play())
 
 
+@pytest.mark.slow
 @given(HISTORIES, RATES)
 def test_invariant_9_never_do_two_believe_that_they_may_act_and_in_the_end_one_does(
     history: History, rates: tuple[float, ...]

@@ -121,15 +121,15 @@ async def test_lost_events_are_made_up_for_by_the_resync(world: World) -> None:
     await world.settle(610)
     assert "unseen" in world.broker.topology_.queues
     assert KEY not in world.control.cache.taskqueues
-    assert KEY not in world.control.records
+    assert KEY not in world.control.states
 
 
 async def test_a_taskqueue_that_is_gone_leaves_nothing_behind(world: World) -> None:
     await world.has()
     world.cluster.delete(KEY)
     await world.settle(10)
-    assert world.control.records == {}
-    assert world.control.readers.observers() == []
+    assert world.control.states == {}
+    assert world.control.observers.observers() == []
     assert world.control.credentials._known == {}
     assert world.broker.closed
 
@@ -174,6 +174,7 @@ async def test_a_first_report_without_a_verdict_is_no_event(world: World, capsys
     assert "Traceback" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 async def test_events_are_posted_on_transitions_only(world: World) -> None:
     await world.has()
     await world.settle(60)

@@ -28,7 +28,7 @@ async def test_a_queue_is_certain_once_it_was_swept_for_the_whole_horizon(broker
         young = observer.reading("jobs")
         await asyncio.sleep(2)
         sure = observer.reading("jobs")
-    assert (young.at_least, young.at_most, young.doubt) == (7, None, Doubt.YOUNG)
+    assert (young.at_least, young.at_most, young.doubt) == (7, None, Doubt.HISTORY_TOO_SHORT)
     assert (sure.at_least, sure.at_most, sure.unacked, sure.doubt) == (7, 7, 2, None)
 
 
@@ -294,7 +294,7 @@ async def test_a_reading_is_as_old_as_the_question_that_it_answers(
 async def test_a_restart_forgets_what_was_read(broker: FakeBroker) -> None:
     async with observing(broker, Ears()) as observer:
         await asyncio.sleep(20)
-        observer.restart("jobs")
+        observer.discard_samples("jobs")
         assert observer.reading("jobs").doubt is Doubt.NO_SWEEP
         await asyncio.sleep(18)
         assert observer.reading("jobs").doubt is None

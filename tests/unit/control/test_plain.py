@@ -14,7 +14,7 @@ from .fake_broker import FORBIDDEN, GONE_AWAY
 from .fake_cluster import KEY, taskqueue
 from .fake_workers import FakeWorkers
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 SCALING = {"maxReplicas": 20, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}, "idleSeconds": 0}
 OTHER = Key("media", "other")

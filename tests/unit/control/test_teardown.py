@@ -245,7 +245,7 @@ async def test_invariant_8_a_wall_that_is_torn_down_again_and_again_is_not_rebui
     async def in_vain(steps: list[object]) -> None:
         taken.extend(steps)
 
-    monkeypatch.setattr(world.broker, "take", in_vain)
+    monkeypatch.setattr(world.broker, "apply", in_vain)
     world.cluster.delete(KEY)
     await world.settle(11)
     assert len(taken) <= 3 * 3 * 4
@@ -257,7 +257,7 @@ async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_s
 ) -> None:
     await world.has(deletionPolicy="DeleteIfEmpty")
     await world.settle(60)
-    take, clock = world.broker.take, asyncio.get_running_loop().time
+    take, clock = world.broker.apply, asyncio.get_running_loop().time
     unbound: list[float] = []
     removed: list[float] = []
 
@@ -271,7 +271,7 @@ async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_s
         removed.extend(clock() for item in going if isinstance(item, Queue))
         await take(steps)
 
-    monkeypatch.setattr(world.broker, "take", unanswered)
+    monkeypatch.setattr(world.broker, "apply", unanswered)
     world.cluster.delete(KEY)
     await world.settle(60)
     assert gone(world)
@@ -282,7 +282,7 @@ async def test_invariant_4_a_queue_that_somebody_makes_again_is_not_deleted_over
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.has(deletionPolicy="DeleteIfEmpty")
-    there, take, removed = world.broker.topology_, world.broker.take, []
+    there, take, removed = world.broker.topology_, world.broker.apply, []
 
     async def undone(steps: Sequence[Step]) -> None:
         await take(steps)
@@ -292,7 +292,7 @@ async def test_invariant_4_a_queue_that_somebody_makes_again_is_not_deleted_over
             world.broker.depths["thumbnails"] = (100, 0)
             assert len(removed) < 10, "hot"
 
-    monkeypatch.setattr(world.broker, "take", undone)
+    monkeypatch.setattr(world.broker, "apply", undone)
     world.cluster.delete(KEY)
     await world.settle(120)
     assert len(removed) == 1

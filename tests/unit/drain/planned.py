@@ -31,8 +31,8 @@ class Planned:
         return self.plan.blocked_by
 
     @property
-    def not_reporting(self) -> str:
-        return "".join(key.name for key in self.plan.not_reporting)
+    def unreported_pods(self) -> str:
+        return "".join(key.name for key in self.plan.unreported_pods)
 
     @property
     def drains(self) -> str:

@@ -153,8 +153,8 @@ class TestKnownToBeIdle:
         assert (made.scale_in_to, made.blocked_by) == (None, Blocker.ROLLOUT)
 
     def test_unknown_workers_are_named(self, scenario: PlainScenario) -> None:
-        assert scenario.plan(1, unknown="ac").not_reporting == "ac"
-        assert scenario.plan(1, idle="abc").not_reporting == ""
+        assert scenario.plan(1, unknown="ac").unreported_pods == "ac"
+        assert scenario.plan(1, idle="abc").unreported_pods == ""
 
     def test_the_state_of_a_removed_worker_follows_from_the_evidence(self, scenario: PlainScenario) -> None:
         scenario.scale_in(scenario.plan_after_costs(1, idle="ab"))
@@ -206,7 +206,7 @@ class TestWithoutEvidence:
         assert list(scenario.plan(0).costs) == ["c"]
 
     def test_no_worker_is_named(self, scenario: PlainScenario) -> None:
-        assert scenario.plan(0).not_reporting == ""
+        assert scenario.plan(0).unreported_pods == ""
 
 
 @given(st.data(), st.booleans())

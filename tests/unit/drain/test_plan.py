@@ -82,7 +82,7 @@ class TestDrain:
         scenario.report("b")
         made = scenario.plan(1)
         assert made.drains == "a"
-        assert made.not_reporting == "c"
+        assert made.unreported_pods == "c"
 
     def test_desired_counts_only_workers_that_consume(self) -> None:
         """A worker that is silent, crashing or starting does not replace a working one."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from taskqueue_operator.drain.consumers import Connection
-from taskqueue_operator.rabbitmq.consumers import read_look
+from taskqueue_operator.rabbitmq.consumers import read_consumers
 from taskqueue_operator.rabbitmq.management import Management
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ async def look(
         channels=[CHANNEL] if channels is None else channels,
         connections=connections or [CONNECTION],
     )
-    return (await read_look(cast("Management", listings), lambda: NOW)).connections
+    return (await read_consumers(cast("Management", listings), lambda: NOW)).connections
 
 
 async def test_a_connection_is_what_all_its_channels_and_consumers_are() -> None:

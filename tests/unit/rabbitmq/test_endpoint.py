@@ -7,14 +7,11 @@ from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_worker.broker import BindingDirectory
+from tests.approved import assert_approved
 from tests.cluster.certificates import Authority
 
 SECRET = Key("media", "rabbitmq")
-WEIRD = "p@ss/w:rd%#?"
-FORM = (
-    "Percent-encode characters such as @ : / ? # % in user name and password, "
-    "or give host, port, username and password instead."
-)
+SPECIAL = "p@ss/w:rd%#?"
 
 
 def parse(vhost: str | None = None, **data: str) -> Endpoint:
@@ -53,11 +50,11 @@ def test_a_uri_names_host_port_and_vhost(uri: str, host: str, port: int, vhost: 
     assert (endpoint.username, endpoint.password) == ("app", "secret")
 
 
-def test_the_vhost_of_the_spec_beats_the_path_of_the_uri() -> None:
+def test_the_vhost_of_the_spec_overrides_the_path_of_the_uri() -> None:
     assert parse("media", uri="amqp://app:secret@broker/other").vhost == "media"
 
 
-def test_without_a_uri_the_secret_may_name_the_vhost_as_it_does_for_the_workers(tmp_path: Path) -> None:
+def test_without_a_uri_operator_and_worker_read_the_vhost_from_the_key_vhost(tmp_path: Path) -> None:
     keys = {"host": "rabbit", "username": "app", "password": "secret", "vhost": "media"}
     for key, text in keys.items():
         (tmp_path / key).write_text(text)
@@ -66,27 +63,27 @@ def test_without_a_uri_the_secret_may_name_the_vhost_as_it_does_for_the_workers(
     assert Endpoint.parse(SECRET, data, "other").vhost == "other"
 
 
-def test_a_weird_password_is_percent_encoded_in_a_uri_and_plain_in_its_own_key() -> None:
-    encoded = parse(uri=f"amqp://app:{quote(WEIRD, safe='')}@broker/")
-    plain = parse(host="broker", username="app", password=WEIRD)
+def test_a_password_with_special_characters_is_encoded_in_a_uri_and_plain_in_its_own_key() -> None:
+    encoded = parse(uri=f"amqp://app:{quote(SPECIAL, safe='')}@broker/")
+    plain = parse(host="broker", username="app", password=SPECIAL)
 
-    assert encoded.password == plain.password == WEIRD
+    assert encoded.password == plain.password == SPECIAL
     assert encoded == plain
     assert hash(encoded) == hash(plain)
 
 
-def test_user_and_password_may_stand_beside_the_uri() -> None:
-    endpoint = parse(uri="amqp://broker/media", username="app", password=WEIRD)
+def test_username_and_password_may_be_keys_beside_the_uri() -> None:
+    endpoint = parse(uri="amqp://broker/media", username="app", password=SPECIAL)
 
-    assert (endpoint.username, endpoint.password, endpoint.vhost) == ("app", WEIRD, "media")
+    assert (endpoint.username, endpoint.password, endpoint.vhost) == ("app", SPECIAL, "media")
 
 
-def test_user_and_password_beside_the_uri_are_those_of_the_workers_too(tmp_path: Path) -> None:
+def test_operator_and_worker_read_the_same_username_and_password_beside_the_uri(tmp_path: Path) -> None:
     keys = {"uri": "amqp://rabbit/media", "username": "app", "password": "secret"}
     for key, text in keys.items():
         (tmp_path / key).write_text(text)
-    ours, theirs = parse(**keys), BindingDirectory(tmp_path).read()
-    assert (theirs.username, theirs.password) == (ours.username, ours.password) == ("app", "secret")
+    operator, worker = parse(**keys), BindingDirectory(tmp_path).read()
+    assert (worker.username, worker.password) == (operator.username, operator.password) == ("app", "secret")
 
 
 def test_the_default_user_secret_of_the_cluster_operator_works() -> None:
@@ -105,7 +102,7 @@ def test_the_default_user_secret_of_the_cluster_operator_works() -> None:
     assert endpoint.management == "http://rabbitmq.media.svc:15672"
 
 
-def test_a_certificate_to_trust_means_tls_as_it_does_for_the_workers(tmp_path: Path) -> None:
+def test_a_ca_certificate_enables_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path).certificate_file.read_text()
     endpoint = parse(host="broker", username="app", password="secret", ca_crt=authority)
     assert endpoint.tls
@@ -113,7 +110,7 @@ def test_a_certificate_to_trust_means_tls_as_it_does_for_the_workers(tmp_path: P
     assert parse(host="broker", port="5673", username="app", password="secret", ca_crt=authority).tls
 
 
-def test_port_5671_means_tls() -> None:
+def test_port_5671_enables_tls() -> None:
     endpoint = parse(host="broker", port="5671", username="app", password="secret")
 
     assert endpoint.tls
@@ -130,7 +127,7 @@ def test_port_5671_means_tls() -> None:
         ("http://reader:s%40cret@broker:15672", "http://broker:15672", "reader"),
     ],
 )
-def test_the_management_uri_may_have_a_path_and_a_user_of_its_own(management_uri: str, base: str, user: str) -> None:
+def test_the_management_uri_may_contain_a_path_and_another_user(management_uri: str, base: str, user: str) -> None:
     endpoint = parse(uri="amqp://app:secret@broker", management_uri=management_uri)
 
     assert endpoint.management == base
@@ -138,73 +135,48 @@ def test_the_management_uri_may_have_a_path_and_a_user_of_its_own(management_uri
     assert endpoint.management_password == ("secret" if user == "app" else "s@cret")
 
 
-def test_addresses_are_for_people() -> None:
+def test_an_ipv6_address_is_shown_in_brackets() -> None:
     assert parse(uri="amqp://app:secret@[::1]/").address == "[::1]:5672"
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "key"),
     [
-        ({}, 'has neither the key uri nor the key host. Set uri to "amqp://USER:PASS@HOST/".'),
-        (
-            {"host": "broker", "username": "app"},
-            'has no key password. Set uri to "amqp://USER:PASS@HOST/", or add the key password.',
-        ),
-        (
-            {"uri": "amqp://broker/"},
-            ("has a uri without user, and no key username. "
-            'Set uri to "amqp://USER:PASS@HOST/", or add the key username.'),
-        ),
-        (
-            {"host": "broker", "port": "amqp", "username": "app", "password": "secret"},
-            "has a key port that is not a port number. Set it to a number such as 5672.",
-        ),
-        ({"uri": "broker:5672"}, f"has a key uri that is not of the form amqp://USER:PASS@HOST:PORT/. {FORM}"),
-        (
-            {"uri": "amqp://app:secret@broker", "management_uri": "broker:15672"},
-            f"has a key management-uri that is not of the form http://USER:PASS@HOST:PORT/. {FORM}",
-        ),
-        (
-            {"uri": "amqp://app:%ff@broker"},
-            f"has a key uri whose percent-encoding is not UTF-8. {FORM}",
-        ),
-        (
-            {"uri": "amqps://app:secret@broker", "ca_crt": "no certificate"},
-            "has a key ca.crt that is not PEM, or does not fit the other. Set it anew.",
-        ),
-        (
-            {"uri": "amqps://app:secret@broker", "tls_crt": "x"},
-            "has only one of the keys tls.crt and tls.key. Add the other, or remove both.",
-        ),
-        (
-            {"uri": "amqps://app:secret@broker", "tls_crt": "x", "tls_key": "y"},
-            "has a key tls.crt or tls.key that is not PEM, or does not fit the other. Set it anew.",
-        ),
+        ({}, "secret.empty"),
+        ({"host": "broker", "username": "app"}, "secret.password_missing"),
+        ({"uri": "amqp://broker/"}, "secret.username_missing_in_uri"),
+        ({"host": "broker", "port": "amqp", "username": "app", "password": "secret"}, "secret.port_invalid"),
+        ({"uri": "broker:5672"}, "secret.uri_invalid"),
+        ({"uri": "amqp://app:secret@broker", "management_uri": "broker:15672"}, "secret.management_uri_invalid"),
+        ({"uri": "amqp://app:%ff@broker"}, "secret.uri_encoding_invalid"),
+        ({"uri": "amqps://app:secret@broker", "ca_crt": "no certificate"}, "secret.ca_invalid"),
+        ({"uri": "amqps://app:secret@broker", "tls_crt": "x"}, "secret.tls_key_missing"),
+        ({"uri": "amqps://app:secret@broker", "tls_crt": "x", "tls_key": "y"}, "secret.certificate_invalid"),
     ],
-)  # fmt: skip
-def test_bad_secrets_are_named_with_key_and_way_out(data: dict[str, str], message: str) -> None:
-    assert fault(**data) == f"Secret media/rabbitmq {message}"
+)
+def test_an_invalid_secret_is_reported_with_its_key_and_the_way_out(data: dict[str, str], key: str) -> None:
+    assert_approved(key, fault(**data))
 
 
 @pytest.mark.parametrize("character", list("/#?"))
-def test_a_password_that_needs_encoding_is_asked_for_and_never_shown(character: str) -> None:
+def test_a_password_that_needs_percent_encoding_is_reported_and_never_shown(character: str) -> None:
     """Invariant: secrets stay secret."""
-    message = fault(uri=f"amqp://app:hunter{character}two@broker/")
-
-    assert message == f"Secret media/rabbitmq has a key uri that is not of the form amqp://USER:PASS@HOST:PORT/. {FORM}"
+    assert_approved("secret.uri_invalid", fault(uri=f"amqp://app:hunter{character}two@broker/"))
 
 
 @pytest.mark.parametrize("character", list("@:"))
-def test_a_password_that_is_clear_without_encoding_is_understood(character: str) -> None:
+def test_a_password_that_is_unambiguous_without_encoding_is_accepted(character: str) -> None:
     assert parse(uri=f"amqp://app:hunter{character}two@broker/").password == f"hunter{character}two"
 
 
-def test_data_that_is_not_text_is_refused() -> None:
-    with pytest.raises(BrokerFault, match="has a key password that is not UTF-8 text"):
+def test_a_value_that_is_not_utf8_text_is_refused() -> None:
+    with pytest.raises(BrokerFault) as raised:
         Endpoint.parse(SECRET, {"host": b"broker", "username": b"app", "password": b"\xff"}, None)
+    assert raised.value.reason is Reason.SECRET_INVALID
+    assert_approved("secret.value_not_text", raised.value.message)
 
 
-def test_no_secret_shows_in_a_repr() -> None:
+def test_a_repr_contains_no_secret() -> None:
     endpoint = parse(uri="amqp://app:hunter2@broker", management_uri="http://reader:hunter3@broker")
 
     assert "hunter" not in repr(endpoint) + str(endpoint)

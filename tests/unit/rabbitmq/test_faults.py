@@ -1,10 +1,74 @@
-"""What is said of an error of the network: its innermost cause, in words of ours."""
+"""Messages of all faults of the broker, and the description of a network error."""
 
 from itertools import pairwise
 
 import pytest
 
 from taskqueue_operator.rabbitmq import faults
+from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.resource.faults import BrokerFault, Reason
+from taskqueue_operator.resource.names import Key
+from tests.approved import assert_approved
+
+DATA = {"uri": b"amqp://app-team:hunter2@BROKER:5672/team", "management-uri": b"http://MANAGEMENT:15672"}
+ENDPOINT = Endpoint.parse(Key("team", "rabbitmq"), DATA, None)
+NOWHERE = Endpoint.parse(Key("team", "rabbitmq"), DATA, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "key"),
+    [
+        (faults.wrong_password(ENDPOINT), Reason.AUTHENTICATION_FAILED, "broker.wrong_password"),
+        (faults.wrong_management_password(ENDPOINT), Reason.AUTHENTICATION_FAILED, "broker.wrong_management_password"),
+        (faults.no_vhost(NOWHERE), Reason.VHOST_NOT_FOUND, "broker.no_vhost"),
+        (faults.vhost_refused(ENDPOINT, "TEXT OF RABBITMQ"), Reason.VHOST_NOT_FOUND, "broker.vhost_refused"),
+        (faults.vhost_forbidden(ENDPOINT, "app-team"), Reason.PERMISSION_DENIED, "broker.vhost_forbidden"),
+        (
+            faults.forbidden(ENDPOINT, "app-team", 'configure exchange "jobs"'),
+            Reason.PERMISSION_DENIED,
+            "broker.operation_forbidden",
+        ),
+        (
+            faults.refused(ENDPOINT, 'read the depth of queue "jobs"', "TEXT OF RABBITMQ"),
+            Reason.TOPOLOGY_REFUSED,
+            "broker.operation_refused",
+        ),
+        (
+            faults.no_tag(ENDPOINT, "management", "use the management API"),
+            Reason.PERMISSION_DENIED,
+            "broker.management_tag_missing",
+        ),
+    ],
+)
+def test_a_fault_that_only_a_user_can_fix_is_terminal_and_names_the_way_out(
+    fault: BrokerFault, reason: Reason, key: str
+) -> None:
+    assert (fault.reason, fault.terminal) == (reason, True)
+    assert_approved(key, with_placeholders(fault.message))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "key"),
+    [
+        (faults.unreachable(ENDPOINT, "WHY"), Reason.BROKER_UNREACHABLE, "broker.unreachable"),
+        (
+            faults.management_unreachable(ENDPOINT, "WHY"),
+            Reason.MANAGEMENT_UNREACHABLE,
+            "broker.management_unreachable",
+        ),
+    ],
+)
+def test_an_unreachable_broker_is_not_terminal(fault: BrokerFault, reason: Reason, key: str) -> None:
+    assert (fault.reason, fault.terminal) == (reason, False)
+    assert_approved(key, with_placeholders(fault.message))
+
+
+def with_placeholders(message: str) -> str:
+    """Replace addresses as tests with a real broker do."""
+    assert "hunter2" not in message
+    for endpoint in (ENDPOINT, NOWHERE):
+        message = message.replace(endpoint.address, "BROKER").replace(endpoint.management, "MANAGEMENT")
+    return message
 
 
 def chained(*errors: BaseException) -> BaseException:
@@ -14,18 +78,18 @@ def chained(*errors: BaseException) -> BaseException:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
         (chained(RuntimeError("amqp://user:secret@host"), ConnectionRefusedError()), "connection refused"),
         (chained(RuntimeError(), ValueError(), TimeoutError()), "no answer in time"),
         (RuntimeError("amqp://user:secret@host"), "connection lost"),
     ],
 )
-def test_the_innermost_cause_says_it(error: BaseException, words: str) -> None:
-    assert faults.cause(error) == words
+def test_the_innermost_cause_describes_a_network_error(error: BaseException, text: str) -> None:
+    assert faults.cause(error) == text
 
 
-def test_errors_that_came_about_by_each_other_come_to_an_end() -> None:
+def test_a_circular_chain_of_errors_ends() -> None:
     first, second = RuntimeError(), ConnectionResetError()
     first.__context__ = second
     second.__cause__ = first

@@ -9,9 +9,9 @@ from typing import cast
 
 import pytest
 
-from taskqueue_operator.rabbitmq.negative_cache import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from taskqueue_operator.rabbitmq.negative_cache import BACKOFF
 from taskqueue_operator.rabbitmq.probe import (
-    FORGET_SECONDS,
+    FORGET_AFTER_SECONDS,
     MAX_SINGLE_QUEUE_CHANNELS,
     MAX_SLOW_CHANNELS,
     PIPELINE_DEPTH,
@@ -21,11 +21,11 @@ from taskqueue_operator.rabbitmq.probe import (
 from taskqueue_operator.rabbitmq.probe_connection import ProbeConnection
 from taskqueue_operator.rabbitmq.reconnect import Reconnector
 from taskqueue_operator.resource.faults import BrokerFault, Reason
-from taskqueue_operator.scaling.reading import FRESH, Probe
+from taskqueue_operator.scaling.reading import PROBE_MAX_AGE, Probe
 
 from .fake_amqp import ENDPOINT, NEVER, PROMPT, READY, FakeAmqp, connected
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PERIOD = 1.0
@@ -41,11 +41,11 @@ class FakeLine:
     async def connection(self) -> ProbeConnection:
         return self.current
 
-    def proven(self, asked: ProbeConnection) -> None:
+    def record_success(self, asked: ProbeConnection) -> None:
         assert asked is self.current
         self.heard.append(True)
 
-    def suspect(self, asked: ProbeConnection, since: float) -> None:
+    def record_timeout(self, asked: ProbeConnection, since: float) -> None:
         assert (asked, since <= asyncio.get_running_loop().time()) == (self.current, True)
         self.heard.append(False)
 
@@ -124,7 +124,7 @@ async def test_queues_that_fall_silent_are_found_out_at_once(world: World) -> No
     await world.rounds(queues, 3)
     world.broker.delay = by_kind(silent=0.25, speaking=PROMPT)
 
-    assert await world.rounds(queues, 5, speaking) < FRESH
+    assert await world.rounds(queues, 5, speaking) < PROBE_MAX_AGE
     assert await world.rounds(queues, 30, speaking) < timedelta(seconds=PERIOD)
     assert world.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + len(queues) // PIPELINE_DEPTH + 64
 
@@ -148,11 +148,11 @@ async def test_a_slow_queue_is_read_as_fresh_as_it_answers_and_delays_nobody(wor
     await world.rounds([*slow, *speaking], 5)
 
     assert await world.rounds([*slow, *speaking], 20, speaking) < timedelta(seconds=PERIOD / 2)
-    assert await world.rounds([*slow, *speaking], 20, slow) < FRESH / 2
+    assert await world.rounds([*slow, *speaking], 20, slow) < PROBE_MAX_AGE / 2
     assert world.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + 2
 
 
-async def test_a_queue_that_speaks_again_is_trusted_again(world: World) -> None:
+async def test_a_queue_that_speaks_again_is_prompt_again(world: World) -> None:
     queues = names("silent", 20)
     world.broker.delay = by_kind(silent=20)
     await world.rounds(queues, 10)
@@ -194,10 +194,10 @@ async def test_missing_queues_cost_the_others_nothing_and_the_broker_little(worl
         assert all(found[each].ready == READY for each in there)
         assert all(found[each].missing for each in missing)
         await asyncio.sleep(0.25)
-    assert world.broker.refused <= len(missing) * (60 / LONGEST_PAUSE_SECONDS + 4), "1, 2, 4, 8 s, and then rarely"
+    assert world.broker.refused <= len(missing) * (60 / BACKOFF.longest_seconds + 4), "1, 2, 4, 8 s, and then rarely"
 
     world.broker.refusals.clear()
-    await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+    await asyncio.sleep(BACKOFF.longest_seconds)
     assert {each.ready for each in (await world.prober.probe(missing)).values()} == {READY}
 
 
@@ -206,7 +206,7 @@ async def test_a_missing_queue_is_asked_again_as_soon_as_it_is_known_to_be_there
     await world.rounds(["missing-0", "mine-0"], 30)
     world.broker.refusals.clear()
 
-    world.prober.found({"missing-0", "mine-0", "other"})
+    world.prober.on_queues_found({"missing-0", "mine-0", "other"})
     found = await world.prober.probe(["missing-0", "mine-0"])
 
     assert found["missing-0"].ready == READY
@@ -218,12 +218,12 @@ async def test_a_queue_that_came_and_went_is_asked_again_soon(world: World) -> N
         world.broker.refusals["jobs"] = (404, "NOT_FOUND")
         await world.rounds(["jobs"], 5)
         world.broker.refusals.clear()
-        await world.rounds(["jobs"], LONGEST_PAUSE_SECONDS)
+        await world.rounds(["jobs"], BACKOFF.longest_seconds)
         assert world.last["jobs"].ready == READY
     world.broker.refusals["jobs"] = (404, "NOT_FOUND")
     await world.prober.probe(["jobs"])
     world.broker.refusals.clear()
-    await asyncio.sleep(FIRST_PAUSE_SECONDS + PROMPT_SECONDS)
+    await asyncio.sleep(BACKOFF.first_seconds + PROMPT_SECONDS)
     assert (await world.prober.probe(["jobs"]))["jobs"].ready == READY
 
 
@@ -235,7 +235,7 @@ async def test_a_refusal_that_stands_proves_nothing_about_the_connection(world: 
     assert found["missing-0"].missing
     assert world.line.heard == [True], "nothing was asked, so there was no silence either"
 
-    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+    await asyncio.sleep(BACKOFF.first_seconds)
     assert await world.prober.probe(["missing-0"]) == {}
     assert world.line.heard == [True, False]
 
@@ -254,7 +254,7 @@ async def test_what_nobody_asks_for_any_more_is_forgotten(world: World) -> None:
     def known() -> set[str]:
         session = world.prober._session
         assert session is not None
-        return {*session._trusted, *session._slow, *session._answers, *session.refusals._refused}
+        return {*session._prompt, *session._slow, *session._answers, *session.refusals._refusals}
 
     world.broker.delay = by_kind(jobs=PROMPT, slow=0.5, missing=PROMPT, stays=PROMPT)
     world.broker.refusals["missing-0"] = (404, "NOT_FOUND")
@@ -262,7 +262,7 @@ async def test_what_nobody_asks_for_any_more_is_forgotten(world: World) -> None:
     assert known() == {"jobs-0", "slow-0", "missing-0", "stays-0"}
     channels = world.broker.channels
 
-    await world.rounds(["stays-0"], 3 * FORGET_SECONDS)
+    await world.rounds(["stays-0"], 3 * FORGET_AFTER_SECONDS)
 
     assert known() == {"stays-0"}
     assert world.broker.channels == channels, "and what is asked goes on as before"

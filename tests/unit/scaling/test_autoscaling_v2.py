@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from taskqueue_operator.resource.behavior import PolicyType, SelectPolicy
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Workers
-from taskqueue_operator.scaling.demand import ceil
+from taskqueue_operator.scaling.demand import ceil_div
 from taskqueue_operator.scaling.policy import Policy, Rate, Rules
 
-from .given import at, certain, settled
-from .hpa import HorizontalPodAutoscaler
+from .builders import at, certain, settled
+from .reference_hpa import HorizontalPodAutoscaler
 
 EXAMPLES = 5000 if os.environ.get("TASKQUEUE_DEEP") else 300
 BINARY = (25, 50, 100, 200)
@@ -72,7 +72,7 @@ def play(policy: Policy, hpa: HorizontalPodAutoscaler, history: list[Tick], repl
     hpa.recommendations.append((-1, replicas))
     for tick in history:
         now += tick.after
-        ready = ceil(policy.ready_per_replica * replicas * tick.percent, 100)
+        ready = ceil_div(policy.ready_per_replica * replicas * tick.percent, 100)
         decision = decide(certain(ready, now=now), Workers(replicas, replicas), policy, memory, at(now))
         expected = hpa.desired(now, ready, replicas)
         assert decision.desired == expected, (now, tick, replicas, decision.explanation)
@@ -113,7 +113,7 @@ def test_a_percentage_differs_from_the_controllers_only_where_its_floats_miss_a_
             memory = settled(1 if ready == 0 else 10**6)
             ours = decide(certain(ready), Workers(there, there), policy, memory, at(0)).desired
             theirs = HorizontalPodAutoscaler(policy, float).desired(0, ready, there)
-            assert ours == max(ceil(exact, 100) if ready else exact // 100, 1)
+            assert ours == max(ceil_div(exact, 100) if ready else exact // 100, 1)
             assert ours == theirs or (abs(ours - theirs) == 1 and exact % 100 == 0)
 
 

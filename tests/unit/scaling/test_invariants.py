@@ -13,7 +13,7 @@ from taskqueue_operator.scaling.memory import Memory, Recommendation
 from taskqueue_operator.scaling.policy import Policy, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
 
-from .given import at, certain
+from .builders import at, certain
 
 COUNTS = st.integers(0, 60)
 DEPTHS = st.integers(0, 2000)
@@ -129,7 +129,7 @@ def test_invariant_6_a_decision_can_be_explained(
     reading: Reading, now: Workers, policy: Policy, memory: Memory
 ) -> None:
     decision = decide(reading, now, policy, memory, at(0))
-    assert decision.lines
+    assert decision.explanation_lines
     assert f"{decision.desired}" in decision.explanation or decision.desired in {now.replicas, 0, 1}
 
 

@@ -11,7 +11,7 @@ from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Workers
 from taskqueue_operator.scaling.policy import Policy
 
-from .given import at, certain, settled
+from .builders import at, certain, settled
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing_extensions import override
 
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Workers
-from taskqueue_operator.scaling.demand import ceil
+from taskqueue_operator.scaling.demand import ceil_div
 from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Reading
 
-from .given import at, certain
+from .builders import at, certain
 
 HOUR = range(3600)
 START_SECONDS = 30
@@ -109,7 +109,7 @@ def test_with_a_term_that_raises_a_hoard_would_double_itself_up_to_the_maximum()
 
         def naive(ready: int, unacked: int, replicas: int, concurrency: int = concurrency) -> int:
             del replicas
-            return min(max(ceil(ready, 100), ceil(unacked, concurrency)), 50)
+            return min(max(ceil_div(ready, 100), ceil_div(unacked, concurrency)), 50)
 
         assert hoarding(naive, messages=200, concurrency=concurrency) == 50
 

@@ -1,4 +1,4 @@
-"""When schedules are on: at the minute, in every time zone, through every change of the clocks."""
+"""Schedules: active from minute to minute, in several time zones, across changes of daylight saving time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.schedule import DAYS
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import DecisionReason, Workers
 from taskqueue_operator.scaling.policy import Policy
-from taskqueue_operator.scaling.schedule import Minimum, Schedule, is_on, minimum, schedule_error
+from taskqueue_operator.scaling.schedule import Minimum, Schedule, effective_minimum, is_active, schedule_error
+from tests.approved import assert_approved
 
-from . import clocks
-from .given import certain, settled
+from . import reference_schedule
+from .builders import certain, settled
 
 ZONES = ("Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata")
 SECOND = timedelta(seconds=1)
@@ -36,48 +38,48 @@ CASES = {
         daily("0 8 * * 1-5", "0 18 * * MON-FRI", "Europe/Paris"),
         {"2026-07-06 06:00": True, "2026-07-06 16:00": False},
     ),
-    "a start that the clock skips is when it goes on": (
+    "a skipped start is at the change of the clock": (
         daily("30 2 * * *", "0 12 * * *", "Europe/Paris"),
         {"2026-03-29 01:00": True, "2026-03-29 10:00": False},
     ),
-    "a start and an end that the clock skips": (
+    "a skipped start and a skipped end": (
         daily("15 2 * * *", "45 2 * * *", "Europe/Paris"),
         {"2026-03-28 01:15": True, "2026-03-28 01:45": False, "2026-03-30 00:15": True},
     ),
-    "an end that the clock shows twice is the first of them": (
+    "the first occurrence of an end that occurs twice": (
         daily("0 22 * * *", "30 2 * * *", "Europe/Paris"),
         {"2026-10-24 20:00": True, "2026-10-25 00:30": False, "2026-10-25 21:00": True},
     ),
-    "a start that the clock shows twice is the first of them": (
+    "the first occurrence of a start that occurs twice": (
         daily("30 1 * * *", "0 5 * * *", "America/New_York"),
         {"2026-11-01 05:30": True, "2026-11-01 10:00": False},
     ),
-    "an hour that is skipped in New York": (
+    "a skipped hour in New York": (
         daily("0 2 * * 0", "0 3 * * 0", "America/New_York"),
         {"2026-03-01 07:00": True, "2026-03-01 08:00": False, "2026-03-15 06:00": True},
     ),
-    "half an hour that is skipped at Lord Howe": (
+    "a skipped half hour at Lord Howe": (
         daily("15 2 * * *", "0 4 * * *", "Australia/Lord_Howe"),
         {"2026-10-03 15:30": True, "2026-10-03 17:00": False},
     ),
-    "half an hour that comes twice at Lord Howe": (
+    "a half hour that occurs twice at Lord Howe": (
         daily("45 1 * * *", "50 1 * * *", "Australia/Lord_Howe"),
         {"2026-04-04 14:45": True, "2026-04-04 14:50": False, "2026-04-05 15:15": True},
     ),
-    "an offset that is no whole hour": (
+    "a UTC offset with half an hour": (
         daily("0 9 * * *", "0 17 * * *", "Asia/Kolkata"),
         {"2026-06-01 03:30": True, "2026-06-01 11:30": False},
     ),
     "across midnight": (daily("0 22 * * *", "0 6 * * *"), {"2026-01-01 22:00": True, "2026-01-02 06:00": False}),
-    "across midnight into spring": (
+    "across midnight into daylight saving time": (
         daily("0 22 * * *", "0 6 * * *", "Europe/Paris"),
         {"2026-03-28 21:00": True, "2026-03-29 04:00": False},
     ),
-    "across midnight into winter": (
+    "across midnight out of daylight saving time": (
         daily("0 22 * * *", "0 6 * * *", "Europe/Paris"),
         {"2026-10-24 20:00": True, "2026-10-25 05:00": False},
     ),
-    "a week end": (
+    "a weekend": (
         daily("0 18 * * FRI", "0 8 * * MON"),
         {"2026-01-02 18:00": True, "2026-01-05 08:00": False},
     ),
@@ -85,7 +87,7 @@ CASES = {
         daily("0 0 24 12 *", "0 0 2 JAN *"),
         {"2025-12-24 00:00": True, "2026-01-02 00:00": False},
     ),
-    "only in months that have a 31st": (
+    "only in months with 31 days": (
         daily("0 0 31 * *", "0 0 1 * *"),
         {"2026-03-31 00:00": True, "2026-04-01 00:00": False, "2026-05-31 00:00": True},
     ),
@@ -100,78 +102,81 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("schedule", "turns"), CASES.values(), ids=CASES.keys())
-def test_a_schedule_turns_at_the_minute(schedule: Schedule, turns: dict[str, bool]) -> None:
-    for text, on in turns.items():
+@pytest.mark.parametrize(("schedule", "changes"), CASES.values(), ids=CASES.keys())
+def test_a_schedule_changes_at_the_minute(schedule: Schedule, changes: dict[str, bool]) -> None:
+    for text, active in changes.items():
         at = utc(text)
-        assert (is_on(schedule, at - SECOND), is_on(schedule, at), is_on(schedule, at + 59 * SECOND)) == (
-            not on,
-            on,
-            on,
+        assert (is_active(schedule, at - SECOND), is_active(schedule, at), is_active(schedule, at + 59 * SECOND)) == (
+            not active,
+            active,
+            active,
         )
 
 
-def test_a_leap_day_does_not_come_in_other_years() -> None:
+def test_a_schedule_of_a_leap_day_is_inactive_in_other_years() -> None:
     leap = daily("0 0 29 2 *", "0 0 1 3 *")
-    assert not any(is_on(leap, utc("2026-02-25 00:00") + timedelta(hours=n)) for n in range(240))
+    assert not any(is_active(leap, utc("2026-02-25 00:00") + timedelta(hours=n)) for n in range(240))
 
 
-@pytest.mark.parametrize(("start", "end", "on"), [("15 2", "45 2", False), ("45 2", "15 2", True)])
-def test_a_start_and_an_end_that_are_skipped_keep_their_order(start: str, end: str, on: bool) -> None:  # noqa: FBT001
-    """They are at one moment; were it not for the order, a schedule that begins last would stay off for a day."""
+@pytest.mark.parametrize(("start", "end", "active"), [("15 2", "45 2", False), ("45 2", "15 2", True)])
+def test_a_skipped_start_and_a_skipped_end_keep_their_order(start: str, end: str, active: bool) -> None:  # noqa: FBT001
+    """Both are at the same instant. Without the order, a schedule whose start is last would be inactive for a day."""
     both = daily(f"{start} * * *", f"{end} * * *", "Europe/Paris")
-    assert is_on(both, utc("2026-03-29 00:59")) is on
-    assert {is_on(both, utc("2026-03-29 01:00") + timedelta(minutes=n)) for n in range(600)} == {on}
+    assert is_active(both, utc("2026-03-29 00:59")) is active
+    assert {is_active(both, utc("2026-03-29 01:00") + timedelta(minutes=n)) for n in range(600)} == {active}
 
 
-def test_where_schedules_overlap_the_highest_minimum_counts() -> None:
+def test_the_highest_minimum_of_all_active_schedules_applies() -> None:
     day, noon = (
         daily("0 8 * * *", "0 18 * * *", replicas=3, name="day"),
         daily("0 12 * * *", "0 13 * * *", replicas=7, name="noon"),
     )
-    highest = [minimum(2, (noon, day), utc(f"2026-01-01 {hour}:30")) for hour in ("07", "08", "12", "13", "18")]
+    highest = [
+        effective_minimum(2, (noon, day), utc(f"2026-01-01 {hour}:30")) for hour in ("07", "08", "12", "13", "18")
+    ]
     assert highest == [Minimum(2), Minimum(3, "day"), Minimum(7, "noon"), Minimum(3, "day"), Minimum(2)]
 
 
 def test_a_schedule_below_min_replicas_changes_nothing() -> None:
-    assert minimum(5, (daily("* * * * *", "0 0 29 2 *", replicas=3),), utc("2026-01-01 00:00")) == Minimum(5)
+    assert effective_minimum(5, (daily("* * * * *", "0 0 29 2 *", replicas=3),), utc("2026-01-01 00:00")) == Minimum(5)
 
 
 @pytest.mark.parametrize(
-    ("schedule", "message"),
+    ("schedule", "key"),
     [
-        (daily("0 8 * * *", "0 18 * * *", "Mars/Olympus"), 'timeZone: the operator knows no time zone "Mars/Olympus"'),
-        (daily("0 8 31 FEB *", "0 18 * * *"), 'start: "0 8 31 FEB *" is no time that ever comes'),
-        (daily("0 8 * * *", "0 18 * * FRI-MON"), 'end: "0 18 * * FRI-MON" is no time that ever comes'),
+        (daily("0 8 * * *", "0 18 * * *", "Mars/Olympus"), "schedule.unknown_time_zone"),
+        (daily("0 8 31 FEB *", "0 18 * * *"), "schedule.day_that_never_comes"),
+        (daily("0 8 * * *", "0 18 * * FRI-MON"), "schedule.invalid_range"),
     ],
     ids=["zone", "day", "range"],
 )
-def test_a_schedule_that_cannot_be_read_says_so_and_leaves_the_others_working(schedule: Schedule, message: str) -> None:
+def test_an_invalid_schedule_has_an_error_and_does_not_affect_the_others(schedule: Schedule, key: str) -> None:
     fault = schedule_error(schedule)
     assert fault is not None
-    assert str(fault).startswith(f"spec.scaling.schedules[office].{message}")
-    good = daily("0 8 * * *", "0 18 * * *", replicas=3, name="good")
-    assert schedule_error(good) is None
-    for order in ((schedule, good), (good, schedule)):
-        assert minimum(0, order, utc("2026-01-01 12:00")) == Minimum(3, "good")
+    assert (fault.reason, fault.terminal) == (Reason.INVALID_SPEC, True)
+    assert_approved(key, fault.message)
+    valid = daily("0 8 * * *", "0 18 * * *", replicas=3, name="valid")
+    assert schedule_error(valid) is None
+    for order in ((schedule, valid), (valid, schedule)):
+        assert effective_minimum(0, order, utc("2026-01-01 12:00")) == Minimum(3, "valid")
 
 
-def test_workers_are_there_from_the_first_second_of_a_schedule_until_its_last() -> None:
+def test_the_minimum_applies_from_the_first_to_the_last_second_of_a_schedule() -> None:
     policy = Policy(20, schedules=(daily("0 8 * * *", "0 18 * * *"),))
     memory = settled(0, began=utc("2025-12-01 00:00"), busy_at=utc("2025-12-01 00:00"))
-    for text, desired, why in (
+    for text, desired, reason in (
         ("2026-01-01 07:59:59", 0, DecisionReason.IDLE),
         ("2026-01-01 08:00:00", 5, DecisionReason.MIN_REPLICAS),
         ("2026-01-01 17:59:59", 5, DecisionReason.MIN_REPLICAS),
         ("2026-01-01 18:00:00", 0, DecisionReason.IDLE),
     ):
         decision = decide(certain(0), Workers(0), policy, memory, utc(text))
-        assert (decision.desired, decision.why) == (desired, why)
+        assert (decision.desired, decision.reason) == (desired, reason)
 
 
-def test_the_days_of_the_reference_are_those_of_the_resource() -> None:
-    assert [clocks.NAMES[day] for day in DAYS.split("|")] == list("0123456")
-    assert clocks.numbers("1-10/3,50,*/20", 0, 59) == [0, 1, 4, 7, 10, 20, 40, 50]
+def test_the_reference_uses_the_day_names_of_the_resource() -> None:
+    assert [reference_schedule.NAMES[day] for day in DAYS.split("|")] == list("0123456")
+    assert reference_schedule.numbers("1-10/3,50,*/20", 0, 59) == [0, 1, 4, 7, 10, 20, 40, 50]
 
 
 def _field(least: int, most: int) -> st.SearchStrategy[str]:
@@ -194,18 +199,18 @@ def crons(draw: st.DrawFn) -> str:
 
 
 @given(crons(), crons(), st.sampled_from(ZONES), st.data())
-def test_a_schedule_is_on_when_clocks_looked_at_every_minute_say_so(
+def test_a_schedule_is_active_when_the_brute_force_reference_is(
     start: str, end: str, zone: str, data: st.DataObject
 ) -> None:
-    """Compared around its own changes, around those of the clocks, and anywhere in a leap year."""
+    """Compared around the changes of the schedule, around changes of the clock, and at random times of a leap year."""
     schedule = daily(start, end, zone)
     if schedule_error(schedule) is not None:
         return
-    own, minute = sorted(clocks.changes(schedule)), timedelta(minutes=1)
+    own, minute = sorted(reference_schedule.changes(schedule)), timedelta(minutes=1)
     some = [own[data.draw(st.integers(0, len(own) - 1))] for _ in range(10)] if own else []
-    some += [clocks.BEGIN + timedelta(minutes=data.draw(st.integers(50_000, 570_000))) for _ in range(10)]
-    around = [shift + n * 15 * minute for shift in clocks.shifts(zone) for n in range(-8, 16)]
-    for now in (*some, *(each - minute for each in some), *around):
-        expected = clocks.is_on(schedule, now)
-        if expected is not None and clocks.BEGIN < now < clocks.END:
-            assert is_on(schedule, now) is expected, now
+    some += [reference_schedule.BEGIN + timedelta(minutes=data.draw(st.integers(50_000, 570_000))) for _ in range(10)]
+    around = [shift + n * 15 * minute for shift in reference_schedule.shifts(zone) for n in range(-8, 16)]
+    for now in (*some, *(at - minute for at in some), *around):
+        expected = reference_schedule.is_active(schedule, now)
+        if expected is not None and reference_schedule.BEGIN < now < reference_schedule.END:
+            assert is_active(schedule, now) is expected, now

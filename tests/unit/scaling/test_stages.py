@@ -1,4 +1,4 @@
-"""Each stage of a decision: the number, the reason and the lines that explain it."""
+"""The stages of a decision: number, reason and explanation of each."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,11 +14,12 @@ from taskqueue_operator.scaling.memory import Change, Memory, Recommendation
 from taskqueue_operator.scaling.policy import Fallback, Policy, Rate, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
 from taskqueue_operator.scaling.schedule import Schedule
+from tests.approved import assert_approved
 
-from .given import at, certain, doubtful, settled
+from .builders import at, certain, doubtful, settled
 
-NOTHING_WANTED = settled(0)
-AT_ONCE = Policy(20, scale_down=Rules(window=timedelta(0)))
+ZERO_RECOMMENDED = settled(0)
+NO_WINDOW = Policy(20, scale_down=Rules(window=timedelta(0)))
 
 
 def pods(value: int, seconds: int) -> Rate:
@@ -29,270 +30,238 @@ def percent(value: int, seconds: int) -> Rate:
     return Rate(PolicyType.PERCENT, value, timedelta(seconds=seconds))
 
 
-def always(replicas: int) -> Schedule:
+def always_active(replicas: int) -> Schedule:
     return Schedule(f"always-{replicas}", "UTC", "0 0 * * *", "0 0 29 2 *", replicas)
 
 
 @dataclass(frozen=True)
 class Case:
+    """Inputs and outcome of a decision; `CASES` has them by the key of the approved explanation."""
+
     reading: Reading
     workers: Workers
     policy: Policy
     desired: int
-    why: DecisionReason
-    lines: tuple[str, ...]
-    memory: Memory = NOTHING_WANTED
+    reason: DecisionReason
+    memory: Memory = ZERO_RECOMMENDED
 
 
 CASES = {
-    "paused freezes": Case(
+    "decision.paused_without_replicas": Case(
         certain(5000),
         Workers(3),
         Policy(20, mode=Mode.PAUSED),
         3,
         DecisionReason.PAUSED,
-        ("paused: the number of workers stays",),
     ),
-    "paused goes where it is told, beyond the bounds": Case(
+    "decision.paused_with_replicas_beyond_the_bounds": Case(
         certain(0),
         Workers(3),
         Policy(20, min_replicas=2, mode=Mode.PAUSED, paused_replicas=30),
         30,
         DecisionReason.PAUSED,
-        ("paused at 30",),
     ),
-    "a backlog calls for workers": Case(
-        certain(101), Workers(0), Policy(20), 6, DecisionReason.BACKLOG, ("ready 101 / 20 per replica = 6",)
-    ),
-    "maxReplicas limits": Case(
+    "decision.backlog": Case(certain(101), Workers(0), Policy(20), 6, DecisionReason.BACKLOG),
+    "decision.limited_by_max_replicas": Case(
         certain(5230),
         Workers(1),
         Policy(50, ready_per_replica=100),
         50,
         DecisionReason.MAX_REPLICAS,
-        ("ready 5,230 / 100 per replica = 53", "limited to 50 by maxReplicas"),
     ),
-    "minReplicas raises": Case(
+    "decision.raised_by_min_replicas": Case(
         certain(0),
         Workers(0),
         Policy(50, min_replicas=2),
         2,
         DecisionReason.MIN_REPLICAS,
-        ("asleep: ready 0 is not above activationReady 0", "raised to 2 by minReplicas"),
     ),
-    "activationReady lets it sleep": Case(
+    "decision.at_zero_up_to_activation_ready": Case(
         certain(10),
         Workers(0),
         Policy(50, activation_ready=10),
         0,
         DecisionReason.IDLE,
-        ("asleep: ready 10 is not above activationReady 10",),
     ),
-    "a wake is decided, and explained, by what is there for certain": Case(
+    "decision.at_zero_by_the_lower_bound": Case(
         Reading(at(0), 0, 70, 0),
         Workers(0),
         Policy(50, activation_ready=10),
         0,
         DecisionReason.IDLE,
-        ("asleep: ready 0 is not above activationReady 10",),
     ),
-    "more than activationReady wakes": Case(
+    "decision.from_zero_above_activation_ready": Case(
         certain(11),
         Workers(0),
         Policy(50, activation_ready=10),
         1,
         DecisionReason.BACKLOG,
-        ("ready 11 / 20 per replica = 1",),
     ),
-    "a doubt does not keep from waking": Case(
-        doubtful(100), Workers(0), Policy(50), 5, DecisionReason.BACKLOG, ("ready 100 / 20 per replica = 5",)
-    ),
-    "an unknown depth keeps the workers": Case(
+    "decision.from_zero_without_an_upper_bound": Case(doubtful(100), Workers(0), Policy(50), 5, DecisionReason.BACKLOG),
+    "decision.depth_unknown": Case(
         doubtful(0),
         Workers(9),
-        AT_ONCE,
+        NO_WINDOW,
         9,
-        DecisionReason.UNKNOWN,
-        ("depth unknown (Absent): the number of workers is not lowered",),
+        DecisionReason.QUEUE_UNREADABLE,
     ),
-    "no reading at all keeps the workers": Case(
+    "decision.no_probe": Case(
         doubtful(None, Doubt.NO_PROBE),
         Workers(9),
-        AT_ONCE,
+        NO_WINDOW,
         9,
-        DecisionReason.UNKNOWN,
-        ("depth unknown (NoProbe): the number of workers is not lowered",),
+        DecisionReason.QUEUE_UNREADABLE,
     ),
-    "what may be there keeps the workers, but raises nothing": Case(
+    "decision.upper_bound_keeps_workers": Case(
         Reading(at(0), 20, 500, 0),
         Workers(4, 4),
-        AT_ONCE,
+        NO_WINDOW,
         4,
         DecisionReason.BACKLOG,
-        ("at most ready 500 / 20 per replica = 25: none of 4 is superfluous",),
     ),
-    "running tasks keep their workers": Case(
+    "decision.running_tasks": Case(
         certain(20, unacked=30),
         Workers(18, 18),
         Policy(20, concurrency=2, scale_down=Rules(window=timedelta(0))),
         15,
         DecisionReason.RUNNING_TASKS,
-        ("ready 20 / 20 per replica = 1", "30 unacked / 2 at once keep 15"),
     ),
-    "no more running tasks are believed than workers consume": Case(
+    "decision.running_tasks_up_to_ready_workers": Case(
         certain(20, unacked=300),
         Workers(18, 4),
-        AT_ONCE,
+        NO_WINDOW,
         4,
         DecisionReason.RUNNING_TASKS,
-        ("ready 20 / 20 per replica = 1", "300 unacked / 1 at once keep 4"),
     ),
-    "the highest of the window holds": Case(
+    "decision.scale_down_window": Case(
         certain(20),
         Workers(9),
         Policy(20),
         7,
         DecisionReason.SCALE_DOWN_STABILIZED,
-        ("ready 20 / 20 per replica = 1", "held at 7, the highest wanted within 60 s"),
         settled(7),
     ),
-    "a new memory holds what is there": Case(
+    "decision.new_memory_keeps_workers": Case(
         certain(20),
         Workers(9),
-        AT_ONCE,
+        NO_WINDOW,
         9,
         DecisionReason.SCALE_DOWN_STABILIZED,
-        ("ready 20 / 20 per replica = 1", "held at 9, the highest wanted within 0 s"),
         Memory(),
     ),
-    "the last worker stays for a while": Case(
+    "decision.idle_grace": Case(
         certain(0),
         Workers(9),
-        AT_ONCE,
+        NO_WINDOW,
         1,
         DecisionReason.IDLE_GRACE,
-        ("ready 0 / 20 per replica = 0", "the last worker stays until 60 s without work"),
         settled(0, busy=-59),
     ),
-    "with nothing to do for long the last worker goes": Case(
+    "decision.idle": Case(
         certain(0),
         Workers(1),
-        AT_ONCE,
+        NO_WINDOW,
         0,
         DecisionReason.IDLE,
-        ("ready 0 / 20 per replica = 0", "nothing to do for 60 s"),
         settled(0, busy=-60),
     ),
-    "a task that nobody seems to run keeps the last worker": Case(
+    "decision.unacked_message_prevents_zero": Case(
         certain(0, unacked=1),
         Workers(1, 0),
-        AT_ONCE,
+        NO_WINDOW,
         1,
         DecisionReason.IDLE_GRACE,
-        ("ready 0 / 20 per replica = 0", "the last worker stays until 60 s without work"),
         settled(0, busy=-600),
     ),
-    "a backlog within the tolerance calls for nobody": Case(
+    "decision.tolerance_of_scale_up": Case(
         certain(220),
         Workers(10),
         Policy(20, scale_up=Rules(tolerance=Decimal("0.1"))),
         10,
         DecisionReason.TOLERANCE,
-        ("ready 220 / 20 per replica = 11", "10.0% from what 10 are there for, within the tolerance of 10.0%"),
     ),
-    "a backlog within the tolerance removes nobody": Case(
+    "decision.tolerance_of_scale_down": Case(
         certain(180),
         Workers(10),
         Policy(20, scale_down=Rules(tolerance=Decimal("0.1"))),
         10,
         DecisionReason.TOLERANCE,
-        ("ready 180 / 20 per replica = 9", "10.0% from what 10 are there for, within the tolerance of 10.0%"),
     ),
-    "the lowest of the window holds": Case(
+    "decision.scale_up_window": Case(
         certain(400),
         Workers(2),
         Policy(50, scale_up=Rules(window=timedelta(seconds=30))),
         5,
         DecisionReason.SCALE_UP_STABILIZED,
-        ("ready 400 / 20 per replica = 20", "held at 5, the lowest wanted within 30 s"),
         settled(5),
     ),
-    "a wake waits for no window": Case(
+    "decision.from_zero_without_the_window": Case(
         certain(400),
         Workers(0),
         Policy(50, scale_up=Rules(window=timedelta(seconds=30))),
         20,
         DecisionReason.BACKLOG,
-        ("ready 400 / 20 per replica = 20",),
         settled(0),
     ),
-    "scaling out is no faster than its rates": Case(
+    "decision.scale_up_rate": Case(
         certain(400),
         Workers(5),
         Policy(50, scale_up=Rules(rates=(pods(4, 15), percent(100, 15)))),
         10,
         DecisionReason.SCALE_UP_LIMIT,
-        ("ready 400 / 20 per replica = 20", "limited to 10 by behavior.scaleUp"),
     ),
-    "scaling in is no faster than its rates": Case(
+    "decision.scale_down_rate": Case(
         certain(20),
         Workers(10),
         Policy(50, scale_down=Rules(rates=(pods(4, 15), percent(10, 15)), select=SelectPolicy.MIN)),
         9,
         DecisionReason.SCALE_DOWN_LIMIT,
-        ("ready 20 / 20 per replica = 1", "limited to 9 by behavior.scaleDown"),
     ),
-    "what the rates have allowed is spent": Case(
+    "decision.scale_up_budget_is_spent": Case(
         certain(400),
         Workers(9),
         Policy(50, scale_up=Rules(rates=(pods(4, 15),))),
         10,
         DecisionReason.SCALE_UP_LIMIT,
-        ("ready 400 / 20 per replica = 20", "limited to 10 by behavior.scaleUp"),
         settled(20, replicas=9, changes=(Change(at(-20), 4), Change(at(-14), 3))),
     ),
-    "after a start the rates of scaling in count as spent": Case(
+    "decision.scale_down_budget_counts_as_spent_after_a_start": Case(
         certain(20),
         Workers(10),
         Policy(50, scale_down=Rules(rates=(pods(4, 15),))),
         10,
         DecisionReason.SCALE_DOWN_LIMIT,
-        ("ready 20 / 20 per replica = 1", "limited to 10 by behavior.scaleDown"),
         settled(0, began=at(-14)),
     ),
-    "scaling in can be switched off": Case(
+    "decision.scale_down_disabled": Case(
         certain(20),
         Workers(10),
         Policy(50, scale_down=Rules(select=SelectPolicy.DISABLED)),
         10,
         DecisionReason.SCALE_DOWN_LIMIT,
-        ("ready 20 / 20 per replica = 1", "limited to 10 by behavior.scaleDown"),
     ),
-    "scaling out can be switched off": Case(
+    "decision.scale_up_disabled": Case(
         certain(400),
         Workers(0),
         Policy(50, scale_up=Rules(select=SelectPolicy.DISABLED)),
         0,
         DecisionReason.SCALE_UP_LIMIT,
-        ("ready 400 / 20 per replica = 20", "limited to 0 by behavior.scaleUp"),
     ),
-    "a percentage of nothing is one when it wakes": Case(
+    "decision.from_zero_by_a_percentage": Case(
         certain(400),
         Workers(0),
         Policy(50, scale_up=Rules(rates=(percent(100, 15),))),
         1,
         DecisionReason.SCALE_UP_LIMIT,
-        ("ready 400 / 20 per replica = 20", "limited to 1 by behavior.scaleUp"),
     ),
-    "a version that does not start is not multiplied": Case(
+    "decision.failing_version_is_limited": Case(
         certain(400),
         Workers(1, obstacle=Obstacle(DecisionReason.WORKERS_FAILING, "no worker of this version has started (a: b)")),
         Policy(50),
         3,
         DecisionReason.WORKERS_FAILING,
-        ("ready 400 / 20 per replica = 20", "stopped at 3: no worker of this version has started (a: b)"),
     ),
-    "a version that does not start does not remove the others": Case(
+    "decision.failing_version_keeps_workers": Case(
         certain(400),
         Workers(
             7, 7, obstacle=Obstacle(DecisionReason.WORKERS_FAILING, "no worker of this version has started (a: b)")
@@ -300,54 +269,50 @@ CASES = {
         Policy(50),
         7,
         DecisionReason.WORKERS_FAILING,
-        ("ready 400 / 20 per replica = 20", "stopped at 7: no worker of this version has started (a: b)"),
     ),
-    "a full cluster is not pushed": Case(
+    "decision.no_node": Case(
         certain(400),
         Workers(2, obstacle=Obstacle(DecisionReason.UNSCHEDULABLE, "no node takes more workers")),
         Policy(50),
         2,
         DecisionReason.UNSCHEDULABLE,
-        ("ready 400 / 20 per replica = 20", "stopped at 2: no node takes more workers"),
     ),
-    "a quota is not pushed": Case(
+    "decision.quota": Case(
         certain(400),
         Workers(2, obstacle=Obstacle(DecisionReason.QUOTA_EXCEEDED, "ResourceQuota compute is exceeded")),
         Policy(50),
         2,
         DecisionReason.QUOTA_EXCEEDED,
-        ("ready 400 / 20 per replica = 20", "stopped at 2: ResourceQuota compute is exceeded"),
     ),
-    "a schedule raises": Case(
+    "decision.raised_by_a_schedule": Case(
         certain(0),
         Workers(0),
-        Policy(50, min_replicas=1, schedules=(always(4), always(5), always(2))),
+        Policy(50, min_replicas=1, schedules=(always_active(4), always_active(5), always_active(2))),
         5,
         DecisionReason.MIN_REPLICAS,
-        ("asleep: ready 0 is not above activationReady 0", "raised to 5 by schedule always-5"),
     ),
-    "workers above maxReplicas go, even when the depth is unknown": Case(
+    "decision.depth_unknown_above_max_replicas": Case(
         doubtful(None, Doubt.NO_SWEEP),
         Workers(9),
         Policy(5),
         5,
         DecisionReason.MAX_REPLICAS,
-        ("depth unknown (NoSweep): the number of workers is not lowered", "limited to 5 by maxReplicas"),
     ),
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_the_stage_changes_the_number_and_says_so(case: Case) -> None:
+@pytest.mark.parametrize(("key", "case"), CASES.items(), ids=CASES.keys())
+def test_a_decision_has_the_expected_number_reason_and_explanation(key: str, case: Case) -> None:
     decision = decide(case.reading, case.workers, case.policy, case.memory, at(0))
-    assert (decision.desired, decision.why, decision.lines) == (case.desired, case.why, case.lines)
+    assert (decision.desired, decision.reason) == (case.desired, case.reason)
+    assert_approved(key, decision.explanation)
 
 
-BLIND_FOR_TWO_MINUTES = settled(0, read_at=at(-120))
+UNREADABLE_FOR_TWO_MINUTES = settled(0, read_at=at(-120))
 
 
 @pytest.mark.parametrize(
-    ("behavior", "there", "desired"),
+    ("behavior", "replicas", "desired"),
     [
         (FallbackBehavior.STATIC, 9, 6),
         (FallbackBehavior.STATIC, 2, 6),
@@ -358,55 +323,72 @@ BLIND_FOR_TWO_MINUTES = settled(0, read_at=at(-120))
         (FallbackBehavior.CURRENT, 9, 9),
     ],
 )
-def test_the_fallback_does_what_the_user_says(behavior: FallbackBehavior, there: int, desired: int) -> None:
+def test_each_behavior_of_the_fallback_sets_its_number(behavior: FallbackBehavior, replicas: int, desired: int) -> None:
     policy = Policy(20, fallback=Fallback(timedelta(seconds=120), 6, behavior))
-    decision = decide(doubtful(None), Workers(there), policy, BLIND_FOR_TWO_MINUTES, at(0))
-    assert (decision.desired, decision.why) == (desired, DecisionReason.FALLBACK)
-    assert decision.explanation.startswith(f"not readable for more than 120 s: fallback {behavior}")
+    decision = decide(doubtful(None), Workers(replicas), policy, UNREADABLE_FOR_TWO_MINUTES, at(0))
+    assert (decision.desired, decision.reason) == (desired, DecisionReason.FALLBACK)
+
+
+def test_the_explanation_of_a_fallback() -> None:
+    explanations = {
+        behavior: decide(
+            doubtful(None),
+            Workers(2),
+            Policy(20, fallback=Fallback(timedelta(seconds=120), 6, behavior)),
+            UNREADABLE_FOR_TWO_MINUTES,
+            at(0),
+        ).explanation
+        for behavior in FallbackBehavior
+    }
+    assert_approved("decision.fallback_static", explanations[FallbackBehavior.STATIC])
+    assert_approved("decision.fallback_at_least", explanations[FallbackBehavior.AT_LEAST])
+    assert_approved("decision.fallback_at_most", explanations[FallbackBehavior.AT_MOST])
+    assert_approved("decision.fallback_current", explanations[FallbackBehavior.CURRENT])
 
 
 @pytest.mark.parametrize(
-    ("reading", "blind"),
+    ("reading", "unreadable"),
     [(doubtful(None), True), (doubtful(0, Doubt.NOT_RUNNING), True), (doubtful(0, Doubt.NO_SWEEP), False)],
 )
-def test_the_fallback_is_for_a_queue_of_which_nothing_is_known(reading: Reading, blind: bool) -> None:  # noqa: FBT001
+def test_the_fallback_applies_only_to_an_unreadable_queue(reading: Reading, unreadable: bool) -> None:  # noqa: FBT001
     policy = Policy(20, fallback=Fallback(timedelta(seconds=120), 6, FallbackBehavior.AT_LEAST))
-    assert decide(reading, Workers(0), policy, BLIND_FOR_TWO_MINUTES, at(0)).desired == (6 if blind else 0)
+    assert decide(reading, Workers(0), policy, UNREADABLE_FOR_TWO_MINUTES, at(0)).desired == (6 if unreadable else 0)
 
 
-def test_the_fallback_waits_for_its_time_from_the_start_of_the_operator_too() -> None:
+def test_the_delay_of_the_fallback_counts_from_the_start_of_the_operator() -> None:
     policy = Policy(20, fallback=Fallback(timedelta(seconds=120), 6, FallbackBehavior.AT_LEAST))
     memory = decide(doubtful(None), Workers(0), policy, Memory(), at(0)).memory
     before, after = (decide(doubtful(None), Workers(0), policy, memory, at(then)).desired for then in (119, 120))
     assert (before, after) == (0, 6)
 
 
-def test_the_fallback_ends_with_the_first_reading() -> None:
+def test_the_first_reading_ends_the_fallback() -> None:
     policy = Policy(20, fallback=Fallback(timedelta(seconds=120), 6, FallbackBehavior.STATIC))
-    memory = decide(doubtful(None), Workers(6), policy, BLIND_FOR_TWO_MINUTES, at(0)).memory
+    memory = decide(doubtful(None), Workers(6), policy, UNREADABLE_FOR_TWO_MINUTES, at(0)).memory
     read = decide(certain(300, now=1), Workers(6), policy, memory, at(1))
-    assert (read.desired, read.why) == (15, DecisionReason.BACKLOG)
+    assert (read.desired, read.reason) == (15, DecisionReason.BACKLOG)
     assert decide(doubtful(None), Workers(15), policy, read.memory, at(100)).desired == 15
 
 
-def test_every_reason_has_its_case() -> None:
-    assert {case.why for case in CASES.values()} == set(DecisionReason) - {DecisionReason.FALLBACK}
+def test_every_reason_has_a_case() -> None:
+    assert {case.reason for case in CASES.values()} == set(DecisionReason) - {DecisionReason.FALLBACK}
 
 
-def test_the_explanation_is_one_sentence() -> None:
+def test_the_explanation_joins_the_lines_of_all_stages() -> None:
     decision = decide(certain(5230), Workers(1), Policy(50, ready_per_replica=100), settled(0), at(0))
-    assert decision.explanation == "ready 5,230 / 100 per replica = 53; limited to 50 by maxReplicas"
+    assert len(decision.explanation_lines) == 2
+    assert decision.explanation == "; ".join(decision.explanation_lines)
 
 
-def test_a_recommendation_counts_until_its_window_has_passed() -> None:
+def test_a_recommendation_expires_with_its_window() -> None:
     memory = settled(0, highs=(Recommendation(at(0), 7),))
     within, after = (decide(certain(20), Workers(9), Policy(20), memory, at(then)) for then in (59, 60))
     assert (within.desired, after.desired) == (7, 1)
 
 
 @pytest.mark.parametrize("work", [certain(1), certain(0, unacked=1), doubtful(0)], ids=["ready", "unacked", "doubt"])
-def test_work_that_is_seen_starts_the_idle_time_anew(work: Reading) -> None:
+def test_work_restarts_the_idle_time(work: Reading) -> None:
     memory = settled(0, busy=-600)
-    memory = decide(work, Workers(1), AT_ONCE, memory, at(0)).memory
-    assert decide(certain(0), Workers(1), AT_ONCE, memory, at(59)).desired == 1
-    assert decide(certain(0), Workers(1), AT_ONCE, memory, at(60)).desired == 0
+    memory = decide(work, Workers(1), NO_WINDOW, memory, at(0)).memory
+    assert decide(certain(0), Workers(1), NO_WINDOW, memory, at(59)).desired == 1
+    assert decide(certain(0), Workers(1), NO_WINDOW, memory, at(60)).desired == 0

@@ -1,5 +1,5 @@
 import asyncio
 
-# looptime asks the policy for its loop around every test, and Python 3.11 would make one that nobody closes.
-# A thread that was once told that it has no loop is not given one.
+# looptime requests the current loop from the policy around every test. Python 3.11 would create a loop that nothing
+# closes, except in a thread where set_event_loop(None) was called.
 asyncio.set_event_loop(None)

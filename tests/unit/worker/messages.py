@@ -1,4 +1,4 @@
-"""Messages without a broker."""
+"""Fake messages, for tests without a broker."""
 
 import asyncio
 from typing import Any, cast
@@ -8,11 +8,11 @@ from aio_pika.abc import AbstractIncomingMessage
 from taskqueue_worker.delivery import Delivery
 
 
-class Message:
-    """As much of an aio-pika message as is used. `fault` is raised, or slept on, when it is settled."""
+class FakeMessage:
+    """The used part of an aio-pika message. Its settlement raises `fault`, or takes `fault` seconds."""
 
-    def __init__(self, name: str | None, body: bytes, content_type: str | None) -> None:
-        self.type = name
+    def __init__(self, type: str | None, body: bytes, content_type: str | None) -> None:  # noqa: A002 - the AMQP name
+        self.type = type
         self.body = body
         self.content_type = content_type
         self.routing_key = "by.key"
@@ -23,10 +23,6 @@ class Message:
         self.fault: BaseException | float = 0.0
         self.settled: list[str] = []
 
-    @classmethod
-    def delivered(cls, name: str | None = "t", *, body: bytes = b"{}", content_type: str | None = None) -> Delivery:
-        return Delivery(cast("AbstractIncomingMessage", cls(name, body, content_type)), "q")
-
     async def ack(self) -> None:
         await self._settle("ack")
 
@@ -36,12 +32,21 @@ class Message:
     async def nack(self, *, requeue: bool) -> None:
         await self._settle(f"nack requeue={requeue}")
 
-    async def _settle(self, how: str) -> None:
+    async def _settle(self, method: str) -> None:
         if isinstance(self.fault, BaseException):
             raise self.fault
         await asyncio.sleep(self.fault)
-        self.settled.append(how)
+        self.settled.append(method)
 
 
-def message_of(delivery: Delivery) -> Message:
-    return cast("Message", delivery.message)
+def delivery(
+    type: str | None = "t",  # noqa: A002 - the AMQP name
+    *,
+    body: bytes = b"{}",
+    content_type: str | None = None,
+) -> Delivery:
+    return Delivery(cast("AbstractIncomingMessage", FakeMessage(type, body, content_type)), "q")
+
+
+def message_of(delivery: Delivery) -> FakeMessage:
+    return cast("FakeMessage", delivery.message)

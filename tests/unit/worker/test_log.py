@@ -1,4 +1,4 @@
-"""One JSON object a line, whatever is in it."""
+"""Each log line is one JSON object."""
 
 import json
 import subprocess
@@ -11,23 +11,23 @@ import logging, structlog
 from taskqueue_worker import log
 log.configure()
 structlog.contextvars.bind_contextvars(task_id="id-1")
-own = structlog.get_logger()
-own.info("ours", key={1: object})
-logging.getLogger("library").warning("theirs %s", 1)
+log_ = structlog.get_logger()
+log_.info("own", key={1: object})
+logging.getLogger("library").warning("foreign %s", 1)
 logging.getLogger("aiormq").error("noise")
 try:
     raise ValueError("lone surrogate \\udcff")
 except ValueError:
-    own.exception("odd text")
+    log_.exception("odd text")
 """
 
 
-def test_every_line_is_json_and_knows_its_task() -> None:
+def test_every_line_is_json_and_carries_its_task_id() -> None:
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, check=True, text=True
     )
-    ours, theirs, odd = map(json.loads, run.stdout.splitlines())
-    assert (ours["event"], ours["task_id"], ours["level"]) == ("ours", "id-1", "info")
-    assert (theirs["event"], theirs["task_id"], theirs["logger"]) == ("theirs 1", "id-1", "library")
+    own, foreign, odd = map(json.loads, run.stdout.splitlines())
+    assert (own["event"], own["task_id"], own["level"]) == ("own", "id-1", "info")
+    assert (foreign["event"], foreign["task_id"], foreign["logger"]) == ("foreign 1", "id-1", "library")
     assert "Traceback" in odd["exception"]
     assert run.stderr == ""

@@ -1,4 +1,4 @@
-"""What a command may look like, and what a report does."""
+"""Commands that are accepted and refused, and the form of a report."""
 
 import json
 from typing import Any
@@ -11,17 +11,25 @@ from taskqueue_worker.protocol import (
     Answer,
     Command,
     Drain,
-    Facts,
     Identity,
-    Name,
     Result,
+    Snapshot,
     State,
-    read,
-    report,
-    state,
+    Verb,
+    build_report,
+    current_state,
+    parse_command,
 )
+from tests.approved import assert_approved
 
 ME = "5f2b8f0f6c0e4b6f9a3f6d1f4a7c9e21"
+REFUSALS = {
+    "version": "worker.refused.version",
+    "command": "worker.refused.command",
+    "installation": "worker.refused.installation",
+    "epoch": "worker.refused.epoch",
+    "lease_seconds": "worker.refused.lease_seconds",
+}
 DRAIN: dict[str, Any] = {
     "version": 1,
     "id": "b1f0c0de",
@@ -34,55 +42,79 @@ DRAIN: dict[str, Any] = {
 }
 
 
-def understood(message: object) -> Command | Answer | None:
-    return read(json.dumps(message).encode(), ME)
+def parsed(message: object) -> Command | Answer | None:
+    return parse_command(json.dumps(message).encode(), ME)
 
 
-def test_a_drain_is_read() -> None:
-    expected = Command("b1f0c0de", Name.DRAIN, Drain("default", 1795000000, 4), 60)
-    assert understood(DRAIN) == expected
-    assert understood(DRAIN | {"unheard_of": {"x": []}}) == expected, "fields that are not known are ignored"
+def test_a_drain_is_accepted() -> None:
+    expected = Command("b1f0c0de", Verb.DRAIN, Drain("default", 1795000000, 4), 60)
+    assert parsed(DRAIN) == expected
+    assert parsed(DRAIN | {"unheard_of": {"x": []}}) == expected, "unknown fields are ignored"
 
 
-@pytest.mark.parametrize("name", ["undrain", "report"])
-def test_only_a_drain_needs_a_lease(name: str) -> None:
-    message = {field: value for field, value in DRAIN.items() if field != "lease_seconds"} | {"command": name}
-    assert understood(message) == Command("b1f0c0de", Name(name), Drain("default", 1795000000, 4), 0)
+@pytest.mark.parametrize("verb", ["undrain", "report"])
+def test_only_a_drain_needs_lease_seconds(verb: str) -> None:
+    message = {field: value for field, value in DRAIN.items() if field != "lease_seconds"} | {"command": verb}
+    assert parsed(message) == Command("b1f0c0de", Verb(verb), Drain("default", 1795000000, 4), 0)
 
 
 @pytest.mark.parametrize("field", [field for field in DRAIN if field != "id"])
-def test_a_field_that_is_missing_is_named(field: str) -> None:
+def test_a_command_without_a_field_is_refused_with_its_name(field: str) -> None:
     message = {name: value for name, value in DRAIN.items() if name != field}
-    assert understood(message) == Answer("b1f0c0de", Result.REFUSED, f"{field} is missing")
+    assert parsed(message) == Answer("b1f0c0de", Result.REFUSED, f"{field} is missing")
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "field", "value"),
     [
-        ({"version": 2}, "version 2 is not known: this worker speaks 1"),
-        ({"version": 2, "incarnation": "another"}, "version 2 is not known: this worker speaks 1"),
-        ({"version": True}, "version is True: not a whole number from 0"),
-        ({"command": "stop"}, "command 'stop' is not known"),
-        ({"installation": ""}, "installation is '': not a text, or empty"),
-        ({"epoch": -1}, "epoch is -1: not a whole number from 0"),
-        ({"seq": 4.0}, "seq is 4.0: not a whole number from 0"),
-        ({"lease_seconds": 0}, "lease_seconds is 0: not a number above 0, up to 120"),
-        ({"lease_seconds": 120.5}, "lease_seconds is 120.5: not a number above 0, up to 120"),
-        ({"lease_seconds": None}, "lease_seconds is None: not a number above 0, up to 120"),
-        ({"command": "x" * 5000}, f"command '{'x' * 39} is not known"),
+        ({"version": 2}, "version", "2"),
+        ({"version": 2, "incarnation": "another"}, "version", "2"),
+        ({"version": True}, "version", "True"),
+        ({"command": "stop"}, "command", "'stop'"),
+        ({"installation": ""}, "installation", "''"),
+        ({"epoch": -1}, "epoch", "-1"),
+        ({"seq": 4.0}, "seq", "4.0"),
+        ({"lease_seconds": 0}, "lease_seconds", "0"),
+        ({"lease_seconds": 120.5}, "lease_seconds", "120.5"),
+        ({"lease_seconds": None}, "lease_seconds", "None"),
     ],
 )
-def test_what_is_wrong_is_refused_by_name(changes: dict[str, object], reason: str) -> None:
-    assert understood(DRAIN | changes) == Answer("b1f0c0de", Result.REFUSED, reason)
+def test_a_field_that_is_not_valid_is_refused_with_its_name_and_value(
+    changes: dict[str, object], field: str, value: str
+) -> None:
+    match parsed(DRAIN | changes):
+        case Answer("b1f0c0de", Result.REFUSED, str(reason)):
+            assert reason.startswith(f"{field} ")
+            assert value in reason
+        case other:
+            pytest.fail(f"not refused: {other}")
 
 
-def test_another_incarnation_is_none_of_our_business() -> None:
-    assert understood(DRAIN | {"incarnation": "another", "command": "stop"}) is None
+def test_reasons_of_refusals_are_approved() -> None:
+    for field, value in {"version": 2, "command": "stop", "installation": "", "epoch": -1, "lease_seconds": 0}.items():
+        match parsed(DRAIN | {field: value}):
+            case Answer(reason=str(reason)):
+                assert_approved(REFUSALS[field], reason)
+            case other:
+                pytest.fail(f"not refused: {other}")
+
+
+def test_a_long_value_is_shortened_in_the_reason() -> None:
+    match parsed(DRAIN | {"command": "x" * 5000}):
+        case Answer(result=Result.REFUSED, reason=str(reason)):
+            assert "x" * 39 in reason
+            assert len(reason) < 100
+        case other:
+            pytest.fail(f"not refused: {other}")
+
+
+def test_a_command_for_another_incarnation_is_ignored() -> None:
+    assert parsed(DRAIN | {"incarnation": "another", "command": "stop"}) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"7", b"[]", b"null", b"{}", b'{"id": 7}', b'{"id": ""}'])
-def test_what_has_no_id_is_dropped(body: bytes) -> None:
-    assert read(body, ME) is None
+def test_a_message_without_id_is_ignored(body: bytes) -> None:
+    assert parse_command(body, ME) is None
 
 
 JSON = st.recursive(
@@ -93,11 +125,11 @@ JSON = st.recursive(
 
 
 @given(changes=st.dictionaries(st.sampled_from(list(DRAIN)), JSON))
-def test_whatever_arrives_is_understood_refused_or_dropped(changes: dict[str, object]) -> None:
+def test_every_message_is_accepted_refused_or_ignored(changes: dict[str, object]) -> None:
     message = DRAIN | changes
-    match understood(message):
+    match parsed(message):
         case Command() as command:
-            assert (command.id, command.name) == (message["id"], message["command"])
+            assert (command.id, command.verb) == (message["id"], message["command"])
             assert 0 <= command.lease_seconds <= 120
         case Answer() as answer:
             assert answer.id == message["id"]
@@ -106,12 +138,12 @@ def test_whatever_arrives_is_understood_refused_or_dropped(changes: dict[str, ob
             assert not isinstance(message["id"], str) or not message["id"] or message["incarnation"] != ME
 
 
-FACTS = Facts(State.DRAINING, 1, 0, 0, 42.5, 41, 1, 812.4, Drain("default", 1795000000, 4))
+SNAPSHOT = Snapshot(State.DRAINING, 1, 0, 0, 42.5, 41, 1, 812.4, Drain("default", 1795000000, 4))
 
 
-def test_a_report_is_as_the_document_shows_it() -> None:
+def test_a_report_is_the_example_of_the_document() -> None:
     identity = Identity("media/thumbnails", "8c0c1a52", ME, 300)
-    assert json.loads(report(identity, 17, FACTS, Answer("b1f0c0de"))) == {
+    assert json.loads(build_report(identity, 17, SNAPSHOT, Answer("b1f0c0de"))) == {
         "version": 1,
         "taskqueue": "media/thumbnails",
         "pod": "8c0c1a52",
@@ -129,24 +161,21 @@ def test_a_report_is_as_the_document_shows_it() -> None:
         "drain": {"installation": "default", "epoch": 1795000000, "seq": 4},
         "answer": {"id": "b1f0c0de", "result": "done", "reason": None},
     }
-    assert json.loads(report(identity, 18, FACTS, None))["answer"] is None
+    assert json.loads(build_report(identity, 18, SNAPSHOT, None))["answer"] is None
 
 
 @pytest.mark.parametrize(
-    ("facts", "expected"),
+    ("conditions", "expected"),
     [
         ({}, State.STARTING),
         ({"consuming": True}, State.CONSUMING),
-        ({"shut": True, "quiet": True}, State.DRAINED),
-        ({"shut": True, "quiet": True, "busy": True}, State.DRAINING),
-        ({"shut": True}, State.DRAINING),
-        ({"shut": True, "consuming": True}, State.DRAINING),
-        ({"leaving": True, "shut": True, "quiet": True}, State.LEAVING),
+        ({"closed": True, "quiet": True}, State.DRAINED),
+        ({"closed": True, "quiet": True, "busy": True}, State.DRAINING),
+        ({"closed": True}, State.DRAINING),
+        ({"closed": True, "consuming": True}, State.DRAINING),
+        ({"leaving": True, "closed": True, "quiet": True}, State.LEAVING),
     ],
 )
-def test_only_who_is_certain_to_get_nothing_and_holds_nothing_is_drained(
-    facts: dict[str, bool], expected: State
-) -> None:
-    assert state(**({"leaving": False, "shut": False, "quiet": False, "busy": False, "consuming": False} | facts)) == (
-        expected
-    )
+def test_only_a_quiet_worker_without_messages_is_drained(conditions: dict[str, bool], expected: State) -> None:
+    none = dict.fromkeys(("leaving", "closed", "quiet", "busy", "consuming"), False)
+    assert current_state(**(none | conditions)) == expected

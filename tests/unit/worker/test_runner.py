@@ -1,4 +1,4 @@
-"""One task, in virtual time."""
+"""How a task ends, in virtual time."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,8 @@ import pytest
 
 from taskqueue_worker.runner import Runner, Status
 from taskqueue_worker.tasks import Context, Registry
-from tests.unit.worker.messages import Message
+from tests.approved import assert_approved
+from tests.unit.worker.messages import delivery
 
 pytestmark = pytest.mark.looptime
 
@@ -23,32 +24,32 @@ async def runner(registry: Registry) -> Runner:
     return Runner(registry, timeout_seconds=100, threads=1, draining=asyncio.Event())
 
 
-async def test_a_handler_that_returns_has_done_its_task(registry: Registry, runner: Runner) -> None:
+async def test_a_task_is_done_when_its_handler_returns(registry: Registry, runner: Runner) -> None:
     seen = []
 
     @registry.task("t")
     async def handler(payload: dict[str, int], context: Context) -> None:
         seen.append((payload, context.task_id, context.type, context.routing_key))
 
-    assert (await runner.run(Message.delivered(body=b'{"n": 1}'))).status is Status.DONE
+    assert (await runner.run(delivery(body=b'{"n": 1}'))).status is Status.DONE
     assert seen == [({"n": 1}, "id", "t", "by.key")]
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), asyncio.CancelledError(), KeyError("k"), SystemExit(1)])
-async def test_whatever_a_handler_raises_fails_its_task_only(
+async def test_an_exception_of_a_handler_fails_only_its_task(
     registry: Registry, runner: Runner, error: BaseException
 ) -> None:
     @registry.task("t")
     async def handler(_: object) -> None:
         raise error
 
-    outcome = await runner.run(Message.delivered())
+    outcome = await runner.run(delivery())
     assert outcome.status is Status.FAILED
     assert outcome.error is not None
     assert outcome.still_running is None
 
 
-async def test_a_coroutine_that_a_plain_wrapper_hands_on_is_a_failure_and_not_done(
+async def test_a_task_fails_if_a_plain_wrapper_returns_the_coroutine_of_its_handler(
     registry: Registry, runner: Runner
 ) -> None:
     async def handler(_: object) -> None: ...
@@ -57,9 +58,9 @@ async def test_a_coroutine_that_a_plain_wrapper_hands_on_is_a_failure_and_not_do
     def wrapper(payload: object) -> Coroutine[None, None, None]:
         return handler(payload)
 
-    outcome = await runner.run(Message.delivered())
+    outcome = await runner.run(delivery())
     assert outcome.status is Status.FAILED
-    assert "make its wrapper `async def` too" in str(outcome.error)
+    assert_approved("worker.coroutine_not_awaited", str(outcome.error))
 
 
 async def test_a_task_is_cancelled_at_its_timeout(registry: Registry, runner: Runner) -> None:
@@ -67,12 +68,12 @@ async def test_a_task_is_cancelled_at_its_timeout(registry: Registry, runner: Ru
     async def handler(_: object) -> None:
         await asyncio.sleep(1000)
 
-    outcome = await runner.run(Message.delivered())
+    outcome = await runner.run(delivery())
     assert (outcome.status, outcome.still_running) == (Status.TIMEOUT, None)
     assert asyncio.get_running_loop().time() == 100
 
 
-async def test_a_handler_that_ignores_its_cancellation_is_left_behind_after_a_grace(
+async def test_a_handler_that_ignores_its_cancellation_still_runs_after_the_grace(
     registry: Registry, runner: Runner
 ) -> None:
     @registry.task("t")
@@ -81,7 +82,7 @@ async def test_a_handler_that_ignores_its_cancellation_is_left_behind_after_a_gr
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(200)
 
-    outcome = await runner.run(Message.delivered())
+    outcome = await runner.run(delivery())
     assert asyncio.get_running_loop().time() == 105
     assert outcome.status is Status.TIMEOUT
     assert outcome.still_running is not None
@@ -89,17 +90,17 @@ async def test_a_handler_that_ignores_its_cancellation_is_left_behind_after_a_gr
     assert asyncio.get_running_loop().time() == 300
 
 
-async def test_a_hurry_gives_back_what_it_could_stop(registry: Registry, runner: Runner) -> None:
+async def test_a_cancelled_task_that_stops_is_requeued(registry: Registry, runner: Runner) -> None:
     @registry.task("t")
     async def handler(_: object) -> None:
         await asyncio.sleep(1000)
 
-    asyncio.get_running_loop().call_later(7, runner.hurry)
-    assert (await runner.run(Message.delivered())).status is Status.GIVEN_BACK
+    asyncio.get_running_loop().call_later(7, runner.cancel_running)
+    assert (await runner.run(delivery())).status is Status.REQUEUED
     assert asyncio.get_running_loop().time() == 7
 
 
-async def test_a_task_that_finishes_while_it_is_hurried_is_done(registry: Registry, runner: Runner) -> None:
+async def test_a_cancelled_task_that_finishes_is_done(registry: Registry, runner: Runner) -> None:
     @registry.task("t")
     async def handler(_: object) -> None:
         try:
@@ -107,11 +108,11 @@ async def test_a_task_that_finishes_while_it_is_hurried_is_done(registry: Regist
         except asyncio.CancelledError:
             await asyncio.sleep(1)
 
-    asyncio.get_running_loop().call_later(7, runner.hurry)
-    assert (await runner.run(Message.delivered())).status is Status.DONE
+    asyncio.get_running_loop().call_later(7, runner.cancel_running)
+    assert (await runner.run(delivery())).status is Status.DONE
 
 
-async def test_a_hurry_abandons_what_does_not_stop(registry: Registry, runner: Runner) -> None:
+async def test_a_cancelled_task_that_does_not_stop_is_abandoned(registry: Registry, runner: Runner) -> None:
     @registry.task("t")
     async def handler(_: object) -> None:
         while True:
@@ -119,27 +120,25 @@ async def test_a_hurry_abandons_what_does_not_stop(registry: Registry, runner: R
                 await asyncio.sleep(60)
                 return
 
-    asyncio.get_running_loop().call_later(7, runner.hurry)
-    outcome = await runner.run(Message.delivered())
+    asyncio.get_running_loop().call_later(7, runner.cancel_running)
+    outcome = await runner.run(delivery())
     assert outcome.status is Status.ABANDONED
     assert outcome.still_running is not None
     await outcome.still_running
 
 
-async def test_an_unknown_type_says_what_is_known(registry: Registry, runner: Runner) -> None:
+async def test_the_error_of_an_unknown_type_names_the_known_ones(registry: Registry, runner: Runner) -> None:
     @registry.task("image.resize")
     async def handler(_: object) -> None: ...
 
-    outcome = await runner.run(Message.delivered("image.resise"))
+    outcome = await runner.run(delivery("image.resise"))
     assert outcome.status is Status.UNKNOWN_TYPE
-    assert str(outcome.error) == "No handler for task type 'image.resise'. This worker knows: image.resize."
+    assert_approved("worker.unknown_type", str(outcome.error))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN"])
-async def test_what_should_be_json_and_is_not_is_an_invalid_payload(
-    registry: Registry, runner: Runner, body: bytes
-) -> None:
+async def test_a_body_that_is_not_json_is_an_invalid_payload(registry: Registry, runner: Runner, body: bytes) -> None:
     @registry.task("t")
     async def handler(_: object) -> None: ...
 
-    assert (await runner.run(Message.delivered(body=body))).status is Status.INVALID_PAYLOAD
+    assert (await runner.run(delivery(body=body))).status is Status.INVALID_PAYLOAD

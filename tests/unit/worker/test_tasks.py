@@ -1,7 +1,8 @@
-"""Registering handlers."""
+"""The registry of handlers."""
 
 import asyncio
 import functools
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ import pytest
 import structlog
 
 from taskqueue_worker.tasks import Context, Registry
+from tests.approved import assert_approved
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ async def context() -> Context:
     )
 
 
-async def test_a_handler_takes_the_payload_and_the_context_if_it_wants(registry: Registry, context: Context) -> None:
+async def test_a_handler_receives_the_payload_and_optionally_the_context(registry: Registry, context: Context) -> None:
     @registry.task("one")
     async def one(payload: int) -> None: ...
 
@@ -40,12 +42,12 @@ async def test_a_handler_takes_the_payload_and_the_context_if_it_wants(registry:
     @registry.task("optional")
     def optional(payload: int, context: Context | None = None, **_: object) -> None: ...
 
-    taken = {handler.type: len(handler.arguments(7, context)) for handler in registry}
-    assert taken == {"one": 1, "two": 2, "optional": 2}
+    counts = {handler.type: len(handler.arguments(7, context)) for handler in registry}
+    assert counts == {"one": 1, "two": 2, "optional": 2}
     assert {handler.type for handler in registry if handler.is_coroutine} == {"one"}
 
 
-def test_the_decorator_returns_the_function_so_that_it_can_be_called_and_registered_again(registry: Registry) -> None:
+def test_a_decorated_function_can_be_called_and_registered_again(registry: Registry) -> None:
     @registry.task("a")
     @registry.task("b")
     def double(payload: int) -> int:
@@ -57,13 +59,13 @@ def test_the_decorator_returns_the_function_so_that_it_can_be_called_and_registe
     assert registry.get("c") is None
 
 
-def test_two_handlers_of_one_type_are_an_error_that_names_both(registry: Registry) -> None:
+def test_a_second_handler_of_a_type_is_refused_and_the_error_names_both(registry: Registry) -> None:
     @registry.task("image.resize")
     def first(payload: object) -> None: ...
 
     def second(payload: object) -> None: ...
 
-    with pytest.raises(ValueError, match=r"two handlers: .*first \(.*\.py:\d+\) and .*second \(.*\)"):
+    with pytest.raises(ValueError, match=r"image\.resize.*first \(.*\.py:\d+\) and .*second \(.*\)"):
         registry.task("image.resize")(second)
 
 
@@ -80,8 +82,8 @@ def one_by_name(payload: int, *, more: int) -> None: ...
 
 
 @pytest.mark.parametrize("function", [none_at_all, three, by_name, one_by_name])
-def test_a_handler_of_another_shape_is_refused(registry: Registry, function: Callable[..., None]) -> None:
-    with pytest.raises(TypeError, match=r"must take \(payload\) or \(payload, context\)"):
+def test_a_handler_with_other_parameters_is_refused(registry: Registry, function: Callable[..., None]) -> None:
+    with pytest.raises(TypeError, match=re.escape("(payload) or (payload, context)")):
         registry.task("t")(function)
 
 
@@ -103,23 +105,21 @@ def configured(size: int, payload: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("function", [yielding, yielding_on_the_loop, Yielding(), functools.partial(configured, 3)])
-def test_a_generator_is_refused_because_to_call_it_does_nothing(
-    registry: Registry, function: Callable[..., object]
-) -> None:
-    with pytest.raises(TypeError, match=r"must not yield"):
+def test_a_generator_is_refused_as_a_handler(registry: Registry, function: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="yield"):
         registry.task("t")(function)
 
 
-def test_a_type_is_needed(registry: Registry) -> None:
+def test_the_task_type_is_required(registry: Registry) -> None:
     def bare(payload: object) -> None: ...
 
-    with pytest.raises(ValueError, match=r'@task\("image.resize"\)'):
-        registry.task(bare)  # type: ignore[arg-type]  # the mistake: @task without a type
-    with pytest.raises(ValueError, match="needs the task type"):
-        registry.task("")
+    for type_ in (bare, ""):
+        with pytest.raises(ValueError, match="@task") as error:
+            registry.task(type_)  # type: ignore[arg-type]  # the mistake: @task without a type
+        assert_approved("worker.task_without_type", str(error.value))
 
 
-async def test_methods_partials_and_callable_objects_are_handlers_too(registry: Registry, context: Context) -> None:
+async def test_methods_partials_and_callable_objects_can_be_handlers(registry: Registry, context: Context) -> None:
     class Resizer:
         async def __call__(self, payload: int) -> None: ...
 

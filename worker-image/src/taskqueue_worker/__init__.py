@@ -1,6 +1,6 @@
-"""The worker runtime: handlers, the consumer that runs them, and a publisher.
+"""The worker runtime: task handlers, the consumer that runs them, and a publisher.
 
-from . import Context, task
+from taskqueue_worker import Context, task
 
 @task("image.resize")
 async def resize(payload: dict[str, Any], context: Context) -> None: ...
@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # Loaded on first use: until `python -m taskqueue_worker` has its signal handler, a SIGTERM to PID 1 is ignored by
-    # the kernel, so nothing slow may be imported before that.
+    # Loaded on first use: the kernel drops a SIGTERM to PID 1 until `python -m taskqueue_worker` has installed its
+    # signal handler, so nothing slow may be imported before that.
     if name in {"Publisher", "PublishFailedError", "UnroutableError"}:
         from . import publisher
 

@@ -4,15 +4,15 @@ import signal
 import sys
 
 
-def _leave(*_: object) -> None:
+def _exit(*_: object) -> None:
     sys.exit(0)
 
 
 if __name__ == "__main__":
-    # First of all: as PID 1 of a container, a process without a handler does not get SIGTERM at all,
-    # and a pod removed while it still imports would be waited for until its grace period ends.
-    signal.signal(signal.SIGTERM, _leave)
-    # The image starts it with the signal blocked, so that one from before the handler was there comes now.
+    # Before every slow import: the kernel drops a SIGTERM to PID 1 of a container while PID 1 has no handler for it.
+    # A pod that is deleted during its imports would then run until the grace period ends.
+    signal.signal(signal.SIGTERM, _exit)
+    # The image starts the process with SIGTERM blocked. A SIGTERM that is pending since then is delivered here.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     from .cli import main

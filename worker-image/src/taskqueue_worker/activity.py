@@ -1,39 +1,44 @@
-"""What the tasks of this worker have come to. Times are of any clock in seconds that never goes back."""
+"""Running tasks and totals of ended ones. Times are seconds of a monotonic clock."""
 
 from collections.abc import Hashable
 
 
 class Activity:
-    """The tasks that run, and the sum of those that ended."""
+    """Tracks which tasks run, since when the worker is idle, and the totals of ended tasks.
+
+    Attributes:
+        completed: Tasks that were done.
+        failed: Tasks that failed.
+        busy_seconds: Sum of the run times of all ended tasks.
+    """
 
     def __init__(self, now: float) -> None:
-        self._began: dict[Hashable, float] = {}
+        self._started_at: dict[Hashable, float] = {}
         self._idle_since = now
         self.completed = 0
         self.failed = 0
         self.busy_seconds = 0.0
-        """How long the tasks that ended ran, together."""
 
     def begin(self, task: Hashable, now: float) -> None:
         """A task starts."""
-        self._began[task] = now
+        self._started_at[task] = now
 
     def settle(self, task: Hashable, now: float, *, done: bool | None) -> None:
-        """A task ended, well or not; None: it was given back, and counts as neither."""
-        self.busy_seconds += now - self._began[task]
+        """A task ended, done or failed. A requeued task (`done` is None) counts as neither."""
+        self.busy_seconds += now - self._started_at[task]
         if done is not None:
             self.completed += done
             self.failed += not done
 
     def end(self, task: Hashable, now: float) -> None:
-        """Nothing of the task runs any more."""
-        del self._began[task]
+        """The handler of the task does not run any more."""
+        del self._started_at[task]
         self._idle_since = now
 
     def idle_seconds(self, now: float) -> float:
-        """Since the last task ended, or since the start; 0 while one runs."""
-        return 0 if self._began else now - self._idle_since
+        """Return the time since the last task ended, or since the start; 0 while a task runs."""
+        return 0 if self._started_at else now - self._idle_since
 
     def oldest_seconds(self, now: float) -> float | None:
-        """How long the longest of those that run has run."""
-        return now - min(self._began.values()) if self._began else None
+        """Return the run time of the running task that started first; None if no task runs."""
+        return now - min(self._started_at.values()) if self._started_at else None

@@ -1,4 +1,4 @@
-"""Waiting that ends when something else happens."""
+"""Waits that end early when an event is set."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,11 +8,11 @@ Result = TypeVar("Result")
 
 
 async def run_unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
-    """The result of `work`, or None once `event` is set: `work` is cancelled then."""
+    """Run `work` and return its result; cancel it and return None once `event` is set."""
     task, waiter = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
-        # Asked of the waiter: the event may have been cleared again since.
+        # The waiter and not the event decides: the event may have been cleared again.
         return None if waiter.done() and (task.cancelled() or not task.done()) else task.result()
     finally:
         task.cancel()
@@ -20,15 +20,15 @@ async def run_unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) ->
         await asyncio.gather(task, waiter, return_exceptions=True)
 
 
-async def pause(event: asyncio.Event, seconds: float) -> None:
-    """Sleep, but no longer than until `event` is set."""
+async def sleep_unless(event: asyncio.Event, seconds: float) -> None:
+    """Sleep, at most until `event` is set."""
     await run_unless(event, asyncio.sleep(seconds))
 
 
-def cancelled_by_us() -> bool:
-    """Whether a CancelledError that reached this task was meant for it.
+def is_cancellation_requested() -> bool:
+    """Return whether the current task itself was cancelled.
 
-    aiormq ends the waits of a closing channel with the reason of the close, and that may be a CancelledError.
+    aiormq ends the waits on a closing channel with the reason of the close, and that may be a CancelledError too.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

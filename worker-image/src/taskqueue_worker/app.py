@@ -1,4 +1,4 @@
-"""Wires a worker together and takes it from its first connect to a graceful end."""
+"""Wires a worker together and runs it from its first connect to a graceful shutdown."""
 
 import asyncio
 import os
@@ -17,21 +17,21 @@ from .consume_gate import ConsumeGate
 from .control_channel import ControlChannel
 from .endpoints import serve_endpoints
 from .metrics import Metrics
-from .protocol import Facts, Identity, State, state
+from .protocol import Identity, Snapshot, State, current_state
 from .runner import Runner
 from .settings import Settings, SettingsError
 from .subscription import Subscription
 from .tasks import Registry
 from .worker import Worker
 
-_log = structlog.get_logger(__name__)
+_log = structlog.get_logger("app")
 
 
 def run(settings: Settings, registry: Registry) -> None:
-    """Work until SIGTERM or SIGINT, finish what runs, and return.
+    """Consume until SIGTERM or SIGINT, finish the running tasks, and return.
 
     Raises:
-        SettingsError: the HTTP port is taken.
+        SettingsError: The HTTP port is in use.
     """
     log.configure()
     uvloop.run(_run(settings, registry))
@@ -40,10 +40,10 @@ def run(settings: Settings, registry: Registry) -> None:
 async def _run(settings: Settings, registry: Registry) -> None:
     app = App(settings, registry)
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, app.leave)
+        asyncio.get_running_loop().add_signal_handler(number, app.begin_shutdown)
     await app.run()
     if app.worker.in_flight:
-        _log.warning("leaving although tasks do not stop", tasks=app.worker.in_flight)
+        _log.warning("exiting with running tasks that do not stop", tasks=app.worker.in_flight)
         sys.stdout.flush()
         # A thread cannot be stopped, and both the event loop and the interpreter would wait for it.
         os._exit(0)
@@ -54,72 +54,79 @@ class App:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._port = settings.http_port
-        self._intake = intake = ConsumeGate()
+        self._gate = gate = ConsumeGate()
         self._metrics = metrics = Metrics(settings.name, __version__, (handler.type for handler in registry))
-        metrics.watch("draining", intake.shut.is_set)
+        metrics.add_gauge("draining", gate.closed.is_set)
         self._runner = Runner(
             registry,
             timeout_seconds=settings.task_timeout_seconds,
             threads=settings.concurrency,
-            draining=intake.leaving,
+            draining=gate.leaving,
         )
-        self.worker = Worker(self._runner, settings.concurrency, metrics, intake.news)
-        subscriptions = [Subscription(queue, settings, self.worker, intake) for queue in settings.queues]
-        self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, intake)
+        self.worker = Worker(self._runner, settings.concurrency, metrics, gate.state_changed)
+        subscriptions = [Subscription(queue, settings, self.worker, gate) for queue in settings.queues]
+        self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, gate)
         identity = Identity(settings.name, settings.pod, uuid4().hex, settings.task_timeout_seconds)
-        self._orders = CommandHandler(identity.incarnation, intake, self.worker, self._supervisor.quiet, metrics)
-        self._control = ControlChannel(settings.broker, identity, self._facts, self._orders, metrics)
+        self._commands = CommandHandler(
+            identity.incarnation, gate, self.worker, self._supervisor.wait_until_quiet, metrics
+        )
+        self._control_channel = ControlChannel(settings.broker, identity, self._snapshot, self._commands, metrics)
 
-    def leave(self) -> None:
-        """Finish what runs and leave; the second time, give back what runs."""
-        if self._intake.leaving.is_set():
-            _log.warning("hurrying", in_flight=self.worker.in_flight)
-            self._runner.hurry()
+    def begin_shutdown(self) -> None:
+        """Stop consuming and finish the running tasks; the second time, cancel and requeue them."""
+        if self._gate.leaving.is_set():
+            _log.warning("cancelling running tasks", in_flight=self.worker.in_flight)
+            self._runner.cancel_running()
         else:
             _log.info("leaving", in_flight=self.worker.in_flight)
-            self._orders.leave()
+            self._commands.begin_shutdown()
 
     async def run(self) -> None:
-        """Until asked to leave and everything that ran is settled."""
+        """Run until the worker shuts down and every started task is settled.
+
+        Raises:
+            SettingsError: The HTTP port is in use.
+        """
         supervision = asyncio.ensure_future(self._supervisor.run())
         try:
             endpoints = await serve_endpoints(
                 self._port,
                 self._metrics,
-                alive=lambda: self._intake.leaving.is_set() or not supervision.done(),
-                # A ReplicaSet removes first what is not ready: one that still runs a task is not to be among them.
+                alive=lambda: self._gate.leaving.is_set() or not supervision.done(),
+                # A ReplicaSet removes pods that are not ready first, so a worker with a running task stays ready.
                 ready=lambda: self._state in {State.CONSUMING, State.DRAINING},
             )
         except OSError as error:
             supervision.cancel()
             raise SettingsError(
-                f"TASKQUEUE_HTTP_PORT={self._port} cannot be listened on ({error.strerror}). Set another; 0 takes any."
+                f"TASKQUEUE_HTTP_PORT={self._port} cannot be opened ({error.strerror}). "
+                "Set another port, or 0 for any free one."
             ) from error
-        conversation = asyncio.ensure_future(self._control.run())
+        control = asyncio.ensure_future(self._control_channel.run())
         try:
             await supervision
-            await self.worker.finish()
-            conversation.cancel()
+            await self.worker.wait_until_settled()
+            control.cancel()
             await self._supervisor.close()
             with suppress(asyncio.CancelledError):
-                await conversation
+                await control
         finally:
             await endpoints.cleanup()
-        _log.info("left")
+        _log.info("exited")
 
     @property
     def _state(self) -> State:
-        return state(
-            leaving=self._intake.leaving.is_set(),
-            shut=self._intake.shut.is_set(),
+        return current_state(
+            leaving=self._gate.leaving.is_set(),
+            closed=self._gate.closed.is_set(),
             quiet=self._supervisor.is_quiet,
             busy=self.worker.in_flight > 0 or self.worker.prefetched > 0,
             consuming=self._supervisor.consuming,
         )
 
-    def _facts(self) -> Facts:
+    def _snapshot(self) -> Snapshot:
         now, activity = asyncio.get_running_loop().time(), self.worker.activity
-        return Facts(
+        return Snapshot(
             state=self._state,
             in_flight=self.worker.in_flight,
             prefetched=self.worker.prefetched,
@@ -128,5 +135,5 @@ class App:
             completed=activity.completed,
             failed=activity.failed,
             busy_seconds=round(activity.busy_seconds, 3),
-            drain=self._orders.drained_by,
+            drain=self._commands.drained_by,
         )

@@ -1,27 +1,29 @@
-"""How long to wait before trying again."""
+"""Delays between attempts."""
 
 import random
 from collections.abc import Callable
+from typing import Final
+
+FIRST_DELAY_SECONDS: Final = 0.5
+MAX_DELAY_SECONDS: Final = 30.0
 
 
 class Backoff:
-    """Exponential backoff with full jitter: a herd of workers does not come back to the broker in step."""
+    """Exponential backoff with full jitter, so that many workers do not reconnect at the same moment."""
 
-    def __init__(
-        self,
-        first_seconds: float = 0.5,
-        cap_seconds: float = 30.0,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._first = first_seconds
-        self._cap = cap_seconds
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
         self._failures = 0
 
-    def after(self, stood_seconds: float) -> float:
-        """Seconds to wait after an attempt that stood that long; one that stood longer than the cap was a success."""
-        if stood_seconds > self._cap:
+    def next_delay(self, lasted_seconds: float) -> float:
+        """Return the seconds to wait after an attempt.
+
+        Args:
+            lasted_seconds: How long the attempt lasted. One that lasted longer than the largest delay was a success and
+                resets the backoff.
+        """
+        if lasted_seconds > MAX_DELAY_SECONDS:
             self._failures = 0
-        span = min(self._cap, self._first * 2.0**self._failures)
+        span = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**self._failures)
         self._failures = min(self._failures + 1, 16)
         return span * self._jitter()

@@ -1,33 +1,33 @@
-"""Where the broker is and how to log in, read anew at each connect so that a rotated Secret needs no restart."""
+"""Address and credentials of the broker. They are read at each connect, so that a rotated Secret needs no restart."""
 
 import ssl
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
-HEARTBEAT_SECONDS = 15
-CONNECT_TIMEOUT_SECONDS = 10
-PORTS = {"amqp": 5672, "amqps": 5671}
-DEFAULT_VHOST = "/"
+HEARTBEAT_SECONDS: Final = 15
+CONNECT_TIMEOUT_SECONDS: Final = 10
+PORTS: Final = {"amqp": 5672, "amqps": 5671}
+DEFAULT_VHOST: Final = "/"
 
 
 class BrokerError(Exception):
-    """The broker's address or credentials cannot be used as they are. The text holds no secret."""
+    """The broker's address or credentials cannot be used. The text holds no secret."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM files for TLS; each may be absent. Without `ca`, the system's authorities are trusted."""
+    """PEM files for TLS, all optional. Without `ca`, the system's certificate authorities are trusted."""
 
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Broker:
-    """An address and a login, as they are at this moment."""
+    """Address and credentials of a broker."""
 
     host: str
     port: int
@@ -39,14 +39,14 @@ class Broker:
 
     @property
     def address(self) -> str:
-        """For people: all but the login."""
+        """The address for messages, without credentials."""
         return f"{'amqps' if self.tls else 'amqp'}://{self.host}:{self.port} vhost {self.vhost}"
 
     def connect_arguments(self, connection_name: str) -> dict[str, Any]:
-        """Keyword arguments for `aio_pika.connect`.
+        """Return keyword arguments for `aio_pika.connect`.
 
         Raises:
-            BrokerError: a certificate file is not usable.
+            BrokerError: A certificate file cannot be loaded.
         """
         return {
             "host": self.host,
@@ -67,26 +67,28 @@ class Broker:
             context = ssl.create_default_context(cafile=files.ca)
             if files.certificate is not None:
                 context.load_cert_chain(files.certificate, files.key)
-        except OSError as error:  # SSLError is one
-            raise BrokerError(f"The broker's certificates cannot be loaded: {error}.") from error
+        except OSError as error:  # includes SSLError
+            raise BrokerError(
+                f"The broker's certificates cannot be loaded: {error}. Check ca.crt, tls.crt and tls.key of the Secret."
+            ) from error
         return context
 
 
 class BrokerSource(Protocol):
-    """Something that knows the broker."""
+    """A source of the broker's address and credentials."""
 
     def read(self) -> Broker:
-        """The broker as it is known now.
+        """Read the current address and credentials.
 
         Raises:
-            BrokerError: it is not known, or not well.
+            BrokerError: They are missing or not valid.
         """
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BrokerUri:
-    """An AMQP URI, as on a laptop. `vhost`, when given, beats its path."""
+    """An AMQP URI. `vhost`, if given, overrides its path."""
 
     uri: str = field(repr=False)
     vhost: str | None = None
@@ -96,28 +98,30 @@ class BrokerUri:
         return _with_vhost(parse_uri(self.uri, "RABBITMQ_URL"), self.vhost)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BindingDirectory:
-    """A mounted Secret with a file for each key, in the manner of the Service Binding specification."""
+    """A mounted Secret with one file per key, as in the Service Binding specification."""
 
     directory: Path
     vhost: str | None = None
 
     def read(self) -> Broker:
         """See `BrokerSource`."""
-        # The kubelet swaps all files of a Secret at once by moving the link `..data`. Following it first
-        # keeps an old user name from being read with a new password.
+        # The kubelet replaces all files of a Secret at once by moving the link `..data`. Resolving the link first
+        # prevents a mix of an old user name and a new password.
         files = self.directory / "..data"
         files = files.resolve() if files.exists() else self.directory
         uri = _text(files / "uri")
         broker = self._from_uri(uri, files) if uri else self._from_keys(files)
         certificates = Certificates(
-            ca=_present(files / "ca.crt"), certificate=_present(files / "tls.crt"), key=_present(files / "tls.key")
+            ca=_if_exists(files / "ca.crt"),
+            certificate=_if_exists(files / "tls.crt"),
+            key=_if_exists(files / "tls.key"),
         )
         return _with_vhost(replace(broker, certificates=certificates), self.vhost)
 
     def _from_uri(self, uri: str, files: Path) -> Broker:
-        """The login may stand beside a URI that has none."""
+        """Read `uri`; `username` and `password` complete a URI without credentials."""
         broker = parse_uri(uri, f"{self.directory}/uri")
         username, password = (_text(files / key) for key in ("username", "password"))
         if urlsplit(uri).username is None and username and password:
@@ -125,41 +129,41 @@ class BindingDirectory:
         return broker
 
     def _from_keys(self, files: Path) -> Broker:
-        given = {key: _text(files / key) for key in ("host", "username", "password")}
-        if missing := [key for key, text in given.items() if not text]:
+        values = {key: _text(files / key) for key in ("host", "username", "password")}
+        if missing := [key for key, text in values.items() if not text]:
             raise BrokerError(
-                f"{self.directory} has no uri and no {', '.join(missing)}. "
-                "The Secret needs uri, or host, port, username and password."
+                f"{self.directory} has neither uri nor {', '.join(missing)}. "
+                "The Secret needs uri, or host, username and password."
             )
         port = _text(files / "port")
         if port and not port.isdecimal():
-            raise BrokerError(f"{self.directory}/port is not a number.")
+            raise BrokerError(f"{self.directory}/port is not a number. Set it to the AMQP port, for example 5672.")
         tls = port == str(PORTS["amqps"]) or (files / "ca.crt").exists()
         return Broker(
-            host=given["host"],
+            host=values["host"],
             port=int(port or PORTS["amqps" if tls else "amqp"]),
-            username=given["username"],
-            password=given["password"],
+            username=values["username"],
+            password=values["password"],
             vhost=_text(files / "vhost") or DEFAULT_VHOST,
             tls=tls,
         )
 
 
 def parse_uri(uri: str, name: str) -> Broker:
-    """Read `amqp[s]://user:password@host[:port][/vhost]`; what follows a `?` is ignored.
+    """Parse `amqp[s]://user:password@host[:port][/vhost]`; everything after a `?` is ignored.
 
     Raises:
-        BrokerError: it is no such URI; the text says `name`, never the URI.
+        BrokerError: The URI is not valid. The text contains `name`, never the URI.
     """
     way_out = "Write amqp://USER:PASSWORD@HOST/VHOST, with special characters percent-encoded (/ is %2F, @ is %40)."
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
     except ValueError:
-        # The original text may quote the password.
-        raise BrokerError(f"{name} is not an AMQP URI. {way_out}") from None
+        # The original text may contain the password.
+        raise BrokerError(f"{name} is not a valid AMQP URI. {way_out}") from None
     if parts.scheme not in PORTS or not host:
-        raise BrokerError(f"{name} is not an AMQP URI. {way_out}")
+        raise BrokerError(f"{name} is not a valid AMQP URI. {way_out}")
     return Broker(
         host=host,
         port=port or PORTS[parts.scheme],
@@ -175,14 +179,14 @@ def _with_vhost(broker: Broker, vhost: str | None) -> Broker:
 
 
 def _text(path: Path) -> str:
-    """The file without the line end that editors and `echo` leave; empty when there is none."""
+    """Read a file without the line break at its end; empty if there is no file."""
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError):
-        raise BrokerError(f"{path} cannot be read as text.") from None
+        raise BrokerError(f"{path} cannot be read as UTF-8 text.") from None
 
 
-def _present(path: Path) -> Path | None:
+def _if_exists(path: Path) -> Path | None:
     return path if path.exists() else None

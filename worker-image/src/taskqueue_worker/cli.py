@@ -1,4 +1,4 @@
-"""What `python -m taskqueue_worker` can do. Bad settings end in one sentence on stderr and exit code 2."""
+"""The command line, `python -m taskqueue_worker`. A wrong setting prints a message to stderr and exits with code 2."""
 
 import argparse
 import asyncio
@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import orjson
 
@@ -14,37 +15,37 @@ from .broker import BrokerError
 from .settings import Settings, SettingsError, broker_source
 from .tasks import Registry, registry
 
-USAGE_ERROR = 2
+USAGE_ERROR: Final = 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name, `run` when they name none; its exit code."""
+    """Run a command, by default `run`, and return its exit code."""
     options = _parser().parse_args(arguments)
     commands = {"run": _run, "check": _check, "publish": _publish}
     try:
         return commands[options.command or "run"](options, os.environ)
     except (SettingsError, BrokerError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - for the person who set it
+        print(error, file=sys.stderr)  # noqa: T201 - the message for the user
         return USAGE_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m taskqueue_worker", description="Works on tasks from RabbitMQ.")
+    parser = argparse.ArgumentParser(prog="python -m taskqueue_worker", description="Run tasks from RabbitMQ queues.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("run", help="consume and work until SIGTERM (the default)")
-    commands.add_parser("check", help="import the task modules, list the tasks, say whether the settings are right")
-    publish = commands.add_parser("publish", help="publish one task, persistent and confirmed")
-    publish.add_argument("--exchange", required=True, help="the exchange of the TaskQueue")
-    publish.add_argument("--type", required=True, help="which task: the type that @task(...) names")
-    publish.add_argument("--routing-key", help="default: the name of the exchange")
-    publish.add_argument("--id", help="the message_id; default: a new UUID")
-    publish.add_argument("payload", metavar="JSON")
+    commands.add_parser("run", help="consume until SIGTERM (default)")
+    commands.add_parser("check", help="validate the settings, import the task modules, list the tasks")
+    publish = commands.add_parser("publish", help="publish one persistent task and wait for the confirm")
+    publish.add_argument("--exchange", required=True, help="exchange of the TaskQueue")
+    publish.add_argument("--type", required=True, help="task type, as in @task(...)")
+    publish.add_argument("--routing-key", help="routing key (default: the name of the exchange)")
+    publish.add_argument("--id", help="message_id (default: a new UUID)")
+    publish.add_argument("payload", metavar="JSON", help="payload of the task")
     return parser
 
 
 def _run(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = _settings(environment)
-    from .app import run  # what consuming needs is loaded only to consume
+    from .app import run  # slow imports that only this command needs
 
     run(settings, registry)
     return 0
@@ -52,13 +53,13 @@ def _run(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 def _check(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = _settings(environment)
-    print(f"broker       {settings.broker.read().address}")  # noqa: T201 - the answer
-    print(f"queues       {', '.join(settings.queues)}")  # noqa: T201 - the answer
-    print(  # noqa: T201 - the answer
+    print(f"broker       {settings.broker.read().address}")  # noqa: T201 - the output of the command
+    print(f"queues       {', '.join(settings.queues)}")  # noqa: T201 - the output of the command
+    print(  # noqa: T201 - the output of the command
         f"concurrency  {settings.concurrency}, prefetch {settings.prefetch}, timeout {settings.task_timeout_seconds} s"
     )
     for handler in sorted(registry, key=lambda handler: handler.type):
-        print(f"task         {handler.type}  {handler.place}")  # noqa: T201 - the answer
+        print(f"task         {handler.type}  {handler.location}")  # noqa: T201 - the output of the command
     return 0
 
 
@@ -71,7 +72,7 @@ def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int
     try:
         payload = orjson.loads(options.payload)
     except ValueError as error:
-        raise SettingsError(f"The payload is not JSON: {error}.") from error
+        raise SettingsError(f"The payload is not valid JSON: {error}.") from error
 
     source = broker_source(environment)
     source.read()
@@ -89,14 +90,14 @@ def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int
     try:
         message_id = asyncio.run(publish())
     except PublishFailedError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - for the person who published
+        print(error, file=sys.stderr)  # noqa: T201 - the message for the user
         return 1
-    print(message_id)  # noqa: T201 - the answer
+    print(message_id)  # noqa: T201 - the output of the command
     return 0
 
 
 def _settings(environment: Mapping[str, str]) -> Settings:
-    """Read the settings, the broker's address among them, and import the task modules."""
+    """Read the settings and the broker's address, and import the task modules."""
     settings = Settings.from_environment(environment)
     settings.broker.read()
     import_tasks(settings.modules, registry)
@@ -107,7 +108,7 @@ def import_tasks(modules: Sequence[str], into: Registry) -> None:
     """Import the modules, which register their tasks.
 
     Raises:
-        SettingsError: a module cannot be imported, or there is no task.
+        SettingsError: A module cannot be imported, or no task is registered.
     """
     for module in modules:
         try:
@@ -116,10 +117,11 @@ def import_tasks(modules: Sequence[str], into: Registry) -> None:
             if not (isinstance(error, ModuleNotFoundError) and error.name == module):
                 traceback.print_exc()
             raise SettingsError(
-                f"TASKQUEUE_MODULES names {module!r}, which cannot be imported: {type(error).__name__}: {error}. "
-                "Copy it into the image, beside the other modules in /app, or name another."
+                f"TASKQUEUE_MODULES: module {module!r} cannot be imported: {type(error).__name__}: {error}. "
+                "Copy it to /app in the image, or correct the name."
             ) from error
     if not any(into):
         raise SettingsError(
-            f"No tasks: nothing in {', '.join(modules)} (TASKQUEUE_MODULES) is decorated with @task(...)."
+            f"TASKQUEUE_MODULES: no function in {', '.join(modules)} is decorated with @task(...). "
+            "Decorate at least one."
         )

@@ -1,7 +1,8 @@
-"""Keeps one connection to the broker, and the subscriptions on it, until the worker leaves."""
+"""Keeps one connection to the broker, and the subscriptions on it, until the worker is leaving."""
 
 import asyncio
 from contextlib import suppress
+from typing import Final
 
 import aio_pika
 import structlog
@@ -9,25 +10,25 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 from aiormq.exceptions import InvalidFrameError
 
-from .aio import pause, run_unless
+from .aio import run_unless, sleep_unless
 from .backoff import Backoff
 from .broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
 from .consume_gate import ConsumeGate
 from .metrics import Metrics
 from .subscription import Subscription
 
-CLOSE_TIMEOUT_SECONDS = 5
-# The last is what aiormq raises when the other side closes in the middle of the handshake.
-FAILURES = (AMQPError, OSError, RuntimeError, BrokerError, StopAsyncIteration)
+CLOSE_TIMEOUT_SECONDS: Final = 5
+# aiormq raises StopAsyncIteration when the broker closes the connection during the handshake.
+CONNECTION_ERRORS: Final = (AMQPError, OSError, RuntimeError, BrokerError, StopAsyncIteration)
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger("connection")
 
 
 async def connect(source: BrokerSource, name: str) -> AbstractConnection:
-    """Open a connection with the credentials of this moment.
+    """Open a connection with the current credentials.
 
     Raises:
-        BrokerError, AMQPError, OSError: there is none to be had; the text holds no secret.
+        BrokerError, AMQPError, OSError: The connection cannot be opened. The text holds no secret.
     """
     broker = source.read()
     try:
@@ -35,23 +36,24 @@ async def connect(source: BrokerSource, name: str) -> AbstractConnection:
             connection: AbstractConnection = await aio_pika.connect(**broker.connect_arguments(name))
             return connection
     except InvalidFrameError as error:
-        # How aiormq reports a broker that says goodbye instead of opening the vhost.
+        # aiormq raises this when the broker closes the connection instead of opening the vhost.
         raise BrokerError(
-            f"The broker refused vhost {broker.vhost!r}: it does not exist, or {broker.username!r} may not use it."
+            f"The broker refused vhost {broker.vhost!r}: it does not exist, or user {broker.username!r} may not "
+            "access it. Check the vhost and the permissions of the user."
         ) from error
     except TimeoutError as error:
-        raise BrokerError(f"No answer from {broker.address} within {CONNECT_TIMEOUT_SECONDS} s.") from error
+        raise BrokerError(f"{broker.address} did not answer within {CONNECT_TIMEOUT_SECONDS} s.") from error
 
 
 async def close(connection: AbstractConnection, *, timeout_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
-    """Close in good order. A connection that is dead already is no error."""
-    with suppress(*FAILURES, asyncio.CancelledError):
+    """Close the connection gracefully. A connection that is already lost is no error."""
+    with suppress(*CONNECTION_ERRORS, asyncio.CancelledError):
         async with asyncio.timeout(timeout_seconds):
             await connection.close()
 
 
 class Supervisor:
-    """Connects, subscribes, and does both again with backoff when the connection is lost."""
+    """Connects and subscribes, and repeats both with backoff after each loss of the connection."""
 
     def __init__(
         self,
@@ -59,49 +61,49 @@ class Supervisor:
         name: str,
         subscriptions: list[Subscription],
         metrics: Metrics,
-        intake: ConsumeGate,
+        gate: ConsumeGate,
     ) -> None:
         self._source = source
         self._name = name
         self._subscriptions = subscriptions
         self._metrics = metrics
-        self._leaving = intake.leaving
+        self._leaving = gate.leaving
         self._connection: AbstractConnection | None = None
         self._sessions = 0
-        metrics.watch("consuming", lambda: sum(subscription.consuming for subscription in subscriptions))
+        metrics.add_gauge("consuming", lambda: sum(subscription.consuming for subscription in subscriptions))
 
     @property
     def consuming(self) -> bool:
-        """Every queue is being consumed."""
+        """Whether every queue has a consumer of this worker."""
         return all(subscription.consuming for subscription in self._subscriptions)
 
     @property
     def is_quiet(self) -> bool:
-        """It is certain that nothing more comes, unless the intake opens."""
+        """Whether no message can arrive any more until the gate opens."""
         return all(subscription.is_quiet for subscription in self._subscriptions)
 
-    async def quiet(self) -> None:
-        """Wait until it is. To be called while the intake is shut."""
-        await asyncio.gather(*(subscription.quiet() for subscription in self._subscriptions))
+    async def wait_until_quiet(self) -> None:
+        """Wait until no message can arrive any more. The gate must be closed."""
+        await asyncio.gather(*(subscription.wait_until_quiet() for subscription in self._subscriptions))
 
     async def run(self) -> None:
-        """Until the worker leaves. The connection then stays open, so that what still runs can be settled."""
+        """Consume until the worker is leaving. The connection stays open, so that running tasks can be settled."""
         backoff = Backoff()
         clock = asyncio.get_running_loop().time
         while not self._leaving.is_set():
-            began = clock()
+            started_at = clock()
             try:
                 await self._session()
                 reason = "connection lost"
-            except FAILURES as error:
+            except CONNECTION_ERRORS as error:
                 reason = str(error) or repr(error)
             if not self._leaving.is_set():
-                delay = backoff.after(clock() - began)
-                log.warning("not connected", reason=reason, retry_in_seconds=round(delay, 3))
-                await pause(self._leaving, delay)
+                delay = backoff.next_delay(clock() - started_at)
+                _log.warning("not connected", reason=reason, retry_in_seconds=round(delay, 3))
+                await sleep_unless(self._leaving, delay)
 
     async def close(self) -> None:
-        """Close the connection, if there is one. What was settled before has reached the broker then."""
+        """Close the connection, if any. The broker has then processed every settlement that was sent before."""
         if self._connection is None:
             return
         for subscription in self._subscriptions:
@@ -109,7 +111,7 @@ class Supervisor:
         await close(self._connection)
 
     async def _session(self) -> None:
-        """From one connect to the loss of that connection, or to leaving."""
+        """From one connect to the loss of that connection, or to the shutdown of the worker."""
         connection = await run_unless(self._leaving, connect(self._source, self._name))
         if connection is None:
             return
@@ -119,11 +121,11 @@ class Supervisor:
             self._metrics.reconnects.inc()
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
-        log.info("connected", sessions=self._sessions)
+        _log.info("connected", sessions=self._sessions)
         await run_unless(lost, self._consume(connection))
         if lost.is_set():
             for subscription in self._subscriptions:
-                subscription.forget()
+                subscription.on_connection_lost()
             await close(connection)
             self._connection = None
 

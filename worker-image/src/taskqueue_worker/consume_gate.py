@@ -1,33 +1,39 @@
-"""Whether this worker takes messages in: the switch that drains, the end of a drain, and SIGTERM turn."""
+"""Decides whether this worker consumes. Drain, undrain, the end of a drain lease and SIGTERM switch it."""
 
 import asyncio
 
 
 class ConsumeGate:
-    """Open, shut for as long as a drain lasts, or shut for good."""
+    """Open, closed for the time of a drain, or closed for good.
+
+    Attributes:
+        opened: Set while the worker consumes.
+        closed: Set while the worker does not consume.
+        leaving: Set once the worker shuts down; the gate does not open again.
+        state_changed: Set whenever the worker's state may have changed. The control channel clears it.
+    """
 
     def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.open.set()
-        self.shut = asyncio.Event()
+        self.opened = asyncio.Event()
+        self.opened.set()
+        self.closed = asyncio.Event()
         self.leaving = asyncio.Event()
-        self.news = asyncio.Event()
-        """Set whenever something that shows in the worker's state may have changed; for who reports it to clear."""
+        self.state_changed = asyncio.Event()
 
     def close(self) -> None:
-        """Take nothing more, until `reopen`."""
-        self.open.clear()
-        self.shut.set()
-        self.news.set()
+        """Stop consuming until `reopen`."""
+        self.opened.clear()
+        self.closed.set()
+        self.state_changed.set()
 
     def reopen(self) -> None:
-        """Take messages again, unless the worker leaves."""
+        """Consume again, unless the worker is leaving."""
         if not self.leaving.is_set():
-            self.shut.clear()
-            self.open.set()
-            self.news.set()
+            self.closed.clear()
+            self.opened.set()
+            self.state_changed.set()
 
-    def leave(self) -> None:
-        """Take nothing more, ever."""
+    def begin_shutdown(self) -> None:
+        """Stop consuming for good."""
         self.close()
         self.leaving.set()

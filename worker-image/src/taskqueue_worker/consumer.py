@@ -1,65 +1,74 @@
-"""One consumer of a queue, from its start to the certainty that the broker has it no more."""
+"""A consumer of a queue, from its start until it is cancelled for certain."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import ConsumerCallback
 
-from .aio import cancelled_by_us
+from .aio import is_cancellation_requested
 from .delivery import Delivery
 
-RPC_TIMEOUT_SECONDS = 10
-# RuntimeError is how aiormq says that a channel or connection is closed.
-LOST = (AMQPError, OSError, RuntimeError)
+RPC_TIMEOUT_SECONDS: Final = 10
+# aiormq raises RuntimeError on a closed channel or connection.
+CHANNEL_ERRORS: Final = (AMQPError, OSError, RuntimeError)
 
 
 class Consumer:
-    """On a channel of its own, which outlives it: what it delivered is settled there."""
+    """A consumer on its own channel. The channel outlives the consumer: its deliveries are settled there.
 
-    def __init__(self, channel: AbstractChannel, queue: str, tag: str, prefetch: int, news: asyncio.Event) -> None:
-        """`tag` is always a new one: the broker may still hold the old one, and would close the whole connection."""
+    Attributes:
+        channel: The channel of the consumer.
+        tag: The consumer tag.
+        ended: Set when the broker cancelled the consumer, or its channel is closed.
+        cancelled_for_certain: Set while it is certain that the broker delivers nothing more to this consumer.
+    """
+
+    def __init__(
+        self, channel: AbstractChannel, queue: str, tag: str, prefetch: int, state_changed: asyncio.Event
+    ) -> None:
+        """`tag` must be new: the broker may still know an old one, and would close the whole connection."""
         self.channel = channel
         self.tag = tag
         self._queue = queue
         self._prefetch = prefetch
-        self._news = news
+        self._state_changed = state_changed
         self._receive: Callable[[Delivery], None] | None = None
-        self._strays = 0
+        self._stray_deliveries = 0
         self.ended = asyncio.Event()
-        """The broker ended it, or its channel is closed."""
-        self.gone = asyncio.Event()
-        """The broker has nothing for it any more, for certain."""
+        self.cancelled_for_certain = asyncio.Event()
 
     @classmethod
     async def open(
-        cls, connection: AbstractConnection, queue: str, tag: str, prefetch: int, news: asyncio.Event
+        cls, connection: AbstractConnection, queue: str, tag: str, prefetch: int, state_changed: asyncio.Event
     ) -> "Consumer":
-        """One on a new channel, which does not consume yet. `news` is set when it is gone, or turns out not to be.
+        """Open a channel for a consumer that does not consume yet.
+
+        `state_changed` is set when the consumer is cancelled for certain, or turns out not to be.
 
         Raises:
-            AMQPError, OSError, RuntimeError: the channel cannot be had.
+            AMQPError, OSError, RuntimeError: The channel cannot be opened.
         """
         channel = connection.channel(publisher_confirms=False)
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
             await channel.initialize()
             underlay = await channel.get_underlay_channel()
             await channel.set_qos(prefetch_count=prefetch)
-        consumer = cls(channel, queue, tag, prefetch, news)
-        cast("aiormq.Channel", underlay).consumers = _Kept()
+        consumer = cls(channel, queue, tag, prefetch, state_changed)
+        cast("aiormq.Channel", underlay).consumers = _RetainedCallbacks()
         underlay.on_consumer_cancel_callbacks.add(lambda _: consumer.ended.set())
-        channel.close_callbacks.add(lambda *_: consumer.forget())
+        channel.close_callbacks.add(lambda *_: consumer.on_channel_closed())
         return consumer
 
     async def start(self, receive: Callable[[Delivery], None], arguments: dict[str, Any]) -> None:
-        """Consume, until `cancel`: `receive` is given each delivery.
+        """Consume until `cancel`; call `receive` with each delivery.
 
         Raises:
-            AMQPError, OSError, RuntimeError: the broker refused, or is gone.
+            AMQPError, OSError, RuntimeError: The broker refused, or the channel is closed.
         """
         self._receive = receive
         queue = await self.channel.get_queue(self._queue, ensure=False)
@@ -68,40 +77,40 @@ class Consumer:
         )
 
     async def cancel(self) -> None:
-        """Take no further delivery; return when the broker confirmed that, or the channel is closed.
+        """Cancel the consumer; return when the broker confirmed it, or the channel is closed.
 
-        Neither this nor `make_certain` has a time limit: aiormq closes a channel on which a call is given up, and with
-        it would go back what still runs. Whoever does not want to wait leaves it running beside.
+        Neither this method nor `make_certain` has a timeout: aiormq closes a channel when a call on it is given up, and
+        the broker would then redeliver the running tasks. A caller that must not wait runs them in the background.
         """
         if not self.channel.is_closed:
             queue = await self.channel.get_queue(self._queue, ensure=False)
-            # Also when the broker ended it: after a consumer timeout RabbitMQ 4.3 keeps the consumer, and once
-            # the late message is settled delivers to it again, where nobody listens any more.
-            await _or_closed(queue.cancel(self.tag))
+            # Even if the broker cancelled it: after a consumer timeout RabbitMQ 4.3 keeps the consumer, and delivers to
+            # it again once the late message is settled.
+            await _is_answered(queue.cancel(self.tag))
         self._receive = None
 
     async def make_certain(self) -> None:
-        """After `cancel`: return when it is gone for certain.
+        """After `cancel`: return when the broker delivers nothing more to this consumer, or the channel is closed.
 
-        A cancel may be confirmed before the queue's leader has agreed to it. But the broker works off a channel in
-        order: whatever is asked next is answered after that.
+        `basic.cancel-ok` can arrive before the queue leader has processed the cancel. RabbitMQ processes a channel in
+        order, so the reply to a further synchronous method arrives after that.
         """
-        if not self.channel.is_closed and not await _or_closed(self.channel.set_qos(prefetch_count=self._prefetch)):
-            return  # `forget` comes with the end of the channel
-        if not self._strays:
-            self.gone.set()
-            self._news.set()
+        if not self.channel.is_closed and not await _is_answered(self.channel.set_qos(prefetch_count=self._prefetch)):
+            return  # the callback of the closed channel calls `on_channel_closed`
+        if not self._stray_deliveries:
+            self.cancelled_for_certain.set()
+            self._state_changed.set()
 
-    def forget(self) -> None:
-        """Its channel is closed: nothing can come any more."""
+    def on_channel_closed(self) -> None:
+        """The channel is closed: nothing can be delivered any more."""
         self.ended.set()
-        self.gone.set()
-        self._news.set()
+        self.cancelled_for_certain.set()
+        self._state_changed.set()
 
     async def close(self) -> None:
-        """Close the channel. The broker answers after it has taken every settlement sent before."""
+        """Close the channel. The broker answers after it has processed every settlement that was sent before."""
         if not self.channel.is_closed:
-            with suppress(*LOST, asyncio.CancelledError):
+            with suppress(*CHANNEL_ERRORS, asyncio.CancelledError):
                 async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                     await self.channel.close()
 
@@ -110,30 +119,30 @@ class Consumer:
         if self._receive is not None:
             self._receive(delivery)
             return
-        # Delivered before its consumer ended, seen after; or the broker did not end it.
-        self._strays += 1
-        self.gone.clear()
-        self._news.set()
-        await delivery.give_back()
-        self._strays -= 1
+        # Delivered before the cancel and received after it; or the broker did not cancel the consumer.
+        self._stray_deliveries += 1
+        self.cancelled_for_certain.clear()
+        self._state_changed.set()
+        await delivery.requeue()
+        self._stray_deliveries -= 1
         await self.make_certain()
 
 
-async def _or_closed(call: Awaitable[object]) -> bool:
-    """Whether the call was answered, and not cut off by the end of its channel."""
+async def _is_answered(call: Awaitable[object]) -> bool:
+    """Return whether the broker answered the call before the channel closed."""
     try:
         await call
-    except LOST:
+    except CHANNEL_ERRORS:
         return False
     except asyncio.CancelledError:
-        if cancelled_by_us():
+        if is_cancellation_requested():
             raise
         return False
     return True
 
 
-class _Kept(dict[str, ConsumerCallback]):
-    """aiormq forgets a consumer at cancel-ok, and what comes for it after that would stay unsettled."""
+class _RetainedCallbacks(dict[str, ConsumerCallback]):
+    """Keeps the callbacks of cancelled consumers: aiormq removes one at cancel-ok, and would drop a later delivery."""
 
     # typing has no `override` before Python 3.12, and aiormq calls it in this one form.
     def pop(self, tag: str, default: None = None) -> ConsumerCallback | None:  # type: ignore[override,explicit-override]

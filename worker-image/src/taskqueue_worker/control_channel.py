@@ -1,4 +1,4 @@
-"""Reports to the operator and hears its commands: docs/control-protocol.md, on a connection for this alone."""
+"""Sends reports to the operator and receives its commands (docs/control-protocol.md), on a separate connection."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,62 +9,62 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 
-from .aio import cancelled_by_us, run_unless
+from .aio import is_cancellation_requested, run_unless
 from .backoff import Backoff
 from .broker import BrokerSource
 from .command_handler import CommandHandler
-from .connection import FAILURES, close, connect
+from .connection import CONNECTION_ERRORS, close, connect
 from .delivery import JSON
 from .metrics import Metrics
-from .protocol import EXCHANGE, Facts, Identity, State, report
+from .protocol import EXCHANGE, Identity, Snapshot, State, build_report
 
-PERIOD_SECONDS: Final = 15
-DRAINING_PERIOD_SECONDS: Final = 5
+REPORT_PERIOD_SECONDS: Final = 15
+DRAINING_REPORT_PERIOD_SECONDS: Final = 5
 RPC_TIMEOUT_SECONDS: Final = 10
 CLOSE_TIMEOUT_SECONDS: Final = 1
-"""A broker with a memory alarm does not read what a publisher sends, not even that it goes."""
+"""Short: a broker with a memory alarm does not read from connections that publish, not even the close."""
 
-REPLIES: Final = "amq.rabbitmq.reply-to"
+DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger("control")
 
 
 class ControlChannel:
-    """The worker's side of the conversation. Whatever becomes of it, the worker works on."""
+    """The worker's side of the control protocol. Its failures never stop the consumers."""
 
     def __init__(
         self,
         source: BrokerSource,
         identity: Identity,
-        facts: Callable[[], Facts],
-        orders: CommandHandler,
+        snapshot: Callable[[], Snapshot],
+        commands: CommandHandler,
         metrics: Metrics,
     ) -> None:
         self._source = source
         self._identity = identity
-        self._facts = facts
-        self._orders = orders
+        self._snapshot = snapshot
+        self._commands = commands
         self._metrics = metrics
         self._clock = asyncio.get_running_loop().time
         self._number = 0
         self._reported: State | None = None
-        self._trouble: str | None = None
+        self._fault: str | None = None
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Report and receive until cancelled; reconnect after each loss of the connection."""
         backoff = Backoff()
         while True:
-            began = self._clock()
+            started_at = self._clock()
             try:
                 await self._session()
-            except FAILURES as error:
-                self._unheard(error)
+            except CONNECTION_ERRORS as error:
+                self._on_fault(error)
             except asyncio.CancelledError:
-                if cancelled_by_us():
+                if is_cancellation_requested():
                     raise
-            except Exception as error:  # noqa: BLE001 - nothing that goes wrong here is a reason not to work
-                self._unheard(error)
-            await asyncio.sleep(backoff.after(self._clock() - began))
+            except Exception as error:  # noqa: BLE001 - no failure of the control channel may stop the consumers
+                self._on_fault(error)
+            await asyncio.sleep(backoff.next_delay(self._clock() - started_at))
 
     async def _session(self) -> None:
         """From one connect to the loss of that connection."""
@@ -73,60 +73,60 @@ class ControlChannel:
         connection.close_callbacks.add(lambda *_: lost.set())
         try:
             while not lost.is_set():
-                await run_unless(lost, self._converse(connection))
+                await run_unless(lost, self._report_on(connection))
         finally:
             await close(connection, timeout_seconds=CLOSE_TIMEOUT_SECONDS)
 
-    async def _converse(self, connection: AbstractConnection) -> None:
-        """Until the broker closes the channel, as it does while no operator has declared the exchange."""
+    async def _report_on(self, connection: AbstractConnection) -> None:
+        """Report until the broker closes the channel, which it does while the exchange is not declared."""
         try:
-            channel = await self._listen(connection)
-            self._orders.answers.clear()
+            channel = await self._open_channel(connection)
+            self._commands.answers.clear()
             while True:
-                await self._send(channel)
-                await self._due()
+                await self._report(channel)
+                await self._wait_until_due()
         except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
-            self._unheard(error)
-            await asyncio.sleep(PERIOD_SECONDS)
+            self._on_fault(error)
+            await asyncio.sleep(REPORT_PERIOD_SECONDS)
 
-    async def _listen(self, connection: AbstractConnection) -> AbstractChannel:
+    async def _open_channel(self, connection: AbstractConnection) -> AbstractChannel:
         channel = connection.channel()
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
             await channel.initialize()
-            replies = await channel.get_queue(REPLIES, ensure=False)
+            replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
             await replies.consume(self._on_message, no_ack=True)
         return channel
 
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
-        self._orders.take(message.body)
+        self._commands.on_message(message.body)
 
-    async def _send(self, channel: AbstractChannel) -> None:
-        answers, facts = self._orders.answers, self._facts()
+    async def _report(self, channel: AbstractChannel) -> None:
+        answers, snapshot = self._commands.answers, self._snapshot()
         self._number += 1
-        body = report(self._identity, self._number, facts, answers.popleft() if answers else None)
+        body = build_report(self._identity, self._number, snapshot, answers.popleft() if answers else None)
         message = Message(
-            body, content_type=JSON, delivery_mode=DeliveryMode.NOT_PERSISTENT, reply_to=REPLIES, type="report"
+            body, content_type=JSON, delivery_mode=DeliveryMode.NOT_PERSISTENT, reply_to=DIRECT_REPLY_TO, type="report"
         )
         exchange = await channel.get_exchange(EXCHANGE, ensure=False)
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
             await exchange.publish(message, self._identity.taskqueue, mandatory=False)
-        self._reported, self._trouble = facts.state, None
+        self._reported, self._fault = snapshot.state, None
         self._metrics.reports.inc()
 
-    async def _due(self) -> None:
-        """Wait until there is something to report."""
+    async def _wait_until_due(self) -> None:
+        """Wait for an answer, a change of state, or the end of the report period."""
         is_draining = self._reported in {State.DRAINING, State.DRAINED}
-        period = DRAINING_PERIOD_SECONDS if is_draining else PERIOD_SECONDS
+        period = DRAINING_REPORT_PERIOD_SECONDS if is_draining else REPORT_PERIOD_SECONDS
         try:
             async with asyncio.timeout(period):
-                while not self._orders.answers and self._facts().state is self._reported:
-                    self._orders.news.clear()
-                    await self._orders.news.wait()
+                while not self._commands.answers and self._snapshot().state is self._reported:
+                    self._commands.state_changed.clear()
+                    await self._commands.state_changed.wait()
         except TimeoutError:
             return
 
-    def _unheard(self, error: Exception) -> None:
-        reason = str(error) or "no answer of the broker"  # TimeoutError has no text
-        if reason != self._trouble:
-            self._trouble = reason
-            log.warning("the operator does not hear this worker", reason=reason)
+    def _on_fault(self, error: Exception) -> None:
+        reason = str(error) or "the broker did not answer"  # TimeoutError has no text
+        if reason != self._fault:
+            self._fault = reason
+            _log.warning("control channel down", reason=reason)

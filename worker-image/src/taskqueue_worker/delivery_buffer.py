@@ -1,4 +1,4 @@
-"""Which message runs, which waits: the one place that decides, in plain synchronous steps."""
+"""Decides which message runs and which waits, in synchronous steps."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,9 +8,9 @@ Message = TypeVar("Message")
 
 
 class DeliveryBuffer(Generic[Message]):
-    """The messages a worker holds. Each waits or runs; what has been taken back can no longer start.
+    """The unacknowledged messages of a worker. Each one waits or runs; a withdrawn message can no longer start.
 
-    No step awaits, so on one event loop a message is never both given back and worked on.
+    No step awaits, so on one event loop a message is never both requeued and run.
     """
 
     def __init__(self, slots: int) -> None:
@@ -21,20 +21,20 @@ class DeliveryBuffer(Generic[Message]):
 
     @property
     def prefetched(self) -> int:
-        """How many wait."""
+        """Number of waiting messages."""
         return len(self._waiting)
 
     @property
     def in_flight(self) -> int:
-        """How many run."""
+        """Number of running messages."""
         return len(self._running)
 
-    def receive(self, message: Message) -> None:
-        """A message arrived: it waits."""
+    def add(self, message: Message) -> None:
+        """Add a delivered message; it waits."""
         self._waiting.append(message)
 
-    def start(self) -> Message | None:
-        """The longest waiting message, running from now; None if there is none, no slot is free, or it is closed."""
+    def start_next(self) -> Message | None:
+        """Start the message that waits longest. None if none waits, no slot is free, or the buffer is closed."""
         if self._closed or not self._waiting or len(self._running) >= self._slots:
             return None
         message = self._waiting.popleft()
@@ -42,28 +42,28 @@ class DeliveryBuffer(Generic[Message]):
         return message
 
     def release(self, message: Message) -> None:
-        """A running message is finished with: its slot is free."""
+        """Free the slot of a message that ran."""
         self._running.remove(message)
 
     @property
     def is_quiet(self) -> bool:
-        """Nothing runs, and nothing will start."""
+        """Whether nothing runs and nothing can start."""
         return self._closed and not self._running
 
     def close(self) -> None:
-        """From now on nothing starts."""
+        """Start no message from now on."""
         self._closed = True
 
     def reopen(self) -> None:
-        """Undo `close`: what waits may start."""
+        """Undo `close`: waiting messages may start again."""
         self._closed = False
 
-    def holds(self, which: Callable[[Message], bool]) -> bool:
-        """Whether one that matches waits or runs."""
-        return any(which(message) for message in (*self._waiting, *self._running))
+    def holds(self, matches: Callable[[Message], bool]) -> bool:
+        """Return whether a matching message waits or runs."""
+        return any(matches(message) for message in (*self._waiting, *self._running))
 
-    def take_back(self, which: Callable[[Message], bool]) -> list[Message]:
-        """Remove those that wait and match."""
-        taken = [message for message in self._waiting if which(message)]
-        self._waiting = deque(message for message in self._waiting if not which(message))
-        return taken
+    def withdraw(self, matches: Callable[[Message], bool]) -> list[Message]:
+        """Remove and return the waiting messages that match."""
+        withdrawn = [message for message in self._waiting if matches(message)]
+        self._waiting = deque(message for message in self._waiting if not matches(message))
+        return withdrawn

@@ -1,71 +1,71 @@
-"""Whose drain a worker obeys, and for how long. Time is an argument: any clock in seconds that never goes back."""
+"""Decides which drain is in force and until when. Time is an argument: seconds of a monotonic clock."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from .protocol import Command, Drain, Name
+from .protocol import Command, Drain, FencingToken, Verb
 
 MEMORY_SECONDS: Final = 120
-"""How long the last command of an installation is remembered after it was obeyed."""
+"""How long the fencing token of an installation is remembered after its last accepted command."""
 
 LEAVING: Final = "leaving"
 SUPERSEDED: Final = "superseded"
 ANOTHER_INSTALLATION: Final = "drained by another installation"
 
 
-@dataclass(frozen=True)
-class _Obeyed:
-    order: tuple[int, int]
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    token: FencingToken
     at: float
 
 
 class DrainLease:
-    """The drain in force, if there is one, and what decides over the next command."""
+    """The drain in force, if any, and the rules that accept or refuse the next command."""
 
     def __init__(self) -> None:
         self._drain: Drain | None = None
-        self._ends = 0.0
-        self._obeyed: dict[str, _Obeyed] = {}
+        self._expires_at = 0.0
+        self._accepted: dict[str, _Accepted] = {}
         self._leaving = False
 
-    def obey(self, command: Command, now: float) -> str | None:
-        """Take in a command that was read at `now`. None if it is obeyed, else the reason why it is refused."""
+    def apply(self, command: Command, now: float) -> str | None:
+        """Apply a command that was read at `now`. Returns None if it is accepted, else the reason of the refusal."""
         if refusal := self._refusal(command, now):
             return refusal
-        self._obeyed[command.drain.installation] = _Obeyed((command.drain.epoch, command.drain.seq), now)
-        match command.name:
-            case Name.DRAIN:
-                self._drain, self._ends = command.drain, now + command.lease_seconds
-            case Name.UNDRAIN:
+        self._accepted[command.drain.installation] = _Accepted(command.drain.token, now)
+        match command.verb:
+            case Verb.DRAIN:
+                self._drain, self._expires_at = command.drain, now + command.lease_seconds
+            case Verb.UNDRAIN:
                 self.end()
-            case Name.REPORT:
+            case Verb.REPORT:
                 pass
         return None
 
     def holder(self, now: float) -> Drain | None:
-        """The command this worker is drained by."""
-        return self._drain if now < self._ends else None
+        """Return the drain in force; None if there is none or it has expired."""
+        return self._drain if now < self._expires_at else None
 
     @property
-    def ends(self) -> float:
-        """When the last drain ends or ended by itself."""
-        return self._ends
+    def expires_at(self) -> float:
+        """When the last drain expires, or expired."""
+        return self._expires_at
 
     def end(self) -> None:
-        """Nobody drains this worker any more."""
+        """End the drain in force."""
         self._drain = None
 
-    def leave(self) -> None:
-        """The worker is asked to end: from now on there is nothing to drain, and no way back."""
+    def begin_shutdown(self) -> None:
+        """End the drain; refuse every later drain and undrain."""
         self._leaving = True
         self.end()
 
     def _refusal(self, command: Command, now: float) -> str | None:
-        self._obeyed = {name: last for name, last in self._obeyed.items() if now - last.at < MEMORY_SECONDS}
-        last = self._obeyed.get(command.drain.installation)
-        if last is not None and (command.drain.epoch, command.drain.seq) < last.order:
+        self._accepted = {name: last for name, last in self._accepted.items() if now - last.at < MEMORY_SECONDS}
+        last = self._accepted.get(command.drain.installation)
+        if last is not None and command.drain.token < last.token:
             return SUPERSEDED
         holder = self.holder(now)
         if holder is not None and holder.installation != command.drain.installation:
             return ANOTHER_INSTALLATION
-        return LEAVING if self._leaving and command.name is not Name.REPORT else None
+        return LEAVING if self._leaving and command.verb is not Verb.REPORT else None

@@ -1,6 +1,7 @@
-"""/healthz, /readyz and /metrics, on the event loop that does the work: if it hangs, so do they."""
+"""Serves /healthz, /readyz and /metrics on the event loop of the consumer: a stuck loop fails the probes too."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -8,23 +9,23 @@ from prometheus_client import generate_latest
 
 from .metrics import Metrics
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger("endpoints")
 
 
 async def serve_endpoints(
     port: int, metrics: Metrics, *, alive: Callable[[], bool], ready: Callable[[], bool]
 ) -> web.AppRunner:
-    """Listen on all addresses of the pod; `cleanup()` of the result ends it.
+    """Listen on all addresses of the pod; `cleanup()` of the result stops the server.
 
     Raises:
-        OSError: the port is taken.
+        OSError: The port is in use.
     """
 
-    def probe(healthy: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def probe(is_healthy: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(_: web.Request) -> web.Response:
-            return web.Response(text="ok\n") if healthy() else web.Response(status=503, text="no\n")
+            return web.Response(text="ok\n") if is_healthy() else web.Response(status=503, text="no\n")
 
         return answer
 
@@ -36,5 +37,5 @@ async def serve_endpoints(
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     await web.TCPSite(runner, host=None, port=port).start()
-    log.info("listening", port=runner.addresses[0][1])
+    _log.info("listening", port=runner.addresses[0][1])
     return runner

@@ -1,4 +1,4 @@
-"""JSON lines on stdout, for our own lines and for those of every library."""
+"""Logs: JSON lines on stdout, for the worker and for every library."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from structlog.typing import Processor
 
 
 def configure() -> None:
-    """Send structlog and the standard library's logging to stdout, one JSON object a line."""
+    """Write the lines of structlog and of the standard library to stdout, one JSON object per line."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -39,7 +39,7 @@ def configure() -> None:
 
 
 def quiet_libraries() -> None:
-    """We say in one line what the AMQP libraries say in a stack trace."""
+    """Silence the AMQP libraries: the worker logs each lost connection itself, in one line."""
     for library in ("aio_pika", "aiormq"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
@@ -48,5 +48,5 @@ def _line(event: dict[str, Any], **_: object) -> bytes:
     try:
         return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
-        # Text that is not valid Unicode, as a stack trace may hold it.
+        # Text that is not valid Unicode, which a stack trace may contain.
         return json.dumps(event, default=repr).encode()

@@ -1,41 +1,42 @@
-"""What /metrics shows."""
+"""The Prometheus metrics of a worker."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from .runner import Status
 
-UNKNOWN = "unknown"
-_GAUGES = {
-    "in_flight": "Tasks that run.",
-    "prefetched": "Messages that this worker holds and has not started.",
-    "consuming": "Queues that this worker consumes.",
-    "draining": "1 while the worker is drained, by the operator or because it leaves.",
+UNKNOWN: Final = "unknown"
+_GAUGES: Final = {
+    "in_flight": "Running tasks.",
+    "prefetched": "Messages delivered to this worker and not started.",
+    "consuming": "Queues that have a consumer of this worker.",
+    "draining": "1 while the worker is draining, drained or leaving.",
 }
-_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1500, 3600)
+_DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1500, 3600)
 
 
 class Metrics:
-    """The figures of one worker, in a registry of their own."""
+    """The metrics of one worker, in their own registry."""
 
     def __init__(self, name: str, version: str, types: Iterable[str]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        Info("taskqueue_worker", "Which TaskQueue this worker serves.", registry=self.registry).info(
+        Info("taskqueue_worker", "TaskQueue of this worker.", registry=self.registry).info(
             {"taskqueue": name, "version": version}
         )
-        # Publishers choose the type: only those with a handler become a label, or the number of series had no bound.
+        # Publishers choose the type. Only types with a handler become a label, so the number of series is bounded.
         self._types = frozenset(types)
-        self._ended = Counter(
+        self._tasks = Counter(
             "taskqueue_worker_tasks", "Tasks that ended.", ["queue", "type", "status"], registry=self.registry
         )
-        self._seconds = Histogram(
+        self._durations = Histogram(
             "taskqueue_worker_task_duration_seconds",
-            "How long handlers ran.",
+            "Run time of handlers.",
             ["queue", "type"],
-            buckets=_SECONDS,
+            buckets=_DURATION_BUCKETS,
             registry=self.registry,
         )
         self.reconnects = Counter(
@@ -46,22 +47,27 @@ class Metrics:
         )
         self.reports = Counter("taskqueue_worker_reports", "Reports sent to the operator.", registry=self.registry)
         self._commands = Counter(
-            "taskqueue_worker_commands", "Commands of the operator.", ["command", "outcome"], registry=self.registry
+            "taskqueue_worker_commands", "Commands from the operator.", ["command", "outcome"], registry=self.registry
         )
-        # Looking a child up by its labels costs more than counting.
-        self._counter = lru_cache(maxsize=None)(self._ended.labels)
-        self._histogram = lru_cache(maxsize=None)(self._seconds.labels)
+        # Cached: looking up a child by its labels costs more than counting.
+        self._tasks_child = lru_cache(maxsize=None)(self._tasks.labels)
+        self._durations_child = lru_cache(maxsize=None)(self._durations.labels)
 
-    def watch(self, gauge: str, value: Callable[[], float]) -> None:
-        """Ask `value` whenever the gauge is scraped."""
+    def add_gauge(self, gauge: str, value: Callable[[], float]) -> None:
+        """Call `value` whenever the gauge is scraped."""
         Gauge(f"taskqueue_worker_{gauge}", _GAUGES[gauge], registry=self.registry).set_function(value)
 
-    def command(self, name: str, outcome: str) -> None:
-        """Count a command: `name` is `unknown` unless it is well formed, `outcome` is done, refused or ignored."""
-        self._commands.labels(name, outcome).inc()
+    def count_command(self, command: str, outcome: str) -> None:
+        """Count a command.
 
-    def task_ended(self, queue: str, type: str, status: Status, seconds: float) -> None:  # noqa: A002 - the AMQP name
-        """Count one task."""
+        Args:
+            command: The verb of a valid command, else `unknown`.
+            outcome: `done`, `refused` or `ignored`.
+        """
+        self._commands.labels(command, outcome).inc()
+
+    def count_task(self, queue: str, type: str, status: Status, seconds: float) -> None:  # noqa: A002 - the AMQP name
+        """Count a task that ended, with its run time."""
         label = type if type in self._types else UNKNOWN
-        self._counter(queue, label, status.value).inc()
-        self._histogram(queue, label).observe(seconds)
+        self._tasks_child(queue, label, status.value).inc()
+        self._durations_child(queue, label).observe(seconds)

@@ -1,22 +1,22 @@
-"""The messages of docs/control-protocol.md: how a command is read, how a report is written."""
+"""The messages of docs/control-protocol.md: parses commands, builds reports."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 VERSION: Final = 1
 EXCHANGE: Final = "taskqueue.reports"
 MAX_LEASE_SECONDS: Final = 120
-"""Not longer than the memory for an installation's last command, so that a drain never outlives that memory."""
+"""Not longer than the memory of fencing tokens, so that a drain never outlives the token that protects it."""
 
-_QUOTED_CHARACTERS = 40
+_MAX_QUOTED_CHARACTERS: Final = 40
 
 
 class State(StrEnum):
-    """What a worker is doing, as the operator sees it."""
+    """The state of a worker."""
 
     STARTING = "starting"
     CONSUMING = "consuming"
@@ -25,8 +25,8 @@ class State(StrEnum):
     LEAVING = "leaving"
 
 
-class Name(StrEnum):
-    """What a command asks for."""
+class Verb(StrEnum):
+    """The action that a command requests."""
 
     DRAIN = "drain"
     UNDRAIN = "undrain"
@@ -34,44 +34,56 @@ class Name(StrEnum):
 
 
 class Result(StrEnum):
-    """How a command was answered."""
+    """The result of a command."""
 
     DONE = "done"
     REFUSED = "refused"
 
 
-@dataclass(frozen=True)
+class FencingToken(NamedTuple):
+    """Orders the commands of one installation: the epoch of a leadership, and a number that rises within it."""
+
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
-    """The command that a worker is drained by."""
+    """The source of a command: the installation and its fencing token."""
 
     installation: str
     epoch: int
     seq: int
 
+    @property
+    def token(self) -> FencingToken:
+        """The fencing token."""
+        return FencingToken(self.epoch, self.seq)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """One that is well formed and meant for this process."""
+    """A valid command for this incarnation of the worker."""
 
     id: str
-    name: Name
+    verb: Verb
     drain: Drain
     lease_seconds: float
-    """0 unless it is a drain."""
+    """0 for every command but drain."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """To the command with that id."""
+    """The answer to the command with this id."""
 
     id: str
     result: Result = Result.DONE
     reason: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
-    """Which worker reports."""
+    """The fields of a report that identify the worker."""
 
     taskqueue: str
     pod: str
@@ -79,9 +91,9 @@ class Identity:
     task_timeout_seconds: int
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a worker knows of itself at one moment."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The fields of a report that change: state and figures of the worker at one moment."""
 
     state: State
     in_flight: int
@@ -94,22 +106,36 @@ class Facts:
     drain: Drain | None
 
 
-def state(*, leaving: bool, shut: bool, quiet: bool, busy: bool, consuming: bool) -> State:
-    """What a worker is doing: `shut` takes no messages, `quiet` is certain to get none, `busy` holds or runs some."""
+def current_state(*, leaving: bool, closed: bool, quiet: bool, busy: bool, consuming: bool) -> State:
+    """Return the state of a worker.
+
+    Args:
+        leaving: The worker shuts down.
+        closed: The consume gate is closed.
+        quiet: Every consumer is cancelled for certain, so no message arrives any more.
+        busy: Messages are in flight or prefetched.
+        consuming: Every queue has a consumer.
+    """
     if leaving:
         return State.LEAVING
-    if shut:
+    if closed:
         return State.DRAINED if quiet and not busy else State.DRAINING
     return State.CONSUMING if consuming else State.STARTING
 
 
-def report(identity: Identity, number: int, facts: Facts, answer: Answer | None) -> bytes:
-    """Write the report of that number."""
-    return orjson.dumps({"version": VERSION, "number": number, **asdict(identity), **asdict(facts), "answer": answer})
+def build_report(identity: Identity, number: int, snapshot: Snapshot, answer: Answer | None) -> bytes:
+    """Build the report with this number."""
+    return orjson.dumps(
+        {"version": VERSION, "number": number, **asdict(identity), **asdict(snapshot), "answer": answer}
+    )
 
 
-def read(body: bytes, incarnation: str) -> Command | Answer | None:
-    """The command; or its refusal, when it cannot be understood; or None, when it is to be ignored."""
+def parse_command(body: bytes, incarnation: str) -> Command | Answer | None:
+    """Parse a message of the operator.
+
+    Returns:
+        The command; the refusal of a command that is not valid; or None for a message that is to be ignored.
+    """
     try:
         message = orjson.loads(body)
     except ValueError:
@@ -123,54 +149,56 @@ def read(body: bytes, incarnation: str) -> Command | Answer | None:
 
 
 class _MalformedError(Exception):
-    """A command cannot be understood. The text is the reason of its refusal."""
+    """A command is not valid. The text is the reason of its refusal."""
 
 
 def _command(id_: str, message: Mapping[str, Any], incarnation: str) -> Command | None:
-    # The version comes first: what the other fields mean in another one is not known.
-    if (version := _whole(message, "version")) != VERSION:
-        raise _MalformedError(f"version {version} is not known: this worker speaks {VERSION}")
+    # The version comes first: another version may change the meaning of every other field.
+    if (version := _integer(message, "version")) != VERSION:
+        raise _MalformedError(f"version {version} is not supported: this worker supports version {VERSION}")
     if _text(message, "incarnation") != incarnation:
         return None
-    name = _name(message)
-    drain = Drain(_text(message, "installation"), _whole(message, "epoch"), _whole(message, "seq"))
-    return Command(id_, name, drain, _lease(message) if name == Name.DRAIN else 0)
+    verb = _verb(message)
+    drain = Drain(_text(message, "installation"), _integer(message, "epoch"), _integer(message, "seq"))
+    return Command(id_, verb, drain, _lease_seconds(message) if verb is Verb.DRAIN else 0)
 
 
-def _name(message: Mapping[str, Any]) -> Name:
+def _verb(message: Mapping[str, Any]) -> Verb:
     text = _text(message, "command")
     try:
-        return Name(text)
+        return Verb(text)
     except ValueError:
-        raise _MalformedError(f"command {_quoted(text)} is not known") from None
+        raise _MalformedError(f"command {_quoted(text)} is not supported") from None
 
 
 def _text(message: Mapping[str, Any], field: str) -> str:
     value = _present(message, field)
     if not isinstance(value, str) or not value:
-        raise _MalformedError(f"{field} is {_quoted(value)}: not a text, or empty")
+        raise _MalformedError(f"{field} must be a non-empty string, not {_quoted(value)}")
     return value
 
 
-def _whole(message: Mapping[str, Any], field: str) -> int:
+def _integer(message: Mapping[str, Any], field: str) -> int:
     value = _present(message, field)
-    if type(value) is not int or value < 0:  # to isinstance, True is an int
-        raise _MalformedError(f"{field} is {_quoted(value)}: not a whole number from 0")
+    if type(value) is not int or value < 0:  # isinstance would accept True
+        raise _MalformedError(f"{field} must be an integer of at least 0, not {_quoted(value)}")
     return value
 
 
-def _lease(message: Mapping[str, Any]) -> float:
+def _lease_seconds(message: Mapping[str, Any]) -> float:
     value = _present(message, "lease_seconds")
     if type(value) not in {int, float} or not 0 < value <= MAX_LEASE_SECONDS:
-        raise _MalformedError(f"lease_seconds is {_quoted(value)}: not a number above 0, up to {MAX_LEASE_SECONDS}")
+        raise _MalformedError(
+            f"lease_seconds must be a number above 0 and at most {MAX_LEASE_SECONDS}, not {_quoted(value)}"
+        )
     return float(value)
 
 
-def _present(message: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+def _present(message: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - every JSON value
     if field not in message:
         raise _MalformedError(f"{field} is missing")
     return message[field]
 
 
 def _quoted(value: object) -> str:
-    return repr(value)[:_QUOTED_CHARACTERS]
+    return repr(value)[:_MAX_QUOTED_CHARACTERS]

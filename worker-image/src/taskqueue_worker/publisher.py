@@ -1,4 +1,4 @@
-"""Puts tasks on an exchange, and returns when the broker has them."""
+"""Publishes tasks and waits for the broker's confirm."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,24 +12,24 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 
-from .aio import cancelled_by_us
+from .aio import is_cancellation_requested
 from .broker import BrokerSource, BrokerUri
-from .connection import FAILURES, close, connect
+from .connection import CONNECTION_ERRORS, close, connect
 from .delivery import JSON
 
 
 class PublishFailedError(Exception):
-    """The broker did not confirm the message. It may have it all the same: publish again under the same message_id."""
+    """The broker did not confirm the message, but may have received it. Publish again with the same `message_id`."""
 
 
 class UnroutableError(PublishFailedError):
-    """No queue is bound for this exchange and routing key. The broker does not have the message."""
+    """No queue is bound to the exchange for this routing key. The broker dropped the message."""
 
 
 class Publisher:
-    """Publishes persistent, mandatory, confirmed messages on a connection of its own.
+    """Publishes persistent, mandatory, confirmed messages on its own connection.
 
-    A connection that was lost is opened again by the next publish. Nothing is published twice by itself.
+    The next publish reopens a lost connection. A message is never published twice by itself.
     """
 
     def __init__(
@@ -40,7 +40,14 @@ class Publisher:
         in_flight: int = 100,
         timeout_seconds: float = 10,
     ) -> None:
-        """`in_flight`: how many messages may wait for their confirm; `timeout_seconds`: for one publish, in all."""
+        """Make a publisher; it connects when it is entered.
+
+        Args:
+            broker: An AMQP URI, or a source of address and credentials.
+            name: Name of the connection.
+            in_flight: How many messages may wait for their confirm at once.
+            timeout_seconds: Limit for one publish, including a reconnect.
+        """
         self._source: BrokerSource = BrokerUri(broker) if isinstance(broker, str) else broker
         self._name = name
         self._timeout = timeout_seconds
@@ -69,12 +76,12 @@ class Publisher:
         headers: Mapping[str, Any] | None = None,
         priority: int | None = None,
     ) -> str:
-        """Publish one task; its message_id. `bytes` go as they are, everything else as JSON.
+        """Publish one task and return its `message_id`. `bytes` are sent unchanged, every other payload as JSON.
 
         Raises:
-            UnroutableError: it would have reached no queue.
-            PublishFailedError: no confirm, or a refusal.
-            TypeError: the payload cannot be written as JSON.
+            UnroutableError: No queue would receive the message.
+            PublishFailedError: The broker did not confirm the message, or refused it.
+            TypeError: The payload cannot be encoded as JSON.
         """
         message_id = message_id or str(uuid4())
         body, content_type = (
@@ -97,18 +104,25 @@ class Publisher:
         except ReturnedError as error:
             raise UnroutableError(
                 f"Not published: exchange {exchange!r} has no queue for routing key {routing_key!r}. "
-                "Check the key, or bind a queue."
+                "Check the routing key, or bind a queue."
             ) from error
         except DeliveryError as error:
-            raise PublishFailedError(f"A queue behind exchange {exchange!r} refused the message.") from error
+            raise PublishFailedError(
+                f"Not published: a queue of exchange {exchange!r} refused the message. It may be full or being deleted."
+            ) from error
         except TimeoutError as error:
-            raise PublishFailedError(f"The broker did not confirm within {self._timeout:g} s.") from error
+            raise PublishFailedError(
+                f"Not confirmed: the broker did not answer within {self._timeout:g} s. "
+                "Publish again with the same message_id."
+            ) from error
         except (AMQPError, OSError, RuntimeError) as error:
             raise PublishFailedError(f"Not published: {error}") from error
         except asyncio.CancelledError as error:
-            if cancelled_by_us():
+            if is_cancellation_requested():
                 raise
-            raise PublishFailedError("The connection was lost before the broker confirmed.") from error
+            raise PublishFailedError(
+                "Not confirmed: the connection was lost. Publish again with the same message_id."
+            ) from error
         return message_id
 
     async def _close(self) -> None:
@@ -118,7 +132,7 @@ class Publisher:
     async def _connect(self) -> AbstractConnection:
         try:
             return await connect(self._source, self._name)
-        except FAILURES as error:
+        except CONNECTION_ERRORS as error:
             raise PublishFailedError(f"Not connected: {error}") from error
 
     async def _open_channel(self) -> AbstractChannel:

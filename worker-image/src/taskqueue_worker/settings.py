@@ -1,79 +1,80 @@
-"""What the environment says. Names and meaning: docs/worker-contract.md."""
+"""The settings of a worker, from environment variables (docs/worker-contract.md)."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from .broker import BindingDirectory, BrokerSource, BrokerUri
 
-CONTRACT = "1"
-CONSUMER_TIMEOUT_MARGIN_SECONDS = 60
+CONTRACT: Final = "1"
+CONSUMER_TIMEOUT_MARGIN_SECONDS: Final = 60
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong. The text is one sentence for the user, and holds no secret."""
+    """A setting is missing or not valid. The text names it and the way out, and holds no secret."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """How this worker works. Times in seconds."""
+    """The settings of a worker."""
 
     name: str
     broker: BrokerSource
     queues: tuple[str, ...]
     concurrency: int
     prefetch: int
-    """Per queue: the broker hands out this many messages of each before one is settled."""
+    """Unacknowledged messages that the broker delivers, per queue."""
     task_timeout_seconds: int
     modules: tuple[str, ...]
     http_port: int
     pod: str = ""
-    """UID of the pod; empty outside of Kubernetes."""
+    """UID of the pod; empty outside Kubernetes."""
 
     @property
     def consumer_timeout_ms(self) -> int:
-        """How long the broker must wait for a message: all that came before it may run to its timeout first."""
-        prefetched = math.ceil(self.prefetch * len(self.queues) / self.concurrency)
-        # After a drain that was undone, what ran all the while runs beside what a new consumer hoards.
-        rounds = prefetched + 1
+        """How long the broker must wait for an acknowledgement: all earlier messages may run to their timeout first."""
+        rounds = math.ceil(self.prefetch * len(self.queues) / self.concurrency)
+        # After an undrain, tasks from before the drain still hold slots while the new consumer prefetches.
+        rounds += 1
         return (self.task_timeout_seconds * rounds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read and check everything a worker needs.
+        """Read and validate the settings.
 
         Raises:
-            SettingsError: naming the variable and the way out.
+            SettingsError: A variable is missing or not valid; the text names it and the way out.
         """
         _check_contract(environment)
         queues = _names(environment, "TASKQUEUE_QUEUES", default="")
         if not queues:
             raise SettingsError(
-                "TASKQUEUE_QUEUES is not set. Name the queues to consume, e.g. TASKQUEUE_QUEUES=thumbnails."
+                "TASKQUEUE_QUEUES is not set. Set it to the queues to consume, for example TASKQUEUE_QUEUES=thumbnails."
             )
-        concurrency = _number(environment, "TASKQUEUE_CONCURRENCY", default=1, least=1, most=1000)
+        concurrency = _number(environment, "TASKQUEUE_CONCURRENCY", default=1, minimum=1, maximum=1000)
         return cls(
             name=environment.get("TASKQUEUE_NAME") or "local/worker",
             broker=broker_source(environment),
             queues=queues,
             concurrency=concurrency,
-            # The broker keeps the count in 16 bits.
-            prefetch=_number(environment, "TASKQUEUE_PREFETCH", default=concurrency, least=1, most=65_535),
+            # AMQP has 16 bits for the prefetch count.
+            prefetch=_number(environment, "TASKQUEUE_PREFETCH", default=concurrency, minimum=1, maximum=65_535),
             task_timeout_seconds=_number(
-                environment, "TASKQUEUE_TASK_TIMEOUT_SECONDS", default=870, least=1, most=7 * 24 * 3600
+                environment, "TASKQUEUE_TASK_TIMEOUT_SECONDS", default=870, minimum=1, maximum=7 * 24 * 3600
             ),
             modules=_names(environment, "TASKQUEUE_MODULES", default="tasks"),
-            http_port=_number(environment, "TASKQUEUE_HTTP_PORT", default=8080, least=0, most=65_535),
+            http_port=_number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535),
             pod=environment.get("TASKQUEUE_POD_UID", ""),
         )
 
 
 def broker_source(environment: Mapping[str, str]) -> BrokerSource:
-    """Where to read the broker's address and credentials, at each connect.
+    """Select the source of the broker's address and credentials, which is read at each connect.
 
     Raises:
-        SettingsError: neither a binding nor RABBITMQ_URL is there.
+        SettingsError: There is neither a binding nor RABBITMQ_URL.
     """
     vhost = environment.get("TASKQUEUE_VHOST") or None
     root = environment.get("SERVICE_BINDING_ROOT")
@@ -81,9 +82,11 @@ def broker_source(environment: Mapping[str, str]) -> BrokerSource:
         return BindingDirectory(directory, vhost)
     if uri := environment.get("RABBITMQ_URL"):
         return BrokerUri(uri, vhost)
-    bound = f"{root}/broker (SERVICE_BINDING_ROOT) is no directory" if root else "SERVICE_BINDING_ROOT is not set"
+    binding = (
+        f"{root}/broker (from SERVICE_BINDING_ROOT) is not a directory" if root else "SERVICE_BINDING_ROOT is not set"
+    )
     raise SettingsError(
-        f"No broker to connect to: {bound}, and RABBITMQ_URL is not set. Mount the broker's Secret at "
+        f"No broker is configured: {binding}, and RABBITMQ_URL is not set. Mount the broker's Secret at "
         "$SERVICE_BINDING_ROOT/broker, or set RABBITMQ_URL=amqp://USER:PASSWORD@HOST/VHOST."
     )
 
@@ -92,8 +95,8 @@ def _check_contract(environment: Mapping[str, str]) -> None:
     contract = environment.get("TASKQUEUE_CONTRACT", CONTRACT)
     if contract != CONTRACT:
         raise SettingsError(
-            f"TASKQUEUE_CONTRACT is {contract!r}, this worker speaks contract {CONTRACT}. "
-            f"Build the image from a taskqueue_worker that speaks contract {contract}."
+            f"TASKQUEUE_CONTRACT is {contract!r}, but this worker implements contract {CONTRACT}. "
+            f"Build the image with a taskqueue_worker that implements contract {contract}."
         )
 
 
@@ -102,14 +105,14 @@ def _names(environment: Mapping[str, str], variable: str, *, default: str) -> tu
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _number(environment: Mapping[str, str], variable: str, *, default: int, least: int, most: int) -> int:
+def _number(environment: Mapping[str, str], variable: str, *, default: int, minimum: int, maximum: int) -> int:
     text = environment.get(variable) or str(default)
     try:
         number = int(text)
     except ValueError:
-        number = least - 1
-    if not least <= number <= most:
+        number = minimum - 1
+    if not minimum <= number <= maximum:
         raise SettingsError(
-            f"{variable} is {text!r}: set a whole number from {least} to {most}, or leave it out for {default}."
+            f"{variable} is {text!r}. Set an integer from {minimum} to {maximum}, or unset it for {default}."
         )
     return number

@@ -1,4 +1,4 @@
-"""What an application writes: handlers, registered by task type."""
+"""The API for applications: handlers, registered by task type."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -14,41 +14,42 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Context:
-    """What a handler may want to know about the task it runs."""
+    """The properties of the task that a handler runs."""
 
     task_id: str | None
-    """The AMQP message_id: the same at each redelivery. None if the publisher set none."""
+    """The AMQP `message_id`: the same at each redelivery. None if the publisher set none."""
     type: str
     routing_key: str
     headers: Mapping[str, Any]
     redelivered: bool
-    """Somebody may have begun this task before."""
+    """Whether the broker delivered the message before: another worker may have started the task."""
     deadline: datetime
-    """When the task is cancelled and dead-lettered; in UTC."""
+    """When the task is cancelled and dead-lettered, in UTC."""
     draining: "asyncio.Event"
-    """Set once the worker has been asked to leave: a long handler may cut its work short. Threads may read it too."""
+    """Set at SIGTERM: a long handler may save its progress and return early. Threads may read it too."""
     log: "FilteringBoundLogger"
-    """Every line carries task_id and type."""
+    """A logger whose lines carry `task_id` and `type`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Handler:
-    """A function that does the tasks of one type."""
+    """A function that runs the tasks of one type."""
 
     type: str
     function: Callable[..., Any]
-    place: str
+    location: str
+    """Module, name, file and line of the function."""
     wants_context: bool
     is_coroutine: bool
 
     def arguments(self, payload: object, context: Context) -> tuple[object, ...]:
-        """What to call the function with."""
+        """Return the arguments for the function."""
         return (payload, context) if self.wants_context else (payload,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Registry:
     """The handlers of one worker, one per task type."""
 
@@ -57,21 +58,22 @@ class Registry:
     def task(self, type: str) -> Callable[[Function], Function]:  # noqa: A002 - named as the AMQP property it matches
         """Make the decorated function the handler of tasks of this type.
 
-        The function takes (payload) or (payload, context), and may be `async def` (runs on the event loop) or `def`
-        (runs in a thread). Returning means done; an exception sends the message to the dead-letter queue.
+        The function takes (payload) or (payload, context). `async def` runs on the event loop, `def` in a thread.
+        A return acknowledges the message; an exception sends it to the dead-letter queue.
 
         Raises:
-            TypeError: the function takes other arguments, or has a `yield`.
-            ValueError: the type is empty, or has a handler already.
+            TypeError: The function takes other arguments, or contains `yield`.
+            ValueError: The type is empty, or already has a handler.
         """
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
-            raise ValueError('@task needs the task type: @task("image.resize")')
+            raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
             handler = _handler(type, function)
             if (other := self._handlers.get(type)) is not None:
                 raise ValueError(
-                    f"Task type {type!r} has two handlers: {other.place} and {handler.place}. Rename or remove one."
+                    f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
+                    "Rename or remove one."
                 )
             self._handlers[type] = handler
             return function
@@ -79,7 +81,7 @@ class Registry:
         return register
 
     def get(self, type: str) -> Handler | None:  # noqa: A002 - named as the AMQP property it matches
-        """The handler of that type, if there is one."""
+        """Return the handler of this type, if any."""
         return self._handlers.get(type)
 
     def __iter__(self) -> Iterator[Handler]:
@@ -87,26 +89,26 @@ class Registry:
 
 
 def _handler(type: str, function: Callable[..., Any]) -> Handler:  # noqa: A002 - named as the AMQP property it matches
-    place = _place(function)
-    if _asked(function, inspect.isgeneratorfunction) or _asked(function, inspect.isasyncgenfunction):
-        raise TypeError(f"{place} must not yield: calling it would run none of it. Return when the task is done.")
+    location = _location(function)
+    if _satisfies(function, inspect.isgeneratorfunction) or _satisfies(function, inspect.isasyncgenfunction):
+        raise TypeError(f"{location} must not yield: a call would run none of it. Return when the task is done.")
     parameters = list(inspect.signature(function).parameters.values())
     required = sum(1 for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD})
     positional = sum(1 for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD})
     if not 1 <= positional <= 2 or required > positional:  # noqa: PLR2004 - payload, and payload with context
-        raise TypeError(f"{place} must take (payload) or (payload, context).")
-    is_coroutine = _asked(function, inspect.iscoroutinefunction)
-    return Handler(type, function, place, wants_context=positional > 1, is_coroutine=is_coroutine)
+        raise TypeError(f"{location} must take (payload) or (payload, context).")
+    is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
+    return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine)
 
 
-def _asked(function: Callable[..., Any], question: Callable[[object], bool]) -> bool:
-    # An instance is what its __call__ is.
-    return question(function) or question(
-        getattr(function, "__call__", None)  # noqa: B004 - not asked whether it is callable, but what it returns
+def _satisfies(function: Callable[..., Any], predicate: Callable[[object], bool]) -> bool:
+    # For an instance, its __call__ decides.
+    return predicate(function) or predicate(
+        getattr(function, "__call__", None)  # noqa: B004 - the kind of the method, not whether it exists
     )
 
 
-def _place(function: Callable[..., Any]) -> str:
+def _location(function: Callable[..., Any]) -> str:
     inner = inspect.unwrap(function)
     name = f"{getattr(inner, '__module__', '?')}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
     code = getattr(inner, "__code__", None)

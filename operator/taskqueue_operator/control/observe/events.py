@@ -1,4 +1,4 @@
-"""Who is told of what was read."""
+"""The events of an observer."""
 
 from collections.abc import Collection
 from typing import Protocol
@@ -8,28 +8,28 @@ from taskqueue_operator.topology.objects import Topology
 
 
 class ObserverEvents(Protocol):
-    """Who wants to know."""
+    """The listener of an observer. No method may block or raise."""
 
-    def asleep(self, key: Key) -> bool:
-        """Whether a TaskQueue has no workers."""
+    def is_scaled_to_zero(self, key: Key) -> bool:
+        """Whether a TaskQueue has no workers: its queue is probed more often, and only changes are notified."""
         ...
 
-    def read(self, keys: Collection[Key]) -> None:
-        """There is something new to consider for these."""
+    def on_readings(self, keys: Collection[Key]) -> None:
+        """These TaskQueues have new readings, or their readings have aged."""
         ...
 
-    def missed(self, key: Key) -> None:
+    def on_queue_missing(self, key: Key) -> None:
         """The queue of this TaskQueue is not on the broker."""
         ...
 
-    def verify(self, keys: Collection[Key], there: Topology) -> None:
-        """This is what the broker holds."""
+    def on_topology(self, keys: Collection[Key], actual: Topology) -> None:
+        """All objects of the vhost were read; these TaskQueues are on it."""
         ...
 
-    def heard(self, about: str, report: bytes, address: str) -> None:
-        """A worker has reported, as one of that TaskQueue; commands reach it at that address."""
+    def on_worker_report(self, subject: str, report: bytes, address: str) -> None:
+        """A worker of TaskQueue `subject` (`namespace/name`) has reported; `address` receives commands to it."""
         ...
 
-    def faulted(self, keys: Collection[Key]) -> None:
-        """The broker cannot be used, or can be used again."""
+    def on_broker_health(self, keys: Collection[Key]) -> None:
+        """The broker of these TaskQueues cannot be read, can be read again, or fails for another reason."""
         ...

@@ -13,14 +13,15 @@ from typing import Final
 import structlog
 
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.ports import Broker, Endpoint
+from taskqueue_operator.control.ports import Endpoint, Vhost
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.scaling.reading import Probe, Reading, Sweep, interval
+from taskqueue_operator.scaling.reading import Probe, Reading, Sweep
+from taskqueue_operator.topology.objects import Topology
 
 from .consumer_poller import SIDE, ConsumerPoller
 from .events import ObserverEvents
@@ -40,11 +41,11 @@ class Observer:
     """Follows queues on behalf of TaskQueues."""
 
     def __init__(
-        self, endpoint: Endpoint, broker: Broker, listener: ObserverEvents, telemetry: Telemetry, clock: Clock
+        self, endpoint: Endpoint, broker: Vhost, listener: ObserverEvents, telemetry: Telemetry, clock: Clock
     ) -> None:
         self.endpoint = endpoint
         self.broker = broker
-        self.topology = SingleFlight(broker.topology)
+        self._topology = SingleFlight(broker.topology)
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
@@ -52,10 +53,10 @@ class Observer:
         self._queues: dict[Key, set[str]] = {}
         self._under_way: set[str] = set()
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
-        self._attempts = ReadHealth(self._log, telemetry, lambda: listener.faulted(self.keys))
-        self._control = broker.control(listener.heard)
+        self._attempts = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
+        self._control = broker.control_channel(listener.on_worker_report)
         self._heard: set[Key] = set()
-        self._lookout = ConsumerPoller(broker.look)
+        self._lookout = ConsumerPoller(broker.consumers)
 
     @property
     def faults(self) -> Mapping[str, Fault]:
@@ -84,48 +85,58 @@ class Observer:
             if not self._followed[queue].keys:
                 del self._followed[queue]
         if not queues:
-            self.hear(key, wanted=False)
+            self.subscribe_reports(key, wanted=False)
         for queue in queues:
             self._queues.setdefault(key, set()).add(queue)
             if queue not in self._followed:
                 self._followed[queue] = Samples((), self._clock())
             self._followed[queue].keys.add(key)
 
-    def hear(self, key: Key, *, wanted: bool) -> None:
+    def subscribe_reports(self, key: Key, *, wanted: bool) -> None:
         """Hear the workers of a TaskQueue, or not any more."""
         if wanted != (key in self._heard):
             self._heard ^= {key}
             self._control.listen({str(key) for key in self._heard})
 
     @property
-    def deaf(self) -> Fault | None:
+    def control_channel_fault(self) -> Fault | None:
         """Why no worker is heard at present, if so."""
         return self._control.fault
 
-    async def tell(self, address: str, command: bytes) -> None:
+    async def send_command(self, address: str, command: bytes) -> None:
         """Send a command to a worker."""
         await self._control.send(address, command)
 
-    def looks(self) -> tuple[ConsumerSnapshot, ...]:
+    def consumer_snapshots(self) -> tuple[ConsumerSnapshot, ...]:
         """Give the last looks at who is connected, oldest first; they are taken only while somebody asks for them."""
         return self._lookout.ask()
 
     @property
-    def blind(self) -> Fault | None:
+    def consumer_poll_fault(self) -> Fault | None:
         """Why nobody can be looked at at present, if so."""
         return self.faults.get(SIDE)
 
-    def restart(self, queue: str) -> None:
+    def discard_samples(self, queue: str) -> None:
         """Forget the samples of a queue: what was asked until now says nothing any more."""
         if queue in self._followed:
             self._followed[queue] = Samples(self._followed[queue].keys, self._clock())
 
+    async def topology(self) -> Topology:
+        """Read all objects of the vhost; simultaneous callers share one request.
+
+        Raises:
+            BrokerFault: The broker cannot be used.
+            Conflict: The observer was closed meanwhile.
+        """
+        return await self._topology()
+
     def reading(self, queue: str) -> Reading:
         """Say what may be believed of a queue now."""
         followed, at = self._followed.get(queue), self._clock()
-        return interval(followed.probes, followed.sweeps, at) if followed is not None else interval((), (), at)
+        probes, sweeps = (followed.probes, followed.sweeps) if followed is not None else ((), ())
+        return Reading.from_samples(probes, sweeps, at)
 
-    def state(self, queue: str) -> QueueState:
+    def queue_state(self, queue: str) -> QueueState:
         """Say what removing workers needs to know of a queue now."""
         followed, at = self._followed.get(queue), self._clock()
         return state(followed.probes, followed.sweeps, at) if followed is not None else QueueState(running=False)
@@ -146,7 +157,7 @@ class Observer:
                 group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD))
                 group.create_task(self._repeat("topology", self._verify, VERIFY_PERIOD))
         finally:
-            await self.topology.close()
+            await self._topology.close()
             await self.broker.close()
 
     async def _repeat(self, side: str, read: Callable[[], Awaitable[None]], period: float) -> None:
@@ -167,7 +178,7 @@ class Observer:
             await plan.next(period)
 
     def _is_asleep(self, followed: Samples) -> bool:
-        return all(self._listener.asleep(key) for key in followed.keys)
+        return all(self._listener.is_scaled_to_zero(key) for key in followed.keys)
 
     async def _probe(self, queues: Sequence[str], planned: float) -> None:
         asked = [queue for queue in queues if queue not in self._under_way]
@@ -178,7 +189,7 @@ class Observer:
         finally:
             self._under_way.difference_update(asked)
             # Without an answer too: readings age, and what the user asks for may have changed.
-            self._listener.read(self._concerned(queues, answers))
+            self._listener.on_readings(self._concerned(queues, answers))
             self._telemetry.late(now() - planned)
 
     def _concerned(self, queues: Sequence[str], answers: Mapping[str, Probe]) -> set[Key]:
@@ -205,7 +216,7 @@ class Observer:
         # Once, not at every probe: a queue whose node is down is listed and yet not found for as long as that lasts.
         if answer.missing and (before is None or not before.missing):
             for key in followed.keys:
-                self._listener.missed(key)
+                self._listener.on_queue_missing(key)
         return not answer.missing and (before is None or bool(before.ready) or answer.ready != 0)
 
     async def _sweep(self) -> None:
@@ -224,12 +235,12 @@ class Observer:
     def _refused(self, queue: str, followed: Samples, fault: Fault | None) -> None:
         if fault is not None:
             self._log.warning("queue cannot be read", queue=queue, reason=fault.reason, detail=fault.message)
-        self._listener.faulted(followed.keys)
+        self._listener.on_broker_health(followed.keys)
 
     async def _verify(self) -> None:
         if self._followed:
             there = await self.topology()
-            self._listener.verify(self.keys, there)
+            self._listener.on_topology(self.keys, there)
 
 
 def _refusal(probe: Probe | None) -> str | None:

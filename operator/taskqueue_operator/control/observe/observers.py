@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.ports import Brokers, Endpoint
+from taskqueue_operator.control.ports import Endpoint, VhostFactory
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.names import Key
 
@@ -21,7 +21,7 @@ ANEW_SECONDS: Final = 5.0
 class Observers:
     """Keeps the observers that are in use."""
 
-    def __init__(self, brokers: Brokers, listener: ObserverEvents, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, brokers: VhostFactory, listener: ObserverEvents, telemetry: Telemetry, clock: Clock) -> None:
         self._brokers = brokers
         self._listener = listener
         self._telemetry = telemetry
@@ -76,4 +76,4 @@ class Observers:
         bug = None if task.cancelled() else task.exception()
         structlog.get_logger("readers").error("observer failed", broker=observer.endpoint.address, exc_info=bug)
         del self._observers[observer.endpoint], self._tasks[observer.endpoint]
-        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._listener.faulted, observer.keys)
+        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._listener.on_broker_health, observer.keys)

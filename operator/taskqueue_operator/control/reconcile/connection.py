@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.control.observe.observers import Observers
+from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import States, TaskQueueState
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Reason
@@ -23,25 +23,27 @@ AT_ONCE: Final = 32
 class BrokerConnector:
     """Gives each TaskQueue its observer, and another one when its Secret has changed."""
 
-    def __init__(self, records: States, credentials: Credentials, readers: Observers, clock: Clock) -> None:
-        self._records = records
+    def __init__(self, states: States, credentials: Credentials, readers: Observers, clock: Clock) -> None:
+        self._states = states
         self._credentials = credentials
         self._readers = readers
         self._clock = clock
 
-    async def connect(self, taskqueue: TaskQueue, *queues: str) -> Observer:
+    async def connect(self, taskqueue: TaskQueue, *queues: str) -> QueueObserver:
         """Have the queues read.
 
         Raises:
             BrokerFault: The Secret is missing or unusable.
         """
-        record = self._records[taskqueue.key]
-        if _refused(record, taskqueue.queue_name):
+        state = self._states[taskqueue.key]
+        connection = state.connection
+        if _refused(state, taskqueue.queue_name):
             await self._credentials.reread(taskqueue.key)
         observer = self._readers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
-        if observer is not record.observer:
-            record.observer, record.verified, record.connected_at = observer, None, self._clock()
-        record.broker = taskqueue.spec.broker
+        if observer is not connection.observer:
+            connection.observer, connection.connected_at = observer, self._clock()
+            state.reconcile.request_topology_check()
+        connection.broker = taskqueue.spec.broker
         observer.follow(taskqueue.key, *queues)
         return observer
 
@@ -62,10 +64,11 @@ class BrokerConnector:
         self._credentials.forget(key)
 
 
-def _refused(record: TaskQueueState, queue: str) -> bool:
+def _refused(state: TaskQueueState, queue: str) -> bool:
     """Whether the broker refuses what the Secret said when it was last read."""
-    observed = record.observer.fault_at(queue) if record.observer is not None else None
+    observer = state.connection.observer
+    observed = observer.fault_at(queue) if observer is not None else None
     return any(
         fault is not None and fault.reason in REFUSALS
-        for fault in (observed, record.faults.get(ConditionType.BROKER_REACHABLE))
+        for fault in (observed, state.reconcile.faults.get(ConditionType.BROKER_REACHABLE))
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from taskqueue_operator.control.ports import Brokers, Cluster, Endpoint
+from taskqueue_operator.control.ports import Cluster, Endpoint, VhostFactory
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import Key
@@ -35,7 +35,7 @@ class _Known:
 class Credentials:
     """Reads each distinct Secret once for all TaskQueues that name it, and tells when one has changed."""
 
-    def __init__(self, cluster: Cluster, brokers: Brokers, changed: Callable[[Key], None]) -> None:
+    def __init__(self, cluster: Cluster, brokers: VhostFactory, changed: Callable[[Key], None]) -> None:
         self._cluster = cluster
         self._brokers = brokers
         self._changed = changed

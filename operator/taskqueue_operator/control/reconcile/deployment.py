@@ -18,9 +18,9 @@ from .credentials import secret_not_found
 class DeploymentReconciler:
     """Applies the Deployment when it is missing or when the spec fields that feed it have changed, and only then."""
 
-    def __init__(self, cache: Cache, records: States, cluster: Cluster, telemetry: Telemetry) -> None:
+    def __init__(self, cache: Cache, states: States, cluster: Cluster, telemetry: Telemetry) -> None:
         self._cache = cache
-        self._records = records
+        self._states = states
         self._cluster = cluster
         self._telemetry = telemetry
 
@@ -31,7 +31,7 @@ class DeploymentReconciler:
             WorkersFault: Another Deployment has the name, or the API server refuses the template.
             Conflict: The Deployment has changed meanwhile; read again and decide again.
         """
-        async with self._records[taskqueue.key].writing:
+        async with self._states[taskqueue.key].write_lock:
             there = await self._find(taskqueue)
             if there is not None and there.template_hash == digest(taskqueue):
                 return

@@ -11,8 +11,8 @@ import structlog
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.control.ports import Cluster
+from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.broker import DeletionPolicy
@@ -20,7 +20,7 @@ from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.memory import is_quiet
+from taskqueue_operator.scaling.memory import is_idle
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.desired import desired
 from taskqueue_operator.topology.diff import Step
@@ -42,14 +42,14 @@ class Finalizer:
     """Takes down what a TaskQueue would leave behind."""
 
     cache: Cache
-    records: States
+    states: States
     cluster: Cluster
     connector: BrokerConnector
     declarer: TopologyReconciler
     telemetry: Telemetry
     clock: Clock
 
-    async def tear_down(self, taskqueue: TaskQueue) -> None:
+    async def finalize(self, taskqueue: TaskQueue) -> None:
         """Go as far as possible, and take the finalizer off at the end.
 
         Raises:
@@ -88,7 +88,7 @@ class Finalizer:
             self._lose_patience(taskqueue, fault)
             raise
 
-    async def _observer(self, taskqueue: TaskQueue) -> Observer:
+    async def _observer(self, taskqueue: TaskQueue) -> QueueObserver:
         queue = taskqueue.queue_name
         try:
             return await self.connector.connect(taskqueue, queue, dead_letter_queue(queue))
@@ -105,13 +105,13 @@ class Finalizer:
         if self.clock() - datetime.fromisoformat(reachable["lastTransitionTime"]) > PATIENCE:
             raise RetainTopology(fault.message) from None
 
-    async def _unfence(self, taskqueue: TaskQueue, observer: Observer) -> None:
+    async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """The queue stays after all: publishers are let in again."""
         there = await observer.topology()
         if is_fenced(self._wanted(taskqueue), there, owner=self._mark(taskqueue)):
             await self._take(observer, self.declarer.steps(taskqueue, there))
 
-    async def _empty(self, taskqueue: TaskQueue, observer: Observer) -> None:
+    async def _empty(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Refuse publishers, then wait until nothing is left in either queue; the workers go on meanwhile."""
         wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
         there = await observer.topology()
@@ -123,13 +123,13 @@ class Finalizer:
                 await self._take(observer, steps)
             finally:  # without an answer too: it may have been done
                 for queue in wanted.queues:
-                    observer.restart(queue)
+                    observer.discard_samples(queue)
             there = await observer.topology()
         else:
             raise Fault(Reason.NOT_EMPTY, f'Deletion waits: somebody lets publishers back to "{taskqueue.queue_name}".')
         for queue in (name for name in wanted.queues if name in there.queues):
             reading = observer.reading(queue)
-            if is_quiet(reading):
+            if is_idle(reading):
                 continue
             if reading.at_most is None and (fault := observer.fault_at(queue)) is not None:
                 raise fault
@@ -140,7 +140,7 @@ class Finalizer:
 
     async def _stop_workers(self, taskqueue: TaskQueue) -> None:
         """Have the workers finish what they run."""
-        async with self.records[taskqueue.key].writing:
+        async with self.states[taskqueue.key].write_lock:
             there = self.cache.deployments.get(taskqueue.key)
             if there is not None and there.replicas > 0:
                 body = await self.cluster.scale(taskqueue.key, replicas=0, generation=there.generation)
@@ -150,7 +150,7 @@ class Finalizer:
         if left or (there is not None and there.current_replicas):
             raise Fault(Reason.DELETING, f"Deletion waits for {left or 'the last'} workers to finish their tasks.")
 
-    async def _remove(self, taskqueue: TaskQueue, observer: Observer) -> None:
+    async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
         await self._take(observer, removal_steps(wanted, await observer.topology(), owner=mark))
         if removal_steps(wanted, await observer.topology(), owner=mark):
@@ -159,9 +159,9 @@ class Finalizer:
                 Reason.DELETING, f'Deletion waits: somebody makes "{taskqueue.queue_name}" again. Find out who.'
             )
 
-    async def _take(self, observer: Observer, steps: tuple[Step, ...]) -> None:
+    async def _take(self, observer: QueueObserver, steps: tuple[Step, ...]) -> None:
         if steps:
-            await observer.broker.take(steps)
+            await observer.broker.apply(steps)
             self.telemetry.wrote("topology")
 
     def _wanted(self, taskqueue: TaskQueue) -> Topology:

@@ -1,100 +1,82 @@
-"""Brings one TaskQueue to what its spec asks: reads what is, builds what should be, writes the difference.
+"""Brings one TaskQueue to what its spec asks: reads the actual state, builds the desired state, writes the difference.
 
-The stages run in order, and each leaves its fault, if it has one, where the status is made from. What one TaskQueue
-lacks never holds up another: every call has a timeout, and failures come back through the work queue.
+Every outcome is recorded in the ReconcileState, from which the status is built. A fault of one TaskQueue never delays
+another: every call has a timeout, and a failed reconcile is retried by the work queue.
 """
 
-from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Final
 
 from taskqueue_operator.control.cache import Cache
-from taskqueue_operator.control.ports import Cluster
-from taskqueue_operator.control.state import States
+from taskqueue_operator.control.state import ReconcileState, States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.control.workqueue import RetryLater
-from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.conditions import ConditionType
-from taskqueue_operator.resource.faults import BrokerFault, Fault
-from taskqueue_operator.resource.names import FINALIZER
+from taskqueue_operator.resource.faults import BrokerFault, Conflict, Fault, Reason
+from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.policy import Policy
-from taskqueue_operator.scaling.schedule import schedule_error
-from taskqueue_operator.topology.consumer_timeout import DEFAULT_SECONDS
 
-from .connection import BrokerConnector
-from .deployment import DeploymentReconciler
-from .topology import TopologyReconciler
+from .finalizer import Finalizer
+from .stages import Stages
 
-Faults = dict[ConditionType, Fault]
+DELETION_RETRY_SECONDS: Final = 5.0
+"""Delay before a blocked deletion is tried again, unless an event triggers it earlier."""
+FAILED: Final = Fault(Reason.INTERNAL_ERROR, "The operator failed on this TaskQueue and tries again; its log says why.")
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Runs the stages of a TaskQueue that is not being deleted."""
+    """Runs the stages of a TaskQueue, or its finalizer, and records the outcome."""
 
     cache: Cache
-    records: States
-    cluster: Cluster
-    connector: BrokerConnector
-    declarer: TopologyReconciler
-    deployer: DeploymentReconciler
+    states: States
+    stages: Stages
+    finalizer: Finalizer
     telemetry: Telemetry
 
-    async def reconcile(self, taskqueue: TaskQueue) -> None:
-        """Run all stages once.
+    async def reconcile(self, key: Key) -> float | None:
+        """Reconcile one TaskQueue.
+
+        Returns:
+            Seconds after which a blocked deletion is to be tried again; None when nothing is left to do.
 
         Raises:
-            Unsettled: A stage has a fault; it is on record.
-            Fault: The API server cannot be used.
+            RetryLater: A fault is in the way; it is recorded.
+            Conflict: An object has changed since it was read.
         """
-        await self._keep_finalizer(taskqueue)
-        faults = await self._run_stages(taskqueue)
-        record = self.records[taskqueue.key]
-        record.faults, record.settled = faults, taskqueue.generation
+        seen, state = self.cache.taskqueues.get(key), self.states[key].reconcile
+        if seen is None:
+            return None
+        if isinstance(seen.parsed, Fault):
+            state.faults, state.observed_generation = {ConditionType.READY: seen.parsed}, seen.generation
+            return None
+        try:
+            if seen.parsed.deleting:
+                return await self._delete(seen.parsed, state)
+            await self._run_stages(seen.parsed, state)
+        except Fault as fault:
+            state.faults = {ConditionType.READY: fault}
+            raise RetryLater from None
+        except (Conflict, RetryLater):
+            raise
+        except Exception:
+            state.faults = {ConditionType.READY: FAILED}
+            raise
+        return None
+
+    async def _run_stages(self, taskqueue: TaskQueue, state: ReconcileState) -> None:
+        faults = await self.stages.run(taskqueue)
+        state.faults, state.observed_generation = faults, taskqueue.generation
         self.telemetry.reconciled(succeeded=not faults)
         if faults:
             raise RetryLater
 
-    async def _run_stages(self, taskqueue: TaskQueue) -> Faults:
-        faults: Faults = {}
-        connect = self.connector.connect(taskqueue, taskqueue.queue_name)
-        if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
-            await _stage(faults, ConditionType.TOPOLOGY_READY, self.declarer.declare(taskqueue))
-        # Workers are made once the queue is there.
-        if not faults or self._can_do_without_broker(taskqueue):
-            await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployer.deploy(taskqueue))
-        unread = next(filter(None, map(schedule_error, Policy.of(taskqueue).schedules)), None)
-        return faults if unread is None else faults | {ConditionType.SCALING_ACTIVE: unread}
-
-    def _can_do_without_broker(self, taskqueue: TaskQueue) -> bool:
-        """Whether workers follow their spec although an earlier stage is not done.
-
-        A fallback asks for workers of a queue that cannot even be seen. Those that exist are replaced only by such as
-        the broker is sure to leave their messages.
-        """
-        if taskqueue.key in self.cache.deployments:
-            return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS
-        return taskqueue.spec.scaling.fallback is not None
-
-    async def _keep_finalizer(self, taskqueue: TaskQueue) -> None:
-        """The finalizer stands exactly while there would be something to take down at the end."""
-        others = [each for each in taskqueue.finalizers if each != FINALIZER]
-        wanted = others if taskqueue.spec.deletion_policy is DeletionPolicy.RETAIN else [*others, FINALIZER]
-        if set(wanted) == set(taskqueue.finalizers):
-            return
-        body = await self.cluster.set_finalizers(taskqueue.key, wanted, resource_version=taskqueue.resource_version)
-        self.telemetry.wrote("finalizer")
-        if body is not None:
-            self.cache.see_taskqueue(body)
-
-
-async def _stage(faults: Faults, stage: ConditionType, work: Awaitable[object]) -> bool:
-    try:
-        await work
-    except BrokerFault as fault:
-        faults[ConditionType.BROKER_REACHABLE] = fault
-        return False
-    except Fault as fault:
-        faults[stage] = fault
-        return False
-    return True
+    async def _delete(self, taskqueue: TaskQueue, state: ReconcileState) -> float | None:
+        try:
+            await self.finalizer.finalize(taskqueue)
+        except Fault as fault:
+            state.deletion_blocker = fault
+            state.faults = {ConditionType.BROKER_REACHABLE: fault} if isinstance(fault, BrokerFault) else {}
+            return DELETION_RETRY_SECONDS
+        state.deletion_blocker = None
+        return None

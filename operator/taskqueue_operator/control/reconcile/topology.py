@@ -23,10 +23,10 @@ ROUNDS: Final = 3
 class TopologyReconciler:
     """Verifies the topology of a TaskQueue once per generation and broker, and whenever it was seen to drift."""
 
-    def __init__(self, cache: Cache, records: States, telemetry: Telemetry, installation: str) -> None:
+    def __init__(self, cache: Cache, states: States, telemetry: Telemetry, installation: str) -> None:
         self.installation = installation
         self._cache = cache
-        self._records = records
+        self._states = states
         self._telemetry = telemetry
 
     async def declare(self, taskqueue: TaskQueue) -> None:
@@ -36,32 +36,32 @@ class TopologyReconciler:
             TopologyFault: Something on the broker does not agree with the spec; nothing was changed.
             BrokerFault: The broker cannot be used.
         """
-        record = self._records[taskqueue.key]
-        if record.verified == taskqueue.generation or record.observer is None:
+        state, observer = self._states[taskqueue.key].reconcile, self._states[taskqueue.key].connection.observer
+        if state.topology_generation == taskqueue.generation or observer is None:
             return
-        record.verified = None
+        state.request_topology_check()
         for _ in range(ROUNDS):
-            there = await record.observer.topology()
+            there = await observer.topology()
             steps = self.steps(taskqueue, there)
             if not steps:
-                record.verified = taskqueue.generation
+                state.topology_generation = taskqueue.generation
                 return
-            await record.observer.broker.take(steps)
+            await observer.broker.apply(steps)
             self._telemetry.wrote("topology")
         raise TopologyFault(
             Reason.TOPOLOGY_REFUSED,
             f"What is declared for queue {taskqueue.queue_name} is changed again by somebody else. Find out who.",
         )
 
-    def recognize(self, taskqueue: TaskQueue, there: Topology) -> None:
+    def accept_if_matching(self, taskqueue: TaskQueue, there: Topology) -> None:
         """After a start one look is enough for all TaskQueues whose topology is already as declared."""
-        record = self._records[taskqueue.key]
-        if record.verified is None and self._holds(taskqueue, there):
-            record.verified = taskqueue.generation
+        state = self._states[taskqueue.key].reconcile
+        if state.topology_generation is None and self._holds(taskqueue, there):
+            state.topology_generation = taskqueue.generation
 
-    def drifted(self, taskqueue: TaskQueue, there: Topology) -> bool:
+    def has_drifted(self, taskqueue: TaskQueue, there: Topology) -> bool:
         """Whether the broker no longer holds what was verified."""
-        verified = self._records[taskqueue.key].verified == taskqueue.generation
+        verified = self._states[taskqueue.key].reconcile.topology_generation == taskqueue.generation
         return verified and not self._holds(taskqueue, there)
 
     def _holds(self, taskqueue: TaskQueue, there: Topology) -> bool:

@@ -12,8 +12,8 @@ import structlog
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.control.ports import Body, Cluster
+from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain.actions import RestoreReplicas, ScaleIn, WriteDeletionCost, WriteDrainToken
@@ -50,7 +50,7 @@ class Drainer:
     """Drains workers, and reduces replicas as far as the workers are drained."""
 
     cache: Cache
-    records: States
+    states: States
     cluster: Cluster
     telemetry: Telemetry
     clock: Clock
@@ -73,7 +73,7 @@ class Drainer:
         deployment = self.cache.deployments.get(key)
         if report is None or self.cache.taskqueue(key) is None or deployment is None:
             return None
-        pool = self._pool(self.records[key], deployment)
+        pool = self._pool(self.states[key], deployment)
         if pool.worker(report.pod) is None:
             self._sync(key, pool, deployment)
         pool.on_report(report, address, self.clock())
@@ -81,19 +81,20 @@ class Drainer:
 
     def on_pods(self, key: Key) -> None:
         """The API shows a change of the Deployment or its pods: when a container starts or ends matters at once."""
-        record, deployment = self.records.get(key), self.cache.deployments.get(key)
-        if record is not None and record.crew is not None and deployment is not None:
-            self._sync(key, self._pool(record, deployment), deployment)
+        state, deployment = self.states.get(key), self.cache.deployments.get(key)
+        if state is not None and state.drain.pool is not None and deployment is not None:
+            self._sync(key, self._pool(state, deployment), deployment)
 
     def update_subscription(self, key: Key) -> None:
         """Subscribe to the reports of a TaskQueue while it has workers that may send some."""
-        record, deployment, taskqueue = self.records[key], self.cache.deployments.get(key), self.cache.taskqueue(key)
-        if record.observer is not None:
+        observer, deployment = self.states[key].connection.observer, self.cache.deployments.get(key)
+        if observer is not None:
             has_workers = deployment is not None and bool(
                 deployment.replicas or deployment.current_replicas or deployment.drain_token or self._terminating(key)
             )
+            taskqueue = self.cache.taskqueue(key)
             reports = taskqueue is None or not _is_plain(taskqueue)
-            record.observer.hear(key, wanted=has_workers and reports)
+            observer.subscribe_reports(key, wanted=has_workers and reports)
 
     def has_work(self, key: Key, desired: int) -> bool:
         """Whether workers have to be removed, or some may be drained or are terminating."""
@@ -118,57 +119,57 @@ class Drainer:
             Conflict: The Deployment has changed.
             Fault: The API server refused a write, or did not answer.
         """
-        record, deployment = self.records[key], self.cache.deployments.get(key)
+        state, deployment = self.states[key], self.cache.deployments.get(key)
         if deployment is None:
             return None
-        pool = self._pool(record, deployment)
+        pool = self._pool(state, deployment)
 
         def next_plan() -> Plan | None:
             present = self.cache.deployments.get(key)
             if present is None or present.uid != deployment.uid:
                 return None
-            return self._plan(key, record, present, desired, paused=paused)
+            return self._plan(key, state, present, desired, paused=paused)
 
         written = None
         for requests in execute(pool, next_plan, self.clock):
-            await asyncio.gather(*(self._make(key, record, request) for request in requests))
+            await asyncio.gather(*(self._make(key, state, request) for request in requests))
             for request in requests:
                 if isinstance(request, ScaleIn | RestoreReplicas):
                     written = request.replicas
         return written
 
-    def _plan(self, key: Key, record: TaskQueueState, deployment: Deployment, desired: int, *, paused: bool) -> Plan:
-        pool, taskqueue, now = self._pool(record, deployment), self.cache.taskqueue(key), self.clock()
+    def _plan(self, key: Key, state: TaskQueueState, deployment: Deployment, desired: int, *, paused: bool) -> Plan:
+        pool, taskqueue, now = self._pool(state, deployment), self.cache.taskqueue(key), self.clock()
         self._sync(key, pool, deployment)
-        queue = QueueState(running=False)
-        if taskqueue is not None and record.observer is not None:
-            queue = record.observer.state(taskqueue.queue_name)
+        observer, queue = state.connection.observer, QueueState(running=False)
+        if taskqueue is not None and observer is not None:
+            queue = observer.queue_state(taskqueue.queue_name)
         if paused:
             queue = queue._replace(empty_at=FROM_THE_START)
         context = DrainContext(pool, deployment, queue, desired, now)
         if taskqueue is not None and _is_plain(taskqueue):
-            context = _with_idle_evidence(taskqueue, record.observer, context)
+            context = _with_idle_evidence(taskqueue, observer, context)
         made = plan(context)
-        if made.blocked_by not in {record.waiting_for, *MOMENTARY}:
-            record.waiting_for, record.blocked_since = made.blocked_by, now
+        if made.blocked_by not in {state.drain.blocked_by, *MOMENTARY}:
+            state.drain.blocked_by, state.drain.blocked_since = made.blocked_by, now
             if made.blocked_by is not Blocker.NOTHING:
-                _log.info("scale-in blocked", taskqueue=str(key), desired=desired, waiting_for=str(made.blocked_by))
-        record.silent = made.not_reporting
+                _log.info("scale-in blocked", taskqueue=str(key), desired=desired, blocked_by=str(made.blocked_by))
+        state.drain.unreported_pods = made.unreported_pods
         return made
 
-    async def _make(self, key: Key, record: TaskQueueState, request: Request) -> None:
+    async def _make(self, key: Key, state: TaskQueueState, request: Request) -> None:
         match request:
             case Send(address, command):
                 self.telemetry.commanded(command.command)
-                if record.observer is not None:
-                    await record.observer.tell(address, command.write())
+                if state.connection.observer is not None:
+                    await state.connection.observer.send_command(address, command.write())
             case WriteDrainToken(_, after, generation):
-                self._store(await self.cluster.mark(key, after, generation=generation))
+                self._store(await self.cluster.set_drain_token(key, after, generation=generation))
                 self.telemetry.wrote("mark")
             case WriteDeletionCost(pod, cost):
                 await self._write_cost(pod, cost)
             case ScaleIn(replicas, generation, drain_token):
-                body = await self.cluster.scale(key, replicas=replicas, generation=generation, mark=drain_token)
+                body = await self.cluster.scale(key, replicas=replicas, generation=generation, drain_token=drain_token)
                 self._store(body)
             case RestoreReplicas(replicas, generation):
                 self._store(await self.cluster.scale(key, replicas=replicas, generation=generation))
@@ -185,11 +186,12 @@ class Drainer:
     def _terminating(self, key: Key) -> list[Pod]:
         return [pod for pod in self.cache.pods(key) if pod.deleting and not pod.finished]
 
-    def _pool(self, record: TaskQueueState, deployment: Deployment) -> WorkerPool:
+    def _pool(self, state: TaskQueueState, deployment: Deployment) -> WorkerPool:
         """Return the pool of this Deployment. A former Deployment of the same name had another one."""
-        if record.crew is None or record.crew[0] != deployment.uid:
-            record.crew = deployment.uid, WorkerPool(*self.author, self.clock())
-        return record.crew[1]
+        drain = state.drain
+        if drain.pool is None or drain.pool_uid != deployment.uid:
+            drain.pool, drain.pool_uid = WorkerPool(*self.author, self.clock()), deployment.uid
+        return drain.pool
 
     def _sync(self, key: Key, pool: WorkerPool, deployment: Deployment) -> None:
         pending = pool.pending_scale_in
@@ -223,10 +225,10 @@ def _is_plain(taskqueue: TaskQueue) -> bool:
     return taskqueue.spec.worker.protocol is Protocol.PLAIN
 
 
-def _with_idle_evidence(taskqueue: TaskQueue, observer: Observer | None, context: DrainContext) -> DrainContext:
+def _with_idle_evidence(taskqueue: TaskQueue, observer: QueueObserver | None, context: DrainContext) -> DrainContext:
     """For Plain workers, derive idleness from consumer snapshots of the broker, which needs `acksLate`."""
     if not taskqueue.spec.worker.acks_late:
         return with_idle_evidence(context, None)
-    snapshots = observer.looks() if observer is not None else ()
+    snapshots = observer.consumer_snapshots() if observer is not None else ()
     evidence = idle_evidence(snapshots, taskqueue.queue_name, context.pods, context.now)
     return with_idle_evidence(context, evidence)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from taskqueue_operator.resource.conditions import Condition, ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.scaling import Mode
-from taskqueue_operator.scaling.decision import LIMITS, Decision, DecisionReason
+from taskqueue_operator.scaling.decision import LIMITING_REASONS, Decision, DecisionReason
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.workers.api_objects import Deployment
 
@@ -87,30 +87,30 @@ def _scaling(known: StatusInputs) -> Iterator[Condition]:
     if (
         decision is None
         or reading is None
-        or not (known.conclusive or decision.why in {DecisionReason.PAUSED, DecisionReason.FALLBACK})
+        or not (known.conclusive or decision.reason in {DecisionReason.PAUSED, DecisionReason.FALLBACK})
     ):
         return
     inactive = _inactive(known, decision, reading)
     truth = ConditionStatus.TRUE if inactive is None else ConditionStatus.FALSE
     yield Condition(ConditionType.SCALING_ACTIVE, truth, *(inactive or _active(known, reading)))
     limited = ConditionType.SCALING_LIMITED
-    if decision.why in LIMITS:
-        yield Condition(limited, ConditionStatus.TRUE, decision.why, decision.lines[-1])
+    if decision.reason in LIMITING_REASONS:
+        yield Condition(limited, ConditionStatus.TRUE, decision.reason, decision.explanation_lines[-1])
     else:
         yield Condition(limited, ConditionStatus.FALSE, "DesiredWithinRange", "The wanted number is within its bounds.")
 
 
 def _inactive(known: StatusInputs, decision: Decision, reading: Reading) -> tuple[str, str] | None:
     """Say why the number of workers does not follow the queue, if so."""
-    if decision.why is DecisionReason.PAUSED:
+    if decision.reason is DecisionReason.PAUSED:
         return DecisionReason.PAUSED, "spec.scaling.mode is Paused."
     if known.mode is Mode.DRY_RUN:
         return Mode.DRY_RUN, "spec.scaling.mode is DryRun: decisions are not carried out."
-    if decision.why is DecisionReason.FALLBACK:
-        return DecisionReason.FALLBACK, f"The queue is {decision.lines[0]}."
-    if reading.blind:
+    if decision.reason is DecisionReason.FALLBACK:
+        return DecisionReason.FALLBACK, f"The queue is {decision.explanation_lines[0]}."
+    if reading.unreadable:
         doubt = f" ({reading.doubt})" if reading.doubt else ""
-        return DecisionReason.UNKNOWN, f"The queue cannot be read{doubt}: the number of workers stays."
+        return DecisionReason.QUEUE_UNREADABLE, f"The queue cannot be read{doubt}: the number of workers stays."
     return None
 
 

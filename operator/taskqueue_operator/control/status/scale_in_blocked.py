@@ -19,7 +19,7 @@ _NAMED: Final = 3
 
 
 def scale_in_blocked(
-    taskqueue: TaskQueue, there: Deployment | None, pods: Iterable[Pod], record: TaskQueueState, now: datetime
+    taskqueue: TaskQueue, there: Deployment | None, pods: Iterable[Pod], state: TaskQueueState, now: datetime
 ) -> Fault | None:
     """Say why workers stay for an unknown time, or go without being known to be idle."""
     plain = taskqueue.spec.worker.protocol is Protocol.PLAIN
@@ -29,34 +29,39 @@ def scale_in_blocked(
             "The number of workers follows the queue; downwards one by one, since nobody knows which of them run a "
             "task. If they acknowledge a task after it is done, set spec.worker.acksLate: true.",
         )
-    if there is None or record.decision is None:
+    if there is None or state.scaling.decision is None:
         return None
-    going = record.decision.desired < there.replicas
-    unproved = (_unseen(taskqueue, record) if plain else _unheard(record)) if going else None
-    return unproved or _stuck(there) or _overruled(pods) or (_waiting(record, now) if going else None)
+    going = state.scaling.decision.desired < there.replicas
+    unproved = (_unseen(taskqueue, state) if plain else _unheard(state)) if going else None
+    return unproved or _stuck(there) or _overruled(pods) or (_waiting(state, now) if going else None)
 
 
-def _unheard(record: TaskQueueState) -> Fault | None:
-    if record.observer is not None and record.observer.deaf is not None:
-        return Fault(Reason.WORKERS_NOT_REPORTING, f"No worker is removed: {record.observer.deaf.message}")
-    if not record.silent:
+def _unheard(state: TaskQueueState) -> Fault | None:
+    if state.connection.observer is not None and state.connection.observer.control_channel_fault is not None:
+        return Fault(
+            Reason.WORKERS_NOT_REPORTING,
+            f"No worker is removed: {state.connection.observer.control_channel_fault.message}",
+        )
+    pods = state.drain.unreported_pods
+    if not pods:
         return None
     return Fault(
         Reason.WORKERS_NOT_REPORTING,
-        f"{len(record.silent)} workers do not report ({_names(record.silent)}) and are not removed. Their image has to "
+        f"{len(pods)} workers do not report ({_names(pods)}) and are not removed. Their image has to "
         "keep the control protocol, and their user needs write permission on exchange taskqueue.reports.",
     )
 
 
-def _unseen(taskqueue: TaskQueue, record: TaskQueueState) -> Fault | None:
-    blind = record.observer.blind if record.observer is not None else None
+def _unseen(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:
+    blind = state.connection.observer.consumer_poll_fault if state.connection.observer is not None else None
     if blind is not None:
         return Fault(Reason.IDLENESS_UNKNOWN, f"No worker is removed: {blind.message}")
-    if not record.silent:
+    pods = state.drain.unreported_pods
+    if not pods:
         return None
     return Fault(
         Reason.IDLENESS_UNKNOWN,
-        f"{len(record.silent)} workers are not removed ({_names(record.silent)}), as RabbitMQ does not show that they "
+        f"{len(pods)} workers are not removed ({_names(pods)}), as RabbitMQ does not show that they "
         f'consume "{taskqueue.queue_name}" and acknowledge, or not what they hold. They have to connect by AMQP 0-9-1, '
         "from the address of their pod or with its name in that of the connection; and to see connections of other "
         "users, the operator's user needs the tag monitoring.",
@@ -84,11 +89,11 @@ def _stuck(there: Deployment) -> Fault | None:
     )
 
 
-def _waiting(record: TaskQueueState, now: datetime) -> Fault | None:
-    since = record.blocked_since
-    if record.waiting_for is Blocker.NOTHING or since is None or now - since < MENTIONED:
+def _waiting(state: TaskQueueState, now: datetime) -> Fault | None:
+    since = state.drain.blocked_since
+    if state.drain.blocked_by is Blocker.NOTHING or since is None or now - since < MENTIONED:
         return None
-    return Fault(Reason.SCALE_IN_WAITING, f"Workers that are to go wait for {record.waiting_for}.")
+    return Fault(Reason.SCALE_IN_WAITING, f"Workers that are to go wait for {state.drain.blocked_by}.")
 
 
 def _names(pods: Collection[Key]) -> str:

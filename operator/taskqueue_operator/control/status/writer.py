@@ -1,6 +1,7 @@
 """Writes the status when it says something new: conditions and decisions at once, figures now and then."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.decision import OBSTACLES
+from taskqueue_operator.scaling.decision import OBSTACLE_REASONS
 from taskqueue_operator.scaling.reading import READING_WINDOW
 from taskqueue_operator.workers.startup_problems import trouble
 
@@ -24,17 +25,9 @@ from .scale_in_blocked import scale_in_blocked
 Status = dict[str, Any]
 
 FIGURES: Final = frozenset({"backlog", "decision"})
-FIGURES_PERIOD: Final = 30.0
 WRITES_PER_SECOND: Final = 20
 FIRST_READING: Final = READING_WINDOW + timedelta(seconds=8)
 """By when a queue that can be read has been read long enough, with a sweep's period and some delay to spare."""
-
-
-def figures_wait(record: TaskQueueState, now: datetime) -> float:
-    """Say in how many seconds figures alone may be written again."""
-    if record.reported_at is None:
-        return 0.0
-    return max(0.0, FIGURES_PERIOD - (now - record.reported_at).total_seconds())
 
 
 class Pace:
@@ -53,9 +46,9 @@ class Pace:
 class StatusWriter:
     """Reports on TaskQueues, and posts an Event where readiness flips or workers are added or removed."""
 
-    def __init__(self, cache: Cache, records: States, cluster: Cluster, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, cache: Cache, states: States, cluster: Cluster, telemetry: Telemetry, clock: Clock) -> None:
         self._cache = cache
-        self._records = records
+        self._states = states
         self._cluster = cluster
         self._telemetry = telemetry
         self._clock = clock
@@ -74,37 +67,37 @@ class StatusWriter:
         news, again = self._news(key)  # it may have been a while until it was its turn
         if news is None:
             return again
-        seen, record = self._cache.taskqueues[key], self._records[key]
-        record.reported_at = self._clock()
+        seen, state = self._cache.taskqueues[key], self._states[key]
+        state.status.written_at = self._clock()
         body = await self._cluster.set_status(key, news)
         self._telemetry.wrote("status")
         if body is not None:
             self._cache.see_taskqueue(body)
-            await self._tell(seen, dict(seen.status), news, record)
-        return self._until_conclusive(record)
+            await self._tell(seen, dict(seen.status), news, state)
+        return self._until_conclusive(state)
 
     def _news(self, key: Key) -> tuple[Status | None, float | None]:
         """Say what is to be written now, and if that is nothing, in how many seconds to look again."""
         seen = self._cache.taskqueues.get(key)
         if seen is None:
             return None, None
-        record, before = self._records[key], dict(seen.status)
-        if record.settled is None and before.get("observedGeneration") == seen.generation:
+        state, before = self._states[key], dict(seen.status)
+        if state.reconcile.observed_generation is None and before.get("observedGeneration") == seen.generation:
             return None, None  # just begun, and this spec was reported on before: nothing is known better yet
-        status = self._status(seen, record)
+        status = self._status(seen, state)
         if status == before:
-            return None, self._until_conclusive(record)
-        if _significant(status) == _significant(before) and (wait := figures_wait(record, self._clock())) > 0:
+            return None, self._until_conclusive(state)
+        if _significant(status) == _significant(before) and (wait := state.status.figures_delay(self._clock())) > 0:
             return None, wait
         return status, None
 
-    def _status(self, seen: Seen, record: TaskQueueState) -> Status:
+    def _status(self, seen: Seen, state: TaskQueueState) -> Status:
         """Start from what was said before: what is not known again yet stays."""
-        status, known = dict(seen.status), self._known(seen, record)
+        status, known = dict(seen.status), self._known(seen, state)
         if known.settled:
             status["observedGeneration"] = seen.generation
         taskqueue = self._cache.taskqueue(seen.key)
-        if taskqueue is not None and record.verified is not None:
+        if taskqueue is not None and state.reconcile.topology_generation is not None:
             status["queue"] = taskqueue.queue_name
         if known.deployment is not None:
             status |= {"replicas": known.deployment.current_replicas, "readyReplicas": known.deployment.ready}
@@ -112,69 +105,79 @@ class StatusWriter:
             known.conclusive or known.decision.desired != seen.status.get("desiredReplicas")
         ):
             status |= {"desiredReplicas": known.decision.desired, "decision": known.decision.explanation}
-        if record.scaled_at is not None:
-            status["lastScaleTime"] = timestamp(record.scaled_at)
-        status |= _backlog(status, record)
+        if state.scaling.last_scale is not None:
+            status["lastScaleTime"] = timestamp(state.scaling.last_scale.at)
+        status |= _backlog(status, state)
         conditions = findings(known)
         before = seen.status.get("conditions", ())
         status["conditions"] = render(conditions, before, generation=seen.generation, now=self._clock())
         return status
 
-    def _known(self, seen: Seen, record: TaskQueueState) -> StatusInputs:
+    def _known(self, seen: Seen, state: TaskQueueState) -> StatusInputs:
         there = self._cache.deployments.get(seen.key)
-        faults = dict(record.faults)
-        observed = self._observed(seen, record)
+        faults = dict(state.reconcile.faults)
+        observed = self._observed(seen, state)
         if observed is not None and not _of_secret(faults.get(ConditionType.BROKER_REACHABLE)):
             faults[ConditionType.BROKER_REACHABLE] = observed
+        if isinstance(seen.parsed, TaskQueue):
+            faults |= _scaling_fault(state, faults)
         failing: Fault | None = trouble(there, self._cache.pods(seen.key))
         if failing is not None:
             faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
         return StatusInputs(
-            settled=record.settled == seen.generation,
+            settled=state.reconcile.observed_generation == seen.generation,
             faults=faults,
-            waiting=record.waiting,
-            conclusive=self._conclusive(record),
+            waiting=state.reconcile.deletion_blocker,
+            conclusive=self._conclusive(state),
             deployment=there,
             obstacle=self._cache.obstacle(seen.key),
-            scale_in_blocked=self._staying(seen, record),
-            reading=record.reading,
-            decision=record.decision,
+            scale_in_blocked=self._staying(seen, state),
+            reading=state.scaling.reading,
+            decision=state.scaling.decision,
             mode=seen.parsed.spec.scaling.mode if isinstance(seen.parsed, TaskQueue) else Mode.AUTO,
         )
 
-    def _staying(self, seen: Seen, record: TaskQueueState) -> Fault | None:
+    def _staying(self, seen: Seen, state: TaskQueueState) -> Fault | None:
         if isinstance(seen.parsed, Fault):
             return None
         there, pods = self._cache.deployments.get(seen.key), self._cache.pods(seen.key)
-        return scale_in_blocked(seen.parsed, there, pods, record, self._clock())
+        return scale_in_blocked(seen.parsed, there, pods, state, self._clock())
 
-    def _observed(self, seen: Seen, record: TaskQueueState) -> Fault | None:
-        if record.observer is None or isinstance(seen.parsed, Fault):
+    def _observed(self, seen: Seen, state: TaskQueueState) -> Fault | None:
+        if state.connection.observer is None or isinstance(seen.parsed, Fault):
             return None
-        return record.observer.fault_at(seen.parsed.queue_name)
+        return state.connection.observer.fault_at(seen.parsed.queue_name)
 
-    def _conclusive(self, record: TaskQueueState) -> bool:
+    def _conclusive(self, state: TaskQueueState) -> bool:
         """Doubts of the first seconds are no news: a restarted operator would only say them to take them back."""
-        return _begun(record) is not None and self._until_conclusive(record) is None
+        return _begun(state) is not None and self._until_conclusive(state) is None
 
-    def _until_conclusive(self, record: TaskQueueState) -> float | None:
-        begun = _begun(record)
-        if begun is None or (record.reading is not None and record.reading.at_most is not None):
+    def _until_conclusive(self, state: TaskQueueState) -> float | None:
+        begun = _begun(state)
+        if begun is None or (state.scaling.reading is not None and state.scaling.reading.at_most is not None):
             return None
         left = (begun + FIRST_READING - self._clock()).total_seconds()
         return left if left > 0 else None
 
-    async def _tell(self, seen: Seen, before: Status, after: Status, record: TaskQueueState) -> None:
+    async def _tell(self, seen: Seen, before: Status, after: Status, state: TaskQueueState) -> None:
         was, now = _ready(before), _ready(after)
         if now and _flipped(was, now):
             await self._post(seen, now["reason"], now["message"], warning=now["status"] == "False")
-        if after.get("lastScaleTime") != before.get("lastScaleTime"):
-            await self._post(seen, "Scaled", record.scaled, warning=False)
+        scale = state.scaling.last_scale
+        if scale is not None and after.get("lastScaleTime") != before.get("lastScaleTime"):
+            await self._post(seen, "Scaled", scale.explanation, warning=False)
 
     async def _post(self, seen: Seen, reason: str, message: str, *, warning: bool) -> None:
         await self._pace()
         await self._cluster.event(seen.reference, reason=reason, message=message, warning=warning)
         self._telemetry.wrote("event")
+
+
+def _scaling_fault(state: TaskQueueState, faults: Mapping[ConditionType, Fault]) -> dict[ConditionType, Fault]:
+    """Return what keeps decisions from being made or written; an unreadable schedule explains a failed decision."""
+    type_, scaling = ConditionType.SCALING_ACTIVE, state.scaling
+    fault = scaling.write_fault or faults.get(type_) or scaling.decision_fault
+    return {type_: fault} if fault is not None else {}
 
 
 def _of_secret(fault: Fault | None) -> bool:
@@ -187,8 +190,8 @@ def _flipped(was: dict[str, str], now: dict[str, str]) -> bool:
     return was.get("status") != now["status"] or (now["status"] == "False" and was["reason"] != now["reason"])
 
 
-def _backlog(status: Status, record: TaskQueueState) -> Status:
-    reading, said = record.reading, status.get("backlog", {})
+def _backlog(status: Status, state: TaskQueueState) -> Status:
+    reading, said = state.scaling.reading, status.get("backlog", {})
     if reading is None or reading.at_least is None:
         return {}
     figures = {"ready": reading.at_least} | ({"unacked": reading.unacked} if reading.unacked is not None else {})
@@ -207,12 +210,12 @@ def _significant(status: Status) -> Status:
 def _flickers(condition: dict[str, str]) -> bool:
     if condition["type"] == ConditionType.SCALING_ACTIVE:
         return condition["status"] == ConditionStatus.TRUE  # a doubt that may pass with the next sweep, or none
-    return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLES
+    return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLE_REASONS
 
 
-def _begun(record: TaskQueueState) -> datetime | None:
+def _begun(state: TaskQueueState) -> datetime | None:
     """Say since when the queue could have been read."""
-    return record.connected_at or record.memory.began
+    return state.connection.connected_at or state.scaling.memory.began
 
 
 def _ready(status: Status) -> dict[str, str]:

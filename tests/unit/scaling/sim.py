@@ -24,13 +24,13 @@ from taskqueue_operator.scaling.reading import Doubt, Reading
 from taskqueue_operator.scaling.recording import Recording
 from taskqueue_operator.scaling.schedule import Schedule
 
-from .given import at
+from .builders import at
 
 STEPS: Final = 100
 """So many decisions are made in each phase."""
 MOST: Final = 50
 """No policy allows more workers."""
-OBSTACLES: Final = tuple(Obstacle(why, "a reason") for why in sorted(decision.OBSTACLES))
+OBSTACLES: Final = tuple(Obstacle(why, "a reason") for why in sorted(decision.OBSTACLE_REASONS))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A module that is still being imported when the worker is asked to leave."""
+"""A module whose import takes longer than the test that sends SIGTERM meanwhile."""
 
 import os
 import time

@@ -6,13 +6,12 @@ import random
 import pytest
 from pamqp import commands
 
+from taskqueue_operator.rabbitmq.clock import loop_time
 from taskqueue_operator.rabbitmq.reconnect import (
-    CONNECT_SECONDS,
-    FIRST_PAUSE_SECONDS,
-    LONGEST_PAUSE_SECONDS,
-    SILENCE_SECONDS,
+    BACKOFF,
+    CONNECT_TIMEOUT_SECONDS,
+    SILENCE_TIMEOUT_SECONDS,
     Reconnector,
-    now,
 )
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 
@@ -65,7 +64,7 @@ async def test_a_broker_that_takes_the_call_and_says_nothing_is_left_in_time(
     broker.mute = True
 
     assert "(no answer in time)" in (await fault(line)).message
-    assert asyncio.get_running_loop().time() == pytest.approx(CONNECT_SECONDS)
+    assert asyncio.get_running_loop().time() == pytest.approx(CONNECT_TIMEOUT_SECONDS)
     assert broker.peers[0].closed
 
 
@@ -81,7 +80,7 @@ async def test_attempts_become_rare_and_keep_no_step(broker: FakeAmqp, monkeypat
         await asyncio.sleep(0.05)
 
     late = [at for at in broker.dials if at > 30]
-    expected = len(lines) * 30 / (LONGEST_PAUSE_SECONDS / 2)
+    expected = len(lines) * 30 / (BACKOFF.longest_seconds / 2)
     assert 0.8 * expected < len(late) < 1.2 * expected
     busiest = max(sum(second <= at < second + 1 for at in late) for second in range(30, 60))
     assert busiest < 2 * expected / 30, "spread over the time, not in step"
@@ -90,7 +89,7 @@ async def test_attempts_become_rare_and_keep_no_step(broker: FakeAmqp, monkeypat
 async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broker: FakeAmqp, line: Reconnector) -> None:
     for _ in range(20):
         connection = await line.connection()
-        line.proven(connection)
+        line.record_success(connection)
         broker.hang_up()
         await asyncio.sleep(0)
         assert "(connection closed)" in (await fault(line)).message
@@ -100,14 +99,14 @@ async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broke
 
 async def test_silence_is_borne_for_a_while(broker: FakeAmqp, line: Reconnector) -> None:
     connection = await line.connection()
-    line.suspect(connection, since=now())
-    await asyncio.sleep(SILENCE_SECONDS)
-    line.suspect(connection, since=now())
+    line.record_timeout(connection, since=loop_time())
+    await asyncio.sleep(SILENCE_TIMEOUT_SECONDS)
+    line.record_timeout(connection, since=loop_time())
     kept = not connection.closed
 
     await asyncio.sleep(0.1)
     with pytest.raises(BrokerFault, match="no answer in time"):
-        line.suspect(connection, since=now())
+        line.record_timeout(connection, since=loop_time())
     assert (kept, connection.closed) == (True, True)
     assert broker.peers[0].closed
 
@@ -115,9 +114,9 @@ async def test_silence_is_borne_for_a_while(broker: FakeAmqp, line: Reconnector)
 async def test_silence_begins_with_a_question(broker: FakeAmqp, line: Reconnector) -> None:
     """Refusals stand for a while without being asked for: nothing was expected meanwhile."""
     connection = await line.connection()
-    line.proven(connection)
-    await asyncio.sleep(2 * SILENCE_SECONDS)
-    line.suspect(connection, since=now() - SILENCE_SECONDS / 2)
+    line.record_success(connection)
+    await asyncio.sleep(2 * SILENCE_TIMEOUT_SECONDS)
+    line.record_timeout(connection, since=loop_time() - SILENCE_TIMEOUT_SECONDS / 2)
     assert not connection.closed
     assert len(broker.dials) == 1
 
@@ -128,10 +127,10 @@ async def test_a_loss_with_many_questions_under_way_is_one_failure_with_one_mess
 ) -> None:
     monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
     connection = await line.connection()
-    begun = now()
+    begun = loop_time()
     if silent:
         broker.mute = True
-        await asyncio.sleep(SILENCE_SECONDS + 0.1)
+        await asyncio.sleep(SILENCE_TIMEOUT_SECONDS + 0.1)
     else:
         broker.hang_up()
         await asyncio.sleep(0)
@@ -139,11 +138,11 @@ async def test_a_loss_with_many_questions_under_way_is_one_failure_with_one_mess
     said = set()
     for _ in range(20):
         with pytest.raises(BrokerFault) as raised:
-            line.suspect(connection, begun)
+            line.record_timeout(connection, begun)
         said |= {raised.value.message, (await fault(line)).message}
 
     broker.mute = False
-    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+    await asyncio.sleep(BACKOFF.first_seconds)
     assert len(said) == 1
     assert await line.connection() is not connection, "after the shortest pause, and without taking leave"
 
@@ -155,11 +154,11 @@ async def test_what_was_asked_on_a_lost_connection_is_no_matter_of_the_next(
     broker.hang_up()
     await asyncio.sleep(0)
     await fault(line)
-    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+    await asyncio.sleep(BACKOFF.first_seconds)
     connection = await line.connection()
 
-    line.suspect(lost, since=0)
-    line.proven(lost)
+    line.record_timeout(lost, since=0)
+    line.record_success(lost)
 
     assert await line.connection() is connection
     assert not connection.closed

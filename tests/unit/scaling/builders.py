@@ -1,4 +1,4 @@
-"""Readings, memories and times in the words of the tests."""
+"""Builders of times, readings, memories and sweeps for tests."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,17 +22,17 @@ def doubtful(at_least: int | None, doubt: Doubt = Doubt.ABSENT, *, unacked: int 
     return Reading(at(0), at_least, None, unacked, doubt)
 
 
-def settled(wanted: int, *, busy: float = 0, replicas: int | None = None, **more: Any) -> Memory:  # noqa: ANN401  the fields of Memory
-    """A memory that has seen more than any window, in which only `wanted` was wanted."""
-    one = (Recommendation(at(-1), wanted),)
-    memory = Memory(began=at(-7200), highs=one, lows=one, busy_at=at(busy), read_at=at(-1))
+def settled(recommended: int, *, busy: float = 0, replicas: int | None = None, **fields: Any) -> Memory:  # noqa: ANN401  the fields of Memory
+    """A memory that is older than any window, with `recommended` as the only recommendation."""
+    recommendations = (Recommendation(at(-1), recommended),)
+    memory = Memory(began=at(-7200), highs=recommendations, lows=recommendations, busy_at=at(busy), read_at=at(-1))
     if replicas is not None:
         memory = replace(memory, at=at(-1), replicas=replicas)
-    return replace(memory, **more)
+    return replace(memory, **fields)
 
 
 def sweeps(*ready: int, unacked: int = 0, end: float = 0) -> list[Sweep]:
-    """Sweeps every five seconds, the last one at `end`."""
+    """Sweeps with a period of 5 s, the last one at `end`."""
     begin = end - 5 * (len(ready) - 1)
     return [
         Sweep(at(begin + 5 * n), present=True, running=True, ready=figure, unacked=unacked)

@@ -14,10 +14,10 @@ from hypothesis import given, note, settings
 
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.scaling.decision import DecisionReason
-from taskqueue_operator.scaling.recording import Recording, read, write
+from taskqueue_operator.scaling.recording import Recording, from_json, to_json
 
-from .history import INFINITE, History, minimum, most_despite_obstacle, wanted
-from .world import MOST, STEPS, Phase, World, more_ready, play
+from .reference_history import INFINITE, History, minimum, most_despite_obstacle, wanted
+from .sim import MOST, STEPS, Phase, World, more_ready, play
 
 LONG: Final = 1_000_000 if os.environ.get("TASKQUEUE_DEEP") else 100_000
 PHASES: Final = 4
@@ -47,9 +47,9 @@ def test_every_decision_of_a_long_game_keeps_its_promises(world: World) -> None:
             try:
                 judge(step, history)
             except AssertionError:
-                note(f"This decision breaks a promise: {write([step]).decode()}")
+                note(f"This decision breaks a promise: {to_json([step]).decode()}")
                 raise
-            seen[step.decision.why] += 1
+            seen[step.decision.reason] += 1
             made.append(step)
         assert_replays(made)
 
@@ -61,7 +61,7 @@ def test_every_decision_of_a_long_game_keeps_its_promises(world: World) -> None:
 
 
 def judge(step: Recording, history: History) -> None:
-    assert step.decision.lines
+    assert step.decision.explanation_lines
     assert_memory_is_bounded(step)
     if step.policy.mode is Mode.PAUSED:
         assert_paused(step)
@@ -176,7 +176,7 @@ def assert_memory_is_bounded(step: Recording) -> None:
 
 def assert_replays(made: list[Recording]) -> None:
     """Invariant 6, by way of JSON."""
-    again = read(write(made))
+    again = from_json(to_json(made))
     assert list(again) == made
     for recording in again:
         assert recording.replay() == recording.decision

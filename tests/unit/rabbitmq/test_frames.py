@@ -3,14 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, frame
 
-from taskqueue_operator.rabbitmq import frames as wire
+from taskqueue_operator.rabbitmq import frames
 
 NAMES = st.text(min_size=1, max_size=60).filter(lambda name: name.encode("utf-8", "replace").decode() == name)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=5), st.integers(1, 2047))
 def test_a_question_reads_as_a_passive_declare_of_any_name(queues: list[str], channel: int) -> None:
-    data = wire.questions(channel, queues)
+    data = frames.passive_declares(channel, queues)
 
     for queue in queues:
         size, number, method = frame.unmarshal(data)
@@ -35,8 +35,8 @@ def test_answers_are_read_wherever_the_bytes_are_cut(asked: list[tuple[str, int]
     for part in (written[:cut], written[cut:]):
         rest += part
         taken = 0
-        for kind, channel, begin, end in wire.frames(rest):
-            read += [(channel, *wire.answer(rest, begin, end))] if kind == wire.METHOD else []
+        for kind, channel, begin, end in frames.complete_frames(rest):
+            read += [(channel, *frames.parse_declare_ok(rest, begin, end))] if kind == frames.METHOD else []
             taken = end + 1
         rest = rest[taken:]
 
@@ -46,11 +46,11 @@ def test_answers_are_read_wherever_the_bytes_are_cut(asked: list[tuple[str, int]
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"\x01\x00\x00\x00\x00\x00\x02abX"])
 def test_what_is_no_frame_is_no_amqp(data: bytes) -> None:
-    with pytest.raises(wire.NotAmqp):
-        list(wire.frames(data))
+    with pytest.raises(frames.NotAmqp):
+        list(frames.complete_frames(data))
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x00\x32\x00\xff", b"\x00\x0a\x00\x32\x00", b"abcd"])
 def test_what_is_no_method_is_no_amqp(payload: bytes) -> None:
-    with pytest.raises(wire.NotAmqp):
-        wire.method(payload)
+    with pytest.raises(frames.NotAmqp):
+        frames.parse_method(payload)

@@ -41,7 +41,7 @@ def wanted(step: Recording) -> int:
     return min(max(ceil(needed), min(ceil(running), step.workers.ready)), there)
 
 
-def is_quiet(step: Recording) -> bool:
+def is_idle(step: Recording) -> bool:
     return (step.reading.at_most, step.reading.unacked) == (0, 0)
 
 
@@ -71,9 +71,9 @@ class History:
     def falls_back(self) -> bool:
         """Whether the last step is a case for the fallback: blind for so long."""
         step = self.steps[-1]
-        if step.policy.fallback is None or step.policy.mode is Mode.PAUSED or not step.reading.blind:
+        if step.policy.fallback is None or step.policy.mode is Mode.PAUSED or not step.reading.unreadable:
             return False
-        read = [each.at for each in self.steps if not each.reading.blind] or [self.steps[0].at]
+        read = [each.at for each in self.steps if not each.reading.unreadable] or [self.steps[0].at]
         return step.at - read[-1] >= step.policy.fallback.after
 
     def fallback(self) -> int:
@@ -132,7 +132,7 @@ class History:
         if now - self.steps[0].at < idle:
             return False
         recent = (each for each in reversed(self.steps) if now - each.at < idle or each is self.steps[-1])
-        return all(is_quiet(each) for each in recent)
+        return all(is_idle(each) for each in recent)
 
     def _at_start(self, rate: Rate) -> int:
         """How many there were at the first step within the period."""
@@ -144,7 +144,7 @@ def most_despite_obstacle(step: Recording) -> int:
     """How many there may be while something keeps workers from starting: three may try a version."""
     obstacle = step.workers.obstacle
     assert obstacle is not None
-    return max(step.workers.replicas, 3 if obstacle.why == "WorkersFailing" else 0)
+    return max(step.workers.replicas, 3 if obstacle.reason == "WorkersFailing" else 0)
 
 
 def _longest(policy: Policy) -> timedelta:

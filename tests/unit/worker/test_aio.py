@@ -1,15 +1,15 @@
-"""Waiting that ends early."""
+"""Waits that end early."""
 
 import asyncio
 
 import pytest
 
-from taskqueue_worker.aio import pause, run_unless
+from taskqueue_worker.aio import run_unless, sleep_unless
 
 pytestmark = pytest.mark.looptime
 
 
-async def test_work_that_ends_first_gives_its_result() -> None:
+async def test_work_that_ends_before_the_event_returns_its_result() -> None:
     async def work() -> int:
         await asyncio.sleep(1)
         return 7
@@ -17,7 +17,7 @@ async def test_work_that_ends_first_gives_its_result() -> None:
     assert await run_unless(asyncio.Event(), work()) == 7
 
 
-async def test_an_event_ends_work_and_waits_for_its_clean_up() -> None:
+async def test_an_event_cancels_the_work_and_waits_for_its_cleanup() -> None:
     event, cleaned = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -33,19 +33,19 @@ async def test_an_event_ends_work_and_waits_for_its_clean_up() -> None:
     assert asyncio.get_running_loop().time() == 6
 
 
-async def test_an_event_that_is_cleared_at_once_ends_work_all_the_same() -> None:
+async def test_an_event_that_is_cleared_at_once_cancels_the_work_too() -> None:
     event = asyncio.Event()
 
-    def flash() -> None:
+    def set_and_clear() -> None:
         event.set()
         event.clear()
 
-    asyncio.get_running_loop().call_later(5, flash)
-    assert await run_unless(event, asyncio.sleep(1000, "slept enough")) is None
+    asyncio.get_running_loop().call_later(5, set_and_clear)
+    assert await run_unless(event, asyncio.sleep(1000, "slept to the end")) is None
     assert asyncio.get_running_loop().time() == 5
 
 
-async def test_an_error_of_the_work_comes_through() -> None:
+async def test_an_error_of_the_work_is_raised() -> None:
     async def work() -> None:
         raise LookupError
 
@@ -53,10 +53,10 @@ async def test_an_error_of_the_work_comes_through() -> None:
         await run_unless(asyncio.Event(), work())
 
 
-async def test_a_pause_lasts_as_long_as_it_should_or_until_the_event() -> None:
+async def test_a_sleep_ends_after_its_time_or_at_the_event() -> None:
     loop, event = asyncio.get_running_loop(), asyncio.Event()
-    await pause(event, 30)
+    await sleep_unless(event, 30)
     assert loop.time() == 30
     loop.call_later(3, event.set)
-    await pause(event, 30)
+    await sleep_unless(event, 30)
     assert loop.time() == 33

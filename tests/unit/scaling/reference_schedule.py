@@ -57,7 +57,7 @@ def moments(expression: str, time_zone: str) -> list[Moment]:
     return sorted(found)
 
 
-def is_on(schedule: Schedule, now: datetime) -> bool | None:
+def is_active(schedule: Schedule, now: datetime) -> bool | None:
     """Whether the last start is later than the last end; None when there was not yet one of both.
 
     Where the clock skips both, they are at one moment, in the order in which it would have shown them.

@@ -23,16 +23,16 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def ask_on(connection: ProbeConnection) -> list[ProbeBatch]:
-    asked = [connection.ask(["jobs"])]
+    asked = [connection.probe(["jobs"])]
     while not connection.closed:
         await asyncio.sleep(0)
-        asked.append(connection.ask(["jobs"]))
+        asked.append(connection.probe(["jobs"]))
     return asked
 
 
 def close_after(turns: int) -> Callable[[ProbeConnection], Awaitable[list[ProbeBatch]]]:
     async def close(connection: ProbeConnection) -> list[ProbeBatch]:
-        asked = [connection.ask(["jobs"])]
+        asked = [connection.probe(["jobs"])]
         connection._writer.transport.abort()
         for _ in range(turns):
             await asyncio.sleep(0)

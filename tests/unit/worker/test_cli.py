@@ -1,19 +1,21 @@
-"""The command line, for people."""
+"""The command line."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from taskqueue_worker import cli as commands
+from taskqueue_worker import cli
 from taskqueue_worker.tasks import Registry
+from tests.approved import assert_approved
 
+MESSAGES = {"": "worker.modules.no_task", "x = 1 / 0": "worker.modules.not_imported"}
 GOOD = "from taskqueue_worker import task\n@task('image.resize')\ndef resize(payload): ...\n"
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A directory for modules, an environment of a laptop, and no tasks yet."""
+def modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty directory for modules, an empty registry, and the environment of a worker outside Kubernetes."""
     registry = Registry()
     monkeypatch.setattr("taskqueue_worker.cli.registry", registry)
     monkeypatch.setattr("taskqueue_worker.task", registry.task)
@@ -28,44 +30,44 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_check_lists_the_tasks_and_no_password(fresh: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (fresh / "tasks.py").write_text(GOOD)
-    assert commands.main(["check"]) == 0
+def test_check_prints_the_tasks_and_no_password(modules: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (modules / "tasks.py").write_text(GOOD)
+    assert cli.main(["check"]) == 0
     output = capsys.readouterr().out
-    assert f"image.resize  tasks.resize ({fresh}/tasks.py:2)" in output
+    assert f"image.resize  tasks.resize ({modules}/tasks.py:2)" in output
     assert "amqp://h:5672 vhost media" in output
     assert "verysecret" not in output
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("source", "cause"),
     [
-        (
-            None,
-            "TASKQUEUE_MODULES names 'tasks', which cannot be imported: ModuleNotFoundError: No module named",
-        ),
+        (None, "ModuleNotFoundError: No module named 'tasks'"),
         ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'."),
         ("x = 1 / 0", "ZeroDivisionError: division by zero."),
-        ("", "No tasks: nothing in tasks (TASKQUEUE_MODULES) is decorated with @task(...)."),
-        (GOOD + GOOD, "Task type 'image.resize' has two handlers: tasks.resize"),
+        ("", "@task"),
+        (GOOD + GOOD, "'image.resize' has two handlers: tasks.resize"),
     ],
 )
-def test_modules_that_cannot_be_used_end_in_a_sentence(
-    fresh: Path, capsys: pytest.CaptureFixture[str], source: str | None, message: str
+def test_a_module_that_cannot_be_used_exits_with_code_2_and_the_cause(
+    modules: Path, capsys: pytest.CaptureFixture[str], source: str | None, cause: str
 ) -> None:
     if source is not None:
-        (fresh / "tasks.py").write_text(source)
-    assert commands.main(["check"]) == 2
+        (modules / "tasks.py").write_text(source)
+    assert cli.main(["check"]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message in last
+    if source in MESSAGES:
+        assert_approved(MESSAGES[source], last)
+    assert "TASKQUEUE_MODULES" in last
+    assert cause in last
 
 
 @pytest.mark.parametrize("command", ["run", "check", "publish"])
-def test_bad_settings_end_every_command_with_code_2(
+def test_a_setting_that_is_not_valid_exits_every_command_with_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.setenv("RABBITMQ_URL", "amqp://u:verysecret@@/")
-    more = ["--exchange", "e", "--type", "t", "{}"] if command == "publish" else []
-    code = commands.main([command, *more])
+    options = ["--exchange", "e", "--type", "t", "{}"] if command == "publish" else []
+    code = cli.main([command, *options])
     error = capsys.readouterr().err
-    assert (code, "RABBITMQ_URL is not an AMQP URI" in error, "verysecret" in error) == (2, True, False)
+    assert (code, "RABBITMQ_URL" in error, "verysecret" in error) == (2, True, False)

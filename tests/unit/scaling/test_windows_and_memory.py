@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Decision, DecisionReason, Workers
-from taskqueue_operator.scaling.memory import Memory, is_quiet
+from taskqueue_operator.scaling.memory import Memory, is_idle
 from taskqueue_operator.scaling.policy import Policy, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
 
-from .given import at, certain
+from .builders import at, certain
 
 POLICY = Policy(
     12, ready_per_replica=10, scale_down=Rules(window=timedelta(seconds=10)), idle=timedelta(seconds=25), concurrency=2
@@ -95,7 +95,7 @@ def test_zero_is_reached_only_after_the_idle_time_without_a_doubt(history: list[
         if step.before > 0 and step.decision.desired == 0:
             idle_from = step.now - POLICY.idle.total_seconds()
             assert steps[0].now <= idle_from
-            assert all(is_quiet(each.reading) for each in steps[: n + 1] if each.now > idle_from)
+            assert all(is_idle(each.reading) for each in steps[: n + 1] if each.now > idle_from)
 
 
 @given(histories)
@@ -155,4 +155,4 @@ def test_a_steady_queue_comes_to_rest(ready: int, replicas: int) -> None:
 
 def test_a_wake_waits_for_no_window() -> None:
     asleep, awake = play([Tick(1, 0, 0, known=True), Tick(1, 45, 0, known=True)])
-    assert (asleep.decision.desired, awake.decision.desired, awake.decision.why) == (0, 5, DecisionReason.BACKLOG)
+    assert (asleep.decision.desired, awake.decision.desired, awake.decision.reason) == (0, 5, DecisionReason.BACKLOG)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pamqp import commands, frame
 
-from taskqueue_operator.rabbitmq.probe_connection import CLOSE_SECONDS
+from taskqueue_operator.rabbitmq.probe_connection import CLOSE_TIMEOUT_SECONDS
 
 from .fake_amqp import NEVER, READY, FakeAmqp, connected
 
@@ -18,7 +18,7 @@ async def test_many_questions_are_answered_on_one_channel(monkeypatch: pytest.Mo
     queues = [f"jobs-{n}" for n in range(1000)]
 
     for _ in range(3):
-        asked = connection.ask(queues)
+        asked = connection.probe(queues)
         await asked.done
         assert asked.ready == dict.fromkeys(queues, READY)
 
@@ -31,12 +31,12 @@ async def test_a_refusal_names_its_queue_and_the_channel_is_used_again(monkeypat
     broker.refusals["b"] = (404, "NOT_FOUND - no queue 'b'")
     connection = await connected(broker, monkeypatch)
 
-    asked = connection.ask(["a", "b", "c"])
+    asked = connection.probe(["a", "b", "c"])
     await asked.done
-    again = connection.ask(["c"])
+    again = connection.probe(["c"])
     await again.done
 
-    assert (asked.ready, list(asked.left), asked.refusal) == (
+    assert (asked.ready, list(asked.pending), asked.refusal) == (
         {"a": READY},
         ["b", "c"],
         (404, "NOT_FOUND - no queue 'b'"),
@@ -52,7 +52,7 @@ async def test_an_answer_is_never_taken_for_that_of_another_queue(
 ) -> None:
     broker = FakeAmqp(lambda _: NEVER)
     connection = await connected(broker, monkeypatch)
-    asked = connection.ask(["jobs"])
+    asked = connection.probe(["jobs"])
 
     broker.peers[0].reader.feed_data(frame.marshal(commands.Queue.DeclareOk("other", 5, 0), channel))
     await asyncio.sleep(0.1)
@@ -67,9 +67,9 @@ async def test_a_connection_without_channels_to_spare_is_given_up(monkeypatch: p
     broker.tune = commands.Connection.Tune(3, 0, 0)
     connection = await connected(broker, monkeypatch)
 
-    asked = [connection.ask([queue]) for queue in "abc"]
+    asked = [connection.probe([queue]) for queue in "abc"]
     open_until_now = not connection.closed
-    asked.append(connection.ask(["d"]))
+    asked.append(connection.probe(["d"]))
 
     assert (open_until_now, connection.closed) == (True, True)
     assert all(each.done.done() and not each.ready for each in asked)
@@ -93,7 +93,7 @@ async def test_both_sides_hear_each_other_while_nothing_is_asked(monkeypatch: py
 async def test_who_waits_learns_that_the_connection_is_lost(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
     broker = FakeAmqp(lambda _: NEVER)
     connection = await connected(broker, monkeypatch)
-    asked = connection.ask(["jobs"])
+    asked = connection.probe(["jobs"])
 
     if gone == "hangs up":
         broker.hang_up()
@@ -105,8 +105,8 @@ async def test_who_waits_learns_that_the_connection_is_lost(monkeypatch: pytest.
         await asked.done
 
     assert connection.closed
-    assert asked.ready == connection.ask(["jobs"]).ready == {}
-    assert connection.ask(["jobs"]).done.done()
+    assert asked.ready == connection.probe(["jobs"]).ready == {}
+    assert connection.probe(["jobs"]).done.done()
 
 
 @pytest.mark.parametrize("mute", [False, True])
@@ -118,7 +118,7 @@ async def test_a_connection_closes_whatever_comes_of_it(monkeypatch: pytest.Monk
     await connection.close()
 
     assert broker.peers[0].closed
-    assert asyncio.get_running_loop().time() == pytest.approx(CLOSE_SECONDS if mute else 0, abs=0.1)
+    assert asyncio.get_running_loop().time() == pytest.approx(CLOSE_TIMEOUT_SECONDS if mute else 0, abs=0.1)
 
 
 async def test_who_is_cancelled_while_it_closes_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:

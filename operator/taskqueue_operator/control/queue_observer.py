@@ -1,0 +1,73 @@
+"""What the rooms read of the observer of a broker; `observe` implements it."""
+
+from datetime import datetime
+from typing import Protocol
+
+from taskqueue_operator.drain.consumers import ConsumerSnapshot
+from taskqueue_operator.drain.context import QueueState
+from taskqueue_operator.resource.faults import Fault
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.reading import Reading
+from taskqueue_operator.topology.objects import Topology
+
+from .ports import Vhost
+
+
+class QueueObserver(Protocol):
+    """Reads queues of one endpoint, and carries the control channel to the workers on it."""
+
+    @property
+    def broker(self) -> Vhost:
+        """The broker that it reads."""
+        ...
+
+    @property
+    def control_channel_fault(self) -> Fault | None:
+        """Why no worker report can arrive at present; None while reports can arrive."""
+        ...
+
+    @property
+    def consumer_poll_fault(self) -> Fault | None:
+        """Why consumers cannot be listed at present; None while they can."""
+        ...
+
+    def fault_at(self, queue: str) -> Fault | None:
+        """Why a queue cannot be read at present: a fault of the broker, or of the permission for this queue."""
+        ...
+
+    def reading(self, queue: str) -> Reading:
+        """Return the bounds of a queue's depth as known now."""
+        ...
+
+    def queue_state(self, queue: str) -> QueueState:
+        """Return what a drain plan needs to know of a queue now."""
+        ...
+
+    def read_at(self, queue: str) -> datetime | None:
+        """Return when the last probe that returned a depth was sent; None before the first one."""
+        ...
+
+    def discard_samples(self, queue: str) -> None:
+        """Discard the samples of a queue: a write has made them obsolete."""
+        ...
+
+    async def topology(self) -> Topology:
+        """Read all exchanges, queues, bindings and policies of the vhost.
+
+        Raises:
+            BrokerFault: The broker cannot be used.
+            Conflict: The observer was closed meanwhile.
+        """
+        ...
+
+    def subscribe_reports(self, key: Key, *, wanted: bool) -> None:
+        """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
+        ...
+
+    async def send_command(self, address: str, command: bytes) -> None:
+        """Send a command to a worker."""
+        ...
+
+    def consumer_snapshots(self) -> tuple[ConsumerSnapshot, ...]:
+        """Return the last snapshots of consumers, oldest first. Polling goes on only while this is called."""
+        ...

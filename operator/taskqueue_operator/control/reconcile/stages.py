@@ -1,0 +1,85 @@
+"""The stages of a reconcile, in order: finalizer, broker, topology, workers. A later stage needs the earlier ones."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from taskqueue_operator.control.cache import Cache
+from taskqueue_operator.control.ports import Cluster
+from taskqueue_operator.control.telemetry import Telemetry
+from taskqueue_operator.resource.broker import DeletionPolicy
+from taskqueue_operator.resource.conditions import ConditionType
+from taskqueue_operator.resource.faults import BrokerFault, Fault
+from taskqueue_operator.resource.names import FINALIZER
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.schedule import schedule_error
+from taskqueue_operator.topology.consumer_timeout import DEFAULT_SECONDS
+
+from .connection import BrokerConnector
+from .deployment import DeploymentReconciler
+from .topology import TopologyReconciler
+
+Faults = dict[ConditionType, Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Runs the stages of a TaskQueue that is not being deleted."""
+
+    cache: Cache
+    cluster: Cluster
+    connector: BrokerConnector
+    declarer: TopologyReconciler
+    deployer: DeploymentReconciler
+    telemetry: Telemetry
+
+    async def run(self, taskqueue: TaskQueue) -> Faults:
+        """Run all stages once and return the faults that they met.
+
+        Raises:
+            Fault: The API server cannot be used.
+            Conflict: An object has changed since it was read.
+        """
+        await self._keep_finalizer(taskqueue)
+        faults: Faults = {}
+        connect = self.connector.connect(taskqueue, taskqueue.queue_name)
+        if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
+            await _stage(faults, ConditionType.TOPOLOGY_READY, self.declarer.declare(taskqueue))
+        # Workers are made once the queue is there.
+        if not faults or self._can_do_without_broker(taskqueue):
+            await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployer.deploy(taskqueue))
+        unread = next(filter(None, map(schedule_error, Policy.of(taskqueue).schedules)), None)
+        return faults if unread is None else faults | {ConditionType.SCALING_ACTIVE: unread}
+
+    def _can_do_without_broker(self, taskqueue: TaskQueue) -> bool:
+        """Whether workers follow their spec although an earlier stage is not done.
+
+        A fallback asks for workers of a queue that cannot even be seen. Those that exist are replaced only by such as
+        the broker is sure to leave their messages.
+        """
+        if taskqueue.key in self.cache.deployments:
+            return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS
+        return taskqueue.spec.scaling.fallback is not None
+
+    async def _keep_finalizer(self, taskqueue: TaskQueue) -> None:
+        """The finalizer stands exactly while there would be something to take down at the end."""
+        others = [each for each in taskqueue.finalizers if each != FINALIZER]
+        wanted = others if taskqueue.spec.deletion_policy is DeletionPolicy.RETAIN else [*others, FINALIZER]
+        if set(wanted) == set(taskqueue.finalizers):
+            return
+        body = await self.cluster.set_finalizers(taskqueue.key, wanted, resource_version=taskqueue.resource_version)
+        self.telemetry.wrote("finalizer")
+        if body is not None:
+            self.cache.see_taskqueue(body)
+
+
+async def _stage(faults: Faults, stage: ConditionType, work: Awaitable[object]) -> bool:
+    try:
+        await work
+    except BrokerFault as fault:
+        faults[ConditionType.BROKER_REACHABLE] = fault
+        return False
+    except Fault as fault:
+        faults[stage] = fault
+        return False
+    return True

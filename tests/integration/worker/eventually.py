@@ -1,0 +1,27 @@
+"""Waits for a condition of another process."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+
+TIMEOUT_SECONDS = 40
+
+
+async def eventually(description: str, condition: Callable[[], object]) -> None:
+    """Wait until the condition holds; it may be asynchronous.
+
+    Raises:
+        TimeoutError: It does not hold within 40 s.
+    """
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while True:
+                result = condition()
+                if inspect.isawaitable(result):
+                    result = await result
+                if result:
+                    return
+                await asyncio.sleep(0.02)
+    except TimeoutError as error:
+        error.add_note(f"waited for: {description}")
+        raise

@@ -55,26 +55,30 @@ def read_words(text: str) -> list[Word]:
         if len(columns) != len(Word._fields) or columns[0] not in {"text", "variable"}:
             raise ValueError(f"{LIST.name}: {line!r} needs three columns: text or variable, the word, the better word.")
         kind, pattern, better = columns
-        words.append(Word(kind, re.compile(pattern, re.IGNORECASE if kind == "text" else 0), better))
+        expression = re.compile(pattern, re.IGNORECASE) if kind == "text" else re.compile(rf"\b{pattern}\b")
+        words.append(Word(kind, expression, better))
     return words
 
 
 def find(words: Iterable[Word], sources: Iterable[Source]) -> Iterator[Finding]:
     """Find every place where one of the words stands."""
     words = list(words)
-    texts = [word for word in words if word.kind == "text"]
-    variables = [word for word in words if word.kind == "variable"]
     for path, source in sources:
-        for number, line in enumerate(source.splitlines(), start=1):
-            yield from (
-                Finding(path, number, found[0], word.better) for word in texts for found in word.pattern.finditer(line)
-            )
-        if path.suffix == ".py" and variables:
-            yield from _find_variables(variables, path, source)
+        occurring = [word for word in words if word.pattern.search(source)]
+        for number, line in enumerate(source.splitlines() if occurring else (), start=1):
+            yield from _find_in_line(occurring, path, number, line)
+        if path.suffix == ".py":
+            yield from _find_variables([word for word in occurring if word.kind == "variable"], path, source)
+
+
+def _find_in_line(words: Iterable[Word], path: Path, number: int, line: str) -> Iterator[Finding]:
+    for word in words:
+        if word.kind == "text":
+            yield from (Finding(path, number, found[0], word.better) for found in word.pattern.finditer(line))
 
 
 def _find_variables(words: Sequence[Word], path: Path, source: str) -> Iterator[Finding]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse(source)) if words else ():
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             name, line = node.id, node.lineno
         elif isinstance(node, ast.arg):

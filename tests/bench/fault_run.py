@@ -19,13 +19,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.prerequisites import need_root
 from tests.cluster.progress import step
-from tests.cluster.trio import Trio
-from tests.integration.control.stage import ROOT, Operator
-from tests.integration.faults.scene import MOST, PER_WORKER, QUEUE, Scene
+from tests.cluster.three_node_broker import ThreeNodeBroker
+from tests.integration.harness.fault_scenario import MAX_REPLICAS, PER_WORKER, QUEUE, FaultScenario
+from tests.integration.harness.operator_process import ROOT, OperatorProcess
 
 WORKERS: Final = 20
 TASK_SECONDS: Final = 8.0
-MIN_MESSAGES: Final = MOST * PER_WORKER
+MIN_MESSAGES: Final = MAX_REPLICAS * PER_WORKER
 """Messages that always remain: fewer workers than the maximum are always wrong."""
 PUBLISHED: Final = 40
 """Published after each fault, so that no old figure counts as right; a little more than the workers consume."""
@@ -47,16 +47,16 @@ class Recovery(NamedTuple):
 class FaultRun:
     """The participants: three brokers, a queue with its TaskQueue, and an operator."""
 
-    def __init__(self, trio: Trio, scene: Scene, operator: Operator) -> None:
-        self.trio = trio
-        self.scene = scene
+    def __init__(self, three_nodes: ThreeNodeBroker, scenario: FaultScenario, operator: OperatorProcess) -> None:
+        self.three_nodes = three_nodes
+        self.scenario = scenario
         self._metrics = f"http://127.0.0.1:{operator.port}/metrics"
 
     async def leader(self, *, asked: int = 0, other_than: int | None = None) -> int:
         """Wait until a node knows the leader of the queue; return the number of the leader."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
-                found = await to_thread(self.trio.leader, self.scene.vhost, QUEUE, asked=asked)
+                found = await to_thread(self.three_nodes.leader, self.scenario.vhost, QUEUE, asked=asked)
                 if found is not None and found != other_than:
                     return found
                 await asyncio.sleep(0.02)
@@ -99,7 +99,7 @@ class FaultRun:
 
     @asynccontextmanager
     async def _channel(self, node: int, *, heartbeat: int = 60) -> AsyncIterator[AbstractChannel]:
-        url = f"{self.trio.nodes[node].url}{self.scene.vhost}?heartbeat={heartbeat}"
+        url = f"{self.three_nodes.nodes[node].url}{self.scenario.vhost}?heartbeat={heartbeat}"
         async with await aio_pika.connect(url, timeout=10) as connection, connection.channel() as channel:
             yield channel
 
@@ -107,7 +107,7 @@ class FaultRun:
         while True:
             # After any failure of the connection: connect again.
             with contextlib.suppress(Exception):
-                async with self._channel(random.randrange(len(self.trio.nodes)), heartbeat=5) as channel:
+                async with self._channel(random.randrange(len(self.three_nodes.nodes)), heartbeat=5) as channel:
                     await channel.set_qos(prefetch_count=1)
                     queue = await channel.get_queue(QUEUE, ensure=False)
                     await queue.consume(_run_task)
@@ -127,16 +127,16 @@ def fault_run() -> Iterator[FaultRun]:
         directory = Path(name)
         step("starting an API server, three RabbitMQ nodes, and the operator")
         plane = stack.enter_context(ControlPlane.start(directory / "control-plane"))
-        trio = stack.enter_context(Trio.start(directory / "trio"))
+        three_nodes = stack.enter_context(ThreeNodeBroker.start(directory / "three_nodes"))
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
         plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=30s")
-        operator = Operator(plane.kubeconfig, directory)
+        operator = OperatorProcess(plane.kubeconfig, directory)
         operator.start()
         stack.callback(operator.stop)
-        scene = Scene(plane, trio)
-        stack.callback(scene.close)
-        scene.begin()
-        yield FaultRun(trio, scene, operator)
+        scenario = FaultScenario(plane, three_nodes)
+        stack.callback(scenario.close)
+        scenario.start()
+        yield FaultRun(three_nodes, scenario, operator)
 
 
 def _ready(page: str) -> float | None:

@@ -16,7 +16,7 @@ from typing import Final
 from tests.bench.fault_run import MIN_MESSAGES, FaultRun, Recovery, fault_run
 from tests.bench.result import Result, Target
 from tests.cluster.progress import step
-from tests.integration.faults.scene import Watch
+from tests.integration.harness.fault_scenario import ReplicaWatch
 
 TARGETS: Final = {
     "faults": Target(">=", 100),
@@ -37,7 +37,7 @@ async def run(_setting: object = None) -> Result:
         await run.publish(0, MIN_MESSAGES + 200)
         await run.until_reading_is_right(by=0)
         async with run.workers():
-            with Watch(run.scene.plane, run.scene.namespace) as watch:
+            with ReplicaWatch(run.scenario.plane, run.scenario.namespace) as watch:
                 for number, fault in enumerate(faults, start=1):
                     async with fault(run) as witness:
                         recovery = await run.recovery(witness)
@@ -64,7 +64,7 @@ def _figures(recoveries: Mapping[str, list[Recovery]], wrong: int) -> dict[str, 
 async def leader_killed(run: FaultRun) -> AsyncIterator[int]:
     """Ends with the election of another leader; the node restarts before the next fault."""
     leader = await run.leader()
-    node, witness = run.trio.nodes[leader], (leader + 1) % 3
+    node, witness = run.three_nodes.nodes[leader], (leader + 1) % 3
     await to_thread(node.kill)
     await run.leader(asked=witness, other_than=leader)
     yield witness
@@ -77,9 +77,9 @@ async def leader_frozen(run: FaultRun) -> AsyncIterator[int]:
     """Ends when the process continues; shorter or longer than the failure detection of the other nodes."""
     leader = await run.leader()
     with _pinned(run):
-        await to_thread(run.trio.nodes[leader].pause)
+        await to_thread(run.three_nodes.nodes[leader].pause)
         await asyncio.sleep(random.uniform(3, 16))
-        await to_thread(run.trio.nodes[leader].resume)
+        await to_thread(run.three_nodes.nodes[leader].resume)
         yield (leader + 1) % 3
 
 
@@ -88,9 +88,9 @@ async def leader_cut_off(run: FaultRun) -> AsyncIterator[int]:
     """Ends when the network is connected again."""
     leader = await run.leader()
     with _pinned(run):
-        await to_thread(run.trio.isolate, leader)
+        await to_thread(run.three_nodes.isolate, leader)
         await asyncio.sleep(random.uniform(12, 18))
-        await to_thread(run.trio.heal, leader)
+        await to_thread(run.three_nodes.heal, leader)
         yield (leader + 1) % 3
 
 
@@ -99,28 +99,28 @@ async def node_restarted(run: FaultRun) -> AsyncIterator[int]:
     """Ends when the node responds again."""
     number = random.randrange(3)
     with _pinned(run, number):
-        await to_thread(run.trio.nodes[number].stop)
-        await to_thread(run.trio.nodes[number].start)
+        await to_thread(run.three_nodes.nodes[number].stop)
+        await to_thread(run.three_nodes.nodes[number].start)
         yield number
 
 
 @asynccontextmanager
 async def management_stalled(run: FaultRun) -> AsyncIterator[int]:
     """Ends when the API responds again, first to the requests of the meantime."""
-    run.trio.management.stall()
+    run.three_nodes.management.stall()
     await asyncio.sleep(random.uniform(5, 25))
-    run.trio.management.flow()
+    run.three_nodes.management.flow()
     yield 0
 
 
 @asynccontextmanager
 async def connections_cut(run: FaultRun) -> AsyncIterator[int]:
     """Ends with the last connection that is cut in the middle of a response."""
-    for front in run.trio.fronts:
-        front.cut(after=random.randrange(20, 1000))
+    for proxy in run.three_nodes.proxies:
+        proxy.cut(after=random.randrange(20, 1000))
     await asyncio.sleep(random.uniform(5, 15))
-    for front in run.trio.fronts:
-        front.mend()
+    for proxy in run.three_nodes.proxies:
+        proxy.mend()
     yield 0
 
 
@@ -139,10 +139,10 @@ PLAN: Final[Mapping[Callable[[FaultRun], AbstractAsyncContextManager[int]], int]
 def _pinned(run: FaultRun, number: int | None = None) -> Iterator[None]:
     """Connect the operator to one node, by default a random one."""
     node = random.randrange(3) if number is None else number
-    for front in run.trio.fronts:
-        front.pin(node)
+    for proxy in run.three_nodes.proxies:
+        proxy.pin(node)
     try:
         yield
     finally:
-        for front in run.trio.fronts:
-            front.unpin()
+        for proxy in run.three_nodes.proxies:
+            proxy.unpin()

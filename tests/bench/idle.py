@@ -9,7 +9,7 @@ from tests.bench.context import Context
 from tests.bench.operator_process import OperatorProcess, operator_process
 from tests.bench.result import Result, Target
 from tests.bench.usage import Container
-from tests.cluster.loan import BROKER
+from tests.cluster.cluster_lease import BROKER
 from tests.cluster.progress import step
 
 SECONDS = 90

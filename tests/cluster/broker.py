@@ -46,7 +46,7 @@ class _Ports:
 
 
 @dataclass(frozen=True)
-class Seat:
+class Placement:
     """Where a node is: by itself on the loopback of this machine, or at an address among others in a network."""
 
     address: str = "127.0.0.1"  # where other nodes find it
@@ -78,13 +78,13 @@ class Broker:
     `tls` moves both listeners to TLS, with a certificate for localhost signed by `ca_file`.
     """
 
-    def __init__(self, directory: Path, *, tls: bool = False, seat: Seat | None = None) -> None:
+    def __init__(self, directory: Path, *, tls: bool = False, placement: Placement | None = None) -> None:
         self.directory = directory
-        self.seat = seat or Seat()
+        self.placement = placement or Placement()
         self.processes = Processes(directory)
         self._tls = tls
         self._ports = _Ports(*ports.free(5))
-        if not self.seat.is_alone:  # the others must know them, and the network is its own
+        if not self.placement.is_alone:  # the others must know them, and the network is its own
             self._ports = replace(self._ports, distribution=25672, epmd=4369)
         self.amqp_port = self._ports.amqp
         self.management_port = self._ports.management
@@ -104,7 +104,7 @@ class Broker:
     @property
     def name(self) -> str:
         """What Erlang calls it."""
-        return f"rabbit-{self.amqp_port}@localhost" if self.seat.is_alone else f"rabbit@{self.seat.address}"
+        return f"rabbit-{self.amqp_port}@localhost" if self.placement.is_alone else f"rabbit@{self.placement.address}"
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +168,7 @@ class Broker:
         apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--"]
         script = ["sh", "-c", _INTO_THE_TREE, "broker", str(tree), str(self.directory)]
         server = ["env", *self._environment(), f"{_PROGRAMS}/rabbitmq-server"]
-        self.processes.spawn("rabbitmq", [*self.seat.enter, *apart, *script, *server])
+        self.processes.spawn("rabbitmq", [*self.placement.enter, *apart, *script, *server])
         try:
             until(self._answers, "RabbitMQ answers", seconds=120, every=0.1)
         except TimeoutError as late:
@@ -187,11 +187,11 @@ class Broker:
                 copy.write_bytes(file.read_bytes())
                 os.chown(copy, owner.st_uid, owner.st_gid)
         (self.directory / "etc/enabled_plugins").write_text(PLUGINS)
-        parts = (COMMON_CONFIGURATION, self._listeners(), self.seat.configuration)
+        parts = (COMMON_CONFIGURATION, self._listeners(), self.placement.configuration)
         (self.directory / "etc/rabbitmq.conf").write_text("".join(parts))
-        if self.seat.cookie:
+        if self.placement.cookie:
             cookie = self.directory / "data/.erlang.cookie"
-            cookie.write_text(self.seat.cookie)
+            cookie.write_text(self.placement.cookie)
             cookie.chmod(0o400)
             os.chown(cookie, owner.st_uid, owner.st_gid)
 
@@ -211,17 +211,17 @@ class Broker:
     def _environment(self) -> list[str]:
         # All on the loopback and all Erlang knows about its ports is its own, so that brokers alone never meet.
         quiet = "+sbwt none +sbwtdcpu none +sbwtdio none"
-        interface = f"-kernel inet_dist_use_interface {{{self.seat.address.replace('.', ',')}}}"
+        interface = f"-kernel inet_dist_use_interface {{{self.placement.address.replace('.', ',')}}}"
         return [
             "HOME=/var/lib/rabbitmq",
             "LANG=C.UTF-8",
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
             f"RABBITMQ_NODENAME={self.name}",
-            f"RABBITMQ_USE_LONGNAME={str(not self.seat.is_alone).lower()}",
+            f"RABBITMQ_USE_LONGNAME={str(not self.placement.is_alone).lower()}",
             f"ERL_EPMD_PORT={self._ports.epmd}",
-            f"ERL_EPMD_ADDRESS={self.seat.address}",
+            f"ERL_EPMD_ADDRESS={self.placement.address}",
             f"RABBITMQ_DIST_PORT={self._ports.distribution}",
-            f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={quiet} {interface} {self.seat.erlang}",
+            f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={quiet} {interface} {self.placement.erlang}",
             "RABBITMQ_LOGS=-",
         ]
 

@@ -6,8 +6,8 @@ import sys
 
 from rich.console import Console
 
+from tests.cluster.cluster_lease import BROKER, lease_cluster
 from tests.cluster.installation import RELEASE, SYSTEM
-from tests.cluster.loan import BROKER, borrow
 from tests.cluster.prerequisites import MissingError
 from tests.demo.run import NAMESPACE, run_demo
 
@@ -31,17 +31,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     try:
-        with borrow(NAMESPACE) as loan:
-            loan.keep = keep
+        with lease_cluster(NAMESPACE) as lease:
+            lease.keep = keep
             try:
-                figures = run_demo(loan.cluster, console)
+                figures = run_demo(lease.cluster, console)
             except KeyboardInterrupt:
-                loan.keep = False
+                lease.keep = False
                 raise
             console.print()
             print(figures.summary())
             if keep:
-                print(KEPT_MESSAGE.format(kubeconfig=loan.cluster.kubeconfig))
+                print(KEPT_MESSAGE.format(kubeconfig=lease.cluster.kubeconfig))
             return 0 if figures.is_success else 1
     except KeyboardInterrupt:
         return 130

@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster import Cluster
+from tests.cluster.cluster_lease import BROKER, ClusterLease, lease_cluster, wait_until_up
 from tests.cluster.installation import RELEASE, SYSTEM
-from tests.cluster.loan import BROKER, Loan, borrow, wait_until_up
 from tests.e2e import environment
 from tests.e2e.application import TASKQUEUE_WORKER, Application
 from tests.e2e.cluster_broker import ClusterBroker, connect
@@ -40,21 +40,21 @@ def _is_exclusive(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def loan() -> Iterator[Loan]:
+def lease() -> Iterator[ClusterLease]:
     """The cluster of this machine; the last process of the run leaves it as the first one found it: up, or gone."""
-    with borrow() as loan:
-        yield loan
+    with lease_cluster() as lease:
+        yield lease
 
 
 @pytest.fixture(scope="session")
-def real_cluster(loan: Loan) -> Cluster:
-    return loan.cluster
+def real_cluster(lease: ClusterLease) -> Cluster:
+    return lease.cluster
 
 
 @pytest.fixture(scope="session")
-def broker(loan: Loan) -> Iterator[ClusterBroker]:
-    environment.start_broker(loan)
-    with connect(loan.cluster, BROKER) as broker:
+def broker(lease: ClusterLease) -> Iterator[ClusterBroker]:
+    environment.start_broker(lease)
+    with connect(lease.cluster, BROKER) as broker:
         yield broker
 
 
@@ -69,9 +69,9 @@ def own_broker(real_cluster: Cluster) -> Iterator[ClusterBroker]:
 
 
 @pytest.fixture(scope="session")
-def operator(loan: Loan) -> InstalledOperator:
-    environment.start_operator(loan)
-    return InstalledOperator(loan.cluster)
+def operator(lease: ClusterLease) -> InstalledOperator:
+    environment.start_operator(lease)
+    return InstalledOperator(lease.cluster)
 
 
 @pytest.fixture

@@ -6,22 +6,22 @@ from subprocess import SubprocessError
 from threading import Event, Thread
 
 from tests.cluster import images, locks
+from tests.cluster.cluster_lease import BROKER, ClusterLease, lease_cluster
 from tests.cluster.installation import install_operator
-from tests.cluster.loan import BROKER, Loan, borrow
 from tests.cluster.prerequisites import MissingError
 
 _PART = "end-to-end"
 _IMAGES: tuple[images.Name, ...] = ("operator", "sample", "celery")
 
 
-def start_broker(loan: Loan) -> None:
+def start_broker(lease: ClusterLease) -> None:
     """Start the broker, and wait until it is ready."""
-    loan.once("broker", lambda: loan.cluster.rabbitmq(BROKER))
+    lease.once("broker", lambda: lease.cluster.rabbitmq(BROKER))
 
 
-def start_operator(loan: Loan) -> None:
-    """Have the operator of this checkout installed and ready."""
-    loan.once("operator", lambda: install_operator(loan.cluster))
+def start_operator(lease: ClusterLease) -> None:
+    """Install the operator of this checkout, and wait until it is ready."""
+    lease.once("operator", lambda: install_operator(lease.cluster))
 
 
 class EarlyStart:
@@ -44,11 +44,11 @@ class EarlyStart:
         self._thread.join()
 
     def _keep(self) -> None:
-        with suppress(MissingError, RuntimeError, OSError, SubprocessError), borrow() as loan:
+        with suppress(MissingError, RuntimeError, OSError, SubprocessError), lease_cluster() as lease:
             for name in _IMAGES:
-                loan.cluster.load(images.build(name))
-            start_broker(loan)
-            start_operator(loan)
+                lease.cluster.load(images.build(name))
+            start_broker(lease)
+            start_operator(lease)
             self._ended.wait()
 
 

@@ -86,7 +86,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     with suppress(MissingError, RuntimeError, OSError):
         if "control_plane" in fixtures:
             build.program("kube-apiserver")
-        if "broker" in fixtures or "trio" in fixtures:
+        if "broker" in fixtures or "three_nodes" in fixtures:
             debian.rabbitmq()
     return (yield)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -15,7 +16,7 @@ from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, read_health
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import scale_in_blocked, writer
-from taskqueue_operator.drain import consumers, context, protocol, worker
+from taskqueue_operator.drain import consumers, context, protocol, worker, worker_pool
 from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
@@ -57,6 +58,7 @@ RULES: Final = (
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
     # Plain workers.
     "STATISTICS_INTERVAL < MIN_SNAPSHOT_GAP < PERIOD",
+    "AWAKE_PERIOD < FRESH",
     "AWAKE_PERIOD < INTEREST",
     # Leadership.
     "RENEW + 2 * LOOK < HELD",
@@ -65,6 +67,7 @@ RULES: Final = (
     "EXIT_TIMEOUT < OPERATOR_GRACE_PERIOD",
     # Tasks.
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS < GRACE_MARGIN_SECONDS",
+    "SIGTERM_ACK_TIMEOUT + ANSWER_TIMEOUT < GRACE_MARGIN_SECONDS",
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS < HOLD_MARGIN_SECONDS",
     "HOLD_MARGIN_SECONDS == CONSUMER_TIMEOUT_MARGIN_SECONDS",
     "WORKER_TASK_TIMEOUT == TASK_TIMEOUT",
@@ -121,7 +124,9 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "ROUND_TIMEOUT_SECONDS": probe,
     "SEND_TIMEOUT_SECONDS": control_channel,
     "SETTLE_TIMEOUT_SECONDS": delivery,
+    "SIGTERM_ACK_TIMEOUT": worker_pool,
     "SILENCE_TIMEOUT_SECONDS": reconnect,
+    "FRESH": consumers,
     "STOP_GRACE_SECONDS": runner,
     "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD": observer,
@@ -157,6 +162,7 @@ def elsewhere() -> dict[str, float]:
     }
 
 
+@cache
 def values() -> dict[str, float]:
     """Give every name of the rules its seconds."""
     return {name: seconds(getattr(module, name)) for name, module in CONSTANTS.items()} | elsewhere() | RABBITMQ

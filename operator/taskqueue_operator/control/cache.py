@@ -13,7 +13,7 @@ from taskqueue_operator.resource.faults import Fault, WorkersFault
 from taskqueue_operator.resource.names import GROUP, KIND, VERSION, Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment, Pod
-from taskqueue_operator.workers.startup_problems import obstacle
+from taskqueue_operator.workers.startup_problems import scale_out_blocker
 
 from .ports import Body
 
@@ -72,7 +72,7 @@ class Cache:
             return None
         if key not in self._obstacles:
             started = self._started.get(key) == there.template_hash
-            self._obstacles[key] = obstacle(there, self.pods(key), started=started)
+            self._obstacles[key] = scale_out_blocker(there, self.pods(key), started=started)
         return self._obstacles[key]
 
     def see_taskqueue(self, body: Body) -> Key:

@@ -1,1 +1,1 @@
-"""What Kubernetes should run, and what it does run. Pure."""
+"""Manifests of the workers, and the parts of Deployments and pods that decisions need. Pure."""

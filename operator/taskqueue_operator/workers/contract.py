@@ -1,6 +1,6 @@
-"""The worker contract: what every worker's container is given, whatever its image.
+"""The worker contract: environment variables and volumes of every worker container, whatever its image.
 
-Written down for authors of workers in `docs/worker-contract.md`.
+`docs/worker-contract.md` describes it for authors of workers.
 """
 
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 
 CONTRACT: Final = "1"
 PORT: Final = 8080
-"""Where a worker answers /healthz, /readyz and /metrics."""
+"""Port on which a worker serves /healthz, /readyz and /metrics."""
 
 BINDING_ROOT: Final = "/bindings"
 BINDING_PATH: Final = f"{BINDING_ROOT}/broker"
 BINDING_VOLUME: Final = "broker-binding"
 
 _PREFIX: Final = "TASKQUEUE_"
-_USERS: Final = frozenset({"TASKQUEUE_MODULES"})
-"""The part of the contract that is said by the image or by the user."""
+_USER_VARIABLES: Final = frozenset({"TASKQUEUE_MODULES"})
+"""Variables of the contract that the image or the user sets."""
 
 _SOURCES: Final = {
     "TASKQUEUE_NAME": "metadata.name",
@@ -30,10 +30,11 @@ _SOURCES: Final = {
     "TASKQUEUE_TASK_TIMEOUT_SECONDS": "spec.worker.taskTimeoutSeconds",
     "SERVICE_BINDING_ROOT": "spec.worker.secretRef",
 }
+"""Field of the spec from which the operator derives a variable."""
 
 
 def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
-    """Write the contract as environment variables, in a fixed order."""
+    """Return the environment variables of the contract, in a fixed order."""
     worker, vhost = taskqueue.spec.worker, taskqueue.spec.broker.vhost
     variables = {
         "TASKQUEUE_CONTRACT": CONTRACT,
@@ -45,38 +46,43 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
         **({"TASKQUEUE_VHOST": vhost} if vhost is not None else {}),
         "SERVICE_BINDING_ROOT": BINDING_ROOT,
     }
-    # The kubelet expands $(NAME) in values and reads $$ as $; names of queues and vhosts may hold either.
-    written = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
-    # By it the operator knows which pod a report speaks of.
-    return [*written, {"name": "TASKQUEUE_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
+    # The kubelet expands $(NAME) and replaces $$ by $; names of queues and vhosts may contain both.
+    escaped = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
+    # Identifies the pod in reports of the worker.
+    return [*escaped, {"name": "TASKQUEUE_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
 
 
 def secret_name(taskqueue: TaskQueue) -> str:
-    """Name the Secret that the workers use: their own, or that of the broker."""
+    """Return the name of the Secret with the credentials of the workers."""
     return (taskqueue.spec.worker.secret_ref or taskqueue.spec.broker.secret_ref).name
 
 
-def binding(taskqueue: TaskQueue) -> dict[str, Any]:
-    """Write the volume of the credentials; the kubelet refreshes it, so a rotation needs no rollout."""
+def binding_volume(taskqueue: TaskQueue) -> dict[str, Any]:
+    """Return the volume of the credentials. The kubelet updates it, so a rotation needs no rollout."""
     return {"name": BINDING_VOLUME, "secret": {"secretName": secret_name(taskqueue), "defaultMode": 0o440}}
 
 
-def reserved(name: str, path: str) -> str | None:
-    """Say why a user may not set the variable called `name` in the list at `path`; None if they may."""
-    if name in _USERS or not (name.startswith(_PREFIX) or name in _SOURCES):
+def reserved_variable_message(name: str, path: str) -> str | None:
+    """Return why the user must not set a variable; None if it is not reserved.
+
+    Args:
+        name: Name of the variable.
+        path: Path of the list that contains it.
+    """
+    if name in _USER_VARIABLES or not (name.startswith(_PREFIX) or name in _SOURCES):
         return None
-    where, source = f"{path}[name={name}]", _SOURCES.get(name)
+    field, source = f"{path}[name={name}]", _SOURCES.get(name)
     if source is None:
-        return f"{where}: names that begin with {_PREFIX} are set by the operator. Rename or remove the variable."
-    return f"{where} and {source} say the same. Remove the variable, and set {source}."
+        return f"{field}: names that begin with {_PREFIX} are reserved for the operator. Rename or remove the variable."
+    return f"{field} is set by the operator from {source}. Remove the variable, and set {source}."
 
 
-def refuse_reserved(names: Iterable[str], path: str) -> None:
-    """Keep users from saying what the operator says.
+def check_reserved_variables(names: Iterable[str], path: str) -> None:
+    """Reject variables that are reserved for the operator.
 
     Raises:
-        WorkersFault: A name in the list at `path` belongs to the contract.
+        WorkersFault: A name in the list at `path` is reserved.
     """
     for name in names:
-        if message := reserved(name, path):
+        if message := reserved_variable_message(name, path):
             raise WorkersFault(Reason.FIELD_CONFLICT, message, terminal=True)

@@ -1,4 +1,4 @@
-"""The Deployment of a TaskQueue's workers: one manifest, for server-side apply."""
+"""Builds the manifest of the worker Deployment, for server-side apply."""
 
 from typing import Any, Final
 
@@ -14,28 +14,36 @@ from taskqueue_operator.resource.names import (
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 
-from .contract import BINDING_PATH, BINDING_VOLUME, PORT, binding, environment, refuse_reserved, reserved
+from .contract import (
+    BINDING_PATH,
+    BINDING_VOLUME,
+    PORT,
+    binding_volume,
+    check_reserved_variables,
+    environment,
+    reserved_variable_message,
+)
 from .pod_template import ROOT, leaves, merge
-from .template_hash import digest
+from .template_hash import template_hash
 
 GRACE_MARGIN_SECONDS: Final = 30
-"""What a worker has left after its last task's timeout: to settle it, hand the rest back and close."""
+"""Time that a worker has after the timeout of its last task: to settle it, requeue the rest and close."""
 
-# The file mode of the credentials is 0440: this group is what lets a user other than root read them.
+# The file mode of the credentials is 0440: only this group allows a user other than root to read them.
 _GROUP_ID: Final = 65532
 _CONTAINER: Final = f".spec.containers[name={WORKER_CONTAINER}]"
 
 
 def deployment(taskqueue: TaskQueue, *, replicas: int, resource_version: str | None = None) -> dict[str, Any]:
-    """Build the manifest.
+    """Return the manifest.
 
     Args:
-        taskqueue: Whose workers.
-        replicas: What is asked for now: the live value, or the first one.
-        resource_version: Of the Deployment that `replicas` was read from; None when there is none yet.
+        taskqueue: The TaskQueue of the workers.
+        replicas: The current value of the Deployment, or the initial one.
+        resource_version: resourceVersion of the Deployment from which `replicas` was read; None if it does not exist.
 
     Raises:
-        WorkersFault: The podTemplate does not go together with the other fields, or is none.
+        WorkersFault: The podTemplate is invalid, or conflicts with other fields.
     """
     key, labels = taskqueue.key, _labels(taskqueue)
     owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": key.name, "uid": taskqueue.uid}
@@ -47,13 +55,13 @@ def deployment(taskqueue: TaskQueue, *, replicas: int, resource_version: str | N
             "namespace": key.namespace,
             **({"resourceVersion": resource_version} if resource_version is not None else {}),
             "labels": labels,
-            "annotations": {ANNOTATION_DIGEST: digest(taskqueue)},
+            "annotations": {ANNOTATION_DIGEST: template_hash(taskqueue)},
             "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": True}],
         },
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 3,
-            "selector": {"matchLabels": {LABEL_NAME: key.name}},  # can never change: keep it to one label
+            "selector": {"matchLabels": {LABEL_NAME: key.name}},  # immutable, so only one label
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
             "template": _template(taskqueue),
         },
@@ -72,14 +80,15 @@ def _labels(taskqueue: TaskQueue) -> dict[str, str]:
 
 def _template(taskqueue: TaskQueue) -> dict[str, Any]:
     worker = taskqueue.spec.worker
-    mine = [variable.name for variable in worker.env or ()]
-    refuse_reserved(mine, "spec.worker.env")
-    metadata = {"labels": _labels(taskqueue), "annotations": {ANNOTATION_DIGEST: digest(taskqueue)}}
-    generated = {"metadata": metadata, "spec": _pod(taskqueue)}
-    merged = merge(generated, worker.pod_template or {}, _claims(taskqueue))
-    container = next(each for each in merged["spec"]["containers"] if each["name"] == WORKER_CONTAINER)
-    known = {*mine, *(variable["name"] for variable in environment(taskqueue))}
-    refuse_reserved((str(each["name"]) for each in container["env"] if each["name"] not in known), _theirs(".env"))
+    own_names = [variable.name for variable in worker.env or ()]
+    check_reserved_variables(own_names, "spec.worker.env")
+    metadata = {"labels": _labels(taskqueue), "annotations": {ANNOTATION_DIGEST: template_hash(taskqueue)}}
+    base = {"metadata": metadata, "spec": _pod(taskqueue)}
+    merged = merge(base, worker.pod_template or {}, _claims(taskqueue))
+    container = next(item for item in merged["spec"]["containers"] if item["name"] == WORKER_CONTAINER)
+    checked = {*own_names, *(variable["name"] for variable in environment(taskqueue))}
+    added = (str(variable["name"]) for variable in container["env"] if variable["name"] not in checked)
+    check_reserved_variables(added, _template_path(".env"))
     return merged
 
 
@@ -93,19 +102,19 @@ def _pod(taskqueue: TaskQueue) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(taskqueue)],
-        "volumes": [binding(taskqueue), {"name": "tmp", "emptyDir": {}}],
+        "volumes": [binding_volume(taskqueue), {"name": "tmp", "emptyDir": {}}],
     }
 
 
 def _container(taskqueue: TaskQueue) -> dict[str, Any]:
     fields = taskqueue.spec.worker.container_fields()
-    # Ours come first, so that a variable of the user's may refer to them: $(TASKQUEUE_NAME).
+    # Variables of the contract come first, so that variables of the user can refer to them: $(TASKQUEUE_NAME).
     env = [*environment(taskqueue), *fields.pop("env", ())]
     return {
         "name": WORKER_CONTAINER,
         **fields,
         "env": env,
-        **(_endpoints() if taskqueue.spec.worker.protocol is Protocol.TASK_QUEUE else {}),
+        **(_probes() if taskqueue.spec.worker.protocol is Protocol.TASK_QUEUE else {}),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -118,14 +127,14 @@ def _container(taskqueue: TaskQueue) -> dict[str, Any]:
     }
 
 
-def _endpoints() -> dict[str, Any]:
-    """Ask a worker how it is; one that is Plain has nothing that would answer."""
+def _probes() -> dict[str, Any]:
+    """Return port and probes of a worker of protocol TaskQueue; a Plain worker has no endpoints."""
     return {
         "ports": [{"name": "http", "containerPort": PORT}],
-        # A handler that blocks the loop for a while is no reason to kill its task: two minutes without an answer are.
+        # Restart only after two minutes without an answer: a handler may block the event loop for a while.
         "livenessProbe": _probe("/healthz", periodSeconds=20, timeoutSeconds=10, failureThreshold=6),
         "readinessProbe": _probe("/readyz", periodSeconds=5, timeoutSeconds=5, failureThreshold=3),
-        # Every second, so that a worker counts as soon as it is there; up to five minutes for heavy imports.
+        # Every second, so that a worker is ready without delay; up to five minutes for slow imports.
         "startupProbe": _probe("/healthz", periodSeconds=1, timeoutSeconds=5, failureThreshold=300),
     }
 
@@ -135,26 +144,27 @@ def _probe(path: str, **thresholds: int) -> dict[str, Any]:
 
 
 def _claims(taskqueue: TaskQueue) -> dict[str, str]:
-    """List what a podTemplate may not set: what spec.worker sets already, and what the operator lives on."""
+    """Return the paths that a podTemplate must not set, because spec.worker or the operator sets them."""
     claims = {
         ".spec.terminationGracePeriodSeconds": "follows from spec.worker.taskTimeoutSeconds. "
         "Remove it, and set taskTimeoutSeconds.",
-        ".spec.restartPolicy": "is always Always in a Deployment. Remove it.",
-        f".metadata.labels[{LABEL_NAME}]": "ties the pods to their TaskQueue. Remove it.",
-        f".metadata.annotations[{ANNOTATION_DIGEST}]": "tells which version of spec.worker a pod runs. Remove it.",
-        f".spec.volumes[name={BINDING_VOLUME}]": "is the volume of the broker's Secret. Rename yours; "
+        ".spec.restartPolicy": "must be Always in a Deployment. Remove it.",
+        f".metadata.labels[{LABEL_NAME}]": "is set by the operator to select the pods of the TaskQueue. Remove it.",
+        f".metadata.annotations[{ANNOTATION_DIGEST}]": "is set by the operator to identify "
+        "the version of spec.worker. Remove it.",
+        f".spec.volumes[name={BINDING_VOLUME}]": "is the volume of the broker Secret. Rename your volume; "
         "to use another Secret, set spec.worker.secretRef.",
-        f"{_CONTAINER}.volumeMounts[mountPath={BINDING_PATH}]": "is where the worker reads its credentials. "
-        "Mount yours elsewhere; to use another Secret, set spec.worker.secretRef.",
+        f"{_CONTAINER}.volumeMounts[mountPath={BINDING_PATH}]": "is the mount path of the credentials. "
+        "Use another mount path; to use another Secret, set spec.worker.secretRef.",
     }
     messages = {path: f"{ROOT}{path} {why}" for path, why in claims.items()}
     for variable in environment(taskqueue):
         path = f".env[name={variable['name']}]"
-        messages[_CONTAINER + path] = reserved(variable["name"], _theirs(".env")) or ""
+        messages[_CONTAINER + path] = reserved_variable_message(variable["name"], _template_path(".env")) or ""
     for name in leaves(taskqueue.spec.worker.container_fields(), ""):
-        messages[_CONTAINER + name] = f"spec.worker{name} and {_theirs(name)} are both set. Keep one of them."
+        messages[_CONTAINER + name] = f"spec.worker{name} and {_template_path(name)} are both set. Remove one of them."
     return messages
 
 
-def _theirs(field: str) -> str:
+def _template_path(field: str) -> str:
     return f"{ROOT}{_CONTAINER}{field}"

@@ -1,7 +1,7 @@
-"""The user's podTemplate merged into ours, as `kubectl patch` would: maps by key, lists by their merge key.
+"""Merges the podTemplate of the user into the template of the operator, like `kubectl patch`: lists by their merge key.
 
-What is merely our default may be overridden. What is claimed, because spec.worker says it too or because the operator
-needs it, is refused with the way out.
+The user may override defaults of the operator. A claimed path, one that spec.worker sets or that the operator needs, is
+rejected.
 """
 
 import re
@@ -19,39 +19,41 @@ _MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "volumeMounts": ("mountPath",),
     "ports": ("containerPort", "protocol"),
 }
-"""Those lists that the operator fills. All others are the user's alone and pass as they are, or replace ours."""
+"""Lists in which the operator sets elements. All other lists of the user replace those of the operator."""
 
 _DEFAULTS: Final = {"protocol": "TCP"}
-_WHOLE: Final = frozenset({"volumes"})
-"""Lists whose elements are replaced, not merged: a volume has one source (patchStrategy retainKeys)."""
+_REPLACED: Final = frozenset({"volumes"})
+"""Lists with elements that are replaced, not merged: a volume has one source (patchStrategy retainKeys)."""
 
 _HANDLERS: Final = frozenset({"exec", "httpGet", "tcpSocket", "grpc"})
-"""A probe has one of them: the user's takes the place of ours."""
+"""A probe has only one of these: that of the user replaces that of the operator."""
 
 Claims = Mapping[str, str]
-"""Path within the template -> what to tell whoever sets it again."""
+"""Path in the template, and the message for a user who sets it."""
 
 
 def merge(base: dict[str, Any], patch: dict[str, Any], claims: Claims) -> dict[str, Any]:
-    """Merge a PodTemplateSpec of the user's into ours; null removes one of our defaults.
+    """Return `base` with the PodTemplateSpec of the user merged into it; null removes a default of the operator.
 
-    The API server keeps nulls; `kubectl apply` drops them on the way unless it is told --server-side.
+    The API server keeps nulls. `kubectl apply` drops them, except with --server-side.
 
     Raises:
-        WorkersFault: A claimed field is set, or the patch has not the shape of a pod template.
+        WorkersFault: A claimed field is set, or the patch is not a valid pod template.
     """
     for key in patch:
         if key not in {"metadata", "spec"}:
-            raise _invalid(f"{ROOT}.{key} is not part of a pod template, which has metadata and spec. Remove it.")
+            raise _invalid(
+                f"{ROOT}.{key} is not a field of a pod template; the fields are metadata and spec. Remove it."
+            )
     return _merge_map(base, patch, claims, "")
 
 
 def leaves(value: object, path: str) -> Iterator[str]:
-    """List the paths that a value sets: scalars, whole atomic lists, elements of merged lists."""
+    """Return the paths that a value sets: scalars, atomic lists, and elements of merged lists."""
     key = path.rpartition(".")[2]
     if isinstance(value, dict):
-        for name, each in value.items():
-            yield from leaves(each, step(path, name))
+        for name, field in value.items():
+            yield from leaves(field, field_path(path, name))
     elif isinstance(value, list) and key in _MERGE_KEYS:
         for index, element in enumerate(value):
             yield path + _identity(element, _MERGE_KEYS[key], f"{path}[{index}]")
@@ -59,8 +61,8 @@ def leaves(value: object, path: str) -> Iterator[str]:
         yield path
 
 
-def step(path: str, key: str) -> str:
-    """Go from a map to one of its fields."""
+def field_path(path: str, key: str) -> str:
+    """Return the path of a field of the map at `path`."""
     return f"{path}.{key}" if re.fullmatch(r"\w+", key) else f"{path}[{key}]"
 
 
@@ -69,12 +71,12 @@ def _merge_map(base: dict[str, Any], patch: dict[str, Any], claims: Claims, path
     if _HANDLERS & patch.keys():
         merged = {key: value for key, value in base.items() if key not in _HANDLERS - patch.keys()}
     for key, value in patch.items():
-        where = step(path, key)
-        _refuse_claimed(claims, where, removed=value is None)
+        field = field_path(path, key)
+        _check_claims(claims, field, removed=value is None)
         if value is None:
             merged.pop(key, None)
         else:
-            merged[key] = _merge_value(merged.get(key), value, claims, where)
+            merged[key] = _merge_value(merged.get(key), value, claims, field)
     return merged
 
 
@@ -99,13 +101,13 @@ def _merge_list(base: list[Any], patch: list[Any], claims: Claims, path: str) ->
     seen = set()
     for index, element in enumerate(patch):
         identity = _identity(element, keys, f"{ROOT}{path}[{index}]")
-        where = path + identity
+        element_path = path + identity
         if identity in seen:
-            raise _invalid(f"{ROOT}{where} is there twice. Keep one of them.")
+            raise _invalid(f"{ROOT}{element_path} is a duplicate. Keep one of the elements.")
         seen.add(identity)
-        _refuse_claimed(claims, where)
-        ours = {} if field in _WHOLE else merged.get(identity, {})
-        merged[identity] = _merge_map(ours, element, claims, where)
+        _check_claims(claims, element_path)
+        default = {} if field in _REPLACED else merged.get(identity, {})
+        merged[identity] = _merge_map(default, element, claims, element_path)
     return list(merged.values())
 
 
@@ -113,18 +115,18 @@ def _identity(element: object, keys: tuple[str, ...], path: str) -> str:
     if not isinstance(element, dict):
         raise _invalid(f"{path} must be a map.")
     if keys[0] not in element:
-        raise _invalid(f"{path} has no {keys[0]}. Give it one.")
+        raise _invalid(f"{path}.{keys[0]} is missing. Add it.")
     values = {key: element.get(key, _DEFAULTS.get(key)) for key in keys}
     shown = ",".join(f"{key}={value}" for key, value in values.items() if value != _DEFAULTS.get(key))
     return f"[{shown}]"
 
 
-def _refuse_claimed(claims: Claims, path: str, *, removed: bool = False) -> None:
+def _check_claims(claims: Claims, path: str, *, removed: bool = False) -> None:
     if path in claims:
         raise WorkersFault(Reason.FIELD_CONFLICT, claims[path], terminal=True)
     below = [claimed for claimed in claims if claimed.startswith((f"{path}.", f"{path}["))] if removed else ()
     if below:
-        raise _invalid(f"{ROOT}{path} is null, which would remove {below[0]} too. Remove the line.")
+        raise _invalid(f"{ROOT}{path} is null, which would remove {ROOT}{below[0]} too. Remove the null.")
 
 
 def _invalid(message: str) -> WorkersFault:

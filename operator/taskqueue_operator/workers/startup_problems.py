@@ -1,4 +1,4 @@
-"""Why workers do not start: in few words where a decision stops, and with the way out where its user reads it."""
+"""Why workers do not start: briefly for the explanation of a decision, and with a fix for the status."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,85 +14,86 @@ _QUOTA: Final = re.compile(r"exceeded quota: ([^,]+), (.+)", re.DOTALL)
 
 class _Cause(NamedTuple):
     reason: Reason
-    what: str
-    way_out: str
+    text: str
+    fix: str
 
 
-def obstacle(there: Deployment, pods: Iterable[Pod], *, started: bool) -> WorkersFault | None:
-    """Find why more workers would be in vain; the message goes on where a decision "stopped at 3: ".
+def scale_out_blocker(deployment: Deployment, pods: Iterable[Pod], *, started: bool) -> WorkersFault | None:
+    """Return why additional workers would not start; the message completes "limited to 3: " in an explanation.
 
     Args:
-        there: The Deployment.
-        pods: Its pods. Only those of the newest template count.
-        started: Whether a worker of that template was ever ready. Then those that fail are no fault of the template:
-            they come and go with nodes and registries.
+        deployment: The worker Deployment.
+        pods: Its pods. Only pods of the current template count.
+        started: Whether a worker of this template was ever ready. If so, failing workers do not block: the cause is not
+            the template, but for example a node or a registry.
     """
-    crew = _crew(there, pods)
-    started = started or any(pod.ready for pod in crew)
-    for cause in _causes(there, crew):
+    current = _current_pods(deployment, pods)
+    started = started or any(pod.ready for pod in current)
+    for cause in _causes(deployment, current):
         if cause.reason is not Reason.WORKERS_FAILING:
-            return WorkersFault(cause.reason, cause.what)
+            return WorkersFault(cause.reason, cause.text)
         if not started:
-            return WorkersFault(cause.reason, f"no worker of this version has started ({cause.what})")
+            return WorkersFault(cause.reason, f"no worker of this version has started ({cause.text})")
     return None
 
 
-def trouble(there: Deployment | None, pods: Iterable[Pod]) -> WorkersFault | None:
-    """Find why none of the newest workers is ready, and say what to do about it."""
-    if there is None:
+def unavailable_reason(deployment: Deployment | None, pods: Iterable[Pod]) -> WorkersFault | None:
+    """Return why no worker of the current template is ready, and how to fix it; None if one is ready or none failed."""
+    if deployment is None:
         return None
-    crew = _crew(there, pods)
-    cause = next(_causes(there, crew), None)
-    if cause is None or any(pod.ready for pod in crew):
+    current = _current_pods(deployment, pods)
+    cause = next(_causes(deployment, current), None)
+    if cause is None or any(pod.ready for pod in current):
         return None
-    return WorkersFault(cause.reason, f"No worker is ready: {cause.what}. {cause.way_out}")
+    return WorkersFault(cause.reason, f"No worker is ready: {cause.text}. {cause.fix}")
 
 
-def _crew(there: Deployment, pods: Iterable[Pod]) -> list[Pod]:
-    return [pod for pod in pods if pod.template_hash == there.template_hash and not (pod.deleting or pod.finished)]
+def _current_pods(deployment: Deployment, pods: Iterable[Pod]) -> list[Pod]:
+    return [pod for pod in pods if pod.template_hash == deployment.template_hash and not (pod.deleting or pod.finished)]
 
 
-def _causes(there: Deployment, crew: Iterable[Pod]) -> Iterator[_Cause]:
-    """Go through what is wrong, first what only a change of the spec mends."""
-    if there.replicas == 0:
+def _causes(deployment: Deployment, pods: Iterable[Pod]) -> Iterator[_Cause]:
+    """List all causes; first those that only a change of the spec can fix."""
+    if deployment.replicas == 0:
         return
-    # Not the first pod's trouble but the first trouble: the words stay the same while pods come and go.
-    troubles = sorted({pod.problem for pod in crew if pod.problem is not None})
-    yield from (_failing(each, there.key) for each in troubles if each.reason != UNSCHEDULABLE)
-    if there.replica_failure:
-        yield _refused(there.replica_failure)
-    yield from (_unschedulable(each) for each in troubles if each.reason == UNSCHEDULABLE)
+    # Sorted by problem, not by pod: the message does not change while pods come and go.
+    problems = sorted({pod.problem for pod in pods if pod.problem is not None})
+    yield from (_failing(problem, deployment.key) for problem in problems if problem.reason != UNSCHEDULABLE)
+    if deployment.replica_failure:
+        yield _rejected(deployment.replica_failure)
+    yield from (_unschedulable(problem) for problem in problems if problem.reason == UNSCHEDULABLE)
 
 
-def _failing(found: PodProblem, key: Key) -> _Cause:
-    what = f"{found.reason}: {found.detail.rstrip('. ')}" if found.detail else found.reason
-    main = found.container == WORKER_CONTAINER
-    where = "spec.worker" if main else f"container {found.container} in spec.worker.podTemplate"
-    if found.reason in IMAGE_FAULTS:
-        image = "spec.worker.image" if main else f"the image of {where}"
-        credentials = "spec.worker.podTemplate.spec.imagePullSecrets"
-        way_out = f"Correct {image}, or name the registry's credentials in {credentials}."
-    elif found.reason == CRASH_LOOP:
-        # By label, not by pod: the message stays the same while pods come and go.
-        logs = f"kubectl -n {key.namespace} logs -l {LABEL_NAME}={key.name} -c {found.container} --tail=50"
-        way_out = f"See: {logs}"
+def _failing(problem: PodProblem, key: Key) -> _Cause:
+    text = f"{problem.reason}: {problem.detail.rstrip('. ')}" if problem.detail else problem.reason
+    is_worker = problem.container == WORKER_CONTAINER
+    path = "spec.worker" if is_worker else f"container {problem.container} in spec.worker.podTemplate"
+    if problem.reason in IMAGE_FAULTS:
+        image = "spec.worker.image" if is_worker else f"the image of {path}"
+        secrets = "spec.worker.podTemplate.spec.imagePullSecrets"
+        fix = f"Correct {image}, or add the credentials of the registry to {secrets}."
+    elif problem.reason == CRASH_LOOP:
+        # By label, not by pod: the message does not change while pods come and go.
+        logs = f"kubectl -n {key.namespace} logs -l {LABEL_NAME}={key.name} -c {problem.container} --tail=50"
+        fix = f"To see the logs: {logs}"
     else:
-        way_out = f"Correct {where}, or create what is missing."
-    return _Cause(Reason.WORKERS_FAILING, what, way_out)
+        fix = f"Correct {path}, or create the missing object."
+    return _Cause(Reason.WORKERS_FAILING, text, fix)
 
 
-def _refused(refusal: str) -> _Cause:
-    quota = _QUOTA.search(refusal)
+def _rejected(message: str) -> _Cause:
+    quota = _QUOTA.search(message)
     if quota is None:
-        return _Cause(Reason.WORKERS_FAILING, f"FailedCreate: {refusal.rstrip('. ')}", "Correct spec.worker.")
-    # What is used moves with every pod, and the words are to stay the same.
+        return _Cause(Reason.WORKERS_FAILING, f"FailedCreate: {message.rstrip('. ')}", "Correct spec.worker.")
+    # Without the used amount: it changes with every pod, and the message must not.
     figures = ", ".join(part for part in re.split(r", (?=[a-z]+: )", quota[2]) if not part.startswith("used: "))
-    what = f"ResourceQuota {quota[1]} is exceeded ({figures})"
-    return _Cause(Reason.QUOTA_EXCEEDED, what, "Lower spec.worker.resources or spec.scaling, or raise the quota.")
+    text = f"ResourceQuota {quota[1]} is exceeded ({figures})"
+    fix = "Lower spec.worker.resources or spec.scaling.maxReplicas, or raise the quota."
+    return _Cause(Reason.QUOTA_EXCEEDED, text, fix)
 
 
-def _unschedulable(found: PodProblem) -> _Cause:
-    nodes = found.detail.partition(". ")[0].rstrip(".")  # on preemption, which comes next, nobody counts here
-    what = f"no node takes more workers ({nodes})"
-    way_out = "Lower spec.worker.resources, correct what spec.worker.podTemplate asks of nodes, or add nodes."
-    return _Cause(Reason.UNSCHEDULABLE, what, way_out)
+def _unschedulable(problem: PodProblem) -> _Cause:
+    nodes = problem.detail.partition(". ")[0].rstrip(".")  # the part on preemption follows; it is irrelevant here
+    text = f"no node has room for more workers ({nodes})"
+    fix = "Lower spec.worker.resources, correct the scheduling constraints in spec.worker.podTemplate, or add nodes."
+    return _Cause(Reason.UNSCHEDULABLE, text, fix)

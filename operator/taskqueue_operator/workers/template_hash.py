@@ -1,4 +1,4 @@
-"""What tells whether the workers' template is still the one that its spec asks for."""
+"""Hash of the spec fields that determine the pod template of the workers."""
 
 import hashlib
 import json
@@ -8,26 +8,26 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from .contract import secret_name
 
 
-def digest(taskqueue: TaskQueue) -> str:
-    """Sum up the fields that feed the template, as 16 hex digits.
+def template_hash(taskqueue: TaskQueue) -> str:
+    """Return the hash as 16 hex digits.
 
-    Only fields that differ from their default count, and nothing that the builder makes of them: so neither an operator
-    that knows more fields or builds another template, nor a change of scaling, restarts workers.
+    It covers only fields that differ from their default, and nothing that the builder adds. So workers are restarted
+    neither by an operator that knows more fields or builds another template, nor by a change of `spec.scaling`.
     """
     spec = taskqueue.spec
     worker = spec.worker.model_dump(
-        # What acksLate says of the workers changes nothing in them.
+        # acksLate describes the workers, but does not change their pods.
         mode="json",
         by_alias=True,
         exclude={"secret_ref", "acks_late"},
         exclude_none=True,
         exclude_defaults=True,
     )
-    fed = {
+    fields = {
         "worker": worker,
         "queue": taskqueue.queue_name,
         "secret": secret_name(taskqueue),
         **({"vhost": spec.broker.vhost} if spec.broker.vhost is not None else {}),
     }
-    canonical = json.dumps(fed, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

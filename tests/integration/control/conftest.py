@@ -1,4 +1,4 @@
-"""One operator for the package, a stage for each test."""
+"""One operator for the package, a tenant for each test."""
 
 from collections.abc import Iterator
 
@@ -6,32 +6,27 @@ import pytest
 
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
-
-from .stage import Operator, Stage
+from tests.integration.harness.operator_process import OperatorProcess, attached_log, started_operator
+from tests.integration.harness.tenant import Tenant
 
 
 @pytest.fixture(scope="package")
-def running(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """The operator for this package alone: elsewhere nobody expects one to act on what tests write."""
-    process = Operator(installed.kubeconfig, tmp_path_factory.mktemp("operator"))
-    process.start()
-    yield process
-    assert process.stop() == 0, process.log.read_text()[-3000:]
+def package_operator(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """The operator of this package alone: tests of other packages expect that no operator acts on what they write."""
+    with started_operator(installed.kubeconfig, tmp_path_factory.mktemp("operator")) as operator:
+        yield operator
 
 
 @pytest.fixture
-def operator(running: Operator, request: pytest.FixtureRequest) -> Iterator[Operator]:
-    """The session's operator; its log is shown when the test fails."""
-    before = running.log.stat().st_size
-    yield running
-    with running.log.open() as log:
-        log.seek(before)
-        request.node.add_report_section("call", "operator", log.read()[-20000:])
+def operator(package_operator: OperatorProcess, request: pytest.FixtureRequest) -> Iterator[OperatorProcess]:
+    """The operator of the package; its log is shown when the test fails."""
+    with attached_log(package_operator, request.node):
+        yield package_operator
 
 
 @pytest.fixture
-def stage(operator: Operator, installed: ControlPlane, broker: Broker) -> Iterator[Stage]:
+def tenant(operator: OperatorProcess, installed: ControlPlane, broker: Broker) -> Iterator[Tenant]:
     assert operator.is_ready()
-    team = Stage(installed, broker)
-    yield team
-    team.close()
+    tenant = Tenant(installed, broker)
+    yield tenant
+    tenant.close()

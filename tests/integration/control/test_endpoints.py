@@ -4,47 +4,48 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from taskqueue_operator.scaling import recording
+from tests.integration.harness.eventually import eventually
+from tests.integration.harness.operator_process import OperatorProcess
+from tests.integration.harness.tenant import Tenant
 
-from .stage import Operator, Stage, eventually
 
-
-def series(operator: Operator, stage: Stage) -> dict[str, float]:
+def series(operator: OperatorProcess, tenant: Tenant) -> dict[str, float]:
     """The metrics of the team's TaskQueues, without the prefix."""
     text = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
     samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
     return {
         sample.name.removeprefix("taskqueue_"): sample.value
         for sample in samples
-        if sample.labels.get("namespace") == stage.namespace
+        if sample.labels.get("namespace") == tenant.namespace
     }
 
 
-def decisions(operator: Operator, stage: Stage, name: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{operator.port}/debug/taskqueues/{stage.namespace}/{name}", timeout=5)
+def decisions(operator: OperatorProcess, tenant: Tenant, name: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{operator.port}/debug/taskqueues/{tenant.namespace}/{name}", timeout=5)
 
 
-def test_a_taskqueue_has_its_figures_in_the_metrics_until_it_goes(operator: Operator, stage: Stage) -> None:
-    stage.secret()
-    stage.taskqueue("jobs")
-    eventually(lambda: stage.condition("jobs").get("status"), "True")
-    stage.publish("jobs", "jobs", 45)
-    eventually(lambda: series(operator, stage).get("replicas"), 3)
+def test_a_taskqueue_has_its_figures_in_the_metrics_until_it_goes(operator: OperatorProcess, tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.taskqueue("jobs")
+    eventually(lambda: tenant.condition("jobs").get("status"), "True")
+    tenant.publish("jobs", "jobs", 45)
+    eventually(lambda: series(operator, tenant).get("replicas"), 3)
     # Forty-one of them already ask for three: the last may still be on their way.
-    eventually(lambda: series(operator, stage).get("queue_messages_ready"), 45)
-    gauges = series(operator, stage)
+    eventually(lambda: series(operator, tenant).get("queue_messages_ready"), 45)
+    gauges = series(operator, tenant)
     assert gauges["desired_replicas"] == 3
     assert 0 <= gauges["reading_age_seconds"] < float("inf")
-    stage.kubectl("delete", "taskqueue", "jobs")
-    eventually(lambda: series(operator, stage), {})
+    tenant.kubectl("delete", "taskqueue", "jobs")
+    eventually(lambda: series(operator, tenant), {})
 
 
-def test_its_decisions_can_be_fetched_replayed_and_hold_no_secret(operator: Operator, stage: Stage) -> None:
-    stage.secret()
-    stage.taskqueue("jobs")
-    eventually(lambda: stage.condition("jobs").get("status"), "True")
-    stage.publish("jobs", "jobs", 45)
-    eventually(lambda: stage.replicas("jobs"), 3)
-    answer = decisions(operator, stage, "jobs")
+def test_its_decisions_can_be_fetched_replayed_and_hold_no_secret(operator: OperatorProcess, tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.taskqueue("jobs")
+    eventually(lambda: tenant.condition("jobs").get("status"), "True")
+    tenant.publish("jobs", "jobs", 45)
+    eventually(lambda: tenant.replicas("jobs"), 3)
+    answer = decisions(operator, tenant, "jobs")
     recorded = recording.from_json(answer.content)
     assert recorded[-1].decision.desired == 3
     assert [each.replay() for each in recorded] == [each.decision for each in recorded]
@@ -52,7 +53,7 @@ def test_its_decisions_can_be_fetched_replayed_and_hold_no_secret(operator: Oper
     assert "amqp" not in answer.text
 
 
-def test_a_taskqueue_that_is_not_there_has_no_decisions(operator: Operator, stage: Stage) -> None:
-    answer = decisions(operator, stage, "jobs")
+def test_a_taskqueue_that_is_not_there_has_no_decisions(operator: OperatorProcess, tenant: Tenant) -> None:
+    answer = decisions(operator, tenant, "jobs")
     assert answer.status_code == 404
-    assert f"no TaskQueue {stage.namespace}/jobs" in answer.text
+    assert f"no TaskQueue {tenant.namespace}/jobs" in answer.text

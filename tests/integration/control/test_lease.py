@@ -11,16 +11,17 @@ import pytest
 import yaml
 
 from tests.cluster.control_plane import ControlPlane
-
-from .stage import Operator, Stage, eventually
+from tests.integration.harness.eventually import eventually
+from tests.integration.harness.operator_process import OperatorProcess
+from tests.integration.harness.tenant import Tenant
 
 LEASE = "taskqueue-operator"
 
 
 @pytest.fixture
-def standby(operator: Operator, installed: ControlPlane, tmp_path: Path) -> Iterator[Operator]:
+def standby(operator: OperatorProcess, installed: ControlPlane, tmp_path: Path) -> Iterator[OperatorProcess]:
     """A second one; in the end the first one leads again, as other tests expect it."""
-    second = Operator(installed.kubeconfig, tmp_path)
+    second = OperatorProcess(installed.kubeconfig, tmp_path)
     second.start()
     assert second.readiness() == f"standing by, {holder(installed)} leads"
     yield second
@@ -44,27 +45,27 @@ def epoch(plane: ControlPlane) -> int:
     return int(found["metadata"]["annotations"]["taskqueue.dev/epoch"])
 
 
-def send(operator: Operator, number: int) -> None:
+def send(operator: OperatorProcess, number: int) -> None:
     assert operator.process is not None
     operator.process.send_signal(number)
 
 
-def has_work(stage: Stage) -> None:
-    stage.secret()
-    stage.taskqueue("jobs")
-    eventually(lambda: stage.condition("jobs").get("status"), "True")
+def has_work(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.taskqueue("jobs")
+    eventually(lambda: tenant.condition("jobs").get("status"), "True")
 
 
-def scales(stage: Stage, workers: int) -> None:
+def scales(tenant: Tenant, workers: int) -> None:
     """A backlog is worth so many workers, and somebody asks for them."""
-    stage.purge("jobs")
-    stage.publish("jobs", "jobs", workers * 20)
+    tenant.purge("jobs")
+    tenant.publish("jobs", "jobs", workers * 20)
     begun = time.monotonic()
-    eventually(lambda: stage.replicas("jobs"), workers)
+    eventually(lambda: tenant.replicas("jobs"), workers)
     print(f"{workers} workers asked for after {time.monotonic() - begun:.1f} s")
 
 
-def takes_over(other: Operator) -> None:
+def takes_over(other: OperatorProcess) -> None:
     begun = time.monotonic()
     eventually(other.readiness, "leading")
     print(f"leads after {time.monotonic() - begun:.1f} s")
@@ -73,32 +74,32 @@ def takes_over(other: Operator) -> None:
 @pytest.mark.fault
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_when_the_leader_ends_the_other_one_goes_on(
-    stage: Stage, operator: Operator, standby: Operator, end: str
+    tenant: Tenant, operator: OperatorProcess, standby: OperatorProcess, end: str
 ) -> None:
-    has_work(stage)
-    before = epoch(stage.plane)
+    has_work(tenant)
+    before = epoch(tenant.plane)
     operator.stop() if end == "stop" else operator.kill()
     takes_over(standby)
-    scales(stage, 3)
-    assert epoch(stage.plane) > before
+    scales(tenant, 3)
+    assert epoch(tenant.plane) > before
     operator.start()
-    assert operator.readiness() == f"standing by, {holder(stage.plane)} leads"
+    assert operator.readiness() == f"standing by, {holder(tenant.plane)} leads"
 
 
 @pytest.mark.fault
 def test_a_leader_that_was_stopped_wakes_up_writes_nothing_and_ends(
-    stage: Stage, operator: Operator, standby: Operator
+    tenant: Tenant, operator: OperatorProcess, standby: OperatorProcess
 ) -> None:
-    has_work(stage)
-    stage.publish("jobs", "jobs", 60)
+    has_work(tenant)
+    tenant.publish("jobs", "jobs", 60)
     send(operator, signal.SIGSTOP)
     said = operator.log.stat().st_size
     try:
         takes_over(standby)
-        stage.purge("jobs")
-        scales(stage, 5)
-        eventually(lambda: stage.get("taskqueue", "jobs")["status"].get("desiredReplicas"), 5)
-        stood = versions(stage)
+        tenant.purge("jobs")
+        scales(tenant, 5)
+        eventually(lambda: tenant.get("taskqueue", "jobs")["status"].get("desiredReplicas"), 5)
+        stood = versions(tenant)
     finally:
         send(operator, signal.SIGCONT)
     assert operator.process is not None
@@ -106,13 +107,13 @@ def test_a_leader_that_was_stopped_wakes_up_writes_nothing_and_ends(
     lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
     assert [line["message"] for line in lines if line["level"] == "critical"] == ["does not lead any more"]
     assert not [line for line in lines if line["message"] == "scaled"]
-    assert versions(stage) == stood
-    scales(stage, 7)
+    assert versions(tenant) == stood
+    scales(tenant, 7)
 
 
-def versions(stage: Stage) -> dict[str, str]:
+def versions(tenant: Tenant) -> dict[str, str]:
     """What the leader last wrote to objects of the team."""
-    listed = stage.kubectl("get", "taskqueues,deployments,events", "--output=json", "--show-managed-fields")
+    listed = tenant.kubectl("get", "taskqueues,deployments,events", "--output=json", "--show-managed-fields")
     return {f"{each['kind']} {each['metadata']['name']}": written(each) for each in json.loads(listed)["items"]}
 
 
@@ -127,7 +128,7 @@ def test_one_that_is_told_to_end_at_any_moment_of_its_start_leaves_no_lease_held
     installed: ControlPlane, tmp_path: Path, seconds: float
 ) -> None:
     elsewhere = {"TASKQUEUE_LEASE": f"default/alone-{seconds}", "TASKQUEUE_NAMESPACES": "default"}
-    alone = Operator(installed.kubeconfig, tmp_path, **elsewhere)
+    alone = OperatorProcess(installed.kubeconfig, tmp_path, **elsewhere)
     process = alone.launch()
     time.sleep(seconds)
     process.terminate()
@@ -140,7 +141,7 @@ RIGHTS = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs
 
 
 def test_who_stands_by_needs_no_right_but_to_the_lease(
-    operator: Operator, installed: ControlPlane, tmp_path: Path
+    operator: OperatorProcess, installed: ControlPlane, tmp_path: Path
 ) -> None:
     """So it can neither write anything else, nor find a broker: it cannot even read a Secret."""
     role = {"kind": "Role", "metadata": {"name": "standby", "namespace": "default"}, "rules": RIGHTS}
@@ -149,7 +150,7 @@ def test_who_stands_by_needs_no_right_but_to_the_lease(
     binding = {"kind": "RoleBinding", "metadata": role["metadata"], "roleRef": reference, "subjects": [subject]}
     documents = [{"apiVersion": "rbac.authorization.k8s.io/v1"} | each for each in (role, binding)]
     installed.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(documents))
-    second = Operator(installed.identity("standby"), tmp_path)
+    second = OperatorProcess(installed.identity("standby"), tmp_path)
     second.start()
     time.sleep(5)
     assert second.readiness() == f"standing by, {holder(installed)} leads"
@@ -162,11 +163,11 @@ def test_who_stands_by_needs_no_right_but_to_the_lease(
 
 @pytest.mark.fault
 def test_an_api_server_that_is_away_for_long_ends_the_leader_once_and_the_next_start_waits_for_it(
-    stage: Stage, operator: Operator
+    tenant: Tenant, operator: OperatorProcess
 ) -> None:
-    has_work(stage)
+    has_work(tenant)
     said = operator.log.stat().st_size
-    stage.plane.stop_apiserver()
+    tenant.plane.stop_apiserver()
     try:
         assert operator.process is not None
         assert operator.process.wait(60) == 1
@@ -176,6 +177,6 @@ def test_an_api_server_that_is_away_for_long_ends_the_leader_once_and_the_next_s
         time.sleep(5)
         assert starting.poll() is None
     finally:
-        stage.plane.start_apiserver()
+        tenant.plane.start_apiserver()
     eventually(operator.readiness, "leading")
-    scales(stage, 4)
+    scales(tenant, 4)

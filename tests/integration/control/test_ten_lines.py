@@ -1,40 +1,42 @@
 """The ten-line TaskQueue of the README, verbatim, on a real API server and a real broker."""
 
-from .stage import ROOT, Stage, eventually
+from tests.integration.harness.eventually import eventually
+from tests.integration.harness.operator_process import ROOT
+from tests.integration.harness.tenant import Tenant
 
 TEN_LINES = (ROOT / "deploy/samples/minimal.yaml").read_text()
 
 
-def test_ten_lines_make_queue_deployment_and_status(stage: Stage) -> None:
-    stage.secret()
-    stage.kubectl("apply", "-f", "-", text=TEN_LINES)
-    eventually(lambda: stage.condition("thumbnails").get("status"), "True")
-    assert stage.queue("thumbnails")["type"] == "quorum"
-    assert stage.queue("thumbnails.dlq")["arguments"]["x-taskqueue-owner"] == f"default/{stage.namespace}/thumbnails"
-    assert stage.read(stage.path("exchanges", "thumbnails"))["type"] == "direct"
-    assert stage.replicas("thumbnails") == 0
-    assert stage.get("taskqueue", "thumbnails")["status"]["queue"] == "thumbnails"
+def test_ten_lines_make_queue_deployment_and_status(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.kubectl("apply", "-f", "-", text=TEN_LINES)
+    eventually(lambda: tenant.condition("thumbnails").get("status"), "True")
+    assert tenant.queue("thumbnails")["type"] == "quorum"
+    assert tenant.queue("thumbnails.dlq")["arguments"]["x-taskqueue-owner"] == f"default/{tenant.namespace}/thumbnails"
+    assert tenant.read(tenant.path("exchanges", "thumbnails"))["type"] == "direct"
+    assert tenant.replicas("thumbnails") == 0
+    assert tenant.get("taskqueue", "thumbnails")["status"]["queue"] == "thumbnails"
 
 
-def test_published_messages_wake_workers_and_never_more_than_allowed(stage: Stage) -> None:
-    stage.secret()
-    stage.kubectl("apply", "-f", "-", text=TEN_LINES)
-    eventually(lambda: stage.condition("thumbnails").get("status"), "True")
-    stage.publish("thumbnails", "thumbnails", 45)
-    eventually(lambda: stage.replicas("thumbnails"), 3)
-    stage.publish("thumbnails", "thumbnails", 400)
-    eventually(lambda: stage.replicas("thumbnails"), 20)
-    eventually(lambda: stage.condition("thumbnails", "ScalingLimited").get("reason"), "TooManyReplicas")
-    assert stage.get("taskqueue", "thumbnails")["status"]["desiredReplicas"] == 20
-    assert "Scaled" in {reason for reason, _ in stage.events("thumbnails")}
+def test_published_messages_wake_workers_and_never_more_than_allowed(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.kubectl("apply", "-f", "-", text=TEN_LINES)
+    eventually(lambda: tenant.condition("thumbnails").get("status"), "True")
+    tenant.publish("thumbnails", "thumbnails", 45)
+    eventually(lambda: tenant.replicas("thumbnails"), 3)
+    tenant.publish("thumbnails", "thumbnails", 400)
+    eventually(lambda: tenant.replicas("thumbnails"), 20)
+    eventually(lambda: tenant.condition("thumbnails", "ScalingLimited").get("reason"), "TooManyReplicas")
+    assert tenant.get("taskqueue", "thumbnails")["status"]["desiredReplicas"] == 20
+    assert "Scaled" in {reason for reason, _ in tenant.events("thumbnails")}
 
 
-def test_an_empty_queue_lets_the_workers_go(stage: Stage) -> None:
-    stage.secret()
+def test_an_empty_queue_lets_the_workers_go(tenant: Tenant) -> None:
+    tenant.secret()
     quick = {"maxReplicas": 5, "idleSeconds": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
-    stage.taskqueue("jobs", scaling=quick)
-    eventually(lambda: stage.condition("jobs").get("status"), "True")
-    stage.publish("jobs", "jobs", 30)
-    eventually(lambda: stage.replicas("jobs"), 2)
-    stage.purge("jobs")
-    eventually(lambda: stage.replicas("jobs"), 0)
+    tenant.taskqueue("jobs", scaling=quick)
+    eventually(lambda: tenant.condition("jobs").get("status"), "True")
+    tenant.publish("jobs", "jobs", 30)
+    eventually(lambda: tenant.replicas("jobs"), 2)
+    tenant.purge("jobs")
+    eventually(lambda: tenant.replicas("jobs"), 0)

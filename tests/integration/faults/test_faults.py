@@ -7,10 +7,9 @@ from functools import partial
 
 import pytest
 
-from tests.cluster.trio import Trio
-from tests.integration.control.stage import eventually
-
-from .scene import QUEUE, WORKERS, Scene
+from tests.cluster.three_node_broker import ThreeNodeBroker
+from tests.integration.harness.eventually import eventually
+from tests.integration.harness.fault_scenario import QUEUE, WORKERS, FaultScenario
 
 pytestmark = pytest.mark.fault
 
@@ -20,102 +19,106 @@ VARIANTS = 2 if os.environ.get("TASKQUEUE_DEEP") else 1
 """How many ways of asking are tried, the one that tempts most first."""
 
 
-def test_a_leader_that_is_killed(scene: Scene, trio: Trio) -> None:
-    leader = scene.leader(asked=0)
-    with scene.unharmed():
-        trio.nodes[leader].kill()
-        scene.leader(asked=(leader + 1) % 3, other_than=leader)
-        trio.nodes[leader].start()
+def test_a_leader_that_is_killed(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+    leader = scenario.leader(asked=0)
+    with scenario.without_scale_in():
+        three_nodes.nodes[leader].kill()
+        scenario.leader(asked=(leader + 1) % 3, other_than=leader)
+        three_nodes.nodes[leader].start()
 
 
 @pytest.mark.parametrize("asked", ["a follower", "the leader"][:VARIANTS])
-def test_a_leader_that_is_frozen(scene: Scene, trio: Trio, asked: str) -> None:
-    leader = scene.leader(asked=0)
-    ask(trio, leader if asked == "the leader" else (leader + 1) % 3)
-    with scene.unharmed():
-        trio.nodes[leader].pause()
+def test_a_leader_that_is_frozen(scenario: FaultScenario, three_nodes: ThreeNodeBroker, asked: str) -> None:
+    leader = scenario.leader(asked=0)
+    ask(three_nodes, leader if asked == "the leader" else (leader + 1) % 3)
+    with scenario.without_scale_in():
+        three_nodes.nodes[leader].pause()
         time.sleep(LONG)
-        trio.nodes[leader].resume()
+        three_nodes.nodes[leader].resume()
 
 
-def test_a_leader_that_is_cut_off_and_goes_on_answering_with_old_figures(scene: Scene, trio: Trio) -> None:
-    deposed = scene.leader(asked=0)
+def test_a_leader_that_is_cut_off_and_goes_on_answering_with_old_figures(
+    scenario: FaultScenario, three_nodes: ThreeNodeBroker
+) -> None:
+    deposed = scenario.leader(asked=0)
     elsewhere = (deposed + 1) % 3
-    ask(trio, elsewhere)
-    with scene.unharmed():
-        trio.isolate(deposed)
-        scene.leader(asked=elsewhere, other_than=deposed)
-        scene.level(WORKERS + 5, by=elsewhere)
-        ask(trio, deposed)
+    ask(three_nodes, elsewhere)
+    with scenario.without_scale_in():
+        three_nodes.isolate(deposed)
+        scenario.leader(asked=elsewhere, other_than=deposed)
+        scenario.set_backlog(WORKERS + 5, by=elsewhere)
+        ask(three_nodes, deposed)
         time.sleep(LONG)
-        assert scene.depth(by=deposed) < scene.depth(by=elsewhere)
-        trio.heal(deposed)
+        assert scenario.depth(by=deposed) < scenario.depth(by=elsewhere)
+        three_nodes.heal(deposed)
 
 
-def test_a_management_api_that_keeps_silent(scene: Scene, trio: Trio) -> None:
-    with scene.unharmed():
-        trio.management.stall()
+def test_a_management_api_that_keeps_silent(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+    with scenario.without_scale_in():
+        three_nodes.management.stall()
         time.sleep(LONG)
-        scene.level(WORKERS + 2)
-        trio.management.flow()
+        scenario.set_backlog(WORKERS + 2)
+        three_nodes.management.flow()
 
 
-def test_statistics_that_are_switched_off(scene: Scene, trio: Trio) -> None:
-    statistics(trio, collect="none", metrics_collector_disabled="true")
+def test_statistics_that_are_switched_off(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+    statistics(three_nodes, collect="none", metrics_collector_disabled="true")
     try:
-        with scene.unharmed():
+        with scenario.without_scale_in():
             time.sleep(LONG)
     finally:
-        statistics(trio, collect="coarse", metrics_collector_disabled="false")
+        statistics(three_nodes, collect="coarse", metrics_collector_disabled="false")
 
 
-def test_a_node_that_is_restarted(scene: Scene, trio: Trio) -> None:
-    leader = scene.leader(asked=0)
-    ask(trio, leader)
-    with scene.unharmed():
-        trio.nodes[leader].stop()
-        trio.nodes[leader].start()
+def test_a_node_that_is_restarted(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+    leader = scenario.leader(asked=0)
+    ask(three_nodes, leader)
+    with scenario.without_scale_in():
+        three_nodes.nodes[leader].stop()
+        three_nodes.nodes[leader].start()
 
 
-def test_connections_that_are_cut_in_the_middle_of_an_answer(scene: Scene, trio: Trio) -> None:
-    with scene.unharmed():
+def test_connections_that_are_cut_in_the_middle_of_an_answer(
+    scenario: FaultScenario, three_nodes: ThreeNodeBroker
+) -> None:
+    with scenario.without_scale_in():
         for after in (20, 350, 600, 900):
-            for front in trio.fronts:
-                front.cut(after=after)
+            for proxy in three_nodes.proxies:
+                proxy.cut(after=after)
             time.sleep(LONG / 4)
-        for front in trio.fronts:
-            front.mend()
-    assert all(front.cuts for front in trio.fronts)
+        for proxy in three_nodes.proxies:
+            proxy.mend()
+    assert all(proxy.cuts for proxy in three_nodes.proxies)
 
 
-def test_a_broker_that_is_gone_and_comes_back(scene: Scene, trio: Trio) -> None:
-    reachable = partial(scene.condition, QUEUE, "BrokerReachable")
-    with scene.unharmed():
-        for node in trio.nodes:
+def test_a_broker_that_is_gone_and_comes_back(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+    reachable = partial(scenario.condition, QUEUE, "BrokerReachable")
+    with scenario.without_scale_in():
+        for node in three_nodes.nodes:
             node.kill()
         # The management API may be missed first.
         eventually(lambda: reachable().get("reason"), "BrokerUnreachable")
         gone = reachable()
-        assert str(trio.amqp.port) in gone["message"]
+        assert str(three_nodes.amqp.port) in gone["message"]
         time.sleep(LONG)
         assert reachable()["lastTransitionTime"] == gone["lastTransitionTime"]
-        assert scene.replicas(QUEUE) == WORKERS
-        trio.start_missing()
+        assert scenario.replicas(QUEUE) == WORKERS
+        three_nodes.start_missing()
         eventually(lambda: reachable().get("status"), "True")
     assert reachable()["lastTransitionTime"] > gone["lastTransitionTime"]
 
 
-def ask(trio: Trio, number: int) -> None:
+def ask(three_nodes: ThreeNodeBroker, number: int) -> None:
     """Have the operator speak to this node and no other."""
-    for front in trio.fronts:
-        front.pin(number)
+    for proxy in three_nodes.proxies:
+        proxy.pin(number)
 
 
-def statistics(trio: Trio, *, collect: str, metrics_collector_disabled: str) -> None:
+def statistics(three_nodes: ThreeNodeBroker, *, collect: str, metrics_collector_disabled: str) -> None:
     """Set on all nodes what a configuration file would set at their start."""
     settings = (
         f"application:set_env(rabbit, collect_statistics, {collect}),"
         f"application:set_env(rabbitmq_management_agent, disable_metrics_collector, {metrics_collector_disabled})."
     )
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda node: node.ctl("eval", settings), trio.nodes))
+        list(pool.map(lambda node: node.ctl("eval", settings), three_nodes.nodes))

@@ -12,7 +12,7 @@ from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST, guaranteed
 from taskqueue_operator.resource.names import DELETION_COST
 from taskqueue_operator.workers.api_objects import Pod
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.control.stage import eventually
+from tests.integration.harness.eventually import eventually
 
 Body = dict[str, Any]
 LABEL = "order"

@@ -23,7 +23,7 @@ from taskqueue_operator.topology.objects import Topology
 from tests.cluster.broker import Broker
 from tests.cluster.progress import until
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
-from tests.integration.rabbitmq.proxy import SPOILS, proxied
+from tests.integration.rabbitmq.management_proxy import SPOILS, proxied
 from tests.unit.control.fake_cluster import FakeTelemetry
 
 MANY = [f"jobs-{n}" for n in range(500)]

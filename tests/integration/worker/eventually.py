@@ -4,14 +4,14 @@ import asyncio
 import inspect
 from collections.abc import Callable
 
-TIMEOUT_SECONDS = 40
+TIMEOUT_SECONDS = 120
 
 
 async def eventually(description: str, condition: Callable[[], object]) -> None:
     """Wait until the condition holds; it may be asynchronous.
 
     Raises:
-        TimeoutError: It does not hold within 40 s.
+        TimeoutError: It does not hold within `TIMEOUT_SECONDS`.
     """
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):

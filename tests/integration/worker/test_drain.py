@@ -30,6 +30,14 @@ async def operator(channel: AbstractChannel, taskqueue: str) -> FakeOperator:
 @pytest.fixture
 async def worker(start_worker: StartWorker, queue: DeclaredQueue, operator: FakeOperator) -> RunningWorker:
     """A worker that consumes and has reported to the operator."""
+    worker = start_worker(queues=queue.name, prefetch="4")
+    await operator.wait_for_report(state="consuming")
+    return worker
+
+
+@pytest.fixture
+async def impatient_worker(start_worker: StartWorker, queue: DeclaredQueue, operator: FakeOperator) -> RunningWorker:
+    """The same, with a report and a retry each second."""
     worker = start_worker(queues=queue.name, prefetch="4", modules="short_periods,ledger_tasks")
     await operator.wait_for_report(state="consuming")
     return worker
@@ -63,7 +71,7 @@ async def test_probes_metrics_and_logs_show_a_drain(
         '{command="unknown",outcome="refused"}': 1,
     }.items():
         assert worker.metric(f"taskqueue_worker_commands_total{series}") == count
-    assert worker.metric("taskqueue_worker_reports_total") == len(operator.reports)
+    await eventually("all reports", lambda: worker.metric("taskqueue_worker_reports_total") == len(operator.reports))
     (line,) = worker.lines(event="draining")
     assert (line["installation"], line["seq"]) == ("default", 1)
     assert len(worker.lines(event="undrained")) == 1
@@ -117,16 +125,16 @@ async def test_a_second_sigterm_cancels_the_running_tasks_of_a_draining_worker_t
 
 @pytest.mark.fault
 async def test_a_drain_survives_the_loss_of_both_connections_and_ends_with_its_lease(
-    management: httpx.Client, worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
+    management: httpx.Client, impatient_worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
 ) -> None:
     taskqueue = operator.taskqueue
     await queue.publish(n=1, gate=str(gate))
-    await worker.wait_for_ledger("started 1")
+    await impatient_worker.wait_for_ledger("started 1")
     await operator.done("drain", lease_seconds=20)
     address = operator.address
     await api.close_connections(management, taskqueue)
     await api.close_connections(management, f"{taskqueue} control")
-    await worker.wait_for_log(event="connected", times=2)
+    await impatient_worker.wait_for_log(event="connected", times=2)
     await eventually("another address", lambda: operator.address != address)
     assert (operator.last["state"], operator.last["in_flight"]) == ("draining", 1), "the running task continues"
     await operator.done("drain", seq=2, lease_seconds=3)
@@ -236,33 +244,33 @@ def memory_alarm(broker: Broker, management: httpx.Client) -> MemoryAlarm:
 
 @pytest.mark.fault
 async def test_a_memory_alarm_delays_neither_tasks_nor_shutdown(
-    memory_alarm: MemoryAlarm, worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
+    memory_alarm: MemoryAlarm, impatient_worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
 ) -> None:
     for n in range(3):
         await queue.publish(n=n, gate=str(gate))
-    await worker.wait_for_ledger("started 0")
+    await impatient_worker.wait_for_ledger("started 0")
     with memory_alarm:
-        await memory_alarm.wait_until_blocked(f"{worker.taskqueue} control")
+        await memory_alarm.wait_until_blocked(f"{impatient_worker.taskqueue} control")
         reports = len(operator.reports)
         gate.open()
-        await worker.wait_for_log(event="task", status="done", settled=True, times=3)
-        assert worker.get("/readyz")[0] == 200
+        await impatient_worker.wait_for_log(event="task", status="done", settled=True, times=3)
+        assert impatient_worker.get("/readyz")[0] == 200
         assert len(operator.reports) == reports
-        worker.terminate()
-        assert await worker.exit_code() == 0
+        impatient_worker.terminate()
+        assert await impatient_worker.exit_code() == 0
     await queue.wait_for_ready(0)
 
 
 @pytest.mark.fault
 async def test_a_drain_lease_expires_during_a_memory_alarm_and_commands_arrive_after_it(
-    memory_alarm: MemoryAlarm, worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue
+    memory_alarm: MemoryAlarm, impatient_worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue
 ) -> None:
     await operator.done("drain", lease_seconds=8)
     await queue.publish(n=1)
     assert await queue.ready() == 1
     with memory_alarm:
         sending = asyncio.ensure_future(operator.send("drain", seq=2))
-        await worker.wait_for_ledger("finished 1 draining=False")
+        await impatient_worker.wait_for_ledger("finished 1 draining=False")
         assert operator.last["state"] == "drained", "the alarm blocks the report of the new state"
     late = await operator.wait_for_answer(await sending)
     assert (late["answer"]["result"], late["state"]) == ("done", "drained")

@@ -6,7 +6,7 @@ import aio_pika
 import pytest
 
 from taskqueue_worker.command_handler import NOT_CERTAIN
-from tests.cluster.trio import Trio
+from tests.cluster.three_node_broker import ThreeNodeBroker
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
@@ -17,16 +17,16 @@ CONNECTED, PAUSED = 0, (1, 2)
 
 
 @pytest.fixture
-def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
-    with Trio.start(tmp_path_factory.mktemp("trio")) as trio:
-        yield trio
+def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeNodeBroker]:
+    with ThreeNodeBroker.start(tmp_path_factory.mktemp("three_nodes")) as three_nodes:
+        yield three_nodes
 
 
 @pytest.mark.fault
 async def test_a_drain_that_the_broker_does_not_confirm_is_refused_and_the_worker_consumes_again(
-    trio: Trio, start_worker: StartWorker, gate: Gate
+    three_nodes: ThreeNodeBroker, start_worker: StartWorker, gate: Gate
 ) -> None:
-    node = trio.nodes[CONNECTED]
+    node = three_nodes.nodes[CONNECTED]
     connection = await aio_pika.connect(node.url)
     channel = await connection.channel()
     queue = await DeclaredQueue(channel, "jobs").declare()
@@ -37,14 +37,14 @@ async def test_a_drain_that_the_broker_does_not_confirm_is_refused_and_the_worke
     await worker.wait_for_ledger("started 0")
     await operator.wait_for_report(state="consuming")
     for number in PAUSED:
-        trio.nodes[number].pause()
+        three_nodes.nodes[number].pause()
     try:
         assert await operator.refused("drain") == NOT_CERTAIN
         assert operator.last["drain"] is None
         assert operator.last["in_flight"] == 1, "the running task continues"
     finally:
         for number in PAUSED:
-            trio.nodes[number].resume()
+            three_nodes.nodes[number].resume()
     gate.open()
     await eventually("all done", lambda: len(worker.lines(event="task", status="done")) == 3)
     await operator.wait_for_report(state="consuming")

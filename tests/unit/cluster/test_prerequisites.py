@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.cluster import cache
-from tests.cluster.loan import borrow
+from tests.cluster.cluster_lease import lease_cluster
 from tests.cluster.prerequisites import MissingError
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +71,7 @@ def test_root_without_go_is_told_so_before_anything_is_installed(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("TASKQUEUE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CLUSTER", "local")
-    with pytest.raises(MissingError, match=r"needs Go \S+ or newer: install it from"), borrow():
+    with pytest.raises(MissingError, match=r"needs Go \S+ or newer: install it from"), lease_cluster():
         pass
     assert capsys.readouterr() == ("", "")
 

@@ -11,7 +11,7 @@ from typing import Any
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_DRAIN, LABEL_NAME, Key
-from tests.unit.workers.states import READY, refused
+from tests.unit.workers.pod_statuses import READY, refused
 
 from .fake_broker import DATA
 

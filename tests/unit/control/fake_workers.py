@@ -14,7 +14,7 @@ from taskqueue_operator.drain.protocol import LEASE_SECONDS, Answer, Drain, Repo
 from taskqueue_operator.drain.replicaset_order import rank
 from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME, Key
 from taskqueue_operator.workers.api_objects import Pod
-from tests.unit.workers.states import UNSCHEDULABLE, container
+from tests.unit.workers.pod_statuses import UNSCHEDULABLE, container
 
 from .fake_broker import FakeBrokers
 from .fake_cluster import BY_REPLICA_SET, FakeCluster

@@ -6,7 +6,7 @@ from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME
-from tests.unit.workers.states import QUOTA, READY, refused, waiting
+from tests.unit.workers.pod_statuses import QUOTA, READY, refused, waiting
 
 from .fake_cluster import KEY
 

@@ -7,7 +7,7 @@ import pytest
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.recording import from_json
 from tests.approved import assert_approved
-from tests.unit.workers.states import waiting
+from tests.unit.workers.pod_statuses import waiting
 
 from .conftest import World
 from .fake_broker import GONE_AWAY

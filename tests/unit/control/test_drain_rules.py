@@ -6,7 +6,7 @@ from itertools import cycle
 import pytest
 
 from taskqueue_operator.drain.protocol import State
-from tests.unit.workers.states import CRASHED, UNSCHEDULABLE, Body, container
+from tests.unit.workers.pod_statuses import CRASHED, UNSCHEDULABLE, Body, container
 
 from .conftest import World
 from .fake_cluster import KEY, taskqueue

@@ -3,7 +3,7 @@
 import pytest
 
 from taskqueue_operator.resource.names import Key
-from tests.unit.workers.states import UNSCHEDULABLE
+from tests.unit.workers.pod_statuses import UNSCHEDULABLE
 
 from .conftest import World
 from .fake_broker import DATA, GONE_AWAY, REFUSED, FakeEndpoint

@@ -1,4 +1,4 @@
-"""RabbitMQ's side of AMQP in memory: it answers each channel in order, as late as it is told, and counts."""
+"""An AMQP server in memory: it answers each channel in order, with a delay per queue, and counts the probes."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ ENDPOINT: Final = Endpoint.parse(Key("media", "rabbitmq"), {"uri": b"amqp://app:
 
 
 class FakeAmqp:
-    """Answers a passive declare after as many seconds as `delay` says of the queue; the channel waits meanwhile."""
+    """Answers a passive declare after `delay(queue)` seconds; other probes of the channel wait meanwhile."""
 
     def __init__(self, delay: Callable[[str], float] = lambda _: PROMPT) -> None:
         self.delay = delay
@@ -30,33 +30,33 @@ class FakeAmqp:
         self.close: commands.Connection.Close | None = None
         self.down = False
         self.mute = False
-        self.dials: list[float] = []
-        self.asked: Counter[str] = Counter()
+        self.connects: list[float] = []
+        self.probed: Counter[str] = Counter()
         self.refused = 0
-        self.beats = 0
+        self.heartbeats = 0
         self.peers: list[_Peer] = []
 
-    async def dial(self, *_: object, **__: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, *_: object, **__: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Stand in for `asyncio.open_connection`."""
-        self.dials.append(asyncio.get_running_loop().time())
+        self.connects.append(asyncio.get_running_loop().time())
         if self.down:
             raise ConnectionRefusedError
         self.peers.append(_Peer(self))
         return self.peers[-1].reader, cast("asyncio.StreamWriter", self.peers[-1])
 
-    def hang_up(self) -> None:
-        """Tear all connections."""
+    def close_all(self) -> None:
+        """Close all connections without a closing handshake."""
         for peer in self.peers:
             peer.abort()
 
     @property
     def channels(self) -> int:
-        """The most that were open on one connection."""
+        """The largest number of channels on one connection."""
         return max(len(peer.channels) for peer in self.peers)
 
 
 class _Peer:
-    """One connection, which is the client's writer at the same time."""
+    """One connection; it is also the writer of the client."""
 
     def __init__(self, broker: FakeAmqp) -> None:
         self.broker = broker
@@ -70,7 +70,7 @@ class _Peer:
         for number, method in self._methods(data):
             if self.closed or self.broker.mute:
                 return
-            self._hear(number, method)
+            self._on_method(number, method)
 
     def is_closing(self) -> bool:
         return self.closed
@@ -83,7 +83,7 @@ class _Peer:
         for channel in self.channels.values():
             channel.task.cancel()
 
-    def say(self, number: int, method: base.Frame) -> None:
+    def send(self, number: int, method: base.Frame) -> None:
         if not self.closed and not self.broker.mute:
             self.reader.feed_data(frame.marshal(method, number))
 
@@ -97,63 +97,63 @@ class _Peer:
                 yield int.from_bytes(data[1:3], "big"), data[14 : 14 + data[13]].decode()
             else:
                 _, number, method = frame.unmarshal(data[:size])
-                self.broker.beats += isinstance(method, Heartbeat)
-                yield number, commands.Connection.Open() if isinstance(method, ProtocolHeader) else method  # type: ignore[misc]  # a heartbeat is no method, and nothing is done about it
+                self.broker.heartbeats += isinstance(method, Heartbeat)
+                yield number, commands.Connection.Open() if isinstance(method, ProtocolHeader) else method  # type: ignore[misc]  # a heartbeat is not a method, and is ignored
             data = data[size:]
         self._rest = data
 
-    def _hear(self, number: int, method: base.Frame | str) -> None:
+    def _on_method(self, number: int, method: base.Frame | str) -> None:
         match method:
             case str():
-                self.channels[number].questions.put_nowait(method)
+                self.channels[number].probes.put_nowait(method)
             case commands.Channel.Open():
                 self.channels[number] = _Channel(self, number)
-                self.say(number, commands.Channel.OpenOk())
+                self.send(number, commands.Channel.OpenOk())
             case commands.Connection.Close():
-                self.say(0, commands.Connection.CloseOk())
+                self.send(0, commands.Connection.CloseOk())
             case _:
-                self._greet(method)
+                self._on_handshake(method)
 
-    def _greet(self, method: base.Frame) -> None:
-        """Each word of the login has its answer; the protocol header comes as an Open without a vhost."""
+    def _on_handshake(self, method: base.Frame) -> None:
+        """Answer the methods of the handshake; the protocol header arrives as an Open without a vhost."""
         match method:
             case commands.Connection.StartOk(response="\0app\0secret"):
-                self.say(0, self.broker.tune)
+                self.send(0, self.broker.tune)
             case commands.Connection.StartOk():
-                self.say(0, commands.Connection.Close(403, "ACCESS_REFUSED", 0, 0))
-            case commands.Connection.Open() if not self.reader.at_eof() and not hasattr(self, "greeted"):
-                self.greeted = True
-                self.say(0, commands.Connection.Start(0, 9, {}, "PLAIN", "en_US"))
+                self.send(0, commands.Connection.Close(403, "ACCESS_REFUSED", 0, 0))
+            case commands.Connection.Open() if not self.reader.at_eof() and not hasattr(self, "started"):
+                self.started = True
+                self.send(0, commands.Connection.Start(0, 9, {}, "PLAIN", "en_US"))
             case commands.Connection.Open():
-                self.say(0, self.broker.close or commands.Connection.OpenOk())
+                self.send(0, self.broker.close or commands.Connection.OpenOk())
             case _:
-                pass  # the rest of the login, and heartbeats
+                pass  # the rest of the handshake, and heartbeats
 
 
 class _Channel:
-    """Answers one question after the other; closed by a refusal, and then all that was asked is dropped."""
+    """Answers one probe after the other; a refusal closes the channel and drops the other probes."""
 
     def __init__(self, peer: _Peer, number: int) -> None:
         self.peer = peer
         self.number = number
-        self.questions: asyncio.Queue[str] = asyncio.Queue()
+        self.probes: asyncio.Queue[str] = asyncio.Queue()
         self.task = asyncio.create_task(self._serve())
 
     async def _serve(self) -> None:
         broker = self.peer.broker
         while True:
-            queue = await self.questions.get()
-            broker.asked[queue] += 1
+            queue = await self.probes.get()
+            broker.probed[queue] += 1
             seconds = broker.delay(queue)
             await (asyncio.Event().wait() if seconds == NEVER else asyncio.sleep(seconds))
             if queue in broker.refusals:
                 broker.refused += 1
-                self.peer.say(self.number, commands.Channel.Close(*broker.refusals[queue], 50, 10))
+                self.peer.send(self.number, commands.Channel.Close(*broker.refusals[queue], 50, 10))
                 return
-            self.peer.say(self.number, commands.Queue.DeclareOk(queue, READY, 0))
+            self.peer.send(self.number, commands.Queue.DeclareOk(queue, READY, 0))
 
 
 async def connected(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> ProbeConnection:
-    """Open a connection to it."""
-    monkeypatch.setattr(asyncio, "open_connection", broker.dial)
+    """Open a connection to the server."""
+    monkeypatch.setattr(asyncio, "open_connection", broker.connect)
     return await ProbeConnection.open(ENDPOINT, "a name")

@@ -1,4 +1,4 @@
-"""What a look makes of the listings, where a real broker shows it too seldom."""
+"""Consumer snapshots from listings that a real broker rarely shows."""
 
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -17,7 +17,7 @@ Items = list[dict[str, Any]]
 
 
 class _Listings:
-    """No broker can be told to show a channel before it has counted anything there."""
+    """Stands in for the management API: a real broker cannot be made to list a channel without a figure."""
 
     def __init__(self, **listings: Items) -> None:
         self._listings = listings
@@ -26,7 +26,7 @@ class _Listings:
         return next(items for kind, items in self._listings.items() if kind in path)
 
 
-async def look(
+async def connections_of(
     consumers: Items | None = None, channels: Items | None = None, connections: Items | None = None
 ) -> tuple[Connection, ...]:
     listings = _Listings(
@@ -37,39 +37,39 @@ async def look(
     return (await read_consumers(cast("Management", listings), lambda: NOW)).connections
 
 
-async def test_a_connection_is_what_all_its_channels_and_consumers_are() -> None:
+async def test_a_connection_sums_up_its_channels_and_combines_its_consumers() -> None:
     channels: Items = [CHANNEL | {"messages_unacknowledged": count} for count in (1, 2)]
-    careless = CONSUMER | {"ack_required": False}
-    for consumers in ([CONSUMER, careless], [careless, CONSUMER]):
-        (connection,) = await look(consumers, channels)
+    no_ack = CONSUMER | {"ack_required": False}
+    for consumers in ([CONSUMER, no_ack], [no_ack, CONSUMER]):
+        (connection,) = await connections_of(consumers, channels)
         assert connection == Connection(frozenset({"10.0.0.1"}), {"celery": False}, 3)
 
 
-async def test_a_channel_without_a_figure_leaves_none_for_the_whole() -> None:
-    young: dict[str, Any] = {"connection_details": {"name": NAME}}
-    for channels in ([young, CHANNEL], [CHANNEL, young]):
-        (connection,) = await look(channels=channels)
+async def test_a_channel_without_a_figure_makes_the_sum_unknown() -> None:
+    without_figure: dict[str, Any] = {"connection_details": {"name": NAME}}
+    for channels in ([without_figure, CHANNEL], [CHANNEL, without_figure]):
+        (connection,) = await connections_of(channels=channels)
         assert connection.unacked is None
 
 
-async def test_without_a_channel_a_connection_holds_nothing() -> None:
-    (connection,) = await look(channels=[])
+async def test_a_connection_without_a_channel_holds_no_message() -> None:
+    (connection,) = await connections_of(channels=[])
     assert connection.unacked == 0
 
 
-async def test_unless_what_it_holds_is_not_listed_by_channels() -> None:
-    (connection,) = await look(channels=[], connections=[CONNECTION | {"protocol": "AMQP 1-0"}])
+async def test_a_connection_of_another_protocol_may_hold_messages_without_a_channel() -> None:
+    (connection,) = await connections_of(channels=[], connections=[CONNECTION | {"protocol": "AMQP 1-0"}])
     assert connection.unacked is None
 
 
-async def test_what_consumes_by_another_protocol_or_has_no_peer_is_nobodys() -> None:
+async def test_a_connection_without_peer_address_and_name_has_no_identifier() -> None:
     stream = CONSUMER | {"channel_details": []}
     direct = {"name": "<rabbit@one.1.2.3>", "user_provided_name": None}
-    connections = await look([CONSUMER, stream], connections=[CONNECTION, direct, {"state": "starting"}])
+    connections = await connections_of([CONSUMER, stream], connections=[CONNECTION, direct, {"state": "starting"}])
     assert [each.identifiers for each in connections] == [{"10.0.0.1"}, set(), set()]
 
 
-async def test_the_words_of_its_name_are_what_the_name_of_a_pod_may_be() -> None:
+async def test_each_part_of_the_connection_name_may_be_a_pod_name() -> None:
     name = "celery@jobs-7d9c-x2x4z: Consumer_1/media.jobs"
-    (connection,) = await look(connections=[CONNECTION | {"user_provided_name": name}])
+    (connection,) = await connections_of(connections=[CONNECTION | {"user_provided_name": name}])
     assert connection.identifiers >= {"celery", "jobs-7d9c-x2x4z", "media.jobs"}

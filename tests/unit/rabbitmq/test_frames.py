@@ -9,7 +9,7 @@ NAMES = st.text(min_size=1, max_size=60).filter(lambda name: name.encode("utf-8"
 
 
 @given(st.lists(NAMES, min_size=1, max_size=5), st.integers(1, 2047))
-def test_a_question_reads_as_a_passive_declare_of_any_name(queues: list[str], channel: int) -> None:
+def test_pamqp_decodes_a_passive_declare_of_any_queue_name(queues: list[str], channel: int) -> None:
     data = frames.passive_declares(channel, queues)
 
     for queue in queues:
@@ -26,7 +26,7 @@ def declare_ok(channel: int, name: bytes, ready: int) -> bytes:
 
 
 @given(st.lists(st.tuples(NAMES, st.integers(0, 1 << 31)), max_size=5), st.data())
-def test_answers_are_read_wherever_the_bytes_are_cut(asked: list[tuple[str, int]], data: st.DataObject) -> None:
+def test_answers_are_decoded_wherever_the_bytes_are_split(asked: list[tuple[str, int]], data: st.DataObject) -> None:
     answers = [declare_ok(5, name.encode(), ready) for name, ready in asked]
     written = b"".join([*answers, b"\x08\x00\x00\x00\x00\x00\x00\xce"])
     cut = data.draw(st.integers(0, len(written)))
@@ -34,23 +34,23 @@ def test_answers_are_read_wherever_the_bytes_are_cut(asked: list[tuple[str, int]
     read, rest = [], b""
     for part in (written[:cut], written[cut:]):
         rest += part
-        taken = 0
+        processed = 0
         for kind, channel, begin, end in frames.complete_frames(rest):
             read += [(channel, *frames.parse_declare_ok(rest, begin, end))] if kind == frames.METHOD else []
-            taken = end + 1
-        rest = rest[taken:]
+            processed = end + 1
+        rest = rest[processed:]
 
     assert read == [(5, name.encode(), ready) for name, ready in asked]
     assert rest == b""
 
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"\x01\x00\x00\x00\x00\x00\x02abX"])
-def test_what_is_no_frame_is_no_amqp(data: bytes) -> None:
+def test_bytes_that_are_not_a_frame_are_refused(data: bytes) -> None:
     with pytest.raises(frames.NotAmqp):
         list(frames.complete_frames(data))
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x00\x32\x00\xff", b"\x00\x0a\x00\x32\x00", b"abcd"])
-def test_what_is_no_method_is_no_amqp(payload: bytes) -> None:
+def test_a_payload_that_is_not_a_method_is_refused(payload: bytes) -> None:
     with pytest.raises(frames.NotAmqp):
         frames.parse_method(payload)

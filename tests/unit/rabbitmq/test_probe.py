@@ -1,4 +1,4 @@
-"""Probing a broker that is slow or silent in parts, in virtual time."""
+"""Probing a broker of which some queues are slow or silent, in virtual time."""
 
 import asyncio
 import contextlib
@@ -31,51 +31,51 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 PERIOD = 1.0
 
 
-class FakeLine:
-    """A connection that is always there."""
+class FakeReconnector:
+    """Has a connection at all times, and records what the prober reports."""
 
     def __init__(self, connection: ProbeConnection) -> None:
         self.current = connection
-        self.heard: list[bool] = []
+        self.answered: list[bool] = []
 
     async def connection(self) -> ProbeConnection:
         return self.current
 
-    def record_success(self, asked: ProbeConnection) -> None:
-        assert asked is self.current
-        self.heard.append(True)
+    def record_success(self, connection: ProbeConnection) -> None:
+        assert connection is self.current
+        self.answered.append(True)
 
-    def record_timeout(self, asked: ProbeConnection, since: float) -> None:
-        assert (asked, since <= asyncio.get_running_loop().time()) == (self.current, True)
-        self.heard.append(False)
+    def record_timeout(self, connection: ProbeConnection, since: float) -> None:
+        assert (connection, since <= asyncio.get_running_loop().time()) == (self.current, True)
+        self.answered.append(False)
 
 
-class World:
-    """A prober, asked each period as the observer does."""
+class ProbeLoop:
+    """Probes once per period, as the observer does."""
 
     def __init__(self, broker: FakeAmqp, connection: ProbeConnection) -> None:
         self.broker = broker
-        self.line = FakeLine(connection)
-        self.prober = Prober(ENDPOINT, cast("Reconnector", self.line), now)
+        self.reconnector = FakeReconnector(connection)
+        self.prober = Prober(ENDPOINT, cast("Reconnector", self.reconnector), now)
         self.last: dict[str, Probe] = {}
 
     async def rounds(self, queues: Collection[str], seconds: float, watched: Collection[str] = ()) -> timedelta:
-        """Probe for a while; returns how old the last answer of a watched queue was at most."""
+        """Probe for a while. Returns the largest age that the last answer of a watched queue had."""
         end, oldest = now() + timedelta(seconds=seconds), timedelta()
         while now() < end:
             self.last |= await self.prober.probe(queues)
-            oldest = max([oldest, *(now() - self.last[each].at for each in watched)])
+            oldest = max([oldest, *(now() - self.last[queue].at for queue in watched)])
             await asyncio.sleep(PERIOD)
         return oldest
 
 
 @pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ProbeLoop]:
     broker = FakeAmqp()
-    made = World(broker, await connected(broker, monkeypatch))
+    made = ProbeLoop(broker, await connected(broker, monkeypatch))
     yield made
     made.prober.close()
-    await made.line.current.close()
+    await made.reconnector.current.close()
 
 
 def now() -> datetime:
@@ -90,234 +90,238 @@ def by_kind(**seconds: float) -> Callable[[str], float]:
     return lambda queue: seconds[queue.partition("-")[0]]
 
 
-async def test_queues_that_are_known_share_a_channel_and_a_write(world: World) -> None:
+async def test_prompt_queues_share_a_channel(loop: ProbeLoop) -> None:
     queues = names("jobs", PIPELINE_DEPTH)
-    await world.prober.probe(queues)
-    before = world.broker.channels
-    asked = world.broker.asked.total()
+    await loop.prober.probe(queues)
+    before = loop.broker.channels
+    asked = loop.broker.probed.total()
 
     for _ in range(10):
-        found = await world.prober.probe(queues)
-        assert {each.ready for each in found.values()} == {READY}
+        found = await loop.prober.probe(queues)
+        assert {probe.ready for probe in found.values()} == {READY}
         assert found.keys() == set(queues)
 
-    assert world.broker.asked.total() == asked + 10 * len(queues)
-    assert world.broker.channels == before <= MAX_SINGLE_QUEUE_CHANNELS
+    assert loop.broker.probed.total() == asked + 10 * len(queues)
+    assert loop.broker.channels == before <= MAX_SINGLE_QUEUE_CHANNELS
 
 
-async def test_silent_queues_do_not_delay_the_others_by_a_period(world: World) -> None:
+async def test_silent_queues_delay_the_others_by_less_than_a_period(loop: ProbeLoop) -> None:
     silent, speaking = names("silent", 60), names("speaking", 140)
-    world.broker.delay = by_kind(silent=NEVER, speaking=PROMPT)
+    loop.broker.delay = by_kind(silent=NEVER, speaking=PROMPT)
 
-    oldest = await world.rounds([*silent, *speaking], 20, speaking)
+    oldest = await loop.rounds([*silent, *speaking], 20, speaking)
 
     assert oldest < timedelta(seconds=PERIOD)
-    assert world.last.keys() == set(speaking), "no answer is no reading"
-    assert all(world.broker.asked[each] == 1 for each in silent), "an unanswered question stands"
-    assert world.broker.channels <= len(silent) + MAX_SINGLE_QUEUE_CHANNELS + 1
+    assert loop.last.keys() == set(speaking), "a queue without an answer has no reading"
+    assert all(loop.broker.probed[queue] == 1 for queue in silent), (
+        "a queue is not probed again while a probe is in flight"
+    )
+    assert loop.broker.channels <= len(silent) + MAX_SINGLE_QUEUE_CHANNELS + 1
 
 
-async def test_queues_that_fall_silent_are_found_out_at_once(world: World) -> None:
-    """A third of the queues have their leader on a node that is frozen."""
+async def test_queues_that_become_slow_are_detected_at_once(loop: ProbeLoop) -> None:
+    """A third of the queues have their leader on a paused node."""
     silent, speaking = names("silent", 330), names("speaking", 670)
     queues = sorted([*silent, *speaking], key=hash)
-    await world.rounds(queues, 3)
-    world.broker.delay = by_kind(silent=0.25, speaking=PROMPT)
+    await loop.rounds(queues, 3)
+    loop.broker.delay = by_kind(silent=0.25, speaking=PROMPT)
 
-    assert await world.rounds(queues, 5, speaking) < PROBE_MAX_AGE
-    assert await world.rounds(queues, 30, speaking) < timedelta(seconds=PERIOD)
-    assert world.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + len(queues) // PIPELINE_DEPTH + 64
+    assert await loop.rounds(queues, 5, speaking) < PROBE_MAX_AGE
+    assert await loop.rounds(queues, 30, speaking) < timedelta(seconds=PERIOD)
+    assert loop.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + len(queues) // PIPELINE_DEPTH + 64
 
 
-async def test_more_silent_queues_than_channels_starve_neither_the_others_nor_each_other(world: World) -> None:
+async def test_more_silent_queues_than_channels_starve_neither_the_others_nor_each_other(loop: ProbeLoop) -> None:
     silent, speaking = names("silent", 1000), names("speaking", 1000)
     queues = [queue for pair in zip(silent, speaking, strict=True) for queue in pair]
-    world.broker.delay = by_kind(silent=NEVER, speaking=PROMPT)
-    await world.rounds(queues, 20)
+    loop.broker.delay = by_kind(silent=NEVER, speaking=PROMPT)
+    await loop.rounds(queues, 20)
 
-    assert await world.rounds(queues, 10, speaking) < timedelta(seconds=2 * PERIOD)
-    assert min(world.broker.asked[queue] for queue in silent) == 1, "each is asked"
-    assert world.broker.channels <= len(silent) + MAX_SINGLE_QUEUE_CHANNELS + 8
-    world.broker.hang_up()
+    assert await loop.rounds(queues, 10, speaking) < timedelta(seconds=2 * PERIOD)
+    assert min(loop.broker.probed[queue] for queue in silent) == 1, "every silent queue is probed"
+    assert loop.broker.channels <= len(silent) + MAX_SINGLE_QUEUE_CHANNELS + 8
+    loop.broker.close_all()
 
 
-async def test_a_slow_queue_is_read_as_fresh_as_it_answers_and_delays_nobody(world: World) -> None:
-    """A quorum queue whose leader is silent answers after 0.25 s."""
+async def test_a_slow_queue_is_read_as_often_as_it_answers_and_delays_no_other(loop: ProbeLoop) -> None:
+    """A quorum queue without a leader answers after 0.25 s."""
     slow, speaking = names("slow", 200), names("speaking", 100)
-    world.broker.delay = by_kind(slow=0.25, speaking=PROMPT)
-    await world.rounds([*slow, *speaking], 5)
+    loop.broker.delay = by_kind(slow=0.25, speaking=PROMPT)
+    await loop.rounds([*slow, *speaking], 5)
 
-    assert await world.rounds([*slow, *speaking], 20, speaking) < timedelta(seconds=PERIOD / 2)
-    assert await world.rounds([*slow, *speaking], 20, slow) < PROBE_MAX_AGE / 2
-    assert world.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + 2
+    assert await loop.rounds([*slow, *speaking], 20, speaking) < timedelta(seconds=PERIOD / 2)
+    assert await loop.rounds([*slow, *speaking], 20, slow) < PROBE_MAX_AGE / 2
+    assert loop.broker.channels <= MAX_SINGLE_QUEUE_CHANNELS + MAX_SLOW_CHANNELS + 2
 
 
-async def test_a_queue_that_speaks_again_is_prompt_again(world: World) -> None:
+async def test_a_queue_that_answers_promptly_again_shares_a_channel_again(loop: ProbeLoop) -> None:
     queues = names("silent", 20)
-    world.broker.delay = by_kind(silent=20)
-    await world.rounds(queues, 10)
-    world.broker.delay = by_kind(silent=PROMPT)
-    await world.rounds(queues, 25)
+    loop.broker.delay = by_kind(silent=20)
+    await loop.rounds(queues, 10)
+    loop.broker.delay = by_kind(silent=PROMPT)
+    await loop.rounds(queues, 25)
 
-    channels = world.broker.channels
-    assert await world.rounds(queues, 10, queues) < timedelta(seconds=PROMPT_SECONDS)
-    assert world.broker.channels == channels
+    channels = loop.broker.channels
+    assert await loop.rounds(queues, 10, queues) < timedelta(seconds=PROMPT_SECONDS)
+    assert loop.broker.channels == channels
 
 
-async def test_a_round_that_is_too_long_is_continued_where_it_ended(world: World) -> None:
+async def test_a_round_that_times_out_is_continued_by_the_next_one(loop: ProbeLoop) -> None:
     queues = names("distant", 2000)
-    world.broker.delay = by_kind(distant=0.1)
+    loop.broker.delay = by_kind(distant=0.1)
 
-    await world.rounds(queues, 13)
+    await loop.rounds(queues, 13)
 
-    assert world.last.keys() == set(queues)
+    assert loop.last.keys() == set(queues)
 
 
-async def test_an_answer_is_as_old_as_its_question(world: World) -> None:
-    world.broker.delay = by_kind(slow=0.5)
-    assert await world.prober.probe(["slow-0"]) == {}
+async def test_an_answer_has_the_time_of_its_probe(loop: ProbeLoop) -> None:
+    loop.broker.delay = by_kind(slow=0.5)
+    assert await loop.prober.probe(["slow-0"]) == {}
     asked = now() - timedelta(seconds=PROMPT_SECONDS)
-    assert await world.prober.probe(["slow-0"]) == {}
+    assert await loop.prober.probe(["slow-0"]) == {}
     await asyncio.sleep(PERIOD)
 
-    assert (await world.prober.probe(["slow-0"]))["slow-0"] == Probe(asked, READY)
-    assert world.line.heard == [False, False, True]
+    assert (await loop.prober.probe(["slow-0"]))["slow-0"] == Probe(asked, READY)
+    assert loop.reconnector.answered == [False, False, True]
 
 
-async def test_missing_queues_cost_the_others_nothing_and_the_broker_little(world: World) -> None:
-    missing, there = names("missing", 20), names("there", 40)
-    await world.rounds([*missing, *there], 5)
-    world.broker.refusals |= dict.fromkeys(missing, (404, "NOT_FOUND - no queue"))
+async def test_missing_queues_cost_the_others_nothing_and_the_broker_little(loop: ProbeLoop) -> None:
+    missing, existing = names("missing", 20), names("existing", 40)
+    await loop.rounds([*missing, *existing], 5)
+    loop.broker.refusals |= dict.fromkeys(missing, (404, "NOT_FOUND - no queue"))
     begun = now()
     while now() - begun < timedelta(seconds=60):
-        found = await world.prober.probe([*missing, *there])
-        assert all(found[each].ready == READY for each in there)
-        assert all(found[each].missing for each in missing)
+        found = await loop.prober.probe([*missing, *existing])
+        assert all(found[queue].ready == READY for queue in existing)
+        assert all(found[queue].missing for queue in missing)
         await asyncio.sleep(0.25)
-    assert world.broker.refused <= len(missing) * (60 / BACKOFF.longest_seconds + 4), "1, 2, 4, 8 s, and then rarely"
+    assert loop.broker.refused <= len(missing) * (60 / BACKOFF.longest_seconds + 4), (
+        "after 1, 2, 4, 8 s, then every 10 s"
+    )
 
-    world.broker.refusals.clear()
+    loop.broker.refusals.clear()
     await asyncio.sleep(BACKOFF.longest_seconds)
-    assert {each.ready for each in (await world.prober.probe(missing)).values()} == {READY}
+    assert {probe.ready for probe in (await loop.prober.probe(missing)).values()} == {READY}
 
 
-async def test_a_missing_queue_is_asked_again_as_soon_as_it_is_known_to_be_there(world: World) -> None:
-    world.broker.refusals |= {"missing-0": (404, "NOT_FOUND"), "mine-0": (403, "ACCESS_REFUSED")}
-    await world.rounds(["missing-0", "mine-0"], 30)
-    world.broker.refusals.clear()
+async def test_a_missing_queue_is_probed_again_as_soon_as_it_is_found(loop: ProbeLoop) -> None:
+    loop.broker.refusals |= {"missing-0": (404, "NOT_FOUND"), "forbidden-0": (403, "ACCESS_REFUSED")}
+    await loop.rounds(["missing-0", "forbidden-0"], 30)
+    loop.broker.refusals.clear()
 
-    world.prober.on_queues_found({"missing-0", "mine-0", "other"})
-    found = await world.prober.probe(["missing-0", "mine-0"])
+    loop.prober.on_queues_found({"missing-0", "forbidden-0", "other"})
+    found = await loop.prober.probe(["missing-0", "forbidden-0"])
 
     assert found["missing-0"].ready == READY
-    assert found["mine-0"].fault is not None, "that it is there was known"
+    assert found["forbidden-0"].fault is not None, "it may still not be read"
 
 
-async def test_a_queue_that_came_and_went_is_asked_again_soon(world: World) -> None:
+async def test_the_backoff_of_a_missing_queue_restarts_after_an_answer(loop: ProbeLoop) -> None:
     for _ in range(3):
-        world.broker.refusals["jobs"] = (404, "NOT_FOUND")
-        await world.rounds(["jobs"], 5)
-        world.broker.refusals.clear()
-        await world.rounds(["jobs"], BACKOFF.longest_seconds)
-        assert world.last["jobs"].ready == READY
-    world.broker.refusals["jobs"] = (404, "NOT_FOUND")
-    await world.prober.probe(["jobs"])
-    world.broker.refusals.clear()
+        loop.broker.refusals["jobs"] = (404, "NOT_FOUND")
+        await loop.rounds(["jobs"], 5)
+        loop.broker.refusals.clear()
+        await loop.rounds(["jobs"], BACKOFF.longest_seconds)
+        assert loop.last["jobs"].ready == READY
+    loop.broker.refusals["jobs"] = (404, "NOT_FOUND")
+    await loop.prober.probe(["jobs"])
+    loop.broker.refusals.clear()
     await asyncio.sleep(BACKOFF.first_seconds + PROMPT_SECONDS)
-    assert (await world.prober.probe(["jobs"]))["jobs"].ready == READY
+    assert (await loop.prober.probe(["jobs"]))["jobs"].ready == READY
 
 
-async def test_a_refusal_that_stands_proves_nothing_about_the_connection(world: World) -> None:
-    world.broker.refusals["missing-0"] = (404, "NOT_FOUND")
-    await world.prober.probe(["missing-0"])
-    world.broker.mute = True
-    found = await world.prober.probe(["missing-0"])
+async def test_a_cached_refusal_counts_neither_as_answer_nor_as_silence(loop: ProbeLoop) -> None:
+    loop.broker.refusals["missing-0"] = (404, "NOT_FOUND")
+    await loop.prober.probe(["missing-0"])
+    loop.broker.mute = True
+    found = await loop.prober.probe(["missing-0"])
     assert found["missing-0"].missing
-    assert world.line.heard == [True], "nothing was asked, so there was no silence either"
+    assert loop.reconnector.answered == [True], "no probe was sent"
 
     await asyncio.sleep(BACKOFF.first_seconds)
-    assert await world.prober.probe(["missing-0"]) == {}
-    assert world.line.heard == [True, False]
+    assert await loop.prober.probe(["missing-0"]) == {}
+    assert loop.reconnector.answered == [True, False]
 
 
-async def test_a_refusal_that_comes_late_is_an_answer(world: World) -> None:
-    world.broker.refusals["late-0"] = (404, "NOT_FOUND")
-    world.broker.delay = by_kind(late=PROMPT_SECONDS + 0.2)
-    assert await world.prober.probe(["late-0"]) == {}
+async def test_a_late_refusal_is_an_answer(loop: ProbeLoop) -> None:
+    loop.broker.refusals["late-0"] = (404, "NOT_FOUND")
+    loop.broker.delay = by_kind(late=PROMPT_SECONDS + 0.2)
+    assert await loop.prober.probe(["late-0"]) == {}
     await asyncio.sleep(0.5)
-    assert (await world.prober.probe(["late-0"]))["late-0"].missing
-    assert world.line.heard == [False, True]
-    assert world.broker.asked["late-0"] == 1
+    assert (await loop.prober.probe(["late-0"]))["late-0"].missing
+    assert loop.reconnector.answered == [False, True]
+    assert loop.broker.probed["late-0"] == 1
 
 
-async def test_what_nobody_asks_for_any_more_is_forgotten(world: World) -> None:
+async def test_a_queue_that_is_not_probed_any_longer_is_forgotten(loop: ProbeLoop) -> None:
     def known() -> set[str]:
-        session = world.prober._session
+        session = loop.prober._session
         assert session is not None
         return {*session._prompt, *session._slow, *session._answers, *session.refusals._refusals}
 
-    world.broker.delay = by_kind(jobs=PROMPT, slow=0.5, missing=PROMPT, stays=PROMPT)
-    world.broker.refusals["missing-0"] = (404, "NOT_FOUND")
-    await world.rounds(["jobs-0", "slow-0", "missing-0", "stays-0"], 5)
+    loop.broker.delay = by_kind(jobs=PROMPT, slow=0.5, missing=PROMPT, stays=PROMPT)
+    loop.broker.refusals["missing-0"] = (404, "NOT_FOUND")
+    await loop.rounds(["jobs-0", "slow-0", "missing-0", "stays-0"], 5)
     assert known() == {"jobs-0", "slow-0", "missing-0", "stays-0"}
-    channels = world.broker.channels
+    channels = loop.broker.channels
 
-    await world.rounds(["stays-0"], 3 * FORGET_AFTER_SECONDS)
+    await loop.rounds(["stays-0"], 3 * FORGET_AFTER_SECONDS)
 
     assert known() == {"stays-0"}
-    assert world.broker.channels == channels, "and what is asked goes on as before"
+    assert loop.broker.channels == channels, "the other queue is probed as before"
 
 
 @pytest.mark.parametrize(("code", "reason"), [(403, Reason.PERMISSION_DENIED), (405, Reason.TOPOLOGY_REFUSED)])
-async def test_a_queue_that_may_not_be_read_says_why(world: World, code: int, reason: Reason) -> None:
-    world.broker.refusals["mine-1"] = (code, "because of x")
+async def test_a_queue_that_may_not_be_read_has_a_fault(loop: ProbeLoop, code: int, reason: Reason) -> None:
+    loop.broker.refusals["forbidden-1"] = (code, "because of x")
 
-    found = await world.prober.probe(["mine-0", "mine-1"])
+    found = await loop.prober.probe(["forbidden-0", "forbidden-1"])
 
-    assert found["mine-0"].ready == READY
-    assert (found["mine-1"].ready, found["mine-1"].missing) == (None, False)
-    fault = found["mine-1"].fault
+    assert found["forbidden-0"].ready == READY
+    assert (found["forbidden-1"].ready, found["forbidden-1"].missing) == (None, False)
+    fault = found["forbidden-1"].fault
     assert fault is not None
     assert fault.reason is reason
-    assert 'read the depth of queue "mine-1"' in fault.message
+    assert 'read the depth of queue "forbidden-1"' in fault.message
 
 
-async def test_a_new_connection_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.broker.delay = by_kind(queue=NEVER)
-    await world.rounds(["queue-0"], 3)
-    await world.line.current.close()
-    world.broker.delay = by_kind(queue=PROMPT)
-    world.line.current = await connected(world.broker, monkeypatch)
+async def test_a_new_connection_starts_without_slow_queues(loop: ProbeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop.broker.delay = by_kind(queue=NEVER)
+    await loop.rounds(["queue-0"], 3)
+    await loop.reconnector.current.close()
+    loop.broker.delay = by_kind(queue=PROMPT)
+    loop.reconnector.current = await connected(loop.broker, monkeypatch)
 
-    assert (await world.prober.probe(["queue-0"]))["queue-0"].ready == READY
+    assert (await loop.prober.probe(["queue-0"]))["queue-0"].ready == READY
 
 
-async def test_a_broker_that_restarts_with_many_queues_is_not_stormed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it must answer in the seconds after it is back is what it answers at any time."""
+async def test_a_restarted_broker_gets_no_more_probes_than_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the seconds after a restart, each queue is probed as often as at any other time."""
     broker, queues = FakeAmqp(), names("jobs", 1000)
-    monkeypatch.setattr(asyncio, "open_connection", broker.dial)
-    line = Reconnector(ENDPOINT, name="probe")
-    prober = Prober(ENDPOINT, line, now)
-    async with every_quarter(prober, queues):
+    monkeypatch.setattr(asyncio, "open_connection", broker.connect)
+    reconnector = Reconnector(ENDPOINT, name="probe")
+    prober = Prober(ENDPOINT, reconnector, now)
+    async with probed_every_quarter_second(prober, queues):
         await asyncio.sleep(5)
         broker.down = True
-        broker.hang_up()
+        broker.close_all()
         await asyncio.sleep(60)
         broker.down = False
-        broker.asked.clear()
-        broker.dials.clear()
+        broker.probed.clear()
+        broker.connects.clear()
         await asyncio.sleep(5)
 
-    assert set(broker.asked) == set(queues), "each is read again"
-    assert len(broker.dials) == 1
-    assert max(broker.asked.values()) <= 4 * 5
+    assert set(broker.probed) == set(queues), "every queue is read again"
+    assert len(broker.connects) == 1
+    assert max(broker.probed.values()) <= 4 * 5
     assert broker.peers[-1].channels.keys() <= set(range(1, MAX_SINGLE_QUEUE_CHANNELS + 5))
     prober.close()
-    await line.close()
+    await reconnector.close()
 
 
 @asynccontextmanager
-async def every_quarter(prober: Prober, queues: Collection[str]) -> AsyncIterator[None]:
+async def probed_every_quarter_second(prober: Prober, queues: Collection[str]) -> AsyncIterator[None]:
     async def probe() -> None:
         while True:
             with contextlib.suppress(BrokerFault):

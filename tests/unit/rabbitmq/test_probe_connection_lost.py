@@ -1,4 +1,4 @@
-"""A connection that is lost while others still write to it, on the loop and the sockets of production."""
+"""A probe connection that is reset while it is used, with uvloop and real sockets."""
 
 import asyncio
 import contextlib
@@ -22,44 +22,44 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.transport.abort()
 
 
-async def ask_on(connection: ProbeConnection) -> list[ProbeBatch]:
-    asked = [connection.probe(["jobs"])]
+async def probe_until_closed(connection: ProbeConnection) -> list[ProbeBatch]:
+    batches = [connection.probe(["jobs"])]
     while not connection.closed:
         await asyncio.sleep(0)
-        asked.append(connection.probe(["jobs"]))
-    return asked
+        batches.append(connection.probe(["jobs"]))
+    return batches
 
 
 def close_after(turns: int) -> Callable[[ProbeConnection], Awaitable[list[ProbeBatch]]]:
     async def close(connection: ProbeConnection) -> list[ProbeBatch]:
-        asked = [connection.probe(["jobs"])]
+        batches = [connection.probe(["jobs"])]
         connection._writer.transport.abort()
         for _ in range(turns):
             await asyncio.sleep(0)
         await connection.close()
-        return asked
+        return batches
 
     return close
 
 
-@pytest.mark.parametrize("act", [ask_on, *map(close_after, range(4))])
-def test_who_writes_to_a_connection_that_was_reset_has_no_answer_and_no_exception(
-    act: Callable[[ProbeConnection], Awaitable[list[ProbeBatch]]],
+@pytest.mark.parametrize("action", [probe_until_closed, *map(close_after, range(4))])
+def test_a_probe_on_a_reset_connection_gets_no_answer_and_raises_nothing(
+    action: Callable[[ProbeConnection], Awaitable[list[ProbeBatch]]],
 ) -> None:
-    unheard: list[dict[str, Any]] = []
+    unhandled: list[dict[str, Any]] = []
 
-    async def lose() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
         server = await asyncio.start_server(reset, "127.0.0.1", 0)
         with contextlib.closing(server):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             connection = ProbeConnection(reader, writer, commands.Connection.TuneOk(2047, 131072, 15))
             async with asyncio.timeout(10):
-                asked = await act(connection)
+                batches = await action(connection)
                 await asyncio.wait([connection._reading, connection._beating])
         assert connection.closed
-        assert all(each.done.done() and not each.ready for each in asked)
+        assert all(batch.done.done() and not batch.ready for batch in batches)
 
     for _ in range(5):
-        uvloop.run(lose())
-    assert unheard == []
+        uvloop.run(run())
+    assert unhandled == []

@@ -1,4 +1,4 @@
-"""Connecting to a broker that refuses, breaks or says nothing, in virtual time."""
+"""Connecting to a broker that refuses, closes connections or does not answer, in virtual time."""
 
 import asyncio
 import random
@@ -23,23 +23,23 @@ pytestmark = pytest.mark.looptime
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> FakeAmqp:
     made = FakeAmqp()
-    monkeypatch.setattr(asyncio, "open_connection", made.dial)
+    monkeypatch.setattr(asyncio, "open_connection", made.connect)
     return made
 
 
 @pytest.fixture
-def line() -> Reconnector:
+def reconnector() -> Reconnector:
     return Reconnector(ENDPOINT, name="probe")
 
 
-async def fault(line: Reconnector) -> BrokerFault:
+async def fault(reconnector: Reconnector) -> BrokerFault:
     with pytest.raises(BrokerFault) as raised:
-        await line.connection()
+        await reconnector.connection()
     return raised.value
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("text", "reason"),
     [
         ("NOT_ALLOWED - vhost / not found", Reason.VHOST_NOT_FOUND),
         ("NOT_ALLOWED - access to vhost '/' refused for user 'app'", Reason.PERMISSION_DENIED),
@@ -50,116 +50,122 @@ async def fault(line: Reconnector) -> BrokerFault:
         ("INTERNAL_ERROR - access to vhost '/' refused for user 'app': vhost '/' is down", Reason.VHOST_NOT_FOUND),
     ],
 )
-async def test_the_words_of_a_refusal_say_whose_trouble_it_is(
-    broker: FakeAmqp, line: Reconnector, words: str, reason: Reason
+async def test_the_text_of_a_refusal_determines_the_reason(
+    broker: FakeAmqp, reconnector: Reconnector, text: str, reason: Reason
 ) -> None:
-    broker.close = commands.Connection.Close(530, words, 0, 0)
+    broker.close = commands.Connection.Close(530, text, 0, 0)
 
-    assert (await fault(line)).reason is reason
+    assert (await fault(reconnector)).reason is reason
 
 
-async def test_a_broker_that_takes_the_call_and_says_nothing_is_left_in_time(
-    broker: FakeAmqp, line: Reconnector
+async def test_a_broker_that_accepts_the_connection_and_does_not_answer_is_a_timeout(
+    broker: FakeAmqp, reconnector: Reconnector
 ) -> None:
     broker.mute = True
 
-    assert "(no answer in time)" in (await fault(line)).message
+    assert "(no answer in time)" in (await fault(reconnector)).message
     assert asyncio.get_running_loop().time() == pytest.approx(CONNECT_TIMEOUT_SECONDS)
     assert broker.peers[0].closed
 
 
-async def test_attempts_become_rare_and_keep_no_step(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often it is asked: 50 observers of a broker that is gone try a few times a second, not 1,000 times."""
+async def test_attempts_back_off_and_are_spread_over_time(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 observers of an unreachable broker connect a few times per second, however often they probe."""
     spread = random.Random(1)
     monkeypatch.setattr(random, "uniform", spread.uniform)
     broker.down = True
-    lines = [Reconnector(ENDPOINT, name="probe") for _ in range(50)]
+    reconnectors = [Reconnector(ENDPOINT, name="probe") for _ in range(50)]
     for _ in range(60 * 20):
-        for line in lines:
-            await fault(line)
+        for reconnector in reconnectors:
+            await fault(reconnector)
         await asyncio.sleep(0.05)
 
-    late = [at for at in broker.dials if at > 30]
-    expected = len(lines) * 30 / (BACKOFF.longest_seconds / 2)
+    late = [at for at in broker.connects if at > 30]
+    expected = len(reconnectors) * 30 / (BACKOFF.longest_seconds / 2)
     assert 0.8 * expected < len(late) < 1.2 * expected
     busiest = max(sum(second <= at < second + 1 for at in late) for second in range(30, 60))
-    assert busiest < 2 * expected / 30, "spread over the time, not in step"
+    assert busiest < 2 * expected / 30, "spread over time"
 
 
-async def test_a_connection_that_answered_is_made_anew_after_a_short_while(broker: FakeAmqp, line: Reconnector) -> None:
+async def test_after_an_answer_the_next_loss_has_the_shortest_backoff(
+    broker: FakeAmqp, reconnector: Reconnector
+) -> None:
     for _ in range(20):
-        connection = await line.connection()
-        line.record_success(connection)
-        broker.hang_up()
+        connection = await reconnector.connection()
+        reconnector.record_success(connection)
+        broker.close_all()
         await asyncio.sleep(0)
-        assert "(connection closed)" in (await fault(line)).message
+        assert "(connection closed)" in (await fault(reconnector)).message
         await asyncio.sleep(0.5)
-        assert await line.connection() is not connection
+        assert await reconnector.connection() is not connection
 
 
-async def test_silence_is_borne_for_a_while(broker: FakeAmqp, line: Reconnector) -> None:
-    connection = await line.connection()
-    line.record_timeout(connection, since=loop_time())
+async def test_a_silent_connection_is_closed_after_the_silence_timeout(
+    broker: FakeAmqp, reconnector: Reconnector
+) -> None:
+    connection = await reconnector.connection()
+    reconnector.record_timeout(connection, since=loop_time())
     await asyncio.sleep(SILENCE_TIMEOUT_SECONDS)
-    line.record_timeout(connection, since=loop_time())
-    kept = not connection.closed
+    reconnector.record_timeout(connection, since=loop_time())
+    was_open = not connection.closed
 
     await asyncio.sleep(0.1)
     with pytest.raises(BrokerFault, match="no answer in time"):
-        line.record_timeout(connection, since=loop_time())
-    assert (kept, connection.closed) == (True, True)
+        reconnector.record_timeout(connection, since=loop_time())
+    assert (was_open, connection.closed) == (True, True)
     assert broker.peers[0].closed
 
 
-async def test_silence_begins_with_a_question(broker: FakeAmqp, line: Reconnector) -> None:
-    """Refusals stand for a while without being asked for: nothing was expected meanwhile."""
-    connection = await line.connection()
-    line.record_success(connection)
+async def test_silence_starts_with_an_unanswered_probe(broker: FakeAmqp, reconnector: Reconnector) -> None:
+    """While a refusal is cached, no probe is sent, so no answer is expected."""
+    connection = await reconnector.connection()
+    reconnector.record_success(connection)
     await asyncio.sleep(2 * SILENCE_TIMEOUT_SECONDS)
-    line.record_timeout(connection, since=loop_time() - SILENCE_TIMEOUT_SECONDS / 2)
+    reconnector.record_timeout(connection, since=loop_time() - SILENCE_TIMEOUT_SECONDS / 2)
     assert not connection.closed
-    assert len(broker.dials) == 1
+    assert len(broker.connects) == 1
 
 
 @pytest.mark.parametrize("silent", [False, True])
-async def test_a_loss_with_many_questions_under_way_is_one_failure_with_one_message(
-    broker: FakeAmqp, line: Reconnector, monkeypatch: pytest.MonkeyPatch, *, silent: bool
+async def test_a_loss_with_many_probes_in_flight_is_one_failure_with_one_message(
+    broker: FakeAmqp, reconnector: Reconnector, monkeypatch: pytest.MonkeyPatch, *, silent: bool
 ) -> None:
     monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
-    connection = await line.connection()
-    begun = loop_time()
+    connection = await reconnector.connection()
+    started = loop_time()
     if silent:
         broker.mute = True
         await asyncio.sleep(SILENCE_TIMEOUT_SECONDS + 0.1)
     else:
-        broker.hang_up()
+        broker.close_all()
         await asyncio.sleep(0)
 
-    said = set()
+    messages = set()
     for _ in range(20):
         with pytest.raises(BrokerFault) as raised:
-            line.record_timeout(connection, begun)
-        said |= {raised.value.message, (await fault(line)).message}
+            reconnector.record_timeout(connection, started)
+        messages |= {raised.value.message, (await fault(reconnector)).message}
 
     broker.mute = False
     await asyncio.sleep(BACKOFF.first_seconds)
-    assert len(said) == 1
-    assert await line.connection() is not connection, "after the shortest pause, and without taking leave"
+    assert len(messages) == 1
+    assert await reconnector.connection() is not connection, (
+        "after the shortest backoff, and without a closing handshake"
+    )
 
 
-async def test_what_was_asked_on_a_lost_connection_is_no_matter_of_the_next(
-    broker: FakeAmqp, line: Reconnector
+async def test_probes_of_a_lost_connection_do_not_affect_the_next_one(
+    broker: FakeAmqp, reconnector: Reconnector
 ) -> None:
-    lost = await line.connection()
-    broker.hang_up()
+    lost = await reconnector.connection()
+    broker.close_all()
     await asyncio.sleep(0)
-    await fault(line)
+    await fault(reconnector)
     await asyncio.sleep(BACKOFF.first_seconds)
-    connection = await line.connection()
+    connection = await reconnector.connection()
 
-    line.record_timeout(lost, since=0)
-    line.record_success(lost)
+    reconnector.record_timeout(lost, since=0)
+    reconnector.record_success(lost)
 
-    assert await line.connection() is connection
+    assert await reconnector.connection() is connection
     assert not connection.closed
-    assert line._failures == 1, "an answer that came before the loss proves nothing about what came after it"
+    assert reconnector._failures == 1, "an answer from before the loss does not reset the backoff"

@@ -1,4 +1,4 @@
-"""What a sweep makes of the listing."""
+"""Sweeps from a listing of queues."""
 
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -11,7 +11,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class _Listing:
-    """No broker can be told to be caught in the moment after a partition."""
+    """Stands in for the management API: a real broker lists a queue twice only in the moment after a partition."""
 
     def __init__(self, *items: dict[str, Any]) -> None:
         self._items = items
@@ -26,17 +26,17 @@ async def sweep(*items: dict[str, Any]) -> Sweep:
     return (await read_sweep(cast("Management", listing), lambda: NOW))["jobs"]
 
 
-async def test_a_queue_that_is_listed_twice_is_what_is_worse_of_both() -> None:
+async def test_of_two_listings_of_a_queue_the_worse_figures_count() -> None:
     assert (await sweep({"messages_ready": 0}, {})).ready == 600
     assert (await sweep({}, {"messages_ready": 0})).ready == 600
     assert (await sweep({}, {"state": "down"})).doubt is Doubt.NOT_RUNNING
 
 
-async def test_a_minority_is_told_from_a_queue_that_is_down() -> None:
+async def test_a_queue_in_minority_differs_from_a_queue_that_is_down() -> None:
     assert (await sweep({"state": "minority"})).doubt is Doubt.MINORITY
     assert (await sweep({"state": "down"})).doubt is Doubt.NOT_RUNNING
 
 
-async def test_figures_are_believed_of_a_queue_that_runs() -> None:
+async def test_the_figures_of_a_running_queue_are_valid() -> None:
     for state in ("running", "idle", "flow"):
         assert await sweep({"state": state}) == Sweep(NOW, present=True, running=True, ready=600, unacked=1)

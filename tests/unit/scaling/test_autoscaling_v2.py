@@ -85,6 +85,7 @@ def play(policy: Policy, hpa: HorizontalPodAutoscaler, history: list[Tick], repl
 histories = st.lists(ticks, min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.integers(1, 150), ["0", "0.05", "0.1", "0.3"]), histories, st.data())
 def test_the_numbers_are_those_of_an_hpa_that_calculates_exactly(
@@ -94,6 +95,7 @@ def test_the_numbers_are_those_of_an_hpa_that_calculates_exactly(
     play(policy, HorizontalPodAutoscaler(policy, Fraction), history, replicas)
 
 
+@pytest.mark.slow
 @settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.sampled_from(BINARY), ["0", "0.125", "0.5"]), histories, st.data())
 def test_the_numbers_are_those_of_an_hpa_that_calculates_in_floats(

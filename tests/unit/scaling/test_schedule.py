@@ -198,6 +198,7 @@ def crons(draw: st.DrawFn) -> str:
     return f"{draw(_field(0, 59))} {draw(HOURS)} {day} {draw(MONTHS)} {weekday}"
 
 
+@pytest.mark.slow
 @given(crons(), crons(), st.sampled_from(ZONES), st.data())
 def test_a_schedule_is_active_when_the_brute_force_reference_is(
     start: str, end: str, zone: str, data: st.DataObject

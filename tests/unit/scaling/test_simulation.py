@@ -19,6 +19,8 @@ from taskqueue_operator.scaling.recording import Recording, from_json, to_json
 from .reference_history import INFINITE, History, minimum, most_despite_obstacle, wanted
 from .sim import MOST, STEPS, Phase, World, more_ready, play
 
+pytestmark = pytest.mark.slow
+
 LONG: Final = 1_000_000 if os.environ.get("TASKQUEUE_DEEP") else 100_000
 PHASES: Final = 4
 WORLDS: Final = {

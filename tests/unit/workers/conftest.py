@@ -10,7 +10,7 @@ Make = Callable[..., TaskQueue]
 
 @pytest.fixture
 def make() -> Make:
-    """A TaskQueue media/thumbnails whose spec.worker has these fields; `spec` replaces parts of the spec."""
+    """Return a builder of TaskQueue media/thumbnails with the given fields of spec.worker, or parts of the spec."""
 
     def taskqueue(*, spec: dict[str, Any] | None = None, **worker: object) -> TaskQueue:
         return TaskQueue.parse(

@@ -4,7 +4,7 @@ import pytest
 
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
-from .states import READY, UNSCHEDULABLE, container, waiting
+from .pod_statuses import READY, UNSCHEDULABLE, container, waiting
 
 
 def parsed(status: dict[str, Any], *, node: str = "n", **annotations: str) -> Pod:

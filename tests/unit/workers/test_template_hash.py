@@ -6,17 +6,17 @@ from pydantic import Field
 from taskqueue_operator.resource import taskqueue as module
 from taskqueue_operator.resource.worker import Worker
 from taskqueue_operator.workers import deployment as builder
-from taskqueue_operator.workers.template_hash import digest
+from taskqueue_operator.workers.template_hash import template_hash
 
 from .conftest import Make
 
 BROKER = {"secretRef": {"name": "rabbitmq"}}
 
 
-def test_it_is_what_it_has_always_been(make: Make) -> None:
-    """A digest that moves with a version of the operator restarts every worker there is."""
-    assert digest(make()) == "b011d340f13dc84b"
-    assert digest(make(concurrency=4, env=[{"name": "A", "value": ""}])) == "1dc9110615deb5d8"
+def test_the_hash_does_not_change_between_versions(make: Make) -> None:
+    """A hash that changes with the version of the operator would restart all workers at an upgrade."""
+    assert template_hash(make()) == "b011d340f13dc84b"
+    assert template_hash(make(concurrency=4, env=[{"name": "A", "value": ""}])) == "1dc9110615deb5d8"
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,16 @@ def test_it_is_what_it_has_always_been(make: Make) -> None:
     ],
     ids=lambda worker: next(iter(worker)),
 )
-def test_it_moves_with_every_field_of_the_worker(make: Make, worker: dict[str, Any]) -> None:
-    assert digest(make(**worker)) != digest(make())
+def test_the_hash_depends_on_every_field_of_the_worker(make: Make, worker: dict[str, Any]) -> None:
+    assert template_hash(make(**worker)) != template_hash(make())
 
 
 @pytest.mark.parametrize(
     "spec",
     [{"queue": {"name": "other"}}, {"broker": BROKER | {"vhost": "v"}}, {"broker": {"secretRef": {"name": "other"}}}],
 )
-def test_it_moves_with_what_else_feeds_the_template(make: Make, spec: dict[str, Any]) -> None:
-    assert digest(make(spec=spec)) != digest(make())
+def test_the_hash_depends_on_queue_vhost_and_secret(make: Make, spec: dict[str, Any]) -> None:
+    assert template_hash(make(spec=spec)) != template_hash(make())
 
 
 @pytest.mark.parametrize(
@@ -60,29 +60,29 @@ def test_it_moves_with_what_else_feeds_the_template(make: Make, spec: dict[str, 
         {"queue": {"name": "thumbnails"}},
     ],
 )
-def test_it_stays_with_all_that_does_not(make: Make, spec: dict[str, Any]) -> None:
-    assert digest(make(spec=spec)) == digest(make())
+def test_the_hash_does_not_depend_on_other_fields(make: Make, spec: dict[str, Any]) -> None:
+    assert template_hash(make(spec=spec)) == template_hash(make())
 
 
-def test_a_default_written_out_is_no_change(make: Make) -> None:
-    assert digest(make(concurrency=1, taskTimeoutSeconds=870, protocol="TaskQueue")) == digest(make())
-    assert digest(make(secretRef={"name": "rabbitmq"})) == digest(make())
+def test_an_explicit_default_does_not_change_the_hash(make: Make) -> None:
+    assert template_hash(make(concurrency=1, taskTimeoutSeconds=870, protocol="TaskQueue")) == template_hash(make())
+    assert template_hash(make(secretRef={"name": "rabbitmq"})) == template_hash(make())
 
 
-def test_what_is_only_said_of_the_workers_restarts_none(make: Make) -> None:
-    assert digest(make(protocol="Plain", acksLate=True)) == digest(make(protocol="Plain"))
+def test_acks_late_does_not_change_the_hash(make: Make) -> None:
+    assert template_hash(make(protocol="Plain", acksLate=True)) == template_hash(make(protocol="Plain"))
 
 
-def test_the_order_of_keys_is_no_change(make: Make) -> None:
-    one = make(podTemplate={"metadata": {"labels": {"a": "1", "b": "2"}}})
-    other = make(podTemplate={"metadata": {"labels": {"b": "2", "a": "1"}}})
-    assert digest(one) == digest(other)
+def test_the_order_of_keys_does_not_change_the_hash(make: Make) -> None:
+    first = make(podTemplate={"metadata": {"labels": {"a": "1", "b": "2"}}})
+    second = make(podTemplate={"metadata": {"labels": {"b": "2", "a": "1"}}})
+    assert template_hash(first) == template_hash(second)
 
 
-def test_a_newer_operator_with_more_fields_and_another_template_restarts_nobody(
+def test_an_operator_with_more_fields_and_another_template_has_the_same_hash(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = digest(make(env=[{"name": "A", "value": "1"}]))
+    before = template_hash(make(env=[{"name": "A", "value": "1"}]))
 
     class Newer(Worker):
         drain_seconds: int = Field(30)
@@ -95,7 +95,7 @@ def test_a_newer_operator_with_more_fields_and_another_template_restarts_nobody(
             "scaling": {"maxReplicas": 20},
         }
     )
-    grown = newer.model_copy(update={"worker": Newer.model_validate(newer.worker.model_dump(by_alias=True))})
+    extended = newer.model_copy(update={"worker": Newer.model_validate(newer.worker.model_dump(by_alias=True))})
     taskqueue = make()
     upgraded = module.TaskQueue(
         key=taskqueue.key,
@@ -104,7 +104,7 @@ def test_a_newer_operator_with_more_fields_and_another_template_restarts_nobody(
         resource_version="1",
         deleting=False,
         finalizers=(),
-        spec=grown,
+        spec=extended,
     )
     monkeypatch.setattr(builder, "GRACE_MARGIN_SECONDS", 99)
-    assert digest(upgraded) == before
+    assert template_hash(upgraded) == before

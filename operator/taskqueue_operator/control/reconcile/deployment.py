@@ -10,7 +10,7 @@ from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment
 from taskqueue_operator.workers.deployment import deployment as build
-from taskqueue_operator.workers.template_hash import digest
+from taskqueue_operator.workers.template_hash import template_hash
 
 from .credentials import secret_not_found
 
@@ -33,7 +33,7 @@ class DeploymentReconciler:
         """
         async with self._states[taskqueue.key].write_lock:
             there = await self._find(taskqueue)
-            if there is not None and there.template_hash == digest(taskqueue):
+            if there is not None and there.template_hash == template_hash(taskqueue):
                 return
             manifest = (
                 build(taskqueue, replicas=_initial(taskqueue))

@@ -14,7 +14,7 @@ from taskqueue_operator.topology.consumer_timeout import consumer_timeout, grant
 from taskqueue_operator.topology.desired import desired
 from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.objects import Topology
-from taskqueue_operator.workers.template_hash import digest
+from taskqueue_operator.workers.template_hash import template_hash
 
 ROUNDS: Final = 3
 """Steps are taken at most so often in one go; two TaskQueues that want the same name meet at the second look."""
@@ -87,7 +87,7 @@ class TopologyReconciler:
             return wanted
         says_itself = worker.protocol is Protocol.TASK_QUEUE and there.supports_consumer_timeout
         seconds = 0 if says_itself else worker.hold_seconds
-        template = digest(taskqueue)
+        template = template_hash(taskqueue)
         if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
             seconds = max(seconds, granted_seconds(queue.name, there))
         policy = consumer_timeout(queue, seconds, there)

@@ -17,7 +17,7 @@ from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.decision import OBSTACLE_REASONS
 from taskqueue_operator.scaling.reading import READING_WINDOW
-from taskqueue_operator.workers.startup_problems import trouble
+from taskqueue_operator.workers.startup_problems import unavailable_reason
 
 from .conditions import StatusInputs, findings
 from .scale_in_blocked import scale_in_blocked
@@ -121,7 +121,7 @@ class StatusWriter:
             faults[ConditionType.BROKER_REACHABLE] = observed
         if isinstance(seen.parsed, TaskQueue):
             faults |= _scaling_fault(state, faults)
-        failing: Fault | None = trouble(there, self._cache.pods(seen.key))
+        failing: Fault | None = unavailable_reason(there, self._cache.pods(seen.key))
         if failing is not None:
             faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
         return StatusInputs(

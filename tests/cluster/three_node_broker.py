@@ -11,19 +11,19 @@ from urllib.parse import quote
 import httpx
 
 from tests.cluster import ports
-from tests.cluster.broker import Broker, Seat
-from tests.cluster.front import Desk, Front, Target
+from tests.cluster.broker import Broker, Placement
 from tests.cluster.network import Network
 from tests.cluster.prerequisites import need_packages, need_root
 from tests.cluster.processes import Processes
+from tests.cluster.tcp_proxy import ProxyLoop, Target, TcpProxy
 
 NODES = 3
 TICK_SECONDS = 8
-"""After which nodes take one that is silent for gone, more or less; the default of 60 makes every test a long one."""
+"""After about so long, nodes treat a silent node as lost; with the default of 60 every test would be long."""
 
 
-class Trio:
-    """Three nodes on a network of their own; clients come in by the fronts `amqp` and `management`.
+class ThreeNodeBroker:
+    """Three nodes on a network of their own; clients connect through the proxies `amqp` and `management`.
 
     A node alone is reached at `node.url` and `node.management_url`, also when it is cut off from the others.
     """
@@ -35,16 +35,16 @@ class Trio:
         self._directory = directory
 
     @classmethod
-    def start(cls, directory: Path) -> "Trio":
+    def start(cls, directory: Path) -> "ThreeNodeBroker":
         """One with all nodes up; it goes when this process goes."""
         need_root()
         need_packages("ip")
-        trio = cls(directory)
+        three_nodes = cls(directory)
         with contextlib.ExitStack() as undo:
-            undo.push(trio)
-            trio._boot()
+            undo.push(three_nodes)
+            three_nodes._boot()
             undo.pop_all()
-        return trio
+        return three_nodes
 
     def __enter__(self) -> Self:
         return self
@@ -56,12 +56,12 @@ class Trio:
 
     @property
     def url(self) -> str:
-        """Where clients speak AMQP, by the front."""
+        """Where clients connect with AMQP, through the proxy."""
         return f"amqp://guest:guest@127.0.0.1:{self.amqp.port}/"
 
     @property
     def management_url(self) -> str:
-        """Where clients speak HTTP, by the front."""
+        """Where clients speak HTTP, by the proxy."""
         return f"http://127.0.0.1:{self.management.port}"
 
     def leader(self, vhost: str, queue: str, *, asked: int) -> int | None:
@@ -74,16 +74,16 @@ class Trio:
         return None
 
     @property
-    def fronts(self) -> tuple[Front, Front]:
+    def proxies(self) -> tuple[TcpProxy, TcpProxy]:
         """Both ways in."""
         return self.amqp, self.management
 
     def restore(self) -> None:
-        """Undo whatever was done to nodes, network and fronts."""
-        for front in self.fronts:
-            front.unpin()
-            front.flow()
-            front.mend()
+        """Undo whatever was done to nodes, network and proxies."""
+        for proxy in self.proxies:
+            proxy.unpin()
+            proxy.flow()
+            proxy.mend()
         for number, node in enumerate(self.nodes):
             self.heal(number)
             if node.is_up:
@@ -113,17 +113,20 @@ class Trio:
         configuration = f"cluster_formation.peer_discovery_backend = classic_config\n{others}"
         erlang = f"-kernel net_ticktime {TICK_SECONDS}"
         self.nodes = [
-            Broker(self._directory / host.name, seat=Seat(host.address, host.enter, "trio", configuration, erlang))
+            Broker(
+                self._directory / host.name,
+                placement=Placement(host.address, host.enter, "three_nodes", configuration, erlang),
+            )
             for host in hosts
         ]
-        desk = self._stack.enter_context(Desk())
+        loop = self._stack.enter_context(ProxyLoop())
         amqp, management = ports.free(2)
         at = list(zip(hosts, self.nodes, strict=True))
-        self.amqp = desk.front(amqp, [Target(host, node.amqp_port) for host, node in at])
-        self.management = desk.front(management, [Target(host, node.management_port) for host, node in at])
+        self.amqp = loop.open_proxy(amqp, [Target(host, node.amqp_port) for host, node in at])
+        self.management = loop.open_proxy(management, [Target(host, node.management_port) for host, node in at])
         for host, node in at:
             for port in (node.amqp_port, node.management_port):
-                desk.front(port, [Target(host, port)])
+                loop.open_proxy(port, [Target(host, port)])
             self._stack.enter_context(node)
         self._together(Broker.boot, self.nodes)
 

@@ -13,7 +13,7 @@ from yarl import URL
 Spoil = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 
-class Proxy:
+class ManagementProxy:
     """Leads `<url>/<any name>` to the management API; under the name of a way to spoil it, listings are spoilt."""
 
     def __init__(self, management_url: str, port: int) -> None:
@@ -40,12 +40,12 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(management_url: str) -> AsyncIterator[Proxy]:
+async def proxied(management_url: str) -> AsyncIterator[ManagementProxy]:
     """Have a proxy for a while."""
     application = web.Application()
     runner = web.AppRunner(application)
     # Only when the runner is set up is it too late for routes; the port is known after that.
-    proxies: list[Proxy] = []
+    proxies: list[ManagementProxy] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:
         return await proxies[0].pass_on(request)
@@ -53,7 +53,7 @@ async def proxied(management_url: str) -> AsyncIterator[Proxy]:
     application.router.add_route("*", "/{tail:.*}", handle)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    proxies.append(Proxy(management_url, runner.addresses[0][1]))
+    proxies.append(ManagementProxy(management_url, runner.addresses[0][1]))
     try:
         yield proxies[0]
     finally:

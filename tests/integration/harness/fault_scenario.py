@@ -1,4 +1,4 @@
-"""A TaskQueue on three nodes, with a backlog that needs exactly the workers it has: a figure too low shows at once."""
+"""A TaskQueue on three nodes whose backlog needs exactly the workers it has: a figure too low removes one at once."""
 
 import asyncio
 import re
@@ -13,15 +13,16 @@ import aiormq
 
 from tests.cluster import build
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.trio import Trio
-from tests.integration.control.stage import Stage, eventually
+from tests.cluster.three_node_broker import ThreeNodeBroker
+from tests.integration.harness.eventually import eventually
+from tests.integration.harness.tenant import Tenant
 
 QUEUE: Final = "jobs"
 PER_WORKER: Final = 10
 WORKERS: Final = 20
-MOST: Final = 40
+MAX_REPLICAS: Final = 40
 SCALING: Final = {
-    "maxReplicas": MOST,
+    "maxReplicas": MAX_REPLICAS,
     "readyPerReplica": PER_WORKER,
     "idleSeconds": 1,
     "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
@@ -29,36 +30,36 @@ SCALING: Final = {
 """Nothing but the reading itself stands between a wrong figure and the workers."""
 
 
-class Scene(Stage[Trio]):
-    """What a test of a fault works with."""
+class FaultScenario(Tenant[ThreeNodeBroker]):
+    """The tenant of the tests of faults: a TaskQueue, its backlog, and how many workers the operator asks for."""
 
-    def begin(self) -> None:
-        """Have the operator declare the queue, and wait until it has seen enough of it to take workers away."""
+    def start(self) -> None:
+        """Let the operator declare the queue, and wait until it has read enough of it to remove workers."""
         self.secret()
         self.taskqueue(QUEUE, scaling=SCALING)
         eventually(lambda: self.condition(QUEUE).get("status"), "True")
-        self.level(WORKERS)
-        self.level(WORKERS // 2)
+        self.set_backlog(WORKERS)
+        self.set_backlog(WORKERS // 2)
 
-    def level(self, workers: int, *, by: int = 0) -> None:
-        """Bring the backlog to what so many workers are for, at a node, and wait until the operator has noticed.
+    def set_backlog(self, workers: int, *, by: int = 0) -> None:
+        """Set the backlog, through a node, to what so many workers are for, and wait until the operator asks for them.
 
-        Down, this takes a reading in which the operator believes, so it shows that it is right again.
+        A smaller backlog needs a reading that the operator trusts, so it shows that its readings are right again.
         """
-        asyncio.run(_level(self.broker.nodes[by].url + self.vhost, workers * PER_WORKER))
+        asyncio.run(_set_backlog(self.broker.nodes[by].url + self.vhost, workers * PER_WORKER))
         eventually(lambda: self.replicas(QUEUE), workers, seconds=120)
 
     def depth(self, *, by: int) -> int:
-        """What a node answers to a passive declare."""
+        """Return the depth that a node reports for a passive declare."""
         return asyncio.run(_depth(self.broker.nodes[by].url + self.vhost))
 
-    def agreed(self) -> bool:
+    def nodes_agree(self) -> bool:
         """Whether all nodes give the same depth, and not that of a queue without a leader."""
         depths = {self.depth(by=number) for number in range(len(self.broker.nodes))}
         return len(depths) == 1 and depths != {0}
 
     def leader(self, *, asked: int, other_than: int | None = None) -> int:
-        """Wait until a node knows who leads the queue."""
+        """Wait until a node knows the leader of the queue; return the number of the leader."""
         found = None
 
         def known() -> bool:
@@ -71,23 +72,23 @@ class Scene(Stage[Trio]):
         return found
 
     @contextmanager
-    def unharmed(self) -> Iterator[None]:
-        """Fail if a worker is taken away inside, or before the operator has noticed what comes after.
+    def without_scale_in(self) -> Iterator[None]:
+        """Fail if a worker is removed inside, or before the operator has followed the backlog afterwards.
 
-        What comes after, when the broker is one again, is a greater backlog, then a smaller one: it must follow both.
+        When the broker is whole again, the backlog grows and then shrinks: the operator must follow both.
         """
-        with Watch(self.plane, self.namespace) as watch:
+        with ReplicaWatch(self.plane, self.namespace) as watch:
             yield
-            eventually(self.agreed)
-            self.level(WORKERS + 10)
-        with Watch(self.plane, self.namespace) as lowered:
-            self.level(WORKERS // 2)
-        assert watch.scale_ins() == [], f"of all numbers of workers {watch.replicas}"
-        assert min(lowered.replicas) == WORKERS // 2, f"of all numbers of workers {lowered.replicas}"
+            eventually(self.nodes_agree)
+            self.set_backlog(WORKERS + 10)
+        with ReplicaWatch(self.plane, self.namespace) as lowered:
+            self.set_backlog(WORKERS // 2)
+        assert watch.scale_ins() == [], f"of all values {watch.replicas}"
+        assert min(lowered.replicas) == WORKERS // 2, f"of all values {lowered.replicas}"
 
 
-class Watch:
-    """Every number of workers that is asked for while it is open, as the API server tells it."""
+class ReplicaWatch:
+    """Records every value of `spec.replicas` while it is open, as the API server reports it."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self.replicas: list[int] = []
@@ -111,12 +112,12 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.poll() is None, "nobody watched"
+        assert self._process.poll() is None, "the watch ended early"
         self._process.terminate()
         self.replicas += [int(line) for line in re.findall(r"\d+", self._process.communicate(timeout=30)[0])]
 
     def scale_ins(self) -> list[tuple[int, int]]:
-        """List what it went down from, and to; call when it is closed."""
+        """List each decrease as (before, after); call it after the watch is closed."""
         return [(before, after) for before, after in pairwise(self.replicas) if after < before]
 
 
@@ -126,11 +127,11 @@ async def _depth(url: str) -> int:
         return (await channel.queue_declare(QUEUE, passive=True)).message_count or 0
 
 
-async def _level(url: str, depth: int) -> None:
+async def _set_backlog(url: str, depth: int) -> None:
     async with asyncio.timeout(60), aiormq.Connection(url) as connection:
         channel = await connection.channel()
-        there = (await channel.queue_declare(QUEUE, passive=True)).message_count or 0
-        for _ in range(depth - there):
+        depth_before = (await channel.queue_declare(QUEUE, passive=True)).message_count or 0
+        for _ in range(depth - depth_before):
             await channel.basic_publish(b"{}", routing_key=QUEUE)
-        for _ in range(there - depth):
+        for _ in range(depth_before - depth):
             await channel.basic_get(QUEUE, no_ack=True)

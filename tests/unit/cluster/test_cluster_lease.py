@@ -8,7 +8,7 @@ from threading import Event, Thread
 import pytest
 from typing_extensions import override
 
-from tests.cluster import loan, locks
+from tests.cluster import cluster_lease, locks
 from tests.cluster.lane import Cluster
 
 
@@ -51,14 +51,14 @@ class RecordedCluster(Cluster):
 def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RecordedCluster:
     cluster = RecordedCluster(tmp_path)
     monkeypatch.setenv("TASKQUEUE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(loan, "the_cluster", lambda: cluster)
+    monkeypatch.setattr(cluster_lease, "the_cluster", lambda: cluster)
     return cluster
 
 
 def test_the_first_user_brings_the_cluster_up_and_the_last_one_takes_it_down(cluster: RecordedCluster) -> None:
     first, second = ExitStack(), ExitStack()
-    first.enter_context(loan.borrow())
-    second.enter_context(loan.borrow())
+    first.enter_context(cluster_lease.lease_cluster())
+    second.enter_context(cluster_lease.lease_cluster())
     first.close()
     assert cluster.calls == ["up"]
     second.close()
@@ -66,14 +66,14 @@ def test_the_first_user_brings_the_cluster_up_and_the_last_one_takes_it_down(clu
 
 
 def test_a_user_who_keeps_the_cluster_keeps_it_also_when_another_one_ends_last(cluster: RecordedCluster) -> None:
-    with loan.borrow(), loan.borrow() as kept:
+    with cluster_lease.lease_cluster(), cluster_lease.lease_cluster() as kept:
         kept.keep = True
     assert cluster.calls == ["up"]
 
 
 def test_a_part_is_made_once_for_all_users_and_again_for_the_next_ones(cluster: RecordedCluster) -> None:
     for _ in range(2):
-        with loan.borrow() as first, loan.borrow() as second:
+        with cluster_lease.lease_cluster() as first, cluster_lease.lease_cluster() as second:
             for lease in (first, second):
                 lease.once("broker", lambda: cluster.calls.append("broker"))
     assert cluster.calls == ["up", "broker", "down"] * 2

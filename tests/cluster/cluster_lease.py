@@ -1,4 +1,4 @@
-"""The cluster of this machine, lent to several processes at once: the last one leaves it as the first one found it."""
+"""The lease of the cluster: several processes hold it at once, and the last one leaves the cluster as it was found."""
 
 import fcntl
 import json
@@ -21,20 +21,20 @@ BROKER = "rabbitmq"
 """The namespace of the broker."""
 
 _CHANGING = "cluster-lease"
-"""The lock of whoever begins or ends to use the cluster."""
+"""The lock of a process that begins or ends its use of the cluster."""
 _USERS = "cluster-users"
-"""The lock that all users share."""
+"""The lock that all holders of the lease share."""
 
 
 @dataclass
-class Loan:
-    """A cluster that is lent; `keep` leaves it as it is at the end."""
+class ClusterLease:
+    """One process's use of the cluster; `keep` leaves the cluster as it is at the end."""
 
     cluster: Cluster
     keep: bool = False
 
     def once(self, name: str, make: Callable[[], object]) -> None:
-        """Make the part `name` of the cluster, unless a process that uses it at the same time has made it."""
+        """Make the part `name` of the cluster, unless another holder of the lease has made it."""
         with cache.locked(f"{_CHANGING}-{name}"):
             made = _folder() / name
             if not made.exists():
@@ -43,26 +43,26 @@ class Loan:
 
 
 @contextmanager
-def borrow(*namespaces: str) -> Iterator[Loan]:
-    """Lend the cluster of this machine, and leave it as it was found: gone, or up without what was made in it.
+def lease_cluster(*namespaces: str) -> Iterator[ClusterLease]:
+    """Use the cluster of this machine, and leave it as it was found: down, or up without what was made in it.
 
-    Several processes may borrow it at once. The first one brings it up, the last one to end cleans up after them all.
+    Several processes may use it at once. The first one brings it up; the last one cleans up for all of them.
 
     Args:
-        namespaces: Those that the borrower makes, besides the broker's and the operator's.
+        namespaces: Namespaces that this process makes, besides those of the broker and the operator.
     """
-    loan = Loan(the_cluster())
-    user = _begin(loan.cluster)
+    lease = ClusterLease(the_cluster())
+    user = _begin(lease.cluster)
     try:
-        yield loan
+        yield lease
     except MissingError:  # its sentence says it all
         raise
     except Exception:
-        print(loan.cluster.diagnosis(), file=sys.stderr)
+        print(lease.cluster.diagnosis(), file=sys.stderr)
         raise
     finally:
-        loan.cluster.close()
-        _end(user, loan, namespaces)
+        lease.cluster.close()
+        _end(user, lease, namespaces)
 
 
 def wait_until_up() -> None:
@@ -85,24 +85,24 @@ def _begin(cluster: Cluster) -> IO[str]:
                 if not isinstance(error, MissingError):
                     print(cluster.diagnosis(), file=sys.stderr)
                 user.close()
-                _give_back(cluster, {SYSTEM, BROKER}, before)
+                _restore(cluster, {SYSTEM, BROKER}, before)
                 raise
         fcntl.flock(user, fcntl.LOCK_SH)
         return user
 
 
-def _end(user: IO[str], loan: Loan, namespaces: tuple[str, ...]) -> None:
+def _end(user: IO[str], lease: ClusterLease, namespaces: tuple[str, ...]) -> None:
     with cache.locked(_CHANGING), user:
         state = json.loads(_state().read_text())
         state["namespaces"] += namespaces
-        state["keep"] |= loan.keep
+        state["keep"] |= lease.keep
         _note(**state)
         if _is_alone(user):
             shutil.rmtree(_folder(), ignore_errors=True)
             if not state["keep"]:
                 before = state["before"]
                 found = None if before is None else frozenset(before)
-                _give_back(loan.cluster, {*state["namespaces"]}, found)
+                _restore(lease.cluster, {*state["namespaces"]}, found)
 
 
 def _is_alone(user: IO[str]) -> bool:
@@ -141,7 +141,7 @@ def _found(cluster: Cluster) -> frozenset[str] | None:
     return frozenset(name.rpartition("/")[2] for name in names.split())
 
 
-def _give_back(cluster: Cluster, made: set[str], before: frozenset[str] | None) -> None:
+def _restore(cluster: Cluster, made: set[str], before: frozenset[str] | None) -> None:
     """Remove what was not there before: TaskQueues first, while the operator can take them down, then all else."""
     if before is None:
         cluster.down()

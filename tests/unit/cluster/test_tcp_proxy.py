@@ -1,4 +1,4 @@
-"""The front of a broker, before two echoes."""
+"""The proxy of a broker, before two echoes."""
 
 import socket
 import threading
@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from tests.cluster import ports
-from tests.cluster.front import Desk, Front, Target
 from tests.cluster.network import Host
+from tests.cluster.tcp_proxy import ProxyLoop, Target, TcpProxy
 
 
 class _Loopback:
@@ -32,7 +32,7 @@ def _echo(listener: socket.socket, name: bytes) -> None:
 
 
 @pytest.fixture
-def front() -> Iterator[Front]:
+def proxy() -> Iterator[TcpProxy]:
     with ExitStack() as stack:
         targets = []
         for name in (b"a", b"b"):
@@ -44,13 +44,13 @@ def front() -> Iterator[Front]:
             targets.append(Target(cast("Host", _Loopback()), listener.getsockname()[1]))
         refusing, own = ports.free(2)
         targets.append(Target(cast("Host", _Loopback()), refusing))
-        yield stack.enter_context(Desk()).front(own, targets)
+        yield stack.enter_context(ProxyLoop()).open_proxy(own, targets)
 
 
 @pytest.fixture
-def client(front: Front) -> Iterator[socket.socket]:
-    front.pin(0)
-    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as connected:
+def client(proxy: TcpProxy) -> Iterator[socket.socket]:
+    proxy.pin(0)
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connected:
         connected.sendall(b"hello")
         assert connected.recv(100) == b"ahello"
         yield connected
@@ -61,35 +61,35 @@ def ask(client: socket.socket) -> bytes:
     return client.recv(100)
 
 
-def test_who_refuses_is_passed_over(front: Front) -> None:
+def test_who_refuses_is_passed_over(proxy: TcpProxy) -> None:
     for _ in range(10):
-        with socket.create_connection(("127.0.0.1", front.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
             assert ask(client) in {b"ahello", b"bhello"}
 
 
-def test_to_pin_leads_new_connections_there_and_ends_others(front: Front, client: socket.socket) -> None:
-    front.pin(1)
+def test_to_pin_leads_new_connections_there_and_ends_others(proxy: TcpProxy, client: socket.socket) -> None:
+    proxy.pin(1)
     with pytest.raises(ConnectionError):
         assert ask(client) == b"never"
-    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as other:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as other:
         assert ask(other) == b"bhello"
 
 
-def test_what_is_stalled_arrives_later(front: Front, client: socket.socket) -> None:
-    front.stall()
+def test_what_is_stalled_arrives_later(proxy: TcpProxy, client: socket.socket) -> None:
+    proxy.stall()
     client.settimeout(0.2)
     with pytest.raises(TimeoutError):
         ask(client)
-    front.flow()
+    proxy.flow()
     client.settimeout(10)
     assert client.recv(100) == b"ahello"
 
 
-def test_a_connection_is_cut_after_so_many_bytes(front: Front, client: socket.socket) -> None:
-    front.cut(after=8)
+def test_a_connection_is_cut_after_so_many_bytes(proxy: TcpProxy, client: socket.socket) -> None:
+    proxy.cut(after=8)
     assert ask(client) == b"ahello"
     assert ask(client) == b"ah"
     with pytest.raises(ConnectionResetError):
         client.recv(100)
-    front.mend()
-    assert front.cuts == 1
+    proxy.mend()
+    assert proxy.cuts == 1

@@ -1,4 +1,4 @@
-"""What stands between clients and the nodes of a broker, as a Service of Kubernetes does; it can misbehave."""
+"""TCP proxies between clients and the nodes of a broker, like a Service of Kubernetes; a proxy can stall and cut."""
 
 import asyncio
 import contextlib
@@ -28,15 +28,15 @@ class _Cut(NamedTuple):
     after: int
 
 
-class Front:
-    """Leads a port of this machine's loopback to one of several targets, each new connection to any.
+class TcpProxy:
+    """Forwards a port of this machine's loopback to several targets, each new connection to one at random.
 
-    A target that refuses is passed over, as a pod that is not ready is; one that is silent goes unnoticed.
+    A target that refuses is skipped, like a pod that is not ready; a silent target is not detected.
     """
 
-    def __init__(self, desk: "Desk", port: int, targets: Sequence[Target]) -> None:
+    def __init__(self, loop: "ProxyLoop", port: int, targets: Sequence[Target]) -> None:
         self.port = port
-        self._desk = desk
+        self._loop = loop
         self._targets = targets
         self._pinned: Target | None = None
         self._flowing = asyncio.Event()
@@ -48,36 +48,36 @@ class Front:
         self._server: asyncio.Server
 
     def pin(self, number: int) -> None:
-        """Lead everybody to one target (from 0); connections that lead elsewhere are reset."""
-        self._desk.call(self._pin, self._targets[number])
+        """Forward all connections to one target (from 0); connections to other targets are reset."""
+        self._loop.call(self._pin, self._targets[number])
 
     def unpin(self) -> None:
-        """Lead new connections to any target again."""
-        self._desk.call(self._pin, None)
+        """Forward new connections to any target again."""
+        self._loop.call(self._pin, None)
 
     def stall(self) -> None:
-        """Keep connections open and take new ones, and let nothing through."""
-        self._desk.call(self._flowing.clear)
+        """Keep connections open and accept new ones, and forward nothing."""
+        self._loop.call(self._flowing.clear)
 
     def flow(self) -> None:
         """Undo `stall`: what was sent meanwhile arrives now."""
-        self._desk.call(self._flowing.set)
+        self._loop.call(self._flowing.set)
 
     def cut(self, *, after: int) -> None:
         """Reset each connection, open or new, when so many more bytes of answers have passed on it."""
-        self._desk.call(setattr, self, "_cut", _Cut(after))
+        self._loop.call(setattr, self, "_cut", _Cut(after))
 
     def mend(self) -> None:
         """Undo `cut`."""
-        self._desk.call(setattr, self, "_cut", None)
+        self._loop.call(setattr, self, "_cut", None)
 
     async def listen(self) -> None:
-        """Begin; called by the desk."""
+        """Begin; called by the loop."""
         listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         self._server = await asyncio.start_server(self._accept, sock=listener)
 
     async def close(self) -> None:
-        """Take no more connections, and end those there are; called by the desk."""
+        """Take no more connections, and end those there are; called by the loop."""
         self._server.close()
         for connection in self._connections:
             connection.cancel()
@@ -151,13 +151,13 @@ class Front:
             await sink.drain()
 
 
-class Desk:
-    """The thread in which all fronts of a broker work."""
+class ProxyLoop:
+    """The event loop and thread of all proxies of a broker."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="fronts", daemon=True)
-        self._fronts: list[Front] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
+        self._proxies: list[TcpProxy] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -166,21 +166,21 @@ class Desk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for front in self._fronts:
-            self._wait(front.close())
+        for proxy in self._proxies:
+            self._wait(proxy.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def front(self, port: int, targets: Sequence[Target]) -> Front:
-        """Open one."""
-        front = Front(self, port, targets)
-        self._wait(front.listen())
-        self._fronts.append(front)
-        return front
+    def open_proxy(self, port: int, targets: Sequence[Target]) -> TcpProxy:
+        """Open a proxy."""
+        proxy = TcpProxy(self, port, targets)
+        self._wait(proxy.listen())
+        self._proxies.append(proxy)
+        return proxy
 
     def call(self, act: Callable[..., object], *arguments: object) -> None:
-        """Have it done there, and wait."""
+        """Call a function in the loop, and wait for its end."""
 
         async def acted() -> None:
             act(*arguments)

@@ -1,12 +1,8 @@
-"""A team's corner of the bench: a namespace, a vhost, a Secret, and questions to ask of both sides."""
+"""A namespace and a vhost for one test, and what it reads and writes in both."""
 
 import itertools
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, Generic, Protocol
 from urllib.parse import quote
 
@@ -14,82 +10,13 @@ import httpx
 import yaml
 from typing_extensions import TypeVar
 
-from tests.cluster import ports
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.progress import until
 
-ROOT = Path(__file__).parents[3]
-PATIENCE = 60.0
 _numbers = itertools.count(1)
 
 
-class Operator:
-    """The operator as a process of its own, as in a pod; what it logs goes to a file."""
-
-    def __init__(self, kubeconfig: Path, directory: Path, **settings: str) -> None:
-        (self.port,) = ports.free(1)
-        self.log = directory / "operator.log"
-        self._environment = (
-            os.environ
-            | {
-                "KUBECONFIG": str(kubeconfig),
-                "PYTHONPATH": str(ROOT / "operator"),
-                "TASKQUEUE_HTTP_PORT": str(self.port),
-                # As in a pod, whose name outlives its container: after a kill it leads again at once.
-                "TASKQUEUE_IDENTITY": f"operator-{self.port}",
-                "PYTHONWARNINGS": "error::ResourceWarning",
-            }
-            | settings
-        )
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it watches, or stands by."""
-        self.launch()
-        until(self.is_ready, f"the operator is ready; its log is {self.log}", seconds=PATIENCE)
-
-    def launch(self) -> subprocess.Popen[bytes]:
-        """Start it."""
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "taskqueue_operator.app"]
-            self.process = subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stderr=log)
-        return self.process
-
-    def is_ready(self) -> bool:
-        """Whether it says so itself."""
-        return bool(self.readiness())
-
-    def readiness(self) -> str:
-        """What it says it is ready for; empty while it is for nothing."""
-        assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2)
-        except httpx.TransportError:
-            return ""
-        return answer.text.strip() if answer.is_success else ""
-
-    def stop(self) -> int:
-        """End it politely, as the kubelet does; returns its exit code."""
-        assert self.process is not None
-        self.process.terminate()
-        return self.process.wait(30)
-
-    def kill(self) -> None:
-        """End it in the middle of whatever it does."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait(30)
-
-    def writes(self) -> dict[str, float]:
-        """Count its writes to Kubernetes and RabbitMQ, by kind."""
-        lines = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text.splitlines()
-        found = (line.rsplit(" ", 1) for line in lines if line.startswith("taskqueue_writes_total{"))
-        return {name.split('"')[1]: float(value) for name, value in found}
-
-
-class Reached(Protocol):
+class BrokerAddress(Protocol):
     """A broker, wherever and whatever it is."""
 
     @property
@@ -98,10 +25,10 @@ class Reached(Protocol):
     def management_url(self) -> str: ...
 
 
-B = TypeVar("B", bound=Reached, default=Broker)
+B = TypeVar("B", bound=BrokerAddress, default=Broker)
 
 
-class Stage(Generic[B]):
+class Tenant(Generic[B]):
     """What one test works with."""
 
     def __init__(self, plane: ControlPlane, broker: B) -> None:
@@ -186,22 +113,3 @@ class Stage(Generic[B]):
     def purge(self, queue: str) -> None:
         """Empty a queue."""
         self.http.delete(f"{self.path('queues', queue)}/contents").raise_for_status()
-
-
-def eventually(question: Callable[[], Any], *expected: object, seconds: float = PATIENCE) -> Any:  # noqa: ANN401  JSON
-    """Ask until the answer is one of those expected (or true, if none is given), and return it."""
-    answers: list[Any] = [None]
-
-    def answered() -> bool:
-        answers[0] = question()
-        return answers[0] in expected if expected else bool(answers[0])
-
-    try:
-        until(answered, "the expected answer", seconds=seconds, every=0.2)
-    except TimeoutError:
-        raise AssertionError(f"expected {_either(expected)}, last answer {answers[0]!r}") from None
-    return answers[0]
-
-
-def _either(expected: Iterable[Any]) -> str:
-    return " or ".join(map(repr, expected)) or "something"

@@ -1,0 +1,88 @@
+"""Takes the place of the kubelets of a control plane without nodes: for each pod of a Deployment, a worker process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from tests.integration.harness.eventually import eventually
+from tests.integration.harness.tenant import BrokerAddress, Tenant
+from tests.integration.worker.running_worker import RunningWorker
+
+CONTAINER: Final = "worker"
+STARTED_AT: Final = "2026-01-01T00:00:00Z"
+
+
+class FakeKubelet:
+    """Brings pods and processes in step, whenever `sync` is called.
+
+    Pods have no node, so the API server removes them as soon as they are deleted. Their processes get SIGTERM, and run
+    as long as they need.
+
+    Attributes:
+        broker: What new workers connect to.
+        running: The workers of existing pods, by the UID of the pod.
+        terminated: The workers of removed pods.
+    """
+
+    def __init__(self, tenant: Tenant[Any], queue: str, broker: BrokerAddress, directory: Path) -> None:
+        self.running: dict[str, RunningWorker] = {}
+        self.terminated: list[RunningWorker] = []
+        self._ready: dict[str, bool] = {}
+        self._tenant = tenant
+        self._queue = queue
+        self.broker = broker
+        self._directory = directory
+
+    def close(self) -> None:
+        """Kill all processes."""
+        for worker in (*self.running.values(), *self.terminated):
+            worker.kill()
+
+    def until(self, question: Callable[[], Any], *expected: object, seconds: float = 90) -> Any:  # noqa: ANN401  JSON
+        """Sync until the answer is one of those expected (or true, if none is given), and return it."""
+
+        def answer() -> Any:  # noqa: ANN401  likewise
+            self.sync()
+            return question()
+
+        return eventually(answer, *expected, seconds=seconds)
+
+    def sync(self) -> None:
+        """Start a process for each new pod, terminate those of removed pods, and write the readiness of all."""
+        pods = self._tenant.plane.api.list("pod", self._tenant.namespace, f"taskqueue.dev/name={self._queue}")
+        pods_by_uid = {pod["metadata"]["uid"]: pod for pod in pods}
+        for uid in self.running.keys() - pods_by_uid.keys():
+            self.terminated.append(self.running.pop(uid))
+            self.terminated[-1].terminate()
+        for uid, pod in pods_by_uid.items():
+            if uid not in self.running:
+                self.running[uid] = self._start(uid)
+            self._report(pod, self.running[uid])
+
+    def _start(self, uid: str) -> RunningWorker:
+        variables = {
+            "RABBITMQ_URL": self.broker.url,
+            "TASKQUEUE_VHOST": self._tenant.vhost,
+            "TASKQUEUE_QUEUES": self._queue,
+            "TASKQUEUE_NAME": f"{self._tenant.namespace}/{self._queue}",
+            "TASKQUEUE_POD_UID": uid,
+        }
+        return RunningWorker(self._directory, uid, **variables)
+
+    def _report(self, pod: dict[str, Any], worker: RunningWorker) -> None:
+        ready = bool(worker.lines(event="listening")) and worker.get("/readyz")[0] == 200
+        if self._ready.get(pod["metadata"]["uid"]) is ready:
+            return
+        self._ready[pod["metadata"]["uid"]] = ready
+        container = {"name": CONTAINER, "ready": ready, "restartCount": 0, "image": "worker", "imageID": ""}
+        running = {"state": {"running": {"startedAt": STARTED_AT}}}
+        conditions = [{"type": "Ready", "status": str(ready)}]
+        status = {"phase": "Running", "conditions": conditions, "containerStatuses": [container | running]}
+        name = pod["metadata"]["name"]
+        patch = json.dumps({"status": status})
+        try:
+            self._tenant.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", f"--patch={patch}")
+        except RuntimeError as error:
+            if "(NotFound)" not in str(error):  # it may be removed meanwhile
+                raise

@@ -58,7 +58,7 @@ RULES: Final = (
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
     # Plain workers.
     "STATISTICS_INTERVAL < MIN_SNAPSHOT_GAP < PERIOD",
-    "AWAKE_PERIOD < FRESH",
+    "AWAKE_PERIOD < SNAPSHOT_MAX_AGE",
     "AWAKE_PERIOD < INTEREST",
     # Leadership.
     "RENEW + 2 * LOOK < HELD",
@@ -126,7 +126,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "SETTLE_TIMEOUT_SECONDS": delivery,
     "SIGTERM_ACK_TIMEOUT": worker_pool,
     "SILENCE_TIMEOUT_SECONDS": reconnect,
-    "FRESH": consumers,
+    "SNAPSHOT_MAX_AGE": consumers,
     "STOP_GRACE_SECONDS": runner,
     "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD": observer,

@@ -52,12 +52,13 @@ def test_more_demand_never_adds_candidates(scenario: DrainScenario, desired: int
 
 
 @given(scenarios(), st.integers(0, 7))
-def test_no_worker_is_sent_two_commands_and_no_unreachable_one_is_sent_any(
+def test_no_worker_is_sent_two_drains_or_an_undrain_too_and_no_unreachable_one_is_sent_anything(
     scenario: DrainScenario, desired: int
 ) -> None:
-    workers = scenario.plan(desired).workers()
+    made = scenario.plan(desired)
+    workers = made.workers(Verb.DRAIN, Verb.UNDRAIN)
     assert len({worker.uid for worker in workers}) == len(workers)
-    for worker in workers:
+    for worker in made.workers():
         assert worker.state(scenario.now) not in {WorkerState.SILENT, WorkerState.NO_CONTAINER, WorkerState.LEAVING}
 
 

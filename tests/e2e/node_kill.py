@@ -29,7 +29,7 @@ def kill_process(cluster: Cluster, pod: dict[str, Any], command: str) -> None:
     name = f"taskqueue-kill-{uuid4().hex[:6]}"
     job = _privileged_pod(name, pod["spec"]["nodeName"], SCRIPT % (pod["metadata"]["uid"], command))
     cluster.kubectl("create", "--filename=-", input=json.dumps(job))
-    succeeded = ("--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    succeeded = ("--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
     cluster.kubectl("wait", f"pod/{name}", f"--namespace={NAMESPACE}", *succeeded)
     assert "killed" in cluster.kubectl("logs", name, f"--namespace={NAMESPACE}")
     cluster.kubectl("delete", "pod", name, f"--namespace={NAMESPACE}", "--wait=false")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.application import MODULE_MOUNTS, MODULES_VOLUME, Application, celery
 from tests.e2e.installed_operator import InstalledOperator
-from tests.e2e.tenant import Tenant
+from tests.e2e.tenant import TIMEOUT_SECONDS, Tenant
 
 QUEUE = "celery"
 WORKERS_SECRET = "workers"
@@ -39,7 +39,7 @@ def publish_with_celery(tenant: Tenant, tasks: Sequence[tuple[float, str | None]
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     }
     tenant.apply_manifest({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "publisher"}, "spec": spec})
-    tenant.kubectl("wait", "pod/publisher", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+    tenant.kubectl("wait", "pod/publisher", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={TIMEOUT_SECONDS}s")
     ids = tenant.kubectl("logs", "publisher").split()
     tenant.kubectl("delete", "pod", "publisher", "--wait=true")
     return ids

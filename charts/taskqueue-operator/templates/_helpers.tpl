@@ -13,12 +13,12 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Cluster-scoped names carry the namespace: the same release name may be used in two of them. */}}
+{{/* Cluster-scoped names contain the namespace: two namespaces may have releases of the same name. */}}
 {{- define "taskqueue.clusterName" -}}
 {{- printf "%s-%s" .Release.Namespace (include "taskqueue.fullname" .) -}}
 {{- end -}}
 
-{{/* Another name than that of the Role in a watched namespace, which may be the release's own. */}}
+{{/* Differs from the name of the Role in a watched namespace, which may be the namespace of the release. */}}
 {{- define "taskqueue.leaseName" -}}
 {{- printf "%s-lease" (include "taskqueue.fullname" .) -}}
 {{- end -}}
@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* Everything the operator does, and nothing it does not. */}}
+{{/* The permissions that the operator needs, and no others. */}}
 {{- define "taskqueue.rules" -}}
 - apiGroups: [taskqueue.dev]
   resources: [taskqueues]
@@ -53,7 +53,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [taskqueues/status]
   verbs: [patch]
 - apiGroups: [taskqueue.dev]
-  resources: [taskqueues/finalizers]  # asked for where owner references may block deletion
+  resources: [taskqueues/finalizers]  # required for owner references with blockOwnerDeletion
   verbs: [update]
 - apiGroups: [apps]
   resources: [deployments]
@@ -62,7 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [pods]
   verbs: [list, watch]
 - apiGroups: [""]
-  resources: [pods/status]  # their deletion cost; this right changes nothing of what they run
+  resources: [pods/status]  # to write the deletion cost; it does not allow changes of the spec
   verbs: [patch]
 - apiGroups: [""]
   resources: [secrets]

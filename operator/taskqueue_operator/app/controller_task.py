@@ -1,4 +1,4 @@
-"""The control loop beside kopf: begun with it, ended before it looks for tasks that were left over."""
+"""The controller as a task beside kopf: kopf's startup handler starts it, kopf's cleanup handler ends it."""
 
 import asyncio
 import gc
@@ -9,40 +9,41 @@ from taskqueue_operator.control.controller import Controller
 
 
 class ControllerTask:
-    """Runs the control loop; when it ends by itself, kopf is to end too.
+    """Runs the controller, and stops kopf if the controller ends by itself.
 
     Attributes:
-        stop: Set when kopf should end.
-        crashed: Whether the control loop ended without being told to.
+        stop: Set when kopf must end.
+        crashed: Whether the controller ended without being cancelled.
     """
 
-    def __init__(self, control: Controller, stop: asyncio.Event) -> None:
+    def __init__(self, controller: Controller, stop: asyncio.Event) -> None:
         self.stop = stop
         self.crashed = False
-        self._control = control
+        self._controller = controller
         self._task: asyncio.Task[None] | None = None
 
-    async def begin(self, **_: object) -> None:
-        """Start the control loop; a kopf startup handler.
+    async def start(self, **_: object) -> None:
+        """Start the controller; a kopf startup handler.
 
-        The watches wait until all queues are read: of thousands of objects they would take the processor for seconds.
+        kopf starts its watches after that, so they wait until all queues are read: the objects of thousands of
+        TaskQueues occupy the processor for seconds.
         """
         gc.disable()
-        self._task = asyncio.create_task(self._control.run(), name="control")
+        self._task = asyncio.create_task(self._controller.run(), name="controller")
         self._task.add_done_callback(lambda _: self.stop.set())
-        reading = asyncio.create_task(self._control.first_read.wait())
-        await asyncio.wait([self._task, reading], return_when=asyncio.FIRST_COMPLETED)
-        reading.cancel()
-        # What there is now stays: to look for garbage in it would hold up decisions for 150 ms, again and again.
+        first_read = asyncio.create_task(self._controller.first_read.wait())
+        await asyncio.wait([self._task, first_read], return_when=asyncio.FIRST_COMPLETED)
+        first_read.cancel()
+        # The present objects live long. Scanning them would delay decisions by 150 ms at each garbage collection.
         gc.freeze()
         gc.enable()
 
     async def end(self, **_: object) -> None:
-        """End the control loop and wait for it; a kopf cleanup handler."""
+        """Cancel the controller and wait for it; a kopf cleanup handler."""
         if self._task is None:
             return
         self.crashed = self._task.done()
         self._task.cancel()
         (outcome,) = await asyncio.gather(self._task, return_exceptions=True)
         if self.crashed:
-            structlog.get_logger("main").critical("the control loop ended", exc_info=outcome)
+            structlog.get_logger("main").critical("controller crashed", exc_info=outcome)

@@ -1,4 +1,4 @@
-"""Serves health, metrics and recordings from the control loop's own event loop: one that hangs cannot answer."""
+"""Serves health, metrics and recordings from the controller's event loop: a loop that hangs does not answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,12 +16,12 @@ Recordings = Callable[[Key], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """What is answered, to anybody who can reach the port: so nothing of it is secret.
+    """The HTTP endpoints. Whoever reaches the port can read them: they hold no secrets.
 
     Attributes:
         registry: All metrics.
-        readiness: What this process is ready for; None while it is for nothing.
-        recordings: The last decisions on a TaskQueue, as JSON; None when it is not known.
+        readiness: Returns what this process is ready for; None if it is not ready.
+        recordings: Returns the recent decisions on a TaskQueue as JSON; None if it is unknown.
     """
 
     registry: CollectorRegistry
@@ -29,27 +29,27 @@ class Endpoints:
     recordings: Recordings
 
     async def livez(self, _: web.Request) -> web.Response:
-        """Say that the event loop turns."""
+        """Answer that the event loop runs."""
         return web.Response(text="ok\n")
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """Say whether this process watches, or stands by while another one does."""
+        """Answer whether this process leads, or waits for leadership while another one leads."""
         ready = self.readiness()
         return web.Response(text=f"{ready or 'waiting for the API server'}\n", status=200 if ready else 503)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        """Answer a scrape; in a thread, for with 1,000 TaskQueues it takes 50 ms in which decisions would wait."""
+        """Answer a scrape; in a thread, since 1,000 TaskQueues take 50 ms, and decisions would wait."""
         text = await asyncio.to_thread(generate_latest, self.registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def decisions(self, request: web.Request) -> web.Response:
-        """Show the last decisions on one TaskQueue."""
+        """Answer with the recent decisions on one TaskQueue."""
         key = Key(**request.match_info)
-        recorded = self.recordings(key)
-        if recorded is None:
-            unknown = f"The operator knows no TaskQueue {key}: there is none, or its namespace is not watched.\n"
-            return web.Response(text=unknown, status=404)
-        return web.Response(body=recorded, content_type="application/json")
+        recordings = self.recordings(key)
+        if recordings is None:
+            message = f"TaskQueue {key} not found: it does not exist, or its namespace is not watched.\n"
+            return web.Response(text=message, status=404)
+        return web.Response(body=recordings, content_type="application/json")
 
 
 @asynccontextmanager
@@ -63,7 +63,7 @@ async def serving(port: int, endpoints: Endpoints) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        # All addresses of the pod: the kubelet and Prometheus come from outside it.
+        # All addresses of the pod: the kubelet and Prometheus connect from outside.
         await web.TCPSite(runner, port=port).start()
         yield
     finally:

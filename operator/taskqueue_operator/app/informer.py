@@ -1,4 +1,4 @@
-"""kopf as informer and lifecycle, and nothing more: its events feed the control loop."""
+"""kopf as informer and process lifecycle, and nothing more: its events feed the controller."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,25 +12,25 @@ from taskqueue_operator.resource.names import GROUP, LABEL_NAME, PLURAL, VERSION
 from .controller_task import ControllerTask
 
 
-def registry(control: Controller, background: ControllerTask) -> kopf.OperatorRegistry:
-    """Register what is watched. The handlers only note and enqueue: they cannot fail, and do no I/O."""
+def registry(controller: Controller, task: ControllerTask) -> kopf.OperatorRegistry:
+    """Register the watches. A handler updates the cache and enqueues a key: it does no I/O and cannot fail."""
     handlers = kopf.OperatorRegistry()
 
-    def feed(note: Callable[..., None]) -> Callable[..., Coroutine[None, None, None]]:
-        # Not a plain function: kopf would run it in a thread, and order and loop would be lost.
-        async def seen(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002, ANN401  kopf's own names
-            note(dict(body), deleted=type == "DELETED")
+    def feed(on_event: Callable[..., None]) -> Callable[..., Coroutine[None, None, None]]:
+        # Not a plain function: kopf would run it in a thread, outside of the event loop and out of order.
+        async def handler(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002, ANN401  kopf's own names
+            on_event(dict(body), deleted=type == "DELETED")
 
-        return seen
+        return handler
 
-    kopf.on.startup(registry=handlers)(background.begin)
-    kopf.on.cleanup(registry=handlers)(background.end)
-    kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers, id="taskqueue")(feed(control.on_taskqueue))
+    kopf.on.startup(registry=handlers)(task.start)
+    kopf.on.cleanup(registry=handlers)(task.end)
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers, id="taskqueue")(feed(controller.on_taskqueue))
     kopf.on.event("apps", "v1", "deployments", registry=handlers, id="deployment", labels={LABEL_NAME: kopf.PRESENT})(
-        feed(control.on_deployment)
+        feed(controller.on_deployment)
     )
     kopf.on.event("", "v1", "pods", registry=handlers, id="pod", labels={LABEL_NAME: kopf.PRESENT})(
-        feed(control.on_pod)
+        feed(controller.on_pod)
     )
     kopf.on.login(registry=handlers)(_login)
     return handlers
@@ -41,7 +41,7 @@ def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401  kopf's
 
 
 class NoDiffs(kopf.DiffBaseStorage):
-    """Spares us a third of what an event costs: kopf looks for differences even when no handler wants to know them."""
+    """Saves a third of the cost of an event: kopf computes differences even when no handler uses them."""
 
     @override
     def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:
@@ -53,11 +53,11 @@ class NoDiffs(kopf.DiffBaseStorage):
 
     @override
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        raise NotImplementedError("nothing is registered that would store one")
+        raise NotImplementedError("no registered handler stores a difference")
 
 
 def settings() -> kopf.OperatorSettings:
-    """Tune kopf for an informer of thousands of objects; the reasons are measured, see docs/adr/0001."""
+    """Return kopf settings for an informer of thousands of objects; docs/adr/0001 has the measurements."""
     tuned = kopf.OperatorSettings()
     tuned.peering.standalone = True
     tuned.scanning.disabled = True
@@ -68,7 +68,7 @@ def settings() -> kopf.OperatorSettings:
     tuned.networking.connect_timeout = 5
     tuned.networking.request_timeout = 30
     tuned.networking.error_backoffs = (1, 2, 3, 5, 8)
-    # Always as a pair: a worker keeps its slot for idle_timeout, so the one without the other throttles or floods.
+    # Change both together: a worker holds its slot for idle_timeout, so one without the other throttles or floods.
     tuned.queueing.worker_limit = 200
     tuned.queueing.idle_timeout = 0.2
     tuned.posting.enabled = False

@@ -1,4 +1,4 @@
-"""From standing by to letting go: what writes exists only while this process leads."""
+"""The life of one process: wait for leadership, lead, release. Everything that writes exists only while it leads."""
 
 import asyncio
 import os
@@ -19,89 +19,90 @@ from taskqueue_operator.resource.names import MANAGER, Key
 
 from . import informer
 from .controller_task import ControllerTask
-from .metrics import ControlCollector, Metrics
+from .metrics import ControllerCollector, Metrics
 from .settings import Settings
 
 
 class LeaderLifecycle:
-    """The one reign of this process, if it comes to it."""
+    """Runs the controller for as long as this process leads; once."""
 
     def __init__(self, settings: Settings, leadership: Leadership, metrics: Metrics, clock: Clock) -> None:
         self._settings = settings
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
-        self._control: Controller | None = None
+        self._controller: Controller | None = None
         self._watching = asyncio.Event()
 
     def readiness(self) -> str | None:
-        """Say what this process is ready for, if for anything.
+        """Return what this process is ready for; None if it is not ready.
 
-        Standing by counts: else no rollout would go on, since the new pod leads only after the old one has gone.
+        A process that waits for leadership is ready: otherwise no rollout would finish, since the new pod can lead only
+        after the old one has ended.
         """
         if self._watching.is_set():
             return "leading"
-        rival = self._leadership.rival
-        return f"standing by, {rival} leads" if rival is not None else None
+        leader = self._leadership.current_leader
+        return f"waiting for leadership, {leader} leads" if leader is not None else None
 
     def recordings(self, key: Key) -> bytes | None:
-        """Write the last decisions on a TaskQueue as JSON; None when it is not known here."""
-        return self._control.recordings(key) if self._control is not None else None
+        """Return the recent decisions on a TaskQueue as JSON; None if this process does not know it."""
+        return self._controller.recordings(key) if self._controller is not None else None
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Stand by, lead, let go; returns the exit code.
+        """Wait for leadership, lead and release; returns the exit code.
 
         Raises:
             Fault: The API server does not know TaskQueues.
         """
         if not await self._leadership.acquire(stop):
             return 0
-        keeping = asyncio.create_task(self._leadership.keep(), name="lease")
-        keeping.add_done_callback(_end_at_once)
+        renewal = asyncio.create_task(self._leadership.renew_loop(), name="lease")
+        renewal.add_done_callback(_exit_at_once)
         try:
             return await self._lead(stop)
         finally:
-            # Only now, that nothing of ours writes any more.
-            keeping.remove_done_callback(_end_at_once)
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            # Not earlier: until now a task of this process could still write.
+            renewal.remove_done_callback(_exit_at_once)
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
             await self._leadership.release()
 
     async def _lead(self, stop: asyncio.Event) -> int:
         check, settings = self._leadership.check, self._settings
         cluster = KubernetesCluster(await connect(check), namespaces=settings.namespaces)
         try:
-            # With scanning off, kopf would wait in silence for a CRD that is not there.
+            # With scanning off, kopf would wait silently for a CRD that does not exist.
             await cluster.require_taskqueues()
-            brokers = VhostFactory(self._clock, check)
-            author = Leader(settings.installation, self._leadership.epoch)
-            control = Controller(cluster, brokers, self._metrics, self._clock, author)
-            self._control = control
-            self._metrics.registry.register(ControlCollector(control, self._clock))
-            background = ControllerTask(control, stop)
-            await self._watch(control, background)
-            return int(background.crashed)
+            vhosts = VhostFactory(self._clock, check)
+            leader = Leader(settings.installation, self._leadership.epoch)
+            controller = Controller(cluster, vhosts, self._metrics, self._clock, leader)
+            self._controller = controller
+            self._metrics.registry.register(ControllerCollector(controller, self._clock))
+            task = ControllerTask(controller, stop)
+            await self._watch(controller, task)
+            return int(task.crashed)
         finally:
             await cluster.close()
 
-    async def _watch(self, control: Controller, background: ControllerTask) -> None:
+    async def _watch(self, controller: Controller, task: ControllerTask) -> None:
         await kopf.operator(
-            registry=informer.registry(control, background),
+            registry=informer.registry(controller, task),
             settings=informer.settings(),
             clusterwide=not self._settings.namespaces,
             namespaces=self._settings.namespaces,
-            # Else kopf would ask for the name of the user, and that of an image's numeric user is nowhere.
-            identity=MANAGER,  # type: ignore[arg-type]  # a str by a name that kopf keeps to itself
+            # Otherwise kopf looks up the name of the user, and an image's numeric user has none.
+            identity=MANAGER,  # type: ignore[arg-type]  # a str under a private name of kopf
             standalone=True,
-            stop_flag=background.stop,
+            stop_flag=task.stop,
             ready_flag=self._watching,
         )
 
 
-def _end_at_once(keeping: "asyncio.Task[NoReturn]") -> None:
-    """End without any clean-up: what is under way, on whatever connection, is not to be finished."""
-    bug = None if keeping.cancelled() else keeping.exception()
-    why = str(bug) if isinstance(bug, LeadershipLost) else "the Lease is not renewed any more"
+def _exit_at_once(renewal: "asyncio.Task[NoReturn]") -> None:
+    """Exit without any cleanup: writes that are under way, on any connection, must not be completed."""
+    error = None if renewal.cancelled() else renewal.exception()
+    detail = str(error) if isinstance(error, LeadershipLost) else "The Lease is no longer renewed."
     log = structlog.get_logger("main")
-    log.critical("does not lead any more", detail=why, exc_info=None if isinstance(bug, LeadershipLost) else bug)
+    log.critical("lost leadership", detail=detail, exc_info=None if isinstance(error, LeadershipLost) else error)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line, ours and those of the libraries alike."""
+"""Logs: one JSON object per line, for the operator and its libraries alike."""
 
 import logging
 import sys
@@ -36,9 +36,9 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Requests and handler calls of the libraries, one line each, would drown what we have to say.
-    for chatty in ("httpx", "httpcore", "kopf", "aiohttp.access"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    # A lost connection is told by who uses it, once and without a stack trace.
-    for fussy in ("aio_pika", "aiormq"):
-        logging.getLogger(fussy).setLevel(logging.CRITICAL)
+    # One line per request or handler call would hide the operator's own lines.
+    for name in ("httpx", "httpcore", "kopf", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The user of a connection logs its loss, once and without a stack trace.
+    for name in ("aio_pika", "aiormq"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Wires the rooms together and runs them; with `reign` the only place that knows all of them."""
+"""Wires the rooms and runs them; with `lifecycle` the only module that knows all of them."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ import structlog
 import uvloop
 
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.leader_election import LEASE, Leadership
+from taskqueue_operator.control.leader_election import LEASE_DURATION, Leadership
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.lease import KubernetesLease
 from taskqueue_operator.resource.faults import Fault
@@ -23,13 +23,13 @@ from .settings import Settings
 
 
 def main() -> None:
-    """Run the operator until it is told to stop."""
+    """Run the operator until a signal stops it."""
     try:
         settings = Settings.read()
     except ValueError as error:
         sys.exit(str(error))
     logs.configure(settings.log_level)
-    # Until the loop has its own handler: the first process of a container ignores what it does not handle.
+    # Until the loop has a handler of its own: the first process of a container ignores signals without a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sys.exit(uvloop.run(run(settings)))
 
@@ -37,31 +37,31 @@ def main() -> None:
 async def run(settings: Settings) -> int:
     """Run the operator; returns the exit code."""
     stop, metrics, clock = asyncio.Event(), Metrics(), loop_clock()
-    for each in (signal.SIGINT, signal.SIGTERM):  # kopf has its own, once it runs
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM):  # until kopf runs, which installs its own handlers
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        leases = KubernetesLease(await connect(), settings.lease, seconds=LEASE)
+        leases = KubernetesLease(await connect(), settings.lease, seconds=LEASE_DURATION)
     except Fault as fault:
-        return _give_up(fault)
+        return _startup_failed(fault)
     identity = settings.identity or f"{socket.gethostname()}_{uuid4()}"
-    leadership = Leadership(leases, identity, clock, _seconds)
+    leadership = Leadership(leases, identity, clock, _boot_seconds)
     metrics.registry.register(LeadershipCollector(leadership))
-    reign = LeaderLifecycle(settings, leadership, metrics, clock)
-    endpoints = health.Endpoints(metrics.registry, reign.readiness, reign.recordings)
+    lifecycle = LeaderLifecycle(settings, leadership, metrics, clock)
+    endpoints = health.Endpoints(metrics.registry, lifecycle.readiness, lifecycle.recordings)
     try:
         async with health.serving(settings.http_port, endpoints):
-            return await reign.run(stop)
+            return await lifecycle.run(stop)
     except Fault as fault:
-        return _give_up(fault)
+        return _startup_failed(fault)
     finally:
         await leases.close()
 
 
-def _seconds() -> float:
-    """A clock that also counts while the machine sleeps."""
+def _boot_seconds() -> float:
+    """Return the seconds of a clock that also counts while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _give_up(fault: Fault) -> int:
-    structlog.get_logger("main").critical("cannot begin", reason=fault.reason, detail=fault.message)
+def _startup_failed(fault: Fault) -> int:
+    structlog.get_logger("main").critical("startup failed", reason=fault.reason, detail=fault.message)
     return 1

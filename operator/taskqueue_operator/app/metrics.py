@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from taskqueue_operator.control.cache import Seen
+from taskqueue_operator.control.cache import CachedTaskQueue
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
@@ -19,71 +19,71 @@ from taskqueue_operator.drain.worker_state import RemovedState
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
-LATENESS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
-"""Fine around what is promised: 75 ms for 95 of 100 rounds, 150 ms for 99, 200 ms for all."""
+LATENESS_BUCKETS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
+"""Finer around the targets: 75 ms for 95 of 100 rounds, 150 ms for 99, 200 ms for all."""
 PER_TASKQUEUE: Final = {
     "taskqueue_queue_messages_ready": "Messages that certainly wait for a worker; absent while unknown.",
-    "taskqueue_queue_messages_unacked": "Messages that workers hold; absent while unknown.",
-    "taskqueue_reading_age_seconds": "Time since the queue was last asked for its depth and gave it; +Inf: not yet.",
-    "taskqueue_desired_replicas": "Workers that were decided on.",
-    "taskqueue_replicas": "Workers that the Deployment asks for.",
-    "taskqueue_ready_replicas": "Workers that consume.",
+    "taskqueue_queue_messages_unacked": "Messages delivered and not yet acknowledged; absent while unknown.",
+    "taskqueue_reading_age_seconds": "Age of the last probe that returned a depth; +Inf: none yet.",
+    "taskqueue_desired_replicas": "Number of workers that was decided.",
+    "taskqueue_replicas": "spec.replicas of the Deployment.",
+    "taskqueue_ready_replicas": "Workers that are ready.",
 }
 
 
 class Metrics:
-    """Counts what the control loop does; implements its Telemetry."""
+    """Counts what the controller does; implements its Telemetry."""
 
     def __init__(self) -> None:
-        # Else a second series for each counter, of which nothing can be learned.
+        # Otherwise each counter has a second series, which carries no information.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         self.registry = CollectorRegistry()
         self._writes = Counter(
             "taskqueue_writes", "Writes to Kubernetes and RabbitMQ.", ("what",), registry=self.registry
         )
         self._reconciles = Counter(
-            "taskqueue_reconciles", "TaskQueues reconciled.", ("result",), registry=self.registry
+            "taskqueue_reconciles", "Reconciles of a TaskQueue.", ("result",), registry=self.registry
         )
-        self._scalings = Counter(
+        self._scale_operations = Counter(
             "taskqueue_scale_operations",
-            "Changes of the number of workers.",
+            "Changes of spec.replicas.",
             ("direction", "reason"),
             registry=self.registry,
         )
         self._commands = Counter("taskqueue_commands", "Commands to workers.", ("command",), registry=self.registry)
-        self._victims = Counter(
+        self._removed_pods = Counter(
             "taskqueue_scale_in_removed_pods",
-            "Pods that went after a scale-in, by what their workers did; busy must stay 0.",
+            "Pods removed by a scale-in, by the state of their workers; busy must stay 0.",
             ("state",),
             registry=self.registry,
         )
         for state in RemovedState:
-            self._victims.labels(state)  # an alert on busy needs its 0
+            self._removed_pods.labels(state)  # an alert on busy needs the 0
         self._retained = Counter(
             "taskqueue_retained_topologies",
             "Deletions that left the topology although their policy asked for its removal.",
             registry=self.registry,
         )
         self._readings = Counter(
-            "taskqueue_readings", "Questions to brokers, by answer.", ("source", "outcome"), registry=self.registry
+            "taskqueue_readings", "Reads of queues, by outcome.", ("source", "outcome"), registry=self.registry
         )
         self._rounds = Histogram(
-            "taskqueue_reading_seconds", "How long a round of questions took.", ("source",), registry=self.registry
+            "taskqueue_reading_seconds", "Duration of a round of reads.", ("source",), registry=self.registry
         )
         self._lateness = Histogram(
             "taskqueue_decision_lateness_seconds",
-            "How long after its plan a round of readings and decisions was done.",
-            buckets=LATENESS,
+            "Delay of a round of reading and deciding behind its schedule.",
+            buckets=LATENESS_BUCKETS,
             registry=self.registry,
         )
         self._decisions = Counter("taskqueue_decisions", "Decisions, by reason.", ("reason",), registry=self.registry)
 
     def scaled(self, key: Key, before: int, after: int, why: str) -> None:  # noqa: ARG002  no label per object
         """The number of workers was changed."""
-        self._scalings.labels("out" if after > before else "in", why).inc()
+        self._scale_operations.labels("out" if after > before else "in", why).inc()
 
     def wrote(self, what: str) -> None:
-        """Something was written."""
+        """An object was written."""
         self._writes.labels(what).inc()
 
     def commanded(self, verb: str) -> None:
@@ -91,25 +91,25 @@ class Metrics:
         self._commands.labels(verb).inc()
 
     def removed(self, state: str) -> None:
-        """A pod went after a scale-in."""
-        self._victims.labels(state).inc()
+        """A pod was removed by a scale-in."""
+        self._removed_pods.labels(state).inc()
 
     def reconciled(self, *, succeeded: bool) -> None:
         """A TaskQueue was reconciled."""
         self._reconciles.labels("success" if succeeded else "error").inc()
 
     def retained(self, key: Key, why: str) -> None:  # noqa: ARG002  the log has the details
-        """A deletion left its topology."""
+        """A deletion left the topology."""
         self._retained.inc()
 
-    def asked(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
-        """A round of questions to a broker has ended."""
+    def queried(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
+        """A round of reads has ended."""
         self._rounds.labels(source).observe(seconds)
         for outcome, count in outcomes.items():
             self._readings.labels(source, outcome).inc(count)
 
     def late(self, seconds: float) -> None:
-        """A tick was done so long after its plan."""
+        """A round of reading and deciding ended this long after its schedule."""
         self._lateness.observe(seconds)
 
     def decided(self, why: str) -> None:
@@ -118,38 +118,42 @@ class Metrics:
 
 
 class LeadershipCollector(Collector):
-    """Says at each scrape whether this process leads: one that was stopped must not tell what once was."""
+    """Reads at each scrape whether this process leads: a stopped process must not report a former state."""
 
     def __init__(self, leadership: Leadership) -> None:
         self._leadership = leadership
 
     @override
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Write the gauges."""
-        leads = self._leadership.holds()
-        yield GaugeMetricFamily("taskqueue_leader", "Whether this process leads: 1, or 0.", value=leads)
+        """Return the gauges."""
+        leads = self._leadership.is_leader()
+        yield GaugeMetricFamily("taskqueue_leader", "1 if this process is the leader, otherwise 0.", value=leads)
         yield GaugeMetricFamily(
-            "taskqueue_leader_epoch", "Epoch of this process's leadership; 0 before.", value=self._leadership.epoch
+            "taskqueue_leader_epoch", "Epoch of this process's leadership; 0 before it.", value=self._leadership.epoch
         )
 
 
-class ControlCollector(Collector):
-    """Reads the present state of the control loop at each scrape; in a thread, so nothing here may change anything."""
+class ControllerCollector(Collector):
+    """Reads the state of the controller at each scrape; it runs in a thread, so it must not change anything."""
 
-    def __init__(self, control: Controller, clock: Clock) -> None:
-        self._control = control
+    def __init__(self, controller: Controller, clock: Clock) -> None:
+        self._controller = controller
         self._clock = clock
 
     @override
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Write the gauges."""
+        """Return the gauges."""
         yield from self._per_taskqueue()
-        depths = GaugeMetricFamily("taskqueue_workqueue_depth", "Keys that wait or are worked on.", labels=("name",))
-        for queue in self._control.work_queues:
+        depths = GaugeMetricFamily(
+            "taskqueue_workqueue_depth", "TaskQueues that wait or are being processed.", labels=("name",)
+        )
+        for queue in self._controller.work_queues:
             depths.add_metric((queue.name,), len(queue))
         yield depths
         yield GaugeMetricFamily(
-            "taskqueue_broker_readers", "Brokers that are read.", value=len(self._control.observers.observers())
+            "taskqueue_broker_readers",
+            "Brokers that are read, by URI, vhost and credentials.",
+            value=len(self._controller.observers.running()),
         )
 
     def _per_taskqueue(self) -> Iterator[GaugeMetricFamily]:
@@ -157,29 +161,29 @@ class ControlCollector(Collector):
             name: GaugeMetricFamily(name, text, labels=("namespace", "name")) for name, text in PER_TASKQUEUE.items()
         }
         now = self._clock()
-        # A copy: the loop goes on meanwhile.
-        for key, seen in self._control.cache.taskqueues.copy().items():
-            state = self._control.states.get(key) or TaskQueueState()
+        # A copy: the controller changes the original meanwhile.
+        for key, seen in self._controller.cache.taskqueues.copy().items():
+            state = self._controller.states.get(key) or TaskQueueState()
             for gauge, figure in zip(gauges.values(), self._figures(seen, state, now), strict=True):
                 if figure is not None:
                     gauge.add_metric(key, figure)
         yield from gauges.values()
 
-    def _figures(self, seen: Seen, state: TaskQueueState, now: datetime) -> tuple[float | None, ...]:
-        """In the order of `PER_TASKQUEUE`; None is no series."""
+    def _figures(self, seen: CachedTaskQueue, state: TaskQueueState, now: datetime) -> tuple[float | None, ...]:
+        """Return the figures in the order of `PER_TASKQUEUE`; None produces no series."""
         reading, decision = state.scaling.reading, state.scaling.decision
-        there = self._control.cache.deployments.get(seen.key)
+        deployment = self._controller.cache.deployments.get(seen.key)
         return (
             reading.at_least if reading is not None else None,
             reading.unacked if reading is not None else None,
             _age(seen, state, now),
             decision.desired if decision is not None else None,
-            there.replicas if there is not None else None,
-            there.ready if there is not None else None,
+            deployment.replicas if deployment is not None else None,
+            deployment.ready if deployment is not None else None,
         )
 
 
-def _age(seen: Seen, state: TaskQueueState, now: datetime) -> float:
+def _age(seen: CachedTaskQueue, state: TaskQueueState, now: datetime) -> float:
     observer = state.connection.observer
     if observer is None or not isinstance(seen.parsed, TaskQueue):
         return math.inf

@@ -1,4 +1,4 @@
-"""What the operator itself can be told, through its environment."""
+"""The settings of the operator, read from its environment."""
 
 import os
 from collections.abc import Mapping
@@ -16,13 +16,14 @@ class Settings:
     """Settings of one operator.
 
     Attributes:
-        installation: Marks what we own on brokers; a rebuilt cluster with the same name owns it again.
-        namespaces: The namespaces to watch; none means all.
+        installation: Marks the broker objects that this operator owns; a rebuilt cluster with the same name
+            owns them again.
+        namespaces: The namespaces to watch; empty means all.
         http_port: Where /livez, /readyz and /metrics are served.
         log_level: The least severe lines to write.
-        lease: Held by the one operator of several that acts.
-        identity: Who this process is to the others: the same after a restart of it, and never that of another one.
-            Empty: a new one with each start.
+        lease: The Lease by which several processes elect a leader.
+        identity: Identifies this process in the Lease: the same after a restart, and never that of another process.
+            Empty means a new one at each start.
     """
 
     installation: str = "default"
@@ -37,7 +38,7 @@ class Settings:
         """Read the environment.
 
         Raises:
-            ValueError: A variable cannot be understood; the message names it.
+            ValueError: A variable is invalid; the message names it.
         """
         namespaces = environment.get("TASKQUEUE_NAMESPACES", "").split(",")
         port, level = environment.get("TASKQUEUE_HTTP_PORT", "8080"), environment.get("TASKQUEUE_LOG_LEVEL", "info")

@@ -1,7 +1,8 @@
-"""What the API server last showed: TaskQueues, their Deployments and their pods.
+"""The objects as the API server last returned them: TaskQueues, their Deployments and their pods.
 
-Fed by watch events, by the answers to our own writes (so that a decision never rests on what we ourselves have just
-changed) and by the periodic resync. Only a newer version replaces one, and none brings back what is gone.
+Updated by watch events, by the answers to the operator's own writes (so that no decision rests on an object that the
+operator has just changed) and by the periodic resync. Only a newer version of an object replaces an older one, and a
+late answer never restores a removed object.
 """
 
 from collections import defaultdict
@@ -19,8 +20,8 @@ from .ports import Body
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A TaskQueue as it was last seen; `parsed` is the fault instead, if it does not fit this operator's models."""
+class CachedTaskQueue:
+    """A TaskQueue as last returned; `parsed` is a Fault if it does not match the models of this operator."""
 
     key: Key
     uid: str
@@ -31,7 +32,7 @@ class Seen:
 
     @property
     def reference(self) -> Body:
-        """What Events name."""
+        """The reference to it in Events."""
         return {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": KIND,
@@ -42,113 +43,113 @@ class Seen:
 
 
 class Cache:
-    """All objects by the key of their TaskQueue."""
+    """All objects, by the key of their TaskQueue."""
 
     def __init__(self) -> None:
-        self.taskqueues: dict[Key, Seen] = {}
+        self.taskqueues: dict[Key, CachedTaskQueue] = {}
         self.deployments: dict[Key, Deployment] = {}
         self._pods: defaultdict[Key, dict[Key, Pod]] = defaultdict(dict)
-        self._started: dict[Key, str] = {}
-        self._obstacles: dict[Key, WorkersFault | None] = {}
-        self._gone: set[str] = set()
+        self._started_template: dict[Key, str] = {}
+        self._blockers: dict[Key, WorkersFault | None] = {}
+        self._removed: set[str] = set()
 
     def taskqueue(self, key: Key) -> TaskQueue | None:
-        """Look up a TaskQueue that could be parsed."""
-        seen = self.taskqueues.get(key)
-        return seen.parsed if seen is not None and isinstance(seen.parsed, TaskQueue) else None
+        """Return a TaskQueue; None if there is none, or if it could not be parsed."""
+        cached = self.taskqueues.get(key)
+        return cached.parsed if cached is not None and isinstance(cached.parsed, TaskQueue) else None
 
     def pods(self, key: Key) -> Iterable[Pod]:
-        """List the pods that work for a TaskQueue."""
+        """Return the worker pods of a TaskQueue."""
         return self._pods[key].values() if key in self._pods else ()
 
-    def obstacle(self, key: Key) -> WorkersFault | None:
-        """Say why more workers would be in vain; worked out anew only when something has changed.
+    def scale_out_blocker(self, key: Key) -> WorkersFault | None:
+        """Return why more workers would not start; computed again only when an object has changed.
 
-        That a version of the workers has started is remembered in memory alone: after a restart of the operator, one
-        of which no pod is ready counts as never started.
+        Whether a template has ever started is remembered in memory only. After a restart of the operator, a template
+        without a ready pod counts as never started.
         """
-        there = self.deployments.get(key)
-        if there is None:
+        deployment = self.deployments.get(key)
+        if deployment is None:
             return None
-        if key not in self._obstacles:
-            started = self._started.get(key) == there.template_hash
-            self._obstacles[key] = scale_out_blocker(there, self.pods(key), started=started)
-        return self._obstacles[key]
+        if key not in self._blockers:
+            started = self._started_template.get(key) == deployment.template_hash
+            self._blockers[key] = scale_out_blocker(deployment, self.pods(key), started=started)
+        return self._blockers[key]
 
-    def see_taskqueue(self, body: Body) -> Key:
-        """Take note of a TaskQueue."""
+    def update_taskqueue(self, body: Body) -> Key:
+        """Store a TaskQueue; returns its key."""
         metadata = body["metadata"]
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
         known = self.taskqueues.get(key)
-        if metadata["uid"] not in self._gone and (known is None or known.version < version):
-            self.taskqueues[key] = Seen(
+        if metadata["uid"] not in self._removed and (known is None or known.version < version):
+            self.taskqueues[key] = CachedTaskQueue(
                 key, metadata["uid"], version, metadata.get("generation", 1), body.get("status") or {}, _parse(body)
             )
         return key
 
-    def see_deployment(self, body: Body) -> Key:
-        """Take note of a worker Deployment."""
+    def update_deployment(self, body: Body) -> Key:
+        """Store a worker Deployment; returns its key."""
         deployment = Deployment.parse(body)
         known = self.deployments.get(deployment.key)
-        fresh = known is None or int(known.resource_version) < int(deployment.resource_version)
-        if fresh and deployment.uid not in self._gone:
+        is_newer = known is None or int(known.resource_version) < int(deployment.resource_version)
+        if is_newer and deployment.uid not in self._removed:
             self.deployments[deployment.key] = deployment
-            self._obstacles.pop(deployment.key, None)
+            self._blockers.pop(deployment.key, None)
         return deployment.key
 
-    def see_pod(self, body: Body) -> Key:
-        """Take note of a worker pod; returns the key of its TaskQueue."""
+    def update_pod(self, body: Body) -> Key:
+        """Store a worker pod; returns the key of its TaskQueue."""
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
         known = self._pods[owner].get(pod.key)
-        fresh = known is None or int(known.resource_version) < int(pod.resource_version)
-        if fresh and body["metadata"]["uid"] not in self._gone:
+        is_newer = known is None or int(known.resource_version) < int(pod.resource_version)
+        if is_newer and body["metadata"]["uid"] not in self._removed:
             self._pods[owner][pod.key] = pod
-            self._note_start(owner, pod)
-            self._obstacles.pop(owner, None)
+            self._record_start(owner, pod)
+            self._blockers.pop(owner, None)
         return owner
 
-    def lose_taskqueue(self, key: Key, uid: str) -> None:
-        """A TaskQueue is gone; another one may have its name by now."""
-        self._gone.add(uid)
+    def remove_taskqueue(self, key: Key, uid: str) -> None:
+        """Remove a TaskQueue, unless another one has its name by now."""
+        self._removed.add(uid)
         if key in self.taskqueues and self.taskqueues[key].uid == uid:
             del self.taskqueues[key]
 
-    def lose_deployment(self, key: Key, uid: str) -> None:
-        """A Deployment is gone; another one may have its name by now."""
-        self._gone.add(uid)
+    def remove_deployment(self, key: Key, uid: str) -> None:
+        """Remove a Deployment, unless another one has its name by now."""
+        self._removed.add(uid)
         if key in self.deployments and self.deployments[key].uid == uid:
             del self.deployments[key]
-            self._started.pop(key, None)
-            self._obstacles.pop(key, None)
+            self._started_template.pop(key, None)
+            self._blockers.pop(key, None)
 
-    def lose_pod(self, body: Body) -> Key:
-        """A pod is gone; returns the key of its TaskQueue."""
-        self._gone.add(body["metadata"]["uid"])
+    def remove_pod(self, body: Body) -> Key:
+        """Remove a pod; returns the key of its TaskQueue."""
+        self._removed.add(body["metadata"]["uid"])
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
-        self.drop_pod(owner, pod.key)
+        self.discard_pod(owner, pod.key)
         return owner
 
     def all_pods(self) -> list[tuple[Key, Key]]:
-        """List every known pod as (TaskQueue, pod)."""
+        """Return every cached pod as (TaskQueue, pod)."""
         return [(owner, pod) for owner, pods in self._pods.items() for pod in pods]
 
-    def drop_pod(self, owner: Key, pod: Key) -> None:
-        """A pod is gone that no event told of."""
+    def discard_pod(self, owner: Key, pod: Key) -> None:
+        """Remove a pod whose deletion no event has shown."""
         self._pods[owner].pop(pod, None)
         if not self._pods[owner]:
             del self._pods[owner]
-        self._obstacles.pop(owner, None)
+        self._blockers.pop(owner, None)
 
-    def forget_gone(self) -> None:
-        """Begin anew to note what is gone; no answer is as late as that."""
-        self._gone.clear()
+    def forget_removed(self) -> None:
+        """Forget which objects were removed: answers to requests of that time can no longer arrive."""
+        self._removed.clear()
 
-    def _note_start(self, owner: Key, pod: Pod) -> None:
-        there = self.deployments.get(owner)
-        if pod.ready and there is not None and pod.template_hash == there.template_hash:
-            self._started[owner] = pod.template_hash
+    def _record_start(self, owner: Key, pod: Pod) -> None:
+        deployment = self.deployments.get(owner)
+        if pod.ready and deployment is not None and pod.template_hash == deployment.template_hash:
+            self._started_template[owner] = pod.template_hash
 
 
 def _parse(body: Body) -> TaskQueue | Fault:

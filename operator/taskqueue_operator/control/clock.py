@@ -1,4 +1,4 @@
-"""Time as the control loop knows it: wall time at the start, then the event loop's own, which never jumps."""
+"""The one clock of the control loops: wall time at the start, then the event loop's time, which never jumps."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,21 @@ Clock = Callable[[], datetime]
 
 
 def loop_clock(start: datetime | None = None) -> Clock:
-    """Make a clock for the running event loop; with a virtual loop its time is virtual too."""
+    """Return a clock for the running event loop; with a virtual loop its time is virtual too.
+
+    Args:
+        start: The time that it shows now; None for the wall time.
+    """
     loop = asyncio.get_running_loop()
-    begun, origin = start or datetime.now(UTC), loop.time()
-    return lambda: begun + timedelta(seconds=loop.time() - origin)
+    started_at, origin = start or datetime.now(UTC), loop.time()
+    return lambda: started_at + timedelta(seconds=loop.time() - origin)
+
+
+def now() -> float:
+    """Return the running loop's time, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+async def sleep_until(moment: float) -> None:
+    """Sleep until a moment of the loop's time; yields once even if it has passed."""
+    await asyncio.sleep(max(0.0, moment - now()))

@@ -113,9 +113,9 @@ class Controller:
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         before = self.cache.taskqueues.get(key)
         if deleted:
-            self.cache.lose_taskqueue(key, body["metadata"]["uid"])
+            self.cache.remove_taskqueue(key, body["metadata"]["uid"])
         else:
-            self.cache.see_taskqueue(body)
+            self.cache.update_taskqueue(body)
         after = self.cache.taskqueues.get(key)
         if before is not None and (after is None or after.uid != before.uid):
             self._forget(key)
@@ -124,25 +124,25 @@ class Controller:
 
     def on_deployment(self, body: Body, *, deleted: bool) -> None:
         """A worker Deployment was listed, changed or deleted."""
-        key = self.cache.see_deployment(body)
+        key = self.cache.update_deployment(body)
         if deleted:
-            self.cache.lose_deployment(key, body["metadata"]["uid"])
+            self.cache.remove_deployment(key, body["metadata"]["uid"])
             self.work_queues.reconcile.add(key)
         self._on_workers(key)
 
     def on_pod(self, body: Body, *, deleted: bool) -> None:
         """A worker pod was listed, changed or deleted."""
-        self._on_workers(self.cache.lose_pod(body) if deleted else self.cache.see_pod(body))
+        self._on_workers(self.cache.remove_pod(body) if deleted else self.cache.update_pod(body))
 
     def _on_workers(self, key: Key) -> None:
         self._drainer.on_pods(key)
         state = self.states.get(key)
-        if state is not None and self.cache.obstacle(key) is not state.scaling.scale_out_blocker:
+        if state is not None and self.cache.scale_out_blocker(key) is not state.scaling.scale_out_blocker:
             self._scaler.reevaluate(key)
         if state is not None and state.scaling.decision is not None:
             self._drainer.update_subscription(key)
             if self._drainer.has_work(key, state.scaling.decision.desired):
-                self.work_queues.scale.offer(key)
+                self.work_queues.scale.add_unless_backing_off(key)
         self.work_queues.status.add(key)
         taskqueue = self.cache.taskqueue(key)
         if taskqueue is not None and taskqueue.deleting:
@@ -180,7 +180,7 @@ class Controller:
         key = self._drainer.on_report(subject, report, address)
         decision = self.states[key].scaling.decision if key is not None else None
         if key is not None and decision is not None and self._drainer.has_work(key, decision.desired):
-            self.work_queues.scale.offer(key)
+            self.work_queues.scale.add_unless_backing_off(key)
 
     def on_broker_health(self, keys: Collection[Key]) -> None:
         """Reconcile: the broker failed, or has recovered."""
@@ -209,7 +209,7 @@ class Controller:
 
     async def _write_status(self, key: Key) -> float | None:
         # When many queues scale out at once, the API server receives the replicas before the status.
-        await self.work_queues.scale.still(STATUS_YIELD_SECONDS)
+        await self.work_queues.scale.wait_idle(STATUS_YIELD_SECONDS)
         return await self._status_writer.report(key)
 
     async def _decide_unread(self) -> None:

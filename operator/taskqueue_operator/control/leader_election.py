@@ -1,8 +1,9 @@
-"""Who acts: of several processes the one that holds a Lease, and renews it.
+"""Leader election: of several processes, the holder of a Lease acts, and renews it.
 
-The clocks of machines are never compared. The holder counts from before it sent what was then confirmed, and stops
-acting after HELD seconds. A rival counts from after it saw the last sign of life, and waits LEASE seconds. So between
-the last act of the one and the first of the other lie LEASE - HELD seconds, however late requests and answers are.
+The clocks of machines are never compared. The holder counts from before it sent the renewal that was confirmed, and
+stops acting RENEW_DEADLINE after that. A candidate counts from after it read the last renewal, and waits for
+LEASE_DURATION. So LEASE_DURATION - RENEW_DEADLINE lie between the last act of the holder and the first act of the
+candidate, however late requests and answers are. The constants have client-go's names and meaning; all are in seconds.
 """
 
 import asyncio
@@ -19,184 +20,205 @@ from taskqueue_operator.resource.lease import Lease
 
 from .clock import Clock
 
-LEASE: Final = 15.0
-"""Seconds that a rival waits without a sign of life."""
-HELD: Final = 10.0
-"""Seconds that the holder acts after its last confirmed sign of life; the rest is for writes that are under way."""
-RENEW: Final = 2.5
-ANSWER: Final = 2.0
-"""Seconds after which a request counts as lost; a few of them fit into HELD."""
-LOOK: Final = 0.25
-"""Seconds between looks of who stands by, and between attempts to renew once one has failed."""
+LEASE_DURATION: Final = 15.0
+"""How long a candidate waits after the last renewal that it read."""
+RENEW_DEADLINE: Final = 10.0
+"""How long the holder acts after its last confirmed renewal; the rest is for writes that are under way."""
+RENEW_PERIOD: Final = 2.5
+REQUEST_TIMEOUT: Final = 2.0
+"""When a request counts as lost; several requests fit into RENEW_DEADLINE."""
+RETRY_PERIOD: Final = 0.25
+"""Time between two attempts to acquire the Lease, and between two attempts to renew it after one has failed."""
 
-_log = structlog.get_logger("lead")
+_log = structlog.get_logger("leader_election")
 
 
 class Leases(Protocol):
-    """One Lease on the API server. Calls raise Fault when it cannot be used."""
+    """One Lease on the API server."""
 
     async def read(self) -> Lease | None:
-        """Read it; None when there is none."""
+        """Return the Lease; None if it does not exist.
+
+        Raises:
+            Fault: The API server cannot be used.
+        """
         ...
 
     async def write(self, lease: Lease) -> Lease:
-        """Write it if it is still at `lease.version`, or still absent, and return what is there now.
+        """Write the Lease if it is still at `lease.version`, or still absent; return the written one.
 
         Raises:
-            Conflict: It is not.
+            Conflict: It has changed.
+            Fault: The API server cannot be used.
         """
         ...
 
 
 class Leadership:
-    """The part of one process: it stands by, leads, and lets go; each of them once.
+    """The leadership of one process: acquired, renewed and released once.
 
     Attributes:
-        epoch: That of this process's leadership; 0 before.
-        rival: Who led when this process last looked; None when it leads or could not look.
+        epoch: Epoch of this process's leadership; 0 before it.
+        current_leader: Identity of the other process that led at the last read; None if this process leads or the read
+            failed.
     """
 
     def __init__(self, leases: Leases, identity: str, clock: Clock, now: Callable[[], float]) -> None:
-        """`now` is the time of a clock that never jumps and goes on while the process, or the machine, is stopped."""
+        """Create the leadership of a process that does not lead yet.
+
+        Args:
+            leases: The Lease.
+            identity: Identifies this process; no other process may have it.
+            clock: For the times that the Lease shows.
+            now: Returns seconds of a clock that never jumps and continues while the process or the machine is stopped.
+        """
         self.epoch = 0
-        self.rival: str | None = None
+        self.current_leader: str | None = None
         self._leases = leases
         self._identity = identity
         self._clock = clock
         self._now = now
-        self._until = -math.inf
+        self._leads_until = -math.inf
         self._lease = Lease()
-        self._seen: tuple[Lease | None, float] | None = None
-        self._trouble = ""
+        self._last_read: tuple[Lease | None, float] | None = None
+        self._last_error = ""
 
-    def holds(self) -> bool:
-        """Whether this process may act now. Costs next to nothing."""
-        return self._now() < self._until
+    def is_leader(self) -> bool:
+        """Whether this process may act now."""
+        return self._now() < self._leads_until
 
     def check(self) -> None:
-        """Raise Deposed unless this process may act now; the Guard of everything that writes."""
-        if not self.holds():
-            raise LeadershipLost("This operator does not lead, or does not any more.")
+        """Guard a write.
+
+        Raises:
+            LeadershipLost: This process is not the leader.
+        """
+        if not self.is_leader():
+            raise LeadershipLost("This process is not the leader.")
 
     async def acquire(self, stop: asyncio.Event) -> bool:
-        """Stand by until this process leads; False when it is to stop before."""
+        """Wait until this process leads; returns False if `stop` is set before."""
         while not stop.is_set():
-            if await self._attempt():
-                _log.info("leads", identity=self._identity, epoch=self.epoch)
+            if await self._try_to_acquire():
+                _log.info("became leader", identity=self._identity, epoch=self.epoch)
                 return True
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
+                async with asyncio.timeout(RETRY_PERIOD):
                     await stop.wait()
         return False
 
-    async def keep(self) -> NoReturn:
-        """Renew the Lease, until cancelled.
+    async def renew_loop(self) -> NoReturn:
+        """Renew the Lease until cancelled.
 
         Raises:
-            Deposed: It is lost: somebody else has it, or it could not be renewed in time.
+            LeadershipLost: Another process holds the Lease, or it could not be renewed in time.
         """
-        pause = RENEW
+        delay = RENEW_PERIOD
         while True:
-            await asyncio.sleep(pause)
-            pause = RENEW if await self._renew() else LOOK
+            await asyncio.sleep(delay)
+            delay = RENEW_PERIOD if await self._renew() else RETRY_PERIOD
 
     async def release(self) -> None:
-        """Let go, so that a rival need not wait. Whatever writes must have ended, and `keep` too."""
-        if not self.holds():
+        """Release the Lease, so that a candidate need not wait. All writers and `renew_loop` must have ended before."""
+        if not self.is_leader():
             return
-        self._until = -math.inf
+        self._leads_until = -math.inf
         try:
-            async with asyncio.timeout(ANSWER):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 await self._update(holder="", renewed=self._clock())
         except (Conflict, Fault, TimeoutError) as error:
-            _log.warning("Lease not released; it runs out", detail=_words(error))
+            _log.warning("Lease not released, it expires", detail=_describe(error))
         else:
             _log.info("Lease released", identity=self._identity, epoch=self.epoch)
 
-    async def _attempt(self) -> bool:
+    async def _try_to_acquire(self) -> bool:
         try:
-            async with asyncio.timeout(ANSWER):
-                there = await self._leases.read()
-                free = self._is_free(there)
-                self._note_rival(there)
-                if free:
-                    await self._take(there or Lease())
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                lease = await self._leases.read()
+                available = self._is_available(lease)
+                self._record_leader(lease)
+                if available:
+                    await self._acquire(lease or Lease())
         except Conflict:
-            return False  # somebody was faster; the next look tells who
+            return False  # another process was faster; the next read shows which one
         except (Fault, TimeoutError) as error:
-            self.rival = None
-            self._tell("Lease cannot be read or taken", error)
-        return self.holds()
+            self.current_leader = None
+            self._log_once("Lease not acquired", error)
+        return self.is_leader()
 
-    def _is_free(self, there: Lease | None) -> bool:
-        """Free is what nobody has, what an earlier life of ours had, and what shows no sign of life for a whole lease.
+    def _is_available(self, lease: Lease | None) -> bool:
+        """Whether the Lease can be acquired.
 
-        One that has vanished may still be believed in by its holder; one that was never there may not.
+        It can if it has no holder, if this process held it before a restart, or if it has not been renewed for
+        LEASE_DURATION. After a deletion its former holder may still act; if it never existed, there is none.
         """
-        if self._seen is None and there is None:
+        if self._last_read is None and lease is None:
             return True
-        if self._seen is None or self._seen[0] != there:
-            self._seen = there, self._now()
-        if there is not None and there.holder in {"", self._identity}:
+        if self._last_read is None or self._last_read[0] != lease:
+            self._last_read = lease, self._now()
+        if lease is not None and lease.holder in {"", self._identity}:
             return True
-        return self._now() - self._seen[1] >= LEASE
+        return self._now() - self._last_read[1] >= LEASE_DURATION
 
-    def _note_rival(self, there: Lease | None) -> None:
-        self._trouble = ""
-        rival = there.holder if there is not None and there.holder != self._identity else ""
-        if rival and rival != self.rival:
-            _log.info("stands by", identity=self._identity, leader=rival)
-        self.rival = rival or None
+    def _record_leader(self, lease: Lease | None) -> None:
+        self._last_error = ""
+        leader = lease.holder if lease is not None and lease.holder != self._identity else ""
+        if leader and leader != self.current_leader:
+            _log.info("waiting for leadership", identity=self._identity, leader=leader)
+        self.current_leader = leader or None
 
-    async def _take(self, there: Lease) -> None:
-        sent, at = self._now(), self._clock()
-        epoch = max(there.epoch + 1, int(at.timestamp()))
-        changes = there.transitions + (there.holder != self._identity)
-        claim = replace(there, holder=self._identity, epoch=epoch, transitions=changes, acquired=at, renewed=at)
+    async def _acquire(self, lease: Lease) -> None:
+        sent_at, time = self._now(), self._clock()
+        epoch = max(lease.epoch + 1, int(time.timestamp()))
+        transitions = lease.transitions + (lease.holder != self._identity)
+        claim = replace(lease, holder=self._identity, epoch=epoch, transitions=transitions, acquired=time, renewed=time)
         self._lease = await self._leases.write(claim)
-        self.epoch, self.rival, self._until = epoch, None, sent + HELD
+        self.epoch, self.current_leader, self._leads_until = epoch, None, sent_at + RENEW_DEADLINE
 
     async def _renew(self) -> bool:
-        left = self._until - self._now()
+        left = self._leads_until - self._now()
         if left <= 0:
-            raise LeadershipLost(
-                f"The Lease could not be renewed for {HELD:g} s: {self._trouble or 'this process stood still.'}"
-            )
+            cause = self._last_error or "this process did not run."
+            raise LeadershipLost(f"The Lease could not be renewed for {RENEW_DEADLINE:g} s: {cause}")
         try:
-            async with asyncio.timeout(min(ANSWER, left)):
-                self._until = await self._update(renewed=self._clock()) + HELD
+            async with asyncio.timeout(min(REQUEST_TIMEOUT, left)):
+                self._leads_until = await self._update(renewed=self._clock()) + RENEW_DEADLINE
         except (Fault, TimeoutError) as error:
-            self._tell("Lease not renewed", error)
+            self._log_once("Lease not renewed", error)
             return False
-        self._trouble = ""
+        self._last_error = ""
         return True
 
     async def _update(self, **changes: Any) -> float:  # noqa: ANN401  fields of Lease
-        """Change our Lease; returns since when, at least, it was ours."""
+        """Change the Lease that this process holds; returns a time at which it certainly held it."""
         while True:
-            sent = self._now()
+            sent_at = self._now()
             try:
                 self._lease = await self._leases.write(replace(self._lease, **changes))
             except Conflict:
-                self._lease = self._recognize(await self._leases.read())
+                self._lease = self._verify_holder(await self._leases.read())
             else:
-                return sent
+                return sent_at
 
-    def _recognize(self, there: Lease | None) -> Lease:
-        """Find our Lease changed: by us, when an answer was lost, by the way, or by who has taken it."""
-        if there is not None and (there.holder, there.epoch) == (self._identity, self.epoch):
-            return there
-        self._until = -math.inf
-        raise LeadershipLost(
-            f"{there.holder or 'Nobody'} has the Lease." if there is not None else "The Lease was deleted."
-        )
+    def _verify_holder(self, lease: Lease | None) -> Lease:
+        """Return the changed Lease if this process still holds it: an answer was lost, or its metadata changed.
 
-    def _tell(self, what: str, error: Exception) -> None:
-        """Log the first of several troubles that are the same."""
-        trouble, self._trouble = self._trouble, _words(error)
-        if trouble != self._trouble:
-            _log.warning(what, detail=self._trouble)
+        Raises:
+            LeadershipLost: Another process holds it, or it was deleted.
+        """
+        if lease is not None and (lease.holder, lease.epoch) == (self._identity, self.epoch):
+            return lease
+        self._leads_until = -math.inf
+        if lease is None:
+            raise LeadershipLost("The Lease was deleted.")
+        raise LeadershipLost(f"{lease.holder} holds the Lease." if lease.holder else "The Lease has no holder.")
+
+    def _log_once(self, event: str, error: Exception) -> None:
+        """Log the first of several equal errors."""
+        before, self._last_error = self._last_error, _describe(error)
+        if before != self._last_error:
+            _log.warning(event, detail=self._last_error)
 
 
-def _words(error: Exception) -> str:
-    return str(error) or f"no answer within {ANSWER:g} s"
+def _describe(error: Exception) -> str:
+    return str(error) or f"no answer within {REQUEST_TIMEOUT:g} s"

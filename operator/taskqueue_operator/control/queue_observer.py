@@ -17,8 +17,8 @@ class QueueObserver(Protocol):
     """Reads queues of one endpoint, and carries the control channel to the workers on it."""
 
     @property
-    def broker(self) -> Vhost:
-        """The broker that it reads."""
+    def vhost(self) -> Vhost:
+        """The vhost that it reads."""
         ...
 
     @property

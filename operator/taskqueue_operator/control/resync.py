@@ -1,4 +1,4 @@
-"""Lists everything now and then, because a watch may lose an event and then keeps silent about it."""
+"""Lists all objects periodically: a watch may lose an event without an error."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,51 +12,59 @@ from taskqueue_operator.resource.names import Key
 from .cache import Cache
 from .ports import Body, Cluster
 
-PERIOD: Final = 600.0
-PORTION: Final = 20
+RESYNC_PERIOD_SECONDS: Final = 600.0
+BATCH_SIZE: Final = 20
+
+_log = structlog.get_logger("resync")
 
 
 class Resync:
-    """Brings the cache to what the API server lists, and has every TaskQueue looked at again."""
+    """Updates the cache to what the API server lists, and requests a reconcile of every TaskQueue."""
 
-    def __init__(self, cache: Cache, cluster: Cluster, touched: Callable[[Key], None]) -> None:
+    def __init__(self, cache: Cache, cluster: Cluster, request_reconcile: Callable[[Key], None]) -> None:
         self._cache = cache
         self._cluster = cluster
-        self._touched = touched
+        self._request_reconcile = request_reconcile
 
     async def run(self) -> None:
-        """List everything each ten minutes, until cancelled."""
+        """List all objects periodically, until cancelled."""
         while True:
-            await asyncio.sleep(PERIOD)
+            await asyncio.sleep(RESYNC_PERIOD_SECONDS)
             try:
                 await self.once()
             except Fault as fault:
-                structlog.get_logger("resync").warning("not listed", reason=fault.reason, detail=fault.message)
+                _log.warning("resync failed", reason=fault.reason, detail=fault.message)
 
     async def once(self) -> None:
-        """List everything; what was known before the listing and is not in it is gone."""
+        """List all objects, and remove from the cache what was in it before and is not listed.
+
+        Raises:
+            Fault: The API server cannot be used.
+        """
         cache = self._cache
-        cache.forget_gone()
-        taskqueues_known = {key: seen.uid for key, seen in cache.taskqueues.items()}
-        deployments_known = {key: there.uid for key, there in cache.deployments.items()}
-        pods_known = set(cache.all_pods())
-        taskqueues = {cache.see_taskqueue(body) async for body in _gently(await self._cluster.list_taskqueues())}
-        deployments = {cache.see_deployment(body) async for body in _gently(await self._cluster.list_deployments())}
-        pods = {(cache.see_pod(body), _key(body)) async for body in _gently(await self._cluster.list_pods())}
-        for key in taskqueues_known.keys() - taskqueues:
-            cache.lose_taskqueue(key, taskqueues_known[key])
-        for key in deployments_known.keys() - deployments:
-            cache.lose_deployment(key, deployments_known[key])
-        for owner, pod in pods_known - pods:
-            cache.drop_pod(owner, pod)
-        for key in taskqueues_known.keys() | taskqueues:
-            self._touched(key)
+        cache.forget_removed()
+        taskqueues_before = {key: cached.uid for key, cached in cache.taskqueues.items()}
+        deployments_before = {key: deployment.uid for key, deployment in cache.deployments.items()}
+        pods_before = set(cache.all_pods())
+        taskqueues = {cache.update_taskqueue(body) async for body in _in_batches(await self._cluster.list_taskqueues())}
+        deployments = {
+            cache.update_deployment(body) async for body in _in_batches(await self._cluster.list_deployments())
+        }
+        pods = {(cache.update_pod(body), _key(body)) async for body in _in_batches(await self._cluster.list_pods())}
+        for key in taskqueues_before.keys() - taskqueues:
+            cache.remove_taskqueue(key, taskqueues_before[key])
+        for key in deployments_before.keys() - deployments:
+            cache.remove_deployment(key, deployments_before[key])
+        for owner, pod in pods_before - pods:
+            cache.discard_pod(owner, pod)
+        for key in taskqueues_before.keys() | taskqueues:
+            self._request_reconcile(key)
 
 
-async def _gently(bodies: list[Body]) -> AsyncIterator[Body]:
-    """Go through a listing in small portions: decisions are not to wait until thousands of objects are parsed."""
+async def _in_batches(bodies: list[Body]) -> AsyncIterator[Body]:
+    """Yield the bodies of a listing, and yield to other tasks now and then: parsing thousands delays decisions."""
     for n, body in enumerate(bodies):
-        if n % PORTION == 0:
+        if n % BATCH_SIZE == 0:
             await asyncio.sleep(0)
         yield body
 

@@ -1,4 +1,4 @@
-"""One expensive call for all who ask at the same time."""
+"""One expensive call for all simultaneous callers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,46 +10,46 @@ Answer = TypeVar("Answer")
 
 
 class SingleFlight(Generic[Answer]):
-    """Calls `ask` so that every caller gets an answer that was begun after its own request.
+    """Calls `request` so that every caller receives an answer to a request sent after the caller's call.
 
-    Those who ask while a call is under way share the next one.
+    Callers that arrive while a request is under way share the next one.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[Answer]]) -> None:
-        self._ask = ask
-        self._turn = asyncio.Lock()
+    def __init__(self, request: Callable[[], Awaitable[Answer]]) -> None:
+        self._request = request
+        self._in_flight = asyncio.Lock()
         self._next: asyncio.Task[Answer] | None = None
         self._tasks: set[asyncio.Task[Answer]] = set()
 
     async def __call__(self) -> Answer:
-        """Ask, or join the call that is about to begin.
+        """Send a request, or join the one that is sent next.
 
         Raises:
-            Conflict: The calls were dropped meanwhile.
+            Conflict: This object was closed meanwhile.
         """
         if self._next is None or self._next.done():
             self._next = asyncio.create_task(self._call())
             self._tasks.add(self._next)
-            self._next.add_done_callback(self._done)
+            self._next.add_done_callback(self._on_done)
         call = self._next
         await asyncio.wait([call])
         if call.cancelled():
-            raise Conflict("the one who was asked is gone")
+            raise Conflict("the request was cancelled: its target is closed")
         return call.result()
 
     async def close(self) -> None:
-        """Drop the calls that are under way: nobody waits for them any more."""
+        """Cancel all requests under way and wait for them."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _call(self) -> Answer:
-        async with self._turn:
+        async with self._in_flight:
             self._next = None
-            return await self._ask()
+            return await self._request()
 
-    def _done(self, task: "asyncio.Task[Answer]") -> None:
+    def _on_done(self, task: "asyncio.Task[Answer]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # seen, even when every caller has been cancelled meanwhile
+            task.exception()  # retrieved, even if every caller was cancelled meanwhile

@@ -1,4 +1,4 @@
-"""What the loop counts. The app turns it into metrics."""
+"""What the rooms count; the app exports it as metrics."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,27 +7,27 @@ from taskqueue_operator.resource.names import Key
 
 
 class Telemetry(Protocol):
-    """Takes note of what was done."""
+    """Counts events."""
 
     def scaled(self, key: Key, before: int, after: int, why: str) -> None:
-        """The number of workers was changed."""
+        """The number of replicas was changed, for the reason of the decision."""
         ...
 
     def wrote(self, what: str) -> None:
-        """Something was written to Kubernetes or RabbitMQ.
+        """An object was written to Kubernetes or RabbitMQ.
 
-        One of: replicas, deployment, status, finalizer, topology, event, mark, cost.
-
-        A mark is the drain annotation of a Deployment, a cost the deletion cost of a pod.
+        Args:
+            what: One of replicas, deployment, status, finalizer, topology, event, drain_token (the drain annotation of
+                a Deployment), deletion_cost (that of a pod).
         """
         ...
 
     def commanded(self, verb: str) -> None:
-        """A worker was sent a command."""
+        """A command was sent to a worker."""
         ...
 
     def removed(self, state: str) -> None:
-        """A pod went after a scale-in; what its worker did then."""
+        """A pod was removed by a scale-in; `state` is that of its worker at the time."""
         ...
 
     def reconciled(self, *, succeeded: bool) -> None:
@@ -35,21 +35,22 @@ class Telemetry(Protocol):
         ...
 
     def retained(self, key: Key, why: str) -> None:
-        """A deletion could not do what its policy asks, and left the topology where it is."""
+        """A deletion left the topology although its policy asks for the removal."""
         ...
 
-    def asked(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
-        """A round of questions to a broker has ended: how long it took, and how many queues had which outcome.
+    def queried(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
+        """A round of reads has ended.
 
         Args:
             source: `probe` or `sweep`.
-            seconds: From the first question to the last answer.
-            outcomes: `ok`, or why there is no figure: a `Reason`, `missing`, `silent`.
+            seconds: From the first request to the last answer.
+            outcomes: The number of queues by outcome: `ok`, or why there is no figure (a `Reason`, `missing`,
+                `silent`).
         """
         ...
 
     def late(self, seconds: float) -> None:
-        """A tick, which is one round of readings and what was decided on them, was done so long after its plan."""
+        """A round of reading and deciding ended this many seconds after its schedule."""
         ...
 
     def decided(self, why: str) -> None:

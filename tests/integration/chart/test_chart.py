@@ -1,4 +1,4 @@
-"""What Helm makes of the chart."""
+"""Manifests that Helm renders from the chart."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts/taskqueue-operator"
 IMAGE = "image.repository=example.org/taskqueue-operator"
 NAME = "release-taskqueue-operator"
-RIGHTS = {
+PERMISSIONS = {
     ("taskqueue.dev", "taskqueues"): {"list", "watch", "patch"},
     ("taskqueue.dev", "taskqueues/status"): {"patch"},
     ("taskqueue.dev", "taskqueues/finalizers"): {"update"},
@@ -49,7 +49,7 @@ def pod(*values: str) -> dict[str, Any]:
     return template
 
 
-def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
+def permissions(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
     return {
         (group, resource): set(rule["verbs"])
         for rule in role["rules"]
@@ -62,7 +62,7 @@ def test_the_chart_passes_lint() -> None:
     helm("lint", "--strict", str(CHART), "--set", IMAGE)
 
 
-def test_without_an_image_it_says_how_to_set_one() -> None:
+def test_the_error_without_an_image_names_the_value_to_set() -> None:
     with pytest.raises(RuntimeError, match=r"Set it: --set image\.repository="):
         helm("template", "release", str(CHART))
 
@@ -84,12 +84,12 @@ def test_without_an_image_it_says_how_to_set_one() -> None:
         "podAnnotations=[]",
     ],
 )
-def test_a_wrong_value_is_refused(value: str) -> None:
+def test_an_invalid_value_is_rejected(value: str) -> None:
     with pytest.raises(RuntimeError, match="meet the specifications of the schema"):
         render(value)
 
 
-def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
+def test_the_schema_covers_exactly_the_values() -> None:
     def keys(schema: dict[str, Any]) -> set[str]:
         return set(schema.get("properties", {})) - {"global"}
 
@@ -101,7 +101,7 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
         assert schema["properties"][name]["additionalProperties"] is False, name
 
 
-def test_the_crd_is_the_one_of_the_models_and_kept() -> None:
+def test_the_chart_installs_the_generated_crd_and_keeps_it() -> None:
     (crd,) = of_kind("CustomResourceDefinition", render())
     assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     expected = yaml.safe_load((ROOT / "crds/taskqueues.yaml").read_text())
@@ -109,17 +109,17 @@ def test_the_crd_is_the_one_of_the_models_and_kept() -> None:
     assert crd["spec"] == expected["spec"]
 
 
-def test_the_crd_need_not_be_kept_nor_installed() -> None:
+def test_the_crd_is_optional_and_keeping_it_is_too() -> None:
     (crd,) = of_kind("CustomResourceDefinition", render("crds.keep=false"))
     assert "annotations" not in crd["metadata"]
     assert not of_kind("CustomResourceDefinition", render("crds.install=false"))
 
 
-def test_the_rights_are_these_and_no_others() -> None:
+def test_the_operator_has_exactly_these_permissions() -> None:
     documents = render("aggregateRoles=false")
     (role,) = of_kind("ClusterRole", documents)
     (binding,) = of_kind("ClusterRoleBinding", documents)
-    assert rights(role) == RIGHTS
+    assert permissions(role) == PERMISSIONS
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": "release-taskqueue-operator", "namespace": "system"}
@@ -127,12 +127,14 @@ def test_the_rights_are_these_and_no_others() -> None:
     assert {role["metadata"]["name"] for role in of_kind("Role", documents)} == {f"{NAME}-lease"}
 
 
-def test_with_namespaces_the_rights_end_at_their_borders() -> None:
+def test_with_namespaces_the_permissions_are_limited_to_them() -> None:
     documents = render('namespaces=["media","billing"]', "aggregateRoles=false")
     assert not of_kind("ClusterRole", documents)
     assert not of_kind("ClusterRoleBinding", documents)
-    roles = {role["metadata"]["namespace"]: rights(role) for role in of_kind("Role", documents) if not of_lease(role)}
-    assert roles == {"media": RIGHTS, "billing": RIGHTS}
+    roles = {
+        role["metadata"]["namespace"]: permissions(role) for role in of_kind("Role", documents) if not of_lease(role)
+    }
+    assert roles == {"media": PERMISSIONS, "billing": PERMISSIONS}
     bindings = [binding for binding in of_kind("RoleBinding", documents) if not of_lease(binding)]
     assert {binding["metadata"]["namespace"] for binding in bindings} == {"media", "billing"}
     assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {"system"}
@@ -144,7 +146,7 @@ def of_lease(document: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("namespaces", ["[]", '["media","system"]'])
-def test_the_lease_of_the_release_is_the_only_one_that_may_be_touched(namespaces: str) -> None:
+def test_the_operator_may_write_only_the_lease_of_the_release(namespaces: str) -> None:
     documents = render(f"namespaces={namespaces}")
     (role,) = filter(of_lease, of_kind("Role", documents))
     (binding,) = filter(of_lease, of_kind("RoleBinding", documents))
@@ -158,7 +160,7 @@ def test_the_lease_of_the_release_is_the_only_one_that_may_be_touched(namespaces
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "system"}]
 
 
-def test_two_releases_of_the_same_name_do_not_meet() -> None:
+def test_releases_of_the_same_name_in_two_namespaces_have_different_cluster_roles() -> None:
     def names(namespace: str) -> set[str]:
         clusterwide = ("ClusterRole", "ClusterRoleBinding")
         documents = render(namespace=namespace)
@@ -168,12 +170,12 @@ def test_two_releases_of_the_same_name_do_not_meet() -> None:
     assert not names("one") & names("two")
 
 
-def test_people_who_may_view_or_edit_may_do_so_with_taskqueues() -> None:
+def test_the_built_in_roles_are_extended_by_taskqueues() -> None:
     roles = [
         role for role in of_kind("ClusterRole", render()) if role["metadata"]["name"].endswith(("viewer", "editor"))
     ]
     granted = {
-        label.removeprefix("rbac.authorization.k8s.io/"): rights(role)[("taskqueue.dev", "taskqueues")]
+        label.removeprefix("rbac.authorization.k8s.io/"): permissions(role)[("taskqueue.dev", "taskqueues")]
         for role in roles
         for label in role["metadata"]["labels"]
         if label.startswith("rbac.authorization.k8s.io/")
@@ -185,7 +187,7 @@ def test_people_who_may_view_or_edit_may_do_so_with_taskqueues() -> None:
     assert len(of_kind("ClusterRole", render("aggregateRoles=false"))) == 1
 
 
-def test_one_operator_needs_no_other() -> None:
+def test_a_single_replica_has_no_disruption_budget_and_no_spread_constraint() -> None:
     documents = render()
     (deployment,) = of_kind("Deployment", documents)
     assert deployment["spec"]["replicas"] == 1
@@ -193,7 +195,7 @@ def test_one_operator_needs_no_other() -> None:
     assert not of_kind("PodDisruptionBudget", documents)
 
 
-def test_two_operators_stay_apart_and_one_of_them_stays_when_nodes_are_drained() -> None:
+def test_two_replicas_run_on_different_nodes_and_have_a_disruption_budget() -> None:
     documents = render("replicas=2")
     (deployment,) = of_kind("Deployment", documents)
     (budget,) = of_kind("PodDisruptionBudget", documents)
@@ -208,13 +210,13 @@ def test_two_operators_stay_apart_and_one_of_them_stays_when_nodes_are_drained()
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_a_new_operator_stands_by_before_the_old_one_goes(replicas: int) -> None:
+def test_a_rollout_starts_the_new_pod_before_it_stops_the_old_one(replicas: int) -> None:
     (deployment,) = of_kind("Deployment", render(f"replicas={replicas}"))
     rolling = {"maxSurge": 1, "maxUnavailable": 0}
     assert deployment["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
 
 
-def test_the_settings_reach_the_operator() -> None:
+def test_values_become_environment_variables_of_the_operator() -> None:
     template = pod("installation=blue", 'namespaces=["a","b"]', "logLevel=debug")
     (container,) = template["spec"]["containers"]
     assert {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable} == {
@@ -227,7 +229,7 @@ def test_the_settings_reach_the_operator() -> None:
     }
 
 
-def test_each_pod_has_an_identity_of_its_own() -> None:
+def test_each_pod_has_its_own_identity() -> None:
     (container,) = pod()["spec"]["containers"]
     names = [variable["name"] for variable in container["env"]]
     fields = {
@@ -236,11 +238,11 @@ def test_each_pod_has_an_identity_of_its_own() -> None:
         if "valueFrom" in variable
     }
     assert fields == {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"}
-    # What is referred to has to stand before.
+    # A variable can refer only to variables before it.
     assert names[-1] == "TASKQUEUE_IDENTITY"
 
 
-def test_a_digest_beats_the_tag_and_the_tag_the_version() -> None:
+def test_a_digest_overrides_the_tag_and_the_tag_overrides_the_version() -> None:
     def image(*values: str) -> str:
         reference: str = pod(*values)["spec"]["containers"][0]["image"]
         return reference
@@ -252,7 +254,7 @@ def test_a_digest_beats_the_tag_and_the_tag_the_version() -> None:
     assert image("image.tag=2.0", f"image.digest={digest}") == f"example.org/taskqueue-operator@{digest}"
 
 
-def test_where_and_how_the_pod_runs_can_be_chosen() -> None:
+def test_values_for_the_placement_and_metadata_of_the_pod_are_applied() -> None:
     template = pod(
         "podAnnotations.note=here",
         "podLabels.team=platform",
@@ -277,7 +279,7 @@ def test_where_and_how_the_pod_runs_can_be_chosen() -> None:
     }
 
 
-def test_the_metrics_service_finds_the_pod() -> None:
+def test_the_service_selects_the_pod() -> None:
     documents = render("service.annotations.team=platform")
     (service,) = of_kind("Service", documents)
     (deployment,) = of_kind("Deployment", documents)

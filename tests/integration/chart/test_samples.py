@@ -1,4 +1,4 @@
-"""What people copy, as the API server sees it."""
+"""The sample manifests on a real API server."""
 
 from pathlib import Path
 
@@ -16,5 +16,5 @@ def test_every_sample_is_accepted_without_a_warning(path: Path, control_plane: C
     control_plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=60s")
     namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: media}\n"
     control_plane.kubectl("apply", "--filename=-", text=namespace)
-    said = control_plane.kubectl("apply", "--dry-run=server", "--validate=strict", f"--filename={path}")
-    assert said.rstrip().endswith("created (server dry run)")
+    output = control_plane.kubectl("apply", "--dry-run=server", "--validate=strict", f"--filename={path}")
+    assert output.rstrip().endswith("created (server dry run)")

@@ -23,7 +23,7 @@ def standby(operator: OperatorProcess, installed: ControlPlane, tmp_path: Path) 
     """A second one; in the end the first one leads again, as other tests expect it."""
     second = OperatorProcess(installed.kubeconfig, tmp_path)
     second.start()
-    assert second.readiness() == f"standing by, {holder(installed)} leads"
+    assert second.readiness() == f"waiting for leadership, {holder(installed)} leads"
     yield second
     assert second.process is not None
     if second.process.poll() is None:
@@ -73,7 +73,7 @@ def takes_over(other: OperatorProcess) -> None:
 
 @pytest.mark.fault
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_when_the_leader_ends_the_other_one_goes_on(
+def test_a_standby_becomes_leader_when_the_leader_ends(
     tenant: Tenant, operator: OperatorProcess, standby: OperatorProcess, end: str
 ) -> None:
     has_work(tenant)
@@ -83,11 +83,11 @@ def test_when_the_leader_ends_the_other_one_goes_on(
     scales(tenant, 3)
     assert epoch(tenant.plane) > before
     operator.start()
-    assert operator.readiness() == f"standing by, {holder(tenant.plane)} leads"
+    assert operator.readiness() == f"waiting for leadership, {holder(tenant.plane)} leads"
 
 
 @pytest.mark.fault
-def test_a_leader_that_was_stopped_wakes_up_writes_nothing_and_ends(
+def test_a_leader_that_was_suspended_writes_nothing_and_ends(
     tenant: Tenant, operator: OperatorProcess, standby: OperatorProcess
 ) -> None:
     has_work(tenant)
@@ -105,7 +105,7 @@ def test_a_leader_that_was_stopped_wakes_up_writes_nothing_and_ends(
     assert operator.process is not None
     assert operator.process.wait(30) == 1
     lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
-    assert [line["message"] for line in lines if line["level"] == "critical"] == ["does not lead any more"]
+    assert [line["message"] for line in lines if line["level"] == "critical"] == ["lost leadership"]
     assert not [line for line in lines if line["message"] == "scaled"]
     assert versions(tenant) == stood
     scales(tenant, 7)
@@ -124,7 +124,7 @@ def written(body: dict[str, dict[str, list[dict[str, str]]]]) -> str:
 
 @pytest.mark.fault
 @pytest.mark.parametrize("seconds", [0.6, 0.9, 1.2, 1.5, 2.0])
-def test_one_that_is_told_to_end_at_any_moment_of_its_start_leaves_no_lease_held(
+def test_an_operator_that_is_terminated_during_its_start_releases_the_lease(
     installed: ControlPlane, tmp_path: Path, seconds: float
 ) -> None:
     elsewhere = {"TASKQUEUE_LEASE": f"default/alone-{seconds}", "TASKQUEUE_NAMESPACES": "default"}
@@ -140,7 +140,7 @@ def test_one_that_is_told_to_end_at_any_moment_of_its_start_leaves_no_lease_held
 RIGHTS = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}]
 
 
-def test_who_stands_by_needs_no_right_but_to_the_lease(
+def test_a_standby_needs_permissions_only_for_the_lease(
     operator: OperatorProcess, installed: ControlPlane, tmp_path: Path
 ) -> None:
     """So it can neither write anything else, nor find a broker: it cannot even read a Secret."""
@@ -153,7 +153,7 @@ def test_who_stands_by_needs_no_right_but_to_the_lease(
     second = OperatorProcess(installed.identity("standby"), tmp_path)
     second.start()
     time.sleep(5)
-    assert second.readiness() == f"standing by, {holder(installed)} leads"
+    assert second.readiness() == f"waiting for leadership, {holder(installed)} leads"
     assert second.writes() == {}
     assert second.stop() == 0
     lines = [json.loads(line) for line in second.log.read_text().splitlines()]
@@ -162,7 +162,7 @@ def test_who_stands_by_needs_no_right_but_to_the_lease(
 
 
 @pytest.mark.fault
-def test_an_api_server_that_is_away_for_long_ends_the_leader_once_and_the_next_start_waits_for_it(
+def test_an_api_server_outage_ends_the_leader_once_and_the_next_start_waits(
     tenant: Tenant, operator: OperatorProcess
 ) -> None:
     has_work(tenant)
@@ -172,7 +172,7 @@ def test_an_api_server_that_is_away_for_long_ends_the_leader_once_and_the_next_s
         assert operator.process is not None
         assert operator.process.wait(60) == 1
         lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
-        assert [line["message"] for line in lines if line["level"] == "critical"] == ["does not lead any more"]
+        assert [line["message"] for line in lines if line["level"] == "critical"] == ["lost leadership"]
         starting = operator.launch()
         time.sleep(5)
         assert starting.poll() is None

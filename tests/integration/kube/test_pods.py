@@ -1,4 +1,4 @@
-"""Annotations of worker pods on a real API server, and what the way to them cannot change."""
+"""Annotations of worker pods, on a real API server, and the limits of the permission to write them."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ def run(control_plane: ControlPlane, namespace: str) -> str:
     return uid
 
 
-async def test_a_cost_is_written_and_removed(
+async def test_a_deletion_cost_is_written_and_removed(
     cluster: KubernetesCluster, control_plane: ControlPlane, namespace: str
 ) -> None:
     uid, key = run(control_plane, namespace), Key(namespace, "worker")
@@ -34,16 +34,18 @@ async def test_a_cost_is_written_and_removed(
     assert DELETION_COST not in pod(control_plane, namespace)["metadata"].get("annotations", {})
 
 
-async def test_another_pod_of_the_name_is_left_alone(
+async def test_a_pod_with_another_uid_is_not_annotated(
     cluster: KubernetesCluster, control_plane: ControlPlane, namespace: str
 ) -> None:
     run(control_plane, namespace)
     assert await cluster.annotate_pod(Key(namespace, "worker"), cost_annotations(CANDIDATE_COST), uid="another") is None
-    assert await cluster.annotate_pod(Key(namespace, "nobody"), cost_annotations(CANDIDATE_COST), uid="another") is None
+    assert (
+        await cluster.annotate_pod(Key(namespace, "missing"), cost_annotations(CANDIDATE_COST), uid="another") is None
+    )
     assert DELETION_COST not in pod(control_plane, namespace)["metadata"].get("annotations", {})
 
 
-async def test_the_right_to_a_cost_is_none_to_what_the_pod_runs(
+async def test_the_permission_to_annotate_does_not_allow_a_change_of_the_image(
     cluster: KubernetesCluster,  # noqa: ARG001  it says which API server
     control_plane: ControlPlane,
     namespace: str,

@@ -1,4 +1,4 @@
-"""The order in which the real controllers remove pods is the one that is counted on."""
+"""The ReplicaSet controller removes pods in the order that `drain/replicaset_order.py` simulates."""
 
 import json
 import random
@@ -22,7 +22,7 @@ READINESS = ((True, "Running"), (False, "Running"), (False, "Pending"))
 
 
 class Workers:
-    """A Deployment of bare pods, which a test makes look as it likes; nothing runs in them."""
+    """A Deployment whose pods get the status that a test sets; no container runs."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self._plane = plane
@@ -41,7 +41,7 @@ class Workers:
         eventually(lambda: len(self.pods()), count)
 
     def pods(self) -> list[Pod]:
-        """List those that count as replicas."""
+        """Return the pods that count as replicas."""
         listed = json.loads(self._kubectl("get", "pods", f"--selector={LABEL}=yes", "--output=json"))
         return [pod for pod in map(Pod.parse, listed["items"]) if pod.is_active]
 
@@ -76,15 +76,15 @@ def workers(control_plane: ControlPlane, namespace: str) -> Iterator[Workers]:
     control_plane.kubectl("delete", "node", NODE)
 
 
-def test_pods_are_removed_in_the_order_that_is_counted_on(workers: Workers) -> None:
-    """Twelve that differ in all that counts go two by two."""
+def test_the_replicaset_removes_pods_in_the_simulated_order(workers: Workers) -> None:
+    """Twelve pods that differ in every criterion are removed two at a time."""
     every = list(product((True, False), READINESS, COSTS))
     chosen = random.Random(5).sample(every, 12)
     workers.begin(len(chosen))
     for pod, (assigned, (ready, phase), cost) in zip(workers.pods(), chosen, strict=True):
         workers.shape(pod, assigned=assigned, ready=ready, phase=phase, cost=cost)
     before = workers.pods()
-    assert len({rank(pod) for pod in before}) > 8, "they do differ"
+    assert len({rank(pod) for pod in before}) > 8, "the pods differ"
     while before:
         workers.scale(len(before) - 2)
         after = workers.pods()

@@ -79,7 +79,7 @@ async def shown(rabbitmq: Vhost, wanted: Callable[[Connection], bool]) -> Connec
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_consumer_is_found_by_the_address_it_comes_from(broker: Broker, vhost: str, connect: Connect) -> None:
+async def test_a_consumer_is_matched_by_its_peer_address(broker: Broker, vhost: str, connect: Connect) -> None:
     rabbitmq, there, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
     async with worker(broker, vhost):
         await seen(rabbitmq, there, Activity.IDLE)
@@ -89,14 +89,14 @@ async def test_a_consumer_is_found_by_the_address_it_comes_from(broker: Broker, 
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_consumer_is_found_by_the_name_of_its_connection(
+async def test_a_consumer_is_matched_by_its_connection_name(
     broker: Broker, vhost: str, connect: Connect, name: str
 ) -> None:
     async with worker(broker, vhost, f"celery@{name}: consumer"):
         await seen(connect(), pod(name), Activity.IDLE)
 
 
-async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
+async def test_a_consumer_is_busy_until_its_message_is_acknowledged(
     broker: Broker, vhost: str, connect: Connect, queue: AbstractChannel, name: str
 ) -> None:
     rabbitmq = connect()
@@ -110,7 +110,7 @@ async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_connection_on_which_nothing_goes_on_keeps_nobody_from_being_idle(
+async def test_another_connection_without_messages_does_not_affect_idleness(
     broker: Broker, vhost: str, connect: Connect, name: str
 ) -> None:
     rabbitmq = connect()
@@ -125,7 +125,9 @@ async def test_a_connection_on_which_nothing_goes_on_keeps_nobody_from_being_idl
 
 
 @pytest.mark.usefixtures("queue")
-async def test_who_does_not_acknowledge_is_unknown(broker: Broker, vhost: str, connect: Connect, name: str) -> None:
+async def test_a_consumer_without_acknowledgements_is_unknown(
+    broker: Broker, vhost: str, connect: Connect, name: str
+) -> None:
     rabbitmq = connect()
     async with worker(broker, vhost, name, no_ack=True):
         connection = await shown(rabbitmq, lambda each: name in each.identifiers and QUEUE in each.acknowledges)
@@ -134,7 +136,7 @@ async def test_who_does_not_acknowledge_is_unknown(broker: Broker, vhost: str, c
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_connection_of_another_user_takes_the_tag_monitoring(
+async def test_reading_connections_of_another_user_needs_the_tag_monitoring(
     broker: Broker, vhost: str, connect: Connect, user: MakeUser, name: str
 ) -> None:
     workers, management, monitoring = user(""), user("management"), user("monitoring")
@@ -145,7 +147,7 @@ async def test_a_connection_of_another_user_takes_the_tag_monitoring(
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_connection_of_its_own_user_takes_no_more_than_management(
+async def test_reading_connections_of_the_same_user_needs_the_tag_management_only(
     broker: Broker, vhost: str, connect: Connect, user: MakeUser, name: str
 ) -> None:
     same = user("management")
@@ -153,7 +155,7 @@ async def test_a_connection_of_its_own_user_takes_no_more_than_management(
         await seen(connect(username=same, password=PASSWORD), pod(name), Activity.IDLE)
 
 
-async def test_what_another_vhost_holds_is_not_looked_at(
+async def test_connections_of_another_vhost_are_not_read(
     broker: Broker, vhost: str, connect: Connect, queue: AbstractChannel, name: str
 ) -> None:
     await queue.basic_publish(b"{}", routing_key=QUEUE)

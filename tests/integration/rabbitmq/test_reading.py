@@ -37,7 +37,7 @@ async def test_a_sweep_lists_every_queue_with_state_ready_and_unacked(
     assert (found["quorum"].ready, found["quorum"].unacked) == (0, 0)
 
 
-async def test_a_probe_sees_a_message_as_soon_as_it_is_confirmed(connect: Connect, amqp: AbstractConnection) -> None:
+async def test_a_probe_counts_a_message_as_soon_as_it_is_confirmed(connect: Connect, amqp: AbstractConnection) -> None:
     channel = await amqp.channel()
     await channel.queue_declare("jobs", durable=True, arguments=QUORUM)
     rabbitmq = connect()
@@ -99,7 +99,7 @@ async def test_probes_at_the_same_time_share_one_named_connection(
     assert _names(admin, vhost) == ["", "taskqueue-operator probe"]
 
 
-async def test_no_queue_is_no_question(connect: Connect, broker: Broker) -> None:
+async def test_a_probe_without_queues_does_not_connect(connect: Connect, broker: Broker) -> None:
     """Also without a broker: nothing is connected for nothing."""
     assert broker.amqp_port != 1
     assert await connect(port="1").probe([]) == {}

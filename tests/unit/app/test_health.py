@@ -43,9 +43,9 @@ async def served() -> AsyncIterator[Served]:
 async def test_it_lives_before_it_is_ready(served: Served) -> None:
     assert (await served.get("/livez")).status_code == 200
     assert (await served.get("/readyz")).status_code == 503
-    served.ready = "standing by, pod-1 leads"
+    served.ready = "waiting for leadership, pod-1 leads"
     answer = await served.get("/readyz")
-    assert (answer.status_code, answer.text) == (200, "standing by, pod-1 leads\n")
+    assert (answer.status_code, answer.text) == (200, "waiting for leadership, pod-1 leads\n")
 
 
 async def test_a_scrape_gets_the_metrics_as_prometheus_wants_them(served: Served) -> None:
@@ -65,9 +65,7 @@ async def test_the_last_decisions_are_shown_as_json(served: Served) -> None:
 async def test_a_taskqueue_that_is_not_known_is_said_to_be_so(served: Served) -> None:
     answer = await served.get("/debug/taskqueues/media/other")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/plain; charset=utf-8")
-    assert answer.text == (
-        "The operator knows no TaskQueue media/other: there is none, or its namespace is not watched.\n"
-    )
+    assert answer.text == ("TaskQueue media/other not found: it does not exist, or its namespace is not watched.\n")
 
 
 @pytest.mark.parametrize("name", STRANGE)

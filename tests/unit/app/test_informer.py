@@ -29,7 +29,7 @@ def test_only_our_deployments_and_pods_are_watched() -> None:
 
 def registry() -> kopf.OperatorRegistry:
     nothing: Any = SimpleNamespace(
-        taskqueue=None, deployment=None, pod=None, begin=lambda **_: None, end=lambda **_: None
+        on_taskqueue=None, on_deployment=None, on_pod=None, start=lambda **_: None, end=lambda **_: None
     )
     return informer.registry(nothing, nothing)
 

@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from taskqueue_operator.app.metrics import ControlCollector, LeadershipCollector, Metrics
+from taskqueue_operator.app.metrics import ControllerCollector, LeadershipCollector, Metrics
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
@@ -57,7 +57,7 @@ async def world() -> AsyncIterator[World]:
     cluster, metrics, clock = FakeCluster(), Metrics(), loop_clock(START)
     brokers = FakeBrokers(clock)
     control = Controller(cluster, brokers, metrics, clock, Leader("default", 1))
-    metrics.registry.register(ControlCollector(control, clock))
+    metrics.registry.register(ControllerCollector(control, clock))
     leadership = Leadership(Wire(Server()), "pod-1", clock, asyncio.get_running_loop().time)
     metrics.registry.register(LeadershipCollector(leadership))
     notes = {"taskqueues": control.on_taskqueue, "deployments": control.on_deployment, "pods": control.on_pod}
@@ -197,6 +197,6 @@ def _everything(metrics: Metrics) -> None:
     metrics.removed("drained")
     metrics.reconciled(succeeded=False)
     metrics.retained(KEY, "Secret gone")
-    metrics.asked("probe", 0.02, {"ok": 40, "missing": 2})
+    metrics.queried("probe", 0.02, {"ok": 40, "missing": 2})
     metrics.late(0.07)
     metrics.decided("Backlog")

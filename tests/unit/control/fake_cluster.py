@@ -265,8 +265,8 @@ class FakeTelemetry:
     def retained(self, key: Key, why: str) -> None:
         self.told.append(("retained", key, why))
 
-    def asked(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
-        self.told.append(("asked", source, seconds, dict(outcomes)))
+    def queried(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
+        self.told.append(("queried", source, seconds, dict(outcomes)))
 
     def late(self, seconds: float) -> None:
         self.told.append(("late", seconds))

@@ -137,7 +137,7 @@ class Process:
             await asyncio.wait([self.life])
 
     def leads(self) -> bool:
-        return self.leadership.holds()
+        return self.leadership.is_leader()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time() * self._rate
@@ -156,7 +156,7 @@ class Process:
 
     async def _keep(self, leadership: Leadership) -> None:
         try:
-            await _stoppable(leadership.keep(), self._going)
+            await _stoppable(leadership.renew_loop(), self._going)
         except LeadershipLost as deposed:
             self.deposed.append(str(deposed))
 

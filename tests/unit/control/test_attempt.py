@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.scaling.reading import Probe
 
 from .ears import OTHER, Ears, observing, told_of
@@ -53,7 +54,7 @@ async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
             await asyncio.sleep(2 * period)
             assert (lost, observer.faults, ears.faults) == ([], {}, [])
         if what == "sweep":
-            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "asked", "sweep")) == 3
+            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "queried", "sweep")) == 3
         lost[:] = [True, True]
         await asyncio.sleep(2 * period)
         assert (observer.faults, len(ears.faults)) == ({what: GONE_AWAY}, 1)
@@ -86,7 +87,7 @@ async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch:
     async with observing(broker, Ears()) as observer:
         monkeypatch.setattr(broker, "sweep", broken)
         await asyncio.sleep(20)
-        assert str(observer.faults["sweep"]) == "The operator failed; its log says why."
+        assert observer.faults["sweep"].reason is Reason.INTERNAL_ERROR
         monkeypatch.undo()
         await asyncio.sleep(6)
         assert "sweep" not in observer.faults

@@ -30,82 +30,82 @@ def pod(version: int, status: dict[str, Any], digest: str = "1.4", name: str = "
 
 
 def reason(cache: Cache) -> Reason | None:
-    found = cache.obstacle(KEY)
+    found = cache.scale_out_blocker(KEY)
     return None if found is None else found.reason
 
 
 def test_an_obstacle_comes_and_goes_with_what_is_seen() -> None:
     cache = Cache()
     assert reason(cache) is None
-    cache.see_deployment(deployment(1))
+    cache.update_deployment(deployment(1))
     assert reason(cache) is None
-    cache.see_pod(pod(2, FAILING))
+    cache.update_pod(pod(2, FAILING))
     assert reason(cache) is Reason.WORKERS_FAILING
-    cache.lose_pod(pod(3, FAILING))
+    cache.remove_pod(pod(3, FAILING))
     assert reason(cache) is None
-    cache.see_deployment(deployment(4, "1.4", refused(QUOTA)))
+    cache.update_deployment(deployment(4, "1.4", refused(QUOTA)))
     assert reason(cache) is Reason.QUOTA_EXCEEDED
-    cache.lose_deployment(KEY, "d")
+    cache.remove_deployment(KEY, "d")
     assert reason(cache) is None
 
 
 def test_while_nothing_changes_nothing_is_worked_out_again() -> None:
     cache = Cache()
-    cache.see_deployment(deployment(1))
-    cache.see_pod(pod(2, FAILING))
-    assert cache.obstacle(KEY) is cache.obstacle(KEY)
+    cache.update_deployment(deployment(1))
+    cache.update_pod(pod(2, FAILING))
+    assert cache.scale_out_blocker(KEY) is cache.scale_out_blocker(KEY)
 
 
 def test_an_event_that_comes_late_brings_no_obstacle_back() -> None:
     cache = Cache()
-    cache.see_deployment(deployment(3))
-    cache.see_pod(pod(9, READY))
-    cache.see_pod(pod(4, FAILING))
-    cache.see_deployment(deployment(2, "1.4", refused(QUOTA)))
+    cache.update_deployment(deployment(3))
+    cache.update_pod(pod(9, READY))
+    cache.update_pod(pod(4, FAILING))
+    cache.update_deployment(deployment(2, "1.4", refused(QUOTA)))
     assert reason(cache) is None
 
 
 def test_a_pod_that_went_without_an_event_is_no_obstacle() -> None:
     cache = Cache()
-    cache.see_deployment(deployment(1))
-    cache.see_pod(pod(2, FAILING))
+    cache.update_deployment(deployment(1))
+    cache.update_pod(pod(2, FAILING))
     assert reason(cache) is Reason.WORKERS_FAILING
     ((owner, name),) = cache.all_pods()
-    cache.drop_pod(owner, name)
+    cache.discard_pod(owner, name)
     assert reason(cache) is None
 
 
 def test_a_version_that_has_started_is_known_to_work_until_the_operator_restarts() -> None:
     cache = Cache()
-    cache.see_deployment(deployment(1))
-    cache.see_pod(pod(2, READY))
-    cache.see_pod(pod(3, FAILING))
+    cache.update_deployment(deployment(1))
+    cache.update_pod(pod(2, READY))
+    cache.update_pod(pod(3, FAILING))
     assert reason(cache) is None
     fresh = Cache()
-    fresh.see_deployment(deployment(1))
-    fresh.see_pod(pod(3, FAILING))
+    fresh.update_deployment(deployment(1))
+    fresh.update_pod(pod(3, FAILING))
     assert reason(fresh) is Reason.WORKERS_FAILING
 
 
 def test_every_new_version_has_to_start_anew() -> None:
     cache = Cache()
-    cache.see_deployment(deployment(1))
-    cache.see_pod(pod(2, READY))
-    cache.see_deployment(deployment(3, "1.5"))
-    cache.see_pod(pod(4, FAILING, "1.5", "q"))
+    cache.update_deployment(deployment(1))
+    cache.update_pod(pod(2, READY))
+    cache.update_deployment(deployment(3, "1.5"))
+    cache.update_pod(pod(4, FAILING, "1.5", "q"))
     assert reason(cache) is Reason.WORKERS_FAILING
-    cache.see_pod(pod(5, READY))  # one of the old version
+    cache.update_pod(pod(5, READY))  # one of the old version
     assert reason(cache) is Reason.WORKERS_FAILING
-    cache.see_deployment(deployment(6, "1.6"))
+    cache.update_deployment(deployment(6, "1.6"))
     assert reason(cache) is None
 
 
 def test_nothing_is_remembered_of_a_deployment_that_is_gone() -> None:
     cache = Cache()
-    cache.see_deployment(deployment(1))
-    cache.see_pod(pod(2, READY))
+    cache.update_deployment(deployment(1))
+    cache.update_pod(pod(2, READY))
     assert reason(cache) is None
-    cache.lose_deployment(KEY, "d")
-    cache.see_pod(pod(3, READY))  # it still ends
-    cache.lose_pod(pod(4, READY))
-    assert (cache._started, cache._obstacles, cache.all_pods()) == ({}, {}, [])
+    cache.remove_deployment(KEY, "d")
+    cache.update_pod(pod(3, READY))  # it still ends
+    cache.remove_pod(pod(4, READY))
+    assert (cache._started_template, cache._blockers, cache.all_pods()) == ({}, {}, [])

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue_operator.control import leader_election as lead
+from taskqueue_operator.control import leader_election
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.leader_election import HELD, LEASE, LOOK, Leadership
+from taskqueue_operator.control.leader_election import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Leadership
 from taskqueue_operator.resource.faults import LeadershipLost
 from taskqueue_operator.resource.lease import Lease
 
@@ -65,7 +65,7 @@ async def test_the_second_one_stands_by_and_only_reads(server: Server) -> None:
     await asyncio.sleep(300)
     assert leader.leads()
     assert not other.leads()
-    assert other.leadership.rival == "first"
+    assert other.leadership.current_leader == "first"
     assert {lease.holder for lease in server.writes} == {"first"}
 
 
@@ -80,7 +80,7 @@ async def test_after_a_kill_the_other_one_leads_within_twenty_seconds_and_not_ea
 ) -> None:
     leader, other = await two(server)
     await leader.kill()
-    assert await within(LATE, other.leads) > LEASE - lead.RENEW
+    assert await within(LATE, other.leads) > LEASE_DURATION - leader_election.RENEW_PERIOD
 
 
 async def test_a_container_that_is_started_again_goes_on_at_once_in_a_new_epoch(server: Server) -> None:
@@ -110,20 +110,20 @@ async def test_one_that_slept_too_long_does_not_even_renew_a_lease_that_nobody_h
     process = Process(server, "alone")
     await asyncio.sleep(1)
     process.stop()
-    await asyncio.sleep(HELD + 1)
+    await asyncio.sleep(RENEW_DEADLINE + 1)
     writes = len(server.writes)
     process.go_on()
     await asyncio.sleep(5)
-    assert process.deposed == ["The Lease could not be renewed for 10 s: this process stood still."]
+    assert process.deposed == ["The Lease could not be renewed for 10 s: this process did not run."]
     assert len(server.writes) == writes
 
 
 async def test_one_that_cannot_reach_the_server_stops_acting_before_the_other_may_begin(server: Server) -> None:
     leader, other = await two(server)
     leader.wire.cut = True
-    stopped = await within(HELD + 0.1, lambda: not leader.leads())
+    stopped = await within(RENEW_DEADLINE + 0.1, lambda: not leader.leads())
     begun = stopped + await within(LATE - stopped, other.leads)
-    assert begun - stopped > LEASE - HELD - 2 * LOOK
+    assert begun - stopped > LEASE_DURATION - RENEW_DEADLINE - 2 * RETRY_PERIOD
     assert leader.deposed == ["The Lease could not be renewed for 10 s: no answer within 2 s"]
 
 
@@ -151,7 +151,7 @@ async def test_an_answer_that_is_lost_costs_nothing(server: Server) -> None:
 async def test_requests_that_arrive_but_are_never_confirmed_are_no_right_to_act(server: Server) -> None:
     leader, _ = await two(server)
     leader.wire.mute = True
-    await within(HELD + 0.1, lambda: not leader.leads())
+    await within(RENEW_DEADLINE + 0.1, lambda: not leader.leads())
 
 
 async def test_an_acquisition_without_an_answer_is_made_again(server: Server) -> None:
@@ -184,15 +184,15 @@ async def test_whoever_finds_the_lease_taken_ends_and_says_by_whom(server: Serve
     leader, _ = await two(server)
     assert server.lease is not None
     server.lease = server.touch(replace(server.lease, holder="somebody"))
-    await within(SOON + lead.RENEW, lambda: bool(leader.deposed))
-    assert leader.deposed == ["somebody has the Lease."]
+    await within(SOON + leader_election.RENEW_PERIOD, lambda: bool(leader.deposed))
+    assert leader.deposed == ["somebody holds the Lease."]
 
 
 async def test_a_lease_that_is_deleted_is_not_taken_while_its_holder_may_believe_in_it(server: Server) -> None:
     leader, other = await two(server)
     leader.wire.cut = True
     server.lease = None
-    assert await within(LATE, other.leads) > HELD
+    assert await within(LATE, other.leads) > RENEW_DEADLINE
     assert leader.deposed
 
 
@@ -262,7 +262,7 @@ class Play:
 
     async def recover(self) -> None:
         """Mend everything, and start again what has ended or still ends: there is one leader in time."""
-        for seconds in (HELD, LATE):
+        for seconds in (RENEW_DEADLINE, LATE):
             for process in self.processes:
                 for what in ("mend", "go on", "start"):
                     await self._happen(process, what)
@@ -321,5 +321,5 @@ CUT = [(5.0, 0, "cut"), (25.0, 1, "mend")]
 def test_without_the_margin_two_would_act_and_it_would_be_seen(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lead, "HELD", LEASE + 5)
+    monkeypatch.setattr(leader_election, "RENEW_DEADLINE", LEASE_DURATION + 5)
     assert played(history, (1.0, 1.0, 1.0)).most == 2

@@ -129,7 +129,7 @@ async def test_a_taskqueue_that_is_gone_leaves_nothing_behind(world: World) -> N
     world.cluster.delete(KEY)
     await world.settle(10)
     assert world.control.states == {}
-    assert world.control.observers.observers() == []
+    assert world.control.observers.running() == []
     assert world.control.credentials._known == {}
     assert world.broker.closed
 
@@ -138,7 +138,7 @@ async def test_an_answer_that_comes_after_the_end_brings_nothing_back(world: Wor
     await world.has()
     late = world.cluster.taskqueues[KEY]
     world.cluster.delete(KEY)
-    world.control.cache.see_taskqueue(late)
+    world.control.cache.update_taskqueue(late)
     assert KEY not in world.control.cache.taskqueues
 
 

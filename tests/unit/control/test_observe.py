@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from taskqueue_operator.control.observe.observer import Observer
-from taskqueue_operator.control.observe.rounds import TICK
+from taskqueue_operator.control.observe.rounds import BATCH_INTERVAL_SECONDS
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 from taskqueue_operator.topology.objects import Topology
@@ -82,7 +82,7 @@ async def test_a_round_of_many_is_cut_into_small_portions_at_even_steps(broker: 
             observer.follow(Key("n", str(n)), f"q{n}")
         await asyncio.sleep(10)
     assert max(len(queues) for _, queues in broker.probes) < 100
-    assert steps([at for at, _ in broker.probes]) == {TICK}
+    assert steps([at for at, _ in broker.probes]) == {BATCH_INTERVAL_SECONDS}
 
 
 async def test_a_portion_that_takes_long_delays_no_other_and_is_not_asked_twice(
@@ -160,17 +160,17 @@ async def test_it_tells_what_it_asked_what_came_of_it_and_how_late_it_was(
         observer.follow(KEY, *queues)
         await asyncio.sleep(1.5)
         told = Counter[str]()
-        for each in told_of(telemetry, "asked", "probe"):
+        for each in told_of(telemetry, "queried", "probe"):
             told.update(each[3])
             assert each[2] == pytest.approx(0.125)
         assert told.keys() == set(queues.values())
-        assert [each[3] for each in told_of(telemetry, "asked", "sweep")] == [{"ok": 2, "missing": 2}]
+        assert [each[3] for each in told_of(telemetry, "queried", "sweep")] == [{"ok": 2, "missing": 2}]
         assert {round(each[1], 3) for each in told_of(telemetry, "late")} == {0.125}
         telemetry.told.clear()
         broker.fault = GONE_AWAY
         await asyncio.sleep(5)
-        assert {*told_of(telemetry, "asked", "sweep")[0][3].items()} == {("BrokerUnreachable", 4)}
-        assert all(each[3].keys() == {"BrokerUnreachable"} for each in told_of(telemetry, "asked", "probe"))
+        assert {*told_of(telemetry, "queried", "sweep")[0][3].items()} == {("BrokerUnreachable", 4)}
+        assert all(each[3].keys() == {"BrokerUnreachable"} for each in told_of(telemetry, "queried", "probe"))
         assert told_of(telemetry, "late"), "what could not be read was considered too"
 
 
@@ -193,7 +193,7 @@ async def test_every_way_a_sweep_says_nothing_has_a_name(
     async with observing(broker, Ears(), telemetry) as observer:
         await asyncio.sleep(20)
         reading = observer.reading("jobs")
-    assert told_of(telemetry, "asked", "sweep")[0][3] == {outcome: 1}
+    assert told_of(telemetry, "queried", "sweep")[0][3] == {outcome: 1}
     assert (reading.at_most, reading.doubt) == (None, replace(sweep, at=reading.at).doubt)
 
 
@@ -203,7 +203,7 @@ async def test_what_is_kept_of_a_queue_does_not_grow_with_how_often_it_is_read(b
     broker.depths["jobs"] = (3, 0)
     async with observing(broker, ears) as observer:
         await asyncio.sleep(30)
-        kept = observer._followed["jobs"]
+        kept = observer._samples["jobs"]
         assert (len(kept.probes), len(kept.sweeps)) == (1, 4)
         for depth in (9, 5, 7):
             broker.depths["jobs"] = (depth, 0)

@@ -119,9 +119,9 @@ def pod(version: int, phase: str = "Running") -> Body:
 def test_an_older_version_never_replaces_a_newer_one(versions: tuple[int, int], kept: int) -> None:
     cache = Cache()
     for version in versions:
-        cache.see_taskqueue(seen(version))
-        cache.see_deployment(deployment(version, version))
-        cache.see_pod(pod(version))
+        cache.update_taskqueue(seen(version))
+        cache.update_deployment(deployment(version, version))
+        cache.update_pod(pod(version))
     assert cache.taskqueues[KEY].version == kept
     assert cache.deployments[KEY].replicas == kept
     assert [each.resource_version for each in cache.pods(KEY)] == [str(kept)]
@@ -129,31 +129,31 @@ def test_an_older_version_never_replaces_a_newer_one(versions: tuple[int, int], 
 
 def test_what_is_gone_does_not_come_back_by_a_late_answer() -> None:
     cache = Cache()
-    cache.see_taskqueue(seen(1))
-    cache.see_deployment(deployment(1, 1))
-    cache.see_pod(pod(1))
-    cache.lose_taskqueue(KEY, "u")
-    cache.lose_deployment(KEY, "d")
-    assert cache.lose_pod(pod(2)) == KEY
-    cache.see_taskqueue(seen(3))
-    cache.see_deployment(deployment(3, 1))
-    cache.see_pod(pod(3))
+    cache.update_taskqueue(seen(1))
+    cache.update_deployment(deployment(1, 1))
+    cache.update_pod(pod(1))
+    cache.remove_taskqueue(KEY, "u")
+    cache.remove_deployment(KEY, "d")
+    assert cache.remove_pod(pod(2)) == KEY
+    cache.update_taskqueue(seen(3))
+    cache.update_deployment(deployment(3, 1))
+    cache.update_pod(pod(3))
     assert (cache.taskqueues, cache.deployments, list(cache.pods(KEY))) == ({}, {}, [])
 
 
 def test_a_new_object_of_the_name_of_one_that_is_gone_is_seen() -> None:
     cache = Cache()
-    cache.see_taskqueue(seen(1, "old"))
-    cache.see_taskqueue(seen(5, "new"))
-    cache.lose_taskqueue(KEY, "old")
-    cache.see_deployment(deployment(5, 1, "new"))
-    cache.lose_deployment(KEY, "old")
+    cache.update_taskqueue(seen(1, "old"))
+    cache.update_taskqueue(seen(5, "new"))
+    cache.remove_taskqueue(KEY, "old")
+    cache.update_deployment(deployment(5, 1, "new"))
+    cache.remove_deployment(KEY, "old")
     assert (cache.taskqueues[KEY].uid, cache.deployments[KEY].uid) == ("new", "new")
 
 
 def test_a_taskqueue_that_does_not_fit_is_kept_with_its_fault() -> None:
     cache = Cache()
-    cache.see_taskqueue(seen(1, worker={"image": ""}))
+    cache.update_taskqueue(seen(1, worker={"image": ""}))
     assert cache.taskqueue(KEY) is None
     assert "spec.worker.image" in str(cache.taskqueues[KEY].parsed)
     assert cache.taskqueues[KEY].reference["uid"] == "u"
@@ -161,8 +161,8 @@ def test_a_taskqueue_that_does_not_fit_is_kept_with_its_fault() -> None:
 
 def test_pods_are_known_by_their_taskqueue() -> None:
     cache = Cache()
-    assert cache.see_pod(pod(1)) == KEY
+    assert cache.update_pod(pod(1)) == KEY
     assert cache.all_pods() == [(KEY, POD)]
-    cache.drop_pod(KEY, POD)
+    cache.discard_pod(KEY, POD)
     assert cache.all_pods() == []
     assert list(cache.pods(KEY)) == []

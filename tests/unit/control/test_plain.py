@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from taskqueue_operator.control.observe.consumer_poller import PERIOD
+from taskqueue_operator.control.observe.consumer_poller import POLL_PERIOD_SECONDS
 from taskqueue_operator.drain.plain import UNPROVEN_REMOVAL_INTERVAL
 from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
@@ -83,7 +83,7 @@ async def test_one_look_serves_all_who_share_a_broker(world: World) -> None:
     world.broker.looks.clear()
     await world.settle(120)
     assert len(workers.there) > 2
-    assert all(later - earlier >= PERIOD for earlier, later in pairwise(world.broker.looks))
+    assert all(later - earlier >= POLL_PERIOD_SECONDS for earlier, later in pairwise(world.broker.looks))
     assert len(world.broker.looks) > 10
 
 
@@ -94,7 +94,7 @@ async def test_who_takes_a_message_again_and_again_is_not_idle(world: World) -> 
     for _ in range(30):
         worker = workers.of(KEY)[1]
         worker.in_flight = 1 - worker.in_flight
-        await world.settle(PERIOD)
+        await world.settle(POLL_PERIOD_SECONDS)
     assert len(workers.of(KEY)) == 5
 
 

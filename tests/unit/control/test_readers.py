@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from taskqueue_operator.control.clock import loop_clock
-from taskqueue_operator.control.observe.observers import ANEW_SECONDS, Observers
+from taskqueue_operator.control.observe.observers import RESTART_SECONDS, Observers
 from taskqueue_operator.resource.names import Key
 
 from .ears import OTHER, Ears
@@ -46,12 +46,12 @@ async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypat
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ears, "asleep", broken)
+        patch.setattr(ears, "is_scaled_to_zero", broken)
         await asyncio.sleep(1.1)
-    assert readers.observers() == [other]
+    assert readers.running() == [other]
     assert brokers.brokers[FakeEndpoint()].closed
     assert ears.faults == []
-    await asyncio.sleep(ANEW_SECONDS)
+    await asyncio.sleep(RESTART_SECONDS)
     assert [keys for _, keys in ears.faults] == [{KEY}], "its users are told, so that they use another one"
 
     anew = readers.use(KEY, FakeEndpoint())
@@ -62,16 +62,16 @@ async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypat
     assert len(brokers.brokers[FakeEndpoint()].probes) > asked
 
     await readers.close()
-    await asyncio.sleep(2 * ANEW_SECONDS)
+    await asyncio.sleep(2 * RESTART_SECONDS)
     assert len(ears.faults) == 1, "an observer that is asked to end has not failed"
 
 
 async def test_an_observer_that_failed_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, ears = loop_clock(START), Ears()
     readers = Observers(FakeBrokers(clock), ears, FakeTelemetry(), clock)
-    monkeypatch.delattr(Ears, "asleep")
+    monkeypatch.delattr(Ears, "is_scaled_to_zero")
     readers.use(KEY, FakeEndpoint()).follow(KEY, "jobs")
     await asyncio.sleep(1)
-    assert readers.observers() == []
+    assert readers.running() == []
     readers.release(KEY)
     await readers.close()

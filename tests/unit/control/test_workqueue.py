@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from taskqueue_operator.control.workqueue import LAST_BACKOFF, RetryLater, WorkQueue
+from taskqueue_operator.control.workqueue import MAX_BACKOFF_SECONDS, RetryLater, WorkQueue
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 
@@ -76,11 +76,11 @@ async def test_a_key_that_is_offered_while_it_is_worked_on_is_worked_on_again_bu
     worker = Worker(5)
     worker.fails[B] = RetryLater()
     async with running(worker) as queue:
-        queue.offer(A)
-        queue.offer(B)
+        queue.add_unless_backing_off(A)
+        queue.add_unless_backing_off(B)
         await asyncio.sleep(1)
-        queue.offer(A)
-        queue.offer(B)
+        queue.add_unless_backing_off(A)
+        queue.add_unless_backing_off(B)
         await asyncio.sleep(8)
         assert worker.began == [(0, "a"), (0, "b"), (5, "a"), (6, "b")]
 
@@ -115,7 +115,7 @@ async def test_a_failure_comes_back_later_and_later(failure: Exception) -> None:
         await asyncio.sleep(100)
         times = [began for began, _ in worker.began]
         assert times == [0, 1, 3, 7, 15, 31, 61, 91]
-        assert times[-1] - times[-2] == LAST_BACKOFF
+        assert times[-1] - times[-2] == MAX_BACKOFF_SECONDS
 
 
 async def test_a_success_ends_the_backoff() -> None:
@@ -204,12 +204,12 @@ async def test_a_stop_ends_what_is_being_worked_on() -> None:
 
 async def test_others_wait_until_nothing_is_being_worked_on() -> None:
     async with running(Worker(seconds=1), workers=1) as queue:
-        await queue.still(5)
+        await queue.wait_idle(5)
         assert now() == 0
         queue.add(A)
         queue.add(B)
         await asyncio.sleep(0.5)
-        await queue.still(5)
+        await queue.wait_idle(5)
         assert now() == 2
 
 
@@ -217,5 +217,5 @@ async def test_others_wait_no_longer_than_they_have_patience() -> None:
     async with running(Worker(seconds=60)) as queue:
         queue.add(A)
         await asyncio.sleep(0.5)
-        await queue.still(2)
+        await queue.wait_idle(2)
         assert now() == 2.5

@@ -1,7 +1,7 @@
-"""What the HPA controller of Kubernetes 1.36 does, told anew from podautoscaler/horizontal.go, as a reference.
+"""What the HPA controller of Kubernetes 1.36 does, reimplemented from podautoscaler/horizontal.go, as a reference.
 
-It remembers everything. (The controller may overwrite a change of one direction once the rates of that direction no
-longer count it, although those of the other still would.)
+It keeps all recommendations and changes. (The controller may overwrite a change of one direction once the rate policies
+of that direction no longer count it, although those of the other direction still would.)
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Number = float | Fraction
 
 @dataclass
 class HorizontalPodAutoscaler:
-    """On one external metric with a target per pod, `readyPerReplica`; `number` is float in the controller."""
+    """Scales on one external metric with target `readyPerReplica` per pod; in the controller, `number` is float."""
 
     policy: Policy
     number: Callable[[str], Number]
@@ -25,9 +25,9 @@ class HorizontalPodAutoscaler:
     changes: list[tuple[float, int]] = field(default_factory=list)
 
     def desired(self, now: float, ready: int, replicas: int) -> int:
-        """Say how many pods there should be; `replicas` is within the bounds."""
-        wanted = self._of_metric(ready, replicas)
-        stable = self._stabilized(now, wanted, replicas)
+        """Return the desired number of pods; `replicas` is within the bounds."""
+        recommended = self._of_metric(ready, replicas)
+        stable = self._stabilized(now, recommended, replicas)
         if stable > replicas:
             return min(stable, max(self._up_limit(now, replicas), replicas), self.policy.max_replicas)
         if stable < replicas:
@@ -35,7 +35,7 @@ class HorizontalPodAutoscaler:
         return stable
 
     def scaled(self, now: float, by: int) -> None:
-        """Note that the number was changed."""
+        """Record a change of the number of pods."""
         self.changes.append((now, by))
 
     def _of_metric(self, ready: int, replicas: int) -> int:
@@ -45,13 +45,16 @@ class HorizontalPodAutoscaler:
         down, up = (self.number(str(rules.tolerance)) for rules in (self.policy.scale_down, self.policy.scale_up))
         return replicas if 1 - down <= ratio <= 1 + up else ceil(self.number(str(ready)) / self.number(str(per)))
 
-    def _stabilized(self, now: float, wanted: int, replicas: int) -> int:
+    def _stabilized(self, now: float, recommended: int, replicas: int) -> int:
         """As stabilizeRecommendationWithBehaviors."""
         lowest, highest = (
-            pick(wanted, *(each for at, each in self.recommendations if at > now - rules.window.total_seconds()))
+            pick(
+                recommended,
+                *(replicas for at, replicas in self.recommendations if at > now - rules.window.total_seconds()),
+            )
             for pick, rules in ((_least, self.policy.scale_up), (_most, self.policy.scale_down))
         )
-        self.recommendations.append((now, wanted))
+        self.recommendations.append((now, recommended))
         return min(max(replicas, lowest), highest)
 
     def _up_limit(self, now: float, replicas: int) -> int:

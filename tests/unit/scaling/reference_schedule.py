@@ -1,4 +1,4 @@
-"""A brute-force reference for schedules: every minute of some years, and what a clock on the wall shows then."""
+"""A brute-force reference for schedules: the clock time of every minute of more than a year."""
 
 from bisect import bisect_right
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from taskqueue_operator.scaling.schedule import Schedule
 
 BEGIN, END = datetime(2027, 12, 1, tzinfo=UTC), datetime(2029, 1, 1, tzinfo=UTC)
-"""A leap year, and a month to have had starts and ends."""
+"""A leap year, and a month before it that contains starts and ends."""
 MINUTE: Final = timedelta(minutes=1)
 NAMES: Final = {
     name: str(number)
@@ -22,7 +22,7 @@ NAMES: Final = {
 }
 
 Clock = dict[date, dict[tuple[int, int], list[datetime]]]
-"""For each day, for each hour and minute: when the clock shows it, which may be never, once or twice."""
+"""Instants of each day, hour and minute: none, one or two."""
 
 
 @cache
@@ -30,14 +30,14 @@ def clock(time_zone: str) -> Clock:
     shown: Clock = {}
     zone, now = ZoneInfo(time_zone), BEGIN
     while now < END:
-        there = now.astimezone(zone)
-        shown.setdefault(there.date(), {}).setdefault((there.hour, there.minute), []).append(now)
+        local = now.astimezone(zone)
+        shown.setdefault(local.date(), {}).setdefault((local.hour, local.minute), []).append(now)
         now += MINUTE
     return shown
 
 
 class Moment(NamedTuple):
-    """When a clock shows a time, or would, were it not skipped: then when it goes on. Of two moments, the first."""
+    """The first instant of a clock time; if it is skipped, the instant at which the clock is set forward."""
 
     at: datetime
     shown: tuple[date, int, int]
@@ -58,9 +58,9 @@ def moments(expression: str, time_zone: str) -> list[Moment]:
 
 
 def is_active(schedule: Schedule, now: datetime) -> bool | None:
-    """Whether the last start is later than the last end; None when there was not yet one of both.
+    """Whether the last start is later than the last end; None if there was no start or no end yet.
 
-    Where the clock skips both, they are at one moment, in the order in which it would have shown them.
+    If both are skipped, they are at the same instant, in the order of their clock times.
     """
     lasts = []
     for expression in (schedule.start, schedule.end):
@@ -73,13 +73,13 @@ def is_active(schedule: Schedule, now: datetime) -> bool | None:
 
 
 def changes(schedule: Schedule) -> list[datetime]:
-    """All starts and ends."""
+    """Return all starts and ends."""
     ends = moments(schedule.end, schedule.time_zone)
-    return [each.at for each in (*moments(schedule.start, schedule.time_zone), *ends)]
+    return [moment.at for moment in (*moments(schedule.start, schedule.time_zone), *ends)]
 
 
 def shifts(time_zone: str) -> list[datetime]:
-    """When the clock is put forward or back."""
+    """Return the instants at which the clock is set forward or back."""
     zone, hours = ZoneInfo(time_zone), int((END - BEGIN) / timedelta(hours=1))
     return [
         now
@@ -90,7 +90,7 @@ def shifts(time_zone: str) -> list[datetime]:
 
 @cache
 def numbers(field: str, least: int, most: int) -> list[int]:
-    """The numbers of a field: stars, ranges, steps, lists, names."""
+    """Return the numbers of a cron field: stars, ranges, steps, lists, names."""
     found: set[int] = set()
     for part in field.split(","):
         span, _, step = part.partition("/")
@@ -102,13 +102,13 @@ def numbers(field: str, least: int, most: int) -> list[int]:
 
 
 def _is_day(day: date, days: str, weekdays: str) -> bool:
-    """As in cron: where neither begins with a star, one of them is enough."""
+    """Whether a day matches; as in cron, one of both fields is enough if neither begins with a star."""
     matches = day.day in numbers(days, 1, 31), day.isoweekday() % 7 in {n % 7 for n in numbers(weekdays, 0, 7)}
     return all(matches) if days.startswith("*") or weekdays.startswith("*") else any(matches)
 
 
 def _next(shown: dict[tuple[int, int], list[datetime]], hour: int, minute: int) -> list[datetime]:
-    """When the clock goes on; nothing on a day of which less than all is known."""
+    """Return the instant at which the clock is set forward; nothing for a day that is known only in part."""
     later = [times[0] for time, times in shown.items() if time > (hour, minute)]
     earlier = [times[0] for time, times in shown.items() if time < (hour, minute)]
     return [min(later)] if later and earlier else []

@@ -1,7 +1,7 @@
-"""A world for long games: a queue, workers, an operator and everything that happens to them, in virtual time.
+"""Long simulations of a queue, its workers and decisions on it, with faults, in virtual time.
 
-hypothesis draws the rules and what the times are like; within a phase dice from a drawn seed are thrown, as that makes
-hundreds of thousands of decisions possible. A decision that breaks a promise is a recording, so it needs no shrinking.
+hypothesis draws the policies and the phases. Within a phase, a random generator with a drawn seed is used, so that
+hundreds of thousands of decisions are possible. A failing decision is a recording, so it needs no shrinking.
 """
 
 from collections.abc import Iterator
@@ -27,25 +27,25 @@ from taskqueue_operator.scaling.schedule import Schedule
 from .builders import at
 
 STEPS: Final = 100
-"""So many decisions are made in each phase."""
-MOST: Final = 50
-"""No policy allows more workers."""
-OBSTACLES: Final = tuple(Obstacle(why, "a reason") for why in sorted(decision.OBSTACLE_REASONS))
+"""Number of decisions in each phase."""
+MAX_REPLICAS: Final = 50
+"""Upper limit of maxReplicas in all policies."""
+OBSTACLES: Final = tuple(Obstacle(reason, "a reason") for reason in sorted(decision.OBSTACLE_REASONS))
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What a time is like; the shares say how often something happens.
+    """Probabilities of events in a part of a simulation.
 
     Attributes:
-        pauses: Seconds from one decision to the next.
-        depth: About so many messages are ready.
-        lulls: How often a time with nothing to do begins or ends, as a share of the decisions.
-        doubted: Share of readings without an `at_most`; 1: nothing can be read.
-        lost: Share of decisions that are not carried out.
-        obstructed: Share of the time in which something keeps workers from starting.
-        by_hand: Share of decisions before which somebody sets the number of replicas.
-        restarts: Share of decisions before which the operator starts anew.
+        pauses: Seconds between two decisions.
+        depth: Approximate number of ready messages.
+        lulls: Probability that an idle time begins or ends.
+        doubted: Probability that a reading has no `at_most`; 1: the queue is unreadable.
+        lost: Probability that a decision is not applied.
+        obstructed: Probability of an obstacle.
+        by_hand: Probability of a manual change of the replicas before a decision.
+        restarts: Probability of a restart of the operator before a decision.
     """
 
     policy: Policy
@@ -60,7 +60,7 @@ class Phase:
 
 
 def spans(*seconds: int) -> st.SearchStrategy[timedelta]:
-    return st.sampled_from([timedelta(seconds=each) for each in seconds])
+    return st.sampled_from([timedelta(seconds=duration) for duration in seconds])
 
 
 rates = st.builds(Rate, st.just(PolicyType.PODS), st.integers(1, 10), spans(1, 5, 15, 60, 300)) | st.builds(
@@ -76,7 +76,7 @@ rules = st.builds(
 
 
 def schedules(highest: int) -> st.SearchStrategy[tuple[Schedule, ...]]:
-    """On in the first half of every ten minutes, or never, as it cannot be read."""
+    """Schedules that are active in the first half of every ten minutes, or never because they are invalid."""
     return st.lists(
         st.builds(
             Schedule,
@@ -92,7 +92,7 @@ def schedules(highest: int) -> st.SearchStrategy[tuple[Schedule, ...]]:
 
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
-    highest = draw(st.integers(1, MOST))
+    highest = draw(st.integers(1, MAX_REPLICAS))
     fallback = st.builds(Fallback, spans(15, 60), st.integers(0, highest), st.sampled_from(FallbackBehavior))
     mode = draw(st.sampled_from([Mode.AUTO] * 18 + [Mode.DRY_RUN, Mode.PAUSED]))
     return Policy(
@@ -112,8 +112,8 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 @dataclass(frozen=True)
-class World:
-    """From which shares the phases of a game are drawn, and how many sets of rules there are in one."""
+class Scenario:
+    """Probabilities from which the phases of a simulation are drawn, and the number of policies."""
 
     doubted: tuple[float, ...] = (0, 0.05, 0.5, 1)
     lost: tuple[float, ...] = (0, 0.1)
@@ -138,17 +138,17 @@ class World:
 
     @st.composite
     @staticmethod
-    def games(draw: st.DrawFn, world: "World") -> tuple[int, list[Phase]]:
-        """A seed for the dice, and four phases."""
-        known = [draw(policies()) for _ in range(world.policies)]
-        return draw(st.integers(0, 2**32)), [draw(world.phase(draw(st.sampled_from(known)))) for _ in range(4)]
+    def simulations(draw: st.DrawFn, scenario: "Scenario") -> tuple[int, list[Phase]]:
+        """Draw a seed and four phases."""
+        drawn = [draw(policies()) for _ in range(scenario.policies)]
+        return draw(st.integers(0, 2**32)), [draw(scenario.phase(draw(st.sampled_from(drawn)))) for _ in range(4)]
 
 
 @dataclass
-class Scene:
-    """How things stand between two decisions."""
+class State:
+    """State between two decisions."""
 
-    dice: Random
+    random: Random
     now: float = 0.0
     depth: int = 0
     lull: bool = False
@@ -158,64 +158,64 @@ class Scene:
     memory: Memory = field(default_factory=Memory)
 
     def pass_time(self, phase: Phase) -> None:
-        self.now += self.dice.choice(phase.pauses)
+        self.now += self.random.choice(phase.pauses)
         if self._happens(phase.lulls):
             self.lull = not self.lull
             self.depth = 0
         if not self.lull and self._happens(0.3):
-            wave = (self.depth, self.depth * 9 // 10, self.depth * 11 // 10, 0, phase.depth, self._upto(phase.depth))
-            self.depth = self.dice.choice(wave)
+            wave = (self.depth, self.depth * 9 // 10, self.depth * 11 // 10, 0, phase.depth, self._up_to(phase.depth))
+            self.depth = self.random.choice(wave)
         if self._happens(phase.by_hand):
-            self.replicas = self._upto(phase.policy.max_replicas + 5)
+            self.replicas = self._up_to(phase.policy.max_replicas + 5)
         if self._happens(phase.restarts):
             self.memory = Memory()
         if self._happens(0.1):
-            self.obstacle = self.dice.choice(OBSTACLES) if self._happens(phase.obstructed) else None
-        self.ready = min(self.replicas, self.ready + self._upto(3))
+            self.obstacle = self.random.choice(OBSTACLES) if self._happens(phase.obstructed) else None
+        self.ready = min(self.replicas, self.ready + self._up_to(3))
 
     def reading(self, phase: Phase) -> Reading:
         now = at(self.now)
         unacked = (
             0
             if self.lull and self._happens(0.9)
-            else self._upto(self.ready * phase.policy.concurrency * self.dice.choice((0, 1, 4)))
+            else self._up_to(self.ready * phase.policy.concurrency * self.random.choice((0, 1, 4)))
         )
         if not self._happens(phase.doubted):
-            more = 0 if self.lull else self.dice.choice((0, 0, 0, 1, self._upto(phase.depth)))
+            more = 0 if self.lull else self.random.choice((0, 0, 0, 1, self._up_to(phase.depth)))
             return Reading(now, self.depth, self.depth + more, unacked)
-        doubt = self.dice.choice(list(Doubt))
-        at_least = None if phase.doubted == 1 else self.dice.choice((None, 0, self.depth))
-        return Reading(now, at_least, None, self.dice.choice((None, unacked)), doubt)
+        doubt = self.random.choice(list(Doubt))
+        at_least = None if phase.doubted == 1 else self.random.choice((None, 0, self.depth))
+        return Reading(now, at_least, None, self.random.choice((None, unacked)), doubt)
 
-    def carry_out(self, made: Recording, phase: Phase) -> None:
+    def apply(self, made: Recording, phase: Phase) -> None:
         self.memory = made.decision.memory
         if made.policy.mode is not Mode.DRY_RUN and not self._happens(phase.lost):
             self.replicas = made.decision.desired
             self.ready = min(self.ready, self.replicas)
 
     def _happens(self, share: float) -> bool:
-        return share > 0 and self.dice.random() < share
+        return share > 0 and self.random.random() < share
 
-    def _upto(self, most: int) -> int:
-        return self.dice.randint(0, most)
+    def _up_to(self, most: int) -> int:
+        return self.random.randint(0, most)
 
 
-def play(seed: int, phases: list[Phase]) -> Iterator[Recording]:
-    """Decide `STEPS` times in each phase, and let what was decided happen, or not."""
-    scene = Scene(Random(seed))
+def simulate(seed: int, phases: list[Phase]) -> Iterator[Recording]:
+    """Decide `STEPS` times in each phase; apply each decision, or lose it."""
+    state = State(Random(seed))
     for phase in phases:
         for _ in range(STEPS):
-            scene.pass_time(phase)
-            reading, workers = scene.reading(phase), Workers(scene.replicas, scene.ready, scene.obstacle)
-            now, memory = at(scene.now), scene.memory
+            state.pass_time(phase)
+            reading, workers = state.reading(phase), Workers(state.replicas, state.ready, state.obstacle)
+            now, memory = at(state.now), state.memory
             made = Recording(
                 now, reading, workers, phase.policy, memory, decide(reading, workers, phase.policy, memory, now)
             )
             yield made
-            scene.carry_out(made, phase)
+            state.apply(made, phase)
 
 
 def more_ready(reading: Reading, more: int) -> Reading:
-    """The same reading, with more messages."""
-    at_least, at_most = (None if each is None else each + more for each in (reading.at_least, reading.at_most))
+    """Return the reading with more messages."""
+    at_least, at_most = (None if bound is None else bound + more for bound in (reading.at_least, reading.at_most))
     return replace(reading, at_least=at_least, at_most=at_most)

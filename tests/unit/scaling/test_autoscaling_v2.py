@@ -1,7 +1,7 @@
-"""The meaning of `behavior` is that of an HPA: compared with its controller's algorithm, tick by tick.
+"""`behavior` has the semantics of an HPA: each decision is compared with the algorithm of the HPA controller.
 
-Where both apply, that is: at least one worker, certain readings, no running tasks, a memory that has seen more than
-any window. What differs on purpose stands in the tests at the end.
+The comparison covers what both support: at least one worker, certain readings, no running tasks, and a memory that is
+older than any window. The tests at the end cover deliberate differences.
 """
 
 import os
@@ -25,12 +25,12 @@ from .reference_hpa import HorizontalPodAutoscaler
 
 EXAMPLES = 5000 if os.environ.get("TASKQUEUE_DEEP") else 300
 BINARY = (25, 50, 100, 200)
-"""Percentages that a float holds exactly."""
+"""Percentages that a float represents exactly."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """Seconds since the last one, percent of what the workers are there for, and whether the number can be written."""
+    """Seconds since the previous tick, backlog in percent of the target, and whether the write of replicas succeeds."""
 
     after: float
     percent: int
@@ -67,7 +67,7 @@ def policies(draw: st.DrawFn, percent: st.SearchStrategy[int], shares: list[str]
 
 
 def play(policy: Policy, hpa: HorizontalPodAutoscaler, history: list[Tick], replicas: int) -> None:
-    """Let both decide at each tick, on the same number of replicas."""
+    """Compare the decisions of both at each tick, for the same number of replicas."""
     now, memory = 0.0, settled(replicas, replicas=replicas)
     hpa.recommendations.append((-1, replicas))
     for tick in history:
@@ -88,7 +88,7 @@ histories = st.lists(ticks, min_size=1, max_size=40)
 @pytest.mark.slow
 @settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.integers(1, 150), ["0", "0.05", "0.1", "0.3"]), histories, st.data())
-def test_the_numbers_are_those_of_an_hpa_that_calculates_exactly(
+def test_decisions_are_equal_to_those_of_an_hpa_with_exact_arithmetic(
     policy: Policy, history: list[Tick], data: st.DataObject
 ) -> None:
     replicas = data.draw(st.integers(policy.min_replicas, policy.max_replicas))
@@ -98,7 +98,7 @@ def test_the_numbers_are_those_of_an_hpa_that_calculates_exactly(
 @pytest.mark.slow
 @settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.sampled_from(BINARY), ["0", "0.125", "0.5"]), histories, st.data())
-def test_the_numbers_are_those_of_an_hpa_that_calculates_in_floats(
+def test_decisions_are_equal_to_those_of_an_hpa_with_floats(
     policy: Policy, history: list[Tick], data: st.DataObject
 ) -> None:
     replicas = data.draw(st.integers(policy.min_replicas, policy.max_replicas))
@@ -106,26 +106,26 @@ def test_the_numbers_are_those_of_an_hpa_that_calculates_in_floats(
 
 
 @pytest.mark.parametrize("percent", [1, 5, 7, 10, 15, 20, 30, 33, 55, 90, 110, 150])
-def test_a_percentage_differs_from_the_controllers_only_where_its_floats_miss_a_whole_number(percent: int) -> None:
-    """To the controller, 10 pods and 10 percent more are 11.000000000000002, so 12."""
+def test_percentages_differ_only_where_a_float_of_the_hpa_misses_an_integer(percent: int) -> None:
+    """For the HPA controller, 10 pods plus 10 percent are 11.000000000000002, so 12."""
     out, into = (Rules(rates=(Rate(PolicyType.PERCENT, percent, timedelta(seconds=1)),)) for _ in range(2))
     policy = Policy(10**6, 1, ready_per_replica=1, scale_up=out, scale_down=into)
-    for there in range(2, 121):
-        for ready, exact in ((10**6, there * (100 + percent)), (0, there * (100 - percent))):
+    for replicas in range(2, 121):
+        for ready, exact in ((10**6, replicas * (100 + percent)), (0, replicas * (100 - percent))):
             memory = settled(1 if ready == 0 else 10**6)
-            ours = decide(certain(ready), Workers(there, there), policy, memory, at(0)).desired
-            theirs = HorizontalPodAutoscaler(policy, float).desired(0, ready, there)
-            assert ours == max(ceil_div(exact, 100) if ready else exact // 100, 1)
-            assert ours == theirs or (abs(ours - theirs) == 1 and exact % 100 == 0)
+            own = decide(certain(ready), Workers(replicas, replicas), policy, memory, at(0)).desired
+            hpa = HorizontalPodAutoscaler(policy, float).desired(0, ready, replicas)
+            assert own == max(ceil_div(exact, 100) if ready else exact // 100, 1)
+            assert own == hpa or (abs(own - hpa) == 1 and exact % 100 == 0)
 
 
-def test_unlike_an_hpa_without_rates_the_number_changes_at_once() -> None:
-    """The defaults of an HPA are 4 pods or 100 percent per 15 s; that is what its own users wait for."""
+def test_unlike_in_an_hpa_there_is_no_limit_without_rate_policies() -> None:
+    """An HPA has default policies: 4 pods or 100 percent per 15 s."""
     assert decide(certain(5000), Workers(1, 1), Policy(200), settled(1), at(0)).desired == 200
 
 
-def test_unlike_an_hpa_after_a_start_nothing_is_removed_before_a_period_has_passed() -> None:
-    """What was removed before is not known; an HPA would remove as much again after each of its restarts."""
+def test_unlike_in_an_hpa_the_scale_in_budget_is_spent_after_a_start() -> None:
+    """Earlier removals are unknown; an HPA would have a full budget again after each of its restarts."""
     slow = Rules(rates=(Rate(PolicyType.PODS, 1, timedelta(seconds=60)),))
     policy = Policy(20, 1, scale_down=slow)
     hpa = HorizontalPodAutoscaler(policy, float)
@@ -135,12 +135,12 @@ def test_unlike_an_hpa_after_a_start_nothing_is_removed_before_a_period_has_pass
     assert numbers == [10, 10, 9]
 
 
-def test_unlike_an_hpa_changes_by_hand_count_in_the_rates() -> None:
+def test_unlike_in_an_hpa_manual_changes_count_towards_the_rates() -> None:
     policy = Policy(20, 1, ready_per_replica=1, scale_up=Rules(rates=(Rate(PolicyType.PODS, 4, timedelta(minutes=1)),)))
     memory = decide(certain(5), Workers(5, 5), policy, settled(5, replicas=5), at(0)).memory
     assert decide(certain(20), Workers(8, 8), policy, memory, at(1)).desired == 9
 
 
-def test_unlike_an_hpa_a_wake_waits_for_no_window() -> None:
+def test_unlike_in_an_hpa_scaling_from_zero_ignores_the_window() -> None:
     policy = Policy(20, scale_up=Rules(window=timedelta(minutes=5)))
     assert decide(certain(100), Workers(0), policy, settled(0), at(0)).desired == 5

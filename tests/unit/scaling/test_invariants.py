@@ -1,4 +1,4 @@
-"""What holds for every reading, policy and memory, however they came about."""
+"""Properties of any decision, for arbitrary readings, workers, policies and memories."""
 
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -70,7 +70,7 @@ def test_invariant_2_unknown_is_not_zero(reading: Reading, now: Workers, policy:
 
 
 @given(readings(), workers(), policies(), memories())
-def test_invariant_2_what_is_not_certain_raises_nothing(
+def test_invariant_2_without_a_lower_bound_nothing_is_scaled_out(
     reading: Reading, now: Workers, policy: Policy, memory: Memory
 ) -> None:
     assume(reading.at_least is None)
@@ -85,7 +85,7 @@ def test_invariant_3_desired_is_within_its_bounds(
 
 
 @given(readings(), workers(), policies(), st.none() | COUNTS)
-def test_invariant_3_paused_is_what_the_user_says(
+def test_invariant_3_paused_sets_the_number_of_the_user(
     reading: Reading, now: Workers, policy: Policy, paused: int | None
 ) -> None:
     policy = Policy(policy.max_replicas, policy.min_replicas, mode=Mode.PAUSED, paused_replicas=paused)
@@ -103,10 +103,10 @@ def test_more_ready_messages_never_mean_fewer_workers(  # noqa: PLR0913, PLR0917
 
 
 @given(readings(), st.integers(0, 1000), workers(), policies(), memories())
-def test_unacked_messages_never_raise_the_number(
+def test_unacked_messages_never_cause_scale_out(
     reading: Reading, unacked: int, now: Workers, policy: Policy, memory: Memory
 ) -> None:
-    """A term that could raise would count what workers hoard, and so double itself up to the maximum."""
+    """Otherwise prefetched messages would add workers, which prefetch more messages, up to the maximum."""
     held = Reading(reading.at, reading.at_least, reading.at_most, unacked, reading.doubt)
     without = Reading(reading.at, reading.at_least, reading.at_most, 0, reading.doubt)
     ceiling = max(decide(without, now, policy, memory, at(0)).desired, now.replicas, policy.min_replicas)
@@ -114,14 +114,16 @@ def test_unacked_messages_never_raise_the_number(
 
 
 @given(DEPTHS, DEPTHS, COUNTS, policies(), memories())
-def test_what_was_decided_is_a_fixed_point(
+def test_a_decision_that_was_applied_is_stable(
     ready: int, unacked: int, replicas: int, policy: Policy, memory: Memory
 ) -> None:
-    assume(ready > policy.activation_ready or policy.min_replicas == 0)  # minReplicas wakes too, and is no decision
-    assume(memory.began is not None)  # a new memory holds what is there for the length of one decision
+    assume(
+        ready > policy.activation_ready or policy.min_replicas == 0
+    )  # minReplicas scales from zero too, without demand
+    assume(memory.began is not None)  # a new memory keeps the current number for one decision
     first = decide(certain(ready, unacked), Workers(replicas, replicas), policy, memory, at(0))
-    there = Workers(first.desired, first.desired)
-    assert decide(certain(ready, unacked), there, policy, first.memory, at(0)).desired == first.desired
+    applied = Workers(first.desired, first.desired)
+    assert decide(certain(ready, unacked), applied, policy, first.memory, at(0)).desired == first.desired
 
 
 @given(readings(), workers(), policies(), memories())

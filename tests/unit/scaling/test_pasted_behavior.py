@@ -1,4 +1,4 @@
-"""A `behavior` block pasted from an HPA is read as it is, and does what it does there."""
+"""A `behavior` block that is pasted from an HPA is valid, and has the same effect."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +16,16 @@ from .builders import at, certain, settled
 
 @dataclass(frozen=True)
 class Pasted:
-    """Blocks as people have them; a backlog for `wanted` workers from second 0 on; how many there are at what time."""
+    """A block of an HPA, the initial workers, the demand from second 0 on, and the expected workers by second."""
 
     behavior: str
     begin: int
-    wanted: int
+    demand: int
     numbers: dict[int, int]
 
 
 PASTED = {
-    "what an HPA does by default, written out": Pasted(
+    "the defaults of an HPA": Pasted(
         """
         scaleDown:
           stabilizationWindowSeconds: 300
@@ -45,10 +45,10 @@ PASTED = {
           selectPolicy: Max
         """,
         begin=2,
-        wanted=40,
+        demand=40,
         numbers={0: 6, 14: 6, 15: 12, 30: 24, 45: 40},
     ),
-    "the same on the way in": Pasted(
+    "the same for scale-in": Pasted(
         """
         scaleDown:
           stabilizationWindowSeconds: 300
@@ -56,7 +56,7 @@ PASTED = {
           - {type: Percent, value: 100, periodSeconds: 15}
         """,
         begin=40,
-        wanted=2,
+        demand=2,
         numbers={0: 40, 298: 40, 299: 2},
     ),
     "ten percent a minute": Pasted(
@@ -69,7 +69,7 @@ PASTED = {
             periodSeconds: 60
         """,
         begin=80,
-        wanted=10,
+        demand=10,
         numbers={0: 72, 59: 72, 60: 64, 120: 57, 180: 51},
     ),
     "four pods or ten percent a minute, whichever is more": Pasted(
@@ -85,10 +85,10 @@ PASTED = {
             periodSeconds: 60
         """,
         begin=50,
-        wanted=10,
+        demand=10,
         numbers={0: 45, 60: 40, 120: 36, 180: 32, 240: 28},
     ),
-    "and whichever is less": Pasted(
+    "five pods or ten percent a minute, whichever is less": Pasted(
         """
         scaleDown:
           stabilizationWindowSeconds: 0
@@ -98,20 +98,20 @@ PASTED = {
           - {type: Percent, value: 10, periodSeconds: 60}
         """,
         begin=80,
-        wanted=10,
+        demand=10,
         numbers={0: 75, 60: 70, 300: 50, 360: 45, 420: 40, 480: 36},
     ),
-    "out only": Pasted(
+    "scale-out only": Pasted(
         """
         scaleDown:
           selectPolicy: Disabled
         """,
         begin=30,
-        wanted=3,
+        demand=3,
         numbers={0: 30, 3600: 30},
     ),
-    "in only": Pasted("{scaleUp: {selectPolicy: Disabled}}", begin=3, wanted=30, numbers={0: 3, 3600: 3}),
-    "a slow start": Pasted(
+    "scale-in only": Pasted("{scaleUp: {selectPolicy: Disabled}}", begin=3, demand=30, numbers={0: 3, 3600: 3}),
+    "a slow scale-out": Pasted(
         """
         scaleUp:
           stabilizationWindowSeconds: 30
@@ -121,17 +121,17 @@ PASTED = {
             periodSeconds: 60
         """,
         begin=1,
-        wanted=9,
+        demand=9,
         numbers={0: 1, 28: 1, 29: 3, 88: 3, 89: 5},
     ),
-    "a tolerance as it is written": Pasted(
+    "within the tolerance": Pasted(
         "{scaleUp: {tolerance: 0.05}}",
         begin=40,
-        wanted=42,
+        demand=42,
         numbers={0: 40},
     ),
-    "a tolerance that is exceeded": Pasted("{scaleUp: {tolerance: 0.05}}", begin=40, wanted=43, numbers={0: 43}),
-    "as kubectl get hpa -o yaml prints it": Pasted(
+    "beyond the tolerance": Pasted("{scaleUp: {tolerance: 0.05}}", begin=40, demand=43, numbers={0: 43}),
+    "the output of kubectl get hpa -o yaml": Pasted(
         """
         scaleDown:
           policies:
@@ -154,14 +154,14 @@ PASTED = {
           tolerance: "0"
         """,
         begin=40,
-        wanted=38,
+        demand=38,
         numbers={0: 40},
     ),
 }
 
 
 def policy(behavior: str) -> Policy:
-    """What becomes of a block in a TaskQueue."""
+    """Return the policy of a TaskQueue with this block."""
     body: dict[str, Any] = {
         "metadata": {"namespace": "media", "name": "thumbnails", "uid": "0", "resourceVersion": "1"},
         "spec": {
@@ -174,11 +174,11 @@ def policy(behavior: str) -> Policy:
 
 
 @pytest.mark.parametrize("pasted", PASTED.values(), ids=PASTED.keys())
-def test_a_pasted_block_does_what_it_does_in_an_hpa(pasted: Pasted) -> None:
+def test_a_pasted_block_has_the_same_effect_as_in_an_hpa(pasted: Pasted) -> None:
     rules, replicas = policy(pasted.behavior), pasted.begin
     memory, numbers = settled(replicas, replicas=replicas), {}
     for now in range(max(pasted.numbers) + 1):
-        reading = certain(10 * pasted.wanted, now=now)
+        reading = certain(10 * pasted.demand, now=now)
         decision = decide(reading, Workers(replicas, replicas), rules, memory, at(now))
         memory, replicas = decision.memory, decision.desired
         numbers[now] = replicas

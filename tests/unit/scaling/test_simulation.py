@@ -1,6 +1,6 @@
-"""What holds at every step of long games, compared with a reference that remembers everything.
+"""Properties of every decision in long simulations, compared with a reference that keeps all steps.
 
-100,000 decisions in each run, a million with TASKQUEUE_DEEP=1; how many there were is counted, not assumed.
+100,000 decisions in each run, a million with TASKQUEUE_DEEP=1; the test counts them.
 """
 
 import os
@@ -16,53 +16,53 @@ from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.scaling.decision import DecisionReason
 from taskqueue_operator.scaling.recording import Recording, from_json, to_json
 
-from .reference_history import INFINITE, History, minimum, most_despite_obstacle, wanted
-from .sim import MOST, STEPS, Phase, World, more_ready, play
+from .reference_history import INFINITE, History, demand, minimum, obstacle_limit
+from .sim import MAX_REPLICAS, STEPS, Phase, Scenario, more_ready, simulate
 
 pytestmark = pytest.mark.slow
 
-LONG: Final = 1_000_000 if os.environ.get("TASKQUEUE_DEEP") else 100_000
+DECISIONS: Final = 1_000_000 if os.environ.get("TASKQUEUE_DEEP") else 100_000
 PHASES: Final = 4
-WORLDS: Final = {
-    "anything": World(),
-    "a queue that can always be read": World(doubted=(0,), restarts=(0,), by_hand=(0,), obstructed=(0,)),
-    "a queue that can hardly be read": World(doubted=(0.3, 0.9, 1)),
-    "workers that hardly come": World(lost=(0.1, 0.9), obstructed=(0, 0.5, 1), by_hand=(0, 0.1)),
-    "rules that change": World(policies=4, restarts=(0, 0.05)),
+SCENARIOS: Final = {
+    "everything": Scenario(),
+    "a queue that is always readable": Scenario(doubted=(0,), restarts=(0,), by_hand=(0,), obstructed=(0,)),
+    "a queue that is rarely readable": Scenario(doubted=(0.3, 0.9, 1)),
+    "workers that rarely start": Scenario(lost=(0.1, 0.9), obstructed=(0, 0.5, 1), by_hand=(0, 0.1)),
+    "policies that change": Scenario(policies=4, restarts=(0, 0.05)),
 }
 
 
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS.keys())
-def test_every_decision_of_a_long_game_keeps_its_promises(world: World) -> None:
-    games = LONG // len(WORLDS) // (PHASES * STEPS)
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
+def test_every_decision_of_a_long_simulation_has_the_properties(scenario: Scenario) -> None:
+    examples = DECISIONS // len(SCENARIOS) // (PHASES * STEPS)
     seen: Counter[DecisionReason] = Counter()
 
-    @settings(max_examples=games, phases=(Stage.explicit, Stage.reuse, Stage.generate))
-    @given(World.games(world))
-    def plays(game: tuple[int, list[Phase]]) -> None:
-        history, made = History(), []
-        for step in play(*game):
+    @settings(max_examples=examples, phases=(Stage.explicit, Stage.reuse, Stage.generate))
+    @given(Scenario.simulations(scenario))
+    def run(simulation: tuple[int, list[Phase]]) -> None:
+        history, steps = History(), []
+        for step in simulate(*simulation):
             if step.memory.began is None:
                 history = History()
-            history.see(step)
+            history.add(step)
             try:
-                judge(step, history)
+                check(step, history)
             except AssertionError:
-                note(f"This decision breaks a promise: {to_json([step]).decode()}")
+                note(f"This decision has not the expected properties: {to_json([step]).decode()}")
                 raise
             seen[step.decision.reason] += 1
-            made.append(step)
-        assert_replays(made)
+            steps.append(step)
+        assert_replays(steps)
 
-    plays()
+    run()
     print(f"{seen.total():,} decisions: {dict(seen)}")
-    assert seen.total() >= LONG // len(WORLDS)
-    if world == World():
-        assert len(seen) > len(DecisionReason) - 4, "nearly every stage has had its say"
+    assert seen.total() >= DECISIONS // len(SCENARIOS)
+    if scenario == Scenario():
+        assert len(seen) > len(DecisionReason) - 4, "nearly every reason occurs"
 
 
-def judge(step: Recording, history: History) -> None:
+def check(step: Recording, history: History) -> None:
     assert step.decision.explanation_lines
     assert_memory_is_bounded(step)
     if step.policy.mode is Mode.PAUSED:
@@ -72,19 +72,19 @@ def judge(step: Recording, history: History) -> None:
     if history.falls_back():
         assert_falls_back(step, history)
         return
-    assert_unknown_lowers_nothing(step)
-    assert_rises_slowly(step, history)
-    assert_falls_slowly(step, history)
+    assert_invariant_2(step)
+    assert_scale_out_is_limited(step, history)
+    assert_scale_in_is_limited(step, history)
     assert_zero_is_certain(step, history)
-    assert_follows(step, history)
+    assert_number_is_exact(step, history)
     assert_monotone(step)
-    assert_unacked_raises_nothing(step)
+    assert_unacked_adds_no_worker(step)
     assert_fixed_point(step)
 
 
 def assert_paused(step: Recording) -> None:
-    asked = step.policy.paused_replicas
-    assert step.decision.desired == (step.workers.replicas if asked is None else asked)
+    paused = step.policy.paused_replicas
+    assert step.decision.desired == (step.workers.replicas if paused is None else paused)
 
 
 def assert_bounds(step: Recording) -> None:
@@ -97,50 +97,50 @@ def assert_falls_back(step: Recording, history: History) -> None:
     assert step.decision.desired == min(max(history.fallback(), least), most)
 
 
-def assert_unknown_lowers_nothing(step: Recording) -> None:
-    """Invariant 2."""
+def assert_invariant_2(step: Recording) -> None:
+    """Unknown is not zero."""
     if step.reading.at_most is None:
         assert step.decision.desired >= min(step.workers.replicas, step.policy.max_replicas)
     if step.reading.at_least is None:
         assert step.decision.desired <= max(step.workers.replicas, minimum(step.policy, step.at))
 
 
-def assert_rises_slowly(step: Recording, history: History) -> None:
-    """No more than the window, the rates and what keeps workers from starting let."""
-    desired, there = step.decision.desired, step.workers.replicas
-    if desired <= max(there, minimum(step.policy, step.at)):
+def assert_scale_out_is_limited(step: Recording, history: History) -> None:
+    """Scale-out exceeds neither the window, nor the rates, nor the limit of an obstacle."""
+    desired, replicas = step.decision.desired, step.workers.replicas
+    if desired <= max(replicas, minimum(step.policy, step.at)):
         return
-    assert desired <= history.most()
-    if there > 0:
+    assert desired <= history.upper_rate_limit()
+    if replicas > 0:
         assert desired <= history.lowest()
     if step.workers.obstacle is not None:
-        assert desired <= most_despite_obstacle(step)
+        assert desired <= obstacle_limit(step)
 
 
-def assert_falls_slowly(step: Recording, history: History) -> None:
-    """No further than the window and the rates let; what is above `maxReplicas` goes at once."""
-    desired, there = step.decision.desired, step.workers.replicas
-    if desired < min(there, step.policy.max_replicas):
-        assert desired >= history.least()
-        assert desired >= min(history.highest(), there)
+def assert_scale_in_is_limited(step: Recording, history: History) -> None:
+    """Scale-in goes below neither the window nor the rates; replicas above `maxReplicas` are removed at once."""
+    desired, replicas = step.decision.desired, step.workers.replicas
+    if desired < min(replicas, step.policy.max_replicas):
+        assert desired >= history.lower_rate_limit()
+        assert desired >= min(history.highest(), replicas)
 
 
 def assert_zero_is_certain(step: Recording, history: History) -> None:
     if step.workers.replicas > 0 and step.decision.desired == 0:
-        assert history.quiet_for(step.policy.idle)
+        assert history.idle_for(step.policy.idle)
 
 
-def assert_follows(step: Recording, history: History) -> None:
-    """Being careful is no excuse: without anything to wait for, the number is what is wanted."""
-    there, calls, policy = step.workers.replicas, wanted(step), step.policy
-    if calls >= there:
-        most = [history.most(), INFINITE if there == 0 else max(history.lowest(), there)]
-        most += [] if step.workers.obstacle is None else [most_despite_obstacle(step)]
-        expected = min(calls, *most) if calls > there else there
+def assert_number_is_exact(step: Recording, history: History) -> None:
+    """The number is the demand, changed only by the limits that apply."""
+    replicas, recommended, policy = step.workers.replicas, demand(step), step.policy
+    if recommended >= replicas:
+        limits = [history.upper_rate_limit(), INFINITE if replicas == 0 else max(history.lowest(), replicas)]
+        limits += [] if step.workers.obstacle is None else [obstacle_limit(step)]
+        expected = min(recommended, *limits) if recommended > replicas else replicas
     else:
-        expected = min(max(calls, history.highest()), there)
-        expected = expected or (0 if history.quiet_for(policy.idle) else 1)
-        expected = max(expected, history.least())
+        expected = min(max(recommended, history.highest()), replicas)
+        expected = expected or (0 if history.idle_for(policy.idle) else 1)
+        expected = max(expected, history.lower_rate_limit())
     assert step.decision.desired == min(max(expected, minimum(policy, step.at)), policy.max_replicas)
 
 
@@ -151,18 +151,18 @@ def assert_monotone(step: Recording) -> None:
         assert again.desired >= step.decision.desired
 
 
-def assert_unacked_raises_nothing(step: Recording) -> None:
+def assert_unacked_adds_no_worker(step: Recording) -> None:
     without = replace(step, reading=replace(step.reading, unacked=0)).replay().desired
     assert step.decision.desired <= max(without, step.workers.replicas, minimum(step.policy, step.at))
 
 
 def assert_fixed_point(step: Recording) -> None:
-    """Carried out, a decision is not followed by another one at the same time.
+    """Once applied, a decision is stable at the same time.
 
-    A minimum that wakes from zero is no decision about the queue, and a fresh memory lowers nothing only once.
+    Except for a minimum that scales from zero, which is independent of the queue, and for a new memory.
     """
-    there, desired = step.workers.replicas, step.decision.desired
-    if (there == 0 and desired == minimum(step.policy, step.at)) or step.memory.began is None:
+    replicas, desired = step.workers.replicas, step.decision.desired
+    if (replicas == 0 and desired == minimum(step.policy, step.at)) or step.memory.began is None:
         return
     workers = replace(step.workers, replicas=desired, ready=desired)
     assert replace(step, workers=workers, memory=step.decision.memory).replay().desired == desired
@@ -171,14 +171,14 @@ def assert_fixed_point(step: Recording) -> None:
 def assert_memory_is_bounded(step: Recording) -> None:
     memory, policy = step.decision.memory, step.policy
     for kept, window in ((memory.highs, policy.scale_down.window), (memory.lows, policy.scale_up.window)):
-        assert len({each.replicas for each in kept}) == len(kept) <= MOST + 1
-        assert all(step.at - each.at <= window for each in kept)
-    assert all(step.at - each.at < policy.longest_period for each in memory.changes[:-1])
+        assert len({past.replicas for past in kept}) == len(kept) <= MAX_REPLICAS + 1
+        assert all(step.at - past.at <= window for past in kept)
+    assert all(step.at - change.at < policy.longest_period for change in memory.changes[:-1])
 
 
-def assert_replays(made: list[Recording]) -> None:
-    """Invariant 6, by way of JSON."""
-    again = from_json(to_json(made))
-    assert list(again) == made
-    for recording in again:
+def assert_replays(steps: list[Recording]) -> None:
+    """Invariant 6, after a conversion to JSON and back."""
+    parsed = from_json(to_json(steps))
+    assert list(parsed) == steps
+    for recording in parsed:
         assert recording.replay() == recording.decision

@@ -1,4 +1,4 @@
-"""What holds over any sequence of readings: windows, idle time, memory, replay."""
+"""Properties of any sequence of readings: windows, idle time, memory, replay."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +22,7 @@ POLICY = Policy(
 
 @dataclass(frozen=True)
 class Tick:
-    """A reading, some seconds after the one before."""
+    """A reading, and the seconds since the previous one."""
 
     after: float
     ready: int
@@ -37,7 +37,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Step:
-    """What was decided at a time, and how many workers there were before."""
+    """A decision, its time, and the number of workers before it."""
 
     now: float
     reading: Reading
@@ -56,7 +56,7 @@ histories = st.lists(ticks, min_size=1, max_size=30)
 
 
 def play(history: list[Tick], replicas: int = 0, policy: Policy = POLICY) -> list[Step]:
-    """Let workers start and stop at once, as decided."""
+    """Decide on each reading; workers start and stop immediately."""
     steps: list[Step] = []
     memory, now = Memory(), 0.0
     for tick in history:
@@ -68,8 +68,8 @@ def play(history: list[Tick], replicas: int = 0, policy: Policy = POLICY) -> lis
     return steps
 
 
-def wanted(step: Step) -> int:
-    """What was wanted at one step, worked out the long way; unknown wants what is there."""
+def recommendation(step: Step) -> int:
+    """The recommendation at a step, calculated independently; if the reading is unknown, the current number."""
     if step.reading.at_most is None:
         return step.before
     backlog = -(-step.reading.at_most // POLICY.ready_per_replica)
@@ -77,29 +77,31 @@ def wanted(step: Step) -> int:
 
 
 @given(histories, st.integers(0, 12))
-def test_the_scale_down_window_is_never_undercut(history: list[Tick], replicas: int) -> None:
-    """Compared with one that remembers everything: the memory forgets only what cannot matter."""
+def test_scale_in_never_goes_below_the_window(history: list[Tick], replicas: int) -> None:
+    """Compared with a reference that keeps all steps: the memory drops only irrelevant recommendations."""
     steps = play(history, replicas)
     for n, step in enumerate(steps):
-        recent = [each for each in steps[: n + 1] if step.now - each.now < POLICY.scale_down.window.total_seconds()]
-        known = [max(wanted(each), each.before) if each is steps[0] else wanted(each) for each in recent]
+        recent = [past for past in steps[: n + 1] if step.now - past.now < POLICY.scale_down.window.total_seconds()]
+        known = [
+            max(recommendation(past), past.before) if past is steps[0] else recommendation(past) for past in recent
+        ]
         assert step.decision.desired >= min(step.before, max(known), POLICY.max_replicas)
         if step.decision.desired > 1:
-            assert step.decision.desired <= max(*known, step.before if wanted(step) >= step.before else 0)
+            assert step.decision.desired <= max(*known, step.before if recommendation(step) >= step.before else 0)
 
 
 @given(histories, st.integers(1, 12))
-def test_zero_is_reached_only_after_the_idle_time_without_a_doubt(history: list[Tick], replicas: int) -> None:
+def test_zero_is_reached_only_after_the_idle_time_without_doubt(history: list[Tick], replicas: int) -> None:
     steps = play(history, replicas)
     for n, step in enumerate(steps):
         if step.before > 0 and step.decision.desired == 0:
             idle_from = step.now - POLICY.idle.total_seconds()
             assert steps[0].now <= idle_from
-            assert all(is_idle(each.reading) for each in steps[: n + 1] if each.now > idle_from)
+            assert all(is_idle(past.reading) for past in steps[: n + 1] if past.now > idle_from)
 
 
 @given(histories)
-def test_the_first_decision_after_a_start_lowers_nothing(history: list[Tick]) -> None:
+def test_the_first_decision_after_a_start_does_not_scale_in(history: list[Tick]) -> None:
     assert play(history[:1], replicas=9)[0].decision.desired >= 9
 
 
@@ -109,12 +111,12 @@ def test_invariant_6_the_same_inputs_give_the_same_decisions(history: list[Tick]
 
 
 @given(histories, st.integers(0, 12))
-def test_the_memory_keeps_only_what_can_still_matter(history: list[Tick], replicas: int) -> None:
+def test_the_memory_keeps_only_relevant_recommendations(history: list[Tick], replicas: int) -> None:
     for step in play(history, replicas):
         kept = step.decision.memory.highs
-        numbers = [each.replicas for each in kept]
+        numbers = [past.replicas for past in kept]
         assert numbers == sorted(set(numbers), reverse=True)
-        assert all(at(step.now) - each.at <= POLICY.scale_down.window for each in kept)
+        assert all(at(step.now) - past.at <= POLICY.scale_down.window for past in kept)
 
 
 def test_the_memory_stays_small_over_an_hour() -> None:
@@ -129,30 +131,34 @@ def test_the_memory_stays_small_while_a_backlog_far_beyond_the_maximum_shrinks()
 
 
 def test_workers_that_just_keep_up_are_kept() -> None:
-    """Every message is taken at once, so nothing is ready: without the running tasks all but one would be drained."""
+    """Every message is delivered at once, so none is ready: without running tasks all workers would be removed."""
     busy = [Tick(1, 0, 24, known=True)] * 600
     assert {step.decision.desired for step in play(busy, replicas=12)} == {12}
-    blind = [Tick(1, 0, 0, known=True)] * 600
-    assert min(step.decision.desired for step in play(blind, replicas=12)) == 0
+    idle = [Tick(1, 0, 0, known=True)] * 600
+    assert min(step.decision.desired for step in play(idle, replicas=12)) == 0
 
 
-def test_a_hoard_does_not_double_itself() -> None:
-    """With a prefetch of 8 and one task at once each worker that is added takes 8 more messages."""
+def test_prefetched_messages_do_not_cause_scale_out() -> None:
+    """With prefetch 8 and concurrency 1, each additional worker holds 8 more messages."""
     policy = Policy(1000, ready_per_replica=10)
     replicas, memory = 4, Memory()
     for now in range(120):
-        hoard = certain(0, unacked=8 * replicas, now=now)
-        decision = decide(hoard, Workers(replicas, replicas), policy, memory, at(now))
+        reading = certain(0, unacked=8 * replicas, now=now)
+        decision = decide(reading, Workers(replicas, replicas), policy, memory, at(now))
         replicas, memory = decision.desired, decision.memory
     assert replicas == 4
 
 
 @pytest.mark.parametrize(("ready", "replicas"), [(0, 0), (5, 1), (95, 10), (5000, 12)])
-def test_a_steady_queue_comes_to_rest(ready: int, replicas: int) -> None:
+def test_a_steady_queue_leads_to_a_steady_number(ready: int, replicas: int) -> None:
     steady = [Tick(1, ready, 0, known=True)] * 60
     assert [step.decision.desired for step in play(steady, replicas=6)][-20:] == [replicas] * 20
 
 
-def test_a_wake_waits_for_no_window() -> None:
-    asleep, awake = play([Tick(1, 0, 0, known=True), Tick(1, 45, 0, known=True)])
-    assert (asleep.decision.desired, awake.decision.desired, awake.decision.reason) == (0, 5, DecisionReason.BACKLOG)
+def test_scaling_from_zero_ignores_the_window() -> None:
+    at_zero, from_zero = play([Tick(1, 0, 0, known=True), Tick(1, 45, 0, known=True)])
+    assert (at_zero.decision.desired, from_zero.decision.desired, from_zero.decision.reason) == (
+        0,
+        5,
+        DecisionReason.BACKLOG,
+    )

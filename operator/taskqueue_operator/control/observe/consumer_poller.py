@@ -1,45 +1,45 @@
-"""Looks at who is connected to a vhost, every few seconds and only while somebody asks."""
+"""Polls the consumers of a vhost, every few seconds and only while the snapshots are used."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from taskqueue_operator.control.clock import now
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 
 from .read_health import ReadHealth
-from .rounds import now
 
-SIDE: Final = "look"
-PERIOD: Final = 7.0
-"""Seconds between two looks; what is concluded from two takes a little less."""
-INTEREST: Final = 5.0
-"""Seconds for which one question keeps looks going."""
+SOURCE: Final = "consumers"
+POLL_PERIOD_SECONDS: Final = 7.0
+"""Time between two snapshots; a little more than MIN_SNAPSHOT_GAP, the least time between two that prove idleness."""
+USE_SECONDS: Final = 5.0
+"""How long polling continues after the snapshots were last used."""
 
 
 class ConsumerPoller:
-    """Keeps the last two looks, as long as somebody asks."""
+    """Holds the last two snapshots, while they are used."""
 
-    def __init__(self, look: Callable[[], Awaitable[ConsumerSnapshot]]) -> None:
-        self._look = look
-        self._looks: tuple[ConsumerSnapshot, ...] = ()
-        self._asked = asyncio.Event()
-        self._asked_at = 0.0
+    def __init__(self, read: Callable[[], Awaitable[ConsumerSnapshot]]) -> None:
+        self._read = read
+        self._snapshots: tuple[ConsumerSnapshot, ...] = ()
+        self._used = asyncio.Event()
+        self._used_at = 0.0
 
-    def ask(self) -> tuple[ConsumerSnapshot, ...]:
-        """Give the last looks, oldest first, and have more taken."""
-        self._asked_at = now()
-        self._asked.set()
-        return self._looks
+    def snapshots(self) -> tuple[ConsumerSnapshot, ...]:
+        """Return the last snapshots, oldest first, and keep polling."""
+        self._used_at = now()
+        self._used.set()
+        return self._snapshots
 
-    async def run(self, attempts: ReadHealth) -> None:
-        """Look until cancelled."""
+    async def run(self, health: ReadHealth) -> None:
+        """Poll until cancelled."""
         while True:
-            await self._asked.wait()
-            await attempts.run(SIDE, self._take)
-            await asyncio.sleep(PERIOD)
-            if now() - self._asked_at > INTEREST:
-                self._asked.clear()
-                self._looks = ()
+            await self._used.wait()
+            await health.run(SOURCE, self._poll)
+            await asyncio.sleep(POLL_PERIOD_SECONDS)
+            if now() - self._used_at > USE_SECONDS:
+                self._used.clear()
+                self._snapshots = ()
 
-    async def _take(self) -> None:
-        self._looks = (*self._looks, await self._look())[-2:]
+    async def _poll(self) -> None:
+        self._snapshots = (*self._snapshots, await self._read())[-2:]

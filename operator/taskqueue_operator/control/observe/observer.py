@@ -1,7 +1,7 @@
-"""Reads all followed queues of one endpoint: probes in short steps, sweeps every few seconds, topology now and then.
+"""Reads all followed queues of one endpoint: probes several times a second, sweeps and topology every few seconds.
 
-One observer per (URIs, vhost, credentials), however many TaskQueues share it. It concludes nothing: it keeps samples,
-and tells its listener which TaskQueues have something new to consider.
+There is one observer per (URIs, vhost, credentials), however many TaskQueues share it. It stores samples and notifies
+its listener which TaskQueues to re-evaluate. It makes no decisions.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from taskqueue_operator.control.clock import Clock
+from taskqueue_operator.control.clock import Clock, now, sleep_until
 from taskqueue_operator.control.ports import Endpoint, Vhost
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.control.telemetry import Telemetry
@@ -23,45 +23,52 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Reading, Sweep
 from taskqueue_operator.topology.objects import Topology
 
-from .consumer_poller import SIDE, ConsumerPoller
+from .consumer_poller import SOURCE as CONSUMERS
+from .consumer_poller import ConsumerPoller
 from .events import ObserverEvents
 from .read_health import ReadHealth
-from .rounds import Plan, now, portions, turn, until
-from .samples import Samples, state
+from .rounds import Rounds, batches, refresh_index
+from .samples import Samples, queue_state
 
-AWAKE_PERIOD: Final = 1.0
-ASLEEP_PERIOD: Final = 0.25
-ASLEEP_RATE: Final = 4000
-"""Passive declares per second that sleeping queues may cost at most."""
-SWEEP_PERIOD: Final = 5.0
-VERIFY_PERIOD: Final = 30.0
+PROBE_PERIOD_SECONDS: Final = 1.0
+ZERO_PROBE_PERIOD_SECONDS: Final = 0.25
+"""Probe period of queues whose TaskQueues are scaled to zero; longer when there are very many of them."""
+ZERO_PROBES_PER_SECOND: Final = 4000
+"""Upper limit for the probes of queues whose TaskQueues are scaled to zero."""
+SWEEP_PERIOD_SECONDS: Final = 5.0
+TOPOLOGY_PERIOD_SECONDS: Final = 30.0
 
 
 class Observer:
-    """Follows queues on behalf of TaskQueues."""
+    """Reads queues on behalf of TaskQueues.
+
+    Attributes:
+        endpoint: Where it reads.
+        vhost: What it reads.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, broker: Vhost, listener: ObserverEvents, telemetry: Telemetry, clock: Clock
+        self, endpoint: Endpoint, vhost: Vhost, listener: ObserverEvents, telemetry: Telemetry, clock: Clock
     ) -> None:
         self.endpoint = endpoint
-        self.broker = broker
-        self._topology = SingleFlight(broker.topology)
+        self.vhost = vhost
+        self._topology = SingleFlight(vhost.topology)
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
-        self._followed: dict[str, Samples] = {}
+        self._samples: dict[str, Samples] = {}
         self._queues: dict[Key, set[str]] = {}
-        self._under_way: set[str] = set()
+        self._probing: set[str] = set()
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
-        self._attempts = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
-        self._control = broker.control_channel(listener.on_worker_report)
-        self._heard: set[Key] = set()
-        self._lookout = ConsumerPoller(broker.consumers)
+        self._health = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
+        self._control_channel = vhost.control_channel(listener.on_worker_report)
+        self._subscribed: set[Key] = set()
+        self._consumer_poller = ConsumerPoller(vhost.consumers)
 
     @property
     def faults(self) -> Mapping[str, Fault]:
-        """What stands in the way of each side that reads: `probe`, `sweep`, `topology`."""
-        return self._attempts.faults
+        """The fault of each source: `probe`, `sweep`, `topology`, `consumers`."""
+        return self._health.faults
 
     @property
     def keys(self) -> set[Key]:
@@ -70,56 +77,56 @@ class Observer:
 
     @property
     def fault(self) -> Fault | None:
-        """Why the broker cannot be used at present, if so; the AMQP side first."""
-        return next((self.faults[side] for side in ("probe", "sweep") if side in self.faults), None)
+        """Why the broker cannot be used at present; None while it can. That of the AMQP connection comes first."""
+        return next((self.faults[source] for source in ("probe", "sweep") if source in self.faults), None)
 
     def fault_at(self, queue: str) -> Fault | None:
-        """Why a queue cannot be read at present, if so: because of the broker, or of a permission for it alone."""
-        followed = self._followed.get(queue)
-        return self.fault or (followed.probe.fault if followed is not None and followed.probe is not None else None)
+        """Why a queue cannot be read at present: a fault of the broker, or of the permission for this queue."""
+        samples = self._samples.get(queue)
+        return self.fault or (samples.probe.fault if samples is not None and samples.probe is not None else None)
 
     def follow(self, key: Key, *queues: str) -> None:
-        """Read these queues on behalf of a TaskQueue, and no others any more."""
+        """Read these queues on behalf of a TaskQueue, and no longer any others."""
         for queue in self._queues.pop(key, set()) - set(queues):
-            self._followed[queue].keys.discard(key)
-            if not self._followed[queue].keys:
-                del self._followed[queue]
+            self._samples[queue].keys.discard(key)
+            if not self._samples[queue].keys:
+                del self._samples[queue]
         if not queues:
             self.subscribe_reports(key, wanted=False)
         for queue in queues:
             self._queues.setdefault(key, set()).add(queue)
-            if queue not in self._followed:
-                self._followed[queue] = Samples((), self._clock())
-            self._followed[queue].keys.add(key)
+            if queue not in self._samples:
+                self._samples[queue] = Samples((), self._clock())
+            self._samples[queue].keys.add(key)
 
     def subscribe_reports(self, key: Key, *, wanted: bool) -> None:
-        """Hear the workers of a TaskQueue, or not any more."""
-        if wanted != (key in self._heard):
-            self._heard ^= {key}
-            self._control.listen({str(key) for key in self._heard})
+        """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
+        if wanted != (key in self._subscribed):
+            self._subscribed ^= {key}
+            self._control_channel.listen({str(key) for key in self._subscribed})
 
     @property
     def control_channel_fault(self) -> Fault | None:
-        """Why no worker is heard at present, if so."""
-        return self._control.fault
+        """Why no worker report can arrive at present; None while reports can arrive."""
+        return self._control_channel.fault
 
     async def send_command(self, address: str, command: bytes) -> None:
         """Send a command to a worker."""
-        await self._control.send(address, command)
+        await self._control_channel.send(address, command)
 
     def consumer_snapshots(self) -> tuple[ConsumerSnapshot, ...]:
-        """Give the last looks at who is connected, oldest first; they are taken only while somebody asks for them."""
-        return self._lookout.ask()
+        """Return the last snapshots of consumers, oldest first. Polling continues only while this is called."""
+        return self._consumer_poller.snapshots()
 
     @property
     def consumer_poll_fault(self) -> Fault | None:
-        """Why nobody can be looked at at present, if so."""
-        return self.faults.get(SIDE)
+        """Why consumers cannot be listed at present; None while they can."""
+        return self.faults.get(CONSUMERS)
 
     def discard_samples(self, queue: str) -> None:
-        """Forget the samples of a queue: what was asked until now says nothing any more."""
-        if queue in self._followed:
-            self._followed[queue] = Samples(self._followed[queue].keys, self._clock())
+        """Discard the samples of a queue: a write has made them obsolete."""
+        if queue in self._samples:
+            self._samples[queue] = Samples(self._samples[queue].keys, self._clock())
 
     async def topology(self) -> Topology:
         """Read all objects of the vhost; simultaneous callers share one request.
@@ -131,117 +138,126 @@ class Observer:
         return await self._topology()
 
     def reading(self, queue: str) -> Reading:
-        """Say what may be believed of a queue now."""
-        followed, at = self._followed.get(queue), self._clock()
-        probes, sweeps = (followed.probes, followed.sweeps) if followed is not None else ((), ())
-        return Reading.from_samples(probes, sweeps, at)
+        """Return the bounds of a queue's depth as known now."""
+        samples = self._samples.get(queue)
+        probes, sweeps = (samples.probes, samples.sweeps) if samples is not None else ((), ())
+        return Reading.from_samples(probes, sweeps, self._clock())
 
     def queue_state(self, queue: str) -> QueueState:
-        """Say what removing workers needs to know of a queue now."""
-        followed, at = self._followed.get(queue), self._clock()
-        return state(followed.probes, followed.sweeps, at) if followed is not None else QueueState(running=False)
+        """Return what a drain plan needs to know of a queue now."""
+        samples, at = self._samples.get(queue), self._clock()
+        return queue_state(samples.probes, samples.sweeps, at) if samples is not None else QueueState(running=False)
 
     def read_at(self, queue: str) -> datetime | None:
-        """Say when the last probe that had a figure was asked; None while there was none."""
-        followed = self._followed.get(queue)
-        return followed.read_at if followed is not None else None
+        """Return when the last probe that returned a depth was sent; None before the first one."""
+        samples = self._samples.get(queue)
+        return samples.read_at if samples is not None else None
 
     async def run(self) -> None:
-        """Read until cancelled, then let go of the broker."""
+        """Read until cancelled, then close the broker's connections."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._probe_in_rounds(group, asleep=False))
-                group.create_task(self._probe_in_rounds(group, asleep=True))
-                group.create_task(self._control.run())
-                group.create_task(self._lookout.run(self._attempts))
-                group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD))
-                group.create_task(self._repeat("topology", self._verify, VERIFY_PERIOD))
+                group.create_task(self._probe_in_rounds(group, at_zero=False))
+                group.create_task(self._probe_in_rounds(group, at_zero=True))
+                group.create_task(self._control_channel.run())
+                group.create_task(self._consumer_poller.run(self._health))
+                group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD_SECONDS))
+                group.create_task(self._repeat("topology", self._read_topology, TOPOLOGY_PERIOD_SECONDS))
         finally:
             await self._topology.close()
-            await self.broker.close()
+            await self.vhost.close()
 
-    async def _repeat(self, side: str, read: Callable[[], Awaitable[None]], period: float) -> None:
-        plan = Plan()
+    async def _repeat(self, source: str, read: Callable[[], Awaitable[None]], period: float) -> None:
+        rounds = Rounds()
         while True:
-            await self._attempts.run(side, read)
-            await plan.next(period)
+            await self._health.run(source, read)
+            await rounds.next(period)
 
-    async def _probe_in_rounds(self, group: asyncio.TaskGroup, *, asleep: bool) -> None:
-        plan = Plan()
+    async def _probe_in_rounds(self, group: asyncio.TaskGroup, *, at_zero: bool) -> None:
+        rounds = Rounds()
         while True:
-            queues = [queue for queue, each in self._followed.items() if self._is_asleep(each) == asleep]
-            period = max(ASLEEP_PERIOD, len(queues) / ASLEEP_RATE) if asleep else AWAKE_PERIOD
-            for place, portion in portions(queues, period):
-                await until(plan.begin + place)
-                # Nobody waits: a portion that takes long, for a slow queue, is to delay no other.
-                group.create_task(self._attempts.run("probe", partial(self._probe, portion, plan.begin + place)))
-            await plan.next(period)
+            queues = [queue for queue, samples in self._samples.items() if self._is_at_zero(samples) == at_zero]
+            period = PROBE_PERIOD_SECONDS
+            if at_zero:
+                period = max(ZERO_PROBE_PERIOD_SECONDS, len(queues) / ZERO_PROBES_PER_SECOND)
+            for slot, batch in batches(queues, period):
+                due_at = rounds.started_at + slot
+                await sleep_until(due_at)
+                # Not awaited: a batch with a slow queue must delay no other batch.
+                group.create_task(self._health.run("probe", partial(self._probe, batch, due_at)))
+            await rounds.next(period)
 
-    def _is_asleep(self, followed: Samples) -> bool:
-        return all(self._listener.is_scaled_to_zero(key) for key in followed.keys)
+    def _is_at_zero(self, samples: Samples) -> bool:
+        return all(self._listener.is_scaled_to_zero(key) for key in samples.keys)
 
-    async def _probe(self, queues: Sequence[str], planned: float) -> None:
-        asked = [queue for queue in queues if queue not in self._under_way]
+    async def _probe(self, batch: Sequence[str], due_at: float) -> None:
+        queues = [queue for queue in batch if queue not in self._probing]
         answers: Mapping[str, Probe] = {}
-        self._under_way.update(asked)
+        self._probing.update(queues)
         try:
-            answers = await self._attempts.ask("probe", asked, lambda: self.broker.probe(asked)) if asked else {}
+            if queues:
+                answers = await self._health.measure("probe", queues, lambda: self.vhost.probe(queues))
         finally:
-            self._under_way.difference_update(asked)
-            # Without an answer too: readings age, and what the user asks for may have changed.
-            self._listener.on_readings(self._concerned(queues, answers))
-            self._telemetry.late(now() - planned)
+            self._probing.difference_update(queues)
+            # Without an answer too: readings age, and the spec may have changed.
+            self._listener.on_readings(self._store_probes(batch, answers))
+            self._telemetry.late(now() - due_at)
 
-    def _concerned(self, queues: Sequence[str], answers: Mapping[str, Probe]) -> set[Key]:
-        """Take the answers, and say who is to consider anew: those awake always, those asleep when there is news."""
-        concerned: set[Key] = set()
-        for queue in queues:
-            followed = self._followed.get(queue)
-            if followed is None:
+    def _store_probes(self, batch: Sequence[str], answers: Mapping[str, Probe]) -> set[Key]:
+        """Store the answers.
+
+        Returns:
+            The TaskQueues to re-evaluate: all that have workers; those at zero if their depth changed or a refresh is
+            due.
+        """
+        keys: set[Key] = set()
+        for queue in batch:
+            samples = self._samples.get(queue)
+            if samples is None:
                 continue
-            news = queue in answers and self._probed(queue, followed, answers[queue])
-            latest = turn(queue, SWEEP_PERIOD)
-            if news or followed.turn != latest or not self._is_asleep(followed):
-                concerned |= followed.keys
-                followed.turn = latest
-        return concerned
+            changed = queue in answers and self._store_probe(queue, samples, answers[queue])
+            index = refresh_index(queue, SWEEP_PERIOD_SECONDS)
+            if changed or samples.refresh_index != index or not self._is_at_zero(samples):
+                keys |= samples.keys
+                samples.refresh_index = index
+        return keys
 
-    def _probed(self, queue: str, followed: Samples, answer: Probe) -> bool:
-        """Keep an answer, and say whether it is news to a queue without workers."""
-        before = followed.probe
-        if not followed.probed(answer):
+    def _store_probe(self, queue: str, samples: Samples, answer: Probe) -> bool:
+        """Store an answer; returns whether it matters to a TaskQueue at zero."""
+        before = samples.probe
+        if not samples.add_probe(answer):
             return False
-        if _refusal(before) != _refusal(answer):
-            self._refused(queue, followed, answer.fault)
-        # Once, not at every probe: a queue whose node is down is listed and yet not found for as long as that lasts.
+        if _fault_message(before) != _fault_message(answer):
+            self._notify_queue_fault(queue, samples, answer.fault)
+        # Once, not at every probe: a queue whose node is down is listed, and a probe does not find it meanwhile.
         if answer.missing and (before is None or not before.missing):
-            for key in followed.keys:
+            for key in samples.keys:
                 self._listener.on_queue_missing(key)
         return not answer.missing and (before is None or bool(before.ready) or answer.ready != 0)
 
     async def _sweep(self) -> None:
-        if not self._followed:
+        if not self._samples:
             return
-        queues, asked = list(self._followed), self._clock()
+        queues, sent_at = list(self._samples), self._clock()
 
         async def sweep() -> Mapping[str, Sweep]:
-            answers = await self.broker.sweep()
-            return {queue: answers.get(queue) or Sweep(asked, present=False) for queue in queues}
+            answers = await self.vhost.sweep()
+            return {queue: answers.get(queue) or Sweep(sent_at, present=False) for queue in queues}
 
-        for queue, answer in (await self._attempts.ask("sweep", queues, sweep)).items():
-            if queue in self._followed:
-                self._followed[queue].swept(answer)
+        for queue, answer in (await self._health.measure("sweep", queues, sweep)).items():
+            if queue in self._samples:
+                self._samples[queue].add_sweep(answer)
 
-    def _refused(self, queue: str, followed: Samples, fault: Fault | None) -> None:
+    def _notify_queue_fault(self, queue: str, samples: Samples, fault: Fault | None) -> None:
         if fault is not None:
-            self._log.warning("queue cannot be read", queue=queue, reason=fault.reason, detail=fault.message)
-        self._listener.on_broker_health(followed.keys)
+            self._log.warning("queue unreadable", queue=queue, reason=fault.reason, detail=fault.message)
+        self._listener.on_broker_health(samples.keys)
 
-    async def _verify(self) -> None:
-        if self._followed:
-            there = await self.topology()
-            self._listener.on_topology(self.keys, there)
+    async def _read_topology(self) -> None:
+        if self._samples:
+            actual = await self.topology()
+            self._listener.on_topology(self.keys, actual)
 
 
-def _refusal(probe: Probe | None) -> str | None:
+def _fault_message(probe: Probe | None) -> str | None:
     return probe.fault.message if probe is not None and probe.fault is not None else None

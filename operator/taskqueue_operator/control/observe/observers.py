@@ -1,4 +1,4 @@
-"""One observer per endpoint, shared by all TaskQueues that name the same one, and gone with the last of them."""
+"""One observer per endpoint, shared by all TaskQueues on that endpoint, and ended with the last of them."""
 
 import asyncio
 from functools import partial
@@ -14,15 +14,17 @@ from taskqueue_operator.resource.names import Key
 from .events import ObserverEvents
 from .observer import Observer
 
-ANEW_SECONDS: Final = 5.0
-"""After an observer has failed, its users are told after this time: one that fails at once must not be made hot."""
+RESTART_SECONDS: Final = 5.0
+"""Delay before restarting a crashed observer, so that one that crashes on start does not spin."""
+
+_log = structlog.get_logger("observe")
 
 
 class Observers:
-    """Keeps the observers that are in use."""
+    """Holds the observers that are in use."""
 
-    def __init__(self, brokers: VhostFactory, listener: ObserverEvents, telemetry: Telemetry, clock: Clock) -> None:
-        self._brokers = brokers
+    def __init__(self, vhosts: VhostFactory, listener: ObserverEvents, telemetry: Telemetry, clock: Clock) -> None:
+        self._vhosts = vhosts
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
@@ -30,30 +32,26 @@ class Observers:
         self._tasks: dict[Endpoint, asyncio.Task[None]] = {}
         self._users: dict[Key, Endpoint] = {}
 
-    def observers(self) -> list[Observer]:
-        """List the observers that run."""
+    def running(self) -> list[Observer]:
+        """Return the running observers."""
         return list(self._observers.values())
 
     def use(self, key: Key, endpoint: Endpoint) -> Observer:
-        """Give a TaskQueue the observer of its endpoint; what it used before is let go."""
+        """Return the observer of an endpoint for a TaskQueue, and release the one that it used before."""
         if self._users.get(key) != endpoint:
             self.release(key)
             self._users[key] = endpoint
         if endpoint not in self._observers:
-            broker = self._brokers.connect(endpoint)
-            observer = Observer(endpoint, broker, self._listener, self._telemetry, self._clock)
-            self._observers[endpoint] = observer
-            task = self._tasks[endpoint] = asyncio.create_task(observer.run(), name=f"observe {endpoint!r}")
-            task.add_done_callback(partial(self._ended, observer))
+            self._start(endpoint)
         return self._observers[endpoint]
 
     def release(self, key: Key) -> None:
-        """A TaskQueue reads no more; the last one of an endpoint ends its observer."""
+        """Stop reading for a TaskQueue; end its observer if no other TaskQueue uses it."""
         endpoint = self._users.pop(key, None)
         if endpoint is None:
             return
         if endpoint not in self._observers:
-            return  # it failed, and was not made anew as yet
+            return  # it crashed, and has not been restarted yet
         self._observers[endpoint].follow(key)
         if endpoint not in self._users.values():
             del self._observers[endpoint]
@@ -69,11 +67,18 @@ class Observers:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ended(self, observer: Observer, task: asyncio.Task[None]) -> None:
-        """One that ended without being asked to reads no more: whoever uses its endpoint next has another one made."""
+    def _start(self, endpoint: Endpoint) -> None:
+        vhost = self._vhosts.connect(endpoint)
+        observer = Observer(endpoint, vhost, self._listener, self._telemetry, self._clock)
+        self._observers[endpoint] = observer
+        task = self._tasks[endpoint] = asyncio.create_task(observer.run(), name=f"observe {endpoint!r}")
+        task.add_done_callback(partial(self._on_end, observer))
+
+    def _on_end(self, observer: Observer, task: asyncio.Task[None]) -> None:
+        """Drop an observer whose task ended unexpectedly; the next user of the endpoint creates a new one."""
         if self._tasks.get(observer.endpoint) is not task:
             return
         bug = None if task.cancelled() else task.exception()
-        structlog.get_logger("readers").error("observer failed", broker=observer.endpoint.address, exc_info=bug)
+        _log.error("observer crashed", broker=observer.endpoint.address, exc_info=bug)
         del self._observers[observer.endpoint], self._tasks[observer.endpoint]
-        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._listener.on_broker_health, observer.keys)
+        asyncio.get_running_loop().call_later(RESTART_SECONDS, self._listener.on_broker_health, observer.keys)

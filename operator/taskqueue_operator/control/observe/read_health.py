@@ -1,4 +1,4 @@
-"""What becomes of attempts to read a broker: what they took and gave is counted, and lasting failures are faults."""
+"""The health of each source that reads a broker: repeated failures become a fault, and each read is measured."""
 
 import asyncio
 from collections import Counter
@@ -7,89 +7,93 @@ from typing import Final, TypeVar
 
 import structlog
 
+from taskqueue_operator.control.clock import now
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 
-from .rounds import now
-
-PATIENCE: Final = {"probe": 1, "sweep": 2, "topology": 2, "look": 2}
-"""Failures in a row that make a fault of a side. A listing is one request, which may get lost while nothing is wrong;
-until the next one readings are in doubt, so that nothing is done meanwhile that would need it."""
+FAILURE_THRESHOLD: Final = {"probe": 1, "sweep": 2, "topology": 2, "consumers": 2}
+"""Failures in a row that make a fault of a source. A listing is a single request, which may get lost while nothing is
+wrong. Until the next one succeeds, readings are in doubt, so nothing is done that would need them."""
 RECOVERY_SECONDS: Final = 1.0
-"""One portion of queues may fail at every round where others do not: that is one fault, which stays."""
+"""A fault ends with a success this long after the last failure: one batch may fail in every round while others work."""
 
 Answer = TypeVar("Answer", Probe, Sweep)
 
 
 class ReadHealth:
-    """Runs what reads, and keeps the fault of each side until it is over.
+    """Runs reads and keeps the fault of each source until it has recovered.
 
     Attributes:
-        faults: By side, those that stand.
+        faults: The present faults, by source.
     """
 
     def __init__(
-        self, log: structlog.typing.FilteringBoundLogger, telemetry: Telemetry, changed: Callable[[], None]
+        self, log: structlog.typing.FilteringBoundLogger, telemetry: Telemetry, on_change: Callable[[], None]
     ) -> None:
         self.faults: dict[str, Fault] = {}
         self._log = log
         self._telemetry = telemetry
-        self._changed = changed
+        self._on_change = on_change
         self._failures = Counter[str]()
         self._failed_at: dict[str, float] = {}
 
-    async def run(self, side: str, read: Callable[[], Awaitable[None]]) -> None:
-        """Read once; never raises anything but the cancellation of the present task."""
-        # Failures need no backoff of their own: a period is never hot, and the broker's side paces its reconnects.
+    async def run(self, source: str, read: Callable[[], Awaitable[None]]) -> None:
+        """Read once; raises nothing but the cancellation of the present task."""
+        # Failures need no backoff here: reads are periodic, and the broker's side delays reconnects.
         try:
             await read()
-            self._recovered(side)
+            self._record_success(source)
         except Fault as fault:
-            self._failed(side, fault)
+            self._record_failure(source, fault)
         except (Exception, asyncio.CancelledError) as error:
-            # A reader that dies would leave its queues unread for ever, and libraries raise a CancelledError too
-            # where nobody has cancelled.
-            if isinstance(error, asyncio.CancelledError) and _cancelled():
+            # A reader that ends would leave its queues unread for ever, and libraries raise CancelledError even when
+            # the task was not cancelled.
+            if isinstance(error, asyncio.CancelledError) and _is_cancelling():
                 raise
-            self._failed(side, Fault(Reason.INTERNAL_ERROR, "The operator failed; its log says why."), bug=error)
+            failure = Fault(Reason.INTERNAL_ERROR, "The operator failed to read the broker; its log has the error.")
+            self._record_failure(source, failure, bug=error)
 
-    async def ask(
-        self, side: str, queues: Sequence[str], question: Callable[[], Awaitable[Mapping[str, Answer]]]
+    async def measure(
+        self, source: str, queues: Sequence[str], read: Callable[[], Awaitable[Mapping[str, Answer]]]
     ) -> Mapping[str, Answer]:
-        """Ask for queues, and tell how long it took and what came of it."""
-        begun = now()
+        """Read the queues and record the duration and the outcomes.
+
+        Raises:
+            Fault: None of them could be read.
+        """
+        started_at = now()
         try:
-            answers = await question()
+            answers = await read()
         except Fault as fault:
-            self._telemetry.asked(side, now() - begun, {fault.reason: len(queues)})
+            self._telemetry.queried(source, now() - started_at, {fault.reason: len(queues)})
             raise
-        self._telemetry.asked(side, now() - begun, Counter(_outcome(answers.get(queue)) for queue in queues))
+        self._telemetry.queried(source, now() - started_at, Counter(_outcome(answers.get(queue)) for queue in queues))
         return answers
 
-    def _failed(self, side: str, fault: Fault, *, bug: BaseException | None = None) -> None:
-        self._failures[side] += 1
-        self._failed_at[side] = now()
-        about = {"side": side, "reason": fault.reason, "detail": fault.message}
-        before = self.faults.get(side)
-        if before is None and self._failures[side] < PATIENCE[side]:
-            self._log.info("broker could not be read once", **about, exc_info=bug)
+    def _record_failure(self, source: str, fault: Fault, *, bug: BaseException | None = None) -> None:
+        self._failures[source] += 1
+        self._failed_at[source] = now()
+        details = {"source": source, "reason": fault.reason, "detail": fault.message}
+        before = self.faults.get(source)
+        if before is None and self._failures[source] < FAILURE_THRESHOLD[source]:
+            self._log.info("broker read failed, retrying", **details, exc_info=bug)
             return
-        self.faults[side] = fault
+        self.faults[source] = fault
         if before is None or before.message != fault.message:
-            self._log.warning("broker cannot be read", **about, exc_info=bug)
-            self._changed()
+            self._log.warning("broker unreadable", **details, exc_info=bug)
+            self._on_change()
 
-    def _recovered(self, side: str) -> None:
-        self._failures[side] = 0
-        if side in self.faults and now() - self._failed_at[side] > RECOVERY_SECONDS:
-            del self.faults[side]
-            self._log.info("broker can be read again", side=side)
-            self._changed()
+    def _record_success(self, source: str) -> None:
+        self._failures[source] = 0
+        if source in self.faults and now() - self._failed_at[source] > RECOVERY_SECONDS:
+            del self.faults[source]
+            self._log.info("broker readable again", source=source)
+            self._on_change()
 
 
 def _outcome(answer: Probe | Sweep | None) -> str:
-    """Say in one word whether there is a figure, or why not."""
+    """Return `ok` if there is a figure, otherwise why there is none."""
     if answer is None:
         return "silent"
     if isinstance(answer, Sweep):
@@ -97,7 +101,7 @@ def _outcome(answer: Probe | Sweep | None) -> str:
     return "missing" if answer.missing else answer.fault.reason if answer.fault is not None else "ok"
 
 
-def _cancelled() -> bool:
-    """Whether somebody wants the present task to end."""
+def _is_cancelling() -> bool:
+    """Whether the present task was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""What was read of one queue lately, and no more of it than a reading is made of."""
+"""The recent samples of one queue, and no more of them than a reading needs."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -9,29 +9,36 @@ from taskqueue_operator.scaling.reading import READING_WINDOW, Probe, Sweep
 
 
 class Samples:
-    """Probes and sweeps of one queue, oldest first; several TaskQueues may scale on an external one.
+    """Probes and sweeps of one queue, oldest first. Several TaskQueues may read the same external queue.
 
-    Of the probes only those are kept after which none was as high, and so the last one: while nothing changes that is
-    one, however often the queue is probed.
+    A probe is dropped once a later one is as high: a reading needs the highest probes and the last one. While the depth
+    does not change, one probe is stored, however often the queue is probed.
+
+    Attributes:
+        keys: The TaskQueues that read the queue.
+        probes: The probes within the window.
+        sweeps: The sweeps within the window, and one older sweep.
+        read_at: When the last probe that returned a depth was sent.
+        refresh_index: The refresh for which the TaskQueues were last notified.
     """
 
-    __slots__ = ("_since", "keys", "probes", "read_at", "sweeps", "turn")
+    __slots__ = ("_since", "keys", "probes", "read_at", "refresh_index", "sweeps")
 
     def __init__(self, keys: Iterable[Key], since: datetime) -> None:
         self.keys = set(keys)
         self.probes: list[Probe] = []
         self.sweeps: list[Sweep] = []
         self.read_at: datetime | None = None
-        self.turn = -1
+        self.refresh_index = -1
         self._since = since
 
     @property
     def probe(self) -> Probe | None:
-        """The last one."""
+        """The last probe."""
         return self.probes[-1] if self.probes else None
 
-    def probed(self, probe: Probe) -> bool:
-        """Keep a probe, unless it was asked before the last one or before this began; says whether it was kept."""
+    def add_probe(self, probe: Probe) -> bool:
+        """Store a probe; returns False for one that was sent before the last one or before these samples began."""
         if probe.at < (self.probes[-1].at if self.probes else self._since):
             return False
         if probe.ready is not None:
@@ -43,8 +50,8 @@ class Samples:
             self.probes.pop(0)
         return True
 
-    def swept(self, sweep: Sweep) -> None:
-        """Keep what is within the horizon, and one sample beyond it: it tells that the queue is not young."""
+    def add_sweep(self, sweep: Sweep) -> None:
+        """Store a sweep. The newest one before the window stays: it shows that the queue existed then."""
         if sweep.at < self._since:
             return
         self.sweeps.append(sweep)
@@ -52,8 +59,8 @@ class Samples:
             self.sweeps.pop(0)
 
 
-def state(probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> QueueState:
-    """Say what removing workers needs to know of a queue, from its samples (oldest first)."""
+def queue_state(probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> QueueState:
+    """Return what a drain plan needs to know of a queue, from its samples (oldest first)."""
     last = sweeps[-1] if sweeps else None
     if last is None or last.doubt is not None or now - last.at > READING_WINDOW:
         return QueueState(running=False)

@@ -46,7 +46,7 @@ class DeploymentReconciler:
             except Conflict:
                 await self._look_again(taskqueue, there)
                 raise
-            self._cache.see_deployment(body)
+            self._cache.update_deployment(body)
             self._telemetry.wrote("deployment")
 
     async def _require_secret(self, taskqueue: TaskQueue) -> None:
@@ -61,9 +61,9 @@ class DeploymentReconciler:
     async def _look_again(self, taskqueue: TaskQueue, there: Deployment | None) -> None:
         body = await self._cluster.deployment(taskqueue.key)
         if body is not None:
-            self._cache.see_deployment(body)
+            self._cache.update_deployment(body)
         elif there is not None:
-            self._cache.lose_deployment(taskqueue.key, there.uid)
+            self._cache.remove_deployment(taskqueue.key, there.uid)
 
     async def _find(self, taskqueue: TaskQueue) -> Deployment | None:
         there = self._cache.deployments.get(taskqueue.key)
@@ -74,7 +74,7 @@ class DeploymentReconciler:
                 return None
             there = Deployment.parse(body)
             _check_owner(there, taskqueue)
-            self._cache.see_deployment(body)
+            self._cache.update_deployment(body)
         _check_owner(there, taskqueue)
         return there
 

@@ -29,8 +29,8 @@ from taskqueue_operator.topology.objects import Topology
 from .connection import BrokerConnector
 from .topology import ROUNDS, TopologyReconciler
 
-PATIENCE: Final = timedelta(seconds=60)
-"""How long a broker may be away before a deletion leaves it alone."""
+BROKER_OUTAGE_GRACE: Final = timedelta(seconds=60)
+"""How long a broker may be unreachable before a deletion retains the topology."""
 
 
 class RetainTopology(Exception):
@@ -68,7 +68,7 @@ class Finalizer:
         body = await self.cluster.set_finalizers(taskqueue.key, others, resource_version=taskqueue.resource_version)
         self.telemetry.wrote("finalizer")
         if body is not None:
-            self.cache.see_taskqueue(body)
+            self.cache.update_taskqueue(body)
 
     async def _follow_policy(self, taskqueue: TaskQueue) -> None:
         observer = await self._observer(taskqueue)
@@ -102,7 +102,7 @@ class Finalizer:
         reachable = next((each for each in conditions if each["type"] == ConditionType.BROKER_REACHABLE), None)
         if reachable is None or reachable["status"] != "False":
             return
-        if self.clock() - datetime.fromisoformat(reachable["lastTransitionTime"]) > PATIENCE:
+        if self.clock() - datetime.fromisoformat(reachable["lastTransitionTime"]) > BROKER_OUTAGE_GRACE:
             raise RetainTopology(fault.message) from None
 
     async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
@@ -144,7 +144,7 @@ class Finalizer:
             there = self.cache.deployments.get(taskqueue.key)
             if there is not None and there.replicas > 0:
                 body = await self.cluster.scale(taskqueue.key, replicas=0, generation=there.generation)
-                self.cache.see_deployment(body)
+                self.cache.update_deployment(body)
                 self.telemetry.wrote("replicas")
         left = sum(not pod.finished for pod in self.cache.pods(taskqueue.key))
         if left or (there is not None and there.current_replicas):
@@ -161,7 +161,7 @@ class Finalizer:
 
     async def _take(self, observer: QueueObserver, steps: tuple[Step, ...]) -> None:
         if steps:
-            await observer.broker.apply(steps)
+            await observer.vhost.apply(steps)
             self.telemetry.wrote("topology")
 
     def _wanted(self, taskqueue: TaskQueue) -> Topology:

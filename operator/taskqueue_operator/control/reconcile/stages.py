@@ -70,7 +70,7 @@ class Stages:
         body = await self.cluster.set_finalizers(taskqueue.key, wanted, resource_version=taskqueue.resource_version)
         self.telemetry.wrote("finalizer")
         if body is not None:
-            self.cache.see_taskqueue(body)
+            self.cache.update_taskqueue(body)
 
 
 async def _stage(faults: Faults, stage: ConditionType, work: Awaitable[object]) -> bool:

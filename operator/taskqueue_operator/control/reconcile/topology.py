@@ -46,7 +46,7 @@ class TopologyReconciler:
             if not steps:
                 state.topology_generation = taskqueue.generation
                 return
-            await observer.broker.apply(steps)
+            await observer.vhost.apply(steps)
             self._telemetry.wrote("topology")
         raise TopologyFault(
             Reason.TOPOLOGY_REFUSED,

@@ -165,7 +165,7 @@ class Drainer:
                     await state.connection.observer.send_command(address, command.write())
             case WriteDrainToken(_, after, generation):
                 self._store(await self.cluster.set_drain_token(key, after, generation=generation))
-                self.telemetry.wrote("mark")
+                self.telemetry.wrote("drain_token")
             case WriteDeletionCost(pod, cost):
                 await self._write_cost(pod, cost)
             case ScaleIn(replicas, generation, drain_token):
@@ -175,13 +175,13 @@ class Drainer:
                 self._store(await self.cluster.scale(key, replicas=replicas, generation=generation))
 
     def _store(self, deployment: Body) -> None:
-        self.cache.see_deployment(deployment)
+        self.cache.update_deployment(deployment)
 
     async def _write_cost(self, pod: Pod, cost: int | None) -> None:
         body = await self.cluster.annotate_pod(pod.key, cost_annotations(cost), uid=pod.uid)
-        self.telemetry.wrote("cost")
+        self.telemetry.wrote("deletion_cost")
         if body is not None:
-            self.cache.see_pod(body)
+            self.cache.update_pod(body)
 
     def _terminating(self, key: Key) -> list[Pod]:
         return [pod for pod in self.cache.pods(key) if pod.deleting and not pod.finished]

@@ -68,7 +68,7 @@ class Scaler:
             self.queues.scale.add(key)
         else:
             # Do not bypass the backoff of a write that keeps failing.
-            self.queues.scale.offer(key)
+            self.queues.scale.add_unless_backing_off(key)
         if _outcome(*before) != _outcome(scaling.reading, scaling.decision):
             self.queues.status.add(key)
         elif _figures(*before) != _figures(scaling.reading, scaling.decision):
@@ -123,7 +123,7 @@ class Scaler:
         written = None
         if applies and desired > deployment.replicas:
             body = await self.cluster.scale(key, replicas=desired, generation=deployment.generation)
-            self.cache.see_deployment(body)
+            self.cache.update_deployment(body)
             written = desired
         if not self.drainer.has_work(key, desired):
             return written
@@ -164,7 +164,7 @@ class Scaler:
         unread = Reading(now, at_least=None, at_most=None, unacked=None)
         observer = state.connection.observer_of(taskqueue.spec.broker)
         reading = observer.reading(taskqueue.queue_name) if observer is not None else unread
-        fault = scaling.scale_out_blocker = self.cache.obstacle(taskqueue.key)
+        fault = scaling.scale_out_blocker = self.cache.scale_out_blocker(taskqueue.key)
         obstacle = Obstacle(DecisionReason(fault.reason.value), fault.message) if fault is not None else None
         workers, policy = Workers(deployment.replicas, deployment.ready, obstacle), scaling.policy_of(taskqueue)
         decision = decide(reading, workers, policy, scaling.memory, now)
@@ -173,10 +173,10 @@ class Scaler:
     async def _refresh_deployment(self, key: Key, uid: str) -> None:
         body = await self.cluster.deployment(key)
         if body is None:
-            self.cache.lose_deployment(key, uid)
+            self.cache.remove_deployment(key, uid)
             self.queues.reconcile.add(key)
         else:
-            self.cache.see_deployment(body)
+            self.cache.update_deployment(body)
 
     def _report_scale(self, key: Key, before: int, after: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")

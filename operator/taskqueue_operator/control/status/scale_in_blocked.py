@@ -13,7 +13,7 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
-MENTIONED: Final = timedelta(seconds=30)
+REPORTED_AFTER: Final = timedelta(seconds=30)
 """How long workers wait for the same before it is told."""
 _NAMED: Final = 3
 
@@ -91,7 +91,7 @@ def _stuck(there: Deployment) -> Fault | None:
 
 def _waiting(state: TaskQueueState, now: datetime) -> Fault | None:
     since = state.drain.blocked_since
-    if state.drain.blocked_by is Blocker.NOTHING or since is None or now - since < MENTIONED:
+    if state.drain.blocked_by is Blocker.NOTHING or since is None or now - since < REPORTED_AFTER:
         return None
     return Fault(Reason.SCALE_IN_WAITING, f"Workers that are to go wait for {state.drain.blocked_by}.")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taskqueue_operator.control.cache import Cache, Seen
+from taskqueue_operator.control.cache import Cache, CachedTaskQueue
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import States, TaskQueueState
@@ -72,7 +72,7 @@ class StatusWriter:
         body = await self._cluster.set_status(key, news)
         self._telemetry.wrote("status")
         if body is not None:
-            self._cache.see_taskqueue(body)
+            self._cache.update_taskqueue(body)
             await self._tell(seen, dict(seen.status), news, state)
         return self._until_conclusive(state)
 
@@ -91,7 +91,7 @@ class StatusWriter:
             return None, wait
         return status, None
 
-    def _status(self, seen: Seen, state: TaskQueueState) -> Status:
+    def _status(self, seen: CachedTaskQueue, state: TaskQueueState) -> Status:
         """Start from what was said before: what is not known again yet stays."""
         status, known = dict(seen.status), self._known(seen, state)
         if known.settled:
@@ -113,7 +113,7 @@ class StatusWriter:
         status["conditions"] = render(conditions, before, generation=seen.generation, now=self._clock())
         return status
 
-    def _known(self, seen: Seen, state: TaskQueueState) -> StatusInputs:
+    def _known(self, seen: CachedTaskQueue, state: TaskQueueState) -> StatusInputs:
         there = self._cache.deployments.get(seen.key)
         faults = dict(state.reconcile.faults)
         observed = self._observed(seen, state)
@@ -130,20 +130,20 @@ class StatusWriter:
             waiting=state.reconcile.deletion_blocker,
             conclusive=self._conclusive(state),
             deployment=there,
-            obstacle=self._cache.obstacle(seen.key),
+            obstacle=self._cache.scale_out_blocker(seen.key),
             scale_in_blocked=self._staying(seen, state),
             reading=state.scaling.reading,
             decision=state.scaling.decision,
             mode=seen.parsed.spec.scaling.mode if isinstance(seen.parsed, TaskQueue) else Mode.AUTO,
         )
 
-    def _staying(self, seen: Seen, state: TaskQueueState) -> Fault | None:
+    def _staying(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
         if isinstance(seen.parsed, Fault):
             return None
         there, pods = self._cache.deployments.get(seen.key), self._cache.pods(seen.key)
         return scale_in_blocked(seen.parsed, there, pods, state, self._clock())
 
-    def _observed(self, seen: Seen, state: TaskQueueState) -> Fault | None:
+    def _observed(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
         if state.connection.observer is None or isinstance(seen.parsed, Fault):
             return None
         return state.connection.observer.fault_at(seen.parsed.queue_name)
@@ -159,7 +159,7 @@ class StatusWriter:
         left = (begun + FIRST_READING - self._clock()).total_seconds()
         return left if left > 0 else None
 
-    async def _tell(self, seen: Seen, before: Status, after: Status, state: TaskQueueState) -> None:
+    async def _tell(self, seen: CachedTaskQueue, before: Status, after: Status, state: TaskQueueState) -> None:
         was, now = _ready(before), _ready(after)
         if now and _flipped(was, now):
             await self._post(seen, now["reason"], now["message"], warning=now["status"] == "False")
@@ -167,7 +167,7 @@ class StatusWriter:
         if scale is not None and after.get("lastScaleTime") != before.get("lastScaleTime"):
             await self._post(seen, "Scaled", scale.explanation, warning=False)
 
-    async def _post(self, seen: Seen, reason: str, message: str, *, warning: bool) -> None:
+    async def _post(self, seen: CachedTaskQueue, reason: str, message: str, *, warning: bool) -> None:
         await self._pace()
         await self._cluster.event(seen.reference, reason=reason, message=message, warning=warning)
         self._telemetry.wrote("event")

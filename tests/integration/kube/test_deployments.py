@@ -28,7 +28,7 @@ def reapply(taskqueue: TaskQueue, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def env(body: dict[str, Any]) -> list[str]:
-    return [each["name"] for each in body["spec"]["template"]["spec"]["containers"][0]["env"]]
+    return [item["name"] for item in body["spec"]["template"]["spec"]["containers"][0]["env"]]
 
 
 async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
@@ -172,8 +172,8 @@ async def test_the_operator_is_the_only_manager_of_the_spec(cluster: KubernetesC
     await cluster.apply_deployment(reapply(create(env=[]), body))
     body = await cluster.deployment(taskqueue.key)
     assert body is not None
-    entries = [each for each in body["metadata"]["managedFields"] if each.get("subresource") != "status"]
-    managers = {(each["manager"], each["operation"]): each["fieldsV1"] for each in entries}
+    entries = [item for item in body["metadata"]["managedFields"] if item.get("subresource") != "status"]
+    managers = {(item["manager"], item["operation"]): item["fieldsV1"] for item in entries}
     scaling: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
     # The annotation deployment.kubernetes.io/revision is the controller's, and is written along with the status.
     assert set(managers) == {("taskqueue-operator", "Apply"), ("taskqueue-operator", "Update")}
@@ -260,9 +260,9 @@ async def test_only_worker_deployments_of_the_watched_namespaces_are_listed(
 ) -> None:
     control_plane.kubectl("-n", namespace, "create", "deployment", "theirs", "--image=theirs:1", "--replicas=0")
     await cluster.apply_deployment(deployment(create(), replicas=0))
-    assert [each["metadata"]["name"] for each in await cluster.list_deployments()] == ["thumbnails"]
+    assert [item["metadata"]["name"] for item in await cluster.list_deployments()] == ["thumbnails"]
     elsewhere = KubernetesCluster(cluster._api._client, namespaces=["default"])
     assert await elsewhere.list_deployments() == []
     everywhere = KubernetesCluster(cluster._api._client)
-    found = [each["metadata"]["namespace"] for each in await everywhere.list_deployments()]
+    found = [item["metadata"]["namespace"] for item in await everywhere.list_deployments()]
     assert namespace in found

@@ -82,5 +82,5 @@ async def test_a_scale_in_with_the_current_drain_token_is_applied_once(
 async def test_an_apply_keeps_the_drain_token(cluster: KubernetesCluster, create: Create, five: Deployment) -> None:
     await cluster.set_drain_token(five.key, "7.1", generation=five.generation)
     marked = await settled(cluster, five.key)
-    anew = deployment(create(image="acme/app:1.5"), replicas=5, resource_version=marked.resource_version)
-    assert Deployment.parse(await cluster.apply_deployment(anew)).drain_token == "7.1"
+    updated = deployment(create(image="acme/app:1.5"), replicas=5, resource_version=marked.resource_version)
+    assert Deployment.parse(await cluster.apply_deployment(updated)).drain_token == "7.1"

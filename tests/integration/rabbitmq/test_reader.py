@@ -86,7 +86,7 @@ async def declare(amqp: AbstractConnection, queues: Collection[str]) -> None:
 def connections(admin: httpx.Client, vhost: str) -> list[str]:
     """Who is connected, as the broker lists it, without the one of the test itself."""
     listing = admin.get(f"/vhosts/{quote(vhost, safe='')}/connections").raise_for_status().json()
-    names = (each.get("client_properties", {}).get("connection_name", "") for each in listing)
+    names = (item.get("client_properties", {}).get("connection_name", "") for item in listing)
     return [name for name in names if name]
 
 
@@ -165,7 +165,7 @@ async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
             task.cancel()
 
     assert found == OUTCOMES
-    assert figures == {(1, 1), (1, None)}, "what is there is read all the same"
+    assert figures == {(1, 1), (1, None)}, "the probe is read in every case"
 
 
 def outcome(telemetry: FakeTelemetry) -> str:
@@ -197,11 +197,11 @@ async def test_a_restarted_broker_with_many_queues_gets_no_more_requests_than_us
             assert observer.faults["probe"].reason is Reason.BROKER_UNREACHABLE
         finally:
             await asyncio.to_thread(broker.start)
-        proxy.requests, begun = 0, asyncio.get_running_loop().time()
+        proxy.requests, started = 0, asyncio.get_running_loop().time()
         await soon(lambda: all_read(observer, MANY) and not observer.faults, "read again")
-        seconds = asyncio.get_running_loop().time() - begun
+        seconds = asyncio.get_running_loop().time() - started
 
-        # A sweep every 5 s, and four requests for the topology every 30 s; one of each may have been under way.
+        # A sweep every 5 s, and four requests for the topology every 30 s; one of each may be in flight.
         assert proxy.requests <= (seconds / 5 + 2) + 4 * (seconds / 30 + 2)
         await asyncio.to_thread(until, lambda: bool(connections(admin, vhost)), "connections listed", seconds=30)
         assert connections(admin, vhost) == ["taskqueue-operator probe"]
@@ -212,11 +212,11 @@ async def test_a_password_may_have_any_character(
     connect: Connect, broker: Broker, user: MakeUser, vhost: str, password: str
 ) -> None:
     name = user("management", password=password)
-    there = f"{quote(name)}:{quote(password, safe='')}@127.0.0.1"
+    authority = f"{quote(name)}:{quote(password, safe='')}@127.0.0.1"
     keys = connect(username=name, password=password)
     uri = connect(
-        uri=f"amqp://{there}:{broker.amqp_port}/{quote(vhost, safe='')}",
-        management_uri=f"http://{there}:{broker.management_port}",
+        uri=f"amqp://{authority}:{broker.amqp_port}/{quote(vhost, safe='')}",
+        management_uri=f"http://{authority}:{broker.management_port}",
     )
 
     for rabbitmq in (keys, uri):

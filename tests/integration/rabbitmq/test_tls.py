@@ -34,8 +34,8 @@ def secret(secure: Broker) -> dict[str, bytes]:
 async def opened() -> AsyncIterator[list[Vhost]]:
     made: list[Vhost] = []
     yield made
-    for each in made:
-        await each.close()
+    for opened_vhost in made:
+        await opened_vhost.close()
 
 
 def connect(secret: Mapping[str, bytes], opened: list[Vhost]) -> Vhost:
@@ -63,7 +63,7 @@ async def test_a_client_certificate_of_the_secret_is_used(
 
 
 class Strict(Broker):
-    """Takes only who has a certificate, at both doors."""
+    """Requires a client certificate for AMQP and for the management API."""
 
     @override
     def _listeners(self) -> str:
@@ -119,7 +119,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(
 async def test_a_certificate_for_another_host_is_refused(secret: dict[str, bytes], opened: list[Vhost]) -> None:
     secret["uri"] = secret["uri"].replace(b"localhost", b"127.0.0.2")
 
-    with pytest.raises(BrokerFault) as trouble:
+    with pytest.raises(BrokerFault) as raised:
         await connect(secret, opened).probe(["jobs"])
 
-    assert trouble.value.reason is Reason.BROKER_UNREACHABLE
+    assert raised.value.reason is Reason.BROKER_UNREACHABLE

@@ -71,12 +71,9 @@ class ConsumerSnapshot:
 
     def _activity(self, queue: str, indexes: Iterable[int], owners: Mapping[int, int]) -> Activity:
         """A connection of several possible pods counts against the idleness of each, and proves consumption of none."""
-        consuming = [
-            self.connections[index].acknowledges[queue]
-            for index in indexes
-            if owners[index] == 1 and queue in self.connections[index].acknowledges
-        ]
-        if not consuming or not all(consuming):
+        consuming = [index for index in indexes if queue in self.connections[index].acknowledges]
+        proves_consumption = any(owners[index] == 1 for index in consuming)
+        if not proves_consumption or not all(self.connections[index].acknowledges[queue] for index in consuming):
             return Activity.UNKNOWN
         held = [self.connections[index].unacked for index in indexes]
         if any(held):

@@ -95,6 +95,7 @@ def test_a_connection_of_two_possible_pods_proves_neither_idle_and_its_messages_
     own = connection("10.0.0.1"), connection("10.0.0.2")
     assert {activity(pod, *own, connection("10.0.0.1", "b")) for pod in (A, B)} == {Activity.IDLE}
     assert {activity(pod, *own, connection("10.0.0.1", "b", unacked=1)) for pod in (A, B)} == {Activity.BUSY}
+    assert {activity(pod, *own, connection("10.0.0.1", "b", celery=False)) for pod in (A, B)} == {Activity.UNKNOWN}
 
 
 class TestIdleEvidence:

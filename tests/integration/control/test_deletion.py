@@ -89,7 +89,7 @@ def test_invariant_8_deletion_ends_when_the_namespace_is_deleted(tenant: Tenant)
     ready(tenant, "more")
     tenant.publish("jobs", "jobs", 1)
     tenant.plane.kubectl("delete", "namespace", tenant.namespace, "--wait=false")
-    eventually(lambda: tenant.plane.kubectl("get", "taskqueues", "-A", "--output=name"), "", seconds=200)
+    eventually(lambda: tenant.plane.api.list("taskqueue", None), [], seconds=200)
     assert tenant.queue("jobs")
 
 

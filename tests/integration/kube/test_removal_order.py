@@ -42,8 +42,8 @@ class Workers:
 
     def pods(self) -> list[Pod]:
         """Return the pods that count as replicas."""
-        listed = json.loads(self._kubectl("get", "pods", f"--selector={LABEL}=yes", "--output=json"))
-        return [pod for pod in map(Pod.parse, listed["items"]) if pod.is_active]
+        listed = self._plane.api.list("pod", self._namespace, f"{LABEL}=yes")
+        return [pod for pod in map(Pod.parse, listed) if pod.is_active]
 
     def shape(self, pod: Pod, *, assigned: bool, ready: bool, phase: str, cost: int | None) -> None:
         if assigned:

@@ -33,7 +33,7 @@ class DeploymentReconciler:
         """
         async with self._states[taskqueue.key].write_lock:
             deployment = await self._find(taskqueue)
-            if deployment is not None and deployment.digest == template_hash(taskqueue):
+            if deployment is not None and deployment.template_hash == template_hash(taskqueue):
                 return
             manifest = (
                 build_manifest(taskqueue, replicas=_initial_replicas(taskqueue))

@@ -89,7 +89,7 @@ class TopologyReconciler:
         sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
         seconds = 0 if sets_own_timeout else worker.hold_seconds
         template = template_hash(taskqueue)
-        if any(pod.digest != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
+        if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
             seconds = max(seconds, granted_seconds(queue.name, actual))
         policy = consumer_timeout(queue, seconds, actual)
         return replace(wanted, policies={policy.name: policy}) if policy is not None else wanted

@@ -70,7 +70,7 @@ def _unmatched(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:
 
 
 def _foreign_cost(pods: Iterable[Pod]) -> Fault | None:
-    foreign = [pod.key for pod in pods if pod.live and is_foreign(pod)]
+    foreign = [pod.key for pod in pods if pod.is_active and is_foreign(pod)]
     if not foreign:
         return None
     return Fault(
@@ -82,7 +82,7 @@ def _foreign_cost(pods: Iterable[Pod]) -> Fault | None:
 
 
 def _rollout(deployment: Deployment) -> Fault | None:
-    if not deployment.stuck:
+    if not deployment.progress_deadline_exceeded:
         return None
     return Fault(
         Reason.ROLLOUT_STUCK,

@@ -100,7 +100,7 @@ class StatusWriter:
         if taskqueue is not None and state.reconcile.topology_generation is not None:
             status["queue"] = taskqueue.queue_name
         if inputs.deployment is not None:
-            status |= {"replicas": inputs.deployment.live, "readyReplicas": inputs.deployment.ready}
+            status |= {"replicas": inputs.deployment.current_replicas, "readyReplicas": inputs.deployment.ready}
         if inputs.decision is not None and (
             inputs.conclusive or inputs.decision.desired != seen.status.get("desiredReplicas")
         ):

@@ -15,6 +15,10 @@ SUFFIXES: Final = frozenset({".py", ".md", ".yaml", ".json", ".txt", ".tpl", ".t
 SKIPPED: Final = frozenset({"words.txt", "glossary.md", "requirements.txt"})
 """The list itself, the page that names words that are not used, and names of other people's packages."""
 
+KINDS: Final = ("text", "variable", "product")
+PRODUCT: Final = ("operator", "worker-image")
+"""Folders of what is shipped."""
+
 Source = tuple[Path, str]
 
 
@@ -22,8 +26,8 @@ class Word(NamedTuple):
     """One line of the list.
 
     Attributes:
-        kind: `text` or `variable`.
-        pattern: For `text` what is searched for, for `variable` the whole name.
+        kind: `text`, `variable`, or `product`: a variable within operator and worker.
+        pattern: For `text` what is searched for, otherwise the whole name.
         better: What to write instead.
     """
 
@@ -52,8 +56,8 @@ def read_words(text: str) -> list[Word]:
         if not line.strip() or line.startswith("#"):
             continue
         columns = re.split(r"\s{2,}", line.strip(), maxsplit=2)
-        if len(columns) != len(Word._fields) or columns[0] not in {"text", "variable"}:
-            raise ValueError(f"{LIST.name}: {line!r} needs three columns: text or variable, the word, the better word.")
+        if len(columns) != len(Word._fields) or columns[0] not in KINDS:
+            raise ValueError(f"{LIST.name}: {line!r} needs three columns: one of {KINDS}, the word, the better word.")
         kind, pattern, better = columns
         expression = re.compile(pattern, re.IGNORECASE) if kind == "text" else re.compile(rf"\b{pattern}\b")
         words.append(Word(kind, expression, better))
@@ -68,7 +72,8 @@ def find(words: Iterable[Word], sources: Iterable[Source]) -> Iterator[Finding]:
         for number, line in enumerate(source.splitlines() if occurring else (), start=1):
             yield from _find_in_line(occurring, path, number, line)
         if path.suffix == ".py":
-            yield from _find_variables([word for word in occurring if word.kind == "variable"], path, source)
+            kinds = {"variable", "product"} if path.parts[0] in PRODUCT else {"variable"}
+            yield from _find_variables([word for word in occurring if word.kind in kinds], path, source)
 
 
 def _find_in_line(words: Iterable[Word], path: Path, number: int, line: str) -> Iterator[Finding]:

@@ -45,14 +45,15 @@ class ApiReader:
         """
         return self._read(f"{_PATHS[kind].format(namespace)}/{name}")
 
-    def list(self, kind: str, namespace: str, selector: str = "") -> list[Body]:
-        """Return the objects with these labels; none when the API server knows no such kind.
+    def list(self, kind: str, namespace: str | None, selector: str = "") -> list[Body]:
+        """Return the objects with these labels, of one namespace or of all; none when the kind is unknown.
 
         Raises:
             RuntimeError: The API server does not answer, or refuses.
         """
         labels = httpx.QueryParams({"labelSelector": selector} if selector else {})
-        found = self._read(f"{_PATHS[kind].format(namespace)}?{labels}")
+        path = _PATHS[kind].format(namespace) if namespace else _PATHS[kind].replace("/namespaces/{}", "")
+        found = self._read(f"{path}?{labels}")
         return found["items"] if found else []
 
     def logs(self, namespace: str, pod: str) -> str:

@@ -193,3 +193,15 @@ def test_every_word_is_in_the_code_where_the_glossary_says(word: str, code: str)
 def test_words_are_in_the_glossary_once() -> None:
     words = [word for cell, _ in glossary() for word in cell.split(", ")]
     assert sorted(words) == sorted(set(words))
+
+
+# Operations.
+
+
+def test_every_log_event_on_the_page_is_logged_at_its_level() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    events = re.findall(r"^\| `([^`]+)` \| (info|warning|error|critical) \|", page, re.MULTILINE)
+    assert events
+    calls = {(event, level) for level, event in re.findall(r'log\.(\w+)\(\s*"([^"]+)"', all_sources())}
+    calls |= {(event, "error") for event, level in calls if level == "exception"}
+    assert set(events) - calls == set()

@@ -16,7 +16,7 @@ from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, read_health
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import scale_in_blocked, writer
-from taskqueue_operator.drain import consumers, context, protocol, scale_in, worker, worker_pool
+from taskqueue_operator.drain import consumers, context, protocol, worker, worker_pool
 from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
@@ -46,19 +46,19 @@ RULES: Final = (
     "ROUND_TIMEOUT_SECONDS < SILENCE_TIMEOUT_SECONDS < 2 * HEARTBEAT_SECONDS",
     "KEEPALIVE_SECONDS < IDLE_CONNECTION_LIMIT",
     # Drain.
-    "CANCEL_TIMEOUT_SECONDS < ANSWER",
+    "CANCEL_TIMEOUT_SECONDS < ANSWER_TIMEOUT",
     "CANCEL_TIMEOUT_SECONDS < CANCEL_LIMIT",
-    "RENEWAL + ANSWER < LEASE_SECONDS - ANSWER",
+    "RENEWAL_PERIOD + ANSWER_TIMEOUT < LEASE_SECONDS - ANSWER_TIMEOUT",
     "LEASE_SECONDS <= MAX_LEASE_SECONDS <= MEMORY_SECONDS",
     "DRAINING_REPORT_PERIOD_SECONDS < REPORT_PERIOD_SECONDS < ALL_REPORTED_WITHIN < REPORT_TIMEOUT",
     "2 * REPORT_PERIOD_SECONDS < REPORT_TIMEOUT",
     "ALL_REPORTED_WITHIN < REPORTED_AFTER",
-    "2 * ANSWER_GATHER_WINDOW < ANSWER",
-    "CURRENT < ANSWER",
+    "2 * ANSWER_GATHER_WINDOW < ANSWER_TIMEOUT",
+    "REPORT_MAX_AGE < ANSWER_TIMEOUT",
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
     # Plain workers.
-    "STATISTICS_INTERVAL < APART < POLL_PERIOD_SECONDS",
-    "PROBE_PERIOD_SECONDS < FRESH",
+    "STATISTICS_INTERVAL < MIN_SNAPSHOT_GAP < POLL_PERIOD_SECONDS",
+    "PROBE_PERIOD_SECONDS < SNAPSHOT_MAX_AGE",
     "PROBE_PERIOD_SECONDS < USE_SECONDS",
     # Leadership.
     "RENEW_PERIOD + 2 * RETRY_PERIOD < RENEW_DEADLINE",
@@ -67,7 +67,7 @@ RULES: Final = (
     "EXIT_TIMEOUT < OPERATOR_GRACE_PERIOD",
     # Tasks.
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS < GRACE_MARGIN_SECONDS",
-    "SIGTERM_ACK_TIMEOUT + ANSWER < GRACE_MARGIN_SECONDS",
+    "SIGTERM_ACK_TIMEOUT + ANSWER_TIMEOUT < GRACE_MARGIN_SECONDS",
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS < HOLD_MARGIN_SECONDS",
     "HOLD_MARGIN_SECONDS == CONSUMER_TIMEOUT_MARGIN_SECONDS",
     "WORKER_TASK_TIMEOUT == TASK_TIMEOUT",
@@ -81,8 +81,8 @@ RULES: Final = (
 
 CONSTANTS: Final[dict[str, ModuleType]] = {
     "ALL_REPORTED_WITHIN": context,
-    "ANSWER_GATHER_WINDOW": scale_in,
-    "ANSWER": worker,
+    "ANSWER_GATHER_WINDOW": context,
+    "ANSWER_TIMEOUT": worker,
     "ZERO_PROBE_PERIOD_SECONDS": observer,
     "PROBE_PERIOD_SECONDS": observer,
     "BACKOFF_RESET_SECONDS": controller,
@@ -106,7 +106,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "MAX_LEASE_SECONDS": worker_protocol,
     "MEMORY_SECONDS": drain_lease,
     "REPORTED_AFTER": scale_in_blocked,
-    "APART": consumers,
+    "MIN_SNAPSHOT_GAP": consumers,
     "POLL_PERIOD_SECONDS": consumer_poller,
     "REPORT_PERIOD_SECONDS": worker_control_channel,
     "PROBE_MAX_AGE": reading,
@@ -115,10 +115,10 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "READINESS_LAG": worker,
     "READING_WINDOW": reading,
     "RECOVERY_SECONDS": read_health,
-    "RENEWAL": worker,
+    "RENEWAL_PERIOD": worker,
     "RENEW_DEADLINE": leader_election,
     "RENEW_PERIOD": leader_election,
-    "CURRENT": worker,
+    "REPORT_MAX_AGE": worker,
     "REPORT_TIMEOUT": worker,
     "RETRY_PERIOD": leader_election,
     "ROUND_TIMEOUT_SECONDS": probe,
@@ -126,7 +126,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "SETTLE_TIMEOUT_SECONDS": delivery,
     "SIGTERM_ACK_TIMEOUT": worker_pool,
     "SILENCE_TIMEOUT_SECONDS": reconnect,
-    "FRESH": consumers,
+    "SNAPSHOT_MAX_AGE": consumers,
     "STOP_GRACE_SECONDS": runner,
     "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD_SECONDS": observer,

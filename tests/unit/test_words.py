@@ -31,6 +31,11 @@ def test_a_variable_is_found_as_parameter_and_where_it_is_assigned() -> None:
     assert find("variable  each  the noun", "page.md") == []
 
 
+def test_a_variable_may_be_retired_in_the_product_alone() -> None:
+    assert find("product  there  actual", "operator/module.py") == [(5, "there")]
+    assert find("product  there  actual", "tests/module.py") == []
+
+
 @pytest.mark.parametrize("line", ["text  word", "verb  go  remove", "word"])
 def test_a_line_without_a_better_word_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="three columns"):

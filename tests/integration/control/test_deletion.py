@@ -17,7 +17,7 @@ def delete(tenant: Tenant, name: str = "jobs") -> None:
     tenant.kubectl("delete", "taskqueue", name, "--wait=false")
 
 
-def test_retain_leaves_queue_and_messages(tenant: Tenant) -> None:
+def test_retain_keeps_the_queue_and_its_messages(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs")
     ready(tenant, "jobs")
@@ -30,7 +30,7 @@ def test_retain_leaves_queue_and_messages(tenant: Tenant) -> None:
     ready(tenant, "jobs")
 
 
-def test_delete_removes_all_that_is_ours_with_its_messages(tenant: Tenant) -> None:
+def test_delete_removes_all_owned_objects_and_messages(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", deletionPolicy="Delete", scaling={"mode": "Paused", "maxReplicas": 1})
     ready(tenant, "jobs")
@@ -40,7 +40,7 @@ def test_delete_removes_all_that_is_ours_with_its_messages(tenant: Tenant) -> No
     assert leftovers(tenant) == set()
 
 
-def test_delete_if_empty_refuses_publishers_waits_and_goes_once_empty(tenant: Tenant) -> None:
+def test_delete_if_empty_rejects_publishers_and_deletes_the_empty_queue(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
     ready(tenant, "jobs")
@@ -57,7 +57,7 @@ def test_delete_if_empty_refuses_publishers_waits_and_goes_once_empty(tenant: Te
     assert leftovers(tenant) == set()
 
 
-def test_a_waiting_deletion_that_is_told_to_retain_lets_publishers_in_again(tenant: Tenant) -> None:
+def test_a_waiting_deletion_that_is_changed_to_retain_admits_publishers_again(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
     ready(tenant, "jobs")
@@ -70,7 +70,7 @@ def test_a_waiting_deletion_that_is_told_to_retain_lets_publishers_in_again(tena
     eventually(lambda: tenant.queue("jobs").get("messages"), 2)
 
 
-def test_invariant_8_deletion_ends_when_the_secret_went_first(tenant: Tenant) -> None:
+def test_invariant_8_deletion_ends_after_the_secret_was_deleted(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty")
     ready(tenant, "jobs")
@@ -81,7 +81,7 @@ def test_invariant_8_deletion_ends_when_the_secret_went_first(tenant: Tenant) ->
     assert tenant.queue("jobs")
 
 
-def test_invariant_8_deletion_ends_when_the_namespace_goes(tenant: Tenant) -> None:
+def test_invariant_8_deletion_ends_when_the_namespace_is_deleted(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty")
     tenant.taskqueue("more", deletionPolicy="Delete")
@@ -89,11 +89,11 @@ def test_invariant_8_deletion_ends_when_the_namespace_goes(tenant: Tenant) -> No
     ready(tenant, "more")
     tenant.publish("jobs", "jobs", 1)
     tenant.plane.kubectl("delete", "namespace", tenant.namespace, "--wait=false")
-    eventually(lambda: tenant.plane.kubectl("get", "taskqueues", "-A", "--output=name"), "", seconds=200)
+    eventually(lambda: tenant.plane.api.list("taskqueue", None), [], seconds=200)
     assert tenant.queue("jobs")
 
 
-def test_invariant_8_deletion_ends_when_the_vhost_went_first(tenant: Tenant) -> None:
+def test_invariant_8_deletion_ends_after_the_vhost_was_deleted(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty")
     ready(tenant, "jobs")
@@ -103,9 +103,7 @@ def test_invariant_8_deletion_ends_when_the_vhost_went_first(tenant: Tenant) -> 
 
 
 @pytest.mark.fault
-def test_a_deletion_that_was_cut_short_is_finished_by_the_next_operator(
-    tenant: Tenant, operator: OperatorProcess
-) -> None:
+def test_the_next_operator_finishes_an_interrupted_deletion(tenant: Tenant, operator: OperatorProcess) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
     ready(tenant, "jobs")

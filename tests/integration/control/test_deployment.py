@@ -9,7 +9,9 @@ from tests.integration.harness.tenant import Tenant
 from .test_invariants import ready
 
 
-def test_scaling_changes_and_operator_restarts_never_restart_workers(tenant: Tenant, operator: OperatorProcess) -> None:
+def test_changes_of_scaling_and_operator_restarts_do_not_restart_workers(
+    tenant: Tenant, operator: OperatorProcess
+) -> None:
     tenant.secret()
     tenant.taskqueue("jobs")
     ready(tenant, "jobs")
@@ -22,7 +24,7 @@ def test_scaling_changes_and_operator_restarts_never_restart_workers(tenant: Ten
     assert tenant.get("deployment", "jobs")["spec"]["template"] == template
 
 
-def test_a_new_image_at_7_workers_leaves_7_and_a_removed_variable_goes(tenant: Tenant) -> None:
+def test_a_new_image_keeps_the_number_of_workers_and_a_removed_variable_is_removed(tenant: Tenant) -> None:
     tenant.secret()
     seven = {"maxReplicas": 7, "minReplicas": 7}
     env = [{"name": "COLOUR", "value": "red"}, {"name": "SIZE", "value": "L"}]
@@ -36,7 +38,7 @@ def test_a_new_image_at_7_workers_leaves_7_and_a_removed_variable_goes(tenant: T
     assert "SIZE" in variables(tenant)
 
 
-def test_a_deployment_that_was_deleted_comes_back(tenant: Tenant) -> None:
+def test_a_deleted_deployment_is_created_again(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", scaling={"maxReplicas": 3, "minReplicas": 2})
     eventually(lambda: tenant.replicas("jobs"), 2)
@@ -44,7 +46,7 @@ def test_a_deployment_that_was_deleted_comes_back(tenant: Tenant) -> None:
     eventually(lambda: tenant.replicas("jobs"), 2)
 
 
-def test_replicas_changed_by_hand_go_back_to_what_the_queue_needs(tenant: Tenant) -> None:
+def test_replicas_that_were_changed_manually_return_to_the_desired_number(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", scaling={"maxReplicas": 5, "readyPerReplica": 1})
     ready(tenant, "jobs")

@@ -24,7 +24,7 @@ def decisions(operator: OperatorProcess, tenant: Tenant, name: str) -> httpx.Res
     return httpx.get(f"http://127.0.0.1:{operator.port}/debug/taskqueues/{tenant.namespace}/{name}", timeout=5)
 
 
-def test_a_taskqueue_has_its_figures_in_the_metrics_until_it_goes(operator: OperatorProcess, tenant: Tenant) -> None:
+def test_a_taskqueue_has_metrics_until_it_is_deleted(operator: OperatorProcess, tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs")
     eventually(lambda: tenant.condition("jobs").get("status"), "True")
@@ -39,7 +39,9 @@ def test_a_taskqueue_has_its_figures_in_the_metrics_until_it_goes(operator: Oper
     eventually(lambda: series(operator, tenant), {})
 
 
-def test_its_decisions_can_be_fetched_replayed_and_hold_no_secret(operator: OperatorProcess, tenant: Tenant) -> None:
+def test_the_recorded_decisions_can_be_replayed_and_contain_no_secret(
+    operator: OperatorProcess, tenant: Tenant
+) -> None:
     tenant.secret()
     tenant.taskqueue("jobs")
     eventually(lambda: tenant.condition("jobs").get("status"), "True")
@@ -53,7 +55,7 @@ def test_its_decisions_can_be_fetched_replayed_and_hold_no_secret(operator: Oper
     assert "amqp" not in answer.text
 
 
-def test_a_taskqueue_that_is_not_there_has_no_decisions(operator: OperatorProcess, tenant: Tenant) -> None:
+def test_a_missing_taskqueue_has_no_decisions(operator: OperatorProcess, tenant: Tenant) -> None:
     answer = decisions(operator, tenant, "jobs")
     assert answer.status_code == 404
     assert f"no TaskQueue {tenant.namespace}/jobs" in answer.text

@@ -15,7 +15,7 @@ def ready(tenant: Tenant, name: str) -> None:
 
 
 @pytest.mark.fault
-def test_invariant_2_a_broker_that_is_away_takes_no_worker_away(tenant: Tenant) -> None:
+def test_invariant_2_an_unreachable_broker_removes_no_worker(tenant: Tenant) -> None:
     tenant.secret()
     quick = {"maxReplicas": 5, "idleSeconds": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
     tenant.taskqueue("jobs", scaling=quick)
@@ -49,7 +49,7 @@ def test_invariant_3_replicas_stay_within_the_bounds_of_the_spec(tenant: Tenant)
     eventually(lambda: tenant.condition("jobs", "ScalingActive").get("reason"), "Paused")
 
 
-def test_invariant_4_what_is_not_ours_is_used_if_equal_and_never_changed_or_deleted(tenant: Tenant) -> None:
+def test_invariant_4_foreign_objects_are_used_if_equal_and_never_changed_or_deleted(tenant: Tenant) -> None:
     tenant.secret()
     tenant.http.put(tenant.path("exchanges", "shop"), json={"type": "topic", "durable": True}).raise_for_status()
     tenant.taskqueue("orders", exchange={"name": "shop", "type": "Topic"}, deletionPolicy="Delete")
@@ -62,7 +62,7 @@ def test_invariant_4_what_is_not_ours_is_used_if_equal_and_never_changed_or_dele
     assert tenant.read(tenant.path("exchanges", "shop"))["type"] == "topic"
 
 
-def test_invariant_5_no_change_no_write_and_a_restart_with_nothing_to_do_writes_nothing(
+def test_invariant_5_without_a_change_neither_operation_nor_restart_writes(
     tenant: Tenant, operator: OperatorProcess
 ) -> None:
     tenant.secret()
@@ -92,7 +92,7 @@ def still(operator: OperatorProcess) -> None:
 
 
 @pytest.mark.fault
-def test_invariant_7_kill_9_at_any_time_converges_after(tenant: Tenant, operator: OperatorProcess) -> None:
+def test_invariant_7_the_operator_converges_after_a_kill_at_any_time(tenant: Tenant, operator: OperatorProcess) -> None:
     tenant.secret()
     for number in range(12):
         tenant.taskqueue(f"jobs-{number}", deletionPolicy="Delete")
@@ -112,9 +112,7 @@ def test_invariant_7_kill_9_at_any_time_converges_after(tenant: Tenant, operator
     eventually(lambda: tenant.plane.api.list("taskqueue", tenant.namespace), [])
 
 
-def test_invariant_10_the_password_is_in_no_log_no_status_and_no_event(
-    tenant: Tenant, operator: OperatorProcess
-) -> None:
+def test_invariant_10_no_log_status_or_event_contains_the_password(tenant: Tenant, operator: OperatorProcess) -> None:
     password = "s3cr3t p@ss/w:rd%#?"
     tenant.broker.ctl("add_user", f"app-{tenant.vhost}", password)
     tenant.broker.ctl("set_user_tags", f"app-{tenant.vhost}", "management")

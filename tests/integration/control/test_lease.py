@@ -73,7 +73,7 @@ def takes_over(other: OperatorProcess) -> None:
 
 @pytest.mark.fault
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_when_the_leader_ends_the_other_one_goes_on(
+def test_a_standby_becomes_leader_when_the_leader_ends(
     tenant: Tenant, operator: OperatorProcess, standby: OperatorProcess, end: str
 ) -> None:
     has_work(tenant)
@@ -87,7 +87,7 @@ def test_when_the_leader_ends_the_other_one_goes_on(
 
 
 @pytest.mark.fault
-def test_a_leader_that_was_stopped_wakes_up_writes_nothing_and_ends(
+def test_a_leader_that_was_suspended_writes_nothing_and_ends(
     tenant: Tenant, operator: OperatorProcess, standby: OperatorProcess
 ) -> None:
     has_work(tenant)
@@ -124,7 +124,7 @@ def written(body: dict[str, dict[str, list[dict[str, str]]]]) -> str:
 
 @pytest.mark.fault
 @pytest.mark.parametrize("seconds", [0.6, 0.9, 1.2, 1.5, 2.0])
-def test_one_that_is_told_to_end_at_any_moment_of_its_start_leaves_no_lease_held(
+def test_an_operator_that_is_terminated_during_its_start_releases_the_lease(
     installed: ControlPlane, tmp_path: Path, seconds: float
 ) -> None:
     elsewhere = {"TASKQUEUE_LEASE": f"default/alone-{seconds}", "TASKQUEUE_NAMESPACES": "default"}
@@ -140,7 +140,7 @@ def test_one_that_is_told_to_end_at_any_moment_of_its_start_leaves_no_lease_held
 RIGHTS = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}]
 
 
-def test_who_stands_by_needs_no_right_but_to_the_lease(
+def test_a_standby_needs_permissions_only_for_the_lease(
     operator: OperatorProcess, installed: ControlPlane, tmp_path: Path
 ) -> None:
     """So it can neither write anything else, nor find a broker: it cannot even read a Secret."""
@@ -162,7 +162,7 @@ def test_who_stands_by_needs_no_right_but_to_the_lease(
 
 
 @pytest.mark.fault
-def test_an_api_server_that_is_away_for_long_ends_the_leader_once_and_the_next_start_waits_for_it(
+def test_an_api_server_outage_ends_the_leader_once_and_the_next_start_waits(
     tenant: Tenant, operator: OperatorProcess
 ) -> None:
     has_work(tenant)

@@ -129,13 +129,13 @@ def workers(
         workers.close()
 
 
-def test_idle_workers_go_and_the_busy_ones_finish(workers: BusyWorkers) -> None:
+def test_idle_workers_are_removed_and_busy_ones_finish(workers: BusyWorkers) -> None:
     workers.need_only_the_busy()
     workers.until(workers.replicas, BUSY)
     workers.finish()
 
 
-def test_a_memory_alarm_lets_nobody_go_and_when_it_is_over_the_idle_ones_go(
+def test_during_a_memory_alarm_no_worker_is_removed_and_idle_ones_are_removed_after_it(
     workers: BusyWorkers, three_nodes: ThreeNodeBroker
 ) -> None:
     with memory_alarm(three_nodes):
@@ -146,7 +146,7 @@ def test_a_memory_alarm_lets_nobody_go_and_when_it_is_over_the_idle_ones_go(
     workers.finish()
 
 
-def test_a_leader_of_the_queue_that_freezes_when_workers_are_to_go_hurts_nobody(
+def test_a_queue_leader_that_freezes_during_a_drain_interrupts_no_task(
     workers: BusyWorkers, three_nodes: ThreeNodeBroker
 ) -> None:
     workers.need_only_the_busy()
@@ -155,7 +155,7 @@ def test_a_leader_of_the_queue_that_freezes_when_workers_are_to_go_hurts_nobody(
     workers.finish()
 
 
-def test_without_a_leader_of_the_queue_nobody_is_drained_and_with_one_all_goes_on(
+def test_without_a_queue_leader_no_worker_is_drained_until_there_is_one_again(
     workers: BusyWorkers, three_nodes: ThreeNodeBroker
 ) -> None:
     frozen = [node for number, node in enumerate(three_nodes.nodes) if number != workers.follower]

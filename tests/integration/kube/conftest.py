@@ -1,4 +1,4 @@
-"""A namespace of its own for each test, on the session's API server."""
+"""A namespace for each test, on the API server of the session."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
@@ -40,10 +40,10 @@ async def cluster(
 
 
 @pytest.fixture
-async def stranger(
+async def unprivileged(
     control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[KubernetesCluster]:
-    """The same with a user who may do nothing."""
+    """The same with a user without permissions."""
     monkeypatch.setenv("KUBECONFIG", str(control_plane.identity("stranger")))
     made = KubernetesCluster(await connect(), namespaces=[namespace])
     yield made

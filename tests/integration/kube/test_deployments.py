@@ -28,7 +28,7 @@ def reapply(taskqueue: TaskQueue, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def env(body: dict[str, Any]) -> list[str]:
-    return [each["name"] for each in body["spec"]["template"]["spec"]["containers"][0]["env"]]
+    return [item["name"] for item in body["spec"]["template"]["spec"]["containers"][0]["env"]]
 
 
 async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
@@ -38,7 +38,7 @@ async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
             body = await cluster.deployment(key)
             assert body is not None
             seen = Deployment.parse(body)
-            if seen.observed_generation == seen.generation and seen.live == seen.replicas:
+            if seen.observed_generation == seen.generation and seen.current_replicas == seen.replicas:
                 return seen
             await asyncio.sleep(0.1)
 
@@ -50,12 +50,12 @@ async def test_an_apply_creates_with_replicas(cluster: KubernetesCluster, create
     assert made.replicas == 3
     assert (made.owner_kind, made.owner_name, made.owner_uid) == ("TaskQueue", "thumbnails", taskqueue.uid)
     seen = await settled(cluster, taskqueue.key)
-    assert seen.live == 3
+    assert seen.current_replicas == 3
     pods = [Pod.parse(body) for body in await cluster.list_pods()]
     assert [pod.taskqueue for pod in pods] == ["thumbnails"] * 3
 
 
-async def test_applying_again_at_seven_leaves_seven_and_takes_a_removed_variable_away(
+async def test_an_apply_keeps_the_live_replicas_and_removes_a_removed_variable(
     cluster: KubernetesCluster, create: Create
 ) -> None:
     taskqueue = create(env=[{"name": "KEEP"}, {"name": "DROP"}])
@@ -75,7 +75,7 @@ async def test_applying_again_at_seven_leaves_seven_and_takes_a_removed_variable
     assert "DROP" not in env(applied)
 
 
-async def test_applying_the_same_again_writes_nothing(cluster: KubernetesCluster, create: Create) -> None:
+async def test_an_equal_apply_writes_nothing(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
     await cluster.apply_deployment(deployment(taskqueue, replicas=0))
     before = await settled(cluster, taskqueue.key)
@@ -84,7 +84,7 @@ async def test_applying_the_same_again_writes_nothing(cluster: KubernetesCluster
     assert after.resource_version == before.resource_version
 
 
-async def test_an_apply_decided_on_an_older_state_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
+async def test_an_apply_based_on_an_older_state_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
     old = await cluster.apply_deployment(deployment(taskqueue, replicas=1))
     await cluster.scale(taskqueue.key, replicas=9, generation=1)
@@ -95,7 +95,7 @@ async def test_an_apply_decided_on_an_older_state_is_a_conflict(cluster: Kuberne
     assert now["spec"]["replicas"] == 9
 
 
-async def test_a_deployment_that_appears_in_the_meantime_is_not_taken_over(
+async def test_a_deployment_of_another_manager_is_not_taken_over(
     cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
 ) -> None:
     taskqueue = create()
@@ -107,7 +107,7 @@ async def test_a_deployment_that_appears_in_the_meantime_is_not_taken_over(
     assert theirs["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs:1"
 
 
-async def test_who_believes_there_is_none_does_not_reset_the_replicas(
+async def test_an_apply_that_expects_no_deployment_does_not_reset_the_replicas(
     cluster: KubernetesCluster, create: Create
 ) -> None:
     taskqueue = create()
@@ -128,7 +128,7 @@ async def test_null_in_a_pod_template_survives_the_api_server(cluster: Kubernete
     assert "startupProbe" not in container
 
 
-async def test_a_scale_decided_on_an_older_generation_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
+async def test_a_scale_based_on_an_older_generation_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
     made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=1)))
     await cluster.scale(taskqueue.key, replicas=4, generation=made.generation)
@@ -139,12 +139,12 @@ async def test_a_scale_decided_on_an_older_generation_is_a_conflict(cluster: Kub
     assert now["spec"]["replicas"] == 4
 
 
-async def test_a_scale_of_what_is_gone_is_a_conflict(cluster: KubernetesCluster, namespace: str) -> None:
+async def test_a_scale_of_a_missing_deployment_is_a_conflict(cluster: KubernetesCluster, namespace: str) -> None:
     with pytest.raises(Conflict):
         await cluster.scale(Key(namespace, "nobody"), replicas=1, generation=1)
 
 
-async def test_a_scale_that_can_never_be_is_no_conflict(cluster: KubernetesCluster, create: Create) -> None:
+async def test_an_invalid_scale_is_a_fault_and_not_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
     """Else it would be read and tried again for ever."""
     taskqueue = create()
     await cluster.apply_deployment(deployment(taskqueue, replicas=1))
@@ -152,9 +152,7 @@ async def test_a_scale_that_can_never_be_is_no_conflict(cluster: KubernetesClust
         await cluster.scale(taskqueue.key, replicas=-1, generation=1)
 
 
-async def test_a_change_of_status_does_not_stand_in_the_way_of_a_scale(
-    cluster: KubernetesCluster, create: Create
-) -> None:
+async def test_a_status_change_does_not_prevent_a_scale(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
     made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=1)))
     seen = await settled(cluster, taskqueue.key)
@@ -164,7 +162,7 @@ async def test_a_change_of_status_does_not_stand_in_the_way_of_a_scale(
     assert scaled["spec"]["replicas"] == 2
 
 
-async def test_we_are_the_only_managers_of_the_spec(cluster: KubernetesCluster, create: Create) -> None:
+async def test_the_operator_is_the_only_manager_of_the_spec(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create(env=[{"name": "A"}])
     await cluster.apply_deployment(deployment(taskqueue, replicas=1))
     await cluster.scale(taskqueue.key, replicas=2, generation=1)
@@ -174,8 +172,8 @@ async def test_we_are_the_only_managers_of_the_spec(cluster: KubernetesCluster, 
     await cluster.apply_deployment(reapply(create(env=[]), body))
     body = await cluster.deployment(taskqueue.key)
     assert body is not None
-    entries = [each for each in body["metadata"]["managedFields"] if each.get("subresource") != "status"]
-    managers = {(each["manager"], each["operation"]): each["fieldsV1"] for each in entries}
+    entries = [item for item in body["metadata"]["managedFields"] if item.get("subresource") != "status"]
+    managers = {(item["manager"], item["operation"]): item["fieldsV1"] for item in entries}
     scaling: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
     # The annotation deployment.kubernetes.io/revision is the controller's, and is written along with the status.
     assert set(managers) == {("taskqueue-operator", "Apply"), ("taskqueue-operator", "Update")}
@@ -208,7 +206,7 @@ async def test_we_are_the_only_managers_of_the_spec(cluster: KubernetesCluster, 
         ),
     ],
 )
-async def test_a_pod_template_that_kubernetes_does_not_know_is_refused_by_name(
+async def test_an_invalid_field_of_the_pod_template_is_named(
     cluster: KubernetesCluster, create: Create, template: dict[str, Any], words: str
 ) -> None:
     taskqueue = create(podTemplate=template)
@@ -221,21 +219,23 @@ async def test_a_pod_template_that_kubernetes_does_not_know_is_refused_by_name(
 
 
 @pytest.mark.parametrize("text", [file.read_text() for file in INPUTS], ids=[file.stem for file in INPUTS])
-async def test_the_api_server_takes_the_golden_manifests(cluster: KubernetesCluster, create: Create, text: str) -> None:
+async def test_the_api_server_accepts_the_golden_manifests(
+    cluster: KubernetesCluster, create: Create, text: str
+) -> None:
     worker = yaml.safe_load(text)["spec"]["worker"]
     made = await cluster.apply_deployment(deployment(create(**worker), replicas=0))
     assert made["spec"]["template"]["spec"]["restartPolicy"] == "Always"
 
 
-async def test_without_rights_the_message_says_which(stranger: KubernetesCluster, create: Create) -> None:
+async def test_a_missing_permission_is_named(unprivileged: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
     with pytest.raises(Fault, match=r"cannot patch resource.*permissions of the chart") as refused:
-        await stranger.apply_deployment(deployment(taskqueue, replicas=0))
+        await unprivileged.apply_deployment(deployment(taskqueue, replicas=0))
     assert refused.value.reason == Reason.API_UNAVAILABLE
     assert not isinstance(refused.value, WorkersFault)
 
 
-async def test_a_quota_is_told_in_its_own_words(
+async def test_an_exceeded_quota_is_reported_in_the_text_of_the_api_server(
     cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
 ) -> None:
     control_plane.kubectl("-n", namespace, "create", "quota", "none", "--hard=count/deployments.apps=0")
@@ -255,14 +255,14 @@ async def quota_counted(control_plane: ControlPlane, namespace: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def test_deployments_of_others_and_of_other_namespaces_are_not_listed(
+async def test_only_worker_deployments_of_the_watched_namespaces_are_listed(
     cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
 ) -> None:
     control_plane.kubectl("-n", namespace, "create", "deployment", "theirs", "--image=theirs:1", "--replicas=0")
     await cluster.apply_deployment(deployment(create(), replicas=0))
-    assert [each["metadata"]["name"] for each in await cluster.list_deployments()] == ["thumbnails"]
+    assert [item["metadata"]["name"] for item in await cluster.list_deployments()] == ["thumbnails"]
     elsewhere = KubernetesCluster(cluster._api._client, namespaces=["default"])
     assert await elsewhere.list_deployments() == []
     everywhere = KubernetesCluster(cluster._api._client)
-    found = [each["metadata"]["namespace"] for each in await everywhere.list_deployments()]
+    found = [item["metadata"]["namespace"] for item in await everywhere.list_deployments()]
     assert namespace in found

@@ -1,4 +1,4 @@
-"""What stands on a Deployment while workers are drained, and what is written on its condition alone."""
+"""The drain token of a Deployment, and writes that are conditional on it."""
 
 import asyncio
 
@@ -13,19 +13,19 @@ from taskqueue_operator.workers.deployment import deployment
 from .conftest import Create
 
 
-async def there(cluster: KubernetesCluster, key: Key) -> Deployment:
+async def read(cluster: KubernetesCluster, key: Key) -> Deployment:
     body = await cluster.deployment(key)
     assert body is not None
     return Deployment.parse(body)
 
 
 async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
-    """Wait until its controller is done with it."""
+    """Return the Deployment when its controller has processed it."""
     async with asyncio.timeout(60):
         while True:
-            before = await there(cluster, key)
+            before = await read(cluster, key)
             await asyncio.sleep(0.5)
-            if before.live == 5 and before.observed and before == await there(cluster, key):
+            if before.current_replicas == 5 and before.observed and before == await read(cluster, key):
                 return before
 
 
@@ -37,52 +37,50 @@ async def five(cluster: KubernetesCluster, create: Create) -> Deployment:
     )
 
 
-async def test_the_annotation_comes_and_goes_and_moves_the_generation(
+async def test_writing_and_removing_the_drain_token_increases_the_generation(
     cluster: KubernetesCluster, five: Deployment
 ) -> None:
-    """Of Deployments, annotations count too."""
+    """The generation of a Deployment counts changes of annotations too."""
     marked = Deployment.parse(await cluster.set_drain_token(five.key, "7.1", generation=five.generation))
-    assert (marked.mark, marked.generation) == ("7.1", five.generation + 1)
+    assert (marked.drain_token, marked.generation) == ("7.1", five.generation + 1)
     marked = await settled(cluster, five.key)
     bare = Deployment.parse(await cluster.set_drain_token(five.key, "", generation=marked.generation))
-    assert (bare.mark, bare.generation) == ("", marked.generation + 1)
+    assert (bare.drain_token, bare.generation) == ("", marked.generation + 1)
 
 
-async def test_an_annotation_decided_on_an_older_state_is_a_conflict(
+async def test_a_drain_token_based_on_an_older_generation_is_a_conflict(
     cluster: KubernetesCluster, five: Deployment
 ) -> None:
     await cluster.set_drain_token(five.key, "8.1", generation=five.generation)
     with pytest.raises(Conflict):
         await cluster.set_drain_token(five.key, "7.2", generation=five.generation)
-    assert (await there(cluster, five.key)).mark == "8.1"
+    assert (await read(cluster, five.key)).drain_token == "8.1"
 
 
 @pytest.mark.parametrize("found", ["8.1", "7.2", ""])
-async def test_a_lowering_under_another_annotation_is_a_conflict(
+async def test_a_scale_in_with_another_drain_token_is_a_conflict(
     cluster: KubernetesCluster, five: Deployment, found: str
 ) -> None:
     if found:
         await cluster.set_drain_token(five.key, found, generation=five.generation)
-    generation = (await there(cluster, five.key)).generation
+    generation = (await read(cluster, five.key)).generation
     with pytest.raises(Conflict):
         await cluster.scale(five.key, replicas=2, generation=generation, drain_token="7.1")
-    assert (await there(cluster, five.key)).replicas == 5
+    assert (await read(cluster, five.key)).replicas == 5
 
 
-async def test_a_lowering_under_its_own_annotation_is_carried_out_once(
+async def test_a_scale_in_with_the_current_drain_token_is_applied_once(
     cluster: KubernetesCluster, five: Deployment
 ) -> None:
     marked = Deployment.parse(await cluster.set_drain_token(five.key, "7.1", generation=five.generation))
     await cluster.scale(five.key, replicas=2, generation=marked.generation, drain_token="7.1")
     with pytest.raises(Conflict):
         await cluster.scale(five.key, replicas=1, generation=marked.generation, drain_token="7.1")
-    assert (await there(cluster, five.key)).replicas == 2
+    assert (await read(cluster, five.key)).replicas == 2
 
 
-async def test_an_apply_leaves_the_annotation_as_it_is(
-    cluster: KubernetesCluster, create: Create, five: Deployment
-) -> None:
+async def test_an_apply_keeps_the_drain_token(cluster: KubernetesCluster, create: Create, five: Deployment) -> None:
     await cluster.set_drain_token(five.key, "7.1", generation=five.generation)
     marked = await settled(cluster, five.key)
-    anew = deployment(create(image="acme/app:1.5"), replicas=5, resource_version=marked.resource_version)
-    assert Deployment.parse(await cluster.apply_deployment(anew)).mark == "7.1"
+    updated = deployment(create(image="acme/app:1.5"), replicas=5, resource_version=marked.resource_version)
+    assert Deployment.parse(await cluster.apply_deployment(updated)).drain_token == "7.1"

@@ -17,7 +17,7 @@ def regarding(taskqueue: TaskQueue) -> dict[str, str]:
     }
 
 
-async def test_an_event_is_seen_where_users_look(
+async def test_kubectl_describe_shows_an_event(
     cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
 ) -> None:
     made = create()
@@ -28,7 +28,7 @@ async def test_an_event_is_seen_where_users_look(
     assert line[3:] == ["taskqueue-operator", "Secret", "x", "not", "found."]
 
 
-async def test_two_of_a_kind_are_two(
+async def test_two_equal_events_are_both_posted(
     cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
 ) -> None:
     made = create()
@@ -38,7 +38,7 @@ async def test_two_of_a_kind_are_two(
     assert [(each["type"], each["reason"]) for each in found if each["reason"] == "Ready"] == [("Normal", "Ready")] * 2
 
 
-async def test_a_message_that_is_too_long_is_cut(
+async def test_a_long_message_of_an_event_is_truncated(
     cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
 ) -> None:
     made = create("a" + "b" * 62)

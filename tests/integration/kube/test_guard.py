@@ -1,4 +1,4 @@
-"""Who may not act any more can still read, and writes nothing: the guard is asked before every single request."""
+"""A process that lost leadership can read and writes nothing: the guard is called before every write request."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,11 +36,11 @@ WRITES: dict[str, Write] = {
 
 
 def refuse() -> None:
-    raise LeadershipLost("not any more")
+    raise LeadershipLost("not the leader")
 
 
 @pytest.fixture
-async def deposed(
+async def former_leader(
     control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[KubernetesCluster]:
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
@@ -50,15 +50,15 @@ async def deposed(
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-async def test_no_write_gets_through(
-    deposed: KubernetesCluster, control_plane: ControlPlane, create: Create, write: Write
+async def test_a_process_that_lost_leadership_writes_nothing(
+    former_leader: KubernetesCluster, control_plane: ControlPlane, create: Create, write: Write
 ) -> None:
     taskqueue = create()
     before = everything(control_plane, taskqueue.key.namespace)
-    for _ in range(2):  # on a new connection, and on one that is there
+    for _ in range(2):  # on a new connection, and on an open one
         with pytest.raises(LeadershipLost):
-            await write(deposed, taskqueue.key, deployment(taskqueue, replicas=1))
-        assert len(await deposed.list_taskqueues()) == 1
+            await write(former_leader, taskqueue.key, deployment(taskqueue, replicas=1))
+        assert len(await former_leader.list_taskqueues()) == 1
     assert everything(control_plane, taskqueue.key.namespace) == before
 
 
@@ -66,20 +66,20 @@ def everything(plane: ControlPlane, namespace: str) -> str:
     return plane.kubectl("-n", namespace, "get", "taskqueues,deployments,events", "--output=json")
 
 
-async def test_between_two_attempts_it_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_guard_is_called_before_every_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "BACKOFF", Backoff(0.001, 5.0))
     asked: list[str] = []
 
-    async def ails(request: web.Request) -> web.Response:
+    async def unavailable(request: web.Request) -> web.Response:
         asked.append(request.method)
         return web.json_response({}, status=503)
 
     def once() -> None:
         if asked:
-            raise LeadershipLost("not any more")
+            raise LeadershipLost("not the leader")
 
     runner = web.AppRunner(web.Application())
-    runner.app.router.add_route("*", "/{tail:.*}", ails)
+    runner.app.router.add_route("*", "/{tail:.*}", unavailable)
     await runner.setup()
     (port,) = ports.free(1)
     await web.TCPSite(runner, "127.0.0.1", port).start()

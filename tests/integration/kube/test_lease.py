@@ -1,4 +1,4 @@
-"""The Lease on a real API server: what it holds, and whom it refuses."""
+"""Reads and conditional writes of the Lease, on a real API server."""
 
 import json
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ def shown(plane: ControlPlane, namespace: str) -> dict[str, Any]:
     return body
 
 
-async def test_it_is_made_and_read_as_it_was_written(
+async def test_a_created_lease_is_read_as_it_was_written(
     leases: KubernetesLease, control_plane: ControlPlane, namespace: str
 ) -> None:
     assert await leases.read() is None
@@ -53,37 +53,37 @@ async def test_it_is_made_and_read_as_it_was_written(
     }
 
 
-async def test_it_is_renewed_and_released_and_what_others_wrote_on_it_stays(
+async def test_renewal_and_release_keep_labels_of_others(
     leases: KubernetesLease, control_plane: ControlPlane, namespace: str
 ) -> None:
     await leases.write(CLAIM)
     control_plane.kubectl("-n", namespace, "label", "lease", "scaler", "team=platform")
-    there = await leases.read()
-    assert there is not None
-    renewed = await leases.write(replace(there, renewed=NOW + timedelta(seconds=3)))
+    actual = await leases.read()
+    assert actual is not None
+    renewed = await leases.write(replace(actual, renewed=NOW + timedelta(seconds=3)))
     assert (renewed.holder, renewed.renewed) == ("pod-1", NOW + timedelta(seconds=3))
     released = await leases.write(replace(renewed, holder=""))
     assert (released.holder, released.epoch) == ("", CLAIM.epoch)
     assert shown(control_plane, namespace)["metadata"]["labels"] == {"team": "platform"}
 
 
-async def test_of_two_who_make_it_one_is_refused(leases: KubernetesLease) -> None:
+async def test_the_second_creation_of_the_lease_is_a_conflict(leases: KubernetesLease) -> None:
     await leases.write(CLAIM)
     with pytest.raises(Conflict):
         await leases.write(replace(CLAIM, holder="pod-2"))
 
 
-async def test_whoever_read_an_older_one_is_refused(leases: KubernetesLease) -> None:
+async def test_a_write_based_on_an_older_lease_is_a_conflict(leases: KubernetesLease) -> None:
     made = await leases.write(CLAIM)
     await leases.write(replace(made, renewed=NOW + timedelta(seconds=3)))
     with pytest.raises(Conflict):
         await leases.write(replace(made, holder="pod-2"))
-    there = await leases.read()
-    assert there is not None
-    assert there.holder == "pod-1"
+    actual = await leases.read()
+    assert actual is not None
+    assert actual.holder == "pod-1"
 
 
-async def test_one_that_was_deleted_is_not_renewed(
+async def test_the_renewal_of_a_deleted_lease_is_a_conflict(
     leases: KubernetesLease, control_plane: ControlPlane, namespace: str
 ) -> None:
     made = await leases.write(CLAIM)
@@ -93,18 +93,18 @@ async def test_one_that_was_deleted_is_not_renewed(
     assert await leases.read() is None
 
 
-async def test_one_that_people_made_or_marred_is_understood(
+async def test_a_lease_with_invalid_fields_counts_as_free(
     leases: KubernetesLease, control_plane: ControlPlane, namespace: str
 ) -> None:
     metadata = {"name": "scaler", "namespace": namespace, "annotations": {"taskqueue.dev/epoch": "soon"}}
     body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
     control_plane.kubectl("create", "-f", "-", text=json.dumps(body))
-    there = await leases.read()
-    assert there == Lease()
-    assert (await leases.write(replace(CLAIM, version=there.version))).holder == "pod-1"
+    actual = await leases.read()
+    assert actual == Lease()
+    assert (await leases.write(replace(CLAIM, version=actual.version))).holder == "pod-1"
 
 
-async def test_without_rights_it_says_where_they_come_from(
+async def test_missing_permissions_for_the_lease_are_reported_with_the_way_out(
     control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(control_plane.identity("stranger")))
@@ -116,7 +116,7 @@ async def test_without_rights_it_says_where_they_come_from(
     await leases.close()
 
 
-async def test_in_a_namespace_that_is_not_there_it_says_so(
+async def test_a_missing_namespace_of_the_lease_is_reported(
     control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))

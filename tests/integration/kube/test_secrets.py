@@ -18,7 +18,7 @@ def create(control_plane: ControlPlane, namespace: str, data: dict[str, bytes]) 
     return Key(namespace, "rabbitmq")
 
 
-async def test_a_secret_is_read_to_the_byte(
+async def test_a_secret_is_read_byte_by_byte(
     cluster: KubernetesCluster, control_plane: ControlPlane, namespace: str
 ) -> None:
     data = {"uri": b"amqp://user:pass@host/", "tls.key": bytes(range(256)), "empty": b""}
@@ -31,16 +31,16 @@ async def test_a_secret_without_data_is_empty(
     assert await cluster.secret(create(control_plane, namespace, {})) == {}
 
 
-async def test_a_secret_that_is_not_there_is_none(cluster: KubernetesCluster, namespace: str) -> None:
+async def test_a_missing_secret_is_none(cluster: KubernetesCluster, namespace: str) -> None:
     assert await cluster.secret(Key(namespace, "nobody")) is None
 
 
-async def test_a_secret_that_may_not_be_read_leads_to_the_missing_right(
-    stranger: KubernetesCluster, control_plane: ControlPlane, namespace: str
+async def test_a_forbidden_secret_is_reported_with_the_missing_permission(
+    unprivileged: KubernetesCluster, control_plane: ControlPlane, namespace: str
 ) -> None:
     key = create(control_plane, namespace, {"password": b"s3cr3t"})
     with pytest.raises(Fault) as refused:
-        await stranger.secret(key)
+        await unprivileged.secret(key)
     assert refused.value.reason == Reason.API_UNAVAILABLE
     assert_approved("kubernetes.secret_forbidden", refused.value.message.replace(str(key), "NAMESPACE/NAME"))
     assert refused.value.__context__ is None

@@ -23,7 +23,7 @@ def condition(kind: str) -> dict[str, object]:
     }
 
 
-async def test_the_finalizer_comes_and_goes(cluster: KubernetesCluster, create: Create) -> None:
+async def test_a_finalizer_is_added_and_removed(cluster: KubernetesCluster, create: Create) -> None:
     made = create()
     body = await cluster.set_finalizers(made.key, [FINALIZER], resource_version=made.resource_version)
     assert body is not None
@@ -33,14 +33,14 @@ async def test_the_finalizer_comes_and_goes(cluster: KubernetesCluster, create: 
     assert "finalizers" not in body["metadata"]
 
 
-async def test_the_finalizer_does_not_move_the_generation(cluster: KubernetesCluster, create: Create) -> None:
+async def test_a_finalizer_does_not_change_the_generation(cluster: KubernetesCluster, create: Create) -> None:
     made = create()
     body = await cluster.set_finalizers(made.key, [FINALIZER], resource_version=made.resource_version)
     assert body is not None
     assert body["metadata"]["generation"] == made.generation
 
 
-async def test_finalizers_decided_on_an_older_state_are_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
+async def test_finalizers_based_on_an_older_state_are_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
     made = create()
     await cluster.set_finalizers(made.key, ["example.com/theirs"], resource_version=made.resource_version)
     with pytest.raises(Conflict):
@@ -51,7 +51,7 @@ async def test_finalizers_decided_on_an_older_state_are_a_conflict(cluster: Kube
     await cluster.set_finalizers(made.key, [], resource_version=version)  # or its namespace would never go
 
 
-async def test_a_deleted_taskqueue_goes_with_its_last_finalizer(
+async def test_a_deleted_taskqueue_disappears_with_its_last_finalizer(
     cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
 ) -> None:
     made = create()
@@ -65,7 +65,7 @@ async def test_a_deleted_taskqueue_goes_with_its_last_finalizer(
     assert await cluster.set_finalizers(made.key, [], resource_version=version) is None
 
 
-async def test_a_status_replaces_the_one_before(cluster: KubernetesCluster, create: Create) -> None:
+async def test_a_status_replaces_the_previous_one(cluster: KubernetesCluster, create: Create) -> None:
     made = create()
     first = {"observedGeneration": 1, "replicas": 3, "conditions": [condition("Ready"), condition("Reconciling")]}
     body = await cluster.set_status(made.key, first)
@@ -78,7 +78,7 @@ async def test_a_status_replaces_the_one_before(cluster: KubernetesCluster, crea
     assert body["metadata"]["generation"] == made.generation
 
 
-async def test_the_same_status_again_writes_nothing(cluster: KubernetesCluster, create: Create) -> None:
+async def test_an_equal_status_writes_nothing(cluster: KubernetesCluster, create: Create) -> None:
     made = create()
     status = {"observedGeneration": 1, "conditions": [condition("Ready")]}
     first = await cluster.set_status(made.key, status)
@@ -88,20 +88,20 @@ async def test_the_same_status_again_writes_nothing(cluster: KubernetesCluster, 
     assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
 
 
-async def test_a_status_never_touches_the_spec(cluster: KubernetesCluster, create: Create) -> None:
+async def test_a_status_never_changes_the_spec(cluster: KubernetesCluster, create: Create) -> None:
     made = create()
     body = await cluster.set_status(made.key, {"replicas": 1})
     assert body is not None
     assert body["spec"]["worker"]["image"] == made.spec.worker.image
 
 
-async def test_the_status_of_what_is_gone_is_nothing(cluster: KubernetesCluster, namespace: str) -> None:
+async def test_the_status_of_a_missing_taskqueue_is_none(cluster: KubernetesCluster, namespace: str) -> None:
     assert await cluster.set_status(Key(namespace, "nobody"), {"replicas": 1}) is None
 
 
-async def test_a_list_longer_than_a_page_is_whole(
+async def test_a_list_of_several_pages_is_complete(
     cluster: KubernetesCluster, create: Create, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_PAGE", 2)
+    monkeypatch.setattr(client, "PAGE_SIZE", 2)
     names = [create(f"tq-{number}").key.name for number in range(5)]
     assert [each["metadata"]["name"] for each in await cluster.list_taskqueues()] == names

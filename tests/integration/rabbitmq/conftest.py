@@ -29,26 +29,26 @@ class MakeUser(Protocol):
 
 
 async def probed(rabbitmq: Vhost, queue: str) -> Probe:
-    """The answer to a question asked after this call; a busy machine may need more than one."""
-    begun = datetime.now(UTC)
+    """Return the answer to a probe sent after this call; a busy machine may need several."""
+    started = datetime.now(UTC)
     async with asyncio.timeout(60):
         while True:
             answer = (await rabbitmq.probe([queue])).get(queue)
-            if answer is not None and answer.at >= begun:
+            if answer is not None and answer.at >= started:
                 return answer
             await asyncio.sleep(0.05)
 
 
 @pytest.fixture
 def admin(broker: Broker) -> Iterator[httpx.Client]:
-    """The management API, without the code under test."""
+    """A client of the management API that does not use the code under test."""
     with httpx.Client(base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30) as client:
         yield client
 
 
 @pytest.fixture
 def vhost(admin: httpx.Client) -> Iterator[str]:
-    """A vhost of the test's own, with a name that has to be quoted in every path."""
+    """A vhost for one test, with a name that must be quoted in every path."""
     name = f"tests/{uuid4().hex[:8]} 100%"
     path = f"/vhosts/{quote(name, safe='')}"
     admin.put(path).raise_for_status()
@@ -58,9 +58,9 @@ def vhost(admin: httpx.Client) -> Iterator[str]:
 
 @pytest.fixture
 async def connect(broker: Broker, vhost: str) -> AsyncIterator[Connect]:
-    """Makes brokers as the operator does, from a Secret; `management_uri` stands for management-uri."""
+    """Connects to the vhost as the operator does, from a Secret; `management_uri` stands for management-uri."""
     made: list[Vhost] = []
-    brokers = VhostFactory(lambda: datetime.now(UTC))
+    factory = VhostFactory(lambda: datetime.now(UTC))
 
     def connect(**keys: str) -> Vhost:
         secret = {
@@ -72,17 +72,17 @@ async def connect(broker: Broker, vhost: str) -> AsyncIterator[Connect]:
         }
         secret |= {key.replace("_", "-"): value for key, value in keys.items() if key != "vhost"}
         data = {key: value.encode() for key, value in secret.items()}
-        made.append(brokers.connect(brokers.endpoint(Key("media", "rabbitmq"), data, keys.get("vhost", vhost))))
+        made.append(factory.connect(factory.endpoint(Key("media", "rabbitmq"), data, keys.get("vhost", vhost))))
         return made[-1]
 
     yield connect
-    for each in made:
-        await each.close()
+    for opened in made:
+        await opened.close()
 
 
 @pytest.fixture
 def user(admin: httpx.Client, vhost: str) -> Iterator[MakeUser]:
-    """Makes users with PASSWORD and with permissions in the vhost; without any if all three are None."""
+    """Creates users with PASSWORD and with permissions in the vhost."""
     made: list[str] = []
 
     def user(tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*", password: str = PASSWORD) -> str:
@@ -102,7 +102,7 @@ def user(admin: httpx.Client, vhost: str) -> Iterator[MakeUser]:
 
 @pytest.fixture
 async def amqp(broker: Broker, vhost: str) -> AsyncIterator[AbstractConnection]:
-    """A plain client, as publishers and workers have one."""
+    """A plain AMQP client, as publishers and workers use it."""
     connection = await aiormq.connect(broker.url.rstrip("/") + "/" + quote(vhost, safe=""))
     yield connection
     await connection.close()

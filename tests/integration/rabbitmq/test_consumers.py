@@ -22,7 +22,7 @@ QUEUE = "celery / 1"
 
 def pod(name: str = "celery-7d9c-x2x4z", *addresses: str) -> Pod:
     metadata = {"namespace": "media", "name": name, "uid": name, "resourceVersion": "1"}
-    status = {"podIPs": [{"ip": each} for each in addresses]}
+    status = {"podIPs": [{"ip": address} for address in addresses]}
     return Pod.parse({"metadata": metadata, "status": status})
 
 
@@ -64,7 +64,7 @@ async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
     """Look until the pod is seen so: figures are some seconds old."""
     async with asyncio.timeout(60):
         while True:
-            if (await rabbitmq.consumers()).sights(QUEUE, [pod]) == {pod.uid: sight}:
+            if (await rabbitmq.consumers()).activities(QUEUE, [pod]) == {pod.uid: sight}:
                 return
             await asyncio.sleep(0.5)
 
@@ -79,24 +79,24 @@ async def shown(rabbitmq: Vhost, wanted: Callable[[Connection], bool]) -> Connec
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_consumer_is_found_by_the_address_it_comes_from(broker: Broker, vhost: str, connect: Connect) -> None:
-    rabbitmq, there, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
+async def test_a_consumer_is_matched_by_its_peer_address(broker: Broker, vhost: str, connect: Connect) -> None:
+    rabbitmq, local, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
     async with worker(broker, vhost):
-        await seen(rabbitmq, there, Activity.IDLE)
-        sights = (await rabbitmq.consumers()).sights(QUEUE, [there, elsewhere])
+        await seen(rabbitmq, local, Activity.IDLE)
+        sights = (await rabbitmq.consumers()).activities(QUEUE, [local, elsewhere])
         assert sights == {"a": Activity.IDLE, "b": Activity.UNKNOWN}
-    await seen(rabbitmq, there, Activity.UNKNOWN)
+    await seen(rabbitmq, local, Activity.UNKNOWN)
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_consumer_is_found_by_the_name_of_its_connection(
+async def test_a_consumer_is_matched_by_its_connection_name(
     broker: Broker, vhost: str, connect: Connect, name: str
 ) -> None:
     async with worker(broker, vhost, f"celery@{name}: consumer"):
         await seen(connect(), pod(name), Activity.IDLE)
 
 
-async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
+async def test_a_consumer_is_busy_until_its_message_is_acknowledged(
     broker: Broker, vhost: str, connect: Connect, queue: AbstractChannel, name: str
 ) -> None:
     rabbitmq = connect()
@@ -104,13 +104,13 @@ async def test_who_holds_a_message_is_busy_until_it_is_acknowledged(
         await seen(rabbitmq, pod(name), Activity.IDLE)
         await queue.basic_publish(b"{}", routing_key=QUEUE)
         await seen(rabbitmq, pod(name), Activity.BUSY)
-        assert (await shown(rabbitmq, lambda each: name in each.marks)).unacked == 1
+        assert (await shown(rabbitmq, lambda connection: name in connection.identifiers)).unacked == 1
         await held[0].channel.basic_ack(held[0].delivery_tag or 0)
         await seen(rabbitmq, pod(name), Activity.IDLE)
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_connection_on_which_nothing_goes_on_keeps_nobody_from_being_idle(
+async def test_another_connection_without_messages_does_not_affect_idleness(
     broker: Broker, vhost: str, connect: Connect, name: str
 ) -> None:
     rabbitmq = connect()
@@ -118,23 +118,27 @@ async def test_a_connection_on_which_nothing_goes_on_keeps_nobody_from_being_idl
     beside = await aiormq.connect(url)
     try:
         async with worker(broker, vhost, name):
-            await shown(rabbitmq, lambda each: {"beside", name} <= each.marks)
+            await shown(rabbitmq, lambda connection: {"beside", name} <= connection.identifiers)
             await seen(rabbitmq, pod(name), Activity.IDLE)
     finally:
         await beside.close()
 
 
 @pytest.mark.usefixtures("queue")
-async def test_who_does_not_acknowledge_is_unknown(broker: Broker, vhost: str, connect: Connect, name: str) -> None:
+async def test_a_consumer_without_acknowledgements_is_unknown(
+    broker: Broker, vhost: str, connect: Connect, name: str
+) -> None:
     rabbitmq = connect()
     async with worker(broker, vhost, name, no_ack=True):
-        connection = await shown(rabbitmq, lambda each: name in each.marks and QUEUE in each.acknowledges)
+        connection = await shown(
+            rabbitmq, lambda connection: name in connection.identifiers and QUEUE in connection.acknowledges
+        )
         assert connection.acknowledges == {QUEUE: False}
         await seen(rabbitmq, pod(name), Activity.UNKNOWN)
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_connection_of_another_user_takes_the_tag_monitoring(
+async def test_reading_connections_of_another_user_needs_the_tag_monitoring(
     broker: Broker, vhost: str, connect: Connect, user: MakeUser, name: str
 ) -> None:
     workers, management, monitoring = user(""), user("management"), user("monitoring")
@@ -145,7 +149,7 @@ async def test_a_connection_of_another_user_takes_the_tag_monitoring(
 
 
 @pytest.mark.usefixtures("queue")
-async def test_a_connection_of_its_own_user_takes_no_more_than_management(
+async def test_reading_connections_of_the_same_user_needs_the_tag_management_only(
     broker: Broker, vhost: str, connect: Connect, user: MakeUser, name: str
 ) -> None:
     same = user("management")
@@ -153,10 +157,12 @@ async def test_a_connection_of_its_own_user_takes_no_more_than_management(
         await seen(connect(username=same, password=PASSWORD), pod(name), Activity.IDLE)
 
 
-async def test_what_another_vhost_holds_is_not_looked_at(
+async def test_connections_of_another_vhost_are_not_read(
     broker: Broker, vhost: str, connect: Connect, queue: AbstractChannel, name: str
 ) -> None:
     await queue.basic_publish(b"{}", routing_key=QUEUE)
     async with worker(broker, vhost, name):
-        await shown(connect(), lambda each: name in each.marks)
-        assert all(name not in each.marks for each in (await connect(vhost="/").consumers()).connections)
+        await shown(connect(), lambda connection: name in connection.identifiers)
+        assert all(
+            name not in connection.identifiers for connection in (await connect(vhost="/").consumers()).connections
+        )

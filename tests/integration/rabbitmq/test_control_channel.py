@@ -1,4 +1,4 @@
-"""The conversation with workers: heard are those of our own TaskQueues, and a command reaches the one that reported."""
+"""The control channel receives reports of its TaskQueues, and a command reaches the worker that reported."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -22,15 +22,15 @@ REPLIES = "amq.rabbitmq.reply-to"
 
 
 @dataclass
-class Ears:
-    heard: list[tuple[str, bytes, str]] = field(default_factory=list)
+class ReportLog:
+    entries: list[tuple[str, bytes, str]] = field(default_factory=list)
 
     def __call__(self, about: str, report: bytes, address: str) -> None:
-        self.heard.append((about, report, address))
+        self.entries.append((about, report, address))
 
     @property
     def reports(self) -> list[bytes]:
-        return [report for _, report, _ in self.heard]
+        return [report for _, report, _ in self.entries]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -40,8 +40,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def listening(connect: Connect, ears: Ears, *names: str, **keys: str) -> AsyncIterator[ControlChannel]:
-    channel = connect(**keys).control_channel(ears)
+async def listening(connect: Connect, log: ReportLog, *names: str, **keys: str) -> AsyncIterator[ControlChannel]:
+    channel = connect(**keys).control_channel(log)
     channel.listen(names)
     task = asyncio.create_task(channel.run())
     yield channel
@@ -50,16 +50,16 @@ async def listening(connect: Connect, ears: Ears, *names: str, **keys: str) -> A
 
 
 @asynccontextmanager
-async def reporter(broker: Broker, vhost: str, told: list[bytes]) -> AsyncIterator[AbstractChannel]:
-    """A worker's channel; commands to it are kept in `told`."""
+async def reporter(broker: Broker, vhost: str, commands: list[bytes]) -> AsyncIterator[AbstractChannel]:
+    """A worker's channel; commands to it are stored in `commands`."""
     async with await aio_pika.connect(broker.url.rstrip("/") + "/" + quote(vhost, safe="")) as connection:
         channel = await connection.channel(publisher_confirms=False)
         replies = await channel.get_queue(REPLIES, ensure=False)
 
-        async def keep(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-            told.append(message.body)
+        async def store(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            commands.append(message.body)
 
-        await replies.consume(keep, no_ack=True)
+        await replies.consume(store, no_ack=True)
         yield channel
 
 
@@ -68,80 +68,82 @@ async def report(channel: AbstractChannel, name: str, body: bytes = b"{}") -> No
     await exchange.publish(aio_pika.Message(body, reply_to=REPLIES), name, mandatory=False)
 
 
-async def heard(channel: AbstractChannel, ears: Ears, name: str, body: bytes) -> None:
-    """Report until it is heard: nobody says when the operator has begun to listen."""
+async def report_until_received(channel: AbstractChannel, log: ReportLog, name: str, body: bytes) -> None:
+    """Report until the operator receives it: there is no signal that it has begun to listen."""
     async with asyncio.timeout(30):
-        while body not in ears.reports:
+        while body not in log.reports:
             await report(channel, name, body)
             await asyncio.sleep(0.1)
 
 
 @pytest.fixture
-async def ears() -> Ears:
-    return Ears()
+async def log() -> ReportLog:
+    return ReportLog()
 
 
-def talks(admin: httpx.Client, vhost: str) -> bool:
-    """Whether the operator has made the exchange."""
+def is_connected(admin: httpx.Client, vhost: str) -> bool:
+    """Whether the operator has declared the exchange."""
     return admin.get(f"/exchanges/{quote(vhost, safe='')}/{EXCHANGE}").is_success
 
 
 async def wait_for_exchange(admin: httpx.Client, vhost: str) -> None:
-    await until(lambda: talks(admin, vhost))
+    await until(lambda: is_connected(admin, vhost))
 
 
-async def test_a_worker_is_heard_and_a_command_reaches_it(
-    broker: Broker, vhost: str, admin: httpx.Client, connect: Connect, ears: Ears
+async def test_a_report_is_received_and_a_command_reaches_its_sender(
+    broker: Broker, vhost: str, admin: httpx.Client, connect: Connect, log: ReportLog
 ) -> None:
-    told: list[bytes] = []
-    async with listening(connect, ears, "media/a") as channel:
+    commands: list[bytes] = []
+    async with listening(connect, log, "media/a") as channel:
         await wait_for_exchange(admin, vhost)
-        async with reporter(broker, vhost, told) as worker:
-            await heard(worker, ears, "media/a", b"one")
-            await channel.send(ears.heard[-1][2], b"drain")
-            await until(lambda: told == [b"drain"])
+        async with reporter(broker, vhost, commands) as worker:
+            await report_until_received(worker, log, "media/a", b"one")
+            await channel.send(log.entries[-1][2], b"drain")
+            await until(lambda: commands == [b"drain"])
 
 
-async def test_only_those_that_are_listened_to_are_heard(
-    broker: Broker, vhost: str, admin: httpx.Client, connect: Connect, ears: Ears
+async def test_only_reports_of_the_listened_taskqueues_are_received(
+    broker: Broker, vhost: str, admin: httpx.Client, connect: Connect, log: ReportLog
 ) -> None:
-    async with listening(connect, ears, "media/a") as channel:
+    async with listening(connect, log, "media/a") as channel:
         await wait_for_exchange(admin, vhost)
         async with reporter(broker, vhost, []) as worker:
-            await heard(worker, ears, "media/a", b"a")
+            await report_until_received(worker, log, "media/a", b"a")
             await report(worker, "media/b", b"b")
             channel.listen({"media/c"})
-            await heard(worker, ears, "media/c", b"c")
+            await report_until_received(worker, log, "media/c", b"c")
             await report(worker, "media/a", b"late")
             channel.listen({"media/c", "media/d"})
-            await heard(worker, ears, "media/d", b"d")
-    assert set(ears.reports) == {b"a", b"c", b"d"}
+            await report_until_received(worker, log, "media/d", b"d")
+    assert set(log.reports) == {b"a", b"c", b"d"}
 
 
-async def test_it_listens_again_when_its_connection_was_lost(
-    broker: Broker, vhost: str, admin: httpx.Client, connect: Connect, ears: Ears
+async def test_reports_are_received_again_after_the_connection_was_lost(
+    broker: Broker, vhost: str, admin: httpx.Client, connect: Connect, log: ReportLog
 ) -> None:
-    async with listening(connect, ears, "media/a"):
+    async with listening(connect, log, "media/a"):
         await wait_for_exchange(admin, vhost)
         async with reporter(broker, vhost, []) as worker:
-            await heard(worker, ears, "media/a", b"before")
-            await until(lambda: cut(admin, CONTROL_CONNECTION_NAME))
-            await heard(worker, ears, "media/a", b"after")
+            await report_until_received(worker, log, "media/a", b"before")
+            await until(lambda: close_connections(admin, CONTROL_CONNECTION_NAME))
+            await report_until_received(worker, log, "media/a", b"after")
 
 
-async def test_without_anybody_to_listen_to_it_does_not_connect(
-    vhost: str, admin: httpx.Client, connect: Connect, ears: Ears
+async def test_without_taskqueues_the_control_channel_does_not_connect(
+    vhost: str, admin: httpx.Client, connect: Connect, log: ReportLog
 ) -> None:
-    async with listening(connect, ears) as channel:
+    async with listening(connect, log) as channel:
         await asyncio.sleep(1)
-        assert not talks(admin, vhost)
+        assert not is_connected(admin, vhost)
         channel.listen({"media/a"})
         await wait_for_exchange(admin, vhost)
 
 
-async def test_a_user_who_may_not_talk_is_told_what_is_missing(connect: Connect, user: MakeUser, ears: Ears) -> None:
+async def test_a_missing_permission_for_the_reports_exchange_is_named(
+    connect: Connect, user: MakeUser, log: ReportLog
+) -> None:
     name = user("management", configure="^jobs$")
-    async with listening(connect, ears, "media/a", username=name, password=PASSWORD) as channel:
+    async with listening(connect, log, "media/a", username=name, password=PASSWORD) as channel:
         await until(lambda: channel.fault is not None)
         assert channel.fault is not None
         assert channel.fault.reason is Reason.PERMISSION_DENIED
@@ -149,28 +151,28 @@ async def test_a_user_who_may_not_talk_is_told_what_is_missing(connect: Connect,
         assert PASSWORD not in channel.fault.message
 
 
-async def test_a_command_to_who_is_gone_is_lost_and_harms_nothing(
-    broker: Broker, vhost: str, admin: httpx.Client, connect: Connect, ears: Ears
+async def test_a_command_to_a_gone_worker_is_lost_and_the_channel_stays_open(
+    broker: Broker, vhost: str, admin: httpx.Client, connect: Connect, log: ReportLog
 ) -> None:
-    async with listening(connect, ears, "media/a") as channel:
+    async with listening(connect, log, "media/a") as channel:
         await wait_for_exchange(admin, vhost)
         async with reporter(broker, vhost, []) as worker:
-            await heard(worker, ears, "media/a", b"one")
-        await channel.send(ears.heard[-1][2], b"drain")
-        told: list[bytes] = []
-        async with reporter(broker, vhost, told) as worker:
-            await heard(worker, ears, "media/a", b"two")
-            await channel.send(ears.heard[-1][2], b"drain")
-            await until(lambda: told == [b"drain"])
+            await report_until_received(worker, log, "media/a", b"one")
+        await channel.send(log.entries[-1][2], b"drain")
+        commands: list[bytes] = []
+        async with reporter(broker, vhost, commands) as worker:
+            await report_until_received(worker, log, "media/a", b"two")
+            await channel.send(log.entries[-1][2], b"drain")
+            await until(lambda: commands == [b"drain"])
 
 
-def cut(admin: httpx.Client, name: str) -> bool:
-    """Have the broker close the connections of that name; whether there were any."""
-    ours = [
-        each["name"]
-        for each in admin.get("/connections").json()
-        if each.get("client_properties", {}).get("connection_name") == name
+def close_connections(admin: httpx.Client, name: str) -> bool:
+    """Let the broker close all connections of this name; returns whether there were any."""
+    names = [
+        connection["name"]
+        for connection in admin.get("/connections").json()
+        if connection.get("client_properties", {}).get("connection_name") == name
     ]
-    for connection in ours:
+    for connection in names:
         admin.delete(f"/connections/{quote(connection, safe='')}")
-    return bool(ours)
+    return bool(names)

@@ -14,7 +14,7 @@ from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, pro
 from tests.unit.topology.builders import OWNER, desired_topology
 
 
-async def wall_off(rabbitmq: Vhost) -> None:
+async def fence(rabbitmq: Vhost) -> None:
     while steps := fence_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER):
         await rabbitmq.apply(steps)
 
@@ -24,7 +24,7 @@ async def declare(rabbitmq: Vhost) -> None:
 
 
 class Publishers:
-    """Publish with confirms and `mandatory` until told to stop, and count what became of each message."""
+    """Publish with confirms and `mandatory` until stopped, and count the outcomes."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -43,7 +43,7 @@ class Publishers:
                 self.counts["refused"] += 1
 
     async def until(self, outcome: str, more: int) -> None:
-        """Wait for so many more messages with this outcome."""
+        """Wait for this number of additional messages with an outcome."""
         enough = self.counts[outcome] + more
         await asyncio.to_thread(until, lambda: self.counts[outcome] >= enough, f"{more} {outcome}", seconds=60)
 
@@ -54,7 +54,7 @@ class Publishers:
 async def test_the_fence_turns_every_publish_into_a_nack_and_loses_none(
     connect: Connect, amqp: AbstractConnection
 ) -> None:
-    """Invariant: nothing lost. What was confirmed is in the queue, before, while and after the wall goes up."""
+    """Invariant: nothing lost. Every confirmed message is in the queue, before and while the fence is set up."""
     rabbitmq = connect()
     await declare(rabbitmq)
     publishers = Publishers(amqp)
@@ -62,23 +62,23 @@ async def test_the_fence_turns_every_publish_into_a_nack_and_loses_none(
         for _ in range(8):
             group.create_task(publishers.publish())
         await publishers.until("accepted", 200)
-        await wall_off(rabbitmq)
+        await fence(rabbitmq)
         accepted = publishers.counts["accepted"]
         await publishers.until("refused", 200)
         publishers.stop()
 
-    assert publishers.counts["accepted"] - accepted <= 8, "only what was on its way"
+    assert publishers.counts["accepted"] - accepted <= 8, "only messages that were in flight"
     assert publishers.counts["unroutable"] == 0
     assert (await probed(rabbitmq, "jobs")).ready == publishers.counts["accepted"]
 
 
-async def test_messages_behind_the_fence_can_still_be_consumed(connect: Connect, amqp: AbstractConnection) -> None:
+async def test_messages_of_a_fenced_queue_can_still_be_consumed(connect: Connect, amqp: AbstractConnection) -> None:
     rabbitmq = connect()
     await declare(rabbitmq)
     channel = await amqp.channel()
     await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs")
 
-    await wall_off(rabbitmq)
+    await fence(rabbitmq)
 
     message = await channel.basic_get("jobs")
     assert message.body == b"task"
@@ -86,10 +86,10 @@ async def test_messages_behind_the_fence_can_still_be_consumed(connect: Connect,
     await channel.basic_ack(message.delivery_tag)
 
 
-async def test_publishers_meet_nacks_until_their_exchange_is_gone(connect: Connect, amqp: AbstractConnection) -> None:
+async def test_publishers_get_nacks_until_their_exchange_is_removed(connect: Connect, amqp: AbstractConnection) -> None:
     rabbitmq = connect()
     await declare(rabbitmq)
-    await wall_off(rabbitmq)
+    await fence(rabbitmq)
     channel = await amqp.channel()
 
     for step in removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER):
@@ -101,28 +101,28 @@ async def test_publishers_meet_nacks_until_their_exchange_is_gone(connect: Conne
         await rabbitmq.apply([step])
 
 
-async def test_a_removal_interrupted_after_any_step_goes_on_to_the_end(connect: Connect) -> None:
+async def test_a_removal_interrupted_after_any_step_can_be_completed(connect: Connect) -> None:
     """Invariant: crash anywhere, converge after."""
     rabbitmq = connect()
     await declare(rabbitmq)
-    await wall_off(rabbitmq)
+    await fence(rabbitmq)
 
     while steps := removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER):
         await rabbitmq.apply(steps[:1])
         assert is_fenced(desired_topology(), await rabbitmq.topology(), owner=OWNER)
 
-    there = await rabbitmq.topology()
-    assert (there.queues, there.bindings, there.policies) == ({}, frozenset(), {})
-    assert all(not name or name.startswith("amq.") for name in there.exchanges)
+    actual = await rabbitmq.topology()
+    assert (actual.queues, actual.bindings, actual.policies) == ({}, frozenset(), {})
+    assert all(not name or name.startswith("amq.") for name in actual.exchanges)
 
 
 @pytest.mark.parametrize("done", [0, 1, 3, 5, 6])
-async def test_a_taskqueue_of_the_same_name_revives_what_a_deletion_left(
+async def test_a_taskqueue_of_the_same_name_repairs_an_interrupted_deletion(
     connect: Connect, amqp: AbstractConnection, done: int
 ) -> None:
     rabbitmq = connect()
     await declare(rabbitmq)
-    await wall_off(rabbitmq)
+    await fence(rabbitmq)
     await rabbitmq.apply(removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER)[:done])
 
     await declare(rabbitmq)
@@ -134,24 +134,24 @@ async def test_a_taskqueue_of_the_same_name_revives_what_a_deletion_left(
     assert (await probed(rabbitmq, "jobs")).ready == 1
 
 
-async def test_a_user_who_may_not_write_policies_is_told_the_tag(connect: Connect, user: MakeUser) -> None:
+async def test_a_user_without_the_tag_policymaker_cannot_fence(connect: Connect, user: MakeUser) -> None:
     name = user("management")
     rabbitmq = connect(username=name, password=PASSWORD)
     await declare(rabbitmq)
 
     with pytest.raises(BrokerFault) as fault:
-        await wall_off(rabbitmq)
+        await fence(rabbitmq)
 
     assert fault.value.reason is Reason.PERMISSION_DENIED
     assert fault.value.message.endswith(f"rabbitmqctl set_user_tags {name} policymaker")
     assert not is_fenced(desired_topology(), await rabbitmq.topology(), owner=OWNER), "and the queue is still bound"
 
 
-async def test_a_policymaker_may_delete(connect: Connect, user: MakeUser) -> None:
+async def test_a_user_with_the_tag_policymaker_can_fence_and_delete(connect: Connect, user: MakeUser) -> None:
     rabbitmq = connect(username=user("policymaker"), password=PASSWORD)
     await declare(rabbitmq)
 
-    await wall_off(rabbitmq)
+    await fence(rabbitmq)
     await rabbitmq.apply(removal_steps(desired_topology(), await rabbitmq.topology(), owner=OWNER))
 
     assert (await rabbitmq.topology()).queues == {}

@@ -46,10 +46,10 @@ async def test_a_wrong_password_is_an_authentication_failure(connect: Connect, b
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_missing_vhost_is_named(connect: Connect, broker: Broker, call: Call) -> None:
-    trouble = await fault(call, connect(vhost="nowhere"))
+    broker_fault = await fault(call, connect(vhost="nowhere"))
 
-    assert trouble.reason is Reason.VHOST_NOT_FOUND
-    approve("broker.no_vhost", trouble.message, BROKER=f"127.0.0.1:{broker.amqp_port}")
+    assert broker_fault.reason is Reason.VHOST_NOT_FOUND
+    approve("broker.no_vhost", broker_fault.message, BROKER=f"127.0.0.1:{broker.amqp_port}")
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -58,10 +58,10 @@ async def test_missing_permissions_in_a_vhost_are_a_permission_fault(
 ) -> None:
     name = user("management")
 
-    trouble = await fault(call, connect(username=name, password=PASSWORD, vhost="/"))
+    broker_fault = await fault(call, connect(username=name, password=PASSWORD, vhost="/"))
 
-    assert trouble.reason is Reason.PERMISSION_DENIED
-    message = trouble.message.replace('vhost "/"', 'vhost "team"').replace("-p / ", "-p team ")
+    assert broker_fault.reason is Reason.PERMISSION_DENIED
+    message = broker_fault.message.replace('vhost "/"', 'vhost "team"').replace("-p / ", "-p team ")
     approve("broker.vhost_forbidden", message, BROKER=f"127.0.0.1:{broker.amqp_port}", **{"app-team": name})
 
 
@@ -71,11 +71,11 @@ async def test_a_connection_limit_of_a_vhost_is_reported_in_the_text_of_rabbitmq
     path = f"/vhost-limits/{quote(vhost, safe='')}/max-connections"
     (await asyncio.to_thread(admin.put, path, json={"value": 0})).raise_for_status()
 
-    trouble = await fault(CALLS[0], connect())
+    broker_fault = await fault(CALLS[0], connect())
 
-    assert trouble.reason is Reason.VHOST_NOT_FOUND
-    assert f'127.0.0.1:{broker.amqp_port} refuses user "guest" access to vhost "{vhost}"' in trouble.message
-    assert "limit" in trouble.message, "the text of RabbitMQ"
+    assert broker_fault.reason is Reason.VHOST_NOT_FOUND
+    assert f'127.0.0.1:{broker.amqp_port} refuses user "guest" access to vhost "{vhost}"' in broker_fault.message
+    assert "limit" in broker_fault.message, "the text of RabbitMQ"
 
 
 async def test_amqp_alone_distinguishes_a_missing_vhost_from_missing_permissions(
@@ -93,10 +93,10 @@ async def test_amqp_alone_distinguishes_a_missing_vhost_from_missing_permissions
 async def test_a_missing_tag_is_named_with_the_command_that_adds_it(connect: Connect, user: MakeUser) -> None:
     name = user("")
 
-    trouble = await fault(CALLS[1], connect(username=name, password=PASSWORD))
+    broker_fault = await fault(CALLS[1], connect(username=name, password=PASSWORD))
 
-    assert trouble.reason is Reason.PERMISSION_DENIED
-    assert trouble.message.endswith(f"rabbitmqctl set_user_tags {name} management")
+    assert broker_fault.reason is Reason.PERMISSION_DENIED
+    assert broker_fault.message.endswith(f"rabbitmqctl set_user_tags {name} management")
 
 
 async def test_a_queue_without_any_permission_has_a_fault_and_does_not_affect_the_others(
@@ -123,11 +123,11 @@ async def test_a_queue_without_any_permission_has_a_fault_and_does_not_affect_th
 async def test_an_unreachable_broker_is_reported_with_its_address(
     connect: Connect, host: str, port: str, why: str
 ) -> None:
-    trouble = await fault(CALLS[0], connect(host=host, port=port))
+    broker_fault = await fault(CALLS[0], connect(host=host, port=port))
 
-    assert trouble.reason is Reason.BROKER_UNREACHABLE
-    assert not trouble.terminal
-    approve("broker.unreachable", trouble.message, BROKER=f"{host}:{port}", WHY=why)
+    assert broker_fault.reason is Reason.BROKER_UNREACHABLE
+    assert not broker_fault.terminal
+    approve("broker.unreachable", broker_fault.message, BROKER=f"{host}:{port}", WHY=why)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ async def test_probes_work_without_the_management_api(
     rabbitmq = connect(management_uri=address)
 
     for call in CALLS[1:]:
-        trouble = await fault(call, rabbitmq)
-        assert trouble.reason is Reason.MANAGEMENT_UNREACHABLE
-        approve("broker.management_unreachable", trouble.message, MANAGEMENT=address, WHY=why)
+        broker_fault = await fault(call, rabbitmq)
+        assert broker_fault.reason is Reason.MANAGEMENT_UNREACHABLE
+        approve("broker.management_unreachable", broker_fault.message, MANAGEMENT=address, WHY=why)
     assert (await probed(rabbitmq, "jobs")).ready == 0
 
 
@@ -197,11 +197,11 @@ async def test_a_restarted_broker_is_read_again(connect: Connect, broker: Broker
 
     await asyncio.to_thread(broker.stop)
     try:
-        troubles = [await fault(call, rabbitmq) for call in CALLS]
+        broker_faults = [await fault(call, rabbitmq) for call in CALLS]
     finally:
         await asyncio.to_thread(broker.start)
 
-    assert [trouble.reason for trouble in troubles] == [
+    assert [broker_fault.reason for broker_fault in broker_faults] == [
         Reason.BROKER_UNREACHABLE,
         Reason.MANAGEMENT_UNREACHABLE,
         Reason.MANAGEMENT_UNREACHABLE,
@@ -222,12 +222,12 @@ async def test_a_paused_broker_is_unreachable_until_it_resumes(
     broker.pause()
     try:
         async with asyncio.timeout(60):
-            trouble = await _first_fault(rabbitmq)
+            broker_fault = await _first_fault(rabbitmq)
     finally:
         broker.resume()
 
-    assert trouble.reason is Reason.BROKER_UNREACHABLE
-    assert "(no answer in time)" in trouble.message
+    assert broker_fault.reason is Reason.BROKER_UNREACHABLE
+    assert "(no answer in time)" in broker_fault.message
     assert (await _ready_after_recovery(rabbitmq)) == 0
 
 

@@ -86,11 +86,11 @@ async def declare(amqp: AbstractConnection, queues: Collection[str]) -> None:
 def connections(admin: httpx.Client, vhost: str) -> list[str]:
     """Who is connected, as the broker lists it, without the one of the test itself."""
     listing = admin.get(f"/vhosts/{quote(vhost, safe='')}/connections").raise_for_status().json()
-    names = (each.get("client_properties", {}).get("connection_name", "") for each in listing)
+    names = (item.get("client_properties", {}).get("connection_name", "") for item in listing)
     return [name for name in names if name]
 
 
-async def test_however_many_queues_one_endpoint_has_two_connections_at_most(
+async def test_one_endpoint_has_at_most_two_connections_for_any_number_of_queues(
     amqp: AbstractConnection, admin: httpx.Client, vhost: str, endpoint: Callable[..., Endpoint]
 ) -> None:
     await declare(amqp, MANY)
@@ -108,7 +108,7 @@ async def test_however_many_queues_one_endpoint_has_two_connections_at_most(
         assert connections(admin, vhost) == ["taskqueue-operator probe"]
 
 
-async def test_a_tenant_with_wrong_credentials_gets_nothing_through_the_connection_of_another(
+async def test_a_tenant_with_wrong_credentials_never_uses_the_connection_of_another_tenant(
     amqp: AbstractConnection, user: MakeUser, endpoint: Callable[..., Endpoint]
 ) -> None:
     await declare(amqp, ["jobs"])
@@ -142,7 +142,7 @@ OUTCOMES = {
 }
 
 
-async def test_every_way_a_listing_can_fail_is_named_and_stops_no_probe(
+async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
     amqp: AbstractConnection, broker: Broker, endpoint: Callable[..., Endpoint]
 ) -> None:
     assert OUTCOMES.keys() == {"fine", *SPOILS}
@@ -165,7 +165,7 @@ async def test_every_way_a_listing_can_fail_is_named_and_stops_no_probe(
             task.cancel()
 
     assert found == OUTCOMES
-    assert figures == {(1, 1), (1, None)}, "what is there is read all the same"
+    assert figures == {(1, 1), (1, None)}, "the probe is read in every case"
 
 
 def outcome(telemetry: FakeTelemetry) -> str:
@@ -177,7 +177,7 @@ def outcome(telemetry: FakeTelemetry) -> str:
 
 
 @pytest.mark.fault
-async def test_a_broker_that_restarts_with_many_queues_is_not_stormed(
+async def test_a_restarted_broker_with_many_queues_gets_no_more_requests_than_usual(
     amqp: AbstractConnection,
     broker: Broker,
     admin: httpx.Client,
@@ -197,11 +197,11 @@ async def test_a_broker_that_restarts_with_many_queues_is_not_stormed(
             assert observer.faults["probe"].reason is Reason.BROKER_UNREACHABLE
         finally:
             await asyncio.to_thread(broker.start)
-        proxy.requests, begun = 0, asyncio.get_running_loop().time()
+        proxy.requests, started = 0, asyncio.get_running_loop().time()
         await soon(lambda: all_read(observer, MANY) and not observer.faults, "read again")
-        seconds = asyncio.get_running_loop().time() - begun
+        seconds = asyncio.get_running_loop().time() - started
 
-        # A sweep every 5 s, and four requests for the topology every 30 s; one of each may have been under way.
+        # A sweep every 5 s, and four requests for the topology every 30 s; one of each may be in flight.
         assert proxy.requests <= (seconds / 5 + 2) + 4 * (seconds / 30 + 2)
         await asyncio.to_thread(until, lambda: bool(connections(admin, vhost)), "connections listed", seconds=30)
         assert connections(admin, vhost) == ["taskqueue-operator probe"]
@@ -212,11 +212,11 @@ async def test_a_password_may_have_any_character(
     connect: Connect, broker: Broker, user: MakeUser, vhost: str, password: str
 ) -> None:
     name = user("management", password=password)
-    there = f"{quote(name)}:{quote(password, safe='')}@127.0.0.1"
+    authority = f"{quote(name)}:{quote(password, safe='')}@127.0.0.1"
     keys = connect(username=name, password=password)
     uri = connect(
-        uri=f"amqp://{there}:{broker.amqp_port}/{quote(vhost, safe='')}",
-        management_uri=f"http://{there}:{broker.management_port}",
+        uri=f"amqp://{authority}:{broker.amqp_port}/{quote(vhost, safe='')}",
+        management_uri=f"http://{authority}:{broker.management_port}",
     )
 
     for rabbitmq in (keys, uri):

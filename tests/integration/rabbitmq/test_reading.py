@@ -32,12 +32,12 @@ async def test_a_sweep_lists_every_queue_with_state_ready_and_unacked(
     found = await rabbitmq.sweep()
 
     assert found.keys() == {"classic", "quorum"}
-    assert all(each.present and each.running for each in found.values())
+    assert all(sweep.present and sweep.running for sweep in found.values())
     assert (found["classic"].ready, found["classic"].unacked) == (2, 1)
     assert (found["quorum"].ready, found["quorum"].unacked) == (0, 0)
 
 
-async def test_a_probe_sees_a_message_as_soon_as_it_is_confirmed(connect: Connect, amqp: AbstractConnection) -> None:
+async def test_a_probe_counts_a_message_as_soon_as_it_is_confirmed(connect: Connect, amqp: AbstractConnection) -> None:
     channel = await amqp.channel()
     await channel.queue_declare("jobs", durable=True, arguments=QUORUM)
     rabbitmq = connect()
@@ -77,8 +77,8 @@ async def test_queues_that_do_not_answer_never_delay_the_others(
     finally:
         await asyncio.to_thread(broker.ctl, "eval", _EACH_SILENT.format(act="resume", vhost=vhost))
 
-    assert all(found.keys() <= speaking for found in rounds), "no answer is no reading"
-    # Of each again and again; on a busy machine not of each every time.
+    assert all(found.keys() <= speaking for found in rounds), "a queue without an answer has no reading"
+    # Every queue answers often; on a busy machine not in every round.
     assert min(sum(name in found for found in rounds) for name in speaking) > 10
     for name in silent:
         assert (await probed(rabbitmq, name)).ready == 0
@@ -93,13 +93,13 @@ async def test_probes_at_the_same_time_share_one_named_connection(
 
     found = await asyncio.gather(*(probed(rabbitmq, name) for name in ["jobs", "missing"] * 20))
 
-    assert [(each.ready, each.missing) for each in found] == [(0, False), (None, True)] * 20
+    assert [(probe.ready, probe.missing) for probe in found] == [(0, False), (None, True)] * 20
     # The listing shows a connection a moment after it was made.
     await asyncio.to_thread(until, lambda: len(_names(admin, vhost)) > 1, "connections listed", seconds=30)
     assert _names(admin, vhost) == ["", "taskqueue-operator probe"]
 
 
-async def test_no_queue_is_no_question(connect: Connect, broker: Broker) -> None:
+async def test_a_probe_without_queues_does_not_connect(connect: Connect, broker: Broker) -> None:
     """Also without a broker: nothing is connected for nothing."""
     assert broker.amqp_port != 1
     assert await connect(port="1").probe([]) == {}
@@ -107,4 +107,4 @@ async def test_no_queue_is_no_question(connect: Connect, broker: Broker) -> None
 
 def _names(admin: httpx.Client, vhost: str) -> list[str]:
     listing = admin.get(f"/vhosts/{quote(vhost, safe='')}/connections").raise_for_status().json()
-    return sorted(each.get("client_properties", {}).get("connection_name", "") for each in listing)
+    return sorted(item.get("client_properties", {}).get("connection_name", "") for item in listing)

@@ -34,8 +34,8 @@ def secret(secure: Broker) -> dict[str, bytes]:
 async def opened() -> AsyncIterator[list[Vhost]]:
     made: list[Vhost] = []
     yield made
-    for each in made:
-        await each.close()
+    for opened_vhost in made:
+        await opened_vhost.close()
 
 
 def connect(secret: Mapping[str, bytes], opened: list[Vhost]) -> Vhost:
@@ -44,7 +44,7 @@ def connect(secret: Mapping[str, bytes], opened: list[Vhost]) -> Vhost:
     return opened[-1]
 
 
-async def test_a_private_authority_is_trusted_when_the_secret_has_it(
+async def test_a_private_certificate_authority_in_the_secret_is_trusted(
     secret: dict[str, bytes], opened: list[Vhost]
 ) -> None:
     rabbitmq = connect(secret, opened)
@@ -53,7 +53,9 @@ async def test_a_private_authority_is_trusted_when_the_secret_has_it(
     assert await rabbitmq.sweep() == {}
 
 
-async def test_a_client_certificate_is_presented(secret: dict[str, bytes], opened: list[Vhost], secure: Broker) -> None:
+async def test_a_client_certificate_of_the_secret_is_used(
+    secret: dict[str, bytes], opened: list[Vhost], secure: Broker
+) -> None:
     certificate = Authority(secure.ca_file.parent).issue("client", "app")
     secret |= {"tls.crt": certificate.read_bytes(), "tls.key": certificate.with_suffix(".key").read_bytes()}
 
@@ -61,7 +63,7 @@ async def test_a_client_certificate_is_presented(secret: dict[str, bytes], opene
 
 
 class Strict(Broker):
-    """Takes only who has a certificate, at both doors."""
+    """Requires a client certificate for AMQP and for the management API."""
 
     @override
     def _listeners(self) -> str:
@@ -73,7 +75,7 @@ class Strict(Broker):
         return ports.answers(self.amqp_port) and ports.answers(self.management_port)
 
 
-async def test_a_broker_that_demands_certificates_has_ours_at_both_doors(
+async def test_amqp_and_management_api_get_the_client_certificate(
     opened: list[Vhost], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with Strict.start(tmp_path_factory.mktemp("mutual"), tls=True) as strict:
@@ -117,7 +119,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(
 async def test_a_certificate_for_another_host_is_refused(secret: dict[str, bytes], opened: list[Vhost]) -> None:
     secret["uri"] = secret["uri"].replace(b"localhost", b"127.0.0.2")
 
-    with pytest.raises(BrokerFault) as trouble:
+    with pytest.raises(BrokerFault) as raised:
         await connect(secret, opened).probe(["jobs"])
 
-    assert trouble.value.reason is Reason.BROKER_UNREACHABLE
+    assert raised.value.reason is Reason.BROKER_UNREACHABLE

@@ -6,6 +6,5 @@ For tests that wait for the next report or attempt. How long the real periods ar
 from taskqueue_worker import backoff, control_channel, runner
 
 control_channel.REPORT_PERIOD_SECONDS = 1  # type: ignore[misc]  # a constant everywhere else
-control_channel.DRAINING_REPORT_PERIOD_SECONDS = 1  # type: ignore[misc]  # likewise
-backoff.MAX_DELAY_SECONDS = 1.0  # type: ignore[misc]  # likewise
+backoff.LONGEST_BACKOFF_SECONDS = 1.0  # type: ignore[misc]  # likewise
 runner.STOP_GRACE_SECONDS = 1  # type: ignore[misc]  # likewise

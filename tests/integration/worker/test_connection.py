@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import ssl
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -195,7 +196,9 @@ async def test_the_server_certificate_is_verified_with_the_ca_of_the_binding(
         binding = tmp_path / "bindings/broker"
         binding.mkdir(parents=True)
         (binding / "uri").write_text(secure.url)
-        secure.ctl("eval", 'rabbit_amqqueue:declare({resource,<<"/">>,queue,<<"q">>}, true, false, [], none, <<"x">>).')
+        trusted = ssl.create_default_context(cafile=secure.ca_file)
+        async with await aio_pika.connect(secure.url, ssl_context=trusted) as connection:
+            await (await connection.channel()).declare_queue("q", durable=True)
         worker = start_worker(RABBITMQ_URL="", SERVICE_BINDING_ROOT=str(tmp_path / "bindings"), queues="q")
         (line, *_) = await worker.wait_for_log(event="not connected")
         assert "CERTIFICATE_VERIFY_FAILED" in line["reason"]

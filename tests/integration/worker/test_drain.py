@@ -263,14 +263,14 @@ async def test_a_memory_alarm_delays_neither_tasks_nor_shutdown(
 
 @pytest.mark.fault
 async def test_a_drain_lease_expires_during_a_memory_alarm_and_commands_arrive_after_it(
-    memory_alarm: MemoryAlarm, impatient_worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue
+    memory_alarm: MemoryAlarm, worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue
 ) -> None:
     await operator.done("drain", lease_seconds=8)
     await queue.publish(n=1)
     assert await queue.ready() == 1
     with memory_alarm:
         sending = asyncio.ensure_future(operator.send("drain", seq=2))
-        await impatient_worker.wait_for_ledger("finished 1 draining=False")
+        await worker.wait_for_ledger("finished 1 draining=False")
         assert operator.last["state"] == "drained", "the alarm blocks the report of the new state"
     late = await operator.wait_for_answer(await sending)
     assert (late["answer"]["result"], late["state"]) == ("done", "drained")

@@ -8,6 +8,7 @@ import pytest
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.drain.protocol import State
+from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, DELETION_COST, Key
 
@@ -278,4 +279,4 @@ async def test_what_workers_wait_for_is_told_when_it_lasts(world: World) -> None
     await world.settle(41)
     told = world.cluster.condition("ScalingActive")
     assert (told["status"], told["reason"]) == ("True", "ScaleInWaiting")
-    assert told["message"] == "Workers that are to go wait for running tasks to end."
+    assert Blocker.TASKS in told["message"]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from taskqueue_operator.control.observe.consumer_poller import POLL_PERIOD_SECONDS
-from taskqueue_operator.drain.plain import TURN
+from taskqueue_operator.drain.plain import UNPROVEN_REMOVAL_INTERVAL
 from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
 
@@ -144,7 +144,7 @@ async def test_without_late_acknowledgements_they_go_one_by_one_and_it_is_said(
     assert counts[-1] == 1
     changes = [second for second, (before, after) in enumerate(pairwise(counts)) if before != after]
     assert [before - after for before, after in pairwise(counts) if before != after] == [1, 1, 1, 1]
-    assert all(later - earlier >= TURN.total_seconds() for earlier, later in pairwise(changes))
+    assert all(later - earlier >= UNPROVEN_REMOVAL_INTERVAL.total_seconds() for earlier, later in pairwise(changes))
     assert world.broker.looks == [], "they would show nothing"
 
 

@@ -112,13 +112,16 @@ def test_a_command_for_another_incarnation_is_ignored() -> None:
     assert parsed(DRAIN | {"incarnation": "another", "command": "stop"}) is None
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"7", b"[]", b"null", b"{}", b'{"id": 7}', b'{"id": ""}'])
-def test_a_message_without_id_is_ignored(body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff", b"7", b"[]", b"null", b"{}", b'{"id": 7}', b'{"id": ""}', b'{"id": "a", "version": Infinity}'],
+)
+def test_a_message_that_is_not_json_or_has_no_id_is_ignored(body: bytes) -> None:
     assert parse_command(body, ME) is None
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )

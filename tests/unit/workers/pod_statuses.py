@@ -1,4 +1,4 @@
-"""What the status of a pod says, in the API's own words."""
+"""Builders of pod statuses in the form of the API."""
 
 from typing import Any, Final
 
@@ -24,19 +24,19 @@ QUOTA: Final = (
     'pods "thumbnails-6f7d9c5b8-x2x4z" is forbidden: '
     "exceeded quota: compute, requested: pods=1, used: pods=3, limited: pods=3"
 )
-"""Why a Deployment gets no more pods."""
+"""Message of a Deployment whose pods exceed a quota."""
 
 
 def container(state: Body, **fields: object) -> Body:
-    """A pod whose only container is in this state."""
+    """Return the status of a pod with one container in a state."""
     return {"containerStatuses": [{"name": "worker", "image": "acme/app:1.5", "state": state} | fields]}
 
 
 def waiting(reason: str, message: str = "") -> Body:
-    """A pod whose only container cannot start."""
+    """Return the status of a pod with one container that cannot start."""
     return container({"waiting": {"reason": reason, "message": message}})
 
 
 def refused(message: str) -> Body:
-    """The condition of a Deployment that gets no more pods."""
+    """Return the condition of a Deployment whose pods are rejected."""
     return {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}

@@ -35,8 +35,8 @@ def cost(value: str, ours: str | None = None) -> Pod:
         {"phase": "Running"} | container({"terminated": {"exitCode": 1}}),
     ],
 )
-def test_a_pod_is_bare_when_the_kubelet_says_that_its_container_does_not_run(status: dict[str, Any]) -> None:
-    assert parsed(status).bare
+def test_the_container_is_stopped_if_the_kubelet_reports_that_it_does_not_run(status: dict[str, Any]) -> None:
+    assert parsed(status).container_stopped
 
 
 @pytest.mark.parametrize(
@@ -51,18 +51,18 @@ def test_a_pod_is_bare_when_the_kubelet_says_that_its_container_does_not_run(sta
     ],
     ids=["no word", "runs", "runs before the others", "node out of reach", "no state", "no containers"],
 )
-def test_a_pod_whose_container_runs_or_may_run_is_not_bare(status: dict[str, Any]) -> None:
-    assert not parsed(status).bare
+def test_the_container_is_not_stopped_if_it_runs_or_may_run(status: dict[str, Any]) -> None:
+    assert not parsed(status).container_stopped
 
 
-def test_a_sidecar_says_nothing_about_the_worker() -> None:
+def test_sidecars_are_ignored() -> None:
     status = container({"waiting": {"reason": "CrashLoopBackOff"}}, restartCount=3)
     status["containerStatuses"].append({"name": "proxy", "state": {"running": {}}, "restartCount": 9})
     pod = parsed({"phase": "Running"} | status)
-    assert (pod.bare, pod.restarts) == (True, 3)
+    assert (pod.container_stopped, pod.restarts) == (True, 3)
 
 
-def test_a_pod_knows_the_addresses_that_are_its_own() -> None:
+def test_a_pod_has_its_own_addresses() -> None:
     assert parsed({"podIP": "10.0.0.1"}).addresses == ("10.0.0.1",)
     assert parsed({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}).addresses == (
         "10.0.0.1",
@@ -71,34 +71,34 @@ def test_a_pod_knows_the_addresses_that_are_its_own() -> None:
     assert parsed({"phase": "Pending"}).addresses == ()
 
 
-def test_an_address_of_the_node_is_not_the_pods_own() -> None:
+def test_a_pod_on_the_host_network_has_no_own_address() -> None:
     metadata = {"namespace": "media", "name": "thumbnails-1", "resourceVersion": "1"}
     status = {"podIP": "192.0.2.10", "podIPs": [{"ip": "192.0.2.10"}]}
     assert Pod.parse({"metadata": metadata, "spec": {"hostNetwork": True}, "status": status}).addresses == ()
 
 
-def test_a_pod_knows_its_replica_set_and_whether_it_has_a_node() -> None:
+def test_a_pod_has_a_replica_set_and_may_be_assigned_to_a_node() -> None:
     assert (parsed({}).replica_set, parsed({}).assigned, parsed({}, node="").assigned) == ("r", True, False)
 
 
 @pytest.mark.parametrize(("value", "means"), [("-5", -5), ("0", 0), ("7", 7), ("-2147483648", -(2**31)), ("-08", -8)])
-def test_a_deletion_cost_is_read_as_kubernetes_reads_it(value: str, means: int) -> None:
+def test_a_deletion_cost_is_parsed_as_kubernetes_does(value: str, means: int) -> None:
     assert cost(value).cost == means
 
 
 @pytest.mark.parametrize("value", ["", "+5", "08", "1.5", "-", "high", "2147483648"])
-def test_what_kubernetes_takes_for_no_deletion_cost_is_none(value: str) -> None:
+def test_an_invalid_deletion_cost_is_none(value: str) -> None:
     assert cost(value).cost is None
 
 
-def test_a_deletion_cost_is_ours_when_our_note_says_the_same() -> None:
+def test_a_deletion_cost_is_managed_if_the_annotation_of_the_operator_is_equal() -> None:
     assert cost("-5", "-5").cost_is_managed
     assert not cost("-5").cost_is_managed
     assert not cost("-5", "-6").cost_is_managed
     assert not parsed(READY).cost_is_managed
 
 
-def test_a_deployment_shows_its_mark_its_newest_pods_and_a_stuck_rollout() -> None:
+def test_a_deployment_has_a_fencing_token_updated_replicas_and_a_stuck_rollout() -> None:
     metadata = {"namespace": "media", "name": "thumbnails", "uid": "d", "resourceVersion": "1", "generation": 4}
     body = {
         "metadata": metadata | {"annotations": {"taskqueue.dev/drain": "7.1"}},
@@ -111,6 +111,12 @@ def test_a_deployment_shows_its_mark_its_newest_pods_and_a_stuck_rollout() -> No
         },
     }
     seen = Deployment.parse(body)
-    assert (seen.mark, seen.live, seen.updated, seen.stuck, seen.observed) == ("7.1", 4, 1, True, True)
+    assert (seen.drain_token, seen.current_replicas, seen.updated, seen.progress_deadline_exceeded, seen.observed) == (
+        "7.1",
+        4,
+        1,
+        True,
+        True,
+    )
     fresh = Deployment.parse({"metadata": metadata, "spec": {}, "status": {"observedGeneration": 3}})
-    assert (fresh.mark, fresh.stuck, fresh.observed) == ("", False, False)
+    assert (fresh.drain_token, fresh.progress_deadline_exceeded, fresh.observed) == ("", False, False)

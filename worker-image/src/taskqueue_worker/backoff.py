@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-FIRST_DELAY_SECONDS: Final = 0.5
-MAX_DELAY_SECONDS: Final = 30.0
+FIRST_BACKOFF_SECONDS: Final = 0.5
+LONGEST_BACKOFF_SECONDS: Final = 30.0
 
 
 class Backoff:
@@ -22,8 +22,8 @@ class Backoff:
             lasted_seconds: How long the attempt lasted. One that lasted longer than the largest delay was a success and
                 resets the backoff.
         """
-        if lasted_seconds > MAX_DELAY_SECONDS:
+        if lasted_seconds > LONGEST_BACKOFF_SECONDS:
             self._failures = 0
-        span = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**self._failures)
+        span = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0**self._failures)
         self._failures = min(self._failures + 1, 16)
         return span * self._jitter()

@@ -33,7 +33,7 @@ class DeploymentReconciler:
         """
         async with self._states[taskqueue.key].write_lock:
             there = await self._find(taskqueue)
-            if there is not None and there.digest == template_hash(taskqueue):
+            if there is not None and there.template_hash == template_hash(taskqueue):
                 return
             manifest = (
                 build(taskqueue, replicas=_initial(taskqueue))

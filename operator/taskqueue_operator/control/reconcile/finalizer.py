@@ -147,7 +147,7 @@ class Finalizer:
                 self.cache.update_deployment(body)
                 self.telemetry.wrote("replicas")
         left = sum(not pod.finished for pod in self.cache.pods(taskqueue.key))
-        if left or (there is not None and there.live):
+        if left or (there is not None and there.current_replicas):
             raise Fault(Reason.DELETING, f"Deletion waits for {left or 'the last'} workers to finish their tasks.")
 
     async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:

@@ -88,7 +88,7 @@ class TopologyReconciler:
         says_itself = worker.protocol is Protocol.TASK_QUEUE and there.supports_consumer_timeout
         seconds = 0 if says_itself else worker.hold_seconds
         template = template_hash(taskqueue)
-        if any(pod.digest != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
+        if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
             seconds = max(seconds, granted_seconds(queue.name, there))
         policy = consumer_timeout(queue, seconds, there)
         return replace(wanted, policies={policy.name: policy}) if policy is not None else wanted

@@ -69,7 +69,7 @@ def _unseen(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:
 
 
 def _overruled(pods: Iterable[Pod]) -> Fault | None:
-    foreign = [pod.key for pod in pods if pod.live and is_foreign(pod)]
+    foreign = [pod.key for pod in pods if pod.is_active and is_foreign(pod)]
     if not foreign:
         return None
     return Fault(
@@ -80,7 +80,7 @@ def _overruled(pods: Iterable[Pod]) -> Fault | None:
 
 
 def _stuck(there: Deployment) -> Fault | None:
-    if not there.stuck:
+    if not there.progress_deadline_exceeded:
         return None
     return Fault(
         Reason.ROLLOUT_STUCK,

@@ -100,7 +100,7 @@ class StatusWriter:
         if taskqueue is not None and state.reconcile.topology_generation is not None:
             status["queue"] = taskqueue.queue_name
         if known.deployment is not None:
-            status |= {"replicas": known.deployment.live, "readyReplicas": known.deployment.ready}
+            status |= {"replicas": known.deployment.current_replicas, "readyReplicas": known.deployment.ready}
         if known.decision is not None and (
             known.conclusive or known.decision.desired != seen.status.get("desiredReplicas")
         ):

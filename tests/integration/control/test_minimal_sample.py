@@ -4,12 +4,12 @@ from tests.integration.harness.eventually import eventually
 from tests.integration.harness.operator_process import ROOT
 from tests.integration.harness.tenant import Tenant
 
-TEN_LINES = (ROOT / "deploy/samples/minimal.yaml").read_text()
+MINIMAL_SAMPLE = (ROOT / "deploy/samples/minimal.yaml").read_text()
 
 
-def test_ten_lines_make_queue_deployment_and_status(tenant: Tenant) -> None:
+def test_the_minimal_sample_creates_queue_deployment_and_status(tenant: Tenant) -> None:
     tenant.secret()
-    tenant.kubectl("apply", "-f", "-", text=TEN_LINES)
+    tenant.kubectl("apply", "-f", "-", text=MINIMAL_SAMPLE)
     eventually(lambda: tenant.condition("thumbnails").get("status"), "True")
     assert tenant.queue("thumbnails")["type"] == "quorum"
     assert tenant.queue("thumbnails.dlq")["arguments"]["x-taskqueue-owner"] == f"default/{tenant.namespace}/thumbnails"
@@ -18,9 +18,9 @@ def test_ten_lines_make_queue_deployment_and_status(tenant: Tenant) -> None:
     assert tenant.get("taskqueue", "thumbnails")["status"]["queue"] == "thumbnails"
 
 
-def test_published_messages_wake_workers_and_never_more_than_allowed(tenant: Tenant) -> None:
+def test_published_messages_scale_out_up_to_max_replicas(tenant: Tenant) -> None:
     tenant.secret()
-    tenant.kubectl("apply", "-f", "-", text=TEN_LINES)
+    tenant.kubectl("apply", "-f", "-", text=MINIMAL_SAMPLE)
     eventually(lambda: tenant.condition("thumbnails").get("status"), "True")
     tenant.publish("thumbnails", "thumbnails", 45)
     eventually(lambda: tenant.replicas("thumbnails"), 3)
@@ -31,7 +31,7 @@ def test_published_messages_wake_workers_and_never_more_than_allowed(tenant: Ten
     assert "Scaled" in {reason for reason, _ in tenant.events("thumbnails")}
 
 
-def test_an_empty_queue_lets_the_workers_go(tenant: Tenant) -> None:
+def test_an_empty_queue_scales_to_zero(tenant: Tenant) -> None:
     tenant.secret()
     quick = {"maxReplicas": 5, "idleSeconds": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
     tenant.taskqueue("jobs", scaling=quick)

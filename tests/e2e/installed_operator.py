@@ -37,6 +37,11 @@ class InstalledOperator:
         samples = (sample for family in families for sample in family.samples)
         return next((sample.value for sample in samples if sample.name == name and sample.labels == labels), 0)
 
+    def unacked(self, taskqueue: str) -> float:
+        """Return the unacked messages of one TaskQueue (namespace/name) as the operator has read them."""
+        namespace, name = taskqueue.split("/")
+        return self.metric("taskqueue_queue_messages_unacked", namespace=namespace, name=name)
+
     def removed_pods(self, taskqueue: str) -> Counter[str]:
         """Count the pods removed by scale-ins of one TaskQueue (namespace/name), by state, since the last restart."""
         lines = self._cluster.api.logs(SYSTEM, self.pod()["metadata"]["name"]).splitlines()

@@ -30,7 +30,7 @@ class InstalledOperator:
         status = self.pod()["status"]["containerStatuses"][0]
         return int(status["restartCount"])
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """Return the value of one of its metrics; 0 for a missing one. It counts the TaskQueues of all tests."""
         path = f"/api/v1/namespaces/{SYSTEM}/pods/{self.pod()['metadata']['name']}:8080/proxy/metrics"
         families = text_string_to_metric_families(self._cluster.api.raw(path))

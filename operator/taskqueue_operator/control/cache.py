@@ -72,7 +72,7 @@ class Cache:
         if deployment is None:
             return None
         if key not in self._blockers:
-            started = self._started_template.get(key) == deployment.digest
+            started = self._started_template.get(key) == deployment.template_hash
             self._blockers[key] = scale_out_blocker(deployment, self.pods(key), started=started)
         return self._blockers[key]
 
@@ -148,8 +148,8 @@ class Cache:
 
     def _record_start(self, owner: Key, pod: Pod) -> None:
         deployment = self.deployments.get(owner)
-        if pod.ready and deployment is not None and pod.digest == deployment.digest:
-            self._started_template[owner] = pod.digest
+        if pod.ready and deployment is not None and pod.template_hash == deployment.template_hash:
+            self._started_template[owner] = pod.template_hash
 
 
 def _parse(body: Body) -> TaskQueue | Fault:

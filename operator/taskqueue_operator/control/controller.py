@@ -135,12 +135,12 @@ class Controller:
         self._on_workers(self.cache.remove_pod(body) if deleted else self.cache.update_pod(body))
 
     def _on_workers(self, key: Key) -> None:
-        self._drainer.shown(key)
+        self._drainer.on_pods(key)
         state = self.states.get(key)
         if state is not None and self.cache.scale_out_blocker(key) is not state.scaling.scale_out_blocker:
-            self._scaler.consider(key)
+            self._scaler.reevaluate(key)
         if state is not None and state.scaling.decision is not None:
-            self._drainer.attend(key)
+            self._drainer.update_subscription(key)
             if self._drainer.has_work(key, state.scaling.decision.desired):
                 self.work_queues.scale.add_unless_backing_off(key)
         self.work_queues.status.add(key)
@@ -158,7 +158,7 @@ class Controller:
     def on_readings(self, keys: Collection[Key]) -> None:
         """Decide again: there are new readings, or old ones have aged."""
         for key in keys:
-            self._scaler.consider(key)
+            self._scaler.reevaluate(key)
 
     def on_queue_missing(self, key: Key) -> None:
         """Check the topology at once, but only once: the queue is not on the broker."""
@@ -177,7 +177,7 @@ class Controller:
 
     def on_worker_report(self, subject: str, report: bytes, address: str) -> None:
         """Update the worker, and scale if that allows a next step."""
-        key = self._drainer.heard(subject, report, address)
+        key = self._drainer.on_report(subject, report, address)
         decision = self.states[key].scaling.decision if key is not None else None
         if key is not None and decision is not None and self._drainer.has_work(key, decision.desired):
             self.work_queues.scale.add_unless_backing_off(key)
@@ -201,7 +201,7 @@ class Controller:
         try:
             return await self._reconciler.reconcile(key)
         finally:
-            self._scaler.consider(key)
+            self._scaler.reevaluate(key)
             self.work_queues.status.add(key)
 
     async def _scale(self, key: Key) -> None:
@@ -210,13 +210,13 @@ class Controller:
     async def _write_status(self, key: Key) -> float | None:
         # When many queues scale out at once, the API server receives the replicas before the status.
         await self.work_queues.scale.wait_idle(STATUS_YIELD_SECONDS)
-        return await self._status_writer.report(key)
+        return await self._status_writer.write(key)
 
     async def _decide_unread(self) -> None:
         """Decide periodically on TaskQueues without an observer: pause, schedules and fallback hold for them too."""
         while True:
             for key in [key for key in self.cache.taskqueues if self.states[key].connection.observer is None]:
-                self._scaler.consider(key)
+                self._scaler.reevaluate(key)
                 await asyncio.sleep(0)  # other decisions must not wait for all of these
             await asyncio.sleep(UNREAD_DECISION_PERIOD)
 

@@ -1,1 +1,1 @@
-"""Which workers may be removed: a plan of ordered actions from what the API and the workers show. Pure."""
+"""Which workers may be removed: plans ordered actions from what the API and the workers show. Pure."""

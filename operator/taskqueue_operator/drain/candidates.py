@@ -1,64 +1,76 @@
-"""Who is to go, when some are to: those who do not work first, then those who were asked already, then the idlest."""
+"""Selects drain candidates.
+
+Workers that are not running come first, then workers already draining, then the longest idle.
+"""
 
 from collections.abc import Collection
 from datetime import datetime
+from enum import IntEnum
 from typing import Final
 
 from .worker import Worker
 from .worker_pool import WorkerPool
 from .worker_state import WorkerState
 
-Rank = tuple[float, ...]
+SortKey = tuple[float, ...]
 
 
-def choose(crew: WorkerPool, live: Collection[Worker], count: int, desired: int, now: datetime) -> list[Worker]:
-    """Choose up to `count` workers to go; who was asked already stays chosen: the set changes by the difference.
+class _Group(IntEnum):
+    """The order of selection."""
 
-    Of those who consume, or would if they were asked back, only so many are chosen that `desired` others do: who
-    starts, crashes or is silent is no substitute for one that works.
+    NO_CONTAINER = 0
+    FAILING = 1
+    STARTING = 2
+    DRAINING = 3
+    CONSUMING = 4
+
+
+_ABLE_TO_CONSUME: Final = frozenset({_Group.DRAINING, _Group.CONSUMING})
+
+
+def select(pool: WorkerPool, workers: Collection[Worker], count: int, desired: int, now: datetime) -> list[Worker]:
+    """Select up to `count` candidates.
+
+    The set is sticky: a draining worker stays a candidate, and the set changes by the difference alone. Of the workers
+    that consume, or would after an `undrain`, at least `desired` are kept: a worker that is starting, crashing or
+    silent does not replace a working one.
     """
-    ranked = sorted(
-        ((rank, worker) for worker in live if (rank := _rank(crew, worker, now)) is not None),
-        key=lambda each: each[0],
-    )
-    others = [worker for rank, worker in ranked if rank[0] not in _ABLE]
-    able = [worker for rank, worker in ranked if rank[0] in _ABLE]
-    going = sum(rank[0] == _GOING for rank, _ in ranked)
-    spare = sum(_consumes(crew, worker, now) for worker in live) + going - desired
-    return [*others, *able[: max(0, spare)]][:count]
+    keys = ((_sort_key(pool, worker, now), worker) for worker in workers)
+    ranked = sorted(((key, worker) for key, worker in keys if key is not None), key=lambda pair: pair[0])
+    unable = [worker for key, worker in ranked if key[0] not in _ABLE_TO_CONSUME]
+    able = [worker for key, worker in ranked if key[0] in _ABLE_TO_CONSUME]
+    draining = sum(key[0] == _Group.DRAINING for key, _ in ranked)
+    surplus = sum(_is_consuming(pool, worker, now) for worker in workers) + draining - desired
+    return [*unable, *able[: max(0, surplus)]][:count]
 
 
-_CONTAINERLESS, _FAILING, _STARTING, _GOING, _CONSUMING = range(5)
-_ABLE: Final = frozenset({_GOING, _CONSUMING})
+def _is_consuming(pool: WorkerPool, worker: Worker, now: datetime) -> bool:
+    working = worker.state(now) is WorkerState.CONSUMING and not worker.is_failing
+    return working and not worker.drain_requested(pool.installation, now)
 
 
-def _consumes(crew: WorkerPool, worker: Worker, now: datetime) -> bool:
-    working = worker.standing(now) is WorkerState.CONSUMING and not worker.fails
-    return working and not worker.going(crew.installation, now)
-
-
-def _rank(crew: WorkerPool, worker: Worker, now: datetime) -> Rank | None:
-    """Say where it stands in the order of going; None for one that cannot be asked."""
-    standing = worker.standing(now)
-    if standing in {WorkerState.NO_CONTAINER, WorkerState.LEAVING}:
-        return (_CONTAINERLESS,)
-    if worker.fails:
-        return (_FAILING,)
-    if worker.going(crew.installation, now):
-        # From the end they are asked back: drained ones first, then those with most in flight.
-        return (_GOING, standing is WorkerState.DRAINED, worker.in_flight)
-    if not _can_be_asked(crew, worker, standing, now):
+def _sort_key(pool: WorkerPool, worker: Worker, now: datetime) -> SortKey | None:
+    """Return its place in the order of selection; None if it cannot be drained."""
+    state = worker.state(now)
+    if state in {WorkerState.NO_CONTAINER, WorkerState.LEAVING}:
+        return (_Group.NO_CONTAINER,)
+    if worker.is_failing:
+        return (_Group.FAILING,)
+    if worker.drain_requested(pool.installation, now):
+        # The last ones are undrained first: drained workers, then those with most in flight.
+        return (_Group.DRAINING, state is WorkerState.DRAINED, worker.in_flight)
+    if not _can_be_drained(pool, worker, state, now):
         return None
-    if standing is not WorkerState.CONSUMING:
-        return (_STARTING,)
-    # Who is idle and has refused is waited for before anybody is asked who runs a task.
-    doubtful = worker.refuses(now) or worker.report_overdue(now)
-    return (_CONSUMING, worker.in_flight > 0, doubtful, -worker.idle_seconds, worker.in_flight)
+    if state is not WorkerState.CONSUMING:
+        return (_Group.STARTING,)
+    # An idle worker that refused is selected, and awaited, before any busy one.
+    doubtful = worker.recently_refused(now) or worker.report_overdue(now)
+    return (_Group.CONSUMING, worker.in_flight > 0, doubtful, -worker.idle_seconds, worker.in_flight)
 
 
-def _can_be_asked(crew: WorkerPool, worker: Worker, standing: WorkerState, now: datetime) -> bool:
-    if worker.report is None or standing is WorkerState.SILENT:
+def _can_be_drained(pool: WorkerPool, worker: Worker, state: WorkerState, now: datetime) -> bool:
+    if worker.report is None or state is WorkerState.SILENT:
         return False
-    if standing in {WorkerState.DRAINING, WorkerState.DRAINED} and not worker.reports_drained_by(crew.installation):
-        return False  # another installation's
+    if state in {WorkerState.DRAINING, WorkerState.DRAINED} and not worker.reports_drained_by(pool.installation):
+        return False  # by another installation
     return not worker.awaits_answer(now)

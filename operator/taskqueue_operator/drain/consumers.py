@@ -1,4 +1,4 @@
-"""What the broker shows of workers that keep no protocol: who is connected, what they consume, what they hold."""
+"""What the broker shows of Plain workers: their connections, the queues they consume, the messages they hold."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 
 from taskqueue_operator.workers.api_objects import Pod
 
-APART: Final = timedelta(seconds=6)
-"""Two looks that are as far from each other show different samples: the broker's figures are up to 5 s old."""
-FRESH: Final = timedelta(seconds=3)
-"""How long a look shows who is idle: long enough to act on it."""
+MIN_SNAPSHOT_GAP: Final = timedelta(seconds=6)
+"""Two snapshots at least this far apart show different samples: the broker's figures are up to 5 s old."""
+SNAPSHOT_MAX_AGE: Final = timedelta(seconds=3)
+"""How long a snapshot proves idleness: long enough to act on it."""
 
 
 class Activity(Enum):
-    """What a look shows of one pod."""
+    """What a snapshot shows of one pod."""
 
     UNKNOWN = auto()
     BUSY = auto()
@@ -30,89 +30,101 @@ class Connection:
     """One AMQP connection.
 
     Attributes:
-        marks: By what it is known whose it is: the peer's address, and the words of the name that its client gave it.
-        acknowledges: By each queue that it consumes, whether it acknowledges everything that it gets from there.
-        unacked: Messages that it holds, of whichever queue; None when the broker has no figure yet.
+        identifiers: What may identify its pod: the address of the peer, and the words of the connection name.
+        acknowledges: For each queue that it consumes, whether it acknowledges all deliveries from there.
+        unacked: Messages that it holds, of all queues; None while the broker has no figure.
     """
 
-    marks: frozenset[str]
+    identifiers: frozenset[str]
     acknowledges: Mapping[str, bool]
     unacked: int | None
 
 
 @dataclass(frozen=True)
 class ConsumerSnapshot:
-    """All connections to a vhost, as the broker showed them when it was asked."""
+    """All connections to a vhost, as the broker showed them at the time of the request."""
 
     at: datetime
     connections: tuple[Connection, ...]
 
     @cached_property
-    def _places(self) -> Mapping[str, frozenset[int]]:
-        places: defaultdict[str, set[int]] = defaultdict(set)
-        for place, connection in enumerate(self.connections):
-            for mark in connection.marks:
-                places[mark].add(place)
-        return {mark: frozenset(each) for mark, each in places.items()}
+    def _by_identifier(self) -> Mapping[str, frozenset[int]]:
+        found: defaultdict[str, set[int]] = defaultdict(set)
+        for index, connection in enumerate(self.connections):
+            for identifier in connection.identifiers:
+                found[identifier].add(index)
+        return {identifier: frozenset(indexes) for identifier, indexes in found.items()}
 
-    def sights(self, queue: str, pods: Collection[Pod]) -> dict[str, Activity]:
-        """Say of each pod of a crew, by its UID, whether it is seen to consume this queue, and to hold nothing."""
-        theirs = {pod.uid: frozenset[int]().union(*map(self._at, _marks(pod))) for pod in pods}
-        claims = Counter(place for places in theirs.values() for place in places)
-        return {uid: self._sight(queue, places, claims) for uid, places in theirs.items()}
+    def activities(self, queue: str, pods: Collection[Pod]) -> dict[str, Activity]:
+        """Return the activity of each pod, by its UID. An idle pod consumes this queue and holds no message.
 
-    def _at(self, mark: str) -> frozenset[int]:
-        return self._places.get(mark, frozenset())
+        Args:
+            queue: The queue of these workers.
+            pods: All active pods of the TaskQueue.
+        """
+        indexes = {pod.uid: frozenset[int]().union(*map(self._find, _identifiers(pod))) for pod in pods}
+        owners = Counter(index for found in indexes.values() for index in found)
+        return {uid: self._activity(queue, found, owners) for uid, found in indexes.items()}
 
-    def _sight(self, queue: str, places: Iterable[int], claims: Mapping[int, int]) -> Activity:
-        """A connection that may be another pod's as well shows that neither is idle, and of none that it is there."""
-        consuming = [
-            self.connections[place].acknowledges[queue]
-            for place in places
-            if claims[place] == 1 and queue in self.connections[place].acknowledges
-        ]
-        if not consuming or not all(consuming):
+    def _find(self, identifier: str) -> frozenset[int]:
+        return self._by_identifier.get(identifier, frozenset())
+
+    def _activity(self, queue: str, indexes: Iterable[int], owners: Mapping[int, int]) -> Activity:
+        """A connection of several possible pods counts against the idleness of each, and proves consumption of none."""
+        consuming = [index for index in indexes if queue in self.connections[index].acknowledges]
+        proves_consumption = any(owners[index] == 1 for index in consuming)
+        if not proves_consumption or not all(self.connections[index].acknowledges[queue] for index in consuming):
             return Activity.UNKNOWN
-        held = [self.connections[place].unacked for place in places]
+        held = [self.connections[index].unacked for index in indexes]
         if any(held):
             return Activity.BUSY
         return Activity.UNKNOWN if None in held else Activity.IDLE
 
 
 class IdleEvidence(NamedTuple):
-    """What two looks together show of a crew.
+    """What two snapshots together show of the workers of a TaskQueue.
 
     Attributes:
-        idle_since: Who held nothing at either of them, by the UID of the pod, and when the first was taken.
-        unknown: UIDs of those that neither could tell.
+        idle_since: By the UID of the pod, the time of the first snapshot, for workers that are idle in both.
+        unknown: UIDs of the pods whose activity is unknown in both.
     """
 
     idle_since: Mapping[str, datetime] = {}
     unknown: frozenset[str] = frozenset()
 
 
-def evidence(looks: Sequence[ConsumerSnapshot], queue: str, pods: Collection[Pod], now: datetime) -> IdleEvidence:
-    """Conclude from the last looks, oldest first: nothing from one, or from two that are too close.
+def idle_evidence(
+    snapshots: Sequence[ConsumerSnapshot], queue: str, pods: Collection[Pod], now: datetime
+) -> IdleEvidence:
+    """Compare the first and the last snapshot. One snapshot, or two that are too close, are no evidence.
 
-    An idle one may get a message at any time after: what this says is who to begin with, not that nothing can be cut.
+    An idle worker may receive a message at any time. The evidence therefore selects candidates; it does not guarantee
+    that no task is running.
+
+    Args:
+        snapshots: The recent snapshots, oldest first.
+        queue: The queue of these workers.
+        pods: All active pods of the TaskQueue.
+        now: The present time.
     """
-    if not looks or looks[-1].at - looks[0].at < APART:
+    if not snapshots or snapshots[-1].at - snapshots[0].at < MIN_SNAPSHOT_GAP:
         return IdleEvidence()
-    first, last = (look.sights(queue, pods) for look in (looks[0], looks[-1]))
-    same = {uid: sight for uid, sight in last.items() if first[uid] is sight}
-    idle = {uid: looks[0].at for uid, sight in same.items() if sight is Activity.IDLE and now - looks[-1].at <= FRESH}
-    return IdleEvidence(idle, frozenset(uid for uid, sight in same.items() if sight is Activity.UNKNOWN))
+    first, last = (snapshot.activities(queue, pods) for snapshot in (snapshots[0], snapshots[-1]))
+    same = {uid: activity for uid, activity in last.items() if first[uid] is activity}
+    fresh = now - snapshots[-1].at <= SNAPSHOT_MAX_AGE
+    idle = {uid: snapshots[0].at for uid, activity in same.items() if activity is Activity.IDLE and fresh}
+    return IdleEvidence(idle, frozenset(uid for uid, activity in same.items() if activity is Activity.UNKNOWN))
 
 
-def address(text: str) -> str:
-    """Write an IP address as all others are written here; what is none stays as it is."""
+def normalize_address(text: str) -> str:
+    """Return an IP address in its canonical form; any other text unchanged."""
     try:
-        found = ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return text
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return str(mapped or found)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
-def _marks(pod: Pod) -> set[str]:
-    return {pod.key.name, *map(address, pod.addresses)}
+def _identifiers(pod: Pod) -> set[str]:
+    return {pod.key.name, *map(normalize_address, pod.addresses)}

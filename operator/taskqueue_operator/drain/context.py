@@ -1,6 +1,6 @@
-"""What one step of the drain protocol is planned from."""
+"""The inputs of one drain plan, and the questions that the plan asks of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -9,22 +9,26 @@ from typing import Final, NamedTuple
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
-from .candidates import choose
-from .replicaset_order import sure
-from .worker import Worker
+from .candidates import select
+from .protocol import Verb
+from .replicaset_order import guaranteed_removals, with_costs
+from .worker import ANSWER_TIMEOUT, Worker
 from .worker_pool import WorkerPool
 from .worker_state import WorkerState
 
 ALL_REPORTED_WITHIN: Final = timedelta(seconds=20)
-"""Within this time every worker that runs has reported, and be it its regular report."""
+"""Every running worker has reported within this time: longer than the period of regular reports."""
+ANSWER_GATHER_WINDOW: Final = timedelta(seconds=2)
+"""How long workers that have answered wait for the others, so that one scale-in removes them together."""
+_UNREACHABLE: Final = frozenset({WorkerState.NO_CONTAINER, WorkerState.LEAVING, WorkerState.SILENT})
 
 
 class QueueState(NamedTuple):
-    """What removals need to know of the queue.
+    """What a scale-in needs to know of the queue.
 
     Attributes:
-        running: Whether the last sweep says that it has a leader. Without one nobody is newly drained.
-        empty_at: When the older one of a probe and a sweep was asked for that both say it is empty.
+        running: Whether the last sweep shows a leader. Without one no further worker is drained.
+        empty_at: When the older one of a probe and a sweep that both show an empty queue was requested.
     """
 
     running: bool
@@ -33,98 +37,154 @@ class QueueState(NamedTuple):
 
 @dataclass(frozen=True)
 class DrainContext:
-    """The crew, which has observed this Deployment, and what is asked of it at one moment.
+    """What is known at one moment, and how many workers are desired.
 
     Attributes:
-        crew: What is known of the workers.
-        deployment: As the API shows it.
-        queue: As the last sweep and probe showed it.
-        desired: How many workers there should be; more than there are calls for none to go.
-        now: By the clock that told the crew when reports came.
+        pool: The workers, in sync with this Deployment.
+        deployment: The Deployment, as the API shows it.
+        queue: The queue, as the last sweep and probe show it.
+        desired: The desired number of workers; one that is not lower than the present number drains none.
+        now: The present time, by the clock that the pool's times are from.
     """
 
-    crew: WorkerPool
+    pool: WorkerPool
     deployment: Deployment
     queue: QueueState
     desired: int
     now: datetime
 
+    # The Deployment and its pods.
+
     @cached_property
-    def live(self) -> list[Worker]:
-        """All whose pods count as replicas."""
-        return self.crew.live
+    def active(self) -> list[Worker]:
+        """The workers whose pods count as replicas."""
+        return self.pool.active
 
     @cached_property
     def pods(self) -> list[Pod]:
-        """Theirs."""
-        return [worker.pod for worker in self.live]
+        """The pods of the active workers."""
+        return [worker.pod for worker in self.active]
 
     @cached_property
-    def rolls(self) -> bool:
-        """Whether more than one version of the workers is there: a rollout, going on or stuck."""
+    def has_several_versions(self) -> bool:
+        """Whether pods of more than one template exist: a rollout is in progress, or stuck."""
         several = len({pod.replica_set for pod in self.pods}) > 1
-        return several or self.deployment.updated != self.deployment.live
+        return several or self.deployment.updated != self.deployment.current_replicas
 
     @property
-    def moves(self) -> bool:
-        """Whether a rollout goes on. Then the controllers remove pods by themselves, and nobody is to be drained."""
-        return self.rolls and not self.deployment.stuck
+    def rolling_out(self) -> bool:
+        """Whether a rollout is in progress. Its controllers remove pods by themselves, so no worker is drained."""
+        return self.has_several_versions and not self.deployment.progress_deadline_exceeded
+
+    @property
+    def scale_in_pending(self) -> bool:
+        """Whether fewer replicas may have been requested and pods may be about to be removed."""
+        return self.pool.pending_scale_in is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the controllers have done all that is requested, so that the counts agree."""
+        deployment, count = self.deployment, len(self.active)
+        requested = count if self.has_several_versions else deployment.replicas - self.rejected_pods
+        return deployment.observed and deployment.current_replicas == count == requested
 
     @cached_property
     def rejected_pods(self) -> int:
-        """How many pods are asked for and refused: nothing else keeps them from being there in a moment."""
-        refused = self.deployment.refusal and not self.rolls
-        return max(0, self.deployment.replicas - len(self.live)) if refused else 0
+        """Number of requested pods that the API server rejects. They may appear as soon as it no longer does."""
+        rejected = self.deployment.replica_failure and not self.has_several_versions
+        return max(0, self.deployment.replicas - len(self.active)) if rejected else 0
+
+    # The workers.
 
     @cached_property
-    def chosen(self) -> list[Worker]:
-        """Who is to go."""
-        count = 0 if self.moves else max(0, len(self.live) - self.desired)
-        return choose(self.crew, self.live, count, self.desired, self.now)
+    def candidates(self) -> list[Worker]:
+        """The workers to drain and remove."""
+        count = 0 if self.rolling_out else max(0, len(self.active) - self.desired)
+        return select(self.pool, self.active, count, self.desired, self.now)
 
     @property
-    def removes(self) -> bool:
-        """Whether a lower number may be on its way, or pods be about to be removed because of it."""
-        return self.crew.lowering is not None
+    def unreported_pods(self) -> tuple[Key, ...]:
+        """Pods of workers about which nothing is known."""
+        return tuple(worker.pod.key for worker in self.active if self.state(worker) is WorkerState.SILENT)
 
-    def standing(self, worker: Worker) -> WorkerState:
-        """Say what a worker does."""
-        return worker.standing(self.now)
+    def state(self, worker: Worker) -> WorkerState:
+        """Return what a worker does."""
+        return worker.state(self.now)
 
-    def goes(self, worker: Worker) -> bool:
-        """Whether it is, or may be, drained and was not asked to come back."""
-        return worker.going(self.crew.installation, self.now)
+    def may_be_sent(self, worker: Worker, verb: Verb) -> bool:
+        """Whether it is time for a command: for the opposite of the last one at once, unless that one was refused."""
+        sent = worker.last_command
+        is_opposite = sent is not None and sent.command.command is not verb
+        return worker.may_resend(self.now) or (is_opposite and not worker.recently_refused(self.now))
+
+    def may_be_drained(self, worker: Worker) -> bool:
+        """Whether a `drain` can reach a worker, and it is time for one."""
+        reachable = self.state(worker) not in _UNREACHABLE and worker.report is not None
+        return reachable and self.may_be_sent(worker, Verb.DRAIN)
+
+    def needs_renewal(self, worker: Worker) -> bool:
+        """Whether the drain of a worker is to be renewed, or repeated while its answer is missing.
+
+        Without a leader of the queue, only a worker that stopped consuming while there was one keeps its lease.
+        """
+        stopped = self.queue.running or worker.reports_drained_by(self.pool.installation)
+        return stopped and self.drain_requested(worker) and self.may_be_drained(worker)
+
+    def drain_requested(self, worker: Worker) -> bool:
+        """Whether a worker is, or may be, drained, and no `undrain` was sent."""
+        return worker.drain_requested(self.pool.installation, self.now)
 
     def is_drained(self, worker: Worker) -> bool:
-        """Whether it says so, is drained by this installation, and answers."""
-        says = self.standing(worker) is WorkerState.DRAINED and worker.reports_drained_by(self.crew.installation)
-        return says and worker.answers(self.now)
+        """Whether a worker reports that this installation has drained it, and answers."""
+        reported = self.state(worker) is WorkerState.DRAINED and worker.reports_drained_by(self.pool.installation)
+        return reported and worker.is_responsive(self.now)
 
     def ready_to_remove(self, worker: Worker) -> bool:
-        """Whether it is drained and may be removed once it proves it."""
-        return self.goes(worker) and self.is_drained(worker)
+        """Whether a worker may be removed as soon as it confirms its drain."""
+        return self.drain_requested(worker) and self.is_drained(worker)
 
-    @property
-    def silent(self) -> tuple[Key, ...]:
-        """Pods of workers of which nothing is known."""
-        return tuple(each.pod.key for each in self.live if self.standing(each) is WorkerState.SILENT)
+    def can_confirm(self, worker: Worker) -> bool:
+        """Whether a worker can be asked to confirm its drain."""
+        return not worker.has_no_container and not worker.awaits_answer(self.now)
+
+    def needs_confirmation(self, worker: Worker) -> bool:
+        """Whether a worker has to confirm its drain once more before replicas are reduced."""
+        if not self.can_confirm(worker):
+            return False
+        confirmed_at = worker.confirmed_at
+        return confirmed_at is None or self.now - confirmed_at >= ANSWER_TIMEOUT - ANSWER_GATHER_WINDOW
+
+    def may_answer_soon(self, worker: Worker) -> bool:
+        """Whether a worker was sent a command a moment ago, so that others wait for its answer."""
+        sent = worker.last_command
+        return worker.awaits_answer(self.now) and sent is not None and self.now - sent.at < ANSWER_GATHER_WINDOW
+
+    # How far replicas can be reduced.
 
     def is_empty(self) -> bool:
         """Whether the queue was seen empty after the last worker had stopped."""
         seen = self.queue.empty_at
-        return seen is not None and all((each.drained_at or each.shown_at) < seen for each in self.live)
+        stopped = (worker.drained_at or worker.container_changed_at for worker in self.active)
+        return seen is not None and all(at < seen for at in stopped)
 
-    def target(self, removable: Collection[str], pods: Collection[Pod] | None = None) -> int:
-        """Say how far the number can be lowered so that the ReplicaSets remove none but these."""
-        unsteady = {
+    def lowest_safe_replicas(self, removable: Collection[str], costs: Mapping[str, int | None] | None = None) -> int:
+        """Return the lowest number of replicas with which the ReplicaSets remove only removable pods.
+
+        Args:
+            removable: UIDs of the pods that may be removed.
+            costs: Deletion costs, by the UID of the pod, as if they were written already.
+        """
+        certain = self.guaranteed_removals(with_costs(self.pods, costs or {}), removable)
+        lowest = max(self.desired, 0 if self.is_empty() else 1)
+        return max(lowest, len(self.active) + self.rejected_pods - certain)
+
+    def guaranteed_removals(self, pods: Collection[Pod], removable: Collection[str]) -> int:
+        """Return how many pods the ReplicaSets can remove so that all of them are removable."""
+        unsettled = {
             worker.uid
-            for worker in self.live
+            for worker in self.active
             if not worker.readiness_settled(self.now)
             or worker.report_overdue(self.now)
             or (worker.reports_unready and worker.uid not in removable)
         }
-        certain = sure(
-            self.pods if pods is None else pods, removable, unsteady=unsteady, rejected_pods=self.rejected_pods
-        )
-        least = max(self.desired, 0 if self.is_empty() else 1)
-        return max(least, len(self.live) + self.rejected_pods - certain)
+        return guaranteed_removals(pods, removable, unsettled=unsettled, rejected_pods=self.rejected_pods)

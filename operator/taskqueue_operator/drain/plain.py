@@ -1,7 +1,7 @@
-"""The next step with workers that cannot be asked to step aside: the way of the others, on another kind of proof.
+"""Scale-in of Plain workers, which keep no control protocol: the same plan, from another kind of evidence.
 
-Who may be removed is attested from outside: those that the broker shows to be idle. Where it cannot show that, one
-worker at a time takes the risk, which its grace period bears. Everything else is as it is for workers that are asked.
+The broker shows which workers are idle; only those are removed. Where it cannot, one worker at a time is removed
+without evidence, and its grace period protects its task.
 """
 
 from collections.abc import Mapping
@@ -16,79 +16,83 @@ from taskqueue_operator.resource.names import Key
 
 from .consumers import IdleEvidence
 from .context import DrainContext
-from .replicaset_order import Place, place
+from .replicaset_order import Rank, rank
 from .worker import Worker
 
-TURN: Final = timedelta(seconds=10)
-"""Between two workers that are removed without being known to be idle."""
+UNPROVEN_REMOVAL_INTERVAL: Final = timedelta(seconds=10)
+"""Minimum time between two removals of workers that are not known to be idle."""
 
 
 @dataclass(frozen=True)
 class PlainContext(DrainContext):
-    """Workers of which nothing is heard; `unknown` are those that the broker cannot tell either."""
+    """The context of Plain workers.
+
+    Attributes:
+        unknown: UIDs of the pods whose activity the broker does not show.
+    """
 
     unknown: frozenset[str] = frozenset()
 
     @cached_property
     @override
-    def chosen(self) -> list[Worker]:
-        """Who is to go: of those who work only as many as leave `desired` others at work."""
-        attested = (worker for worker in self.live if worker.is_removable(self.now))
-        ranked = sorted(attested, key=_order)
-        spare = sum(map(_works, self.live)) - self.desired
-        idle = [worker for worker in ranked if _works(worker)][: max(0, spare)]
-        others = [worker for worker in ranked if not _works(worker)]
-        return [*others, *idle][: max(0, len(self.live) - self.desired)]
+    def candidates(self) -> list[Worker]:
+        """The workers to remove; at least `desired` running workers are kept."""
+        ranked = sorted((worker for worker in self.active if worker.is_removable(self.now)), key=_removal_order)
+        surplus = sum(map(_is_running, self.active)) - self.desired
+        running = [worker for worker in ranked if _is_running(worker)][: max(0, surplus)]
+        others = [worker for worker in ranked if not _is_running(worker)]
+        return [*others, *running][: max(0, len(self.active) - self.desired)]
 
     @override
     def ready_to_remove(self, worker: Worker) -> bool:
-        """Whether it runs, and need not be asked."""
-        return not worker.is_bare and worker.is_removable(self.now)
+        """Whether a worker may be removed; no command is necessary."""
+        return not worker.has_no_container and worker.is_removable(self.now)
 
     @property
     @override
-    def silent(self) -> tuple[Key, ...]:
-        """Those that are not known to work or to be idle."""
-        return tuple(each.pod.key for each in self.live if each.uid in self.unknown and not each.is_bare)
+    def unreported_pods(self) -> tuple[Key, ...]:
+        """Pods of workers that are not known to be busy or idle."""
+        unknown = (worker for worker in self.active if worker.uid in self.unknown)
+        return tuple(worker.pod.key for worker in unknown if not worker.has_no_container)
 
 
-def attested(situation: DrainContext, seen: IdleEvidence | None) -> PlainContext:
-    """Tell the crew which of its workers may be removed, and take the situation for one with workers like that.
+def with_idle_evidence(context: DrainContext, evidence: IdleEvidence | None) -> PlainContext:
+    """Mark the workers that may be removed, and return the context of Plain workers.
 
     Args:
-        situation: As it would be with workers that are asked.
-        seen: What the broker shows of them; None where it cannot show who runs a task.
+        context: As for workers that keep the control protocol.
+        evidence: What the broker shows of the workers; None where it cannot show which ones run a task.
     """
-    may_go = _known_to_be_idle(situation, seen) if seen is not None else _in_turn(situation)
-    situation.crew.mark_idle(may_go if situation.queue.running else {}, situation.now)
+    idle_since = _idle_since(context, evidence) if evidence is not None else _next_unproven(context)
+    context.pool.mark_idle(idle_since if context.queue.running else {}, context.now)
     return PlainContext(
-        situation.crew,
-        situation.deployment,
-        situation.queue,
-        situation.desired,
-        situation.now,
-        unknown=seen.unknown if seen is not None else frozenset(),
+        context.pool,
+        context.deployment,
+        context.queue,
+        context.desired,
+        context.now,
+        unknown=evidence.unknown if evidence is not None else frozenset(),
     )
 
 
-def _known_to_be_idle(situation: DrainContext, seen: IdleEvidence) -> Mapping[str, datetime]:
-    """Say who is, by the UID of the pod, and since when; what was seen before its container began was another one's."""
-    known = ((worker, seen.idle_since.get(worker.uid)) for worker in situation.live)
-    return {worker.uid: since for worker, since in known if since is not None and worker.shown_at <= since}
+def _idle_since(context: DrainContext, evidence: IdleEvidence) -> Mapping[str, datetime]:
+    """Return since when workers are idle. Evidence from before the start of a container is of another process."""
+    known = ((worker, evidence.idle_since.get(worker.uid)) for worker in context.active)
+    return {worker.uid: since for worker, since in known if since is not None and worker.container_changed_at <= since}
 
 
-def _in_turn(situation: DrainContext) -> Mapping[str, None]:
-    """Say whose turn it is: now and then that of the one that the ReplicaSet would take first."""
-    if situation.now - situation.crew.lowered_at < TURN:
+def _next_unproven(context: DrainContext) -> Mapping[str, None]:
+    """Return the worker to remove without evidence, if it is time for one: the first in the ReplicaSet's order."""
+    if context.now - context.pool.last_scale_in_at < UNPROVEN_REMOVAL_INTERVAL:
         return {}
-    running = (worker for worker in situation.live if not worker.is_bare)
-    first = min(running, key=_order, default=None)
+    with_container = (worker for worker in context.active if not worker.has_no_container)
+    first = min(with_container, key=_removal_order, default=None)
     return {first.uid: None} if first is not None else {}
 
 
-def _order(worker: Worker) -> tuple[Place, Key]:
-    return place(worker.pod), worker.pod.key
+def _removal_order(worker: Worker) -> tuple[Rank, Key]:
+    return rank(worker.pod), worker.pod.key
 
 
-def _works(worker: Worker) -> bool:
-    return not worker.is_bare and not worker.fails
+def _is_running(worker: Worker) -> bool:
+    return not worker.has_no_container and not worker.is_failing

@@ -1,152 +1,150 @@
-"""What to do next so that workers go, or come back, and none of them is ever cut: one step of the drain protocol.
+"""Plans how workers are drained, removed and undrained: the next actions of the drain protocol, in order.
 
-A plan is made of what is known now and is carried out at once; whatever comes of it, the next one begins anew.
+A plan is made of what is known now and is executed at once. Whatever comes of it, the next plan begins anew.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from taskqueue_operator.resource.names import Key
 
+from .actions import Action, RestoreReplicas, ScaleIn, SendCommand, WriteDeletionCost, WriteDrainToken
 from .context import ALL_REPORTED_WITHIN, DrainContext
 from .protocol import FencingToken, Verb
-from .scale_in import Blocker, lower, restore
+from .scale_in import Blocker, ScaleInStep, plan_restore, plan_scale_in
 from .worker import Worker
 from .worker_state import WorkerState
 
 
-class Remark(NamedTuple):
-    """The drain annotation of the Deployment is to change; the write is conditional on what it was. "" is for none."""
-
-    before: str
-    after: str
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step.
+    """The next actions, and what blocks more of them.
 
     Attributes:
-        remark: Write the annotation, then plan again: nothing else is asked for. This is also the way to find out
-            about a lower number whose writing was not answered.
-        drain: Workers to be asked to go: command `drain`.
-        renew: Workers whose lease is to begin anew, or that are to prove it: the same command.
-        undrain: Workers to be asked back: command `undrain`.
-        part: Workers whose pods go without them knowing: `drain`, so that they take nothing more until they are killed.
-        costs: Deletion costs to be written, by the UID of the pod; None clears one.
-        lower_to: The number of replicas to write, on the condition of generation and annotation.
-        restore_to: The same, on that of the generation: workers that were to be removed may work again.
-        waiting_for: What keeps more workers from going.
-        silent: Pods of workers that do not report.
+        actions: Complete and in order.
+        plan_again: Whether the actions only prepare others: the next plan follows at once.
+        blocked_by: What blocks the removal of more workers.
+        unreported_pods: Pods of workers about which nothing is known.
     """
 
-    remark: Remark | None = None
-    drain: tuple[Worker, ...] = ()
-    renew: tuple[Worker, ...] = ()
-    undrain: tuple[Worker, ...] = ()
-    part: tuple[Worker, ...] = ()
-    costs: Mapping[str, int | None] = field(default_factory=dict)
-    lower_to: int | None = None
-    restore_to: int | None = None
-    waiting_for: Blocker = Blocker.NOTHING
-    silent: tuple[Key, ...] = ()
+    actions: tuple[Action, ...] = ()
+    plan_again: bool = False
+    blocked_by: Blocker = Blocker.NOTHING
+    unreported_pods: tuple[Key, ...] = ()
 
 
-def plan(situation: DrainContext) -> Plan:
-    """Plan the next step; while a write of the last one is still waited for, there is none."""
-    mark = FencingToken.parse(situation.deployment.mark)
-    if mark is not None and mark.epoch > situation.crew.epoch:
-        return Plan(waiting_for=Blocker.ANOTHER)
-    step = _step(situation)
-    remark = _remark(situation, step)
-    if remark is not None:
-        step = Plan(remark=remark, waiting_for=step.waiting_for)
-    return replace(
-        step,
-        part=_to_part(situation),
-        silent=situation.silent,
-    )
+def plan(context: DrainContext) -> Plan:
+    """Plan the next actions.
 
-
-def _step(situation: DrainContext) -> Plan:
-    lowering, again = lower(situation), _to_renew(situation)
-    return Plan(
-        drain=_to_drain(situation),
-        renew=tuple({worker.uid: worker for worker in (*again, *lowering.renew)}.values()),
-        undrain=() if situation.removes else _to_undrain(situation),
-        costs=lowering.costs,
-        lower_to=lowering.to,
-        restore_to=restore(situation),
-        waiting_for=lowering.waiting_for,
-    )
-
-
-def _to_drain(situation: DrainContext) -> tuple[Worker, ...]:
-    if not situation.queue.running:
-        return ()
-    fresh = (worker for worker in situation.chosen if not situation.goes(worker))
-    return tuple(worker for worker in fresh if _can_be_told(situation, worker))
-
-
-def _to_renew(situation: DrainContext) -> tuple[Worker, ...]:
-    """Without a leader only those keep their lease that stopped consuming while there was one."""
-    going = (worker for worker in situation.chosen if situation.goes(worker) and _can_be_told(situation, worker))
-    running, installation = situation.queue.running, situation.crew.installation
-    return tuple(worker for worker in going if running or worker.reports_drained_by(installation))
-
-
-def _to_undrain(situation: DrainContext) -> tuple[Worker, ...]:
-    chosen = {worker.uid for worker in situation.chosen}
-    return tuple(each for each in situation.live if each.uid not in chosen and _is_to_return(situation, each))
-
-
-def _to_part(situation: DrainContext) -> tuple[Worker, ...]:
-    if not situation.queue.running:
-        return ()
-    return tuple(worker for worker in situation.crew.deaf(situation.now) if worker.due(situation.now))
-
-
-def _is_to_return(situation: DrainContext, worker: Worker) -> bool:
-    if situation.standing(worker) in {WorkerState.LEAVING, WorkerState.SILENT}:
-        return False
-    if not worker.possibly_drained(situation.crew.installation, situation.now):
-        return False
-    return _may_be_told(situation, worker, Verb.UNDRAIN)
-
-
-def _can_be_told(situation: DrainContext, worker: Worker) -> bool:
-    deaf = situation.standing(worker) in {WorkerState.NO_CONTAINER, WorkerState.LEAVING, WorkerState.SILENT}
-    return not deaf and worker.report is not None and _may_be_told(situation, worker, Verb.DRAIN)
-
-
-def _may_be_told(situation: DrainContext, worker: Worker, verb: Verb) -> bool:
-    """Whether the time has come: at once for the contrary of what it was told last, unless it has refused that."""
-    turns = worker.sent is not None and worker.sent.command.command is not verb
-    return worker.due(situation.now) or (turns and not worker.refuses(situation.now))
-
-
-def _remark(situation: DrainContext, step: Plan) -> Remark | None:
-    """Say what has to stand on the Deployment before that step may be taken."""
-    crew, before = situation.crew, situation.deployment.mark
-    mark, following = FencingToken.parse(before), Remark(before, str(FencingToken(crew.epoch, crew.seq + 1)))
-    ours = mark is not None and mark.epoch == crew.epoch
-    if (before and not ours) or crew.scale_in_may_still_apply(situation.deployment):
-        # Now it is either seen to have happened or kept from happening.
-        return following
-    if step.drain or step.renew or step.undrain or step.costs or step.lower_to is not None:
-        reordered = any(worker.undrained_by >= crew.seq for worker in step.drain)
-        return following if reordered or not ours else None
-    return Remark(before, "") if before and not _is_needed(situation) else None
-
-
-def _is_needed(situation: DrainContext) -> bool:
-    """Whether somebody is drained, or a lower number is on its way; who has just begun to lead has not heard it yet.
-
-    To write it unsettles the view, since annotations move the generation: taken back before the view is settled, it
-    would come and go for ever.
+    1. The drain annotation, if it has to be another one first. This also settles whether a scale-in without an answer
+       was applied. Everything else waits for it.
+    2. `undrain` commands: a needed worker returns before any write that may fail.
+    3. One of: deletion costs; replicas; `drain` commands and requests for reports.
     """
-    crew, now = situation.crew, situation.now
-    if crew.lowering is not None or now - crew.since < ALL_REPORTED_WITHIN or len(situation.live) > situation.desired:
+    token = FencingToken.parse(context.deployment.drain_token)
+    if token is not None and token.epoch > context.pool.epoch:
+        return Plan(blocked_by=Blocker.NOT_LEADER)
+    step, restored = plan_scale_in(context), plan_restore(context)
+    drains, renewals, undrains = _drains(context), _renewals(context, step), _undrains(context)
+    blocked_by, unreported_pods = step.blocked_by, context.unreported_pods
+    needs_token = bool(drains or renewals or undrains or step.costs or step.replicas is not None)
+    token_update = _token_update(context, drains, needs_token=needs_token)
+    if token_update is not None:
+        return Plan((token_update,), plan_again=True, blocked_by=blocked_by, unreported_pods=unreported_pods)
+    actions: tuple[Action, ...]
+    if step.costs:
+        actions = _cost_writes(context, step.costs)
+    elif restored is not None:
+        actions = (RestoreReplicas(restored, context.deployment.generation),)
+    elif step.replicas is not None:
+        actions = (ScaleIn(step.replicas, context.deployment.generation, context.deployment.drain_token),)
+    else:
+        actions = (
+            *_commands(Verb.DRAIN, renewals),
+            *_commands(Verb.DRAIN, _ignoring_sigterm(context)),
+            *_drains_or_report_requests(context, drains),
+        )
+    return Plan((*_commands(Verb.UNDRAIN, undrains), *actions), bool(step.costs), blocked_by, unreported_pods)
+
+
+def _commands(verb: Verb, workers: Iterable[Worker]) -> tuple[SendCommand, ...]:
+    return tuple(SendCommand(worker, verb) for worker in workers)
+
+
+def _cost_writes(context: DrainContext, costs: Mapping[str, int | None]) -> tuple[WriteDeletionCost, ...]:
+    pods = {pod.uid: pod for pod in context.pods}
+    return tuple(WriteDeletionCost(pods[uid], cost) for uid, cost in costs.items())
+
+
+def _drains(context: DrainContext) -> tuple[Worker, ...]:
+    """Return the candidates to drain. None without a leader of the queue: a cancel would not be certain."""
+    if not context.queue.running:
+        return ()
+    new = (worker for worker in context.candidates if not context.drain_requested(worker))
+    return tuple(filter(context.may_be_drained, new))
+
+
+def _renewals(context: DrainContext, step: ScaleInStep) -> tuple[Worker, ...]:
+    """Return the workers whose lease is to be renewed, and those that have to confirm their drain: one command."""
+    due = (*filter(context.needs_renewal, context.candidates), *step.confirm)
+    return tuple({worker.uid: worker for worker in due}.values())
+
+
+def _undrains(context: DrainContext) -> tuple[Worker, ...]:
+    """Return the workers to undrain: none while pods are being removed, which might be theirs."""
+    if context.scale_in_pending:
+        return ()
+    candidates = {worker.uid for worker in context.candidates}
+    others = (worker for worker in context.active if worker.uid not in candidates)
+    return tuple(worker for worker in others if _is_to_be_undrained(context, worker))
+
+
+def _is_to_be_undrained(context: DrainContext, worker: Worker) -> bool:
+    if context.state(worker) in {WorkerState.LEAVING, WorkerState.SILENT}:
+        return False
+    drained = worker.possibly_drained(context.pool.installation, context.now)
+    return drained and context.may_be_sent(worker, Verb.UNDRAIN)
+
+
+def _ignoring_sigterm(context: DrainContext) -> tuple[Worker, ...]:
+    """Return the workers that terminate without knowing it: they take no new message until they are killed."""
+    if not context.queue.running:
+        return ()
+    return tuple(worker for worker in context.pool.ignoring_sigterm(context.now) if worker.may_resend(context.now))
+
+
+def _drains_or_report_requests(context: DrainContext, drains: tuple[Worker, ...]) -> tuple[SendCommand, ...]:
+    """Request reports before workers are drained: regular reports are too rare to know which ones are idle."""
+    consuming = [worker for worker in context.active if context.state(worker) is WorkerState.CONSUMING]
+    requests = [worker for worker in consuming if worker.needs_report_request(context.now)]
+    if drains and (requests or any(worker.awaits_report(context.now) for worker in consuming)):
+        return _commands(Verb.REPORT, requests)
+    return _commands(Verb.DRAIN, (worker for worker in drains if not worker.report_overdue(context.now)))
+
+
+def _token_update(context: DrainContext, drains: Iterable[Worker], *, needs_token: bool) -> WriteDrainToken | None:
+    """Return the annotation that the Deployment needs before anything else may be done."""
+    pool, deployment = context.pool, context.deployment
+    before = deployment.drain_token
+    token = FencingToken.parse(before)
+    update = WriteDrainToken(before, str(FencingToken(pool.epoch, pool.seq + 1)), deployment.generation)
+    is_ours = token is not None and token.epoch == pool.epoch
+    if (before and not is_ours) or pool.scale_in_may_still_apply(deployment):
+        # The scale-in either has been applied, or no longer can be.
+        return update
+    if needs_token:
+        reordered = any(worker.undrain_seq >= pool.seq for worker in drains)
+        return update if reordered or not is_ours else None
+    return update._replace(after="") if before and not _token_is_in_use(context) else None
+
+
+def _token_is_in_use(context: DrainContext) -> bool:
+    """Whether a worker is, or may be, drained, or a scale-in is pending or about to follow.
+
+    A new leader has not received all reports yet. And since a write of the annotation increments the generation, it
+    unsettles the view: removed before the view is settled, the annotation would be written and removed without end.
+    """
+    pool, now = context.pool, context.now
+    if context.scale_in_pending or now - pool.since < ALL_REPORTED_WITHIN or len(context.active) > context.desired:
         return True
-    return any(each.possibly_drained(crew.installation, now) for each in situation.live)
+    return any(worker.possibly_drained(pool.installation, now) for worker in context.active)

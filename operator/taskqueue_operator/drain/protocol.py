@@ -1,6 +1,6 @@
-"""The messages of the control protocol: reads what workers report, writes what they are told.
+"""The messages of the control protocol: reads reports of workers, writes commands to them.
 
-The words are those of `docs/control-protocol.md`.
+The names are those of `docs/control-protocol.md`.
 """
 
 import json
@@ -14,14 +14,14 @@ from typing_extensions import override
 
 VERSION: Final = 1
 LEASE_SECONDS: Final = 60
-"""How long a worker stays drained by one command."""
+"""How long one `drain` command keeps a worker drained."""
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class State(StrEnum):
-    """What a worker says of itself."""
+    """The state that a worker reports."""
 
     STARTING = "starting"
     CONSUMING = "consuming"
@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 class Verb(StrEnum):
-    """What a worker can be told."""
+    """What a command asks of a worker."""
 
     DRAIN = "drain"
     UNDRAIN = "undrain"
@@ -39,7 +39,7 @@ class Verb(StrEnum):
 
 
 class Result(StrEnum):
-    """How a worker answers."""
+    """How a worker answers a command."""
 
     DONE = "done"
     REFUSED = "refused"
@@ -47,9 +47,9 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class FencingToken:
-    """Where commands stand in the order of all: the epoch of a leadership, and a number that rises within it.
+    """The order of commands: the epoch of a leader, and a sequence number that rises within it.
 
-    The annotation of a Deployment whose workers are, or may be, drained.
+    Written as annotation `taskqueue.dev/drain` of a Deployment while its workers are, or may be, drained.
     """
 
     epoch: int
@@ -57,7 +57,7 @@ class FencingToken:
 
     @classmethod
     def parse(cls, annotation: str) -> Self | None:
-        """Read what `str` wrote; None for anything else."""
+        """Parse what `str` returns; None for anything else."""
         epoch, _, seq = annotation.partition(".")
         ours = all(part.isascii() and part.isdecimal() for part in (epoch, seq))
         return cls(int(epoch), int(seq)) if ours else None
@@ -69,7 +69,7 @@ class FencingToken:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The command that a worker is drained by."""
+    """The command that has drained a worker."""
 
     installation: str
     epoch: Count
@@ -78,7 +78,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of the command with this id."""
+    """The result of the command with this id."""
 
     id: str
     result: Result
@@ -87,7 +87,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A worker's report; what the fields mean stands in the protocol."""
+    """A worker's report; `docs/control-protocol.md` describes the fields."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
@@ -110,26 +110,26 @@ class Report:
 
     @classmethod
     def parse(cls, message: bytes) -> "Report":
-        """Read a report.
+        """Parse a report.
 
         Raises:
-            Unreadable: It is of another version, or not as the protocol says.
+            Unreadable: The report is of another version, or not as the protocol defines it.
         """
         try:
             return _reports().validate_json(message, strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise Unreadable(f"{where}: {first['msg']}" if where else first["msg"]) from None
+            field = ".".join(str(part) for part in first["loc"])
+            raise Unreadable(f"{field}: {first['msg']}" if field else first["msg"]) from None
 
 
 class Unreadable(ValueError):
-    """A message that is no report of this version; the text names the field, and holds nothing of the message."""
+    """The message is no report of this version. The text names the field and contains nothing of the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What one incarnation of a worker is told."""
+    """A command to one incarnation of a worker."""
 
     id: str
     command: Verb
@@ -140,7 +140,7 @@ class Command:
     lease_seconds: int = LEASE_SECONDS
 
     def write(self) -> bytes:
-        """Write it as the protocol says."""
+        """Return the message as the protocol defines it."""
         return json.dumps({"version": VERSION} | asdict(self), separators=(",", ":")).encode()
 
 

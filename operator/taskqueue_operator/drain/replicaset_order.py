@@ -1,8 +1,8 @@
-"""Which pods a ReplicaSet removes when it is to have fewer: its own order, as far as that can be relied on.
+"""Which pods a ReplicaSet removes first: its controller's order, as far as that order can be relied on.
 
-The controller sorts by node, phase, readiness and deletion cost, and then by things that are close to chance (how many
-are on the node, how long they have been ready on a logarithmic scale). Pods that are alike up to the cost count as
-equals, of which any may go first.
+The controller sorts by node, phase, readiness and deletion cost, and then by values that are close to random (pods per
+node, time since ready on a logarithmic scale). Pods that are equal up to the cost count as equal: any of them may be
+removed first.
 """
 
 from collections import defaultdict
@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 from taskqueue_operator.resource.names import ANNOTATION_COST, DELETION_COST
 from taskqueue_operator.workers.api_objects import Pod
 
-COST: Final = -2_000_000_000
-"""The deletion cost of who is to go. Below whatever somebody else may have given the others."""
-_PHASES: Final = {"Running": 2, "Unknown": 1}  # anything else counts as Pending, to the controller too
+CANDIDATE_COST: Final = -2_000_000_000
+"""The deletion cost of a candidate: lower than any that another controller is likely to give other pods."""
+_PHASES: Final = {"Running": 2, "Unknown": 1}  # the controller, too, counts every other phase as Pending
 
 
-class Place(NamedTuple):
-    """Where a pod stands in the order; the lower goes first."""
+class Rank(NamedTuple):
+    """The place of a pod in the order. Pods of a lower rank are removed first."""
 
     assigned: bool
     phase: int
@@ -27,87 +27,85 @@ class Place(NamedTuple):
     cost: int
 
 
-REJECTED_POD: Final = Place(assigned=True, phase=_PHASES["Running"], ready=False, cost=0)
-"""Of a pod that is refused so far: as far as this it may have come by the time the number is lowered."""
+REJECTED_POD: Final = Rank(assigned=True, phase=_PHASES["Running"], ready=False, cost=0)
+"""The highest rank that a pod rejected until now may have when replicas are reduced."""
 _READY: Final = REJECTED_POD._replace(ready=True)
 
 
-def place(pod: Pod) -> Place:
-    """Say where it stands."""
-    return Place(pod.assigned, _PHASES.get(pod.phase, 0), pod.ready, pod.cost or 0)
+def rank(pod: Pod) -> Rank:
+    """Return the rank of a pod, as the API shows the pod."""
+    return Rank(pod.assigned, _PHASES.get(pod.phase, 0), pod.ready, pod.cost or 0)
 
 
-def sure(
-    pods: Iterable[Pod], removable: Collection[str], *, unsteady: Collection[str] = (), rejected_pods: int = 0
+def guaranteed_removals(
+    pods: Iterable[Pod], removable: Collection[str], *, unsettled: Collection[str] = (), rejected_pods: int = 0
 ) -> int:
-    """Say how many can go so that all of them are removable, from whichever of the ReplicaSets they are taken.
+    """Return how many pods can be removed, from any of the ReplicaSets, so that all of them are removable.
 
-    A pod without a container may be ready by the time the number is lowered: then its cost alone puts it first.
+    A pod without a container may be ready by the time of the removal: only its cost ranks it first then.
 
     Args:
-        pods: All live pods of the Deployment.
-        removable: UIDs of those that may go.
-        unsteady: UIDs of those that may be ready, or not, whatever the API shows.
-        rejected_pods: How many more pods are asked for and refused, by a quota. They may go.
+        pods: All active pods of the Deployment.
+        removable: UIDs of the pods that may be removed.
+        unsettled: UIDs of the pods that may be ready or not, whatever the API shows.
+        rejected_pods: Number of requested pods that the API server rejects, for a quota. They may be removed.
     """
-    families: defaultdict[str, list[Pod]] = defaultdict(list)
+    replica_sets: defaultdict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
-        families[pod.replica_set].append(pod)
-    limits = [_sure(family, removable, unsteady, rejected_pods) for family in families.values()]
+        replica_sets[pod.replica_set].append(pod)
+    limits = [_guaranteed(of_one, removable, unsettled, rejected_pods) for of_one in replica_sets.values()]
     return min(
-        (limit for limit in limits if limit is not None), default=sum(map(len, families.values())) + rejected_pods
+        (limit for limit in limits if limit is not None), default=sum(map(len, replica_sets.values())) + rejected_pods
     )
 
 
-def _sure(
-    family: Collection[Pod], removable: Collection[str], unsteady: Collection[str], rejected_pods: int
+def _guaranteed(
+    pods: Collection[Pod], removable: Collection[str], unsettled: Collection[str], rejected_pods: int
 ) -> int | None:
-    """Count those that certainly go before the first that may not; None when all may."""
-    scale_in_blocked = [pod for pod in family if pod.uid not in removable]
-    first = min((_earliest(pod, steady=pod.uid not in unsteady) for pod in scale_in_blocked), default=None)
+    """Count the pods of one ReplicaSet that certainly rank before the first one to keep; None if none is to be kept."""
+    kept = [pod for pod in pods if pod.uid not in removable]
+    first = min((_lowest_rank(pod, settled=pod.uid not in unsettled) for pod in kept), default=None)
     if first is None:
         return None
-    certain = sum(_latest(pod, steady=pod.uid not in unsteady) < first for pod in family if pod.uid in removable)
+    certain = sum(_highest_rank(pod, settled=pod.uid not in unsettled) < first for pod in pods if pod.uid in removable)
     return certain + (rejected_pods if first > REJECTED_POD else 0)
 
 
-def _earliest(pod: Pod, *, steady: bool) -> Place:
-    """Say where it stands at the earliest."""
-    return place(pod) if steady else place(pod)._replace(ready=False)
+def _lowest_rank(pod: Pod, *, settled: bool) -> Rank:
+    return rank(pod) if settled else rank(pod)._replace(ready=False)
 
 
-def _latest(pod: Pod, *, steady: bool) -> Place:
-    """Say where it stands at the latest."""
-    if pod.bare:
+def _highest_rank(pod: Pod, *, settled: bool) -> Rank:
+    if pod.container_stopped:
         return _READY._replace(cost=pod.cost or 0)
-    return place(pod) if steady else place(pod)._replace(ready=True)
+    return rank(pod) if settled else rank(pod)._replace(ready=True)
 
 
-def obsolete_costs(pods: Iterable[Pod], going: Collection[str]) -> dict[str, int | None]:
-    """Find the costs of ours that are to be cleared, by the UID of the pod, since those pods do not go after all."""
-    return {pod.uid: None for pod in pods if pod.cost_is_managed and pod.uid not in going}
+def obsolete_costs(pods: Iterable[Pod], removable: Collection[str]) -> dict[str, int | None]:
+    """Return the costs to clear, by the UID of the pod: we wrote them, and those pods are not removable any more."""
+    return {pod.uid: None for pod in pods if pod.cost_is_managed and pod.uid not in removable}
 
 
-def missing_costs(pods: Iterable[Pod], going: Collection[str]) -> dict[str, int | None]:
-    """Find those that do go and whose cost does not say so, by the UID of the pod.
+def missing_costs(pods: Iterable[Pod], removable: Collection[str]) -> dict[str, int | None]:
+    """Return the costs to write, by the UID of the pod.
 
-    Where somebody else wrote one it is left alone: two who write in turns would never end.
+    A cost that another controller wrote is left alone: two controllers would overwrite each other without end.
     """
-    due = (pod for pod in pods if pod.uid in going and not is_foreign(pod))
-    return {pod.uid: COST for pod in due if pod.cost != COST}
+    unmanaged = (pod for pod in pods if pod.uid in removable and not is_foreign(pod))
+    return {pod.uid: CANDIDATE_COST for pod in unmanaged if pod.cost != CANDIDATE_COST}
 
 
 def with_costs(pods: Iterable[Pod], costs: Mapping[str, int | None]) -> list[Pod]:
-    """Show the pods as they will be once these costs are written."""
+    """Return the pods as the API will show them once these costs are written."""
     return [replace(pod, cost=costs[pod.uid]) if pod.uid in costs else pod for pod in pods]
 
 
 def is_foreign(pod: Pod) -> bool:
-    """Whether somebody else wrote its deletion cost, such as an autoscaler of nodes."""
+    """Whether another controller, such as a node autoscaler, wrote the deletion cost."""
     return pod.cost is not None and not pod.cost_is_managed
 
 
-def annotations(cost: int | None) -> dict[str, str | None]:
-    """Write a deletion cost as annotations of a pod; None removes one."""
+def cost_annotations(cost: int | None) -> dict[str, str | None]:
+    """Return the annotations of a pod for a deletion cost; None removes an annotation."""
     value = None if cost is None else str(cost)
     return {DELETION_COST: value, ANNOTATION_COST: value}

@@ -1,4 +1,4 @@
-"""What the operator knows of one worker: by the API from its pod, by the broker from itself."""
+"""What the operator knows of one worker: from the API server about its pod, from its reports about itself."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,122 +9,128 @@ from taskqueue_operator.workers.api_objects import Pod
 from .protocol import LEASE_SECONDS, Command, Report, Result, State, Verb
 from .worker_state import RemovedState, WorkerState
 
-ANSWER: Final = timedelta(seconds=5)
-"""How long an answer is waited for, and how long what it proves is believed."""
-LEASE: Final = timedelta(seconds=LEASE_SECONDS)
-RENEWAL: Final = timedelta(seconds=20)
+ANSWER_TIMEOUT: Final = timedelta(seconds=5)
+"""How long an answer is awaited, and how long a confirmed drain is relied on."""
+DRAIN_LEASE: Final = timedelta(seconds=LEASE_SECONDS)
+RENEWAL_PERIOD: Final = timedelta(seconds=20)
+"""Time between two `drain` commands that renew a drain lease."""
 REPORT_TIMEOUT: Final = timedelta(seconds=45)
-CURRENT: Final = timedelta(seconds=2)
-"""How long a word is believed when the idle are chosen, and how long an answer is waited for before they are."""
+"""Without a report for this long, a worker is silent."""
+REPORT_MAX_AGE: Final = timedelta(seconds=2)
+"""Maximum age of a report from which candidates are selected, and how long a requested report is awaited."""
 READINESS_LAG: Final = timedelta(seconds=10)
-"""How long the API may take to show whether a worker is ready."""
-KEPT_INCARNATIONS: Final = 8
+"""How long the API may take to show a change of readiness: probe, kubelet and watch."""
+MAX_INCARNATIONS: Final = 8
 _UNREADY: Final = frozenset({State.STARTING, State.DRAINED, State.LEAVING})
 
 
-class Sent(NamedTuple):
-    """The last command to a worker.
+class SentCommand(NamedTuple):
+    """The last `drain` or `undrain` command to a worker.
 
     Attributes:
-        command: What it was told.
-        at: When.
-        missed: Whether the one before it was never answered.
-        result: The answer; None while there is none.
+        command: The command.
+        at: When it was sent.
+        previous_unanswered: Whether the command before it was never answered.
+        result: The answer; None until it arrives.
     """
 
     command: Command
     at: datetime
-    missed: bool = False
+    previous_unanswered: bool = False
     result: Result | None = None
 
 
 @dataclass(slots=True)
 class Worker:
-    """One worker pod and what is known of who runs in it.
+    """One worker pod and the process in it.
 
     Attributes:
         pod: As the API last showed it.
-        shown_at: When the API first showed its container in the state in which it is.
-        report: The last of the present incarnation.
-        heard_at: When that arrived.
-        address: Where a command reaches it.
-        sent: The last command to this incarnation.
-        proved_at: When the renewal was sent to which it answered `drained`, or when it was attested that it may go;
-            None once anything contradicts.
-        drained_at: When it was first heard to be drained, or seen to be idle, of the present stretch.
-        turned_at: When it was first heard to be in a state in which it is ready, or is not.
-        undrained_by: The `seq` with which it was last told to consume again: to drain it anew takes a higher one, or
-            that command, late, could undo the new one.
-        was: What it did before it was leaving.
-        asked_at: When it was last asked to report.
+        container_changed_at: When the API first showed its container in the present state.
+        report: The last report of the present incarnation.
+        reported_at: When that report arrived.
+        address: Where to send commands.
+        last_command: The last `drain` or `undrain` to this incarnation.
+        confirmed_at: When the command was sent that the worker answered with `drained`, or when it was marked idle;
+            None as soon as anything contradicts. A removal relies on it.
+        drained_at: When it first reported `drained`, or when it was first seen idle, without interruption since.
+        readiness_changed_at: When it first reported a state of the present readiness.
+        undrain_seq: The `seq` of its last `undrain`. The next `drain` needs a higher one, or that `undrain`, if it
+            arrives late, reverts the drain.
+        last_active_state: Its last state before `leaving`.
+        report_requested_at: When it was last asked to report.
     """
 
     pod: Pod
-    shown_at: datetime
+    container_changed_at: datetime
     report: Report | None = None
-    heard_at: datetime | None = None
+    reported_at: datetime | None = None
     address: str = ""
-    sent: Sent | None = None
-    proved_at: datetime | None = None
+    last_command: SentCommand | None = None
+    confirmed_at: datetime | None = None
     drained_at: datetime | None = None
-    turned_at: datetime | None = None
-    undrained_by: int = -1
-    was: State | None = None
-    asked_at: datetime | None = None
+    readiness_changed_at: datetime | None = None
+    undrain_seq: int = -1
+    last_active_state: State | None = None
+    report_requested_at: datetime | None = None
     _numbers: dict[str, int] = field(default_factory=dict)
 
-    def show(self, pod: Pod, at: datetime) -> None:
-        """Take note of what the API shows of its pod."""
-        known, self.pod = self.pod, pod
-        if (known.restarts, known.bare) != (pod.restarts, pod.bare):
-            # Its container ended or began: what was proved may have been proved by another one.
-            self.shown_at, self.proved_at = at, None
+    # Events.
 
-    def hear(self, report: Report, address: str, at: datetime) -> None:
-        """Take note of a report, and of the address that came with it; one that is late changes nothing."""
+    def on_pod(self, pod: Pod, at: datetime) -> None:
+        """Store what the API shows of the pod."""
+        before, self.pod = self.pod, pod
+        if (before.restarts, before.container_stopped) != (pod.restarts, pod.container_stopped):
+            # The container ended or started: another process may have confirmed the drain.
+            self.container_changed_at, self.confirmed_at = at, None
+
+    def on_report(self, report: Report, address: str, at: datetime) -> None:
+        """Store a report and the address it came with. A report older than the last one is ignored."""
         if report.number <= self._numbers.get(report.incarnation, 0):
             return
         if self.report is None or (self.report.state in _UNREADY) != (report.state in _UNREADY):
-            self.turned_at = at
+            self.readiness_changed_at = at
         if self.report is not None and self.report.incarnation != report.incarnation:
-            # Which of them runs only time tells: the reports of one that has ended come to an end.
-            self.sent = self.proved_at = self.drained_at = self.was = None
+            # Which of the two runs shows only with time: an ended process sends no more reports.
+            self.last_command = self.confirmed_at = self.drained_at = self.last_active_state = None
         self._numbers.pop(report.incarnation, None)
         self._numbers[report.incarnation] = report.number
-        if len(self._numbers) > KEPT_INCARNATIONS:
+        if len(self._numbers) > MAX_INCARNATIONS:
             del self._numbers[next(iter(self._numbers))]
-        self.report, self.heard_at, self.address = report, at, address
+        self.report, self.reported_at, self.address = report, at, address
         if report.state is not State.LEAVING:
-            self.was = report.state
+            self.last_active_state = report.state
         if report.state is not State.DRAINED:
-            self.proved_at = self.drained_at = None
+            self.confirmed_at = self.drained_at = None
         elif self.drained_at is None:
             self.drained_at = at
-        self._hear_answer(report)
+        self._on_answer(report)
 
-    def _hear_answer(self, report: Report) -> None:
-        sent, answer = self.sent, report.answer
+    def _on_answer(self, report: Report) -> None:
+        sent, answer = self.last_command, report.answer
         if sent is None or answer is None or answer.id != sent.command.id:
             return
-        self.sent = sent._replace(result=answer.result)
-        told, by = sent.command, report.drain
-        drained = told.command is Verb.DRAIN and answer.result is Result.DONE and report.state is State.DRAINED
-        if drained and by is not None and (by.installation, by.epoch) == (told.installation, told.epoch):
-            self.proved_at = sent.at
+        self.last_command = sent._replace(result=answer.result)
+        command, drain = sent.command, report.drain
+        drained = command.command is Verb.DRAIN and answer.result is Result.DONE and report.state is State.DRAINED
+        if drained and drain is not None and (drain.installation, drain.epoch) == (command.installation, command.epoch):
+            self.confirmed_at = sent.at
 
-    def tell(self, command: Command, at: datetime) -> None:
-        """Take note that it is told this now."""
+    def on_command_sent(self, command: Command, at: datetime) -> None:
+        """Record a command that is being sent."""
         if command.command is Verb.REPORT:
-            self.asked_at = at
+            self.report_requested_at = at
             return
-        missed = self.sent is not None and self.sent.result is None
-        self.sent = Sent(command, at, missed)
+        unanswered = self.last_command is not None and self.last_command.result is None
+        self.last_command = SentCommand(command, at, unanswered)
         if command.command is Verb.UNDRAIN:
-            self.proved_at, self.undrained_by = None, command.seq
+            self.confirmed_at, self.undrain_seq = None, command.seq
 
     def mark_idle(self, at: datetime | None, idle_since: datetime | None) -> None:
-        """Take note that it may be removed, without having been asked, or (None) that it may not."""
-        self.proved_at, self.drained_at = at, idle_since
+        """Record at what time it was found removable without a command; None if it is not."""
+        self.confirmed_at, self.drained_at = at, idle_since
+
+    # What is known.
 
     @property
     def uid(self) -> str:
@@ -133,122 +139,134 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        """Tasks that it runs, by its last report."""
+        """Running tasks, by its last report."""
         return self.report.in_flight if self.report is not None else 0
 
     @property
     def idle_seconds(self) -> float:
-        """How long it has had nothing to do, by its last report."""
+        """How long it has been idle, by its last report."""
         return self.report.idle_seconds if self.report is not None else 0.0
 
     @property
-    def fails(self) -> bool:
-        """Whether it crashes again and again, or cannot start at all."""
-        return self.pod.trouble is not None
+    def is_failing(self) -> bool:
+        """Whether it crashes repeatedly or cannot start."""
+        return self.pod.problem is not None
 
     @property
-    def is_bare(self) -> bool:
-        """Whether no container runs: by the API, and nothing was heard since that would contradict it."""
-        return self.pod.bare and (self.heard_at is None or self.heard_at < self.shown_at)
+    def has_no_container(self) -> bool:
+        """Whether no container runs: the API shows none, and no report since contradicts that."""
+        return self.pod.container_stopped and (self.reported_at is None or self.reported_at < self.container_changed_at)
 
-    def standing(self, now: datetime) -> WorkerState:
-        """Say what it does."""
-        if self.is_bare:
+    def state(self, now: datetime) -> WorkerState:
+        """Return what it does."""
+        if self.has_no_container:
             return WorkerState.NO_CONTAINER
         if self.report is None:
-            return WorkerState.STARTING if now - self.shown_at < REPORT_TIMEOUT else WorkerState.SILENT
+            return WorkerState.STARTING if now - self.container_changed_at < REPORT_TIMEOUT else WorkerState.SILENT
         return WorkerState(self.report.state) if self.is_reporting(now) else WorkerState.SILENT
 
     def is_reporting(self, now: datetime) -> bool:
-        """Whether it has reported lately, so that it can be commanded."""
-        return self.heard_at is not None and now - self.heard_at < REPORT_TIMEOUT
+        """Whether it has reported recently, so that a command can reach it."""
+        return self.reported_at is not None and now - self.reported_at < REPORT_TIMEOUT
+
+    # Requested reports.
 
     def needs_report_request(self, now: datetime) -> bool:
-        """Whether its last word is too old to choose by, and no answer to a question for another one may come."""
-        if self.heard_at is None or now - self.heard_at < CURRENT:
+        """Whether its last report is too old to select by, and no requested report is on its way."""
+        if self.reported_at is None or now - self.reported_at < REPORT_MAX_AGE:
             return False
-        return self.asked_at is None or self.asked_at <= self.heard_at or now - self.asked_at >= ANSWER
+        requested_at = self.report_requested_at
+        return requested_at is None or requested_at <= self.reported_at or now - requested_at >= ANSWER_TIMEOUT
 
     def awaits_report(self, now: datetime) -> bool:
-        """Whether it was asked for its word a moment ago, and has not answered as yet."""
-        heard_since = self.asked_at is None or (self.heard_at is not None and self.heard_at >= self.asked_at)
-        return not heard_since and self.asked_at is not None and now - self.asked_at < CURRENT
+        """Whether a report was requested a moment ago and has not arrived yet."""
+        requested_at = self.report_requested_at
+        arrived = requested_at is None or (self.reported_at is not None and self.reported_at >= requested_at)
+        return not arrived and requested_at is not None and now - requested_at < REPORT_MAX_AGE
 
     def report_overdue(self, now: datetime) -> bool:
-        """Whether it was asked for its word and has not answered in time: it may be busy by now."""
-        if self.asked_at is None or self.heard_at is None or self.heard_at >= self.asked_at:
+        """Whether a requested report has not arrived in time: the worker may be busy by now."""
+        requested_at = self.report_requested_at
+        if requested_at is None or self.reported_at is None or self.reported_at >= requested_at:
             return False
-        return now - self.asked_at >= CURRENT
+        return now - requested_at >= REPORT_MAX_AGE
+
+    # Drain.
 
     def is_removable(self, now: datetime) -> bool:
-        """Whether it may be removed: drained by an answer that is young enough, or without a container."""
-        return self.is_bare or (self.proved_at is not None and now - self.proved_at < ANSWER)
+        """Whether it may be removed: its drain was confirmed recently, or it has no container."""
+        return self.has_no_container or (self.confirmed_at is not None and now - self.confirmed_at < ANSWER_TIMEOUT)
 
     def holds_lease(self, now: datetime) -> bool:
-        """Whether it certainly stays as it is for a while longer: by a lease that it has confirmed."""
-        return self.is_bare or (self.proved_at is not None and now - self.proved_at < LEASE - ANSWER)
+        """Whether it certainly stays drained for a while, by a lease that it has confirmed."""
+        held_for = DRAIN_LEASE - ANSWER_TIMEOUT
+        return self.has_no_container or (self.confirmed_at is not None and now - self.confirmed_at < held_for)
 
     def awaits_answer(self, now: datetime) -> bool:
         """Whether its last command may still be answered."""
-        return self.sent is not None and self.sent.result is None and now - self.sent.at < ANSWER
+        sent = self.last_command
+        return sent is not None and sent.result is None and now - sent.at < ANSWER_TIMEOUT
 
-    def refuses(self, now: datetime) -> bool:
-        """Whether it has refused its last command, not long ago: whatever it is told now, it will refuse again."""
-        return self.sent is not None and self.sent.result is Result.REFUSED and not self.due(now)
+    def recently_refused(self, now: datetime) -> bool:
+        """Whether it refused its last command a short while ago. It would refuse the next one as well."""
+        sent = self.last_command
+        return sent is not None and sent.result is Result.REFUSED and not self.may_resend(now)
 
-    def answers(self, now: datetime) -> bool:
-        """Whether it has done as it was last told, or may well do so."""
-        if self.sent is None or self.sent.result is not None:
-            return self.is_reporting(now) and not self.refuses(now)
-        return not self.sent.missed and self.awaits_answer(now)
+    def is_responsive(self, now: datetime) -> bool:
+        """Whether it has done what the last command says, or may be doing it."""
+        if self.last_command is None or self.last_command.result is not None:
+            return self.is_reporting(now) and not self.recently_refused(now)
+        return not self.last_command.previous_unanswered and self.awaits_answer(now)
 
-    def due(self, now: datetime) -> bool:
-        """Whether it may be told the same again: not before an answer is missed, or a renewal due."""
-        if self.sent is None:
+    def may_resend(self, now: datetime) -> bool:
+        """Whether the last command may be sent again: its answer is missing, or the lease needs a renewal."""
+        sent = self.last_command
+        if sent is None:
             return True
-        obeyed = self.sent.result is Result.DONE and self.sent.command.command is Verb.DRAIN
-        return now - self.sent.at >= (RENEWAL if obeyed or self.sent.result is Result.REFUSED else ANSWER)
+        drained = sent.result is Result.DONE and sent.command.command is Verb.DRAIN
+        return now - sent.at >= (RENEWAL_PERIOD if drained or sent.result is Result.REFUSED else ANSWER_TIMEOUT)
 
     def reports_drained_by(self, installation: str) -> bool:
-        """Whether, by its last report, it is drained by this installation, under whatever epoch."""
+        """Whether its last report says that this installation has drained it, in whichever epoch."""
         drain = self.report.drain if self.report is not None else None
         if self.report is None or drain is None or drain.installation != installation:
             return False
         return self.report.state in {State.DRAINING, State.DRAINED}
 
     def possibly_drained(self, installation: str, now: datetime) -> bool:
-        """Whether it is drained, or may be without having said so."""
-        if self.is_bare:
+        """Whether it is drained, or may be without having reported it yet."""
+        if self.has_no_container:
             return False
         if self.reports_drained_by(installation):
-            return self.heard_at is not None and now - self.heard_at < LEASE
-        if self.sent is None or self.sent.command.command is not Verb.DRAIN or self.sent.result is not None:
+            return self.reported_at is not None and now - self.reported_at < DRAIN_LEASE
+        sent = self.last_command
+        if sent is None or sent.command.command is not Verb.DRAIN or sent.result is not None:
             return False
-        unheard = self.heard_at is None or self.heard_at <= self.sent.at
-        return now - self.sent.at < (LEASE if unheard else ANSWER)
+        no_report_since = self.reported_at is None or self.reported_at <= sent.at
+        return now - sent.at < (DRAIN_LEASE if no_report_since else ANSWER_TIMEOUT)
 
-    def going(self, installation: str, now: datetime) -> bool:
-        """Whether it is, or may be, drained and was not asked to come back."""
-        returns = self.sent is not None and self.sent.command.command is Verb.UNDRAIN
-        return not returns and self.possibly_drained(installation, now)
+    def drain_requested(self, installation: str, now: datetime) -> bool:
+        """Whether it is, or may be, drained, and no `undrain` was sent."""
+        undrained = self.last_command is not None and self.last_command.command.command is Verb.UNDRAIN
+        return not undrained and self.possibly_drained(installation, now)
 
     @property
     def reports_unready(self) -> bool:
-        """Whether it is in a state in which it is not ready, whatever the API shows yet."""
+        """Whether its reported state is an unready one, whatever the API shows yet."""
         return self.report is not None and self.report.state in _UNREADY
 
     def readiness_settled(self, now: datetime) -> bool:
-        """Whether what the API shows of its readiness is not of before; probes and watches take a while."""
-        return self.turned_at is None or now - self.turned_at >= READINESS_LAG
+        """Whether the API has had the time to show the present readiness."""
+        return self.readiness_changed_at is None or now - self.readiness_changed_at >= READINESS_LAG
 
-    def victim(self) -> RemovedState:
-        """Say what it did when its pod went."""
-        if self.is_bare:
+    def removed_state(self) -> RemovedState:
+        """Return what it did when its pod was removed."""
+        if self.has_no_container:
             return RemovedState.NO_CONTAINER
         if self.report is None and self.drained_at is not None:
             return RemovedState.IDLE
-        if self.was is State.DRAINED and not self.in_flight:
+        if self.last_active_state is State.DRAINED and not self.in_flight:
             return RemovedState.DRAINED
-        if self.was is State.DRAINING:
+        if self.last_active_state is State.DRAINING:
             return RemovedState.DRAINING
         return RemovedState.BUSY if self.in_flight else RemovedState.UNKNOWN

@@ -1,13 +1,13 @@
-"""The workers of one TaskQueue, as the operator that leads in this epoch knows them.
+"""The workers of one TaskQueue, as the leader of this epoch knows them.
 
-What was commanded and what was answered is known here and nowhere else. A fresh crew, after a start or a takeover,
-learns from the reports who is drained, and has it proved anew.
+Only the pool knows which commands were sent and answered. After a start or a takeover it is empty: it learns from
+reports which workers are drained, and lets them confirm it anew.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
@@ -16,114 +16,117 @@ from .worker import REPORT_TIMEOUT, Worker
 from .worker_state import WorkerState
 
 SIGTERM_ACK_TIMEOUT: Final = timedelta(seconds=2)
-"""How long a worker has to hear SIGTERM, and to say so."""
+"""How long a worker may take to receive SIGTERM and to report `leaving`."""
 REMOVAL_SETTLE_TIME: Final = timedelta(seconds=10)
-"""How long removals may still be under way after the Deployment's controller has seen another number."""
+"""How long pods may still be removed after the Deployment's controller has observed another number."""
 
-
-_AT_WORK: Final = frozenset({WorkerState.CONSUMING, WorkerState.DRAINING, WorkerState.DRAINED})
+_WORKING: Final = frozenset({WorkerState.CONSUMING, WorkerState.DRAINING, WorkerState.DRAINED})
 
 
 class PendingScaleIn(NamedTuple):
-    """A lower number of replicas that was asked for: may have been written, or may still be.
+    """A write of fewer replicas that may have been applied, or may still be.
 
     Attributes:
-        generation: Of the Deployment, on which it was conditional; None for that of an operator before this one.
-        mark: The annotation on which it was conditional.
-        at: When.
+        generation: The condition on the Deployment's generation; None for a write of an earlier leader.
+        drain_token: The condition on its drain annotation.
+        at: When it was requested.
     """
 
     generation: int | None
-    mark: str
+    drain_token: str
     at: datetime
 
 
-class _Heard(NamedTuple):
+class _EarlyReport(NamedTuple):
     report: Report
     address: str
     at: datetime
 
 
-class _Departure(NamedTuple):
+class _Terminating(NamedTuple):
     worker: Worker
-    at: datetime
+    since: datetime
 
 
 class WorkerPool:
-    """All workers of one TaskQueue, as the leader of this epoch knows them."""
+    """All workers of one TaskQueue, as the leader of this epoch knows them.
+
+    Attributes:
+        worker_type: What it creates for each pod.
+        installation: The operator's installation.
+        epoch: The epoch of this leader.
+        since: When the pool was created.
+        seq: The highest sequence number used in this epoch.
+        last_scale_in_at: When fewer replicas were last requested.
+        pending_scale_in: The scale-in that may not have ended yet.
+    """
+
+    worker_type: ClassVar[type[Worker]] = Worker
 
     def __init__(self, installation: str, epoch: int, at: datetime) -> None:
         self.installation = installation
         self.epoch = epoch
         self.since = at
         self.seq = 0
-        # As if one had been lowered by whoever led before.
-        self.lowered_at = at
-        # Whoever led before may have lowered the number a moment ago.
-        self.lowering: PendingScaleIn | None = PendingScaleIn(None, "", at)
+        # Assume the previous leader may have scaled in just before us.
+        self.last_scale_in_at = at
+        self.pending_scale_in: PendingScaleIn | None = PendingScaleIn(None, "", at)
         self._workers: dict[str, Worker] = {}
-        self._departing: dict[str, _Departure] = {}
-        self._early: defaultdict[str, list[_Heard]] = defaultdict(list)
+        self._terminating: dict[str, _Terminating] = {}
+        self._early_reports: defaultdict[str, list[_EarlyReport]] = defaultdict(list)
         self._ids = 0
 
     @property
-    def live(self) -> list[Worker]:
-        """The workers whose pods count as replicas, in the order of their names."""
+    def active(self) -> list[Worker]:
+        """The workers whose pods count as replicas, by the names of the pods."""
         return sorted(self._workers.values(), key=lambda worker: worker.pod.key)
 
-    def deaf(self, now: datetime) -> list[Worker]:
-        """Find those whose pods are going, and who work on as if nobody had told them; they will be killed.
-
-        So do workers that a shell runs, which keeps SIGTERM to itself.
-        """
-        overdue = (each.worker for each in self._departing.values() if now - each.at >= SIGTERM_ACK_TIMEOUT)
-        return [worker for worker in overdue if worker.standing(now) in _AT_WORK]
-
     def worker(self, uid: str) -> Worker | None:
-        """Look up one by the UID of its pod."""
+        """Return the active worker whose pod has this UID."""
         return self._workers.get(uid)
 
-    def observe(self, deployment: Deployment, pods: Iterable[Pod], at: datetime) -> list[Worker]:
-        """Take note of what the API shows; returns those whose pods have gone, or are going, since the last time."""
-        # One that no ReplicaSet made has our label by mistake: nobody counts it, and nothing makes it go.
-        there = {pod.uid: pod for pod in pods if pod.replica_set and not pod.finished}
-        shown = {uid: pod for uid, pod in there.items() if pod.live}
-        gone = [self._workers.pop(uid) for uid in self._workers.keys() - shown.keys()]
-        self._track_terminating(gone, there.keys() - shown.keys(), there, at)
-        for uid, pod in shown.items():
+    def ignoring_sigterm(self, now: datetime) -> list[Worker]:
+        """Return the workers whose pods terminate, and which continue to work as if without SIGTERM.
+
+        They will be killed. An image whose entry point is a shell is an example: the shell does not forward SIGTERM.
+        """
+        overdue = (found.worker for found in self._terminating.values() if now - found.since >= SIGTERM_ACK_TIMEOUT)
+        return [worker for worker in overdue if worker.state(now) in _WORKING]
+
+    def sync(self, deployment: Deployment, pods: Iterable[Pod], at: datetime) -> list[Worker]:
+        """Store what the API shows. Returns the workers that are no longer active since the last call."""
+        # A pod without a ReplicaSet has our label by mistake: no controller counts or removes it.
+        existing = {pod.uid: pod for pod in pods if pod.replica_set and not pod.finished}
+        active = {uid: pod for uid, pod in existing.items() if pod.is_active}
+        inactive = [self._workers.pop(uid) for uid in self._workers.keys() - active.keys()]
+        self._track_terminating(inactive, {uid: existing[uid] for uid in existing.keys() - active.keys()}, at)
+        for uid, pod in active.items():
             if uid in self._workers:
-                self._workers[uid].show(pod, at)
+                self._workers[uid].on_pod(pod, at)
             else:
                 self._add(pod, at)
-        self._forget(at)
-        mark = FencingToken.parse(deployment.mark)
-        if mark is not None and mark.epoch == self.epoch:
-            self.seq = max(self.seq, mark.seq)
-        elif deployment.mark:
-            # Until it is replaced, whoever wrote it may lower the number.
-            self.lowering = PendingScaleIn(None, deployment.mark, at)
-        if self.lowering is not None and self._is_over(self.lowering, deployment, at):
-            self.lowering = None
-        return gone
+        self._expire_early_reports(at)
+        self._sync_scale_in(deployment, at)
+        return inactive
 
-    def see(self, report: Report, address: str, at: datetime) -> None:
-        """Take note of a report, and of the address that came with it; one that is late changes nothing."""
+    def on_report(self, report: Report, address: str, at: datetime) -> None:
+        """Store a report and the address it came with. A report older than the last one is ignored."""
         worker = self._find(report.pod)
         if worker is not None:
-            worker.hear(report, address, at)
-        elif report.pod:  # outside of Kubernetes it has none
-            self._early[report.pod].append(_Heard(report, address, at))
-            self._forget(at)
+            worker.on_report(report, address, at)
+        elif report.pod:  # empty outside of Kubernetes
+            self._early_reports[report.pod].append(_EarlyReport(report, address, at))
+            self._expire_early_reports(at)
 
     def command(self, uid: str, verb: Verb, at: datetime) -> Command:
-        """Make a command, to be sent to that worker's address, and take note that it is sent now.
+        """Create a command to a worker and record that it is sent now.
 
         Raises:
-            LookupError: Nothing was heard of that worker.
+            LookupError: The worker has not reported.
         """
         worker = self._find(uid)
         if worker is None or worker.report is None:
-            raise LookupError(f"nothing was heard of the worker in pod {uid}")
+            raise LookupError(f"The worker in pod {uid} has not reported.")
         self._ids += 1
         command = Command(
             id=f"{self.epoch}.{self._ids}",
@@ -133,71 +136,88 @@ class WorkerPool:
             epoch=self.epoch,
             seq=self.seq,
         )
-        worker.tell(command, at)
+        worker.on_command_sent(command, at)
         return command
 
-    def begin_scale_in(self, deployment: Deployment, at: datetime) -> None:
-        """Take note that a lower number is being asked for, on the condition of what this Deployment shows."""
-        self.lowering, self.lowered_at = PendingScaleIn(deployment.generation, deployment.mark, at), at
+    def begin_scale_in(self, generation: int, drain_token: str, at: datetime) -> None:
+        """Record that fewer replicas are being requested, on condition of this generation and drain annotation."""
+        self.pending_scale_in, self.last_scale_in_at = PendingScaleIn(generation, drain_token, at), at
 
-    def mark_idle(self, may_go: Mapping[str, datetime | None], at: datetime) -> None:
-        """Take note of who may be removed without an answer of its own, and since when it is known to be idle.
+    def mark_idle(self, idle_since: Mapping[str, datetime | None], at: datetime) -> None:
+        """Record which workers may be removed without an answer of their own, and no others.
 
-        By the UID of the pod; nobody else may. While pods are being removed, it stays at what was attested before.
+        While pods are being removed, the former record stays.
+
+        Args:
+            idle_since: By the UID of the pod, since when the worker is idle; None if that is unknown.
+            at: The present time.
         """
-        if self.lowering is not None:
+        if self.pending_scale_in is not None:
             return
         for uid, worker in self._workers.items():
-            worker.mark_idle(at if uid in may_go else None, may_go.get(uid))
+            worker.mark_idle(at if uid in idle_since else None, idle_since.get(uid))
 
     def scale_in_may_still_apply(self, deployment: Deployment) -> bool:
-        """Whether a lowering without an answer may still happen: until its condition no longer holds."""
-        lowering = self.lowering
+        """Whether a scale-in without an answer may still be applied: its condition still holds."""
+        pending = self.pending_scale_in
         return (
-            lowering is not None and lowering.generation == deployment.generation and lowering.mark == deployment.mark
+            pending is not None
+            and pending.generation == deployment.generation
+            and pending.drain_token == deployment.drain_token
         )
 
-    def _is_over(self, lowering: PendingScaleIn, deployment: Deployment, at: datetime) -> bool:
-        """Whether the pods that it removes, if it was written, are gone from among the live ones."""
+    def _sync_scale_in(self, deployment: Deployment, at: datetime) -> None:
+        token = FencingToken.parse(deployment.drain_token)
+        if token is not None and token.epoch == self.epoch:
+            self.seq = max(self.seq, token.seq)
+        elif deployment.drain_token:
+            # Until the annotation is replaced, the leader that wrote it may scale in.
+            self.pending_scale_in = PendingScaleIn(None, deployment.drain_token, at)
+        if self.pending_scale_in is not None and self._has_ended(self.pending_scale_in, deployment, at):
+            self.pending_scale_in = None
+
+    def _has_ended(self, pending: PendingScaleIn, deployment: Deployment, at: datetime) -> bool:
+        """Whether the scale-in was not applied, or its pods are no longer active."""
         if self.scale_in_may_still_apply(deployment) or (
-            lowering.generation is None and lowering.mark == deployment.mark != ""
+            pending.generation is None and pending.drain_token == deployment.drain_token != ""
         ):
             return False
-        if lowering.generation == deployment.generation:
-            return True  # it never happened, and another mark keeps it from happening
+        if pending.generation == deployment.generation:
+            return True  # it was not applied, and another drain annotation prevents it
         if not deployment.observed:
             return False
-        first = lowering.generation is None or deployment.generation == lowering.generation + 1
-        if first and deployment.replicas == deployment.live == len(self.live):
+        is_last_change = pending.generation is None or deployment.generation == pending.generation + 1
+        if is_last_change and deployment.replicas == deployment.current_replicas == len(self.active):
             return True
-        # Another number came after it, so that the counts alone show nothing.
-        rolls = deployment.updated != deployment.live
-        return at - lowering.at >= REMOVAL_SETTLE_TIME and (rolls or len(self.live) <= deployment.replicas)
+        # Another number was written after it, so the counts alone prove nothing.
+        has_several_versions = deployment.updated != deployment.current_replicas
+        settled = has_several_versions or len(self.active) <= deployment.replicas
+        return at - pending.at >= REMOVAL_SETTLE_TIME and settled
 
     def _find(self, uid: str) -> Worker | None:
-        departure = self._departing.get(uid)
-        return self._workers.get(uid) if departure is None else departure.worker
+        terminating = self._terminating.get(uid)
+        return self._workers.get(uid) if terminating is None else terminating.worker
 
-    def _track_terminating(
-        self, gone: Iterable[Worker], going: Iterable[str], there: Mapping[str, Pod], at: datetime
-    ) -> None:
-        """Keep those in sight whose pods have not ended yet."""
-        known = {worker.uid: worker for worker in gone}
-        self._departing = {
-            uid: self._departing.get(uid) or _Departure(known.get(uid) or Worker(there[uid], at), at) for uid in going
+    def _track_terminating(self, inactive: Iterable[Worker], pods: Mapping[str, Pod], at: datetime) -> None:
+        """Keep the workers whose pods have not ended yet."""
+        known = {worker.uid: worker for worker in inactive}
+        self._terminating = {
+            uid: self._terminating.get(uid) or _Terminating(known.get(uid) or self.worker_type(pod, at), at)
+            for uid, pod in pods.items()
         }
 
     def _add(self, pod: Pod, at: datetime) -> None:
-        early = self._early.pop(pod.uid, [])
-        # One that was heard before the API showed its pod runs, whatever that pod says.
-        self._workers[pod.uid] = Worker(pod, early[0].at if early else at)
-        for report, address, heard_at in early:
-            self._workers[pod.uid].hear(report, address, heard_at)
+        early = self._early_reports.pop(pod.uid, [])
+        # A worker that reported before the API showed its pod is running, whatever that pod shows.
+        worker = self._workers[pod.uid] = self.worker_type(pod, early[0].at if early else at)
+        for report, address, reported_at in early:
+            worker.on_report(report, address, reported_at)
 
-    def _forget(self, at: datetime) -> None:
-        """Forget reports of pods that the API has not shown, or shows no more."""
-        for uid, reports in list(self._early.items()):
-            if all(at - heard.at >= REPORT_TIMEOUT for heard in reports):
-                del self._early[uid]
+    def _expire_early_reports(self, at: datetime) -> None:
+        """Drop old reports of pods that the API has not shown, or shows no more."""
+        for uid, reports in list(self._early_reports.items()):
+            recent = [report for report in reports if at - report.at < REPORT_TIMEOUT]
+            if recent:
+                self._early_reports[uid] = recent
             else:
-                self._early[uid] = [heard for heard in reports if at - heard.at < REPORT_TIMEOUT]
+                del self._early_reports[uid]

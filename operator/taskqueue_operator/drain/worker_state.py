@@ -1,4 +1,4 @@
-"""What workers do, and did."""
+"""States of a worker: what it does now, and what it did when its pod was removed."""
 
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ class WorkerState(StrEnum):
 
 
 class RemovedState(StrEnum):
-    """What a worker did when its pod went. Part of the API: a metric's label."""
+    """What a worker did when its pod was removed. Part of the API: label values of a metric."""
 
     DRAINED = "drained"
     IDLE = "idle"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot, address
+from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot, normalize_address
 
 from .management import Management
 
@@ -74,7 +74,7 @@ def _unacked_without_channel(connection: Mapping[str, Any]) -> int | None:
 def _identifiers(connection: Mapping[str, Any]) -> frozenset[str]:
     """Return the peer address, and each part of the client's connection name that may be a pod name."""
     names = _POD_NAME.findall(connection.get("user_provided_name") or "")
-    return frozenset({address(connection.get("peer_host") or ""), *names} - {""})
+    return frozenset({normalize_address(connection.get("peer_host") or ""), *names} - {""})
 
 
 def _connection_name(item: Mapping[str, Any], details: str, field: str) -> str:

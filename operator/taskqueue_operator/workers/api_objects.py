@@ -1,4 +1,4 @@
-"""Deployments and pods as the API server shows them, cut down to what decisions need."""
+"""Deployments and pods as the API server shows them, reduced to what decisions need."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ START_FAULTS: Final = IMAGE_FAULTS | {
     "CreateContainerError",
     "RunContainerError",
 }
-# Its leading zeros count after a minus sign.
+# As the controller parses it: leading zeros are valid only after a minus sign.
 _COST: Final = re.compile(r"-[0-9]+|0|[1-9][0-9]*")
 
 
@@ -33,10 +33,14 @@ _COST: Final = re.compile(r"-[0-9]+|0|[1-9][0-9]*")
 class Deployment:
     """A worker Deployment.
 
-    `replicas` is what is asked for, the other counts are what there is: `live` pods, of which `updated` are of the
-    newest template. `digest` tells versions of the template apart. `refusal` is why the API server makes no more pods,
-    such as an exceeded quota; empty if it does. `stuck` is a rollout that has not got on for too long; `mark` is the
-    annotation that stands while workers are drained.
+    Attributes:
+        template_hash: Identifies the version of the pod template.
+        replicas: Desired number of pods.
+        current_replicas: Present number of pods.
+        updated: Present number of pods of the newest template.
+        replica_failure: Why the API server creates no more pods, such as an exceeded quota; empty if it does.
+        progress_deadline_exceeded: Whether a rollout has made no progress for too long.
+        drain_token: The drain annotation; empty while no worker is drained.
     """
 
     key: Key
@@ -47,24 +51,24 @@ class Deployment:
     owner_kind: str
     owner_name: str
     owner_uid: str
-    digest: str
+    template_hash: str
     replicas: int
-    live: int
+    current_replicas: int
     ready: int
     deleting: bool
-    refusal: str = ""
+    replica_failure: str = ""
     updated: int = 0
-    stuck: bool = False
-    mark: str = ""
+    progress_deadline_exceeded: bool = False
+    drain_token: str = ""
 
     @property
     def observed(self) -> bool:
-        """Whether the Deployment's controller has acted on what is asked for now."""
+        """Whether the Deployment's controller has observed the present generation."""
         return self.observed_generation >= self.generation
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
-        """Read an object of the API."""
+        """Parse an object of the API."""
         metadata, status = body["metadata"], body.get("status") or {}
         annotations, owner = metadata.get("annotations") or {}, _owner(metadata)
         return cls(
@@ -76,23 +80,27 @@ class Deployment:
             owner_kind=owner.get("kind", ""),
             owner_name=owner.get("name", ""),
             owner_uid=owner.get("uid", ""),
-            digest=annotations.get(ANNOTATION_DIGEST, ""),
+            template_hash=annotations.get(ANNOTATION_DIGEST, ""),
             replicas=body["spec"].get("replicas", 1),
-            live=status.get("replicas", 0),
+            current_replicas=status.get("replicas", 0),
             ready=status.get("readyReplicas", 0),
             deleting="deletionTimestamp" in metadata,
-            refusal=_refusal(status),
+            replica_failure=_replica_failure(status),
             updated=status.get("updatedReplicas", 0),
-            stuck=any(c.get("reason") == "ProgressDeadlineExceeded" for c in status.get("conditions") or ()),
-            mark=annotations.get(ANNOTATION_DRAIN, ""),
+            progress_deadline_exceeded=any(
+                condition.get("reason") == "ProgressDeadlineExceeded" for condition in status.get("conditions") or ()
+            ),
+            drain_token=annotations.get(ANNOTATION_DRAIN, ""),
         )
 
 
 class PodProblem(NamedTuple):
     """Why a pod does not run.
 
-    `reason` is the kubelet's or the scheduler's, such as ImagePullBackOff; `container` is the one at fault, if it is
-    one; `detail` says more: the image, the last end of the container, or the words of the kubelet or the scheduler.
+    Attributes:
+        reason: The reason of the kubelet or the scheduler, such as ImagePullBackOff.
+        container: The failing container; empty if the pod as a whole fails.
+        detail: The image, the last termination of the container, or the message of the kubelet or the scheduler.
     """
 
     reason: str
@@ -102,64 +110,67 @@ class PodProblem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A worker pod; `digest` is that of the template it was made from.
+    """A worker pod.
 
     Attributes:
-        replica_set: UID of the ReplicaSet that made it.
-        assigned: Whether it has a node.
-        phase: The kubelet's word for it: Pending, Running, Unknown...
-        bare: Whether, by the kubelet, its worker's container does not run; what the kubelet does not say is no yes.
-        restarts: How often that container was started again.
-        cost: Its deletion cost; None when nobody has written one that counts.
-        cost_is_ours: Whether it was us who wrote it.
-        addresses: Its IP addresses, as far as they are its own: on the network of its node it has none.
+        template_hash: Identifies the pod template from which it was created.
+        replica_set: UID of the ReplicaSet that created it.
+        assigned: Whether it is assigned to a node.
+        phase: Its phase: Pending, Running, Unknown...
+        container_stopped: Whether the kubelet shows that the worker container does not run; False if it shows nothing.
+        restarts: How often that container was restarted.
+        finished: Whether it has succeeded or failed.
+        cost: Its deletion cost; None without a valid one.
+        cost_is_managed: Whether the operator wrote the cost.
+        problem: Why it does not run; None if it does.
+        addresses: Its own IP addresses; none on the network of its node.
     """
 
     key: Key
     uid: str
     taskqueue: str
     resource_version: str
-    digest: str
+    template_hash: str
     replica_set: str
     assigned: bool
     phase: str
-    bare: bool
+    container_stopped: bool
     restarts: int
     ready: bool
     deleting: bool
     finished: bool
     cost: int | None = None
     cost_is_managed: bool = False
-    trouble: PodProblem | None = None
+    problem: PodProblem | None = None
     addresses: tuple[str, ...] = ()
 
     @property
-    def live(self) -> bool:
-        """Whether its ReplicaSet counts it."""
+    def is_active(self) -> bool:
+        """Whether its ReplicaSet counts it as a replica."""
         return not (self.deleting or self.finished)
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
-        """Read an object of the API."""
+        """Parse an object of the API."""
         metadata, status = body["metadata"], body.get("status") or {}
-        annotations, container = metadata.get("annotations") or {}, _worker(status)
+        annotations, container = metadata.get("annotations") or {}, _worker_container(status)
         return cls(
             key=Key(metadata["namespace"], metadata["name"]),
             uid=metadata.get("uid", ""),
             taskqueue=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
             resource_version=metadata["resourceVersion"],
-            digest=annotations.get(ANNOTATION_DIGEST, ""),
+            template_hash=annotations.get(ANNOTATION_DIGEST, ""),
             replica_set=intern(_owner(metadata).get("uid", "")),
             assigned=bool((body.get("spec") or {}).get("nodeName")),
             phase=intern(status.get("phase", "")),
-            bare=_bare(status, container),
+            container_stopped=_container_stopped(status, container),
             restarts=container.get("restartCount", 0),
-            ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+            ready=any(_is_ready(condition) for condition in status.get("conditions") or ()),
             deleting="deletionTimestamp" in metadata,
             finished=status.get("phase") in {"Succeeded", "Failed"},
             cost=_cost(annotations),
             cost_is_managed=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
-            trouble=_trouble(status),
+            problem=_problem(status),
             addresses=_addresses(body.get("spec") or {}, status),
         )
 
@@ -168,19 +179,23 @@ def _owner(metadata: dict[str, Any]) -> dict[str, Any]:
     return next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), {})
 
 
-def _worker(status: dict[str, Any]) -> dict[str, Any]:
-    return next((each for each in status.get("containerStatuses") or () if each["name"] == WORKER_CONTAINER), {})
+def _worker_container(status: dict[str, Any]) -> dict[str, Any]:
+    return next((found for found in status.get("containerStatuses") or () if found["name"] == WORKER_CONTAINER), {})
 
 
 def _addresses(spec: dict[str, Any], status: dict[str, Any]) -> tuple[str, ...]:
     if spec.get("hostNetwork"):
         return ()
     shown = status.get("podIPs") or [{"ip": status.get("podIP")}]
-    return tuple(each["ip"] for each in shown if each.get("ip"))
+    return tuple(address["ip"] for address in shown if address.get("ip"))
 
 
-def _bare(status: dict[str, Any], container: dict[str, Any]) -> bool:
-    if status.get("phase") == "Unknown":  # the node is out of reach, and what it last said with it
+def _is_ready(condition: dict[str, Any]) -> bool:
+    return (condition["type"], condition["status"]) == ("Ready", "True")
+
+
+def _container_stopped(status: dict[str, Any], container: dict[str, Any]) -> bool:
+    if status.get("phase") == "Unknown":  # the node is unreachable: its last status proves nothing
         return False
     state = container.get("state") or {}
     if "running" in state:
@@ -189,7 +204,7 @@ def _bare(status: dict[str, Any], container: dict[str, Any]) -> bool:
 
 
 def _cost(annotations: dict[str, Any]) -> int | None:
-    """Read the deletion cost as the ReplicaSet's controller does: an int32 without a plus sign or leading zeros."""
+    """Parse the deletion cost as the ReplicaSet controller does: an int32 without a plus sign or leading zeros."""
     value = annotations.get(DELETION_COST, "")
     if not _COST.fullmatch(value):
         return None
@@ -197,18 +212,18 @@ def _cost(annotations: dict[str, Any]) -> int | None:
     return cost if -(2**31) <= cost < 2**31 else None
 
 
-def _refusal(status: dict[str, Any]) -> str:
+def _replica_failure(status: dict[str, Any]) -> str:
     for condition in status.get("conditions") or ():
         if condition["type"] == "ReplicaFailure" and condition.get("reason") == "FailedCreate":
             message: str = condition.get("message", "")
-            # What comes first names the one pod that was tried.
+            # The text before it names the one pod that was rejected.
             return message.rpartition(" is forbidden: ")[2]
     return ""
 
 
-def _trouble(status: dict[str, Any]) -> PodProblem | None:
+def _problem(status: dict[str, Any]) -> PodProblem | None:
     for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        found = _container_trouble(container)
+        found = _container_problem(container)
         if found is not None:
             return found
     for condition in status.get("conditions") or ():
@@ -217,16 +232,18 @@ def _trouble(status: dict[str, Any]) -> PodProblem | None:
     return None
 
 
-def _container_trouble(container: dict[str, Any]) -> PodProblem | None:
+def _container_problem(container: dict[str, Any]) -> PodProblem | None:
     name, state, last = container["name"], container.get("state") or {}, container.get("lastState") or {}
     waiting, ended = state.get("waiting") or {}, state.get("terminated") or last.get("terminated") or {}
     reason = waiting.get("reason", "")
-    # Between two crashes it runs for a moment: without this, its trouble would come and go with every restart.
-    again = ended and ended.get("exitCode") != 0 and container.get("restartCount", 0) > 0 and not container.get("ready")
-    if reason == CRASH_LOOP or (again and reason not in START_FAULTS):
+    # Between two crashes it runs for a moment: without this, its problem would come and go with every restart.
+    crashed_again = (
+        ended and ended.get("exitCode") != 0 and container.get("restartCount", 0) > 0 and not container.get("ready")
+    )
+    if reason == CRASH_LOOP or (crashed_again and reason not in START_FAULTS):
         end, code = ended.get("reason", "Error"), ended.get("exitCode", "unknown")
         return PodProblem(CRASH_LOOP, name, f"{end}, exit code {code}" if end != "Error" else f"exit code {code}")
     if reason in IMAGE_FAULTS:
-        # The two take turns with every attempt, and mean the same.
+        # The two alternate with every attempt, and mean the same.
         return PodProblem(PULL_BACK_OFF if reason == "ErrImagePull" else reason, name, container.get("image", ""))
     return PodProblem(reason, name, waiting.get("message", "")) if reason in START_FAULTS else None

@@ -49,7 +49,7 @@ def unavailable_reason(deployment: Deployment | None, pods: Iterable[Pod]) -> Wo
 
 
 def _current_pods(deployment: Deployment, pods: Iterable[Pod]) -> list[Pod]:
-    return [pod for pod in pods if pod.digest == deployment.digest and not (pod.deleting or pod.finished)]
+    return [pod for pod in pods if pod.template_hash == deployment.template_hash and not (pod.deleting or pod.finished)]
 
 
 def _causes(deployment: Deployment, pods: Iterable[Pod]) -> Iterator[_Cause]:
@@ -57,10 +57,10 @@ def _causes(deployment: Deployment, pods: Iterable[Pod]) -> Iterator[_Cause]:
     if deployment.replicas == 0:
         return
     # Sorted by problem, not by pod: the message does not change while pods come and go.
-    problems = sorted({pod.trouble for pod in pods if pod.trouble is not None})
+    problems = sorted({pod.problem for pod in pods if pod.problem is not None})
     yield from (_failing(problem, deployment.key) for problem in problems if problem.reason != UNSCHEDULABLE)
-    if deployment.refusal:
-        yield _rejected(deployment.refusal)
+    if deployment.replica_failure:
+        yield _rejected(deployment.replica_failure)
     yield from (_unschedulable(problem) for problem in problems if problem.reason == UNSCHEDULABLE)
 
 

@@ -38,7 +38,7 @@ async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
             body = await cluster.deployment(key)
             assert body is not None
             seen = Deployment.parse(body)
-            if seen.observed_generation == seen.generation and seen.live == seen.replicas:
+            if seen.observed_generation == seen.generation and seen.current_replicas == seen.replicas:
                 return seen
             await asyncio.sleep(0.1)
 
@@ -50,7 +50,7 @@ async def test_an_apply_creates_with_replicas(cluster: KubernetesCluster, create
     assert made.replicas == 3
     assert (made.owner_kind, made.owner_name, made.owner_uid) == ("TaskQueue", "thumbnails", taskqueue.uid)
     seen = await settled(cluster, taskqueue.key)
-    assert seen.live == 3
+    assert seen.current_replicas == 3
     pods = [Pod.parse(body) for body in await cluster.list_pods()]
     assert [pod.taskqueue for pod in pods] == ["thumbnails"] * 3
 

@@ -25,7 +25,7 @@ async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
         while True:
             before = await read(cluster, key)
             await asyncio.sleep(0.5)
-            if before.live == 5 and before.observed and before == await read(cluster, key):
+            if before.current_replicas == 5 and before.observed and before == await read(cluster, key):
                 return before
 
 
@@ -42,10 +42,10 @@ async def test_writing_and_removing_the_drain_token_increases_the_generation(
 ) -> None:
     """The generation of a Deployment counts changes of annotations too."""
     marked = Deployment.parse(await cluster.set_drain_token(five.key, "7.1", generation=five.generation))
-    assert (marked.mark, marked.generation) == ("7.1", five.generation + 1)
+    assert (marked.drain_token, marked.generation) == ("7.1", five.generation + 1)
     marked = await settled(cluster, five.key)
     bare = Deployment.parse(await cluster.set_drain_token(five.key, "", generation=marked.generation))
-    assert (bare.mark, bare.generation) == ("", marked.generation + 1)
+    assert (bare.drain_token, bare.generation) == ("", marked.generation + 1)
 
 
 async def test_a_drain_token_based_on_an_older_generation_is_a_conflict(
@@ -54,7 +54,7 @@ async def test_a_drain_token_based_on_an_older_generation_is_a_conflict(
     await cluster.set_drain_token(five.key, "8.1", generation=five.generation)
     with pytest.raises(Conflict):
         await cluster.set_drain_token(five.key, "7.2", generation=five.generation)
-    assert (await read(cluster, five.key)).mark == "8.1"
+    assert (await read(cluster, five.key)).drain_token == "8.1"
 
 
 @pytest.mark.parametrize("found", ["8.1", "7.2", ""])
@@ -83,4 +83,4 @@ async def test_an_apply_keeps_the_drain_token(cluster: KubernetesCluster, create
     await cluster.set_drain_token(five.key, "7.1", generation=five.generation)
     marked = await settled(cluster, five.key)
     updated = deployment(create(image="acme/app:1.5"), replicas=5, resource_version=marked.resource_version)
-    assert Deployment.parse(await cluster.apply_deployment(updated)).mark == "7.1"
+    assert Deployment.parse(await cluster.apply_deployment(updated)).drain_token == "7.1"

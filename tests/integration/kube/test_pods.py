@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from taskqueue_operator.drain.replicaset_order import COST, annotations
+from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST, cost_annotations
 from taskqueue_operator.kube.client import MERGE_PATCH, Api, connect, path
 from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.resource.names import DELETION_COST, Key
@@ -27,10 +27,10 @@ async def test_a_deletion_cost_is_written_and_removed(
     cluster: KubernetesCluster, control_plane: ControlPlane, namespace: str
 ) -> None:
     uid, key = run(control_plane, namespace), Key(namespace, "worker")
-    written = await cluster.annotate_pod(key, annotations(COST), uid=uid)
+    written = await cluster.annotate_pod(key, cost_annotations(CANDIDATE_COST), uid=uid)
     assert written is not None
-    assert pod(control_plane, namespace)["metadata"]["annotations"][DELETION_COST] == str(COST)
-    await cluster.annotate_pod(key, annotations(None), uid=uid)
+    assert pod(control_plane, namespace)["metadata"]["annotations"][DELETION_COST] == str(CANDIDATE_COST)
+    await cluster.annotate_pod(key, cost_annotations(None), uid=uid)
     assert DELETION_COST not in pod(control_plane, namespace)["metadata"].get("annotations", {})
 
 
@@ -38,8 +38,10 @@ async def test_a_pod_with_another_uid_is_not_annotated(
     cluster: KubernetesCluster, control_plane: ControlPlane, namespace: str
 ) -> None:
     run(control_plane, namespace)
-    assert await cluster.annotate_pod(Key(namespace, "worker"), annotations(COST), uid="another") is None
-    assert await cluster.annotate_pod(Key(namespace, "missing"), annotations(COST), uid="another") is None
+    assert await cluster.annotate_pod(Key(namespace, "worker"), cost_annotations(CANDIDATE_COST), uid="another") is None
+    assert (
+        await cluster.annotate_pod(Key(namespace, "missing"), cost_annotations(CANDIDATE_COST), uid="another") is None
+    )
     assert DELETION_COST not in pod(control_plane, namespace)["metadata"].get("annotations", {})
 
 

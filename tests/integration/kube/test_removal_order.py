@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue_operator.drain.replicaset_order import COST, place, sure
+from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST, guaranteed_removals, rank
 from taskqueue_operator.resource.names import DELETION_COST
 from taskqueue_operator.workers.api_objects import Pod
 from tests.cluster.control_plane import ControlPlane
@@ -17,7 +17,7 @@ from tests.integration.harness.eventually import eventually
 Body = dict[str, Any]
 LABEL = "order"
 NODE = "somewhere"
-COSTS = (None, COST, -5, 0, 7, -(2**31), 2**31 - 1)
+COSTS = (None, CANDIDATE_COST, -5, 0, 7, -(2**31), 2**31 - 1)
 READINESS = ((True, "Running"), (False, "Running"), (False, "Pending"))
 
 
@@ -43,7 +43,7 @@ class Workers:
     def pods(self) -> list[Pod]:
         """Return the pods that count as replicas."""
         listed = self._plane.api.list("pod", self._namespace, f"{LABEL}=yes")
-        return [pod for pod in map(Pod.parse, listed) if pod.live]
+        return [pod for pod in map(Pod.parse, listed) if pod.is_active]
 
     def shape(self, pod: Pod, *, assigned: bool, ready: bool, phase: str, cost: int | None) -> None:
         if assigned:
@@ -84,14 +84,14 @@ def test_the_replicaset_removes_pods_in_the_simulated_order(workers: Workers) ->
     for pod, (assigned, (ready, phase), cost) in zip(workers.pods(), chosen, strict=True):
         workers.shape(pod, assigned=assigned, ready=ready, phase=phase, cost=cost)
     before = workers.pods()
-    assert len({place(pod) for pod in before}) > 8, "the pods differ"
+    assert len({rank(pod) for pod in before}) > 8, "the pods differ"
     while before:
         workers.scale(len(before) - 2)
         after = workers.pods()
         removed = {pod.uid for pod in before} - {pod.uid for pod in after}
-        going = [place(pod) for pod in before if pod.uid in removed]
-        scale_in_blocked = [place(pod) for pod in before if pod.uid not in removed]
-        assert max(going) <= min(scale_in_blocked, default=max(going))
-        ties = max(going) in scale_in_blocked
-        assert ties or sure(before, removed) == len(removed)
+        going = [rank(pod) for pod in before if pod.uid in removed]
+        kept = [rank(pod) for pod in before if pod.uid not in removed]
+        assert max(going) <= min(kept, default=max(going))
+        ties = max(going) in kept
+        assert ties or guaranteed_removals(before, removed) == len(removed)
         before = after

@@ -64,7 +64,7 @@ async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
     """Look until the pod is seen so: figures are some seconds old."""
     async with asyncio.timeout(60):
         while True:
-            if (await rabbitmq.consumers()).sights(QUEUE, [pod]) == {pod.uid: sight}:
+            if (await rabbitmq.consumers()).activities(QUEUE, [pod]) == {pod.uid: sight}:
                 return
             await asyncio.sleep(0.5)
 
@@ -83,7 +83,7 @@ async def test_a_consumer_is_matched_by_its_peer_address(broker: Broker, vhost: 
     rabbitmq, local, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
     async with worker(broker, vhost):
         await seen(rabbitmq, local, Activity.IDLE)
-        sights = (await rabbitmq.consumers()).sights(QUEUE, [local, elsewhere])
+        sights = (await rabbitmq.consumers()).activities(QUEUE, [local, elsewhere])
         assert sights == {"a": Activity.IDLE, "b": Activity.UNKNOWN}
     await seen(rabbitmq, local, Activity.UNKNOWN)
 
@@ -104,7 +104,7 @@ async def test_a_consumer_is_busy_until_its_message_is_acknowledged(
         await seen(rabbitmq, pod(name), Activity.IDLE)
         await queue.basic_publish(b"{}", routing_key=QUEUE)
         await seen(rabbitmq, pod(name), Activity.BUSY)
-        assert (await shown(rabbitmq, lambda connection: name in connection.marks)).unacked == 1
+        assert (await shown(rabbitmq, lambda connection: name in connection.identifiers)).unacked == 1
         await held[0].channel.basic_ack(held[0].delivery_tag or 0)
         await seen(rabbitmq, pod(name), Activity.IDLE)
 
@@ -118,7 +118,7 @@ async def test_another_connection_without_messages_does_not_affect_idleness(
     beside = await aiormq.connect(url)
     try:
         async with worker(broker, vhost, name):
-            await shown(rabbitmq, lambda connection: {"beside", name} <= connection.marks)
+            await shown(rabbitmq, lambda connection: {"beside", name} <= connection.identifiers)
             await seen(rabbitmq, pod(name), Activity.IDLE)
     finally:
         await beside.close()
@@ -131,7 +131,7 @@ async def test_a_consumer_without_acknowledgements_is_unknown(
     rabbitmq = connect()
     async with worker(broker, vhost, name, no_ack=True):
         connection = await shown(
-            rabbitmq, lambda connection: name in connection.marks and QUEUE in connection.acknowledges
+            rabbitmq, lambda connection: name in connection.identifiers and QUEUE in connection.acknowledges
         )
         assert connection.acknowledges == {QUEUE: False}
         await seen(rabbitmq, pod(name), Activity.UNKNOWN)
@@ -162,5 +162,7 @@ async def test_connections_of_another_vhost_are_not_read(
 ) -> None:
     await queue.basic_publish(b"{}", routing_key=QUEUE)
     async with worker(broker, vhost, name):
-        await shown(connect(), lambda connection: name in connection.marks)
-        assert all(name not in connection.marks for connection in (await connect(vhost="/").consumers()).connections)
+        await shown(connect(), lambda connection: name in connection.identifiers)
+        assert all(
+            name not in connection.identifiers for connection in (await connect(vhost="/").consumers()).connections
+        )

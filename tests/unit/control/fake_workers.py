@@ -11,7 +11,7 @@ from hashlib import md5
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.drain.consumers import Connection
 from taskqueue_operator.drain.protocol import LEASE_SECONDS, Answer, Drain, Report, Result, State
-from taskqueue_operator.drain.replicaset_order import place
+from taskqueue_operator.drain.replicaset_order import rank
 from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME, Key
 from taskqueue_operator.workers.api_objects import Pod
 from tests.unit.workers.pod_statuses import UNSCHEDULABLE, container
@@ -184,7 +184,7 @@ class FakeWorkers:
 
     def _replace(self, key: Key) -> None:
         there = self.cluster.deployments[key]
-        pods = sorted((self._pod(each.key) for each in self.of(key)), key=place)
+        pods = sorted((self._pod(each.key) for each in self.of(key)), key=rank)
         surplus = len(pods) - there["spec"]["replicas"]
         for pod in pods[: max(0, surplus)]:
             self.removed.append(self.there.pop(pod.key))

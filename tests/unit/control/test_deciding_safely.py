@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
-from taskqueue_operator.control.scale.scaler import Scaler
+from taskqueue_operator.control.state import DecisionState
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Sweep
 
 from .conftest import World
@@ -33,20 +35,20 @@ async def test_invariant_2_a_queue_elsewhere_is_not_judged_by_the_broker_of_befo
 
 @pytest.fixture
 def flawed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deciding on one TaskQueue has a bug."""
-    decides = Scaler._decides
+    """A bug that shows in the decision on one TaskQueue."""
+    policy_of = DecisionState.policy_of
 
-    def flawed(self: Scaler, key: Key) -> bool:
-        if key == OTHER:
+    def flawed(self: DecisionState, taskqueue: TaskQueue) -> Policy:
+        if taskqueue.key == OTHER:
             raise ValueError("a bug")
-        return decides(self, key)
+        return policy_of(self, taskqueue)
 
-    monkeypatch.setattr(Scaler, "_decides", flawed)
+    monkeypatch.setattr(DecisionState, "policy_of", flawed)
 
 
 @pytest.mark.usefixtures("flawed")
 @pytest.mark.parametrize("broker", [UNREADABLE, {"secretRef": {"name": SECRET.name}}], ids=["unread", "read"])
-async def test_one_that_cannot_be_decided_on_stops_no_other(world: World, broker: dict[str, object]) -> None:
+async def test_a_failed_decision_on_one_taskqueue_stops_no_other(world: World, broker: dict[str, object]) -> None:
     world.cluster.put(taskqueue(OTHER, broker=broker))
     await world.has()
     world.broker.depths["thumbnails"] = (100, 0)
@@ -55,13 +57,15 @@ async def test_one_that_cannot_be_decided_on_stops_no_other(world: World, broker
     assert world.cluster.condition("BrokerReachable")["status"] == "True"
 
 
-async def test_a_failure_to_decide_that_passes_is_told_no_longer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: Scaler, __: Key) -> bool:
+async def test_the_condition_of_a_failed_decision_ends_with_the_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: DecisionState, __: TaskQueue) -> Policy:
         raise ValueError("a bug")
 
     await world.has()
     with monkeypatch.context() as patch:
-        patch.setattr(Scaler, "_decides", broken)
+        patch.setattr(DecisionState, "policy_of", broken)
         await world.settle(20)
         assert world.cluster.condition("Ready")["reason"] == "InternalError"
     await world.settle(20)

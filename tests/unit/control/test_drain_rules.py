@@ -163,6 +163,6 @@ async def test_reports_do_not_heap_up_while_nobody_is_to_go(world: World) -> Non
     await world.settle(300)
     pool = world.control.states[KEY].drain.pool
     assert pool is not None
-    assert [worker.in_flight for worker in pool.live] == [1, 1, 1], "they were heard"
-    assert not pool._early
+    assert [worker.in_flight for worker in pool.active] == [1, 1, 1], "they were heard"
+    assert not pool._early_reports
     assert len(shift.of(KEY)) == 3

@@ -1,4 +1,4 @@
-"""The order in which a ReplicaSet removes pods, against the controller's own comparison written out."""
+"""The removal order of ReplicaSets, compared with a reimplementation of the controller's comparison."""
 
 from functools import cmp_to_key
 from random import Random
@@ -8,23 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue_operator.drain.replicaset_order import (
-    COST,
-    annotations,
+    CANDIDATE_COST,
+    cost_annotations,
+    guaranteed_removals,
     is_foreign,
     missing_costs,
     obsolete_costs,
-    sure,
     with_costs,
 )
 from taskqueue_operator.workers.api_objects import Pod
 
-from .stage import BARE, pod
+from .builders import NO_CONTAINER, pod
 
 PHASES = {"": 0, "Pending": 0, "Unknown": 1, "Running": 2}
 
 
 def compare(one: Pod, other: Pod) -> int:
-    """Compare as ActivePodsWithRanks.Less of Kubernetes 1.36 does, up to the deletion cost; below 0 goes first."""
+    """Compare as ActivePodsWithRanks.Less of Kubernetes 1.36 does, up to the deletion cost.
+
+    A result below 0 means that `one` is removed first.
+    """
     if one.assigned != other.assigned:
         return -1 if not one.assigned else 1
     if PHASES[one.phase] != PHASES[other.phase]:
@@ -35,13 +38,13 @@ def compare(one: Pod, other: Pod) -> int:
 
 
 def removed(pods: list[Pod], count: int, random: Random) -> list[Pod]:
-    """Remove as a ReplicaSet does; pods that are alike are in an order nobody can rely on."""
+    """Return the pods that a ReplicaSet removes; pods that compare equal are in random order."""
     shuffled = random.sample(pods, len(pods))
     return sorted(shuffled, key=cmp_to_key(compare))[:count]
 
 
 @st.composite
-def crews(draw: st.DrawFn, replica_sets: str = "r") -> list[Pod]:
+def pod_lists(draw: st.DrawFn, replica_sets: str = "r") -> list[Pod]:
     count = draw(st.integers(0, 8))
     return [
         pod(
@@ -49,40 +52,42 @@ def crews(draw: st.DrawFn, replica_sets: str = "r") -> list[Pod]:
             assigned=draw(st.booleans()),
             phase=draw(st.sampled_from(sorted(PHASES))),
             ready=draw(st.booleans()),
-            cost=draw(st.sampled_from([None, COST, -5, 0, 5])),
+            cost=draw(st.sampled_from([None, CANDIDATE_COST, -5, 0, 5])),
             replica_set=draw(st.sampled_from(replica_sets)),
         )
         for number in range(count)
     ]
 
 
-@given(crews(), st.sets(st.integers(0, 7).map(str)), st.integers())
-def test_as_many_as_are_sure_never_include_one_that_may_not_go(pods: list[Pod], may: set[str], seed: int) -> None:
-    gone = removed(pods, sure(pods, may), Random(seed))
-    assert {each.uid for each in gone} <= may
+@given(pod_lists(), st.sets(st.integers(0, 7).map(str)), st.integers())
+def test_guaranteed_removals_are_removable(pods: list[Pod], removable: set[str], seed: int) -> None:
+    gone = removed(pods, guaranteed_removals(pods, removable), Random(seed))
+    assert {pod.uid for pod in gone} <= removable
 
 
-@given(crews(), st.sets(st.integers(0, 7).map(str)))
-def test_one_more_than_are_sure_could_be_one_that_may_not_go(pods: list[Pod], may: set[str]) -> None:
-    count = sure(pods, may)
+@given(pod_lists(), st.sets(st.integers(0, 7).map(str)))
+def test_one_more_removal_may_be_of_a_pod_that_is_not_removable(pods: list[Pod], removable: set[str]) -> None:
+    count = guaranteed_removals(pods, removable)
     if count < len(pods):
-        assert any({each.uid for each in removed(pods, count + 1, Random(seed))} - may for seed in range(200))
+        assert any({pod.uid for pod in removed(pods, count + 1, Random(seed))} - removable for seed in range(200))
 
 
-@given(crews("rs"), st.sets(st.integers(0, 7).map(str)), st.integers(), st.integers(0, 8))
-def test_with_two_replica_sets_it_does_not_matter_which_has_to_give(
-    pods: list[Pod], may: set[str], seed: int, share: int
+@given(pod_lists("rs"), st.sets(st.integers(0, 7).map(str)), st.integers(), st.integers(0, 8))
+def test_guaranteed_removals_are_removable_from_whichever_of_two_replica_sets(
+    pods: list[Pod], removable: set[str], seed: int, share: int
 ) -> None:
-    count = min(sure(pods, may), len(pods))
-    old, new = ([each for each in pods if each.replica_set == name] for name in "rs")
+    count = min(guaranteed_removals(pods, removable), len(pods))
+    old, new = ([pod for pod in pods if pod.replica_set == name] for name in "rs")
     first = min(share, count, len(old))
     gone = removed(old, first, Random(seed)) + removed(new, min(count - first, len(new)), Random(seed))
-    assert {each.uid for each in gone} <= may
+    assert {pod.uid for pod in gone} <= removable
 
 
-@given(crews(), st.sets(st.integers(0, 7).map(str)), st.integers(0, 7).map(str))
-def test_one_more_who_may_go_never_makes_fewer_sure(pods: list[Pod], may: set[str], another: str) -> None:
-    assert sure(pods, may) <= sure(pods, may | {another})
+@given(pod_lists(), st.sets(st.integers(0, 7).map(str)), st.integers(0, 7).map(str))
+def test_another_removable_pod_never_reduces_the_guaranteed_removals(
+    pods: list[Pod], removable: set[str], another: str
+) -> None:
+    assert guaranteed_removals(pods, removable) <= guaranteed_removals(pods, removable | {another})
 
 
 @pytest.mark.parametrize(
@@ -91,71 +96,73 @@ def test_one_more_who_may_go_never_makes_fewer_sure(pods: list[Pod], may: set[st
         ({"assigned": False, "phase": "Pending", "ready": False}, {"phase": "Pending", "ready": False}),
         ({"phase": "Pending", "ready": False}, {"phase": "Unknown", "ready": False}),
         ({"phase": "Unknown"}, {"ready": False}),
-        ({"ready": False}, {"cost": COST}),
-        ({"cost": COST}, {"cost": -5}),
+        ({"ready": False}, {"cost": CANDIDATE_COST}),
+        ({"cost": CANDIDATE_COST}, {"cost": -5}),
         ({"cost": -5}, {}),
     ],
     ids=["unassigned", "pending", "unknown", "not ready", "lowest cost", "lower cost"],
 )
 def test_the_order_is_that_of_the_controller(first: dict[str, object], then: dict[str, object]) -> None:
     pods = [pod("a", **then), pod("b", **first), pod("c")]
-    assert (sure(pods, {"b"}), sure(pods, {"a"})) == (1, 0)
+    assert (guaranteed_removals(pods, {"b"}), guaranteed_removals(pods, {"a"})) == (1, 0)
 
 
-def test_pods_that_are_alike_up_to_the_cost_may_go_in_any_order() -> None:
-    """On which node they are, how long they are ready, restarts and age are close to chance."""
+def test_pods_that_are_equal_up_to_the_cost_may_be_removed_in_any_order() -> None:
+    """Pods per node, time since ready, restarts and age are close to random."""
     pods = [pod("a", restarts=9), pod("b")]
-    assert sure(pods, {"a"}) == sure(pods, {"b"}) == 0
+    assert guaranteed_removals(pods, {"a"}) == guaranteed_removals(pods, {"b"}) == 0
 
 
-def test_a_drained_worker_that_is_still_ready_is_not_sure_to_go_before_one_that_is_not_ready() -> None:
-    pods = [pod("drained", cost=COST), pod("starting", ready=False), pod("busy")]
-    assert sure(pods, {"drained"}) == 0
-    assert sure([pod("drained", cost=COST, ready=False), *pods[1:]], {"drained"}) == 1
+def test_the_removal_of_a_drained_worker_that_is_still_ready_is_not_guaranteed_beside_an_unready_one() -> None:
+    pods = [pod("drained", cost=CANDIDATE_COST), pod("starting", ready=False), pod("busy")]
+    assert guaranteed_removals(pods, {"drained"}) == 0
+    assert guaranteed_removals([pod("drained", cost=CANDIDATE_COST, ready=False), *pods[1:]], {"drained"}) == 1
 
 
-def test_a_pod_without_a_container_may_be_ready_by_the_time_and_then_only_its_cost_puts_it_first() -> None:
-    pods = [pod("bare", phase="Pending", **BARE), pod("busy")]
-    assert sure(pods, {"bare"}) == 0
-    assert missing_costs(pods, {"bare"}) == {"bare": COST}
-    assert sure(with_costs(pods, {"bare": COST}), {"bare"}) == 1
+def test_a_pod_without_a_container_may_become_ready_so_that_only_its_cost_ranks_it_first() -> None:
+    pods = [pod("empty", phase="Pending", **NO_CONTAINER), pod("busy")]
+    assert guaranteed_removals(pods, {"empty"}) == 0
+    assert missing_costs(pods, {"empty"}) == {"empty": CANDIDATE_COST}
+    assert guaranteed_removals(with_costs(pods, {"empty": CANDIDATE_COST}), {"empty"}) == 1
 
 
-def test_what_is_not_sure_of_readiness_counts_for_neither() -> None:
-    pods = [pod("drained", cost=COST), pod("undrained")]
-    assert sure(pods, {"drained"}) == 1
-    assert sure(pods, {"drained"}, unsteady={"undrained"}) == 0
+def test_a_pod_of_unsettled_readiness_may_have_either_rank() -> None:
+    pods = [pod("drained", cost=CANDIDATE_COST), pod("undrained")]
+    assert guaranteed_removals(pods, {"drained"}) == 1
+    assert guaranteed_removals(pods, {"drained"}, unsettled={"undrained"}) == 0
     unready = [pod("drained", ready=False), pod("busy")]
-    assert sure(unready, {"drained"}) == 1
-    assert sure(unready, {"drained"}, unsteady={"drained"}) == 0
+    assert guaranteed_removals(unready, {"drained"}) == 1
+    assert guaranteed_removals(unready, {"drained"}, unsettled={"drained"}) == 0
 
 
-def test_pods_that_a_quota_keeps_from_being_made_are_the_first_to_go() -> None:
+def test_pods_rejected_by_a_quota_are_removed_first() -> None:
     pods = [pod("busy"), pod("idle")]
-    assert sure(pods, (), rejected_pods=3) == 3
-    assert sure([pod("busy", ready=False)], (), rejected_pods=3) == 0
-    assert sure(pods, {"busy", "idle"}, rejected_pods=3) == 5
+    assert guaranteed_removals(pods, (), rejected_pods=3) == 3
+    assert guaranteed_removals([pod("busy", ready=False)], (), rejected_pods=3) == 0
+    assert guaranteed_removals(pods, {"busy", "idle"}, rejected_pods=3) == 5
 
 
-def test_a_cost_of_ours_is_cleared_when_its_pod_stays() -> None:
-    pods = [pod("a", cost=COST, cost_is_managed=True), pod("b", cost=COST, cost_is_managed=True)]
+def test_our_cost_is_cleared_when_its_pod_is_not_removable() -> None:
+    pods = [pod("a", cost=CANDIDATE_COST, cost_is_managed=True), pod("b", cost=CANDIDATE_COST, cost_is_managed=True)]
     assert obsolete_costs(pods, {"a"}) == {"b": None}
 
 
-def test_a_cost_that_somebody_else_wrote_is_left_alone_and_known_as_such() -> None:
+def test_a_foreign_cost_is_recognized_and_left_alone() -> None:
     pods = [pod("a", cost=-100), pod("b")]
-    assert [is_foreign(each) for each in pods] == [True, False]
-    assert missing_costs(pods, {"a", "b"}) == {"b": COST}
+    assert [is_foreign(pod) for pod in pods] == [True, False]
+    assert missing_costs(pods, {"a", "b"}) == {"b": CANDIDATE_COST}
     assert obsolete_costs(pods, ()) == {}
 
 
-def test_an_older_cost_of_ours_is_replaced() -> None:
-    assert missing_costs([pod("a", cost=-1000, cost_is_managed=True)], {"a"}) == {"a": COST}
+def test_our_older_cost_is_replaced() -> None:
+    assert missing_costs([pod("a", cost=-1000, cost_is_managed=True)], {"a"}) == {"a": CANDIDATE_COST}
 
 
-def test_a_cost_is_written_with_a_note_of_who_wrote_it() -> None:
-    written = annotations(COST)
+def test_a_cost_is_written_with_an_annotation_that_marks_it_as_ours() -> None:
+    written = cost_annotations(CANDIDATE_COST)
     assert (
-        written["controller.kubernetes.io/pod-deletion-cost"] == str(COST) == written["taskqueue.dev/pod-deletion-cost"]
+        written["controller.kubernetes.io/pod-deletion-cost"]
+        == str(CANDIDATE_COST)
+        == written["taskqueue.dev/pod-deletion-cost"]
     )
-    assert set(annotations(None).values()) == {None}
+    assert set(cost_annotations(None).values()) == {None}

@@ -1,229 +1,240 @@
-"""How far the number of replicas goes down, and what it waits for."""
+"""How far replicas are reduced, and what blocks a further scale-in."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from taskqueue_operator.drain.context import DrainContext, QueueState
+from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.drain.plan import plan
 from taskqueue_operator.drain.protocol import Drain, State
-from taskqueue_operator.drain.replicaset_order import COST
+from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.workers.api_objects import PodProblem
 
-from .stage import BARE, EPOCH, Stage, names, pod
+from .builders import EPOCH, NO_CONTAINER, pod
+from .planned import Planned
+from .scenario import DrainScenario
 
 CRASHES = PodProblem("CrashLoopBackOff", "worker", "exit code 1")
 BUSY: dict[str, Any] = {"state": State.DRAINING, "in_flight": 1}
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def scenario() -> DrainScenario:
+    return DrainScenario()
 
 
-class TestLowering:
-    def test_by_those_that_are_drained(self, stage: Stage) -> None:
-        stage.drain("a")
-        stage.drain("b", **BUSY)
-        assert stage.priced(1).lower_to == 2
+class TestScaleIn:
+    def test_removes_the_drained_workers(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        scenario.drain("b", **BUSY)
+        assert scenario.plan_after_costs(1).scale_in_to == 2
 
-    def test_deletion_costs_are_written_first_when_the_order_needs_them(self, stage: Stage) -> None:
-        stage.drain("a")
-        made = stage.plan(2)
-        assert (dict(made.costs), made.lower_to, made.waiting_for) == ({"a": COST}, None, Blocker.COSTS)
+    def test_deletion_costs_are_written_first_if_the_order_needs_them(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        made = scenario.plan(2)
+        assert (made.costs, made.scale_in_to, made.blocked_by) == ({"a": CANDIDATE_COST}, None, Blocker.COSTS)
 
-    def test_all_who_go_carry_the_cost_even_where_the_order_is_sure_without(self, stage: Stage) -> None:
-        """One whose container ends, starts anew and is ready by the time would change places with another."""
-        stage.drain("a")
-        stage.wait(10)
-        stage.drain("a")
-        stage.show("a", ready=False)
-        assert dict(stage.plan(2).costs) == {"a": COST}
+    def test_all_removable_pods_get_the_cost_even_if_the_order_is_certain_without_it(
+        self, scenario: DrainScenario
+    ) -> None:
+        """A pod whose container ends, starts again and becomes ready would change ranks with another one."""
+        scenario.drain("a")
+        scenario.wait(10)
+        scenario.drain("a")
+        scenario.change_pod("a", ready=False)
+        assert scenario.plan(2).costs == {"a": CANDIDATE_COST}
 
-    def test_no_costs_are_written_when_all_go(self, stage: Stage) -> None:
-        stage.drain("a", "b", "c")
-        made = stage.plan(0, empty=True)
-        assert (made.costs, made.lower_to) == ({}, 0)
+    def test_no_costs_are_written_if_all_pods_are_removed(self, scenario: DrainScenario) -> None:
+        scenario.drain("a", "b", "c")
+        made = scenario.plan(0, empty=True)
+        assert (made.costs, made.scale_in_to) == ({}, 0)
 
-    def test_costs_are_cleared_on_undrain(self, stage: Stage) -> None:
-        stage.drain("a")
-        assert stage.priced(2).lower_to == 2
-        made = stage.plan(3)
-        assert (names(made.undrain), dict(made.costs)) == ("a", {"a": None})
+    def test_costs_are_cleared_on_undrain(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        assert scenario.plan_after_costs(2).scale_in_to == 2
+        made = scenario.plan(3)
+        assert (made.undrains, made.costs) == ("a", {"a": None})
 
-    def test_a_cost_written_by_somebody_else_is_left_alone(self, stage: Stage) -> None:
-        stage.show("a", cost=-5)
-        stage.show("b", cost=-7)
-        stage.drain("a")
-        made = stage.plan(2)
-        assert (dict(made.costs), made.lower_to, made.waiting_for) == ({}, None, Blocker.ORDER)
+    def test_a_foreign_cost_is_left_alone(self, scenario: DrainScenario) -> None:
+        scenario.change_pod("a", cost=-5)
+        scenario.change_pod("b", cost=-7)
+        scenario.drain("a")
+        made = scenario.plan(2)
+        assert (made.costs, made.scale_in_to, made.blocked_by) == ({}, None, Blocker.REMOVAL_ORDER)
 
-    def test_only_if_the_simulated_order_removes_none_but_removable_ones(self, stage: Stage) -> None:
-        stage.show("c", ready=False)
-        stage.drain("a")
-        stage.show("a", ready=False)
-        made = stage.priced(2)
-        assert (made.lower_to, made.waiting_for) == (None, Blocker.ORDER)  # it may have been of before
-        stage.wait(10)
-        stage.drain("a")
-        assert stage.priced(2).lower_to == 2
+    def test_only_if_the_simulated_order_removes_only_removable_pods(self, scenario: DrainScenario) -> None:
+        scenario.change_pod("c", ready=False)
+        scenario.drain("a")
+        scenario.change_pod("a", ready=False)
+        made = scenario.plan_after_costs(2)
+        assert (made.scale_in_to, made.blocked_by) == (None, Blocker.REMOVAL_ORDER), "readiness may be outdated"
+        scenario.wait(10)
+        scenario.drain("a")
+        assert scenario.plan_after_costs(2).scale_in_to == 2
 
-    def test_once_more_renewed_before(self, stage: Stage) -> None:
-        stage.drain("a")
-        assert stage.priced(2).lower_to == 2
-        stage.wait(4)
-        made = stage.plan(2)
-        assert (names(made.renew), made.lower_to, made.waiting_for) == ("a", None, Blocker.ANSWERS)
-        stage.tell("a")
-        assert stage.plan(2).lower_to is None
-        stage.answer("a", State.DRAINED)
-        assert stage.plan(2).lower_to == 2
+    def test_drains_are_confirmed_once_more_before(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        assert scenario.plan_after_costs(2).scale_in_to == 2
+        scenario.wait(4)
+        made = scenario.plan(2)
+        assert (made.drains, made.scale_in_to, made.blocked_by) == ("a", None, Blocker.ANSWERS)
+        scenario.send("a")
+        assert scenario.plan(2).scale_in_to is None
+        scenario.answer("a", State.DRAINED)
+        assert scenario.plan(2).scale_in_to == 2
 
-    def test_those_who_have_answered_wait_two_seconds_for_the_others(self, stage: Stage) -> None:
-        stage.drain("a")
-        stage.tell("b")
-        assert stage.priced(1).waiting_for is Blocker.ANSWERS
-        stage.wait(2)
-        assert stage.plan(1).lower_to == 2
+    def test_workers_that_have_answered_wait_two_seconds_for_the_others(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        scenario.send("b")
+        assert scenario.plan_after_costs(1).blocked_by is Blocker.ANSWERS
+        scenario.wait(2)
+        assert scenario.plan(1).scale_in_to == 2
 
-    def test_who_does_not_answer_any_more_does_not_hold_up_the_others(self, stage: Stage) -> None:
-        stage.drain("a", "b")
-        stage.priced(1)
-        stage.wait(4)
-        stage.tell("a")
-        stage.tell("b")
-        stage.answer("a", State.DRAINED)
-        stage.wait(6)
-        stage.tell("b")  # as is due
-        stage.drain("a")
-        assert stage.priced(1).lower_to is None  # by what is known it is not ready, and would be removed first
-        stage.show("a", ready=False)
-        stage.wait(2)
-        assert stage.priced(1).lower_to == 2
+    def test_a_worker_that_no_longer_answers_does_not_delay_the_others(self, scenario: DrainScenario) -> None:
+        scenario.drain("a", "b")
+        scenario.plan_after_costs(1)
+        scenario.wait(4)
+        scenario.send("a")
+        scenario.send("b")
+        scenario.answer("a", State.DRAINED)
+        scenario.wait(6)
+        scenario.send("b")
+        scenario.drain("a")
+        unready_first = scenario.plan_after_costs(1)
+        assert unready_first.scale_in_to is None, "b may be unready, so that it would be removed first"
+        scenario.change_pod("a", ready=False)
+        scenario.wait(2)
+        assert scenario.plan_after_costs(1).scale_in_to == 2
 
     @pytest.mark.parametrize(
         "unsettled",
-        [{"observed_generation": 0}, {"live": 4}, {"live": 2}, {"replicas": 4}, {"replicas": 2}],
-        ids=["not observed", "one more by status", "one fewer by status", "one to come", "one to go"],
+        [
+            {"observed_generation": 0},
+            {"current_replicas": 4},
+            {"current_replicas": 2},
+            {"replicas": 4},
+            {"replicas": 2},
+        ],
+        ids=["not observed", "one more in status", "one fewer in status", "one to create", "one to remove"],
     )
-    def test_only_from_a_settled_view(self, stage: Stage, unsettled: dict[str, int]) -> None:
-        stage.drain("a")
-        assert stage.priced(1).lower_to == 2
-        updated = {"updated": unsettled["live"]} if "live" in unsettled else {}
-        stage.turn(**unsettled, **updated)
-        made = stage.plan(1)
-        assert (made.lower_to, made.waiting_for) == (None, Blocker.SETTLING)
+    def test_only_from_a_settled_view(self, scenario: DrainScenario, unsettled: dict[str, int]) -> None:
+        scenario.drain("a")
+        assert scenario.plan_after_costs(1).scale_in_to == 2
+        updated = {"updated": unsettled["current_replicas"]} if "current_replicas" in unsettled else {}
+        scenario.change_deployment(**unsettled, **updated)
+        made = scenario.plan(1)
+        assert (made.scale_in_to, made.blocked_by) == (None, Blocker.SETTLING)
 
-    def test_never_while_the_worker_answers_nothing(self, stage: Stage) -> None:
-        stage.drain("a")
-        stage.priced(2)
-        stage.wait(50)
+    def test_never_while_the_worker_does_not_answer(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        scenario.plan_after_costs(2)
+        scenario.wait(50)
         for name in "bc":
-            stage.say(name)
-        assert stage.plan(2).lower_to is None
+            scenario.report(name)
+        assert scenario.plan(2).scale_in_to is None
 
-    def test_pods_that_a_quota_refuses_are_the_first_to_go(self, stage: Stage) -> None:
-        stage.turn(replicas=8, refusal="exceeded quota: compute, requested: pods=1, limited: pods=3")
-        made = stage.plan(3)
-        assert (made.drain, made.lower_to) == ((), 3)
+    def test_pods_rejected_by_a_quota_are_removed_first(self, scenario: DrainScenario) -> None:
+        quota = "exceeded quota: compute, requested: pods=1, limited: pods=3"
+        scenario.change_deployment(replicas=8, replica_failure=quota)
+        assert (scenario.candidates(3), scenario.plan(3).scale_in_to) == ("", 3)
 
-    def test_a_fresh_operator_trusts_no_empty_pod_before_every_worker_had_time_to_report(self, stage: Stage) -> None:
-        stage.crew = WorkerPool("default", EPOCH, stage.now)
-        stage.show("a", **BARE)
-        assert stage.priced(2).lower_to is None
-        stage.wait(20)
-        assert stage.priced(2).lower_to == 2
+    def test_a_new_leader_removes_no_pod_without_a_container_before_every_worker_had_time_to_report(
+        self, scenario: DrainScenario
+    ) -> None:
+        scenario.pool = WorkerPool("default", EPOCH, scenario.now)
+        scenario.change_pod("a", **NO_CONTAINER)
+        assert scenario.plan_after_costs(2).scale_in_to is None
+        scenario.wait(20)
+        assert scenario.plan_after_costs(2).scale_in_to == 2
 
-    def test_comes_back_when_leases_end_before_the_pods(self, stage: Stage) -> None:
-        stage.drain("a")
-        stage.priced(2)
-        stage.crew.begin_scale_in(stage.deployment, stage.now)
-        stage.turn(replicas=2, generation=2)
-        assert stage.plan(2).restore_to is None
-        stage.wait(60)
-        stage.say("a")
-        assert stage.plan(2).restore_to == 3
+    def test_replicas_are_restored_when_leases_end_before_the_pods(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        scenario.plan_after_costs(2)
+        scenario.begin_scale_in()
+        scenario.change_deployment(replicas=2, generation=2)
+        assert scenario.plan(2).restore_to is None
+        scenario.wait(60)
+        scenario.report("a")
+        assert scenario.plan(2).restore_to == 3
 
 
 class TestZero:
-    def test_only_after_the_queue_was_seen_empty(self, stage: Stage) -> None:
-        stage.drain("a", "b", "c")
-        assert stage.priced(0).lower_to == 1
+    def test_only_after_the_queue_was_seen_empty(self, scenario: DrainScenario) -> None:
+        scenario.drain("a", "b", "c")
+        assert scenario.plan_after_costs(0).scale_in_to == 1
 
-    def test_only_by_evidence_younger_than_the_last_drained(self, stage: Stage) -> None:
-        stage.drain("a", "b")
-        seen = stage.now
-        stage.wait(1)
-        stage.drain("a", "b", "c")
-        for evidence, to in ((seen, None), (stage.now, None), (stage.now + timedelta(seconds=1), 0)):
-            stage.show()
-            queue = QueueState(running=True, empty_at=evidence)
-            made = plan(DrainContext(stage.crew, stage.deployment, queue, 0, stage.now))
-            assert made.lower_to == to or (to is None and made.lower_to != 0)
+    def test_only_by_a_reading_younger_than_the_last_drained(self, scenario: DrainScenario) -> None:
+        scenario.drain("a", "b")
+        seen = scenario.now
+        scenario.wait(1)
+        scenario.drain("a", "b", "c")
+        for empty_at, to_zero in ((seen, False), (scenario.now, False), (scenario.now + timedelta(seconds=1), True)):
+            made = Planned(plan(scenario.context(0, QueueState(running=True, empty_at=empty_at))))
+            assert (made.scale_in_to == 0) == to_zero
 
-    def test_the_last_one_waits_without_renewing_all_the_time(self) -> None:
-        stage = Stage("a")
-        stage.drain("a")
-        stage.wait(10)
-        stage.say("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
-        made = stage.plan(0)
-        assert (made.renew, made.lower_to, made.waiting_for) == ((), None, Blocker.EMPTINESS)
+    def test_the_last_worker_is_not_sent_renewals_all_the_time(self) -> None:
+        scenario = DrainScenario("a")
+        scenario.drain("a")
+        scenario.wait(10)
+        scenario.report("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
+        made = scenario.plan(0)
+        assert (made.drains, made.scale_in_to, made.blocked_by) == ("", None, Blocker.EMPTINESS)
 
-    def test_only_after_every_worker_is_drained(self, stage: Stage) -> None:
-        stage.drain("a", "b")
-        stage.drain("c", **BUSY)
-        assert stage.priced(0, empty=True).lower_to == 1
+    def test_only_after_every_worker_is_drained(self, scenario: DrainScenario) -> None:
+        scenario.drain("a", "b")
+        scenario.drain("c", **BUSY)
+        assert scenario.plan_after_costs(0, empty=True).scale_in_to == 1
 
 
 class TestCrashLoops:
-    def crash(self, stage: Stage, name: str, *, bare: bool) -> None:
-        stage.wait(1)
-        restarts = stage.pods[name].restarts + (not bare)
-        stage.show(name, bare=bare, ready=False, trouble=CRASHES, restarts=restarts)
+    def crash(self, scenario: DrainScenario, name: str, *, stopped: bool) -> None:
+        scenario.wait(1)
+        restarts = scenario.pods[name].restarts + (not stopped)
+        scenario.change_pod(name, container_stopped=stopped, ready=False, problem=CRASHES, restarts=restarts)
 
-    def test_a_crash_looping_worker_is_the_first_to_go(self, stage: Stage) -> None:
-        self.crash(stage, "b", bare=True)
-        made = stage.priced(2)
-        assert (made.drain, made.lower_to) == ((), 2)
+    def test_a_crash_looping_worker_is_removed_first(self, scenario: DrainScenario) -> None:
+        self.crash(scenario, "b", stopped=True)
+        assert (scenario.candidates(2), scenario.plan_after_costs(2).scale_in_to) == ("b", 2)
 
-    def test_it_shields_no_busy_one_and_costs_no_other_its_place(self, stage: Stage) -> None:
-        """While it runs for a moment it is first in the ReplicaSet's order, so nothing is lowered on others."""
-        self.crash(stage, "b", bare=True)
-        self.crash(stage, "b", bare=False)
-        stage.say("a", idle_seconds=1000)
-        made = stage.plan(2)
-        assert "a" not in names(made.drain)
-        assert made.lower_to is None
+    def test_a_crash_looping_worker_protects_no_busy_one_and_drains_no_other(self, scenario: DrainScenario) -> None:
+        """While it runs for a moment it ranks first in the ReplicaSet's order, so no other worker is removed."""
+        self.crash(scenario, "b", stopped=True)
+        self.crash(scenario, "b", stopped=False)
+        scenario.report("a", idle_seconds=1000)
+        assert scenario.candidates(2) == "b"
+        made = scenario.plan(2)
+        assert "a" not in made.drains
+        assert made.scale_in_to is None
 
-    def test_it_does_not_block_for_ever(self, stage: Stage) -> None:
+    def test_a_crash_looping_worker_does_not_block_forever(self, scenario: DrainScenario) -> None:
         for _ in range(3):
-            self.crash(stage, "b", bare=False)
-            assert stage.plan(2).lower_to is None
-            self.crash(stage, "b", bare=True)
-        assert stage.priced(2).lower_to == 2
+            self.crash(scenario, "b", stopped=False)
+            assert scenario.plan(2).scale_in_to is None
+            self.crash(scenario, "b", stopped=True)
+        assert scenario.plan_after_costs(2).scale_in_to == 2
 
 
 class TestRollouts:
-    def test_nothing_is_lowered_and_nobody_stays_drained(self, stage: Stage) -> None:
-        stage.drain("a")
-        stage.priced(1)
-        stage.show("d", replica_set="new")
-        stage.turn(live=4, updated=1)
-        made = stage.plan(1)
-        assert (names(made.undrain), made.drain, made.lower_to, made.waiting_for) == ("a", (), None, Blocker.ROLLOUT)
+    def test_no_scale_in_and_no_worker_stays_drained(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        scenario.plan_after_costs(1)
+        scenario.change_pod("d", replica_set="new")
+        scenario.change_deployment(current_replicas=4, updated=1)
+        made = scenario.plan(1)
+        assert (made.undrains, made.drains, made.scale_in_to, made.blocked_by) == ("a", "", None, Blocker.ROLLOUT)
 
-    def test_a_replica_set_without_pods_is_one_too(self, stage: Stage) -> None:
-        stage.drain("a")
-        stage.turn(updated=0)
-        assert stage.plan(1).waiting_for is Blocker.ROLLOUT
+    def test_a_new_replica_set_without_pods_is_a_rollout_too(self, scenario: DrainScenario) -> None:
+        scenario.drain("a")
+        scenario.change_deployment(updated=0)
+        assert scenario.plan(1).blocked_by is Blocker.ROLLOUT
 
-    def test_when_it_is_stuck_only_if_the_first_ones_of_each_replica_set_are_removable(self) -> None:
-        stage = Stage("abcd", stuck=True, updated=1)
-        stage.pods["d"] = pod("d", replica_set="new")
-        stage.drain("a", "b")
-        assert stage.priced(2).lower_to is None  # of the new one a busy worker could be removed
-        stage.drain("d")
-        assert stage.priced(1).lower_to == 2
+    def test_a_stuck_rollout_allows_scale_in_if_the_first_pods_of_each_replica_set_are_removable(self) -> None:
+        scenario = DrainScenario("abcd", progress_deadline_exceeded=True, updated=1)
+        scenario.pods["d"] = pod("d", replica_set="new")
+        scenario.drain("a", "b")
+        assert scenario.plan_after_costs(2).scale_in_to is None, "a busy worker of the new one could be removed"
+        scenario.drain("d")
+        assert scenario.plan_after_costs(1).scale_in_to == 2

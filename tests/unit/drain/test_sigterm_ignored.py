@@ -1,40 +1,40 @@
-"""Workers whose pods are being deleted, and who may not have heard it."""
+"""Workers whose pods terminate and which may not have received SIGTERM."""
 
 from taskqueue_operator.drain.protocol import State
 
-from .stage import Stage, names
+from .scenario import DrainScenario
 
 
-def test_who_does_not_hear_that_its_pod_goes_is_asked_to_take_nothing_more_until_it_has_gone() -> None:
-    stage = Stage("abc", mark="", replicas=2, live=2)
-    stage.show("a", deleting=True)
-    assert stage.plan(2).part == (), "SIGTERM is on its way"
-    stage.wait(2)
-    first = stage.plan(2)
-    assert (names(first.part), first.remark, first.drain) == ("a", None, ())
-    stage.tell("a")
-    stage.answer("a", State.DRAINING, in_flight=1)
-    assert stage.plan(2).part == ()
-    stage.wait(20)
-    stage.say("a", State.DRAINING, in_flight=1)
-    assert names(stage.plan(2).part) == "a", "its lease is renewed"
-    del stage.pods["a"]
-    assert stage.plan(2).part == ()
+def test_a_worker_that_ignores_sigterm_is_drained_until_its_pod_has_ended() -> None:
+    scenario = DrainScenario("abc", drain_token="", replicas=2, current_replicas=2)
+    scenario.change_pod("a", deleting=True)
+    assert scenario.plan(2).drains == "", "SIGTERM is on its way"
+    scenario.wait(2)
+    first = scenario.plan(2)
+    assert (first.drains, len(first.actions)) == ("a", 1)
+    scenario.send("a")
+    scenario.answer("a", State.DRAINING, in_flight=1)
+    assert scenario.plan(2).drains == ""
+    scenario.wait(20)
+    scenario.report("a", State.DRAINING, in_flight=1)
+    assert scenario.plan(2).drains == "a", "its lease is renewed"
+    del scenario.pods["a"]
+    assert scenario.plan(2).drains == ""
 
 
-def test_who_says_that_it_leaves_is_left_alone() -> None:
-    stage = Stage("abc", mark="", replicas=2, live=2)
-    stage.show("a", deleting=True)
-    stage.say("a", State.LEAVING, in_flight=1)
-    stage.wait(2)
-    assert stage.plan(2).part == ()
+def test_a_worker_that_reports_leaving_is_left_alone() -> None:
+    scenario = DrainScenario("abc", drain_token="", replicas=2, current_replicas=2)
+    scenario.change_pod("a", deleting=True)
+    scenario.report("a", State.LEAVING, in_flight=1)
+    scenario.wait(2)
+    assert scenario.plan(2).drains == ""
 
 
-def test_a_leader_that_finds_a_pod_on_its_way_out_learns_from_a_report_whether_it_knows() -> None:
-    stage = Stage("bc", mark="", replicas=2, live=2)
-    stage.show("a", deleting=True)
-    stage.wait(2)
-    assert stage.plan(2).part == ()
-    stage.say("a")
-    assert names(stage.plan(2).part) == "a"
-    assert stage.plan(2, running=False).part == (), "a cancel without a leader would cut what runs"
+def test_a_new_leader_learns_from_a_report_whether_a_worker_ignores_sigterm() -> None:
+    scenario = DrainScenario("bc", drain_token="", replicas=2, current_replicas=2)
+    scenario.change_pod("a", deleting=True)
+    scenario.wait(2)
+    assert scenario.plan(2).drains == ""
+    scenario.report("a")
+    assert scenario.plan(2).drains == "a"
+    assert scenario.plan(2, running=False).drains == "", "a cancel without a leader would cut what runs"

@@ -1,4 +1,4 @@
-"""What is known of workers, and what no longer counts."""
+"""What the pool knows of workers, and what invalidates it."""
 
 from datetime import timedelta
 
@@ -8,207 +8,210 @@ from taskqueue_operator.drain.protocol import Drain, Result, State, Verb
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.drain.worker_state import RemovedState, WorkerState
 
-from .stage import BARE, EPOCH, START, Stage, pod, report
+from .builders import EPOCH, NO_CONTAINER, START, pod, report
+from .scenario import DrainScenario
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def scenario() -> DrainScenario:
+    return DrainScenario()
 
 
-def standing(stage: Stage, name: str) -> WorkerState:
-    return stage.worker(name).standing(stage.now)
+def state(scenario: DrainScenario, name: str) -> WorkerState:
+    return scenario.worker(name).state(scenario.now)
 
 
-def proved(stage: Stage, name: str) -> bool:
-    return stage.worker(name).is_removable(stage.now)
+def removable(scenario: DrainScenario, name: str) -> bool:
+    return scenario.worker(name).is_removable(scenario.now)
 
 
-def test_a_report_never_replaces_one_with_a_higher_number(stage: Stage) -> None:
-    stage.crew.see(report("a", 9, State.DRAINING), "there", stage.now)
-    stage.crew.see(report("a", 8, State.CONSUMING), "elsewhere", stage.now)
-    assert standing(stage, "a") is WorkerState.DRAINING
-    assert stage.worker("a").address == "there"
+def test_a_report_never_replaces_one_with_a_higher_number(scenario: DrainScenario) -> None:
+    scenario.pool.on_report(report("a", 9, State.DRAINING), "an address", scenario.now)
+    scenario.pool.on_report(report("a", 8, State.CONSUMING), "another address", scenario.now)
+    assert state(scenario, "a") is WorkerState.DRAINING
+    assert scenario.worker("a").address == "an address"
 
 
-def test_a_new_incarnation_voids_what_was_known_of_the_former(stage: Stage) -> None:
-    stage.drain("a")
-    stage.crew.see(report("a", 1, State.STARTING, incarnation="1" * 32), "there", stage.now)
-    worker = stage.worker("a")
-    assert (standing(stage, "a"), proved(stage, "a"), worker.sent, worker.drained_at) == (
+def test_a_new_incarnation_voids_what_was_known_of_the_former(scenario: DrainScenario) -> None:
+    scenario.drain("a")
+    scenario.pool.on_report(report("a", 1, State.STARTING, incarnation="1" * 32), "an address", scenario.now)
+    worker = scenario.worker("a")
+    assert (state(scenario, "a"), removable(scenario, "a"), worker.last_command, worker.drained_at) == (
         WorkerState.STARTING,
         False,
         None,
         None,
     )
-    assert stage.crew.command("a", Verb.DRAIN, stage.now).incarnation == "1" * 32
+    assert scenario.pool.command("a", Verb.DRAIN, scenario.now).incarnation == "1" * 32
 
 
-def test_a_late_answer_of_a_former_incarnation_proves_nothing(stage: Stage) -> None:
-    stage.tell("a")
-    stage.crew.see(report("a", 1, incarnation="1" * 32), "there", stage.now)
-    stage.answer("a", State.DRAINED)
-    assert not proved(stage, "a")
+def test_a_late_answer_of_a_former_incarnation_confirms_nothing(scenario: DrainScenario) -> None:
+    scenario.send("a")
+    scenario.pool.on_report(report("a", 1, incarnation="1" * 32), "an address", scenario.now)
+    scenario.answer("a", State.DRAINED)
+    assert not removable(scenario, "a")
 
 
-def test_a_former_incarnation_that_was_heard_late_does_not_silence_the_present_one(stage: Stage) -> None:
+def test_late_reports_of_a_former_incarnation_do_not_suppress_those_of_the_present_one(scenario: DrainScenario) -> None:
     for number in range(1, 4):
-        stage.crew.see(report("a", number, State.DRAINED, incarnation="1" * 32), "there", stage.now)
-        stage.say("a", State.CONSUMING)
-    stage.crew.see(report("a", 2, State.DRAINED, incarnation="1" * 32), "there", stage.now)
-    assert standing(stage, "a") is WorkerState.CONSUMING
+        scenario.pool.on_report(report("a", number, State.DRAINED, incarnation="1" * 32), "an address", scenario.now)
+        scenario.report("a", State.CONSUMING)
+    scenario.pool.on_report(report("a", 2, State.DRAINED, incarnation="1" * 32), "an address", scenario.now)
+    assert state(scenario, "a") is WorkerState.CONSUMING
 
 
-def test_a_worker_is_removable_when_it_answered_drained_to_a_renewal_sent_less_than_five_seconds_ago(
-    stage: Stage,
+def test_a_worker_is_removable_if_it_answered_drained_to_a_command_sent_less_than_five_seconds_ago(
+    scenario: DrainScenario,
 ) -> None:
-    stage.tell("a")
-    stage.wait(4)
-    stage.answer("a", State.DRAINED)
-    assert proved(stage, "a")
-    stage.wait(1)
-    assert not proved(stage, "a")
+    scenario.send("a")
+    scenario.wait(4)
+    scenario.answer("a", State.DRAINED)
+    assert removable(scenario, "a")
+    scenario.wait(1)
+    assert not removable(scenario, "a")
 
 
-def test_a_drained_worker_is_not_removable_without_an_answer(stage: Stage) -> None:
-    stage.tell("a")
-    stage.say("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
-    assert standing(stage, "a") is WorkerState.DRAINED
-    assert not proved(stage, "a")
+def test_a_drained_worker_is_not_removable_without_an_answer(scenario: DrainScenario) -> None:
+    scenario.send("a")
+    scenario.report("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
+    assert state(scenario, "a") is WorkerState.DRAINED
+    assert not removable(scenario, "a")
 
 
-def test_an_answer_to_an_earlier_command_proves_nothing(stage: Stage) -> None:
-    stage.tell("a")
-    earlier = stage.commands["a"]
-    stage.tell("a")
-    stage.commands["a"] = earlier
-    stage.answer("a", State.DRAINED)
-    assert not proved(stage, "a")
+def test_an_answer_to_an_earlier_command_confirms_nothing(scenario: DrainScenario) -> None:
+    scenario.send("a")
+    earlier = scenario.commands["a"]
+    scenario.send("a")
+    scenario.commands["a"] = earlier
+    scenario.answer("a", State.DRAINED)
+    assert not removable(scenario, "a")
 
 
 @pytest.mark.parametrize("drain", [Drain("default", EPOCH - 1, 1), Drain("another", EPOCH, 1), None])
-def test_only_drained_in_this_epoch_and_by_this_installation_is_removable(stage: Stage, drain: Drain | None) -> None:
-    stage.tell("a")
-    stage.answer("a", State.DRAINED, drain=drain)
-    assert not proved(stage, "a")
+def test_only_a_worker_drained_in_this_epoch_and_by_this_installation_is_removable(
+    scenario: DrainScenario, drain: Drain | None
+) -> None:
+    scenario.send("a")
+    scenario.answer("a", State.DRAINED, drain=drain)
+    assert not removable(scenario, "a")
 
 
 @pytest.mark.parametrize("state", [State.DRAINING, State.CONSUMING, State.STARTING, State.LEAVING])
-def test_a_contrary_later_report_voids_what_was_proved(stage: Stage, state: State) -> None:
-    stage.drain("a")
-    stage.say("a", state)
-    assert not proved(stage, "a")
+def test_a_contrary_later_report_voids_the_confirmation(scenario: DrainScenario, state: State) -> None:
+    scenario.drain("a")
+    scenario.report("a", state)
+    assert not removable(scenario, "a")
 
 
-def test_a_refusal_proves_nothing(stage: Stage) -> None:
-    stage.drain("a", state=State.DRAINED, result=Result.REFUSED)
-    assert not proved(stage, "a")
+def test_a_refusal_confirms_nothing(scenario: DrainScenario) -> None:
+    scenario.drain("a", state=State.DRAINED, result=Result.REFUSED)
+    assert not removable(scenario, "a")
 
 
-def test_who_was_asked_back_is_not_removable_from_that_moment_on(stage: Stage) -> None:
-    stage.drain("a")
-    stage.tell("a", Verb.UNDRAIN)
-    assert not proved(stage, "a")
+def test_a_worker_is_not_removable_from_the_moment_it_is_sent_an_undrain(scenario: DrainScenario) -> None:
+    scenario.drain("a")
+    scenario.send("a", Verb.UNDRAIN)
+    assert not removable(scenario, "a")
 
 
-def test_a_restart_that_the_api_shows_voids_what_was_proved(stage: Stage) -> None:
-    stage.drain("a")
-    stage.show("a", restarts=1)
-    assert not proved(stage, "a")
+def test_a_restart_that_the_api_shows_voids_the_confirmation(scenario: DrainScenario) -> None:
+    scenario.drain("a")
+    scenario.change_pod("a", restarts=1)
+    assert not removable(scenario, "a")
 
 
-def test_a_worker_that_has_not_reported_for_45_seconds_is_silent(stage: Stage) -> None:
-    stage.wait(44.9)
-    assert standing(stage, "a") is WorkerState.CONSUMING
-    stage.wait(0.1)
-    assert standing(stage, "a") is WorkerState.SILENT
+def test_a_worker_that_has_not_reported_for_45_seconds_is_silent(scenario: DrainScenario) -> None:
+    scenario.wait(44.9)
+    assert state(scenario, "a") is WorkerState.CONSUMING
+    scenario.wait(0.1)
+    assert state(scenario, "a") is WorkerState.SILENT
 
 
-def test_a_worker_that_never_reported_is_silent_after_45_seconds(stage: Stage) -> None:
-    stage.show("new")
-    assert standing(stage, "new") is WorkerState.STARTING
-    stage.wait(45)
-    assert standing(stage, "new") is WorkerState.SILENT
+def test_a_worker_that_never_reported_is_silent_after_45_seconds(scenario: DrainScenario) -> None:
+    scenario.change_pod("new")
+    assert state(scenario, "new") is WorkerState.STARTING
+    scenario.wait(45)
+    assert state(scenario, "new") is WorkerState.SILENT
 
 
-def test_a_pod_in_which_by_the_api_no_container_runs_is_removable(stage: Stage) -> None:
-    stage.wait(1)
-    stage.show("a", **BARE)
-    assert standing(stage, "a") is WorkerState.NO_CONTAINER
-    assert proved(stage, "a")
+def test_a_pod_without_a_container_is_removable(scenario: DrainScenario) -> None:
+    scenario.wait(1)
+    scenario.change_pod("a", **NO_CONTAINER)
+    assert state(scenario, "a") is WorkerState.NO_CONTAINER
+    assert removable(scenario, "a")
 
 
-def test_a_report_after_that_contradicts_the_api(stage: Stage) -> None:
-    stage.wait(1)
-    stage.show("a", **BARE)
-    stage.crew.see(report("a", 1, State.STARTING, incarnation="1" * 32), "there", stage.now)
-    assert standing(stage, "a") is WorkerState.STARTING
-    assert not proved(stage, "a")
+def test_a_later_report_contradicts_the_api(scenario: DrainScenario) -> None:
+    scenario.wait(1)
+    scenario.change_pod("a", **NO_CONTAINER)
+    scenario.pool.on_report(report("a", 1, State.STARTING, incarnation="1" * 32), "an address", scenario.now)
+    assert state(scenario, "a") is WorkerState.STARTING
+    assert not removable(scenario, "a")
 
 
-def test_a_report_that_is_ahead_of_its_pod_is_kept_and_contradicts_a_late_one(stage: Stage) -> None:
-    stage.say("new", State.STARTING)
-    stage.wait(2)
-    stage.show("new", **BARE)
-    assert standing(stage, "new") is WorkerState.STARTING
+def test_a_report_that_precedes_its_pod_is_kept_and_contradicts_the_pod(scenario: DrainScenario) -> None:
+    scenario.report("new", State.STARTING)
+    scenario.wait(2)
+    scenario.change_pod("new", **NO_CONTAINER)
+    assert state(scenario, "new") is WorkerState.STARTING
 
 
-def test_reports_of_pods_that_never_appear_are_forgotten(stage: Stage) -> None:
-    stage.say("elsewhere")
-    stage.wait(50)
-    stage.show()
-    stage.show("elsewhere")
-    assert stage.worker("elsewhere").report is None
+def test_reports_of_pods_that_never_appear_expire(scenario: DrainScenario) -> None:
+    scenario.report("elsewhere")
+    scenario.wait(50)
+    scenario.sync()
+    scenario.change_pod("elsewhere")
+    assert scenario.worker("elsewhere").report is None
 
 
-def test_reports_of_pods_that_never_appear_do_not_heap_up(stage: Stage) -> None:
+def test_reports_of_pods_that_never_appear_do_not_accumulate(scenario: DrainScenario) -> None:
     for number in range(1, 100):
-        stage.crew.see(report("elsewhere", number), "there", stage.now)
-        stage.wait(15)
-    assert len(stage.crew._early["elsewhere"]) == 3
+        scenario.pool.on_report(report("elsewhere", number), "an address", scenario.now)
+        scenario.wait(15)
+    assert len(scenario.pool._early_reports["elsewhere"]) == 3
 
 
-def test_a_worker_outside_of_kubernetes_has_no_pod_and_counts_for_nothing(stage: Stage) -> None:
-    stage.crew.see(report("", 1), "there", stage.now)
-    assert [worker.uid for worker in stage.crew.live] == ["a", "b", "c"]
+def test_reports_of_a_worker_outside_of_kubernetes_are_ignored(scenario: DrainScenario) -> None:
+    scenario.pool.on_report(report("", 1), "an address", scenario.now)
+    assert [worker.uid for worker in scenario.pool.active] == ["a", "b", "c"]
 
 
-def test_pods_that_are_going_or_have_ended_are_no_workers_any_more(stage: Stage) -> None:
-    gone = stage.show("a", deleting=True) + stage.show("b", finished=True)
-    del stage.pods["c"]
-    gone += stage.show()
-    assert [worker.uid for worker in gone] == ["a", "b", "c"]
-    assert stage.crew.live == []
+def test_pods_that_terminate_or_have_ended_are_no_active_workers(scenario: DrainScenario) -> None:
+    inactive = scenario.change_pod("a", deleting=True) + scenario.change_pod("b", finished=True)
+    del scenario.pods["c"]
+    inactive += scenario.sync()
+    assert [worker.uid for worker in inactive] == ["a", "b", "c"]
+    assert scenario.pool.active == []
 
 
-def test_nobody_is_commanded_of_whom_nothing_was_heard(stage: Stage) -> None:
-    stage.show("new")
+def test_no_command_is_created_for_a_worker_that_has_not_reported(scenario: DrainScenario) -> None:
+    scenario.change_pod("new")
     with pytest.raises(LookupError):
-        stage.crew.command("new", Verb.DRAIN, stage.now)
+        scenario.pool.command("new", Verb.DRAIN, scenario.now)
 
 
-def test_every_command_has_an_id_of_its_own_and_the_order_that_stands_on_the_deployment(stage: Stage) -> None:
-    stage.turn(mark=f"{EPOCH}.4")
-    one, other = stage.crew.command("a", Verb.DRAIN, stage.now), stage.crew.command("a", Verb.DRAIN, stage.now)
-    assert one.id != other.id
-    assert (one.epoch, one.seq, one.installation) == (EPOCH, 4, "default")
+def test_every_command_has_its_own_id_and_the_token_of_the_deployment(scenario: DrainScenario) -> None:
+    scenario.change_deployment(drain_token=f"{EPOCH}.4")
+    first, second = (scenario.pool.command("a", Verb.DRAIN, scenario.now) for _ in range(2))
+    assert first.id != second.id
+    assert (first.epoch, first.seq, first.installation) == (EPOCH, 4, "default")
 
 
-def test_seq_rises_even_when_the_annotation_was_removed_in_between(stage: Stage) -> None:
-    stage.turn(mark=f"{EPOCH}.4")
-    stage.turn(mark="")
-    assert stage.crew.seq == 4
+def test_seq_is_kept_when_the_annotation_is_removed(scenario: DrainScenario) -> None:
+    scenario.change_deployment(drain_token=f"{EPOCH}.4")
+    scenario.change_deployment(drain_token="")
+    assert scenario.pool.seq == 4
 
 
-def test_what_a_worker_did_when_its_pod_went_is_told(stage: Stage) -> None:
-    stage = Stage("abcdef")
-    stage.drain("a")
-    stage.drain("b", state=State.DRAINING, in_flight=1)
-    stage.say("c", in_flight=1)
-    stage.wait(1)
-    stage.show("e", **BARE)
-    told = {name: stage.worker(name).victim() for name in "abcde"}
-    assert told == {
+def test_the_state_of_a_removed_worker_is_known() -> None:
+    scenario = DrainScenario("abcdef")
+    scenario.drain("a")
+    scenario.drain("b", state=State.DRAINING, in_flight=1)
+    scenario.report("c", in_flight=1)
+    scenario.wait(1)
+    scenario.change_pod("e", **NO_CONTAINER)
+    states = {name: scenario.worker(name).removed_state() for name in "abcde"}
+    assert states == {
         "a": RemovedState.DRAINED,
         "b": RemovedState.DRAINING,
         "c": RemovedState.BUSY,
@@ -217,74 +220,76 @@ def test_what_a_worker_did_when_its_pod_went_is_told(stage: Stage) -> None:
     }
 
 
-@pytest.mark.parametrize(("before", "in_flight", "told"), [("drained", 0, "drained"), ("consuming", 1, "busy")])
-def test_what_it_says_on_sigterm_does_not_hide_what_it_did(
-    stage: Stage, before: State, in_flight: int, told: str
+@pytest.mark.parametrize(
+    ("before", "in_flight", "removed_state"), [("drained", 0, "drained"), ("consuming", 1, "busy")]
+)
+def test_a_report_of_leaving_does_not_hide_the_state_before_it(
+    scenario: DrainScenario, before: State, in_flight: int, removed_state: str
 ) -> None:
-    stage.say("a", State(before))
-    stage.say("a", State.LEAVING, in_flight=in_flight)
-    assert stage.worker("a").victim() == told
+    scenario.report("a", State(before))
+    scenario.report("a", State.LEAVING, in_flight=in_flight)
+    assert scenario.worker("a").removed_state() == removed_state
 
 
-def test_a_fresh_crew_assumes_that_a_lower_number_is_on_its_way_until_the_view_is_settled() -> None:
-    crew = WorkerPool("default", EPOCH, START)
-    stage = Stage(replicas=2)
-    crew.observe(stage.deployment, stage.pods.values(), START)
-    assert crew.lowering is not None
-    crew.observe(stage.deployment, [pod("a"), pod("b")], START)
-    assert crew.lowering is not None  # its status still says three
-    stage.turn(live=2)
-    crew.observe(stage.deployment, [pod("a"), pod("b")], START)
-    assert crew.lowering is None
+def test_a_new_pool_assumes_a_pending_scale_in_until_the_view_is_settled() -> None:
+    pool = WorkerPool("default", EPOCH, START)
+    scenario = DrainScenario(replicas=2)
+    pool.sync(scenario.deployment, scenario.pods.values(), START)
+    assert pool.pending_scale_in is not None
+    pool.sync(scenario.deployment, [pod("a"), pod("b")], START)
+    assert pool.pending_scale_in is not None, "its status still shows three"
+    scenario.change_deployment(current_replicas=2)
+    pool.sync(scenario.deployment, [pod("a"), pod("b")], START)
+    assert pool.pending_scale_in is None
 
 
-def test_whoever_left_another_mark_may_have_lowered_the_number_until_it_is_replaced(stage: Stage) -> None:
-    stage.turn(mark=f"{EPOCH - 1}.3")
-    assert stage.crew.lowering is not None
-    stage.turn(mark=f"{EPOCH}.1")
-    assert stage.crew.lowering is None
+def test_a_scale_in_may_be_pending_until_the_annotation_of_another_leader_is_replaced(scenario: DrainScenario) -> None:
+    scenario.change_deployment(drain_token=f"{EPOCH - 1}.3")
+    assert scenario.pool.pending_scale_in is not None
+    scenario.change_deployment(drain_token=f"{EPOCH}.1")
+    assert scenario.pool.pending_scale_in is None
 
 
-class TestLowering:
-    def test_may_come_until_its_condition_no_longer_holds(self, stage: Stage) -> None:
-        stage.crew.begin_scale_in(stage.deployment, stage.now)
-        assert stage.crew.scale_in_may_still_apply(stage.deployment)
-        stage.turn(mark=f"{EPOCH}.2")
-        assert stage.crew.lowering is None
+class TestPendingScaleIn:
+    def test_may_still_apply_until_its_condition_no_longer_holds(self, scenario: DrainScenario) -> None:
+        scenario.begin_scale_in()
+        assert scenario.pool.scale_in_may_still_apply(scenario.deployment)
+        scenario.change_deployment(drain_token=f"{EPOCH}.2")
+        assert scenario.pool.pending_scale_in is None
 
-    def test_is_over_when_as_many_pods_are_left(self, stage: Stage) -> None:
-        stage.crew.begin_scale_in(stage.deployment, stage.now)
-        stage.turn(replicas=2, generation=2)
-        stage.turn(observed_generation=2, live=2)
-        assert stage.crew.lowering is not None
-        stage.show("a", deleting=True)
-        assert stage.crew.lowering is None
+    def test_ends_when_as_many_pods_are_left(self, scenario: DrainScenario) -> None:
+        scenario.begin_scale_in()
+        scenario.change_deployment(replicas=2, generation=2)
+        scenario.change_deployment(observed_generation=2, current_replicas=2)
+        assert scenario.pool.pending_scale_in is not None
+        scenario.change_pod("a", deleting=True)
+        assert scenario.pool.pending_scale_in is None
 
-    def test_is_not_over_because_the_number_was_raised_again(self, stage: Stage) -> None:
-        """The ReplicaSet may still be removing pods, by the number in between."""
-        stage.crew.begin_scale_in(stage.deployment, stage.now)
-        stage.turn(replicas=3, generation=3, observed_generation=3)
-        assert stage.crew.lowering is not None
-        stage.wait(10)
-        stage.show()
-        assert stage.crew.lowering is None
+    def test_does_not_end_because_replicas_were_raised_again(self, scenario: DrainScenario) -> None:
+        """The ReplicaSet may still be removing pods for the number in between."""
+        scenario.begin_scale_in()
+        scenario.change_deployment(replicas=3, generation=3, observed_generation=3)
+        assert scenario.pool.pending_scale_in is not None
+        scenario.wait(10)
+        scenario.sync()
+        assert scenario.pool.pending_scale_in is None
 
-    def test_is_not_over_while_the_controllers_do_nothing(self, stage: Stage) -> None:
-        stage.crew.begin_scale_in(stage.deployment, stage.now)
-        stage.turn(replicas=2, generation=2)
+    def test_does_not_end_while_the_controllers_do_nothing(self, scenario: DrainScenario) -> None:
+        scenario.begin_scale_in()
+        scenario.change_deployment(replicas=2, generation=2)
         for observed in (1, 2):
-            stage.turn(observed_generation=observed)
-            stage.wait(60)
-            stage.show()
-            assert stage.crew.lowering is not None
+            scenario.change_deployment(observed_generation=observed)
+            scenario.wait(60)
+            scenario.sync()
+            assert scenario.pool.pending_scale_in is not None
 
 
-def test_a_lease_holds_for_less_than_a_minute_from_the_renewal_that_was_answered(stage: Stage) -> None:
-    stage.drain("a")
-    assert stage.worker("a").holds_lease(stage.now + timedelta(seconds=54))
-    assert not stage.worker("a").holds_lease(stage.now + timedelta(seconds=55))
+def test_a_lease_is_held_for_less_than_a_minute_from_the_last_confirmed_renewal(scenario: DrainScenario) -> None:
+    scenario.drain("a")
+    assert scenario.worker("a").holds_lease(scenario.now + timedelta(seconds=54))
+    assert not scenario.worker("a").holds_lease(scenario.now + timedelta(seconds=55))
 
 
-def test_a_pod_that_no_replica_set_made_is_none_of_the_crew(stage: Stage) -> None:
-    stage.show("z", replica_set="")
-    assert stage.crew.worker("z") is None
+def test_a_pod_without_a_replica_set_is_no_worker(scenario: DrainScenario) -> None:
+    scenario.change_pod("z", replica_set="")
+    assert scenario.pool.worker("z") is None

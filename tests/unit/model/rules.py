@@ -1,20 +1,22 @@
-"""The rules of the protocol that the model can switch off, to see that each of them is needed."""
+"""The rules of the drain protocol. Each can be switched off, to prove that it is needed.
 
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+A rule of the worker, or a condition of a write, is switched off in the simulation. A rule of the operator is switched
+off by a subclass that overrides one of its methods; everything else, the loop included, is what ships.
+"""
+
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
-from unittest.mock import patch
+from typing import NamedTuple
 
-from taskqueue_operator.drain import context as situation
-from taskqueue_operator.drain import plan as drain_plan
-from taskqueue_operator.drain import scale_in as lowering
+from typing_extensions import override
+
 from taskqueue_operator.drain.context import DrainContext
-from taskqueue_operator.drain.plan import Plan, Remark
 from taskqueue_operator.drain.protocol import Command, Report
 from taskqueue_operator.drain.worker import Worker
+from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.drain.worker_state import WorkerState
-from taskqueue_operator.workers.api_objects import Pod
+from taskqueue_operator.workers.api_objects import Deployment, Pod
 
 
 class Rule(StrEnum):
@@ -22,111 +24,173 @@ class Rule(StrEnum):
     LEASE = "a drain is a lease"
     ORDER = "a command of a lower epoch or seq is refused"
     CERTAIN = "drained is certain"
-    NO_START = "from the moment a drain is read no message starts"
-    # Of the API server, by what the operator asks it.
-    ANNOTATION = "a lowering is conditional on the annotation"
-    GENERATION = "a lowering is conditional on the generation"
+    NO_START = "from the moment a drain is received no message starts"
+    # Conditions of a scale-in.
+    ANNOTATION = "a scale-in is conditional on the annotation"
+    GENERATION = "a scale-in is conditional on the generation"
     # Of the operator.
     INCARNATION = "a new incarnation voids what was known of the former"
-    CONTRARY = "a contrary report voids what was proved"
-    RENEWAL = "a lease is renewed, and once more before the number is lowered"
+    CONTRARY = "a contrary report voids a confirmation"
+    RENEWAL = "a lease is renewed, and once more before a scale-in"
     REPORT_TIMEOUT = "silence proves nothing"
-    REMOVAL_ORDER = "the order in which the ReplicaSet removes is simulated"
-    SETTLED = "the number is lowered from a settled view"
-    RAISED_SEQ = "seq is raised after an unanswered lowering"
+    REMOVAL_ORDER = "the order in which the ReplicaSet removes pods is simulated"
+    SETTLED = "replicas are reduced from a settled view"
+    RAISED_SEQ = "seq is raised after a scale-in without an answer"
     REDRAIN_SEQ = "seq is raised before a drain that follows an undrain"
-    REMOVALS_FIRST = "nobody is asked back while pods are being removed"
+    REMOVALS_FIRST = "no worker is undrained while pods are being removed"
     EMPTINESS = "zero follows an empty queue seen after the last worker was drained"
 
 
-@contextmanager
-def without(rule: Rule) -> Iterator[None]:
-    """Switch off a rule of the operator; those of the worker and of the API server are the model's own."""
-    with ExitStack() as stack:
-        for target, name, substitute in _SUBSTITUTES.get(rule, ()):
-            stack.enter_context(patch.object(target, name, substitute))
-        yield
+class OperatorTypes(NamedTuple):
+    """The classes that an operator is made of."""
+
+    context: type[DrainContext] = DrainContext
+    pool: type[WorkerPool] = WorkerPool
 
 
-_hear, _show, _tell, _remark = Worker.hear, Worker.show, Worker.tell, drain_plan._remark
-_is_drained, _is_proved, _going = DrainContext.is_drained, Worker.is_removable, Worker.going
+def operator_without(rules: Iterable[Rule]) -> OperatorTypes:
+    """Return the classes of an operator without this rule; those that ship if it is not one of the operator's."""
+    return next((_WITHOUT[rule] for rule in rules if rule in _WITHOUT), OperatorTypes())
 
 
-def _hear_anybody(worker: Worker, report: Report, address: str, at: datetime) -> None:
-    if worker.report is not None and worker.report.incarnation != report.incarnation:
-        worker.report = None
-    worker._numbers.pop(report.incarnation, None)
-    _hear(worker, report, address, at)
+class _IncarnationIgnored(Worker):
+    @override
+    def on_report(self, report: Report, address: str, at: datetime) -> None:
+        if self.report is not None and self.report.incarnation != report.incarnation:
+            self.report = None
+        self._numbers.pop(report.incarnation, None)
+        super().on_report(report, address, at)
+
+    @override
+    def on_pod(self, pod: Pod, at: datetime) -> None:
+        confirmed_at = self.confirmed_at
+        super().on_pod(pod, at)
+        self.confirmed_at = confirmed_at
 
 
-def _hear_no_contradiction(worker: Worker, report: Report, address: str, at: datetime) -> None:
-    proved_at = worker.proved_at
-    _hear(worker, report, address, at)
-    worker.proved_at = worker.proved_at or proved_at
+class _PoolIgnoringIncarnations(WorkerPool):
+    worker_type = _IncarnationIgnored
 
 
-def _show_no_contradiction(worker: Worker, pod: Pod, at: datetime) -> None:
-    proved_at = worker.proved_at
-    _show(worker, pod, at)
-    worker.proved_at = proved_at
+class _ContradictionIgnored(Worker):
+    @override
+    def on_report(self, report: Report, address: str, at: datetime) -> None:
+        confirmed_at = self.confirmed_at
+        super().on_report(report, address, at)
+        self.confirmed_at = self.confirmed_at or confirmed_at
+
+    @override
+    def on_pod(self, pod: Pod, at: datetime) -> None:
+        confirmed_at = self.confirmed_at
+        super().on_pod(pod, at)
+        self.confirmed_at = confirmed_at
+
+    @override
+    def drain_requested(self, installation: str, now: datetime) -> bool:
+        return self.confirmed_at is not None or super().drain_requested(installation, now)
 
 
-def _was_proved(situation: DrainContext, worker: Worker) -> bool:
-    return worker.proved_at is not None or _is_drained(situation, worker)
+class _PoolIgnoringContradictions(WorkerPool):
+    worker_type = _ContradictionIgnored
 
 
-def _goes_once_proved(worker: Worker, installation: str, now: datetime) -> bool:
-    return worker.proved_at is not None or _going(worker, installation, now)
+class _ContextIgnoringContradictions(DrainContext):
+    @override
+    def is_drained(self, worker: Worker) -> bool:
+        return worker.confirmed_at is not None or super().is_drained(worker)
 
 
-def _was_ever_proved(worker: Worker, _: datetime) -> bool:
-    return worker.is_bare or worker.proved_at is not None
+class _ConfirmedForever(Worker):
+    @override
+    def is_removable(self, now: datetime) -> bool:
+        return self.has_no_container or self.confirmed_at is not None
 
 
-def _is_silent_or_drained(situation: DrainContext, worker: Worker) -> bool:
-    return situation.standing(worker) is WorkerState.SILENT or _is_drained(situation, worker)
+class _PoolConfirmedForever(WorkerPool):
+    worker_type = _ConfirmedForever
 
 
-def _is_silent_or_proved(worker: Worker, now: datetime) -> bool:
-    return worker.standing(now) is WorkerState.SILENT or _is_proved(worker, now)
+class _ContextWithoutRenewal(DrainContext):
+    @override
+    def needs_renewal(self, worker: Worker) -> bool:
+        return False
+
+    @override
+    def needs_confirmation(self, worker: Worker) -> bool:
+        return False
 
 
-def _forget_lowering(situation: DrainContext, step: Plan) -> Remark | None:
-    if situation.crew.scale_in_may_still_apply(situation.deployment):
-        situation.crew.lowering = None
-    return _remark(situation, step)
+class _RemovableWhenSilent(Worker):
+    @override
+    def is_removable(self, now: datetime) -> bool:
+        return self.state(now) is WorkerState.SILENT or super().is_removable(now)
 
 
-def _tell_and_forget(worker: Worker, command: Command, at: datetime) -> None:
-    _tell(worker, command, at)
-    worker.undrained_by = -1
+class _PoolRemovingSilentWorkers(WorkerPool):
+    worker_type = _RemovableWhenSilent
 
 
-def _count(_: object, removable: Collection[str], *, rejected_pods: int = 0, **__: object) -> int:
-    return len(removable) + rejected_pods
+class _ContextRemovingSilentWorkers(DrainContext):
+    @override
+    def is_drained(self, worker: Worker) -> bool:
+        return self.state(worker) is WorkerState.SILENT or super().is_drained(worker)
 
 
-_SUBSTITUTES: dict[Rule, tuple[tuple[object, str, object], ...]] = {
-    Rule.INCARNATION: ((Worker, "hear", _hear_anybody), (Worker, "show", _show_no_contradiction)),
-    Rule.CONTRARY: (
-        (Worker, "hear", _hear_no_contradiction),
-        (Worker, "show", _show_no_contradiction),
-        (Worker, "going", _goes_once_proved),
-        (DrainContext, "is_drained", _was_proved),
-    ),
-    Rule.RENEWAL: (
-        (Worker, "is_proved", _was_ever_proved),
-        (lowering, "_must_prove", lambda *_: False),
-        (drain_plan, "_to_renew", lambda _: ()),
-    ),
-    Rule.REPORT_TIMEOUT: (
-        (DrainContext, "is_drained", _is_silent_or_drained),
-        (Worker, "is_proved", _is_silent_or_proved),
-    ),
-    Rule.REMOVAL_ORDER: ((situation, "sure", _count), (lowering, "sure", _count)),
-    Rule.SETTLED: ((lowering, "_unsettled", lambda _: None),),
-    Rule.RAISED_SEQ: ((drain_plan, "_remark", _forget_lowering),),
-    Rule.REDRAIN_SEQ: ((Worker, "tell", _tell_and_forget),),
-    Rule.REMOVALS_FIRST: ((DrainContext, "removes", property(lambda _: False)),),
-    Rule.EMPTINESS: ((DrainContext, "is_empty", lambda _: True),),
+class _ContextWithoutOrder(DrainContext):
+    @override
+    def guaranteed_removals(self, pods: Collection[Pod], removable: Collection[str]) -> int:
+        return len(removable) + self.rejected_pods
+
+
+class _ContextAlwaysSettled(DrainContext):
+    @property
+    @override
+    def is_settled(self) -> bool:
+        return True
+
+
+class _PoolForgettingScaleIns(WorkerPool):
+    @override
+    def sync(self, deployment: Deployment, pods: Iterable[Pod], at: datetime) -> list[Worker]:
+        inactive = super().sync(deployment, pods, at)
+        if self.scale_in_may_still_apply(deployment):
+            self.pending_scale_in = None
+        return inactive
+
+
+class _UndrainForgotten(Worker):
+    @override
+    def on_command_sent(self, command: Command, at: datetime) -> None:
+        super().on_command_sent(command, at)
+        self.undrain_seq = -1
+
+
+class _PoolForgettingUndrains(WorkerPool):
+    worker_type = _UndrainForgotten
+
+
+class _ContextWithoutPendingScaleIn(DrainContext):
+    @property
+    @override
+    def scale_in_pending(self) -> bool:
+        return False
+
+
+class _ContextAlwaysEmpty(DrainContext):
+    @override
+    def is_empty(self) -> bool:
+        return True
+
+
+_WITHOUT = {
+    Rule.INCARNATION: OperatorTypes(pool=_PoolIgnoringIncarnations),
+    Rule.CONTRARY: OperatorTypes(_ContextIgnoringContradictions, _PoolIgnoringContradictions),
+    Rule.RENEWAL: OperatorTypes(_ContextWithoutRenewal, _PoolConfirmedForever),
+    Rule.REPORT_TIMEOUT: OperatorTypes(_ContextRemovingSilentWorkers, _PoolRemovingSilentWorkers),
+    Rule.REMOVAL_ORDER: OperatorTypes(_ContextWithoutOrder),
+    Rule.SETTLED: OperatorTypes(_ContextAlwaysSettled),
+    Rule.RAISED_SEQ: OperatorTypes(pool=_PoolForgettingScaleIns),
+    Rule.REDRAIN_SEQ: OperatorTypes(pool=_PoolForgettingUndrains),
+    Rule.REMOVALS_FIRST: OperatorTypes(_ContextWithoutPendingScaleIn),
+    Rule.EMPTINESS: OperatorTypes(_ContextAlwaysEmpty),
 }

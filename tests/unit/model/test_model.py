@@ -1,7 +1,7 @@
-"""The drain protocol as a whole, walked through by chance: with all rules there is no harm, without any one there is.
+"""The drain protocol as a whole, by random walks: with all rules there is no harm, without any one of them there is.
 
-The operator plans with the real code; the workers, the broker, the API server, its controllers and the kubelet are as
-small as the protocol allows. Everything that can go wrong does: see `Weather`.
+The operator is what ships: its plan and its execution loop. The workers, the broker, the API server, its controllers
+and the kubelet are as small as the protocol allows. `FaultRates` lists the faults.
 """
 
 import os
@@ -11,104 +11,106 @@ from typing import NamedTuple
 import pytest
 
 from taskqueue_operator.drain.protocol import Drain, State
-from tests.unit.drain.stage import EPOCH, Stage, report
+from tests.unit.drain.builders import EPOCH, report
+from tests.unit.drain.scenario import DrainScenario
 
-from .rules import Rule, without
-from .world import Weather, World
+from .rules import OperatorTypes, Rule, operator_without
+from .simulation import FaultRates, Simulation
 
 DEEP = bool(os.environ.get("TASKQUEUE_DEEP"))
 
 
-class Where(NamedTuple):
-    """Which weather brings out that a rule is missing, and from which seed on a walk soon comes upon harm."""
+class Walk(NamedTuple):
+    """Fault rates under which the lack of a rule does harm, and a seed from which on a walk soon finds it."""
 
-    weather: Weather
+    rates: FaultRates
     seed: int = 0
 
 
 WALKS = {
-    Rule.LEASE: Where(Weather(stop=0.1, turn=0.1)),
-    Rule.ORDER: Where(Weather(late=0.4, twice=0.3, turn=0.2, takeover=0.03, stop=0.05), 27),
-    Rule.CERTAIN: Where(Weather(turn=0.2, leaderless=0.05)),
-    Rule.NO_START: Where(Weather(turn=0.2)),
-    Rule.ANNOTATION: Where(Weather(slow=0.4, turn=0.2, takeover=0.05)),
-    Rule.GENERATION: Where(Weather(slow=0.8, turn=0.5), 44),
-    Rule.REPORT_TIMEOUT: Where(Weather(turn=0.1, deaf=0.03)),
-    Rule.REMOVAL_ORDER: Where(Weather(turn=0.2)),
-    Rule.SETTLED: Where(Weather(turn=0.3, slow=0.3), 38),
-    Rule.RAISED_SEQ: Where(Weather(slow=0.5, turn=0.3)),
-    Rule.REDRAIN_SEQ: Where(Weather(twice=0.8, late=0.6, turn=0.3), 1),
-    Rule.REMOVALS_FIRST: Where(Weather(turn=0.2, slow=0.2), 18),
-    Rule.EMPTINESS: Where(Weather(turn=0.1)),
+    Rule.LEASE: Walk(FaultRates(stop=0.1, change=0.1)),
+    Rule.ORDER: Walk(FaultRates(late=0.4, twice=0.3, change=0.2, takeover=0.03, stop=0.05), 37),
+    Rule.CERTAIN: Walk(FaultRates(change=0.2, leaderless=0.05), 9),
+    Rule.NO_START: Walk(FaultRates(change=0.2)),
+    Rule.ANNOTATION: Walk(FaultRates(slow=0.4, change=0.2, takeover=0.05), 1),
+    Rule.GENERATION: Walk(FaultRates(slow=0.8, change=0.5), 15),
+    Rule.REPORT_TIMEOUT: Walk(FaultRates(change=0.1, partition=0.03), 27),
+    Rule.REMOVAL_ORDER: Walk(FaultRates(change=0.2), 33),
+    Rule.SETTLED: Walk(FaultRates(change=0.3, slow=0.3), 4),
+    Rule.RAISED_SEQ: Walk(FaultRates(slow=0.5, change=0.3), 7),
+    Rule.REDRAIN_SEQ: Walk(FaultRates(twice=0.8, late=0.6, change=0.3), 20),
+    Rule.REMOVALS_FIRST: Walk(FaultRates(change=0.2, slow=0.2), 12),
+    Rule.EMPTINESS: Walk(FaultRates(change=0.1)),
 }
 
 
 @pytest.mark.parametrize("seed", range(2000 if DEEP else 60))
 def test_with_all_rules_there_is_no_harm(seed: int) -> None:
-    world = World(seed)
-    assert world.run() == []
+    assert Simulation(seed).run() == []
 
 
-def test_the_walks_do_remove_workers() -> None:
+def test_the_walks_remove_workers() -> None:
     assert sum(_removed(seed) for seed in range(5)) > 10
 
 
 def _removed(seed: int) -> int:
-    world = World(seed)
-    world.run()
-    return world.removed
+    simulation = Simulation(seed)
+    simulation.run()
+    return simulation.removed
 
 
 @pytest.mark.parametrize("rule", WALKS, ids=lambda rule: rule.name.lower())
 def test_without_any_one_rule_there_is_harm(rule: Rule) -> None:
-    where = WALKS[rule]
-    with without(rule):
-        worlds = (World(seed, frozenset({rule}), where.weather) for seed in islice(count(where.seed), 400))
-        assert any(world.run() for world in worlds), f"no harm, although nothing says: {rule}"
+    walk = WALKS[rule]
+    simulations = (Simulation(seed, frozenset({rule}), walk.rates) for seed in islice(count(walk.seed), 400))
+    assert any(simulation.run() for simulation in simulations), f"no harm without the rule: {rule}"
 
 
-def _crashed() -> Stage:
-    """A worker that was drained, crashed and works again; then the answer of before comes in."""
-    stage = Stage()
-    stage.tell("a")
-    stage.show("a", restarts=1)
-    stage.crew.see(report("a", 1, incarnation="1" * 32, in_flight=1), "there", stage.now)
-    stage.answer("a", State.DRAINED)
-    return stage
+def _crashed(types: OperatorTypes) -> DrainScenario:
+    """A worker that was drained, crashed and runs a task again; then the former answer arrives."""
+    scenario = _scenario(types)
+    scenario.send("a")
+    scenario.change_pod("a", restarts=1)
+    scenario.pool.on_report(report("a", 1, incarnation="1" * 32, in_flight=1), "an address", scenario.now)
+    scenario.answer("a", State.DRAINED)
+    return scenario
 
 
-def _working() -> Stage:
-    """A worker that was drained and works again."""
-    stage = Stage()
-    stage.drain("a")
-    stage.say("a", State.CONSUMING, in_flight=1)
-    return stage
+def _working(types: OperatorTypes) -> DrainScenario:
+    """A worker that was drained and runs a task again."""
+    scenario = _scenario(types)
+    scenario.drain("a")
+    scenario.report("a", State.CONSUMING, in_flight=1)
+    return scenario
 
 
-def _forgotten() -> Stage:
-    """A worker whose lease has ended a moment ago, since no renewal reached it."""
-    stage = Stage()
-    stage.drain("a")
-    stage.priced(2)
-    stage.wait(30)
-    stage.say("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
+def _lease_ended(types: OperatorTypes) -> DrainScenario:
+    """A worker whose lease ended a moment ago, since no renewal reached it."""
+    scenario = _scenario(types)
+    scenario.drain("a")
+    scenario.plan_after_costs(2)
+    scenario.wait(30)
+    scenario.report("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
     for name in "bc":
-        stage.say(name)
-    stage.wait(30)
-    return stage
+        scenario.report(name)
+    scenario.wait(30)
+    return scenario
 
 
-SCENES = {Rule.INCARNATION: _crashed, Rule.CONTRARY: _working, Rule.RENEWAL: _forgotten}
-"""For rules that are needed within a second or two alone: too rare to be walked into."""
+def _scenario(types: OperatorTypes) -> DrainScenario:
+    return DrainScenario(pool_type=types.pool, context_type=types.context)
 
 
-@pytest.mark.parametrize("rule", SCENES, ids=lambda rule: rule.name.lower())
-def test_without_these_rules_one_that_may_work_is_removed_at_once(rule: Rule) -> None:
-    make = SCENES[rule]
-    assert make().priced(2).lower_to is None
-    with without(rule):
-        assert make().priced(2).lower_to == 2
+SCENARIOS = {Rule.INCARNATION: _crashed, Rule.CONTRARY: _working, Rule.RENEWAL: _lease_ended}
+"""For rules that are needed within a second or two alone: a random walk hardly ever finds the harm."""
 
 
-def test_every_rule_is_switched_off_somewhere() -> None:
-    assert {*WALKS, *SCENES} == set(Rule)
+@pytest.mark.parametrize("rule", SCENARIOS, ids=lambda rule: rule.name.lower())
+def test_without_these_rules_a_worker_that_may_run_a_task_is_removed_at_once(rule: Rule) -> None:
+    arrange = SCENARIOS[rule]
+    assert arrange(OperatorTypes()).plan_after_costs(2).scale_in_to is None
+    assert arrange(operator_without({rule})).plan_after_costs(2).scale_in_to == 2
+
+
+def test_every_rule_is_switched_off_in_some_test() -> None:
+    assert {*WALKS, *SCENARIOS} == set(Rule)

@@ -66,10 +66,10 @@ async def test_a_connection_without_peer_address_and_name_has_no_identifier() ->
     stream = CONSUMER | {"channel_details": []}
     direct = {"name": "<rabbit@one.1.2.3>", "user_provided_name": None}
     connections = await connections_of([CONSUMER, stream], connections=[CONNECTION, direct, {"state": "starting"}])
-    assert [each.marks for each in connections] == [{"10.0.0.1"}, set(), set()]
+    assert [each.identifiers for each in connections] == [{"10.0.0.1"}, set(), set()]
 
 
 async def test_each_part_of_the_connection_name_may_be_a_pod_name() -> None:
     name = "celery@jobs-7d9c-x2x4z: Consumer_1/media.jobs"
     (connection,) = await connections_of(connections=[CONNECTION | {"user_provided_name": name}])
-    assert connection.marks >= {"celery", "jobs-7d9c-x2x4z", "media.jobs"}
+    assert connection.identifiers >= {"celery", "jobs-7d9c-x2x4z", "media.jobs"}

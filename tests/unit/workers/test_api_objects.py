@@ -36,7 +36,7 @@ def cost(value: str, ours: str | None = None) -> Pod:
     ],
 )
 def test_the_container_is_stopped_if_the_kubelet_reports_that_it_does_not_run(status: dict[str, Any]) -> None:
-    assert parsed(status).bare
+    assert parsed(status).container_stopped
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_the_container_is_stopped_if_the_kubelet_reports_that_it_does_not_run(st
     ids=["no word", "runs", "runs before the others", "node out of reach", "no state", "no containers"],
 )
 def test_the_container_is_not_stopped_if_it_runs_or_may_run(status: dict[str, Any]) -> None:
-    assert not parsed(status).bare
+    assert not parsed(status).container_stopped
 
 
 def test_sidecars_are_ignored() -> None:
     status = container({"waiting": {"reason": "CrashLoopBackOff"}}, restartCount=3)
     status["containerStatuses"].append({"name": "proxy", "state": {"running": {}}, "restartCount": 9})
     pod = parsed({"phase": "Running"} | status)
-    assert (pod.bare, pod.restarts) == (True, 3)
+    assert (pod.container_stopped, pod.restarts) == (True, 3)
 
 
 def test_a_pod_has_its_own_addresses() -> None:
@@ -111,6 +111,12 @@ def test_a_deployment_has_a_fencing_token_updated_replicas_and_a_stuck_rollout()
         },
     }
     seen = Deployment.parse(body)
-    assert (seen.mark, seen.live, seen.updated, seen.stuck, seen.observed) == ("7.1", 4, 1, True, True)
+    assert (seen.drain_token, seen.current_replicas, seen.updated, seen.progress_deadline_exceeded, seen.observed) == (
+        "7.1",
+        4,
+        1,
+        True,
+        True,
+    )
     fresh = Deployment.parse({"metadata": metadata, "spec": {}, "status": {"observedGeneration": 3}})
-    assert (fresh.mark, fresh.stuck, fresh.observed) == ("", False, False)
+    assert (fresh.drain_token, fresh.progress_deadline_exceeded, fresh.observed) == ("", False, False)

@@ -1,4 +1,4 @@
-"""From readings to replicas: considers what was read, and writes the number when it should be another."""
+"""From readings to replicas: decides on every reading, and writes the number of replicas if it is to change."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -31,7 +31,7 @@ _log = structlog.get_logger("scale")
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """Decides on every reading, in memory; what calls for a write goes through a lane, one write per key at a time."""
+    """Decides on every reading, in memory. Writes go through the work queue `scale`: one write per key at a time."""
 
     cache: Cache
     states: States
@@ -41,13 +41,13 @@ class Scaler:
     queues: WorkQueues
     drainer: Drainer
 
-    def consider(self, key: Key) -> None:
-        """Decide anew on one TaskQueue; no I/O, and no error: one that cannot be decided on never stops the others."""
+    def reevaluate(self, key: Key) -> None:
+        """Decide again for one TaskQueue, without I/O. A failure is recorded and stops no decision on another one."""
         if self.cache.taskqueue(key) is None:
             return
         state = self.states[key]
         try:
-            self._consider(key, state)
+            self._reevaluate(key, state)
             if state.scaling.decision_fault is not None:
                 state.scaling.decision_fault = None
                 self.queues.status.add(key)
@@ -57,16 +57,17 @@ class Scaler:
                 state.scaling.decision_fault = UNDECIDED
                 self.queues.status.add(key)
 
-    def _consider(self, key: Key, state: TaskQueueState) -> None:
+    def _reevaluate(self, key: Key, state: TaskQueueState) -> None:
         scaling = state.scaling
         before = scaling.reading, scaling.decision
-        self.drainer.attend(key)
-        if not self._decides(key):
-            self._note(key, None)
-        elif _desired(scaling.decision) > _desired(before[1]):
+        self.drainer.update_subscription(key)
+        decision = self._decide_again(key)
+        if decision is None or not self._needs_write(key, decision):
+            self._set_write_fault(key, None)
+        elif decision.desired > _desired(before[1]):
             self.queues.scale.add(key)
         else:
-            # What is refused again and again is to wait for its backoff.
+            # Do not bypass the backoff of a write that keeps failing.
             self.queues.scale.add_unless_backing_off(key)
         if _outcome(*before) != _outcome(scaling.reading, scaling.decision):
             self.queues.status.add(key)
@@ -74,34 +75,40 @@ class Scaler:
             self.queues.status.add(key, state.status.figures_delay(self.clock()))
 
     async def scale(self, key: Key) -> None:
-        """Decide, and bring the number of replicas to what was decided: up at once, down as far as workers let."""
+        """Decide again, and write replicas: scale out at once, scale in as far as workers are drained.
+
+        Raises:
+            RetryLater: The Deployment has changed.
+            Fault: The API server refused a write, or did not answer.
+        """
         if self.cache.taskqueue(key) is None:
             return
         state = self.states[key]
         async with state.write_lock:
-            # Once more: while it waited, the Deployment or the spec may have become another.
-            if not self._decides(key) or state.scaling.decision is None:
+            # Again: the Deployment or the spec may have changed while the key waited.
+            decision = self._decide_again(key)
+            if decision is None or not self._needs_write(key, decision):
                 return
-            there, decision = self.cache.deployments[key], state.scaling.decision
+            before = self.cache.deployments[key]
             unreported = state.drain.unreported_pods
             try:
                 written = await self._write(key, decision)
             except Conflict:
-                await self._look_again(key, there.uid)
+                await self._refresh_deployment(key, before.uid)
                 raise RetryLater from None
             except Fault as fault:
-                self._note(key, fault)
+                self._set_write_fault(key, fault)
                 raise
             if state.drain.unreported_pods != unreported:
                 self.queues.status.add(key)
             if written is None:
                 return
-            self._note(key, None)
-            explanation = f"From {there.replicas} to {written} workers: {decision.explanation}"
+            self._set_write_fault(key, None)
+            explanation = f"From {before.replicas} to {written} workers: {decision.explanation}"
             state.scaling.last_scale = LastScale(self.clock(), explanation)
-        self._tell(key, there.replicas, written, decision)
+        self._report_scale(key, before.replicas, written, decision)
 
-    def _note(self, key: Key, fault: Fault | None) -> None:
+    def _set_write_fault(self, key: Key, fault: Fault | None) -> None:
         """Record why the number of replicas cannot be written; None once it can."""
         scaling = self.states[key].scaling
         before, scaling.write_fault = scaling.write_fault, fault
@@ -109,53 +116,61 @@ class Scaler:
             self.queues.status.add(key)
 
     async def _write(self, key: Key, decision: Decision) -> int | None:
-        """Write the number where it may be written: upwards first, so that nothing about drains delays it."""
-        taskqueue, there = self.cache.taskqueue(key), self.cache.deployments[key]
-        acts = taskqueue is not None and _acts(taskqueue)
-        desired = decision.desired if acts else max(there.replicas, there.live)
+        """Write replicas. A scale-out comes first, so that no drain delays it."""
+        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployments[key]
+        applies = taskqueue is not None and _applies_decisions(taskqueue)
+        desired = decision.desired if applies else max(deployment.replicas, deployment.current_replicas)
         written = None
-        if acts and desired > there.replicas:
-            body = await self.cluster.scale(key, replicas=desired, generation=there.generation)
+        if applies and desired > deployment.replicas:
+            body = await self.cluster.scale(key, replicas=desired, generation=deployment.generation)
             self.cache.update_deployment(body)
             written = desired
         if not self.drainer.has_work(key, desired):
             return written
-        return await self.drainer.step(key, desired, stops=decision.reason is DecisionReason.PAUSED) or written
+        return await self.drainer.execute(key, desired, paused=decision.reason is DecisionReason.PAUSED) or written
 
-    def _decides(self, key: Key) -> bool:
-        """Decide anew, and say whether there is something to do about the number."""
-        taskqueue, there = self.cache.taskqueue(key), self.cache.deployments.get(key)
-        if taskqueue is None or there is None or there.owner_uid != taskqueue.uid or _ends(taskqueue):
-            return False
+    def _decide_again(self, key: Key) -> Decision | None:
+        """Make a decision and record it; None if there is no Deployment of this TaskQueue to decide on."""
+        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployments.get(key)
+        if taskqueue is None or deployment is None or deployment.owner_uid != taskqueue.uid:
+            return None
+        if _is_deleting_workers(taskqueue):
+            return None
         scaling = self.states[key].scaling
-        before = scaling.decision.desired if scaling.decision is not None else there.replicas
-        made = self._decide(taskqueue, there)
+        before = scaling.decision.desired if scaling.decision is not None else deployment.replicas
+        made = self._decide(taskqueue, deployment)
         scaling.reading, scaling.decision, scaling.memory = made.reading, made.decision, made.decision.memory
         self.telemetry.decided(made.decision.reason)
         if made.decision.desired != before:
             scaling.recent_decisions.append(made)
-            if not _acts(taskqueue):
-                _log.info("would scale", **_told(key, there.replicas, made.decision.desired, made.decision))
-        if not _acts(taskqueue):
-            return bool(there.mark)  # nobody stays drained for what is not carried out
-        desired = made.decision.desired
-        return desired > there.replicas or self.drainer.has_work(key, desired)
+            if not _applies_decisions(taskqueue):
+                fields = _log_fields(key, deployment.replicas, made.decision.desired, made.decision)
+                _log.info("would scale", **fields)
+        return made.decision
 
-    def _decide(self, taskqueue: TaskQueue, there: Deployment) -> Recording:
+    def _needs_write(self, key: Key, decision: Decision) -> bool:
+        """Whether replicas or drains differ from what this decision requires."""
+        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployments.get(key)
+        if taskqueue is None or deployment is None:
+            return False
+        if not _applies_decisions(taskqueue):
+            return bool(deployment.drain_token)  # no worker stays drained for a decision that is not applied
+        return decision.desired > deployment.replicas or self.drainer.has_work(key, decision.desired)
+
+    def _decide(self, taskqueue: TaskQueue, deployment: Deployment) -> Recording:
         state, now = self.states[taskqueue.key], self.clock()
         scaling = state.scaling
-        # Bounds, pauses and a fallback hold without a broker too.
+        # Bounds, pause and fallback hold without a broker too.
         unread = Reading(now, at_least=None, at_most=None, unacked=None)
-        # What the observer of another broker says, which the spec named before, is nothing about this queue.
         observer = state.connection.observer_of(taskqueue.spec.broker)
         reading = observer.reading(taskqueue.queue_name) if observer is not None else unread
         fault = scaling.scale_out_blocker = self.cache.scale_out_blocker(taskqueue.key)
         obstacle = Obstacle(DecisionReason(fault.reason.value), fault.message) if fault is not None else None
-        workers, policy = Workers(there.replicas, there.ready, obstacle), scaling.policy_of(taskqueue)
+        workers, policy = Workers(deployment.replicas, deployment.ready, obstacle), scaling.policy_of(taskqueue)
         decision = decide(reading, workers, policy, scaling.memory, now)
         return Recording(now, reading, workers, policy, scaling.memory, decision)
 
-    async def _look_again(self, key: Key, uid: str) -> None:
+    async def _refresh_deployment(self, key: Key, uid: str) -> None:
         body = await self.cluster.deployment(key)
         if body is None:
             self.cache.remove_deployment(key, uid)
@@ -163,14 +178,14 @@ class Scaler:
         else:
             self.cache.update_deployment(body)
 
-    def _tell(self, key: Key, before: int, after: int, decision: Decision) -> None:
+    def _report_scale(self, key: Key, before: int, after: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")
         self.telemetry.scaled(key, before, after, decision.reason)
-        _log.info("scaled", **_told(key, before, after, decision))
+        _log.info("scaled", **_log_fields(key, before, after, decision))
         self.queues.status.add(key)
 
 
-def _told(key: Key, before: int, after: int, decision: Decision) -> dict[str, object]:
+def _log_fields(key: Key, before: int, after: int, decision: Decision) -> dict[str, object]:
     return {
         "taskqueue": str(key),
         "before": before,
@@ -185,7 +200,7 @@ def _desired(decision: Decision | None) -> int:
 
 
 def _outcome(reading: Reading | None, decision: Decision | None) -> object:
-    """What is worth a report at once; figures alone are not."""
+    """What is written to the status at once if it changes; figures alone are not."""
     doubt = (reading.doubt, reading.unreadable) if reading is not None else None
     return doubt, (decision.desired, decision.reason) if decision is not None else None
 
@@ -195,11 +210,10 @@ def _figures(reading: Reading | None, decision: Decision | None) -> object:
     return read, decision.explanation_lines if decision is not None else None
 
 
-def _acts(taskqueue: TaskQueue) -> bool:
-    """Whether decisions are carried out."""
-    return taskqueue.spec.scaling.mode is not Mode.DRY_RUN and not _ends(taskqueue)
+def _applies_decisions(taskqueue: TaskQueue) -> bool:
+    return taskqueue.spec.scaling.mode is not Mode.DRY_RUN and not _is_deleting_workers(taskqueue)
 
 
-def _ends(taskqueue: TaskQueue) -> bool:
-    """Whether the workers are on their way out, whatever the queue holds."""
+def _is_deleting_workers(taskqueue: TaskQueue) -> bool:
+    """Whether the workers are being deleted, whatever the queue holds."""
     return taskqueue.deleting and taskqueue.spec.deletion_policy is DeletionPolicy.DELETE

@@ -1,4 +1,4 @@
-"""Workers that keep the protocol, and the queue they consume."""
+"""Worker processes that keep the control protocol, and the queue they consume."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from taskqueue_operator.drain.protocol import Answer, Drain, Report, Result, Sta
 from .rules import Rule
 
 PREFETCH = 2
-FORGETS = 120
-"""In seconds: after so long without a command a worker forgets which was the highest."""
+FENCING_MEMORY_SECONDS = 120
+"""A worker forgets the highest epoch and seq after this long without a command."""
 
 
 class Clock(Protocol):
@@ -20,51 +20,63 @@ class Clock(Protocol):
 
 
 @dataclass
-class Queue:
-    """Messages by number, and since when each of them waits.
+class SimulatedQueue:
+    """A queue of numbered messages.
 
     Without a leader it delivers nothing, and confirms a cancel that has not happened.
+
+    Attributes:
+        ready: By the number of a message, since when it is ready.
+        holders: By the number of a message, the incarnation that holds it.
+        has_leader: Whether the queue has a leader.
     """
 
     clock: Clock
-    waiting: dict[int, int] = field(default_factory=dict)
+    ready: dict[int, int] = field(default_factory=dict)
     holders: dict[int, str] = field(default_factory=dict)
-    led: bool = True
+    has_leader: bool = True
     published: int = 0
 
     def publish(self) -> None:
         self.published += 1
-        self.give_back(self.published)
+        self.requeue(self.published)
 
-    def take(self, holder: str) -> int:
-        first = min(self.waiting)
-        del self.waiting[first]
+    def deliver(self, holder: str) -> int:
+        first = min(self.ready)
+        del self.ready[first]
         self.holders[first] = holder
         return first
 
     def start(self, message: int, holder: str) -> None:
         if self.holders.get(message) != holder:
-            self.clock.harm.append(f"message {message} was given back and is worked on")
+            self.clock.harm.append(f"message {message} was requeued and is running")
 
-    def give_back(self, message: int) -> None:
-        self.waiting[message] = self.clock.now
+    def requeue(self, message: int) -> None:
+        self.ready[message] = self.clock.now
         self.holders.pop(message, None)
 
 
 @dataclass
-class Process:
-    """One incarnation of a worker. `send` carries its reports; `subscribed` is what the broker thinks."""
+class WorkerProcess:
+    """One incarnation of a worker.
+
+    Attributes:
+        off: Rules that are switched off.
+        send: Sends a report.
+        subscribed: Whether the broker has a consumer for it.
+        prefetched: Messages that it holds and has not started.
+    """
 
     pod: str
     incarnation: str
     random: Random
     off: frozenset[Rule]
-    queue: Queue
-    send: Callable[["Process", Report], None]
-    began_at: int
+    queue: SimulatedQueue
+    send: Callable[["WorkerProcess", Report], None]
+    started_at: int
     state: State = State.STARTING
     subscribed: bool = False
-    hoard: list[int] = field(default_factory=list)
+    prefetched: list[int] = field(default_factory=list)
     task: int | None = None
     task_ends: int = 0
     idle_since: int = 0
@@ -81,34 +93,34 @@ class Process:
         return f"reply-to {self.incarnation}"
 
     def step(self, now: int) -> None:
-        if self.state is State.STARTING and now > self.began_at:
+        if self.state is State.STARTING and now > self.started_at:
             self._consume(now)
         if self.drain is not None and now >= self.lease_ends and Rule.LEASE not in self.off:
             self.drain = None
             self._consume(now)
         if self.task is not None and now >= self.task_ends:
             self.task, self.idle_since = None, now
-        self._take(now)
+        self._run_next(now)
         self._settle(now)
         period = 5 if self.state in {State.DRAINING, State.DRAINED} else 15
         if now - self.reported_at >= period:
             self.report(now)
 
     def end(self) -> None:
-        """Die: what it held is delivered again."""
-        for message in (*self.hoard, *([self.task] if self.task is not None else ())):
-            self.queue.give_back(message)
-        self.hoard, self.task, self.subscribed = [], None, False
+        """Die: the messages that it held are delivered again."""
+        for message in (*self.prefetched, *([self.task] if self.task is not None else ())):
+            self.queue.requeue(message)
+        self.prefetched, self.task, self.subscribed = [], None, False
 
     def terminate(self, now: int) -> None:
         self.state, self.subscribed = State.LEAVING, False
-        self._hand_back()
+        self._requeue_prefetched()
         self.report(now)
 
-    def obey(self, command: dict[str, Any], now: int) -> None:
+    def on_command(self, command: dict[str, Any], now: int) -> None:
         if command["incarnation"] != self.incarnation:
             return
-        if now - self.commanded_at > FORGETS:
+        if now - self.commanded_at > FENCING_MEMORY_SECONDS:
             self.highest = (0, 0)
         self.commanded_at = now
         result, reason = Result.DONE, None
@@ -138,7 +150,7 @@ class Process:
             number=self.number,
             state=self.state,
             in_flight=int(self.task is not None),
-            prefetched=len(self.hoard),
+            prefetched=len(self.prefetched),
             idle_seconds=0 if self.task is not None else now - self.idle_since,
             oldest_seconds=None,
             completed=0,
@@ -151,13 +163,13 @@ class Process:
         self.send(self, report)
 
     def _drain(self, command: dict[str, Any], now: int) -> Result:
-        certain = self.queue.led or Rule.CERTAIN in self.off
+        certain = self.queue.has_leader or Rule.CERTAIN in self.off
         if self.drain is None and not certain:
             return Result.REFUSED
         if self.drain is None:
-            # A leader that is not there has not heard of it.
-            self.subscribed = not self.queue.led
-            self._hand_back()
+            # Without a leader the broker has not processed the cancel.
+            self.subscribed = not self.queue.has_leader
+            self._requeue_prefetched()
         self.drain = Drain(command["installation"], command["epoch"], command["seq"])
         self.lease_ends = now + command["lease_seconds"]
         if self.state is not State.DRAINED:
@@ -165,27 +177,27 @@ class Process:
             self._stop(now)
         return Result.DONE
 
-    def _hand_back(self) -> None:
-        for message in self.hoard:
-            self.queue.give_back(message)
+    def _requeue_prefetched(self) -> None:
+        for message in self.prefetched:
+            self.queue.requeue(message)
         if Rule.NO_START not in self.off:
-            self.hoard = []
+            self.prefetched = []
 
     def _consume(self, now: int) -> None:
         self.state, self.subscribed, self.idle_since = State.CONSUMING, True, now
         self.report(now)
 
-    def _take(self, now: int) -> None:
-        if self.subscribed and self.queue.led:
-            while len(self.hoard) < PREFETCH and self.queue.waiting:
-                self.hoard.append(self.queue.take(self.incarnation))
-        if self.task is None and self.hoard and self._may_start():
-            self.task = self.hoard.pop(0)
+    def _run_next(self, now: int) -> None:
+        if self.subscribed and self.queue.has_leader:
+            while len(self.prefetched) < PREFETCH and self.queue.ready:
+                self.prefetched.append(self.queue.deliver(self.incarnation))
+        if self.task is None and self.prefetched and self._may_start():
+            self.task = self.prefetched.pop(0)
             self.queue.start(self.task, self.incarnation)
             self.task_ends = now + self.random.choice((1, 2, 3, 10, 40))
 
     def _may_start(self) -> bool:
-        # With a subscription that it thinks cancelled, it is not aware of being drained either.
+        # A worker whose cancel was not processed does not know that it still consumes.
         return self.state is State.CONSUMING or self.subscribed or Rule.NO_START in self.off
 
     def _settle(self, now: int) -> None:
@@ -193,7 +205,7 @@ class Process:
             self.report(now)
 
     def _stop(self, now: int) -> bool:
-        if self.state is not State.DRAINING or self.task is not None or self.hoard:
+        if self.state is not State.DRAINING or self.task is not None or self.prefetched:
             return False
         self.state, self.stopped_at = State.DRAINED, now
         return True

@@ -1,61 +1,67 @@
 """The API server, the two controllers and the kubelet, as small as the removal of workers allows.
 
-What a controller or the kubelet does, it does some time later; what the API server is asked may be done late, or be
-done without an answer.
+Controllers and the kubelet act with a delay. The API server may apply a write late, or without an answer.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from taskqueue_operator.drain.replicaset_order import place
+from taskqueue_operator.drain.replicaset_order import rank
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
-from .rules import Rule
-
-LATEST_WRITE = 20
-"""In seconds: how late something may be written that was asked for."""
+MAX_WRITE_DELAY_SECONDS = 20
 
 
 @dataclass
 class Write:
-    """A conditional write on its way; `answer` is called with what came of it, unless that gets lost.
+    """A conditional write on its way.
 
-    `bare` are the pods in which no container ran when it was decided on.
+    Attributes:
+        at: When the API server applies it.
+        generation: Condition: the Deployment is at this generation; None for none.
+        drain_token: Condition: its drain annotation is this one; None for none.
+        changes: The new values of fields of the Deployment.
+        answer: Is called with the Deployment, or with None if a condition failed; None if the answer is lost.
+        decided_at: When it was decided on.
+        without_container: UIDs of the pods in which no container ran at that time.
     """
 
     at: int
     generation: int | None
-    mark: str | None
+    drain_token: str | None
     changes: dict[str, object]
     answer: Callable[[Deployment | None], None] | None
     decided_at: int
-    bare: frozenset[str] = frozenset()
+    without_container: frozenset[str] = frozenset()
 
 
 @dataclass
-class Cluster:
-    """`deleted` is called with each pod that the ReplicaSet removes, `lowered_by` is why.
+class SimulatedCluster:
+    """One Deployment with its pods.
 
-    That annotations of a Deployment move its generation, or do not, is nothing to rely on.
+    Attributes:
+        on_removed: Is called with each pod that the ReplicaSet removes.
+        scaled_in_by: The write that is the reason.
+        annotations_count: Whether a change of an annotation increments the generation, as the API server does it. No
+            scale-in relies on that.
     """
 
     random: Random
-    off: frozenset[Rule]
-    deleted: Callable[[Pod], None]
+    on_removed: Callable[[Pod], None]
     replicas: int = 4
     annotations_count: bool = False
     deployment: Deployment = field(init=False)
     pods: dict[str, Pod] = field(default_factory=dict)
     writes: list[Write] = field(default_factory=list)
-    wanted: int = field(init=False)
+    desired: int = field(init=False)
     counted: int = field(init=False)
-    lowered_by: Write | None = None
+    scaled_in_by: Write | None = None
     version: int = 1
 
     def __post_init__(self) -> None:
-        self.wanted = self.counted = self.replicas
+        self.desired = self.counted = self.replicas
         self.deployment = Deployment(
             key=Key("media", "thumbnails"),
             uid="d",
@@ -65,9 +71,9 @@ class Cluster:
             owner_kind="TaskQueue",
             owner_name="thumbnails",
             owner_uid="t",
-            digest="1",
+            template_hash="1",
             replicas=self.replicas,
-            live=self.replicas,
+            current_replicas=self.replicas,
             ready=0,
             deleting=False,
             updated=self.replicas,
@@ -76,11 +82,11 @@ class Cluster:
             self._create()
 
     @property
-    def live(self) -> list[Pod]:
-        return [pod for pod in self.pods.values() if pod.live]
+    def active(self) -> list[Pod]:
+        return [pod for pod in self.pods.values() if pod.is_active]
 
     def patch(self, uid: str, **changes: object) -> None:
-        """Change a pod as the kubelet does, or somebody who annotates it."""
+        """Change a pod."""
         if uid in self.pods:
             self.version += 1
             self.pods[uid] = replace(self.pods[uid], resource_version=str(self.version), **changes)  # type: ignore[arg-type]  # fields of a Pod
@@ -96,21 +102,18 @@ class Cluster:
             self._control_replica_set()
 
     def _write(self, write: Write) -> None:
-        there = self.deployment
-        tests = [
-            write.generation in {None, there.generation} or (self._lowers(write) and Rule.GENERATION in self.off),
-            write.mark in {None, there.mark} or (self._lowers(write) and Rule.ANNOTATION in self.off),
-        ]
-        if all(tests):
-            if self._lowers(write):
-                self.lowered_by = write
-            counted = write.changes.keys() - (set() if self.annotations_count else {"mark"})
-            moved = any(getattr(there, name) != write.changes[name] for name in counted)
-            self._change(**write.changes, generation=there.generation + moved)
+        before = self.deployment
+        applies = write.generation in {None, before.generation} and write.drain_token in {None, before.drain_token}
+        if applies:
+            if self._is_scale_in(write):
+                self.scaled_in_by = write
+            counted = write.changes.keys() - (set() if self.annotations_count else {"drain_token"})
+            changed = any(getattr(before, name) != write.changes[name] for name in counted)
+            self._change(**write.changes, generation=before.generation + changed)
         if write.answer is not None:
-            write.answer(self.deployment if all(tests) else None)
+            write.answer(self.deployment if applies else None)
 
-    def _lowers(self, write: Write) -> bool:
+    def _is_scale_in(self, write: Write) -> bool:
         number = write.changes.get("replicas")
         return isinstance(number, int) and number < self.deployment.replicas
 
@@ -119,24 +122,28 @@ class Cluster:
         self.deployment = replace(self.deployment, resource_version=str(self.version), **changes)  # type: ignore[arg-type]  # fields of a Deployment
 
     def _control_deployment(self) -> None:
-        self.wanted = self.deployment.replicas
-        seen = {"observed_generation": self.deployment.generation, "live": self.counted, "updated": self.counted}
-        if any(getattr(self.deployment, name) != value for name, value in seen.items()):
-            self._change(**seen)
+        self.desired = self.deployment.replicas
+        status = {
+            "observed_generation": self.deployment.generation,
+            "current_replicas": self.counted,
+            "updated": self.counted,
+        }
+        if any(getattr(self.deployment, name) != value for name, value in status.items()):
+            self._change(**status)
 
     def _control_replica_set(self) -> None:
-        surplus = len(self.live) - self.wanted
+        surplus = len(self.active) - self.desired
         for pod in self._first(surplus):
             self.patch(pod.uid, deleting=True)
-            self.deleted(pod)
+            self.on_removed(pod)
         for _ in range(-surplus):
             self._create()
-        self.counted = len(self.live)
+        self.counted = len(self.active)
 
     def _first(self, count: int) -> Iterable[Pod]:
         if count <= 0:
             return ()
-        return sorted(self.live, key=lambda pod: (place(pod), self.random.random()))[:count]
+        return sorted(self.active, key=lambda pod: (rank(pod), self.random.random()))[:count]
 
     def _create(self) -> None:
         self.version += 1
@@ -146,11 +153,11 @@ class Cluster:
             uid=uid,
             taskqueue="thumbnails",
             resource_version=str(self.version),
-            digest="1",
+            template_hash="1",
             replica_set="r",
             assigned=True,
             phase="Pending",
-            bare=True,
+            container_stopped=True,
             restarts=0,
             ready=False,
             deleting=False,

@@ -30,12 +30,17 @@ class InstalledOperator:
         status = self.pod()["status"]["containerStatuses"][0]
         return int(status["restartCount"])
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """Return the value of one of its metrics; 0 for a missing one. It counts the TaskQueues of all tests."""
         path = f"/api/v1/namespaces/{SYSTEM}/pods/{self.pod()['metadata']['name']}:8080/proxy/metrics"
         families = text_string_to_metric_families(self._cluster.api.raw(path))
         samples = (sample for family in families for sample in family.samples)
         return next((sample.value for sample in samples if sample.name == name and sample.labels == labels), 0)
+
+    def unacked(self, taskqueue: str) -> float:
+        """Return the unacked messages of one TaskQueue (namespace/name) as the operator has read them."""
+        namespace, name = taskqueue.split("/")
+        return self.metric("taskqueue_queue_messages_unacked", namespace=namespace, name=name)
 
     def removed_pods(self, taskqueue: str) -> Counter[str]:
         """Count the pods removed by scale-ins of one TaskQueue (namespace/name), by state, since the last restart."""

@@ -13,6 +13,8 @@ def test_idle_workers_are_removed_while_a_busy_worker_finishes(tenant: Tenant, o
     tenant.start_workers(4)
     task = Counter(tenant.publish_gated(1))
     tenant.until(lambda: tenant.receipts("started") == task, "the gated task runs")
+    # Before that it may drain all four workers, and then undrain an idle one: the busy one would be removed instead.
+    tenant.until(lambda: operator.unacked(tenant.taskqueue_key) == 1, "the operator has read the unacked message")
     tenant.patch({"scaling": {"minReplicas": 0}})
     tenant.until_replicas(lambda replicas: replicas == 1, "all idle workers are removed")
     tenant.until(lambda: len(tenant.pods()) == 1, "all idle worker pods are deleted")

@@ -210,7 +210,7 @@ class Controller:
     async def _write_status(self, key: Key) -> float | None:
         # When many queues scale out at once, the API server receives the replicas before the status.
         await self.work_queues.scale.wait_idle(STATUS_YIELD_SECONDS)
-        return await self._status_writer.report(key)
+        return await self._status_writer.write(key)
 
     async def _decide_unread(self) -> None:
         """Decide periodically on TaskQueues without an observer: pause, schedules and fallback hold for them too."""

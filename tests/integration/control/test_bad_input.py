@@ -139,8 +139,8 @@ def test_a_missing_external_queue_is_reported(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", queue={"name": "celery", "external": True})
     assert complaint(tenant, "QueueNotFound") == (
-        'External queue "celery" is not there. Declare it, correct spec.queue.name or spec.broker.vhost, '
-        "or remove external: true to have it made."
+        'External queue "celery" does not exist. Declare it, correct spec.queue.name or spec.broker.vhost, '
+        "or remove external: true to have it created."
     )
     tenant.http.put(tenant.path("queues", "celery"), json={"durable": True}).raise_for_status()
     ready(tenant, "jobs")

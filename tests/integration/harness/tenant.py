@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from contextlib import closing
 from typing import Any, Generic, Protocol
 from urllib.parse import quote
 
@@ -41,10 +42,11 @@ class Tenant(Generic[B]):
 
     def close(self) -> None:
         """Leave nothing behind that the operator would go on with."""
-        self.kubectl("delete", "taskqueue", "--all", "--wait=false")
-        self.kubectl("delete", "namespace", self.namespace, "--wait=false")
-        self.http.delete(f"/vhosts/{self.vhost}")
-        self.http.close()
+        with closing(self.http):
+            self.kubectl("delete", "taskqueue", "--all", "--wait=false")
+            # A test may have deleted the namespace itself.
+            self.plane.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
+            self.http.delete(f"/vhosts/{self.vhost}")
 
     # Kubernetes.
 

@@ -17,9 +17,9 @@ from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
 from taskqueue_operator.control.scale.drainer import Leader
 from taskqueue_operator.resource.names import Key
+from tests.unit.control.competing_leaders import Server, Wire
 from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBrokers
 from tests.unit.control.fake_cluster import KEY, FakeCluster, taskqueue
-from tests.unit.control.rivals import Server, Wire
 
 pytestmark = pytest.mark.looptime
 

@@ -1,4 +1,4 @@
-"""From a TaskQueue to the observer that reads its queue: Secret, endpoint, shared observer."""
+"""Connects a TaskQueue to its broker: Secret, endpoint, shared observer."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,31 +15,31 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 
 from .credentials import Credentials
 
-REFUSALS = frozenset({Reason.AUTHENTICATION_FAILED, Reason.PERMISSION_DENIED})
-AT_ONCE: Final = 32
+CREDENTIAL_FAULTS: Final = frozenset({Reason.AUTHENTICATION_FAILED, Reason.PERMISSION_DENIED})
+PARALLEL_READS: Final = 32
 """Secrets that are read at the same time."""
 
 
 class BrokerConnector:
-    """Gives each TaskQueue its observer, and another one when its Secret has changed."""
+    """Selects the observer of each TaskQueue, and another one when its Secret has changed."""
 
-    def __init__(self, states: States, credentials: Credentials, readers: Observers, clock: Clock) -> None:
+    def __init__(self, states: States, credentials: Credentials, observers: Observers, clock: Clock) -> None:
         self._states = states
         self._credentials = credentials
-        self._readers = readers
+        self._observers = observers
         self._clock = clock
 
     async def connect(self, taskqueue: TaskQueue, *queues: str) -> QueueObserver:
-        """Have the queues read.
+        """Start to read the queues, and return the observer.
 
         Raises:
-            BrokerFault: The Secret is missing or unusable.
+            BrokerFault: The Secret is missing or invalid.
         """
         state = self._states[taskqueue.key]
         connection = state.connection
-        if _refused(state, taskqueue.queue_name):
+        if _credentials_refused(state, taskqueue.queue_name):
             await self._credentials.reread(taskqueue.key)
-        observer = self._readers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
+        observer = self._observers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
         if observer is not connection.observer:
             connection.observer, connection.connected_at = observer, self._clock()
             state.reconcile.request_topology_check()
@@ -48,27 +48,27 @@ class BrokerConnector:
         return observer
 
     async def connect_all(self, taskqueues: Iterable[TaskQueue]) -> None:
-        """Have all queues read; what is in the way is found again when each TaskQueue is reconciled."""
-        gate = asyncio.Semaphore(AT_ONCE)
+        """Start to read all queues; faults are found again when each TaskQueue is reconciled."""
+        semaphore = asyncio.Semaphore(PARALLEL_READS)
 
         async def connect(taskqueue: TaskQueue) -> None:
-            async with gate:
+            async with semaphore:
                 await self.connect(taskqueue, taskqueue.queue_name)
 
-        living = (each for each in taskqueues if not each.deleting)
-        await asyncio.gather(*map(connect, living), return_exceptions=True)
+        remaining = (taskqueue for taskqueue in taskqueues if not taskqueue.deleting)
+        await asyncio.gather(*map(connect, remaining), return_exceptions=True)
 
     def forget(self, key: Key) -> None:
-        """Read no more for a TaskQueue that is gone."""
-        self._readers.release(key)
+        """Stop reading for a TaskQueue that no longer exists."""
+        self._observers.release(key)
         self._credentials.forget(key)
 
 
-def _refused(state: TaskQueueState, queue: str) -> bool:
-    """Whether the broker refuses what the Secret said when it was last read."""
+def _credentials_refused(state: TaskQueueState, queue: str) -> bool:
+    """Whether the broker refuses the credentials of the Secret as last read."""
     observer = state.connection.observer
-    observed = observer.fault_at(queue) if observer is not None else None
+    read_fault = observer.fault_at(queue) if observer is not None else None
     return any(
-        fault is not None and fault.reason in REFUSALS
-        for fault in (observed, state.reconcile.faults.get(ConditionType.BROKER_REACHABLE))
+        fault is not None and fault.reason in CREDENTIAL_FAULTS
+        for fault in (read_fault, state.reconcile.faults.get(ConditionType.BROKER_REACHABLE))
     )

@@ -1,4 +1,4 @@
-"""Secrets, read when needed and again every minute; never watched, so that we see no Secret that nobody named."""
+"""Reads Secrets on first use and again every minute; a watch would need the right to read all Secrets."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
-REREAD_PERIOD: Final = 60.0
+REREAD_PERIOD_SECONDS: Final = 60.0
 
 
 def secret_not_found(secret: Key) -> str:
-    """Say how to make a Secret."""
+    """Return the message for a missing Secret."""
     return (
         f"Secret {secret} not found. TaskQueues read Secrets of their own namespace. Create: kubectl -n "
         f"{secret.namespace} create secret generic {secret.name} --from-literal=uri=amqp://USER:PASS@HOST/"
@@ -33,22 +33,22 @@ class _Known:
 
 
 class Credentials:
-    """Reads each distinct Secret once for all TaskQueues that name it, and tells when one has changed."""
+    """Reads each distinct Secret once for all TaskQueues that reference it, and notifies them when it has changed."""
 
-    def __init__(self, cluster: Cluster, brokers: VhostFactory, changed: Callable[[Key], None]) -> None:
+    def __init__(self, cluster: Cluster, brokers: VhostFactory, on_change: Callable[[Key], None]) -> None:
         self._cluster = cluster
         self._brokers = brokers
-        self._changed = changed
+        self._on_change = on_change
         self._known: dict[Key, _Known] = {}
 
     async def endpoint(self, taskqueue: TaskQueue) -> Endpoint:
-        """Say where a TaskQueue's broker is.
+        """Return the endpoint of a TaskQueue's broker.
 
         Raises:
-            BrokerFault: The Secret is missing, or does not say.
+            BrokerFault: The Secret is missing or invalid.
         """
         secret = Key(taskqueue.key.namespace, taskqueue.spec.broker.secret_ref.name)
-        self._forget(taskqueue.key, besides=secret)
+        self._forget(taskqueue.key, except_for=secret)
         data = await self._data(taskqueue.key, secret)
         return self._brokers.endpoint(secret, data, taskqueue.spec.broker.vhost)
 
@@ -62,32 +62,32 @@ class Credentials:
         return known.data
 
     async def reread(self, user: Key) -> None:
-        """Read the Secrets of one TaskQueue again at once: the broker refuses what they say."""
+        """Read the Secrets of one TaskQueue again at once: the broker refuses their credentials."""
         for known in list(self._known.values()):
             if user in known.users:
                 await self._refresh(known)
 
     def forget(self, user: Key) -> None:
-        """A TaskQueue is gone; Secrets that nobody names any more are dropped."""
+        """Drop a TaskQueue that no longer exists, and Secrets that no TaskQueue references any more."""
         self._forget(user)
 
-    def _forget(self, user: Key, *, besides: Key | None = None) -> None:
+    def _forget(self, user: Key, *, except_for: Key | None = None) -> None:
         for secret, known in list(self._known.items()):
-            if secret != besides:
+            if secret != except_for:
                 known.users.discard(user)
                 if not known.users:
                     del self._known[secret]
 
     async def run(self) -> None:
-        """Read every known Secret again each minute, until cancelled."""
+        """Read every Secret in use again each minute, until cancelled."""
         while True:
-            await asyncio.sleep(REREAD_PERIOD)
+            await asyncio.sleep(REREAD_PERIOD_SECONDS)
             for secret, known in list(self._known.items()):
                 try:
                     await self._refresh(known)
                 except Fault as fault:
                     structlog.get_logger("credentials").warning(
-                        "Secret not read", secret=str(secret), reason=fault.reason
+                        "Secret unreadable, retrying", secret=str(secret), reason=fault.reason
                     )
 
     async def _refresh(self, known: _Known) -> None:
@@ -96,4 +96,4 @@ class Credentials:
             return
         known.data = data
         for user in list(known.users):
-            self._changed(user)
+            self._on_change(user)

@@ -1,4 +1,4 @@
-"""Keeps the Deployment of the workers as the spec asks, and never touches its number of replicas."""
+"""Keeps the Deployment of the workers as the spec requires; never changes its number of replicas."""
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.ports import Cluster
@@ -9,14 +9,14 @@ from taskqueue_operator.resource.names import KIND, Key
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment
-from taskqueue_operator.workers.deployment import deployment as build
+from taskqueue_operator.workers.deployment import deployment as build_manifest
 from taskqueue_operator.workers.template_hash import template_hash
 
 from .credentials import secret_not_found
 
 
 class DeploymentReconciler:
-    """Applies the Deployment when it is missing or when the spec fields that feed it have changed, and only then."""
+    """Applies the Deployment if it is missing or if the spec fields that determine it have changed, and only then."""
 
     def __init__(self, cache: Cache, states: States, cluster: Cluster, telemetry: Telemetry) -> None:
         self._cache = cache
@@ -24,78 +24,81 @@ class DeploymentReconciler:
         self._cluster = cluster
         self._telemetry = telemetry
 
-    async def deploy(self, taskqueue: TaskQueue) -> None:
-        """Write the Deployment if it is not as asked.
+    async def reconcile(self, taskqueue: TaskQueue) -> None:
+        """Write the Deployment if it differs from the spec.
 
         Raises:
             WorkersFault: Another Deployment has the name, or the API server refuses the template.
-            Conflict: The Deployment has changed meanwhile; read again and decide again.
+            Conflict: The Deployment has changed meanwhile; the cache has the new one.
         """
         async with self._states[taskqueue.key].write_lock:
-            there = await self._find(taskqueue)
-            if there is not None and there.template_hash == template_hash(taskqueue):
+            deployment = await self._find(taskqueue)
+            if deployment is not None and deployment.template_hash == template_hash(taskqueue):
                 return
             manifest = (
-                build(taskqueue, replicas=_initial(taskqueue))
-                if there is None
-                else build(taskqueue, replicas=there.replicas, resource_version=there.resource_version)
+                build_manifest(taskqueue, replicas=_initial_replicas(taskqueue))
+                if deployment is None
+                else build_manifest(
+                    taskqueue, replicas=deployment.replicas, resource_version=deployment.resource_version
+                )
             )
             await self._require_secret(taskqueue)
             try:
                 body = await self._cluster.apply_deployment(manifest)
             except Conflict:
-                await self._look_again(taskqueue, there)
+                await self._refresh(taskqueue, deployment)
                 raise
             self._cache.update_deployment(body)
             self._telemetry.wrote("deployment")
 
     async def _require_secret(self, taskqueue: TaskQueue) -> None:
-        """Pods that wait for a Secret say so where nobody looks."""
-        own = taskqueue.spec.worker.secret_ref
-        if own is None:
+        """Check the workers' own Secret: a pod that waits for a missing Secret shows it in its events only."""
+        reference = taskqueue.spec.worker.secret_ref
+        if reference is None:
             return
-        secret = Key(taskqueue.key.namespace, own.name)
+        secret = Key(taskqueue.key.namespace, reference.name)
         if await self._cluster.secret(secret) is None:
             raise WorkersFault(Reason.SECRET_NOT_FOUND, secret_not_found(secret))
 
-    async def _look_again(self, taskqueue: TaskQueue, there: Deployment | None) -> None:
+    async def _refresh(self, taskqueue: TaskQueue, deployment: Deployment | None) -> None:
         body = await self._cluster.deployment(taskqueue.key)
         if body is not None:
             self._cache.update_deployment(body)
-        elif there is not None:
-            self._cache.remove_deployment(taskqueue.key, there.uid)
+        elif deployment is not None:
+            self._cache.remove_deployment(taskqueue.key, deployment.uid)
 
     async def _find(self, taskqueue: TaskQueue) -> Deployment | None:
-        there = self._cache.deployments.get(taskqueue.key)
-        if there is None:
-            # The watch shows only what carries our label, so a foreign Deployment of the name is seen by asking.
+        deployment = self._cache.deployments.get(taskqueue.key)
+        if deployment is None:
+            # The watch shows only Deployments with the operator's label: a foreign one must be read.
             body = await self._cluster.deployment(taskqueue.key)
             if body is None:
                 return None
-            there = Deployment.parse(body)
-            _check_owner(there, taskqueue)
+            deployment = Deployment.parse(body)
+            _check_owner(deployment, taskqueue)
             self._cache.update_deployment(body)
-        _check_owner(there, taskqueue)
-        return there
+        _check_owner(deployment, taskqueue)
+        return deployment
 
 
-def _check_owner(there: Deployment, taskqueue: TaskQueue) -> None:
-    if there.owner_uid == taskqueue.uid and not there.deleting:
+def _check_owner(deployment: Deployment, taskqueue: TaskQueue) -> None:
+    if deployment.owner_uid == taskqueue.uid and not deployment.deleting:
         return
-    if there.owner_kind == KIND and there.owner_name == taskqueue.key.name:
+    if deployment.owner_kind == KIND and deployment.owner_name == taskqueue.key.name:
         raise WorkersFault(
             Reason.PROGRESSING,
-            f"Deployment {there.key} is still being removed, and will be made anew. Wait a moment.",
+            f"Deployment {deployment.key} is still being deleted, and will be created again. Wait a moment.",
         )
     raise WorkersFault(
         Reason.DEPLOYMENT_CONFLICT,
-        f"Deployment {there.key} exists and does not belong to this TaskQueue. Delete it "
-        f"(kubectl -n {there.key.namespace} delete deployment {there.key.name}), or give the TaskQueue another name.",
+        f"Deployment {deployment.key} exists and does not belong to this TaskQueue. Delete it "
+        f"(kubectl -n {deployment.key.namespace} delete deployment {deployment.key.name}), "
+        "or give the TaskQueue another name.",
         terminal=True,
     )
 
 
-def _initial(taskqueue: TaskQueue) -> int:
+def _initial_replicas(taskqueue: TaskQueue) -> int:
     scaling = taskqueue.spec.scaling
     if scaling.mode is Mode.PAUSED and scaling.paused_replicas is not None:
         return scaling.paused_replicas

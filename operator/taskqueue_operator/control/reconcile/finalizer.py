@@ -1,8 +1,10 @@
-"""The end of a TaskQueue: does what its deletionPolicy asks, waits visibly, and never for ever.
+"""The deletion of a TaskQueue: applies its deletionPolicy. A wait is shown in the status, and every wait ends.
 
-Every step may be the last before a crash: what is there tells where to go on. Only objects that carry our mark go.
+Any step may be the last one before a crash: the next attempt continues from the actual objects. Only objects that carry
+the owner mark of this TaskQueue are deleted.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,43 +36,43 @@ BROKER_OUTAGE_GRACE: Final = timedelta(seconds=60)
 
 
 class RetainTopology(Exception):
-    """What the policy asks can no longer be done."""
+    """The deletion policy can no longer be applied: the topology is retained."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finalizer:
-    """Takes down what a TaskQueue would leave behind."""
+    """Deletes the broker objects of a TaskQueue as its deletionPolicy requires."""
 
     cache: Cache
     states: States
     cluster: Cluster
     connector: BrokerConnector
-    declarer: TopologyReconciler
+    topology: TopologyReconciler
     telemetry: Telemetry
     clock: Clock
 
     async def finalize(self, taskqueue: TaskQueue) -> None:
-        """Go as far as possible, and take the finalizer off at the end.
+        """Continue the deletion, and remove the finalizer at its end.
 
         Raises:
-            Fault: The deletion waits for something; the message says for what.
+            Fault: The deletion waits; the message contains the reason.
         """
         if FINALIZER not in taskqueue.finalizers:
             return
         try:
-            await self._follow_policy(taskqueue)
-        except RetainTopology as finding:
-            self.telemetry.retained(taskqueue.key, str(finding))
+            await self._apply_policy(taskqueue)
+        except RetainTopology as cause:
+            self.telemetry.retained(taskqueue.key, str(cause))
             structlog.get_logger("teardown").warning(
-                "topology is retained", taskqueue=str(taskqueue.key), queue=taskqueue.queue_name, why=str(finding)
+                "topology retained", taskqueue=str(taskqueue.key), queue=taskqueue.queue_name, why=str(cause)
             )
-        others = [each for each in taskqueue.finalizers if each != FINALIZER]
+        others = [finalizer for finalizer in taskqueue.finalizers if finalizer != FINALIZER]
         body = await self.cluster.set_finalizers(taskqueue.key, others, resource_version=taskqueue.resource_version)
         self.telemetry.wrote("finalizer")
         if body is not None:
             self.cache.update_taskqueue(body)
 
-    async def _follow_policy(self, taskqueue: TaskQueue) -> None:
+    async def _apply_policy(self, taskqueue: TaskQueue) -> None:
         observer = await self._observer(taskqueue)
         try:
             match taskqueue.spec.deletion_policy:
@@ -82,10 +84,10 @@ class Finalizer:
                 case DeletionPolicy.DELETE:
                     await self._stop_workers(taskqueue)
                     await self._remove(taskqueue, observer)
-        except TopologyFault as fault:  # what is there leaves no way to do it
+        except TopologyFault as fault:  # an object on the broker prevents the deletion
             raise RetainTopology(fault.message) from None
         except BrokerFault as fault:
-            self._lose_patience(taskqueue, fault)
+            self._check_outage(taskqueue, fault)
             raise
 
     async def _observer(self, taskqueue: TaskQueue) -> QueueObserver:
@@ -95,38 +97,42 @@ class Finalizer:
         except BrokerFault as fault:
             raise RetainTopology(fault.message) from None
 
-    def _lose_patience(self, taskqueue: TaskQueue, fault: Fault) -> None:
-        """Give up on a broker that has been away for long; its condition tells since when."""
+    def _check_outage(self, taskqueue: TaskQueue, fault: Fault) -> None:
+        """Retain the topology if the broker is unreachable for too long, by the time in its condition."""
         seen = self.cache.taskqueues.get(taskqueue.key)
         conditions = seen.status.get("conditions", ()) if seen is not None else ()
-        reachable = next((each for each in conditions if each["type"] == ConditionType.BROKER_REACHABLE), None)
+        reachable = next(filter(_is_reachability, conditions), None)
         if reachable is None or reachable["status"] != "False":
             return
         if self.clock() - datetime.fromisoformat(reachable["lastTransitionTime"]) > BROKER_OUTAGE_GRACE:
             raise RetainTopology(fault.message) from None
 
     async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        """The queue stays after all: publishers are let in again."""
+        """Remove the fence: the queue stays, and publishers may publish again."""
         there = await observer.topology()
-        if is_fenced(self._wanted(taskqueue), there, owner=self._mark(taskqueue)):
-            await self._take(observer, self.declarer.steps(taskqueue, there))
+        if is_fenced(self._desired(taskqueue), there, owner=self._owner(taskqueue)):
+            await self._apply(observer, self.topology.steps(taskqueue, there))
 
     async def _empty(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        """Refuse publishers, then wait until nothing is left in either queue; the workers go on meanwhile."""
-        wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
+        """Fence the queue, then wait until it and its dead-letter queue are empty; the workers continue meanwhile."""
+        wanted, mark = self._desired(taskqueue), self._owner(taskqueue)
         there = await observer.topology()
         for _ in range(ROUNDS):
             steps = fence_steps(wanted, there, owner=mark)
             if not steps:
                 break
             try:
-                await self._take(observer, steps)
-            finally:  # without an answer too: it may have been done
+                await self._apply(observer, steps)
+            finally:  # without an answer too: the steps may have been applied
                 for queue in wanted.queues:
                     observer.discard_samples(queue)
             there = await observer.topology()
         else:
-            raise Fault(Reason.NOT_EMPTY, f'Deletion waits: somebody lets publishers back to "{taskqueue.queue_name}".')
+            raise Fault(
+                Reason.NOT_EMPTY,
+                f'Deletion waits: another client restores the bindings of queue "{taskqueue.queue_name}". '
+                "Find and stop it.",
+            )
         for queue in (name for name in wanted.queues if name in there.queues):
             reading = observer.reading(queue)
             if is_idle(reading):
@@ -139,7 +145,7 @@ class Finalizer:
             raise Fault(Reason.NOT_EMPTY, _why_waiting(queue, reading.at_most, reading.unacked))
 
     async def _stop_workers(self, taskqueue: TaskQueue) -> None:
-        """Have the workers finish what they run."""
+        """Scale to zero, and wait until the workers have finished their tasks."""
         async with self.states[taskqueue.key].write_lock:
             there = self.cache.deployments.get(taskqueue.key)
             if there is not None and there.replicas > 0:
@@ -151,30 +157,35 @@ class Finalizer:
             raise Fault(Reason.DELETING, f"Deletion waits for {left or 'the last'} workers to finish their tasks.")
 
     async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        wanted, mark = self._wanted(taskqueue), self._mark(taskqueue)
-        await self._take(observer, removal_steps(wanted, await observer.topology(), owner=mark))
+        wanted, mark = self._desired(taskqueue), self._owner(taskqueue)
+        await self._apply(observer, removal_steps(wanted, await observer.topology(), owner=mark))
         if removal_steps(wanted, await observer.topology(), owner=mark):
-            # Not at once again: what has been made anew meanwhile is to be looked at anew too.
+            # Retried later, not at once: an object that was created again must be read again before it is deleted.
             raise Fault(
-                Reason.DELETING, f'Deletion waits: somebody makes "{taskqueue.queue_name}" again. Find out who.'
+                Reason.DELETING,
+                f'Deletion waits: another client creates queue "{taskqueue.queue_name}" again. Find and stop it.',
             )
 
-    async def _take(self, observer: QueueObserver, steps: tuple[Step, ...]) -> None:
+    async def _apply(self, observer: QueueObserver, steps: tuple[Step, ...]) -> None:
         if steps:
             await observer.vhost.apply(steps)
             self.telemetry.wrote("topology")
 
-    def _wanted(self, taskqueue: TaskQueue) -> Topology:
-        return desired(taskqueue, self.declarer.installation)
+    def _desired(self, taskqueue: TaskQueue) -> Topology:
+        return desired(taskqueue, self.topology.installation)
 
-    def _mark(self, taskqueue: TaskQueue) -> str:
-        return self.declarer.owner(taskqueue.key)
+    def _owner(self, taskqueue: TaskQueue) -> str:
+        return self.topology.owner(taskqueue.key)
+
+
+def _is_reachability(condition: Mapping[str, str]) -> bool:
+    return condition["type"] == ConditionType.BROKER_REACHABLE
 
 
 def _why_waiting(queue: str, ready: int | None, unacked: int | None) -> str:
     if ready is None:
         return f'Deletion waits until it is certain that queue "{queue}" is empty. Publishers are refused meanwhile.'
     return (
-        f'Deletion waits: queue "{queue}" holds {ready} messages and {unacked or 0} are being worked on. Publishers '
-        "are refused, workers go on. Empty it, or set deletionPolicy: Retain to keep it or Delete to drop it."
+        f'Deletion waits: queue "{queue}" holds {ready} messages and {unacked or 0} are unacked. Publishers '
+        "are refused, workers continue. Empty it, or set deletionPolicy: Retain to keep it or Delete to delete it."
     )

@@ -29,8 +29,8 @@ class Stages:
     cache: Cache
     cluster: Cluster
     connector: BrokerConnector
-    declarer: TopologyReconciler
-    deployer: DeploymentReconciler
+    topology: TopologyReconciler
+    deployment: DeploymentReconciler
     telemetry: Telemetry
 
     async def run(self, taskqueue: TaskQueue) -> Faults:
@@ -44,30 +44,30 @@ class Stages:
         faults: Faults = {}
         connect = self.connector.connect(taskqueue, taskqueue.queue_name)
         if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
-            await _stage(faults, ConditionType.TOPOLOGY_READY, self.declarer.declare(taskqueue))
-        # Workers are made once the queue is there.
+            await _stage(faults, ConditionType.TOPOLOGY_READY, self.topology.reconcile(taskqueue))
+        # Workers are created once the queue exists.
         if not faults or self._can_do_without_broker(taskqueue):
-            await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployer.deploy(taskqueue))
-        unread = next(filter(None, map(schedule_error, Policy.of(taskqueue).schedules)), None)
-        return faults if unread is None else faults | {ConditionType.SCALING_ACTIVE: unread}
+            await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployment.reconcile(taskqueue))
+        invalid = next(filter(None, map(schedule_error, Policy.of(taskqueue).schedules)), None)
+        return faults if invalid is None else faults | {ConditionType.SCALING_ACTIVE: invalid}
 
     def _can_do_without_broker(self, taskqueue: TaskQueue) -> bool:
-        """Whether workers follow their spec although an earlier stage is not done.
+        """Whether the Deployment is reconciled although an earlier stage has failed.
 
-        A fallback asks for workers of a queue that cannot even be seen. Those that exist are replaced only by such as
-        the broker is sure to leave their messages.
+        A fallback needs workers for a queue that cannot be read. Existing workers are replaced only if the new ones
+        fit the broker's default consumer timeout, since no policy can extend it now.
         """
         if taskqueue.key in self.cache.deployments:
             return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS
         return taskqueue.spec.scaling.fallback is not None
 
     async def _keep_finalizer(self, taskqueue: TaskQueue) -> None:
-        """The finalizer stands exactly while there would be something to take down at the end."""
-        others = [each for each in taskqueue.finalizers if each != FINALIZER]
-        wanted = others if taskqueue.spec.deletion_policy is DeletionPolicy.RETAIN else [*others, FINALIZER]
-        if set(wanted) == set(taskqueue.finalizers):
+        """Set the finalizer exactly while a deletion would have something to delete."""
+        others = [finalizer for finalizer in taskqueue.finalizers if finalizer != FINALIZER]
+        desired = others if taskqueue.spec.deletion_policy is DeletionPolicy.RETAIN else [*others, FINALIZER]
+        if set(desired) == set(taskqueue.finalizers):
             return
-        body = await self.cluster.set_finalizers(taskqueue.key, wanted, resource_version=taskqueue.resource_version)
+        body = await self.cluster.set_finalizers(taskqueue.key, desired, resource_version=taskqueue.resource_version)
         self.telemetry.wrote("finalizer")
         if body is not None:
             self.cache.update_taskqueue(body)

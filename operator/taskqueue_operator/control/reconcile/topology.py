@@ -1,4 +1,4 @@
-"""Keeps the topology on the broker as declared: looks, takes the steps that are missing, and looks again."""
+"""Keeps the topology on the broker as declared: reads it, applies the missing steps, and reads it again."""
 
 from dataclasses import replace
 from typing import Final
@@ -17,7 +17,7 @@ from taskqueue_operator.topology.objects import Topology
 from taskqueue_operator.workers.template_hash import template_hash
 
 ROUNDS: Final = 3
-"""Steps are taken at most so often in one go; two TaskQueues that want the same name meet at the second look."""
+"""How often steps are applied in one reconcile; two TaskQueues of the same name conflict at the second read."""
 
 
 class TopologyReconciler:
@@ -29,11 +29,11 @@ class TopologyReconciler:
         self._states = states
         self._telemetry = telemetry
 
-    async def declare(self, taskqueue: TaskQueue) -> None:
-        """Have the topology on the broker.
+    async def reconcile(self, taskqueue: TaskQueue) -> None:
+        """Declare the topology on the broker.
 
         Raises:
-            TopologyFault: Something on the broker does not agree with the spec; nothing was changed.
+            TopologyFault: An object on the broker conflicts with the spec; nothing was changed.
             BrokerFault: The broker cannot be used.
         """
         state, observer = self._states[taskqueue.key].reconcile, self._states[taskqueue.key].connection.observer
@@ -41,8 +41,8 @@ class TopologyReconciler:
             return
         state.request_topology_check()
         for _ in range(ROUNDS):
-            there = await observer.topology()
-            steps = self.steps(taskqueue, there)
+            actual = await observer.topology()
+            steps = self.steps(taskqueue, actual)
             if not steps:
                 state.topology_generation = taskqueue.generation
                 return
@@ -50,58 +50,59 @@ class TopologyReconciler:
             self._telemetry.wrote("topology")
         raise TopologyFault(
             Reason.TOPOLOGY_REFUSED,
-            f"What is declared for queue {taskqueue.queue_name} is changed again by somebody else. Find out who.",
+            f"The topology of queue {taskqueue.queue_name} changes again after each repair. "
+            "Find the other client that changes it.",
         )
 
-    def accept_if_matching(self, taskqueue: TaskQueue, there: Topology) -> None:
-        """After a start one look is enough for all TaskQueues whose topology is already as declared."""
+    def accept_if_matching(self, taskqueue: TaskQueue, actual: Topology) -> None:
+        """Record the topology as checked if it matches: after a start, one read serves all TaskQueues of a vhost."""
         state = self._states[taskqueue.key].reconcile
-        if state.topology_generation is None and self._holds(taskqueue, there):
+        if state.topology_generation is None and self._matches(taskqueue, actual):
             state.topology_generation = taskqueue.generation
 
-    def has_drifted(self, taskqueue: TaskQueue, there: Topology) -> bool:
-        """Whether the broker no longer holds what was verified."""
-        verified = self._states[taskqueue.key].reconcile.topology_generation == taskqueue.generation
-        return verified and not self._holds(taskqueue, there)
+    def has_drifted(self, taskqueue: TaskQueue, actual: Topology) -> bool:
+        """Whether the topology has changed since it was checked."""
+        is_checked = self._states[taskqueue.key].reconcile.topology_generation == taskqueue.generation
+        return is_checked and not self._matches(taskqueue, actual)
 
-    def _holds(self, taskqueue: TaskQueue, there: Topology) -> bool:
+    def _matches(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         try:
-            return not self.steps(taskqueue, there)
+            return not self.steps(taskqueue, actual)
         except TopologyFault:
             return False
 
-    def steps(self, taskqueue: TaskQueue, there: Topology) -> tuple[Step, ...]:
-        """Say what is to be done.
+    def steps(self, taskqueue: TaskQueue, actual: Topology) -> tuple[Step, ...]:
+        """Return the steps from the actual topology to the desired one.
 
         Raises:
-            TopologyFault: Something is in the way.
+            TopologyFault: An object on the broker conflicts with the spec.
         """
-        _require_external(taskqueue, there)
-        wanted = self._with_timeout(taskqueue, desired(taskqueue, self.installation), there)
-        return diff(wanted, there, owner=self.owner(taskqueue.key))
+        _require_external(taskqueue, actual)
+        wanted = self._with_timeout(taskqueue, desired(taskqueue, self.installation), actual)
+        return diff(wanted, actual, owner=self.owner(taskqueue.key))
 
-    def _with_timeout(self, taskqueue: TaskQueue, wanted: Topology, there: Topology) -> Topology:
-        """Have the broker leave messages for long enough, also to workers of before that still run."""
+    def _with_timeout(self, taskqueue: TaskQueue, wanted: Topology, actual: Topology) -> Topology:
+        """Add the consumer timeout that the workers need, including workers of an earlier template that still run."""
         queue, worker = wanted.queues.get(taskqueue.queue_name), taskqueue.spec.worker
         if queue is None:
             return wanted
-        says_itself = worker.protocol is Protocol.TASK_QUEUE and there.supports_consumer_timeout
-        seconds = 0 if says_itself else worker.hold_seconds
+        sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
+        seconds = 0 if sets_own_timeout else worker.hold_seconds
         template = template_hash(taskqueue)
         if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
-            seconds = max(seconds, granted_seconds(queue.name, there))
-        policy = consumer_timeout(queue, seconds, there)
+            seconds = max(seconds, granted_seconds(queue.name, actual))
+        policy = consumer_timeout(queue, seconds, actual)
         return replace(wanted, policies={policy.name: policy}) if policy is not None else wanted
 
     def owner(self, key: Key) -> str:
-        """Say what marks the objects of a TaskQueue."""
+        """Return the owner mark of the broker objects of a TaskQueue."""
         return owner(self.installation, key)
 
 
-def _require_external(taskqueue: TaskQueue, there: Topology) -> None:
-    if taskqueue.queue.external and taskqueue.queue_name not in there.queues:
+def _require_external(taskqueue: TaskQueue, actual: Topology) -> None:
+    if taskqueue.queue.external and taskqueue.queue_name not in actual.queues:
         raise TopologyFault(
             Reason.QUEUE_NOT_FOUND,
-            f'External queue "{taskqueue.queue_name}" is not there. Declare it, correct spec.queue.name or '
-            "spec.broker.vhost, or remove external: true to have it made.",
+            f'External queue "{taskqueue.queue_name}" does not exist. Declare it, correct spec.queue.name or '
+            "spec.broker.vhost, or remove external: true to have it created.",
         )

@@ -1,1 +1,1 @@
-"""Writes conditions and figures into the status."""
+"""Builds conditions and writes the status."""

@@ -1,7 +1,7 @@
-"""From what is known of a TaskQueue to its conditions: a pure function, with nothing said that is not known.
+"""Builds the conditions of a TaskQueue: a pure function.
 
-A finding that is missing keeps what was said before: after a restart the first seconds know little, and to say so
-would only stir up those who watch.
+A condition about which nothing is known is left out, and then keeps its former value: the first seconds after a restart
+know little, and conditions that change back and forth would alarm their users.
 """
 
 from collections.abc import Iterator
@@ -15,125 +15,142 @@ from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.workers.api_objects import Deployment
 
 STAGES = (ConditionType.BROKER_REACHABLE, ConditionType.TOPOLOGY_READY, ConditionType.WORKERS_AVAILABLE)
-_SAID = {
+_MESSAGES = {
     ConditionType.BROKER_REACHABLE: (Reason.CONNECTED, "RabbitMQ answers."),
-    ConditionType.TOPOLOGY_READY: (Reason.RECONCILED, "Exchange, queue and bindings are as declared."),
-    ConditionType.WORKERS_AVAILABLE: (Reason.RECONCILED, "The Deployment is as asked."),
+    ConditionType.TOPOLOGY_READY: (Reason.RECONCILED, "Exchange, queue and bindings match the spec."),
+    ConditionType.WORKERS_AVAILABLE: (Reason.RECONCILED, "The Deployment matches the spec."),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class StatusInputs:
-    """What findings rest on.
+    """What the conditions are built from.
 
     Attributes:
-        settled: Whether all stages have been run for the present generation.
-        faults: What stands in the way, by stage; under Ready, what concerns the resource as a whole.
-        waiting: What a deletion waits for.
-        conclusive: Whether the queue has been read for long enough to say that something is in doubt.
-        obstacle: Why more workers would be in vain.
-        staying: Why workers that are to go stay for an unknown time, or go without being known to be idle.
-        mode: Who decides.
+        is_observed: Whether all reconcile stages ran for the present generation.
+        faults: The fault of each stage; under Ready, that of the resource as a whole.
+        deletion_blocker: What the deletion waits for.
+        conclusive: Whether the queue was read for long enough to report a doubt.
+        deployment: The Deployment of the workers.
+        scale_out_blocker: Why more workers would not start.
+        scale_in_blocked: Why scale-in waits for an uninputs time, or removes workers that may be busy.
+        reading: The reading that the decision rests on.
+        decision: The last decision.
+        mode: The scaling mode of the spec.
     """
 
-    settled: bool
+    is_observed: bool
     faults: dict[ConditionType, Fault]
-    waiting: Fault | None = None
+    deletion_blocker: Fault | None = None
     conclusive: bool = False
     deployment: Deployment | None = None
-    obstacle: Fault | None = None
+    scale_out_blocker: Fault | None = None
     scale_in_blocked: Fault | None = None
     reading: Reading | None = None
     decision: Decision | None = None
     mode: Mode = Mode.AUTO
 
 
-def findings(known: StatusInputs) -> list[Condition]:
-    """Say what is true of a TaskQueue."""
-    return [*_stages(known), *_scaling(known), *_summary(known)]
+def build_conditions(inputs: StatusInputs) -> list[Condition]:
+    """Return the conditions about which something is known."""
+    return [*_stages(inputs), *_scaling(inputs), *_summary(inputs)]
 
 
-def _stages(known: StatusInputs) -> Iterator[Condition]:
+def _stages(inputs: StatusInputs) -> Iterator[Condition]:
     for stage in STAGES:
-        fault = known.faults.get(stage)
+        fault = inputs.faults.get(stage)
         if fault is not None:
             yield Condition(stage, ConditionStatus.FALSE, fault.reason, fault.message)
-        elif stage is ConditionType.WORKERS_AVAILABLE and known.deployment is not None and known.settled:
-            yield _workers(known.deployment, known.obstacle)
-        elif known.settled and not _blocked(stage, known):
-            yield Condition(stage, ConditionStatus.TRUE, *_SAID[stage])
-        elif known.settled:
-            yield Condition(stage, ConditionStatus.UNKNOWN, Reason.PROGRESSING, "An earlier stage is not done.")
+        elif stage is ConditionType.WORKERS_AVAILABLE and inputs.deployment is not None and inputs.is_observed:
+            yield _workers(inputs.deployment, inputs.scale_out_blocker)
+        elif inputs.is_observed and not _blocked(stage, inputs):
+            yield Condition(stage, ConditionStatus.TRUE, *_MESSAGES[stage])
+        elif inputs.is_observed:
+            yield Condition(stage, ConditionStatus.UNKNOWN, Reason.PROGRESSING, "Waiting for an earlier stage.")
 
 
-def _blocked(stage: ConditionType, known: StatusInputs) -> bool:
-    return any(earlier in known.faults for earlier in STAGES[: STAGES.index(stage)])
+def _blocked(stage: ConditionType, inputs: StatusInputs) -> bool:
+    return any(earlier in inputs.faults for earlier in STAGES[: STAGES.index(stage)])
 
 
-def _workers(there: Deployment, obstacle: Fault | None) -> Condition:
+def _workers(deployment: Deployment, scale_out_blocker: Fault | None) -> Condition:
     type_ = ConditionType.WORKERS_AVAILABLE
-    if there.replicas > 0 and there.ready == 0:
-        return Condition(type_, ConditionStatus.UNKNOWN, Reason.WORKERS_STARTING, "No worker consumes yet.")
-    if not there.replicas:
-        return Condition(type_, ConditionStatus.TRUE, Reason.READY, "No worker is needed.")
-    why = f": {obstacle.message}" if obstacle is not None and there.ready < there.replicas else ""
+    if deployment.replicas > 0 and deployment.ready == 0:
+        return Condition(type_, ConditionStatus.UNKNOWN, Reason.WORKERS_STARTING, "No worker is ready yet.")
+    if not deployment.replicas:
+        return Condition(type_, ConditionStatus.TRUE, Reason.READY, "No workers are needed.")
+    why = (
+        f": {scale_out_blocker.message}"
+        if scale_out_blocker is not None and deployment.ready < deployment.replicas
+        else ""
+    )
     return Condition(
-        type_, ConditionStatus.TRUE, Reason.READY, f"{there.ready} of {there.replicas} workers consume{why}."
+        type_,
+        ConditionStatus.TRUE,
+        Reason.READY,
+        f"{deployment.ready} of {deployment.replicas} workers are ready{why}.",
     )
 
 
-def _scaling(known: StatusInputs) -> Iterator[Condition]:
-    decision, reading = known.decision, known.reading
+def _scaling(inputs: StatusInputs) -> Iterator[Condition]:
+    decision, reading = inputs.decision, inputs.reading
     if (
         decision is None
         or reading is None
-        or not (known.conclusive or decision.reason in {DecisionReason.PAUSED, DecisionReason.FALLBACK})
+        or not (inputs.conclusive or decision.reason in {DecisionReason.PAUSED, DecisionReason.FALLBACK})
     ):
         return
-    inactive = _inactive(known, decision, reading)
+    inactive = _inactive(inputs, decision, reading)
     truth = ConditionStatus.TRUE if inactive is None else ConditionStatus.FALSE
-    yield Condition(ConditionType.SCALING_ACTIVE, truth, *(inactive or _active(known, reading)))
+    yield Condition(ConditionType.SCALING_ACTIVE, truth, *(inactive or _active(inputs, reading)))
     limited = ConditionType.SCALING_LIMITED
     if decision.reason in LIMITING_REASONS:
         yield Condition(limited, ConditionStatus.TRUE, decision.reason, decision.explanation_lines[-1])
     else:
-        yield Condition(limited, ConditionStatus.FALSE, "DesiredWithinRange", "The wanted number is within its bounds.")
+        yield Condition(
+            limited, ConditionStatus.FALSE, "DesiredWithinRange", "The desired number is within its limits."
+        )
 
 
-def _inactive(known: StatusInputs, decision: Decision, reading: Reading) -> tuple[str, str] | None:
-    """Say why the number of workers does not follow the queue, if so."""
+def _inactive(inputs: StatusInputs, decision: Decision, reading: Reading) -> tuple[str, str] | None:
+    """Return why the number of workers does not follow the queue; None if it does."""
     if decision.reason is DecisionReason.PAUSED:
         return DecisionReason.PAUSED, "spec.scaling.mode is Paused."
-    if known.mode is Mode.DRY_RUN:
-        return Mode.DRY_RUN, "spec.scaling.mode is DryRun: decisions are not carried out."
+    if inputs.mode is Mode.DRY_RUN:
+        return Mode.DRY_RUN, "spec.scaling.mode is DryRun: decisions are not applied."
     if decision.reason is DecisionReason.FALLBACK:
         return DecisionReason.FALLBACK, f"The queue is {decision.explanation_lines[0]}."
     if reading.unreadable:
         doubt = f" ({reading.doubt})" if reading.doubt else ""
-        return DecisionReason.QUEUE_UNREADABLE, f"The queue cannot be read{doubt}: the number of workers stays."
+        return (
+            DecisionReason.QUEUE_UNREADABLE,
+            f"The queue cannot be read{doubt}: the number of workers does not change.",
+        )
     return None
 
 
-def _active(known: StatusInputs, reading: Reading) -> tuple[str, str]:
-    """Say how it follows: whole, or for the time being upwards alone."""
-    if reading.at_most is None and known.deployment is not None and known.deployment.replicas > 0:
-        return "ScaleDownSuspended", f"The queue's figures are in doubt ({reading.doubt}): no worker is removed."
-    if known.scale_in_blocked is not None:
-        return known.scale_in_blocked.reason, known.scale_in_blocked.message
+def _active(inputs: StatusInputs, reading: Reading) -> tuple[str, str]:
+    """Return how it follows the queue: in both directions, or for now only upwards."""
+    if reading.at_most is None and inputs.deployment is not None and inputs.deployment.replicas > 0:
+        return "ScaleDownSuspended", f"The figures of the queue are uncertain ({reading.doubt}): no worker is removed."
+    if inputs.scale_in_blocked is not None:
+        return inputs.scale_in_blocked.reason, inputs.scale_in_blocked.message
     return Reason.READY, "The number of workers follows the queue."
 
 
-def _summary(known: StatusInputs) -> Iterator[Condition]:
-    fault = known.waiting or next((known.faults[stage] for stage in ConditionType if stage in known.faults), None)
+def _summary(inputs: StatusInputs) -> Iterator[Condition]:
+    fault = inputs.deletion_blocker or next(
+        (inputs.faults[stage] for stage in ConditionType if stage in inputs.faults), None
+    )
     if fault is not None:
         yield Condition(ConditionType.READY, ConditionStatus.FALSE, fault.reason, fault.message)
         state = ConditionType.STALLED if fault.terminal else ConditionType.RECONCILING
         yield Condition(state, ConditionStatus.TRUE, fault.reason, fault.message)
-    elif known.settled:
+    elif inputs.is_observed:
         yield Condition(
-            ConditionType.READY, ConditionStatus.TRUE, Reason.READY, "The queue is there, and its workers follow it."
+            ConditionType.READY, ConditionStatus.TRUE, Reason.READY, "The topology and the workers match the spec."
         )
     else:
         yield Condition(
-            ConditionType.RECONCILING, ConditionStatus.TRUE, Reason.PROGRESSING, "The spec is being worked on."
+            ConditionType.RECONCILING, ConditionStatus.TRUE, Reason.PROGRESSING, "The spec is being reconciled."
         )

@@ -1,4 +1,4 @@
-"""Why workers that are to go stay, in words for their user; nothing is said of what is a matter of moments."""
+"""Why scale-in waits, as a Fault for the user; waits of moments are not reported."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
@@ -14,29 +14,30 @@ from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
 REPORTED_AFTER: Final = timedelta(seconds=30)
-"""How long workers wait for the same before it is told."""
-_NAMED: Final = 3
+"""How long scale-in waits for the same reason before the status shows it."""
+_NAMES_SHOWN: Final = 3
 
 
 def scale_in_blocked(
-    taskqueue: TaskQueue, there: Deployment | None, pods: Iterable[Pod], state: TaskQueueState, now: datetime
+    taskqueue: TaskQueue, deployment: Deployment | None, pods: Iterable[Pod], state: TaskQueueState, now: datetime
 ) -> Fault | None:
-    """Say why workers stay for an unknown time, or go without being known to be idle."""
+    """Return why scale-in waits for an unknown time, or removes workers that may be busy; None if neither."""
     plain = taskqueue.spec.worker.protocol is Protocol.PLAIN
     if plain and not taskqueue.spec.worker.acks_late:
         return Fault(
             Reason.IDLENESS_UNKNOWN,
-            "The number of workers follows the queue; downwards one by one, since nobody knows which of them run a "
-            "task. If they acknowledge a task after it is done, set spec.worker.acksLate: true.",
+            "The number of workers follows the queue. Scale-in removes one worker at a time, because it is unknown "
+            "which workers run a task. If the workers acknowledge a task after it has finished, set "
+            "spec.worker.acksLate: true.",
         )
-    if there is None or state.scaling.decision is None:
+    if deployment is None or state.scaling.decision is None:
         return None
-    going = state.scaling.decision.desired < there.replicas
-    unproved = (_unseen(taskqueue, state) if plain else _unheard(state)) if going else None
-    return unproved or _stuck(there) or _overruled(pods) or (_waiting(state, now) if going else None)
+    is_scaling_in = state.scaling.decision.desired < deployment.replicas
+    unproven = (_unmatched(taskqueue, state) if plain else _unreported(state)) if is_scaling_in else None
+    return unproven or _rollout(deployment) or _foreign_cost(pods) or (_waiting(state, now) if is_scaling_in else None)
 
 
-def _unheard(state: TaskQueueState) -> Fault | None:
+def _unreported(state: TaskQueueState) -> Fault | None:
     if state.connection.observer is not None and state.connection.observer.control_channel_fault is not None:
         return Fault(
             Reason.WORKERS_NOT_REPORTING,
@@ -47,45 +48,46 @@ def _unheard(state: TaskQueueState) -> Fault | None:
         return None
     return Fault(
         Reason.WORKERS_NOT_REPORTING,
-        f"{len(pods)} workers do not report ({_names(pods)}) and are not removed. Their image has to "
-        "keep the control protocol, and their user needs write permission on exchange taskqueue.reports.",
+        f"{len(pods)} workers ({_names(pods)}) have not reported and will not be removed. Check that the image "
+        "implements the control protocol and that its RabbitMQ user may write to exchange taskqueue.reports.",
     )
 
 
-def _unseen(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:
-    blind = state.connection.observer.consumer_poll_fault if state.connection.observer is not None else None
-    if blind is not None:
-        return Fault(Reason.IDLENESS_UNKNOWN, f"No worker is removed: {blind.message}")
+def _unmatched(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:
+    fault = state.connection.observer.consumer_poll_fault if state.connection.observer is not None else None
+    if fault is not None:
+        return Fault(Reason.IDLENESS_UNKNOWN, f"No worker is removed: {fault.message}")
     pods = state.drain.unreported_pods
     if not pods:
         return None
     return Fault(
         Reason.IDLENESS_UNKNOWN,
-        f"{len(pods)} workers are not removed ({_names(pods)}), as RabbitMQ does not show that they "
-        f'consume "{taskqueue.queue_name}" and acknowledge, or not what they hold. They have to connect by AMQP 0-9-1, '
-        "from the address of their pod or with its name in that of the connection; and to see connections of other "
-        "users, the operator's user needs the tag monitoring.",
+        f"{len(pods)} workers ({_names(pods)}) will not be removed: RabbitMQ does not show that they consume queue "
+        f'"{taskqueue.queue_name}" with acknowledgements, or how many messages they hold. Check that they connect by '
+        "AMQP 0-9-1, from the address of their pod or with the pod's name in the connection name, and that the "
+        "operator's user has the tag monitoring, which shows connections of other users.",
     )
 
 
-def _overruled(pods: Iterable[Pod]) -> Fault | None:
+def _foreign_cost(pods: Iterable[Pod]) -> Fault | None:
     foreign = [pod.key for pod in pods if pod.is_active and is_foreign(pod)]
     if not foreign:
         return None
     return Fault(
         Reason.DELETION_COST_CONFLICT,
-        f"Somebody else has given {len(foreign)} workers a {DELETION_COST} ({_names(foreign)}), such as an autoscaler "
-        "of nodes. It is left alone: who is to go stays for as long as one that works would be removed before it.",
+        f"Another controller (such as a node autoscaler) set {DELETION_COST} on {len(foreign)} workers "
+        f"({_names(foreign)}). The operator does not overwrite it; scale-in waits while a busy worker would be removed "
+        "first.",
     )
 
 
-def _stuck(there: Deployment) -> Fault | None:
-    if not there.progress_deadline_exceeded:
+def _rollout(deployment: Deployment) -> Fault | None:
+    if not deployment.progress_deadline_exceeded:
         return None
     return Fault(
         Reason.ROLLOUT_STUCK,
-        "The rollout of the workers does not get on (ProgressDeadlineExceeded). Until it does, or is taken back, "
-        "workers are removed only where neither version loses one that may work.",
+        "The rollout of the workers does not progress (ProgressDeadlineExceeded). Fix the new version or roll it back. "
+        "Until then, workers are removed only if neither version loses a worker that may be busy.",
     )
 
 
@@ -93,8 +95,8 @@ def _waiting(state: TaskQueueState, now: datetime) -> Fault | None:
     since = state.drain.blocked_since
     if state.drain.blocked_by is Blocker.NOTHING or since is None or now - since < REPORTED_AFTER:
         return None
-    return Fault(Reason.SCALE_IN_WAITING, f"Workers that are to go wait for {state.drain.blocked_by}.")
+    return Fault(Reason.SCALE_IN_WAITING, f"Scale-in is waiting for {state.drain.blocked_by}.")
 
 
 def _names(pods: Collection[Key]) -> str:
-    return ", ".join(sorted(pod.name for pod in pods)[:_NAMED])
+    return ", ".join(sorted(pod.name for pod in pods)[:_NAMES_SHOWN])

@@ -1,4 +1,4 @@
-"""Writes the status when it says something new: conditions and decisions at once, figures now and then."""
+"""Writes the status when it has changed: conditions and decisions at once, figures periodically."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from taskqueue_operator.scaling.decision import OBSTACLE_REASONS
 from taskqueue_operator.scaling.reading import READING_WINDOW
 from taskqueue_operator.workers.startup_problems import unavailable_reason
 
-from .conditions import StatusInputs, findings
+from .conditions import StatusInputs, build_conditions
 from .scale_in_blocked import scale_in_blocked
 
 Status = dict[str, Any]
@@ -27,24 +27,24 @@ Status = dict[str, Any]
 FIGURES: Final = frozenset({"backlog", "decision"})
 WRITES_PER_SECOND: Final = 20
 FIRST_READING: Final = READING_WINDOW + timedelta(seconds=8)
-"""By when a queue that can be read has been read long enough, with a sweep's period and some delay to spare."""
+"""When a readable queue has a complete reading at the latest; includes a sweep period and some delay."""
 
 
-class Pace:
-    """Lets callers through one by one, at most so many per second."""
+class RateLimit:
+    """Lets callers pass one by one, at most this many per second."""
 
     def __init__(self, per_second: float) -> None:
         self._interval = 1 / per_second
         self._turn = asyncio.Lock()
 
     async def __call__(self) -> None:
-        """Wait for one's turn."""
+        """Wait until this caller may pass."""
         async with self._turn:
             await asyncio.sleep(self._interval)
 
 
 class StatusWriter:
-    """Reports on TaskQueues, and posts an Event where readiness flips or workers are added or removed."""
+    """Writes status, and an Event when readiness changes or the number of replicas was changed."""
 
     def __init__(self, cache: Cache, states: States, cluster: Cluster, telemetry: Telemetry, clock: Clock) -> None:
         self._cache = cache
@@ -52,38 +52,38 @@ class StatusWriter:
         self._cluster = cluster
         self._telemetry = telemetry
         self._clock = clock
-        self._pace = Pace(WRITES_PER_SECOND)
+        self._rate_limit = RateLimit(WRITES_PER_SECOND)
 
-    async def report(self, key: Key) -> float | None:
-        """Write what is new.
+    async def write(self, key: Key) -> float | None:
+        """Write the status if it has changed.
 
         Returns:
-            Seconds until what was held back may be written, figures or doubts; None when nothing is held back.
+            Seconds until figures or doubts that were held back may be written; None if nothing was held back.
         """
-        news, again = self._news(key)
-        if news is None:
+        status, again = self._changed_status(key)
+        if status is None:
             return again
-        await self._pace()
-        news, again = self._news(key)  # it may have been a while until it was its turn
-        if news is None:
+        await self._rate_limit()
+        status, again = self._changed_status(key)  # the rate limit may have taken a while
+        if status is None:
             return again
         seen, state = self._cache.taskqueues[key], self._states[key]
         state.status.written_at = self._clock()
-        body = await self._cluster.set_status(key, news)
+        body = await self._cluster.set_status(key, status)
         self._telemetry.wrote("status")
         if body is not None:
             self._cache.update_taskqueue(body)
-            await self._tell(seen, dict(seen.status), news, state)
+            await self._post_events(seen, dict(seen.status), status, state)
         return self._until_conclusive(state)
 
-    def _news(self, key: Key) -> tuple[Status | None, float | None]:
-        """Say what is to be written now, and if that is nothing, in how many seconds to look again."""
+    def _changed_status(self, key: Key) -> tuple[Status | None, float | None]:
+        """Return the status to write now; if there is none, the seconds until the next check."""
         seen = self._cache.taskqueues.get(key)
         if seen is None:
             return None, None
         state, before = self._states[key], dict(seen.status)
         if state.reconcile.observed_generation is None and before.get("observedGeneration") == seen.generation:
-            return None, None  # just begun, and this spec was reported on before: nothing is known better yet
+            return None, None  # after a restart: the status knows more than this process does yet
         status = self._status(seen, state)
         if status == before:
             return None, self._until_conclusive(state)
@@ -92,83 +92,83 @@ class StatusWriter:
         return status, None
 
     def _status(self, seen: CachedTaskQueue, state: TaskQueueState) -> Status:
-        """Start from what was said before: what is not known again yet stays."""
-        status, known = dict(seen.status), self._known(seen, state)
-        if known.settled:
+        """Return the status, based on the former one: fields about which nothing is known yet stay."""
+        status, inputs = dict(seen.status), self._inputs(seen, state)
+        if inputs.is_observed:
             status["observedGeneration"] = seen.generation
         taskqueue = self._cache.taskqueue(seen.key)
         if taskqueue is not None and state.reconcile.topology_generation is not None:
             status["queue"] = taskqueue.queue_name
-        if known.deployment is not None:
-            status |= {"replicas": known.deployment.current_replicas, "readyReplicas": known.deployment.ready}
-        if known.decision is not None and (
-            known.conclusive or known.decision.desired != seen.status.get("desiredReplicas")
+        if inputs.deployment is not None:
+            status |= {"replicas": inputs.deployment.current_replicas, "readyReplicas": inputs.deployment.ready}
+        if inputs.decision is not None and (
+            inputs.conclusive or inputs.decision.desired != seen.status.get("desiredReplicas")
         ):
-            status |= {"desiredReplicas": known.decision.desired, "decision": known.decision.explanation}
+            status |= {"desiredReplicas": inputs.decision.desired, "decision": inputs.decision.explanation}
         if state.scaling.last_scale is not None:
             status["lastScaleTime"] = timestamp(state.scaling.last_scale.at)
         status |= _backlog(status, state)
-        conditions = findings(known)
+        conditions = build_conditions(inputs)
         before = seen.status.get("conditions", ())
         status["conditions"] = render(conditions, before, generation=seen.generation, now=self._clock())
         return status
 
-    def _known(self, seen: CachedTaskQueue, state: TaskQueueState) -> StatusInputs:
+    def _inputs(self, seen: CachedTaskQueue, state: TaskQueueState) -> StatusInputs:
         there = self._cache.deployments.get(seen.key)
         faults = dict(state.reconcile.faults)
-        observed = self._observed(seen, state)
-        if observed is not None and not _of_secret(faults.get(ConditionType.BROKER_REACHABLE)):
-            faults[ConditionType.BROKER_REACHABLE] = observed
+        read_fault = self._read_fault(seen, state)
+        if read_fault is not None and not _is_secret_fault(faults.get(ConditionType.BROKER_REACHABLE)):
+            faults[ConditionType.BROKER_REACHABLE] = read_fault
         if isinstance(seen.parsed, TaskQueue):
             faults |= _scaling_fault(state, faults)
         failing: Fault | None = unavailable_reason(there, self._cache.pods(seen.key))
         if failing is not None:
             faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
         return StatusInputs(
-            settled=state.reconcile.observed_generation == seen.generation,
+            is_observed=state.reconcile.observed_generation == seen.generation,
             faults=faults,
-            waiting=state.reconcile.deletion_blocker,
+            deletion_blocker=state.reconcile.deletion_blocker,
             conclusive=self._conclusive(state),
             deployment=there,
-            obstacle=self._cache.scale_out_blocker(seen.key),
-            scale_in_blocked=self._staying(seen, state),
+            scale_out_blocker=self._cache.scale_out_blocker(seen.key),
+            scale_in_blocked=self._scale_in_blocked(seen, state),
             reading=state.scaling.reading,
             decision=state.scaling.decision,
             mode=seen.parsed.spec.scaling.mode if isinstance(seen.parsed, TaskQueue) else Mode.AUTO,
         )
 
-    def _staying(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
+    def _scale_in_blocked(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
         if isinstance(seen.parsed, Fault):
             return None
         there, pods = self._cache.deployments.get(seen.key), self._cache.pods(seen.key)
         return scale_in_blocked(seen.parsed, there, pods, state, self._clock())
 
-    def _observed(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
+    def _read_fault(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
         if state.connection.observer is None or isinstance(seen.parsed, Fault):
             return None
         return state.connection.observer.fault_at(seen.parsed.queue_name)
 
     def _conclusive(self, state: TaskQueueState) -> bool:
-        """Doubts of the first seconds are no news: a restarted operator would only say them to take them back."""
-        return _begun(state) is not None and self._until_conclusive(state) is None
+        """Whether doubts may be reported: in the first seconds after a restart every queue is in doubt."""
+        return _readable_since(state) is not None and self._until_conclusive(state) is None
 
     def _until_conclusive(self, state: TaskQueueState) -> float | None:
-        begun = _begun(state)
-        if begun is None or (state.scaling.reading is not None and state.scaling.reading.at_most is not None):
+        since = _readable_since(state)
+        if since is None or (state.scaling.reading is not None and state.scaling.reading.at_most is not None):
             return None
-        left = (begun + FIRST_READING - self._clock()).total_seconds()
+        left = (since + FIRST_READING - self._clock()).total_seconds()
         return left if left > 0 else None
 
-    async def _tell(self, seen: CachedTaskQueue, before: Status, after: Status, state: TaskQueueState) -> None:
+    async def _post_events(self, seen: CachedTaskQueue, before: Status, after: Status, state: TaskQueueState) -> None:
         was, now = _ready(before), _ready(after)
-        if now and _flipped(was, now):
+        if now and _has_changed(was, now):
             await self._post(seen, now["reason"], now["message"], warning=now["status"] == "False")
         scale = state.scaling.last_scale
         if scale is not None and after.get("lastScaleTime") != before.get("lastScaleTime"):
             await self._post(seen, "Scaled", scale.explanation, warning=False)
 
     async def _post(self, seen: CachedTaskQueue, reason: str, message: str, *, warning: bool) -> None:
-        await self._pace()
+        await self._rate_limit()
         await self._cluster.event(seen.reference, reason=reason, message=message, warning=warning)
         self._telemetry.wrote("event")
 
@@ -180,44 +180,46 @@ def _scaling_fault(state: TaskQueueState, faults: Mapping[ConditionType, Fault])
     return {type_: fault} if fault is not None else {}
 
 
-def _of_secret(fault: Fault | None) -> bool:
-    """Whether the Secret is at fault: then what an observer meets with its old content is no news."""
+def _is_secret_fault(fault: Fault | None) -> bool:
+    """Whether the Secret is at fault: then the fault of an observer with its former content does not matter."""
     return fault is not None and fault.reason in {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID}
 
 
-def _flipped(was: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether readiness came, went, or is missing for another reason."""
+def _has_changed(was: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether readiness was gained or lost, or is missing for another reason."""
     return was.get("status") != now["status"] or (now["status"] == "False" and was["reason"] != now["reason"])
 
 
 def _backlog(status: Status, state: TaskQueueState) -> Status:
-    reading, said = state.scaling.reading, status.get("backlog", {})
+    reading, before = state.scaling.reading, status.get("backlog", {})
     if reading is None or reading.at_least is None:
         return {}
     figures = {"ready": reading.at_least} | ({"unacked": reading.unacked} if reading.unacked is not None else {})
-    if figures.items() <= said.items():
+    if figures.items() <= before.items():
         return {}
     return {"backlog": figures | {"at": timestamp(reading.at)}}
 
 
 def _significant(status: Status) -> Status:
-    """Leave out what moves with every reading; a demand around maxReplicas makes ScalingLimited come and go."""
+    """Return the status without what changes with every reading; a demand around maxReplicas flips ScalingLimited."""
     kept = {field: value for field, value in status.items() if field not in FIGURES}
     conditions = kept.get("conditions", ())
-    return kept | {"conditions": [each["type"] if _flickers(each) else each for each in conditions]}
+    return kept | {
+        "conditions": [condition["type"] if _is_volatile(condition) else condition for condition in conditions]
+    }
 
 
-def _flickers(condition: dict[str, str]) -> bool:
+def _is_volatile(condition: dict[str, str]) -> bool:
     if condition["type"] == ConditionType.SCALING_ACTIVE:
-        return condition["status"] == ConditionStatus.TRUE  # a doubt that may pass with the next sweep, or none
+        return condition["status"] == ConditionStatus.TRUE  # a doubt that may end with the next sweep, or none
     return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLE_REASONS
 
 
-def _begun(state: TaskQueueState) -> datetime | None:
-    """Say since when the queue could have been read."""
+def _readable_since(state: TaskQueueState) -> datetime | None:
+    """Return since when the queue could be read."""
     return state.connection.connected_at or state.scaling.memory.began
 
 
 def _ready(status: Status) -> dict[str, str]:
     conditions: list[dict[str, str]] = status.get("conditions", [])
-    return next((each for each in conditions if each["type"] == ConditionType.READY), {})
+    return next((condition for condition in conditions if condition["type"] == ConditionType.READY), {})

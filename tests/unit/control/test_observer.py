@@ -14,16 +14,16 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 from taskqueue_operator.topology.objects import Topology
 
-from .ears import OTHER, Ears, observing, told_of
 from .fake_broker import FORBIDDEN, GONE_AWAY, START, FakeBroker
 from .fake_cluster import KEY, FakeTelemetry
+from .recording_listener import OTHER, RecordingListener, observing, told_of
 
 pytestmark = pytest.mark.looptime
 
 
 async def test_a_queue_is_certain_once_it_was_swept_for_the_whole_horizon(broker: FakeBroker) -> None:
     broker.depths["jobs"] = (7, 2)
-    async with observing(broker, Ears()) as observer:
+    async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(11)
         young = observer.reading("jobs")
         await asyncio.sleep(2)
@@ -33,7 +33,7 @@ async def test_a_queue_is_certain_once_it_was_swept_for_the_whole_horizon(broker
 
 
 async def test_it_stays_certain_for_as_long_as_it_is_read(broker: FakeBroker) -> None:
-    async with observing(broker, Ears()) as observer:
+    async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(13)
         for _ in range(400):
             await asyncio.sleep(0.37)
@@ -48,18 +48,18 @@ def steps(times: list[float]) -> set[float]:
     return {round(later - earlier, 3) for earlier, later in pairwise(times)}
 
 
-def follow_asleep(observer: Observer, ears: Ears, count: int) -> list[str]:
+def follow_asleep(observer: Observer, listener: RecordingListener, count: int) -> list[str]:
     queues = [f"q{n}" for n in range(count)]
     for queue in queues:
-        ears.sleeping.add(Key("n", queue))
+        listener.sleeping.add(Key("n", queue))
         observer.follow(Key("n", queue), queue)
     return queues
 
 
 async def test_sleeping_queues_are_probed_often_and_the_others_each_second(broker: FakeBroker) -> None:
-    ears = Ears()
-    ears.sleeping.add(OTHER)
-    async with observing(broker, ears) as observer:
+    listener = RecordingListener()
+    listener.sleeping.add(OTHER)
+    async with observing(broker, listener) as observer:
         observer.follow(OTHER, "more")
         await asyncio.sleep(10.5)
     assert steps(asked_at(broker, "jobs")) == {1.0}
@@ -69,15 +69,15 @@ async def test_sleeping_queues_are_probed_often_and_the_others_each_second(broke
 
 @pytest.mark.parametrize(("count", "period"), [(10, 0.25), (1000, 0.25), (8000, 2.0)])
 async def test_many_sleeping_queues_are_probed_less_often(broker: FakeBroker, count: int, period: float) -> None:
-    ears = Ears()
-    async with observing(broker, ears) as observer:
-        queues = follow_asleep(observer, ears, count)
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
+        queues = follow_asleep(observer, listener, count)
         await asyncio.sleep(10)
     assert all(steps(asked_at(broker, queue)) == {period} for queue in queues[::100])
 
 
 async def test_a_round_of_many_is_cut_into_small_portions_at_even_steps(broker: FakeBroker) -> None:
-    async with observing(broker, Ears()) as observer:
+    async with observing(broker, RecordingListener()) as observer:
         for n in range(1000):
             observer.follow(Key("n", str(n)), f"q{n}")
         await asyncio.sleep(10)
@@ -99,8 +99,8 @@ async def test_a_portion_that_takes_long_delays_no_other_and_is_not_asked_twice(
         return answers
 
     monkeypatch.setattr(broker, "probe", slow)
-    ears = Ears()
-    async with observing(broker, ears) as observer:
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
         queues = [f"q{n}" for n in range(200)]
         observer.follow(OTHER, *queues)
         await asyncio.sleep(20)
@@ -109,12 +109,12 @@ async def test_a_portion_that_takes_long_delays_no_other_and_is_not_asked_twice(
         assert steps(times) == {3.0}
         assert len(apart) > 150
         assert all(steps(asked_at(broker, queue)) == {1.0} for queue in apart)
-        assert ears.reads.count(KEY) >= 18, "it is considered all the same"
+        assert listener.reads.count(KEY) >= 18, "it is considered all the same"
 
 
 async def test_a_loop_that_was_held_up_goes_on_from_now(broker: FakeBroker) -> None:
     """A round that is over is not made up for: nothing piles up."""
-    async with observing(broker, Ears()):
+    async with observing(broker, RecordingListener()):
         await asyncio.sleep(5)
         asyncio.get_running_loop().setup_looptime(start=105)  # type: ignore[attr-defined]  # of looptime
         await asyncio.sleep(5)
@@ -126,21 +126,21 @@ async def test_a_loop_that_was_held_up_goes_on_from_now(broker: FakeBroker) -> N
 async def test_sleeping_empty_queues_are_considered_once_in_five_seconds_each_at_its_own_time(
     broker: FakeBroker,
 ) -> None:
-    ears = Ears()
-    ears.sleeping.add(KEY)
-    async with observing(broker, ears) as observer:
-        follow_asleep(observer, ears, 1000)
+    listener = RecordingListener()
+    listener.sleeping.add(KEY)
+    async with observing(broker, listener) as observer:
+        follow_asleep(observer, listener, 1000)
         await asyncio.sleep(10)
-        ears.portions.clear()
+        listener.portions.clear()
         await asyncio.sleep(50)
-        considered = Counter(key for keys in ears.portions for key in keys)
+        considered = Counter(key for keys in listener.portions for key in keys)
         assert {*considered.values()} <= {9, 10, 11}
         assert len(considered) == 1001
-        assert max(map(len, ears.portions)) < 50
-        ears.portions.clear()
+        assert max(map(len, listener.portions)) < 50
+        listener.portions.clear()
         broker.depths["jobs"] = (1, 0)
         await asyncio.sleep(0.3)
-        assert any(KEY in keys for keys in ears.portions), "news is considered at once"
+        assert any(KEY in keys for keys in listener.portions), "news is considered at once"
 
 
 async def test_it_tells_what_it_asked_what_came_of_it_and_how_late_it_was(
@@ -156,7 +156,7 @@ async def test_it_tells_what_it_asked_what_came_of_it_and_how_late_it_was(
     monkeypatch.setattr(broker, "probe", late)
     broker.refused["more"] = FORBIDDEN
     queues = {"jobs": "ok", "more": "PermissionDenied", "gone": "missing", "mute": "silent"}
-    async with observing(broker, Ears(), telemetry) as observer:
+    async with observing(broker, RecordingListener(), telemetry) as observer:
         observer.follow(KEY, *queues)
         await asyncio.sleep(1.5)
         told = Counter[str]()
@@ -190,7 +190,7 @@ async def test_every_way_a_sweep_says_nothing_has_a_name(
 
     monkeypatch.setattr(broker, "sweep", answer)
     telemetry = FakeTelemetry()
-    async with observing(broker, Ears(), telemetry) as observer:
+    async with observing(broker, RecordingListener(), telemetry) as observer:
         await asyncio.sleep(20)
         reading = observer.reading("jobs")
     assert told_of(telemetry, "queried", "sweep")[0][3] == {outcome: 1}
@@ -198,10 +198,10 @@ async def test_every_way_a_sweep_says_nothing_has_a_name(
 
 
 async def test_what_is_kept_of_a_queue_does_not_grow_with_how_often_it_is_read(broker: FakeBroker) -> None:
-    ears = Ears()
-    ears.sleeping.add(KEY)
+    listener = RecordingListener()
+    listener.sleeping.add(KEY)
     broker.depths["jobs"] = (3, 0)
-    async with observing(broker, ears) as observer:
+    async with observing(broker, listener) as observer:
         await asyncio.sleep(30)
         kept = observer._samples["jobs"]
         assert (len(kept.probes), len(kept.sweeps)) == (1, 4)
@@ -216,27 +216,27 @@ async def test_what_is_kept_of_a_queue_does_not_grow_with_how_often_it_is_read(b
 
 async def test_a_missing_queue_is_told_and_never_read_as_empty(broker: FakeBroker) -> None:
     broker.topology_ = Topology()
-    ears = Ears()
-    async with observing(broker, ears) as observer:
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
         await asyncio.sleep(20)
         reading = observer.reading("jobs")
-    assert ears.misses == [KEY], "once: it is no reason to look at the whole topology at every probe"
+    assert listener.misses == [KEY], "once: it is no reason to look at the whole topology at every probe"
     assert (reading.at_least, reading.at_most, reading.doubt) == (None, None, Doubt.ABSENT)
 
 
 async def test_a_queue_that_goes_again_is_told_again(broker: FakeBroker) -> None:
-    there, ears = broker.topology_, Ears()
-    async with observing(broker, ears):
+    there, listener = broker.topology_, RecordingListener()
+    async with observing(broker, listener):
         for topology in (there, Topology(), there, Topology()):
             broker.topology_ = topology
             await asyncio.sleep(5)
-    assert ears.misses == [KEY, KEY]
+    assert listener.misses == [KEY, KEY]
 
 
 async def test_one_sweep_that_is_lost_leaves_a_doubt_until_the_next(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with observing(broker, Ears()) as observer:
+    async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(23)
         monkeypatch.setattr(broker, "fault", GONE_AWAY)
         await asyncio.sleep(3)
@@ -247,37 +247,37 @@ async def test_one_sweep_that_is_lost_leaves_a_doubt_until_the_next(
 
 
 async def test_while_nobody_answers_readings_age_and_are_considered(broker: FakeBroker) -> None:
-    ears = Ears()
-    async with observing(broker, ears) as observer:
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
         await asyncio.sleep(20)
         broker.fault = GONE_AWAY
-        ears.reads.clear()
+        listener.reads.clear()
         await asyncio.sleep(12)
-        assert KEY in ears.reads
+        assert KEY in listener.reads
         assert (observer.reading("jobs").at_least, observer.reading("jobs").at_most) == (None, None)
 
 
 async def test_a_queue_that_may_not_be_read_is_the_trouble_of_its_own_taskqueues_alone(broker: FakeBroker) -> None:
-    ears = Ears()
-    async with observing(broker, ears) as observer:
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
         observer.follow(OTHER, "more")
         await asyncio.sleep(2.5)
         broker.refused["more"] = FORBIDDEN
         await asyncio.sleep(5)
-        assert [keys for _, keys in ears.faults] == [{OTHER}], "once"
+        assert [keys for _, keys in listener.faults] == [{OTHER}], "once"
         assert (observer.fault, observer.fault_at("jobs"), observer.fault_at("more")) == (None, None, FORBIDDEN)
         assert observer.reading("more").at_least is None
         assert observer.reading("jobs").at_least == 0
         broker.refused.clear()
         await asyncio.sleep(1)
-        assert [keys for _, keys in ears.faults[1:]] == [{OTHER}]
+        assert [keys for _, keys in listener.faults[1:]] == [{OTHER}]
         assert observer.fault_at("more") is None
 
 
 async def test_a_reading_is_as_old_as_the_question_that_it_answers(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with observing(broker, Ears()) as observer:
+    async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(0.5)
         old = {"jobs": Probe(broker.clock(), 7)}
 
@@ -292,7 +292,7 @@ async def test_a_reading_is_as_old_as_the_question_that_it_answers(
 
 
 async def test_a_restart_forgets_what_was_read(broker: FakeBroker) -> None:
-    async with observing(broker, Ears()) as observer:
+    async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(20)
         observer.discard_samples("jobs")
         assert observer.reading("jobs").doubt is Doubt.NO_SWEEP

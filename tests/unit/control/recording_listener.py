@@ -15,7 +15,7 @@ from .fake_cluster import KEY, FakeTelemetry
 OTHER = Key("media", "other")
 
 
-class Ears:
+class RecordingListener:
     """Keeps what it hears."""
 
     def __init__(self) -> None:
@@ -50,8 +50,10 @@ class Ears:
 
 
 @asynccontextmanager
-async def observing(broker: FakeBroker, ears: Ears, telemetry: FakeTelemetry | None = None) -> AsyncIterator[Observer]:
-    observer = Observer(FakeEndpoint(), broker, ears, telemetry or FakeTelemetry(), broker.clock)
+async def observing(
+    broker: FakeBroker, listener: RecordingListener, telemetry: FakeTelemetry | None = None
+) -> AsyncIterator[Observer]:
+    observer = Observer(FakeEndpoint(), broker, listener, telemetry or FakeTelemetry(), broker.clock)
     observer.follow(KEY, "jobs")
     task = asyncio.create_task(observer.run())
     yield observer

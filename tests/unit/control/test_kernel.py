@@ -9,7 +9,7 @@ from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.control.single_flight import SingleFlight
-from taskqueue_operator.control.status.writer import Pace
+from taskqueue_operator.control.status.writer import RateLimit
 from taskqueue_operator.resource.names import LABEL_NAME, Key
 
 from .fake_broker import START
@@ -81,11 +81,11 @@ async def test_an_error_that_nobody_waits_for_any_more_is_no_noise() -> None:
     assert asking.cancelled()
 
 
-async def test_the_pace_lets_no_more_through_than_it_says() -> None:
-    pace, times = Pace(20), list[float]()
+async def test_a_rate_limit_never_exceeds_its_rate() -> None:
+    rate_limit, times = RateLimit(20), list[float]()
 
     async def through() -> None:
-        await pace()
+        await rate_limit()
         times.append(asyncio.get_running_loop().time())
 
     await asyncio.gather(*(through() for _ in range(40)))

@@ -16,7 +16,7 @@ from taskqueue_operator.control.leader_election import LEASE_DURATION, RENEW_DEA
 from taskqueue_operator.resource.faults import LeadershipLost
 from taskqueue_operator.resource.lease import Lease
 
-from .rivals import Process, Server, Wire
+from .competing_leaders import Process, Server, Wire
 
 pytestmark = pytest.mark.looptime
 

@@ -249,7 +249,7 @@ async def test_invariant_8_a_wall_that_is_torn_down_again_and_again_is_not_rebui
     world.cluster.delete(KEY)
     await world.settle(11)
     assert len(taken) <= 3 * 3 * 4
-    assert "somebody lets publishers back" in world.cluster.condition("Ready")["message"]
+    assert "another client restores the bindings" in world.cluster.condition("Ready")["message"]
 
 
 async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_says_nothing(

@@ -8,29 +8,29 @@ import pytest
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.scaling.reading import Probe
 
-from .ears import OTHER, Ears, observing, told_of
 from .fake_broker import GONE_AWAY, REFUSED, FakeBroker
 from .fake_cluster import FakeTelemetry
+from .recording_listener import OTHER, RecordingListener, observing, told_of
 
 pytestmark = pytest.mark.looptime
 
 
 async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) -> None:
-    ears = Ears()
-    async with observing(broker, ears) as observer:
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
         await asyncio.sleep(10.5)
-        assert ears.faults == []
+        assert listener.faults == []
         broker.fault = GONE_AWAY
         await asyncio.sleep(60)
         assert observer.fault is GONE_AWAY
-        told = len(ears.faults)
+        told = len(listener.faults)
         assert told == 3  # probe, sweep, topology: each once
         broker.fault = REFUSED
         await asyncio.sleep(60)
-        assert len(ears.faults) == 2 * told
+        assert len(listener.faults) == 2 * told
         broker.fault = None
         await asyncio.sleep(60)
-        assert len(ears.faults) == 3 * told
+        assert len(listener.faults) == 3 * told
         assert observer.fault is None
 
 
@@ -38,7 +38,7 @@ async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) 
 async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str, period: float
 ) -> None:
-    ears, telemetry, answer = Ears(), FakeTelemetry(), getattr(broker, what)
+    listener, telemetry, answer = RecordingListener(), FakeTelemetry(), getattr(broker, what)
     lost: list[bool] = []
 
     async def lose() -> object:
@@ -47,19 +47,19 @@ async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
         return await answer()
 
     monkeypatch.setattr(broker, what, lose)
-    async with observing(broker, ears, telemetry) as observer:
+    async with observing(broker, listener, telemetry) as observer:
         await asyncio.sleep(1)
         for _ in range(3):
             lost[:] = [False, True]
             await asyncio.sleep(2 * period)
-            assert (lost, observer.faults, ears.faults) == ([], {}, [])
+            assert (lost, observer.faults, listener.faults) == ([], {}, [])
         if what == "sweep":
             assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "queried", "sweep")) == 3
         lost[:] = [True, True]
         await asyncio.sleep(2 * period)
-        assert (observer.faults, len(ears.faults)) == ({what: GONE_AWAY}, 1)
+        assert (observer.faults, len(listener.faults)) == ({what: GONE_AWAY}, 1)
         await asyncio.sleep(period)
-        assert (observer.faults, len(ears.faults)) == ({}, 2)
+        assert (observer.faults, len(listener.faults)) == ({}, 2)
 
 
 @pytest.mark.parametrize("what", ["probe", "sweep"])
@@ -69,8 +69,8 @@ async def test_a_reader_that_a_library_cancels_goes_on(
     async def cancelled(*_: object) -> None:
         raise asyncio.CancelledError
 
-    ears = Ears()
-    async with observing(broker, ears) as observer:
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
         await asyncio.sleep(1.5)
         monkeypatch.setattr(broker, what, cancelled)
         await asyncio.sleep(60)
@@ -84,7 +84,7 @@ async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch:
     async def broken() -> None:
         raise ZeroDivisionError
 
-    async with observing(broker, Ears()) as observer:
+    async with observing(broker, RecordingListener()) as observer:
         monkeypatch.setattr(broker, "sweep", broken)
         await asyncio.sleep(20)
         assert observer.faults["sweep"].reason is Reason.INTERNAL_ERROR
@@ -103,8 +103,8 @@ async def test_what_fails_for_some_queues_again_and_again_is_one_fault(
             raise ZeroDivisionError
         return await probe(queues)
 
-    ears = Ears()
-    async with observing(broker, ears) as observer:
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
         observer.follow(OTHER, *(f"q{n}" for n in range(200)))
         monkeypatch.setattr(broker, "probe", broken)
         await asyncio.sleep(20)
@@ -113,4 +113,4 @@ async def test_what_fails_for_some_queues_again_and_again_is_one_fault(
         monkeypatch.undo()
         await asyncio.sleep(5)
         assert observer.faults == {}
-    assert len(ears.faults) == 2
+    assert len(listener.faults) == 2

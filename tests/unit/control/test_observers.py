@@ -8,9 +8,9 @@ from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe.observers import RESTART_SECONDS, Observers
 from taskqueue_operator.resource.names import Key
 
-from .ears import OTHER, Ears
 from .fake_broker import START, FakeBrokers, FakeEndpoint
 from .fake_cluster import KEY, FakeTelemetry
+from .recording_listener import OTHER, RecordingListener
 
 pytestmark = pytest.mark.looptime
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.looptime
 async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> None:
     clock = loop_clock(START)
     brokers = FakeBrokers(clock)
-    readers = Observers(brokers, Ears(), FakeTelemetry(), clock)
+    readers = Observers(brokers, RecordingListener(), FakeTelemetry(), clock)
     here, elsewhere = FakeEndpoint(b"a"), FakeEndpoint(b"b")
     observer = readers.use(KEY, here)
     assert readers.use(OTHER, here) is observer
@@ -34,9 +34,9 @@ async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> 
 
 
 async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, ears = loop_clock(START), Ears()
+    clock, listener = loop_clock(START), RecordingListener()
     brokers = FakeBrokers(clock)
-    readers = Observers(brokers, ears, FakeTelemetry(), clock)
+    readers = Observers(brokers, listener, FakeTelemetry(), clock)
     observer = readers.use(KEY, FakeEndpoint())
     observer.follow(KEY, "jobs")
     other = readers.use(OTHER, FakeEndpoint(b"elsewhere"))
@@ -46,13 +46,13 @@ async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypat
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ears, "is_scaled_to_zero", broken)
+        patch.setattr(listener, "is_scaled_to_zero", broken)
         await asyncio.sleep(1.1)
     assert readers.running() == [other]
     assert brokers.brokers[FakeEndpoint()].closed
-    assert ears.faults == []
+    assert listener.faults == []
     await asyncio.sleep(RESTART_SECONDS)
-    assert [keys for _, keys in ears.faults] == [{KEY}], "its users are told, so that they use another one"
+    assert [keys for _, keys in listener.faults] == [{KEY}], "its users are told, so that they use another one"
 
     anew = readers.use(KEY, FakeEndpoint())
     anew.follow(KEY, "jobs")
@@ -63,13 +63,13 @@ async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypat
 
     await readers.close()
     await asyncio.sleep(2 * RESTART_SECONDS)
-    assert len(ears.faults) == 1, "an observer that is asked to end has not failed"
+    assert len(listener.faults) == 1, "an observer that is asked to end has not failed"
 
 
 async def test_an_observer_that_failed_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, ears = loop_clock(START), Ears()
-    readers = Observers(FakeBrokers(clock), ears, FakeTelemetry(), clock)
-    monkeypatch.delattr(Ears, "is_scaled_to_zero")
+    clock, listener = loop_clock(START), RecordingListener()
+    readers = Observers(FakeBrokers(clock), listener, FakeTelemetry(), clock)
+    monkeypatch.delattr(RecordingListener, "is_scaled_to_zero")
     readers.use(KEY, FakeEndpoint()).follow(KEY, "jobs")
     await asyncio.sleep(1)
     assert readers.running() == []

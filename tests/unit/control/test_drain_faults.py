@@ -14,8 +14,8 @@ from taskqueue_operator.drain.protocol import State
 from .conftest import World
 from .fake_broker import GONE_AWAY
 from .fake_cluster import KEY
-from .shift import begin_shift
-from .story import story, unharmed, until
+from .scale_in_scenario import assert_no_harm, run_scenario, until
+from .simulated_workers import start_workers
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
@@ -23,10 +23,10 @@ DEEP = bool(os.environ.get("TASKQUEUE_DEEP"))
 
 
 async def test_the_story_has_workers_go_and_come_back(world: World) -> None:
-    shift = await story(world)
-    unharmed(world, shift)
-    assert shift.told["undrain"] > 0
-    assert len(shift.removed) > 4
+    workers = await run_scenario(world)
+    assert_no_harm(world, workers)
+    assert workers.told["undrain"] > 0
+    assert len(workers.removed) > 4
 
 
 # What is said gets lost.
@@ -67,15 +67,15 @@ FATES: Mapping[str, Callable[[], Fate]] = {
 
 @pytest.mark.parametrize("fate", FATES)
 async def test_messages_that_do_not_arrive_as_they_should_harm_nobody(world: World, fate: str) -> None:
-    shift = begin_shift(world)
-    shift.fate = FATES[fate]()
-    unharmed(world, await story(world, shift))
+    workers = start_workers(world)
+    workers.fate = FATES[fate]()
+    assert_no_harm(world, await run_scenario(world, workers))
 
 
 @pytest.mark.parametrize("at", [10.0, 30.0, 58.0])
 async def test_in_a_memory_alarm_nobody_is_removed_and_after_it_all_goes_on(world: World, at: float) -> None:
     """The broker takes nothing from who publishes, and all of it when the alarm is over."""
-    end, shift = at + 70, begin_shift(world)
+    end, workers = at + 70, start_workers(world)
 
     def held_up(_: str) -> Sequence[float]:
         now = asyncio.get_running_loop().time()
@@ -83,31 +83,31 @@ async def test_in_a_memory_alarm_nobody_is_removed_and_after_it_all_goes_on(worl
 
     async def watch() -> None:
         await until(at)
-        before = len(shift.removed)
+        before = len(workers.removed)
         await until(end - 1)
-        assert len(shift.removed) == before
-        assert {each.state for each in shift.of(KEY)} == {State.CONSUMING}, "leases end by themselves"
+        assert len(workers.removed) == before
+        assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}, "leases end by themselves"
 
-    shift.fate = held_up
+    workers.fate = held_up
     watching = asyncio.create_task(watch())
-    unharmed(world, await story(world, shift))
+    assert_no_harm(world, await run_scenario(world, workers))
     await watching
 
 
 async def test_a_broker_that_restarts_while_workers_drain_is_waited_for(world: World) -> None:
     """It delivers again what was not acknowledged: that nobody can help."""
-    shift = begin_shift(world)
+    workers = start_workers(world)
 
     async def restart() -> None:
         await until(30)
         world.broker.fault = GONE_AWAY
-        shift.deliver_again()
+        workers.deliver_again()
         await asyncio.sleep(40)
         assert world.replicas() == 2
         world.broker.fault = None
 
     restarting = asyncio.create_task(restart())
-    unharmed(world, await story(world, shift), times=(1, 2))
+    assert_no_harm(world, await run_scenario(world, workers), times=(1, 2))
     await restarting
 
 
@@ -115,17 +115,17 @@ async def test_a_broker_that_restarts_while_workers_drain_is_waited_for(world: W
 
 
 async def test_a_worker_that_is_killed_while_it_drains_works_on_and_is_asked_again(world: World) -> None:
-    shift = begin_shift(world)
+    workers = start_workers(world)
 
     async def kill() -> None:
         await until(30)
-        (draining,) = (each for each in shift.of(KEY) if each.state is State.DRAINING)
-        shift.kill(draining)
+        (draining,) = (each for each in workers.of(KEY) if each.state is State.DRAINING)
+        workers.kill(draining)
         await asyncio.sleep(5)
         assert draining.state in {State.DRAINED, State.DRAINING}
 
     killing = asyncio.create_task(kill())
-    unharmed(world, await story(world, shift))
+    assert_no_harm(world, await run_scenario(world, workers))
     await killing
 
 
@@ -133,16 +133,16 @@ async def test_a_worker_that_is_killed_while_it_drains_works_on_and_is_asked_aga
 async def test_a_worker_of_another_version_stays_and_is_named_and_the_others_go(
     world: World, says: dict[str, object]
 ) -> None:
-    shift = begin_shift(world)
+    workers = start_workers(world)
 
     async def age() -> None:
         await until(4)
-        shift.of(KEY)[0].says = says
+        workers.of(KEY)[0].says = says
 
     ageing = asyncio.create_task(age())
-    unharmed(world, await story(world, shift), stay=1)
+    assert_no_harm(world, await run_scenario(world, workers), stay=1)
     await ageing
-    (old,) = shift.of(KEY)
+    (old,) = workers.of(KEY)
     told = world.cluster.condition("ScalingActive")
     assert told["reason"] == "WorkersNotReporting"
     assert old.key.name in told["message"]

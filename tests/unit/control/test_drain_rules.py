@@ -11,7 +11,7 @@ from tests.unit.workers.pod_statuses import CRASHED, UNSCHEDULABLE, Body, contai
 from .conftest import World
 from .fake_cluster import KEY, taskqueue
 from .fake_workers import FakeWorker
-from .shift import Shift, begin_shift, mark
+from .simulated_workers import SimulatedWorkers, drain_token, start_workers
 
 pytestmark = pytest.mark.looptime
 
@@ -22,121 +22,121 @@ def asks(world: World, **scaling: object) -> None:
     world.cluster.put(taskqueue(scaling=AT_ONCE | scaling))
 
 
-async def at_work(world: World, count: int, *, seconds: float, **scaling: object) -> Shift:
+async def at_work(world: World, count: int, *, seconds: float, **scaling: object) -> SimulatedWorkers:
     """As many workers as tasks, each of which has begun with one."""
-    shift = begin_shift(world)
+    workers = start_workers(world)
     asks(world, **{"maxReplicas": count} | scaling)
     await world.settle()
-    shift.publish(count, seconds=seconds)
+    workers.publish(count, seconds=seconds)
     await world.settle(20)
-    assert len(shift.running) == count
-    return shift
+    assert len(workers.running) == count
+    return workers
 
 
-def doing(shift: Shift, state: State) -> list[FakeWorker]:
-    return [worker for worker in shift.of(KEY) if worker.state is state]
+def doing(workers: SimulatedWorkers, state: State) -> list[FakeWorker]:
+    return [worker for worker in workers.of(KEY) if worker.state is state]
 
 
 async def test_lowering_max_replicas_from_50_to_10_under_load_cuts_nobody(world: World) -> None:
-    shift = await at_work(world, 50, seconds=90)
-    shift.publish(40, seconds=10)
+    workers = await at_work(world, 50, seconds=90)
+    workers.publish(40, seconds=10)
     asks(world, maxReplicas=10)
     await world.settle(10)
     assert world.replicas() == 50
-    assert len(doing(shift, State.CONSUMING)) == 10
+    assert len(doing(workers, State.CONSUMING)) == 10
     await world.settle(80)
     assert world.replicas() == 10
-    assert len(doing(shift, State.CONSUMING)) == 10, "there is more to do"
+    assert len(doing(workers, State.CONSUMING)) == 10, "there is more to do"
     await world.settle(80)
-    assert shift.of(KEY) == []
-    assert {each.state for each in shift.removed} == {State.DRAINED}
-    assert list(shift.done.values()) == [1] * 90
+    assert workers.of(KEY) == []
+    assert {each.state for each in workers.removed} == {State.DRAINED}
+    assert list(workers.done.values()) == [1] * 90
 
 
 async def test_min_replicas_counts_workers_that_consume(world: World) -> None:
     """One that says nothing, and one that does not start, are no substitutes for those that work."""
-    shift = await at_work(world, 5, seconds=30, minReplicas=5)
-    shift.of(KEY)[0].silent = True
-    shift.of(KEY)[1].obstacle = crashing(1)
-    shift.running.clear()
-    for worker in shift.of(KEY):
+    workers = await at_work(world, 5, seconds=30, minReplicas=5)
+    workers.of(KEY)[0].silent = True
+    workers.of(KEY)[1].obstacle = crashing(1)
+    workers.running.clear()
+    for worker in workers.of(KEY):
         worker.in_flight = 0
     await world.settle(60)
     asks(world, maxReplicas=5, minReplicas=3)
     await world.settle(180)
-    working = [each for each in doing(shift, State.CONSUMING) if not each.silent and each.obstacle is None]
+    working = [each for each in doing(workers, State.CONSUMING) if not each.silent and each.obstacle is None]
     assert len(working) == 3
-    assert len(shift.of(KEY)) == 4
+    assert len(workers.of(KEY)) == 4
 
 
 async def test_a_drain_never_blocks_a_scale_out(world: World) -> None:
-    shift = await at_work(world, 4, seconds=120)
+    workers = await at_work(world, 4, seconds=120)
     asks(world, maxReplicas=1)
     await world.settle(10)
-    assert len(doing(shift, State.DRAINING)) == 3
-    shift.publish(20, seconds=60)
+    assert len(doing(workers, State.DRAINING)) == 3
+    workers.publish(20, seconds=60)
     asks(world, maxReplicas=12)
     await world.settle(3)
     assert world.replicas() == 12
-    assert len(doing(shift, State.CONSUMING)) == 12
+    assert len(doing(workers, State.CONSUMING)) == 12
 
 
 async def test_nor_does_the_removal_of_others(world: World) -> None:
     """The pods are about to go when there is more to do: who was drained with them stays drained for a moment."""
-    shift = await at_work(world, 4, seconds=30)
+    workers = await at_work(world, 4, seconds=30)
     lowered = asyncio.Event()
     world.cluster.watches.append(lambda *_: lowered.set() if world.replicas() < 4 else None)
     await lowered.wait()
-    shift.publish(20, seconds=60)
+    workers.publish(20, seconds=60)
     asks(world, maxReplicas=12)
     await world.settle(5)
     assert world.replicas() == 12
-    assert len(doing(shift, State.CONSUMING)) == 12
+    assert len(doing(workers, State.CONSUMING)) == 12
 
 
 async def test_nobody_is_asked_to_go_by_what_it_said_before_it_began_to_work(world: World) -> None:
     """While messages are held up, the last word of those who work is that they are idle."""
-    shift = await at_work(world, 4, seconds=30, minReplicas=4)
+    workers = await at_work(world, 4, seconds=30, minReplicas=4)
     await world.settle(42)
-    shift.publish(2, seconds=100)
+    workers.publish(2, seconds=100)
     end = asyncio.get_running_loop().time() + 20
-    shift.fate = lambda _: (max(0.0, end - asyncio.get_running_loop().time()),)
+    workers.fate = lambda _: (max(0.0, end - asyncio.get_running_loop().time()),)
     asks(world, maxReplicas=4, minReplicas=2)
     await world.settle(30)
-    assert len(shift.running) == len(shift.of(KEY)) == world.replicas() == 2
-    assert len(doing(shift, State.CONSUMING)) == 2
+    assert len(workers.running) == len(workers.of(KEY)) == world.replicas() == 2
+    assert len(doing(workers, State.CONSUMING)) == 2
 
 
 async def test_a_crash_looping_worker_neither_blocks_scale_in_for_ever_nor_shields_a_busy_one(world: World) -> None:
-    shift = await at_work(world, 4, seconds=400)
-    shift.of(KEY)[1].silent = True  # as it does not run long enough to say anything
-    crashes = asyncio.create_task(crash(shift, shift.of(KEY)[1]))
+    workers = await at_work(world, 4, seconds=400)
+    workers.of(KEY)[1].silent = True  # as it does not run long enough to say anything
+    crashes = asyncio.create_task(crash(workers, workers.of(KEY)[1]))
     world.tasks.append(crashes)
     await world.settle(60)
-    busy = [each for each in shift.of(KEY) if each.in_flight]
+    busy = [each for each in workers.of(KEY) if each.in_flight]
     assert len(busy) == 3
     asks(world, maxReplicas=3)
     await world.settle(90)
-    assert shift.of(KEY) == busy
-    assert shift.told["drain"] == 0, "nobody else was asked to go"
-    assert mark(world) is None
+    assert workers.of(KEY) == busy
+    assert workers.told["drain"] == 0, "nobody else was asked to go"
+    assert drain_token(world) is None
 
 
 async def test_pods_that_cannot_be_scheduled_are_the_first_to_go(world: World) -> None:
-    shift = begin_shift(world)
-    shift.places = 3
+    workers = start_workers(world)
+    workers.places = 3
     asks(world, minReplicas=3, maxReplicas=6)
     await world.settle()
-    shift.publish(9, seconds=200)
+    workers.publish(9, seconds=200)
     await world.settle(20)
-    assert len(shift.running) == 3
-    pending = [each for each in shift.of(KEY) if each.obstacle is UNSCHEDULABLE]
+    assert len(workers.running) == 3
+    pending = [each for each in workers.of(KEY) if each.obstacle is UNSCHEDULABLE]
     assert len(pending) == 3
-    shift.waiting.clear()
+    workers.waiting.clear()
     await world.settle(30)
-    assert shift.removed == pending
-    assert len(shift.running) == world.replicas() == 3
-    assert shift.told["drain"] == 0
+    assert workers.removed == pending
+    assert len(workers.running) == world.replicas() == 3
+    assert workers.told["drain"] == 0
 
 
 def crashing(restarts: int) -> Body:
@@ -150,19 +150,19 @@ def begun(restarts: int) -> Body:
     return {"phase": "Running"} | container({"running": {}}, ready=False, restartCount=restarts, lastState=CRASHED)
 
 
-async def crash(shift: Shift, worker: FakeWorker) -> None:
+async def crash(workers: SimulatedWorkers, worker: FakeWorker) -> None:
     """Let its container end again and again, each time after a longer wait."""
-    shift.kill(worker)
+    workers.kill(worker)
     for restarts, state in enumerate(cycle((crashing, begun)), start=1):
         worker.obstacle = state(restarts // 2)
         await asyncio.sleep(10 if state is crashing else 4)
 
 
 async def test_reports_do_not_heap_up_while_nobody_is_to_go(world: World) -> None:
-    shift = await at_work(world, 3, seconds=10_000)
+    workers = await at_work(world, 3, seconds=10_000)
     await world.settle(300)
     pool = world.control.states[KEY].drain.pool
     assert pool is not None
     assert [worker.in_flight for worker in pool.active] == [1, 1, 1], "they were heard"
     assert not pool._early_reports
-    assert len(shift.of(KEY)) == 3
+    assert len(workers.of(KEY)) == 3

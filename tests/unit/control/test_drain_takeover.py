@@ -19,8 +19,8 @@ from taskqueue_operator.resource.names import Key
 from .conftest import World, new_world, stop
 from .fake_broker import FakeControl
 from .fake_cluster import API_AWAY, KEY, FakeCluster, taskqueue
-from .shift import Shift, begin_shift
-from .story import SCALING, TAKEOVER, story, unharmed, until
+from .scale_in_scenario import SCALING, TAKEOVER, assert_no_harm, run_scenario, until
+from .simulated_workers import SimulatedWorkers, start_workers
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
@@ -103,7 +103,7 @@ async def killed(at: int, way: Way) -> Fuse:
         async with new_world() as world:
             avenging = asyncio.create_task(fuse.avenge(world))
             try:
-                unharmed(world, await story(world))
+                assert_no_harm(world, await run_scenario(world))
             except AssertionError as error:
                 error.add_note(f"killed at step {at}: {fuse.step}")
                 raise
@@ -141,20 +141,20 @@ async def test_two_leaders_for_a_moment_harm_nobody(world: World, at: float, *, 
         await stop(former)
 
     rivalry = asyncio.create_task(supplant())
-    unharmed(world, await story(world))
+    assert_no_harm(world, await run_scenario(world))
     await rivalry
 
 
 # A lowering that comes late.
 
 
-async def four_with_nothing_to_do(world: World) -> Shift:
-    shift = begin_shift(world)
+async def four_with_nothing_to_do(world: World) -> SimulatedWorkers:
+    workers = start_workers(world)
     world.cluster.put(taskqueue(scaling=SCALING))
     await until(3)
-    shift.publish(4, seconds=5)
+    workers.publish(4, seconds=5)
     await until(6)
-    return shift
+    return workers
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["of a former leader", "without an answer"])
@@ -162,7 +162,7 @@ async def test_a_lowering_that_comes_late_removes_nobody_who_was_asked_back(
     world: World, monkeypatch: pytest.MonkeyPatch, *, killed: bool
 ) -> None:
     """It meets another annotation, which was written before anybody was asked back."""
-    shift, asked, lowering = await four_with_nothing_to_do(world), asyncio.Event(), FakeCluster.scale
+    workers, asked, lowering = await four_with_nothing_to_do(world), asyncio.Event(), FakeCluster.scale
     late: list[Callable[[], Awaitable[object]]] = []
 
     async def scale(self: FakeCluster, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
@@ -176,14 +176,14 @@ async def test_a_lowering_that_comes_late_removes_nobody_who_was_asked_back(
 
     monkeypatch.setattr(FakeCluster, "scale", scale)
     await asked.wait()
-    assert {each.state for each in shift.of(KEY)} == {State.DRAINED}
-    shift.publish(4, seconds=60)
+    assert {each.state for each in workers.of(KEY)} == {State.DRAINED}
+    workers.publish(4, seconds=60)
     if killed:
         await world.restart()
     await asyncio.sleep(25)
-    assert len(shift.running) == 4
+    assert len(workers.running) == 4
     with pytest.raises(Conflict):
         await late[0]()
     await world.settle(10)
-    assert shift.removed == []
-    assert len(shift.running) == 4
+    assert workers.removed == []
+    assert len(workers.running) == 4

@@ -1,4 +1,4 @@
-"""Workers with tasks to do: they take them from the queue one by one, and it is known what became of each."""
+"""Workers that run tasks: they take messages from the queue one by one, and each task is counted when it is done."""
 
 import asyncio
 from collections import Counter, deque
@@ -22,12 +22,12 @@ class Task:
 
 
 @dataclass
-class Shift(FakeWorkers):
-    """All who work on the queue of one TaskQueue.
+class SimulatedWorkers(FakeWorkers):
+    """All workers of one TaskQueue, with tasks.
 
     Attributes:
-        waiting: Tasks that nobody has begun.
-        running: Who works on what, and until when.
+        waiting: Tasks that no worker has started.
+        running: By the pod, its task and when the task ends.
         done: How often each task was done.
     """
 
@@ -36,18 +36,18 @@ class Shift(FakeWorkers):
     done: Counter[Task] = field(default_factory=Counter)
 
     def publish(self, count: int, *, seconds: float) -> None:
-        """Have more to do."""
+        """Publish more tasks."""
         self.waiting += [Task(seconds) for _ in range(count)]
         self._count()
 
     def kill(self, worker: FakeWorker) -> None:
-        """End its process: what it held is delivered again, and the kubelet starts another one."""
+        """End a process: its task is delivered again, and the kubelet starts another process."""
         if worker.pod in self.running:
             self.waiting.appendleft(self.running.pop(worker.pod)[0])
         worker.start_again()
 
     def deliver_again(self) -> None:
-        """Have the broker lose all connections: what runs goes on, and is delivered again all the same."""
+        """The broker loses all connections: running tasks continue, and are delivered again as well."""
         self.waiting.extendleft(task for task, _ in self.running.values())
 
     @override
@@ -73,14 +73,14 @@ class Shift(FakeWorkers):
         self.brokers.broker.depths[KEY.name] = len(self.waiting), len(self.running)
 
 
-def begin_shift(world: World) -> Shift:
-    """Have workers who work."""
-    shift = Shift(world.cluster, world.brokers)
-    world.tasks.append(asyncio.create_task(shift.run()))
-    return shift
+def start_workers(world: World) -> SimulatedWorkers:
+    """Start workers that run tasks."""
+    workers = SimulatedWorkers(world.cluster, world.brokers)
+    world.tasks.append(asyncio.create_task(workers.run()))
+    return workers
 
 
-def mark(world: World) -> str | None:
-    """Read the annotation that stands while somebody is drained."""
+def drain_token(world: World) -> str | None:
+    """Return the drain annotation of the Deployment."""
     found: str | None = world.cluster.deployments[KEY]["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN)
     return found

@@ -1,0 +1,65 @@
+"""A scenario in which workers are drained, undrained and removed, while a test adds faults.
+
+Four workers, of which two are soon idle; then the maximum is set below the number of busy ones; then there are more
+tasks than before; then none.
+"""
+
+import asyncio
+from collections.abc import Collection
+
+from taskqueue_operator.drain.protocol import State
+
+from .conftest import World
+from .fake_cluster import KEY, taskqueue
+from .simulated_workers import SimulatedWorkers, drain_token, start_workers
+
+SCALING = {
+    "maxReplicas": 4,
+    "readyPerReplica": 1,
+    "idleSeconds": 0,
+    "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+}
+SETTLE_SECONDS = 130
+"""Time to the end of the scenario without further faults: longer than a lease and a report timeout."""
+TAKEOVER = 20.0
+"""Maximum seconds until another operator leads."""
+MAX_COMMANDS = 100
+"""To eight workers in all, also from two competing leaders."""
+LOWERED, RAISED = 23.0, 48.0
+"""When the maximum is set below the number of busy workers, and when it is raised again."""
+
+
+async def run_scenario(world: World, workers: SimulatedWorkers | None = None) -> SimulatedWorkers:
+    """Run the scenario to its end; the test adds the faults."""
+    workers = workers or start_workers(world)
+    world.cluster.put(taskqueue(scaling=SCALING))
+    await until(3)
+    workers.publish(2, seconds=60)
+    workers.publish(2, seconds=5)
+    await until(LOWERED)
+    world.cluster.put(taskqueue(scaling=SCALING | {"maxReplicas": 1}))
+    await until(RAISED)
+    workers.publish(4, seconds=10)
+    world.cluster.put(taskqueue(scaling=SCALING))
+    for _ in range(SETTLE_SECONDS):
+        await asyncio.sleep(1)
+        if not (workers.waiting or workers.running or workers.of(KEY) or drain_token(world)):
+            break
+    await world.settle(TAKEOVER + 5)
+    return workers
+
+
+async def until(second: float) -> None:
+    """Wait until so many seconds have passed since the beginning."""
+    await asyncio.sleep(second - asyncio.get_running_loop().time())
+
+
+def assert_no_harm(world: World, workers: SimulatedWorkers, *, times: Collection[int] = (1,), stay: int = 0) -> None:
+    """Only drained workers were removed, each task was done as often as expected, and no surplus worker is left."""
+    assert {each.state for each in workers.removed} == {State.DRAINED}
+    assert len(workers.done) == 8
+    assert set(workers.done.values()) <= set(times)
+    assert len(workers.of(KEY)) == world.replicas() == stay
+    assert {each.state for each in workers.of(KEY)} <= {State.CONSUMING}
+    assert drain_token(world) is None or stay, "it is written while workers are drained"
+    assert sum(len(each.sent) for each in world.broker.conversations) <= MAX_COMMANDS

@@ -206,8 +206,8 @@ async def test_a_lower_number_that_is_refused_is_told_and_not_tried_hot(
     workers = await five_at_work(world)
     refused, scale = Counter[Key](), world.cluster.scale
 
-    async def refuse(key: Key, *, replicas: int, generation: int, mark: str = "") -> Body:
-        if not mark:
+    async def refuse(key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+        if not drain_token:
             return await scale(key, replicas=replicas, generation=generation)
         refused[key] += 1
         await asyncio.sleep(0.01)

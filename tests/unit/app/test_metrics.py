@@ -149,7 +149,7 @@ def test_what_the_loop_does_is_counted_without_a_label_per_taskqueue() -> None:
 @pytest.mark.parametrize("limit", ["0.075", "0.15", "0.2"])
 def test_what_is_promised_of_lateness_can_be_read_exactly(limit: str) -> None:
     metrics = Metrics()
-    metrics.late(float(limit))
+    metrics.delayed(float(limit))
     assert metrics.registry.get_sample_value("taskqueue_decision_lateness_seconds_bucket", {"le": limit}) == 1
 
 
@@ -198,5 +198,5 @@ def _everything(metrics: Metrics) -> None:
     metrics.reconciled(succeeded=False)
     metrics.retained(KEY, "Secret gone")
     metrics.queried("probe", 0.02, {"ok": 40, "missing": 2})
-    metrics.late(0.07)
+    metrics.delayed(0.07)
     metrics.decided("Backlog")

@@ -268,8 +268,8 @@ class FakeTelemetry:
     def queried(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
         self.told.append(("queried", source, seconds, dict(outcomes)))
 
-    def late(self, seconds: float) -> None:
-        self.told.append(("late", seconds))
+    def delayed(self, seconds: float) -> None:
+        self.told.append(("delayed", seconds))
 
     def decided(self, why: str) -> None:
         self.told.append(("decided", why))

@@ -165,13 +165,13 @@ async def test_it_tells_what_it_asked_what_came_of_it_and_how_late_it_was(
             assert each[2] == pytest.approx(0.125)
         assert told.keys() == set(queues.values())
         assert [each[3] for each in told_of(telemetry, "queried", "sweep")] == [{"ok": 2, "missing": 2}]
-        assert {round(each[1], 3) for each in told_of(telemetry, "late")} == {0.125}
+        assert {round(each[1], 3) for each in told_of(telemetry, "delayed")} == {0.125}
         telemetry.told.clear()
         broker.fault = GONE_AWAY
         await asyncio.sleep(5)
         assert {*told_of(telemetry, "queried", "sweep")[0][3].items()} == {("BrokerUnreachable", 4)}
         assert all(each[3].keys() == {"BrokerUnreachable"} for each in told_of(telemetry, "queried", "probe"))
-        assert told_of(telemetry, "late"), "what could not be read was considered too"
+        assert told_of(telemetry, "delayed"), "what could not be read was considered too"
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
 
 def outcome(telemetry: FakeTelemetry) -> str:
     """The one that every sweep had."""
-    asked: list[Any] = [each for each in telemetry.told if each[:2] == ("queried", "sweep")]
+    asked: list[Any] = [each for each in telemetry.events if each[:2] == ("queried", "sweep")]
     outcomes: set[str] = {name for each in asked for name in each[3]}
     assert len(outcomes) == 1, outcomes
     return outcomes.pop()

@@ -17,7 +17,7 @@ from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
 from taskqueue_operator.control.scale.drainer import Leader
 from taskqueue_operator.resource.names import Key
-from tests.unit.control.competing_leaders import Server, Wire
+from tests.unit.control.competing_leaders import LeaseConnection, LeaseServer
 from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBrokers
 from tests.unit.control.fake_cluster import KEY, FakeCluster, taskqueue
 
@@ -58,7 +58,7 @@ async def world() -> AsyncIterator[World]:
     brokers = FakeBrokers(clock)
     control = Controller(cluster, brokers, metrics, clock, Leader("default", 1))
     metrics.registry.register(ControllerCollector(control, clock))
-    leadership = Leadership(Wire(Server()), "pod-1", clock, asyncio.get_running_loop().time)
+    leadership = Leadership(LeaseConnection(LeaseServer()), "pod-1", clock, asyncio.get_running_loop().time)
     metrics.registry.register(LeadershipCollector(leadership))
     notes = {"taskqueues": control.on_taskqueue, "deployments": control.on_deployment, "pods": control.on_pod}
     cluster.watches.append(lambda kind, body, gone: notes[kind](body, deleted=gone))

@@ -64,11 +64,11 @@ async def test_an_error_reaches_all_who_asked_and_none_who_ask_later() -> None:
 
 async def test_one_who_gives_up_takes_the_answer_from_nobody() -> None:
     shared = SingleFlight(Slow())
-    impatient, patient = asyncio.create_task(shared()), asyncio.create_task(shared())
+    cancelled, waiting = asyncio.create_task(shared()), asyncio.create_task(shared())
     await asyncio.sleep(0.5)
-    impatient.cancel()
-    assert await patient == 1
-    assert impatient.cancelled()
+    cancelled.cancel()
+    assert await waiting == 1
+    assert cancelled.cancelled()
 
 
 async def test_an_error_that_nobody_waits_for_any_more_is_no_noise() -> None:
@@ -89,7 +89,7 @@ async def test_a_rate_limit_never_exceeds_its_rate() -> None:
         times.append(asyncio.get_running_loop().time())
 
     await asyncio.gather(*(through() for _ in range(40)))
-    assert max(sum(begin <= each < begin + 0.999 for each in times) for begin in times) <= 20
+    assert max(sum(begin <= time < begin + 0.999 for time in times) for begin in times) <= 20
     assert times[-1] == pytest.approx(2, abs=0.01)
 
 
@@ -124,7 +124,7 @@ def test_an_older_version_never_replaces_a_newer_one(versions: tuple[int, int], 
         cache.update_pod(pod(version))
     assert cache.taskqueues[KEY].version == kept
     assert cache.deployments[KEY].replicas == kept
-    assert [each.resource_version for each in cache.pods(KEY)] == [str(kept)]
+    assert [pod.resource_version for pod in cache.pods(KEY)] == [str(kept)]
 
 
 def test_what_is_gone_does_not_come_back_by_a_late_answer() -> None:

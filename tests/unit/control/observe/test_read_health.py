@@ -7,10 +7,10 @@ import pytest
 
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.scaling.reading import Probe
-from tests.unit.control.fake_broker import GONE_AWAY, REFUSED, FakeBroker
+from tests.unit.control.fake_broker import AUTHENTICATION_FAILED, UNREACHABLE, FakeBroker
 from tests.unit.control.fake_cluster import FakeTelemetry
 
-from .recording_listener import OTHER, RecordingListener, observing, told_of
+from .recording_listener import OTHER, RecordingListener, observing, recorded_events
 
 pytestmark = pytest.mark.looptime
 
@@ -20,17 +20,17 @@ async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) 
     async with observing(broker, listener) as observer:
         await asyncio.sleep(10.5)
         assert listener.faults == []
-        broker.fault = GONE_AWAY
+        broker.fault = UNREACHABLE
         await asyncio.sleep(60)
-        assert observer.fault is GONE_AWAY
-        told = len(listener.faults)
-        assert told == 3  # probe, sweep, topology: each once
-        broker.fault = REFUSED
+        assert observer.fault is UNREACHABLE
+        count = len(listener.faults)
+        assert count == 3  # probe, sweep, topology: each once
+        broker.fault = AUTHENTICATION_FAILED
         await asyncio.sleep(60)
-        assert len(listener.faults) == 2 * told
+        assert len(listener.faults) == 2 * count
         broker.fault = None
         await asyncio.sleep(60)
-        assert len(listener.faults) == 3 * told
+        assert len(listener.faults) == 3 * count
         assert observer.fault is None
 
 
@@ -43,7 +43,7 @@ async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
 
     async def lose() -> object:
         if lost and lost.pop():
-            raise GONE_AWAY
+            raise UNREACHABLE
         return await answer()
 
     monkeypatch.setattr(broker, what, lose)
@@ -54,10 +54,13 @@ async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
             await asyncio.sleep(2 * period)
             assert (lost, observer.faults, listener.faults) == ([], {}, [])
         if what == "sweep":
-            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "queried", "sweep")) == 3
+            assert (
+                sum(event[3] == {"BrokerUnreachable": 1} for event in recorded_events(telemetry, "queried", "sweep"))
+                == 3
+            )
         lost[:] = [True, True]
         await asyncio.sleep(2 * period)
-        assert (observer.faults, len(listener.faults)) == ({what: GONE_AWAY}, 1)
+        assert (observer.faults, len(listener.faults)) == ({what: UNREACHABLE}, 1)
         await asyncio.sleep(period)
         assert (observer.faults, len(listener.faults)) == ({}, 2)
 

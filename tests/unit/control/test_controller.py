@@ -12,7 +12,7 @@ from .fake_cluster import API_UNREACHABLE, KEY, SECRET, taskqueue
 pytestmark = pytest.mark.looptime
 
 
-async def test_a_taskqueue_gets_its_topology_its_workers_and_a_status(harness: ControlHarness) -> None:
+async def test_a_taskqueue_gets_its_topology_its_workers_and_its_status(harness: ControlHarness) -> None:
     await harness.apply()
     assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
     assert harness.replicas() == 0
@@ -20,7 +20,7 @@ async def test_a_taskqueue_gets_its_topology_its_workers_and_a_status(harness: C
     assert harness.cluster.status()["queue"] == "thumbnails"
 
 
-async def test_workers_come_with_the_backlog_and_go_with_it(harness: ControlHarness) -> None:
+async def test_replicas_follow_the_backlog_up_and_down(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(1)
@@ -34,7 +34,7 @@ async def test_workers_come_with_the_backlog_and_go_with_it(harness: ControlHarn
     assert harness.cluster.written("replicas") == [5, 1, 0], "the last worker is removed on separate evidence"
 
 
-async def test_a_pause_takes_effect_while_the_broker_is_away_if_no_worker_runs(harness: ControlHarness) -> None:
+async def test_a_pause_takes_effect_while_the_broker_is_unreachable_if_no_worker_runs(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(20)
@@ -60,7 +60,7 @@ async def test_a_pause_takes_effect_after_a_restart_without_the_secret(harness: 
     assert harness.replicas() == 1
 
 
-async def test_a_rotated_password_is_found_at_once_when_the_old_one_is_refused(harness: ControlHarness) -> None:
+async def test_a_rotated_password_is_read_at_once_when_the_former_password_is_refused(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.secrets[SECRET] = {"uri": b"amqp://user:new@broker/"}
     harness.broker.fault = AUTHENTICATION_FAILED
@@ -71,7 +71,7 @@ async def test_a_rotated_password_is_found_at_once_when_the_old_one_is_refused(h
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
-async def test_a_rotated_password_is_found_within_a_minute_without_a_fault(harness: ControlHarness) -> None:
+async def test_a_rotated_password_is_read_within_a_minute_without_a_fault(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.secrets[SECRET] = {"uri": b"amqp://user:new@broker/"}
     await harness.settle(61)
@@ -79,7 +79,7 @@ async def test_a_rotated_password_is_found_within_a_minute_without_a_fault(harne
     assert len(harness.cluster.written("deployment")) == 1
 
 
-async def test_a_missing_secret_is_told_with_the_way_out_and_found_when_it_comes(harness: ControlHarness) -> None:
+async def test_a_missing_secret_is_reported_with_the_way_out_and_read_once_it_exists(harness: ControlHarness) -> None:
     harness.cluster.secrets.clear()
     await harness.apply()
     assert harness.cluster.condition("BrokerReachable")["message"] == (
@@ -91,7 +91,7 @@ async def test_a_missing_secret_is_told_with_the_way_out_and_found_when_it_comes
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
-async def test_one_poisoned_taskqueue_does_not_slow_the_others(harness: ControlHarness) -> None:
+async def test_failing_taskqueues_do_not_slow_other_taskqueues(harness: ControlHarness) -> None:
     for n in range(20):
         harness.cluster.put(taskqueue(Key("media", f"poison-{n}"), broker={"secretRef": {"name": "missing"}}))
     await harness.settle(300)
@@ -102,7 +102,7 @@ async def test_one_poisoned_taskqueue_does_not_slow_the_others(harness: ControlH
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
-async def test_a_spec_that_does_not_fit_is_told_and_tried_again_when_it_changes(harness: ControlHarness) -> None:
+async def test_an_invalid_spec_is_reported_and_reconciled_when_it_changes(harness: ControlHarness) -> None:
     await harness.apply(worker={"image": ""})
     assert harness.cluster.condition("Stalled")["reason"] == "InvalidSpec"
     assert harness.cluster.condition("Ready")["message"].startswith("spec.worker.image: ")
@@ -111,7 +111,7 @@ async def test_a_spec_that_does_not_fit_is_told_and_tried_again_when_it_changes(
     assert harness.cluster.condition("Stalled") == {}
 
 
-async def test_lost_events_are_made_up_for_by_the_resync(harness: ControlHarness) -> None:
+async def test_the_resync_compensates_for_lost_events(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.silent = True
     harness.cluster.put(taskqueue(Key("media", "unseen")))
@@ -124,7 +124,7 @@ async def test_lost_events_are_made_up_for_by_the_resync(harness: ControlHarness
     assert KEY not in harness.controller.states
 
 
-async def test_a_taskqueue_that_is_gone_leaves_nothing_behind(harness: ControlHarness) -> None:
+async def test_nothing_is_stored_of_a_deleted_taskqueue(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.delete(KEY)
     await harness.settle(10)
@@ -134,7 +134,7 @@ async def test_a_taskqueue_that_is_gone_leaves_nothing_behind(harness: ControlHa
     assert harness.broker.closed
 
 
-async def test_an_answer_that_comes_after_the_end_brings_nothing_back(harness: ControlHarness) -> None:
+async def test_a_late_answer_does_not_restore_a_deleted_taskqueue(harness: ControlHarness) -> None:
     await harness.apply()
     stale = harness.cluster.taskqueues[KEY]
     harness.cluster.delete(KEY)
@@ -142,7 +142,7 @@ async def test_an_answer_that_comes_after_the_end_brings_nothing_back(harness: C
     assert KEY not in harness.controller.cache.taskqueues
 
 
-async def test_a_new_taskqueue_of_an_old_name_begins_anew(harness: ControlHarness) -> None:
+async def test_a_new_taskqueue_of_a_former_name_starts_without_old_state(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.delete(KEY)
     harness.cluster.remove("deployments", KEY)
@@ -151,7 +151,7 @@ async def test_a_new_taskqueue_of_an_old_name_begins_anew(harness: ControlHarnes
     assert len(harness.cluster.written("deployment")) == 2
 
 
-async def test_the_api_server_may_be_away_for_a_while(harness: ControlHarness) -> None:
+async def test_the_controller_recovers_from_an_unavailable_api_server(harness: ControlHarness) -> None:
     await harness.settle(1)
     harness.cluster.fault = API_UNREACHABLE
     await harness.apply()
@@ -161,7 +161,7 @@ async def test_the_api_server_may_be_away_for_a_while(harness: ControlHarness) -
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
-async def test_a_first_report_without_a_verdict_is_no_event(
+async def test_a_first_status_without_readiness_posts_no_event(
     harness: ControlHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Somebody else writes first, and the finalizer is refused: there is a status, but no readiness yet."""
@@ -189,7 +189,7 @@ async def test_events_are_posted_on_transitions_only(harness: ControlHarness) ->
     assert len(reasons) == 3
 
 
-async def test_stages_run_in_order_and_a_fault_stops_those_that_rest_on_it(harness: ControlHarness) -> None:
+async def test_stages_run_in_order_and_a_fault_stops_dependent_stages(harness: ControlHarness) -> None:
     harness.broker.fault = UNREACHABLE
     await harness.apply()
     assert harness.cluster.deployments == {}
@@ -208,9 +208,7 @@ async def test_drift_is_repaired(harness: ControlHarness) -> None:
     assert harness.broker.topology_ == whole
 
 
-async def test_a_failure_of_the_operator_itself_is_told(
-    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_internal_error_is_reported(harness: ControlHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(_: object) -> dict[str, object]:
         raise KeyError("spec")
 
@@ -219,7 +217,7 @@ async def test_a_failure_of_the_operator_itself_is_told(
     assert harness.cluster.condition("Ready")["reason"] == "InternalError"
 
 
-async def test_a_demand_around_the_maximum_does_not_write_with_every_reading(harness: ControlHarness) -> None:
+async def test_a_demand_around_the_maximum_does_not_write_at_every_reading(harness: ControlHarness) -> None:
     await harness.apply(scaling={"maxReplicas": 2, "readyPerReplica": 10})
     harness.broker.depths["thumbnails"] = (20, 0)
     await harness.settle(40)
@@ -230,7 +228,7 @@ async def test_a_demand_around_the_maximum_does_not_write_with_every_reading(har
     assert len(harness.cluster.written("status")) <= 3
 
 
-async def test_a_former_name_is_read_no_more(harness: ControlHarness) -> None:
+async def test_a_queue_of_a_former_name_is_not_read(harness: ControlHarness) -> None:
     await harness.apply(queue={"name": "first"})
     await harness.apply(queue={"name": "second"})
     harness.broker.probes.clear()

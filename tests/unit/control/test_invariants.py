@@ -11,7 +11,7 @@ from .fake_cluster import SECRET, taskqueue
 pytestmark = pytest.mark.looptime
 
 
-async def test_invariant_2_a_broker_that_is_away_lowers_nothing(harness: ControlHarness) -> None:
+async def test_invariant_2_an_unreachable_broker_lowers_no_replicas(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(20)
@@ -23,7 +23,7 @@ async def test_invariant_2_a_broker_that_is_away_lowers_nothing(harness: Control
     assert harness.cluster.condition("ScalingActive")["status"] == "False"
 
 
-async def test_invariant_5_when_nothing_happens_nothing_is_written(harness: ControlHarness) -> None:
+async def test_invariant_5_without_a_change_nothing_is_written(harness: ControlHarness) -> None:
     await harness.apply()
     await harness.settle(60)
     harness.cluster.writes.clear()
@@ -33,7 +33,7 @@ async def test_invariant_5_when_nothing_happens_nothing_is_written(harness: Cont
     assert harness.broker.applied == []
 
 
-async def test_invariant_5_a_restart_with_nothing_to_do_writes_nothing(harness: ControlHarness) -> None:
+async def test_invariant_5_a_restart_without_a_change_writes_nothing(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="Delete")
     await harness.settle(60)
     harness.cluster.writes.clear()
@@ -43,7 +43,9 @@ async def test_invariant_5_a_restart_with_nothing_to_do_writes_nothing(harness: 
 
 
 @pytest.mark.parametrize("steps", range(1, 40, 5))
-async def test_invariant_7_killed_anywhere_it_converges(harness: ControlHarness, steps: int) -> None:
+async def test_invariant_7_reconciliation_converges_after_a_restart_at_any_step(
+    harness: ControlHarness, steps: int
+) -> None:
     harness.cluster.put(taskqueue(deletionPolicy="Delete"))
     for _ in range(steps):
         await asyncio.sleep(0)

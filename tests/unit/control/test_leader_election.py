@@ -52,7 +52,7 @@ async def within(seconds: float, operation: Callable[[], bool]) -> float:
     return asyncio.get_running_loop().time() - begun
 
 
-async def test_the_first_one_leads_at_once_and_keeps_leading(server: LeaseServer) -> None:
+async def test_the_first_process_leads_at_once_and_stays_leader(server: LeaseServer) -> None:
     process = OperatorProcess(server, "first")
     await within(1, process.is_leader)
     for _ in range(100):
@@ -60,7 +60,7 @@ async def test_the_first_one_leads_at_once_and_keeps_leading(server: LeaseServer
         assert process.is_leader()
 
 
-async def test_the_second_one_stands_by_and_only_reads(server: LeaseServer) -> None:
+async def test_a_standby_only_reads(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     await asyncio.sleep(300)
     assert leader.is_leader()
@@ -69,13 +69,13 @@ async def test_the_second_one_stands_by_and_only_reads(server: LeaseServer) -> N
     assert {lease.holder for lease in server.writes} == {"first"}
 
 
-async def test_after_a_clean_exit_the_other_one_leads_within_two_seconds(server: LeaseServer) -> None:
+async def test_after_a_clean_exit_the_standby_leads_within_two_seconds(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     await leader.terminate()
     await within(CLEAN_TAKEOVER, other.is_leader)
 
 
-async def test_after_a_kill_the_other_one_leads_within_twenty_seconds_and_not_earlier_than_is_safe(
+async def test_after_a_kill_the_standby_leads_within_twenty_seconds_and_not_earlier_than_is_safe(
     server: LeaseServer,
 ) -> None:
     leader, other = await start_two(server)
@@ -83,7 +83,7 @@ async def test_after_a_kill_the_other_one_leads_within_twenty_seconds_and_not_ea
     assert await within(KILL_TAKEOVER, other.is_leader) > LEASE_DURATION - leader_election.RENEW_PERIOD
 
 
-async def test_a_container_that_is_started_again_goes_on_at_once_in_a_new_epoch(server: LeaseServer) -> None:
+async def test_a_restarted_container_leads_again_at_once_in_a_new_epoch(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     before = leader.leadership.epoch
     await leader.kill()
@@ -95,7 +95,7 @@ async def test_a_container_that_is_started_again_goes_on_at_once_in_a_new_epoch(
     assert not other.is_leader()
 
 
-async def test_one_that_was_stopped_wakes_up_deposed(server: LeaseServer) -> None:
+async def test_a_stopped_leader_resumes_without_leadership(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     leader.stop()
     await within(KILL_TAKEOVER, other.is_leader)
@@ -106,7 +106,7 @@ async def test_one_that_was_stopped_wakes_up_deposed(server: LeaseServer) -> Non
     assert other.is_leader()
 
 
-async def test_one_that_slept_too_long_does_not_even_renew_a_lease_that_nobody_has_taken(server: LeaseServer) -> None:
+async def test_a_leader_stopped_beyond_the_deadline_does_not_renew_even_a_free_lease(server: LeaseServer) -> None:
     process = OperatorProcess(server, "alone")
     await asyncio.sleep(1)
     process.stop()
@@ -118,7 +118,7 @@ async def test_one_that_slept_too_long_does_not_even_renew_a_lease_that_nobody_h
     assert len(server.writes) == writes
 
 
-async def test_one_that_cannot_reach_the_server_stops_acting_before_the_other_may_begin(server: LeaseServer) -> None:
+async def test_a_leader_without_a_connection_stops_acting_before_the_standby_may_start(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     leader.connection.cut = True
     stopped = await within(RENEW_DEADLINE + 0.1, lambda: not leader.is_leader())
@@ -127,7 +127,7 @@ async def test_one_that_cannot_reach_the_server_stops_acting_before_the_other_ma
     assert leader.lost_reasons == ["The Lease could not be renewed for 10 s: no answer within 2 s"]
 
 
-async def test_a_passing_trouble_costs_nothing(server: LeaseServer) -> None:
+async def test_a_short_outage_changes_no_leader(server: LeaseServer) -> None:
     leader, _ = await start_two(server)
     for _ in range(10):
         leader.connection.cut = True
@@ -138,7 +138,7 @@ async def test_a_passing_trouble_costs_nothing(server: LeaseServer) -> None:
     assert not leader.lost_reasons
 
 
-async def test_an_answer_that_is_lost_costs_nothing(server: LeaseServer) -> None:
+async def test_a_lost_response_changes_no_leader(server: LeaseServer) -> None:
     leader, _ = await start_two(server)
     leader.connection.responses_lost = True
     await asyncio.sleep(HARMLESS_OUTAGE)
@@ -148,13 +148,13 @@ async def test_an_answer_that_is_lost_costs_nothing(server: LeaseServer) -> None
     assert not leader.lost_reasons
 
 
-async def test_requests_that_arrive_but_are_never_confirmed_are_no_right_to_act(server: LeaseServer) -> None:
+async def test_requests_without_a_response_give_no_leadership(server: LeaseServer) -> None:
     leader, _ = await start_two(server)
     leader.connection.responses_lost = True
     await within(RENEW_DEADLINE + 0.1, lambda: not leader.is_leader())
 
 
-async def test_an_acquisition_without_an_answer_is_made_again(server: LeaseServer) -> None:
+async def test_an_acquisition_without_a_response_is_retried(server: LeaseServer) -> None:
     process = OperatorProcess(server, "first")
     process.connection.responses_lost = True
     await asyncio.sleep(5)
@@ -163,7 +163,7 @@ async def test_an_acquisition_without_an_answer_is_made_again(server: LeaseServe
     await within(5, process.is_leader)
 
 
-async def test_what_passers_by_write_neither_deposes_nor_prolongs(server: LeaseServer) -> None:
+async def test_writes_of_other_clients_neither_end_nor_extend_leadership(server: LeaseServer) -> None:
     leader, other = await start_two(server)
 
     async def label() -> None:
@@ -180,7 +180,7 @@ async def test_what_passers_by_write_neither_deposes_nor_prolongs(server: LeaseS
     labelling.cancel()
 
 
-async def test_whoever_finds_the_lease_taken_ends_and_says_by_whom(server: LeaseServer) -> None:
+async def test_a_leader_that_finds_another_holder_ends_and_logs_its_name(server: LeaseServer) -> None:
     leader, _ = await start_two(server)
     assert server.lease is not None
     server.lease = server.touch(replace(server.lease, holder="third"))
@@ -188,7 +188,7 @@ async def test_whoever_finds_the_lease_taken_ends_and_says_by_whom(server: Lease
     assert leader.lost_reasons == ["third holds the Lease."]
 
 
-async def test_a_lease_that_is_deleted_is_not_taken_while_its_holder_may_believe_in_it(server: LeaseServer) -> None:
+async def test_a_deleted_lease_is_not_acquired_while_its_holder_may_still_act(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     leader.connection.cut = True
     server.lease = None
@@ -196,14 +196,14 @@ async def test_a_lease_that_is_deleted_is_not_taken_while_its_holder_may_believe
     assert leader.lost_reasons
 
 
-async def test_one_that_is_told_to_stop_while_it_stands_by_ends_at_once(server: LeaseServer) -> None:
+async def test_a_terminated_standby_ends_at_once(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     async with asyncio.timeout(1):
         await other.terminate()
     assert leader.is_leader()
 
 
-async def test_before_it_leads_and_after_it_let_go_nothing_may_be_written(server: LeaseServer) -> None:
+async def test_no_write_is_allowed_before_the_acquisition_and_after_the_release(server: LeaseServer) -> None:
     leadership = Leadership(LeaseConnection(server), "first", loop_clock(), asyncio.get_running_loop().time)
     with pytest.raises(LeadershipLost):
         leadership.check()
@@ -299,7 +299,7 @@ def run_history(history: History, rates: tuple[float, ...]) -> ElectionRun:
 
 @pytest.mark.slow
 @given(HISTORIES, RATES)
-def test_invariant_9_never_do_two_believe_that_they_may_act_and_in_the_end_one_does(
+def test_invariant_9_there_are_never_two_leaders_and_in_the_end_there_is_one(
     history: History, rates: tuple[float, ...]
 ) -> None:
     run = run_history(history, rates)
@@ -316,8 +316,6 @@ CUT = [(5.0, 0, "cut"), (25.0, 1, "repair")]
 
 
 @pytest.mark.parametrize("history", [STOPPED, CUT], ids=["stopped", "cut off"])
-def test_without_the_margin_two_would_act_and_it_would_be_seen(
-    history: History, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_margin_two_leaders_are_detected(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader_election, "RENEW_DEADLINE", LEASE_DURATION + 5)
     assert run_history(history, (1.0, 1.0, 1.0)).max_leaders == 2

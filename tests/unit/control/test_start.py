@@ -35,7 +35,7 @@ def delay(harness: ControlHarness, monkeypatch: pytest.MonkeyPatch, seconds: flo
     monkeypatch.setattr(harness.broker, "topology", later)
 
 
-async def test_every_queue_is_read_before_topologies_are_looked_at(
+async def test_every_queue_is_read_before_the_topology(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await start_many(harness)
@@ -47,7 +47,7 @@ async def test_every_queue_is_read_before_topologies_are_looked_at(
     assert read == {key.name for key in MANY}
 
 
-async def test_a_few_looks_at_the_topology_and_the_secret_are_enough_for_all(
+async def test_all_taskqueues_share_a_few_reads_of_topology_and_secret(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await start_many(harness)
@@ -63,7 +63,7 @@ async def test_a_few_looks_at_the_topology_and_the_secret_are_enough_for_all(
     assert harness.cluster.writes == []
 
 
-async def test_what_drifted_while_nobody_looked_is_mended_after_the_start(harness: ControlHarness) -> None:
+async def test_drift_during_a_downtime_is_repaired_after_the_start(harness: ControlHarness) -> None:
     await start_many(harness)
     missing = MANY[7].name
     before = harness.broker.topology_
@@ -73,7 +73,7 @@ async def test_what_drifted_while_nobody_looked_is_mended_after_the_start(harnes
     assert missing in harness.broker.topology_.queues
 
 
-async def test_one_that_cannot_be_connected_holds_up_nothing(harness: ControlHarness) -> None:
+async def test_a_taskqueue_without_a_connection_delays_no_other_taskqueue(harness: ControlHarness) -> None:
     await start_many(harness)
     harness.cluster.put(taskqueue(MANY[0], broker={"secretRef": {"name": "missing"}}))
     await harness.restart()
@@ -82,7 +82,7 @@ async def test_one_that_cannot_be_connected_holds_up_nothing(harness: ControlHar
     assert harness.cluster.condition("BrokerReachable", MANY[0])["reason"] == "SecretNotFound"
 
 
-async def test_invariant_5_what_was_decided_last_was_told_and_is_not_told_again(harness: ControlHarness) -> None:
+async def test_invariant_5_a_restart_does_not_write_the_last_decision_again(harness: ControlHarness) -> None:
     harness.start_workers()
     await harness.apply(scaling={"maxReplicas": 20, "idleSeconds": 0})
     harness.broker.depths["thumbnails"] = (100, 0)

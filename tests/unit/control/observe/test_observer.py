@@ -21,7 +21,7 @@ from .recording_listener import OTHER, RecordingListener, observing, recorded_ev
 pytestmark = pytest.mark.looptime
 
 
-async def test_a_queue_is_certain_once_it_was_swept_for_the_whole_horizon(broker: FakeBroker) -> None:
+async def test_a_reading_is_exact_once_sweeps_cover_the_whole_window(broker: FakeBroker) -> None:
     broker.depths["jobs"] = (7, 2)
     async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(11)
@@ -32,7 +32,7 @@ async def test_a_queue_is_certain_once_it_was_swept_for_the_whole_horizon(broker
     assert (sure.at_least, sure.at_most, sure.unacked, sure.doubt) == (7, 7, 2, None)
 
 
-async def test_it_stays_certain_for_as_long_as_it_is_read(broker: FakeBroker) -> None:
+async def test_a_reading_stays_exact_while_the_queue_is_read(broker: FakeBroker) -> None:
     async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(13)
         for _ in range(400):
@@ -56,7 +56,7 @@ def follow_at_zero(observer: Observer, listener: RecordingListener, count: int) 
     return queues
 
 
-async def test_sleeping_queues_are_probed_often_and_the_others_each_second(broker: FakeBroker) -> None:
+async def test_queues_at_zero_are_probed_more_often_than_others(broker: FakeBroker) -> None:
     listener = RecordingListener()
     listener.at_zero.add(OTHER)
     async with observing(broker, listener) as observer:
@@ -68,7 +68,7 @@ async def test_sleeping_queues_are_probed_often_and_the_others_each_second(broke
 
 
 @pytest.mark.parametrize(("count", "period"), [(10, 0.25), (1000, 0.25), (8000, 2.0)])
-async def test_many_sleeping_queues_are_probed_less_often(broker: FakeBroker, count: int, period: float) -> None:
+async def test_many_queues_at_zero_are_probed_less_often(broker: FakeBroker, count: int, period: float) -> None:
     listener = RecordingListener()
     async with observing(broker, listener) as observer:
         queues = follow_at_zero(observer, listener, count)
@@ -76,7 +76,7 @@ async def test_many_sleeping_queues_are_probed_less_often(broker: FakeBroker, co
     assert all(steps(probe_times(broker, queue)) == {period} for queue in queues[::100])
 
 
-async def test_a_round_of_many_is_cut_into_small_portions_at_even_steps(broker: FakeBroker) -> None:
+async def test_a_round_of_many_queues_is_split_into_small_batches_at_equal_intervals(broker: FakeBroker) -> None:
     async with observing(broker, RecordingListener()) as observer:
         for n in range(1000):
             observer.follow(Key("n", str(n)), f"q{n}")
@@ -85,7 +85,7 @@ async def test_a_round_of_many_is_cut_into_small_portions_at_even_steps(broker: 
     assert steps([at for at, _ in broker.probes]) == {BATCH_INTERVAL_SECONDS}
 
 
-async def test_a_portion_that_takes_long_delays_no_other_and_is_not_asked_twice(
+async def test_a_slow_batch_delays_no_other_batch_and_is_not_probed_twice_at_a_time(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probe, asking = broker.probe, Counter[str]()
@@ -112,7 +112,7 @@ async def test_a_portion_that_takes_long_delays_no_other_and_is_not_asked_twice(
         assert listener.reads.count(KEY) >= 18, "it is considered all the same"
 
 
-async def test_a_loop_that_was_held_up_goes_on_from_now(broker: FakeBroker) -> None:
+async def test_missed_rounds_are_skipped_after_a_blocked_event_loop(broker: FakeBroker) -> None:
     """A round that is over is not made up for: nothing piles up."""
     async with observing(broker, RecordingListener()):
         await asyncio.sleep(5)
@@ -123,7 +123,7 @@ async def test_a_loop_that_was_held_up_goes_on_from_now(broker: FakeBroker) -> N
     assert len([at for at in times if at > 100]) <= 6
 
 
-async def test_sleeping_empty_queues_are_considered_once_in_five_seconds_each_at_its_own_time(
+async def test_empty_queues_at_zero_are_evaluated_every_five_seconds_at_different_times(
     broker: FakeBroker,
 ) -> None:
     listener = RecordingListener()
@@ -143,7 +143,7 @@ async def test_sleeping_empty_queues_are_considered_once_in_five_seconds_each_at
         assert any(KEY in keys for keys in listener.batches), "news is considered at once"
 
 
-async def test_it_tells_what_it_asked_what_came_of_it_and_how_late_it_was(
+async def test_telemetry_records_queries_outcomes_and_delay(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     telemetry, probe = FakeTelemetry(), broker.probe
@@ -182,7 +182,7 @@ async def test_it_tells_what_it_asked_what_came_of_it_and_how_late_it_was(
         (Sweep(START, present=True, running=True, ready=1), "NoFigures"),
     ],
 )
-async def test_every_way_a_sweep_says_nothing_has_a_name(
+async def test_a_sweep_without_figures_has_a_reason(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, sweep: Sweep, outcome: str
 ) -> None:
     async def answer() -> Mapping[str, Sweep]:
@@ -197,7 +197,7 @@ async def test_every_way_a_sweep_says_nothing_has_a_name(
     assert (reading.at_most, reading.doubt) == (None, replace(sweep, at=reading.at).doubt)
 
 
-async def test_what_is_kept_of_a_queue_does_not_grow_with_how_often_it_is_read(broker: FakeBroker) -> None:
+async def test_stored_samples_do_not_grow_with_the_number_of_probes(broker: FakeBroker) -> None:
     listener = RecordingListener()
     listener.at_zero.add(KEY)
     broker.depths["jobs"] = (3, 0)
@@ -214,7 +214,7 @@ async def test_what_is_kept_of_a_queue_does_not_grow_with_how_often_it_is_read(b
         assert observer.reading("jobs").at_most == 7
 
 
-async def test_a_missing_queue_is_told_and_never_read_as_empty(broker: FakeBroker) -> None:
+async def test_a_missing_queue_is_reported_and_never_read_as_empty(broker: FakeBroker) -> None:
     broker.topology_ = Topology()
     listener = RecordingListener()
     async with observing(broker, listener) as observer:
@@ -224,7 +224,7 @@ async def test_a_missing_queue_is_told_and_never_read_as_empty(broker: FakeBroke
     assert (reading.at_least, reading.at_most, reading.doubt) == (None, None, Doubt.ABSENT)
 
 
-async def test_a_queue_that_goes_again_is_told_again(broker: FakeBroker) -> None:
+async def test_a_queue_that_is_missing_again_is_reported_again(broker: FakeBroker) -> None:
     present, listener = broker.topology_, RecordingListener()
     async with observing(broker, listener):
         for topology in (present, Topology(), present, Topology()):
@@ -233,7 +233,7 @@ async def test_a_queue_that_goes_again_is_told_again(broker: FakeBroker) -> None
     assert listener.misses == [KEY, KEY]
 
 
-async def test_one_sweep_that_is_lost_leaves_a_doubt_until_the_next(
+async def test_a_lost_sweep_leaves_a_doubt_until_the_next_sweep(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with observing(broker, RecordingListener()) as observer:
@@ -246,7 +246,7 @@ async def test_one_sweep_that_is_lost_leaves_a_doubt_until_the_next(
         assert observer.reading("jobs").doubt is Doubt.NO_SWEEP
 
 
-async def test_while_nobody_answers_readings_age_and_are_considered(broker: FakeBroker) -> None:
+async def test_readings_age_and_are_evaluated_while_the_broker_does_not_answer(broker: FakeBroker) -> None:
     listener = RecordingListener()
     async with observing(broker, listener) as observer:
         await asyncio.sleep(20)
@@ -257,7 +257,7 @@ async def test_while_nobody_answers_readings_age_and_are_considered(broker: Fake
         assert (observer.reading("jobs").at_least, observer.reading("jobs").at_most) == (None, None)
 
 
-async def test_a_queue_that_may_not_be_read_is_the_trouble_of_its_own_taskqueues_alone(broker: FakeBroker) -> None:
+async def test_a_queue_without_read_permission_affects_only_its_own_taskqueues(broker: FakeBroker) -> None:
     listener = RecordingListener()
     async with observing(broker, listener) as observer:
         observer.follow(OTHER, "more")
@@ -274,7 +274,7 @@ async def test_a_queue_that_may_not_be_read_is_the_trouble_of_its_own_taskqueues
         assert observer.fault_at("more") is None
 
 
-async def test_a_reading_is_as_old_as_the_question_that_it_answers(
+async def test_the_age_of_a_reading_counts_from_its_request(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with observing(broker, RecordingListener()) as observer:
@@ -291,7 +291,7 @@ async def test_a_reading_is_as_old_as_the_question_that_it_answers(
         assert observer.reading("jobs").at_least is None
 
 
-async def test_a_restart_forgets_what_was_read(broker: FakeBroker) -> None:
+async def test_discarded_samples_leave_a_doubt_until_the_window_is_covered_again(broker: FakeBroker) -> None:
     async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(20)
         observer.discard_samples("jobs")

@@ -15,7 +15,7 @@ from .recording_listener import OTHER, RecordingListener, observing, recorded_ev
 pytestmark = pytest.mark.looptime
 
 
-async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) -> None:
+async def test_the_listener_is_notified_when_a_fault_begins_changes_and_ends(broker: FakeBroker) -> None:
     listener = RecordingListener()
     async with observing(broker, listener) as observer:
         await asyncio.sleep(10.5)
@@ -35,7 +35,7 @@ async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) 
 
 
 @pytest.mark.parametrize(("what", "period"), [("sweep", 5), ("topology", 30)])
-async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
+async def test_one_lost_listing_is_no_fault_and_two_in_a_row_are(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str, period: float
 ) -> None:
     listener, telemetry, answer = RecordingListener(), FakeTelemetry(), getattr(broker, what)
@@ -66,7 +66,7 @@ async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
 
 
 @pytest.mark.parametrize("what", ["probe", "sweep"])
-async def test_a_reader_that_a_library_cancels_goes_on(
+async def test_a_read_that_a_library_cancels_does_not_stop_the_observer(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     async def cancelled(*_: object) -> None:
@@ -83,7 +83,9 @@ async def test_a_reader_that_a_library_cancels_goes_on(
         assert observer.faults == {}
 
 
-async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_does_not_stop_the_observer(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def broken() -> None:
         raise ZeroDivisionError
 
@@ -96,7 +98,7 @@ async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch:
         assert "sweep" not in observer.faults
 
 
-async def test_what_fails_for_some_queues_again_and_again_is_one_fault(
+async def test_repeated_failures_of_some_queues_are_one_fault(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probe = broker.probe

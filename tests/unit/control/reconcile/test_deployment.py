@@ -12,7 +12,7 @@ from tests.unit.control.fake_cluster import KEY
 pytestmark = pytest.mark.looptime
 
 
-async def test_a_foreign_deployment_of_the_name_is_left_alone(harness: ControlHarness) -> None:
+async def test_a_foreign_deployment_of_the_same_name_is_not_changed(harness: ControlHarness) -> None:
     metadata = {"namespace": "media", "name": "thumbnails", "uid": "foreign", "resourceVersion": "1", "generation": 1}
     harness.cluster.deployments[KEY] = {"metadata": metadata, "spec": {"replicas": 3}}
     await harness.apply()
@@ -21,7 +21,7 @@ async def test_a_foreign_deployment_of_the_name_is_left_alone(harness: ControlHa
     assert harness.cluster.written("deployment") == harness.cluster.written("replicas") == []
 
 
-async def test_what_is_scaled_by_others_is_put_right(harness: ControlHarness) -> None:
+async def test_replicas_of_another_client_are_corrected(harness: ControlHarness) -> None:
     harness.start_workers()
     await harness.apply(scaling={"maxReplicas": 5})
     await harness.settle(20)
@@ -31,7 +31,7 @@ async def test_what_is_scaled_by_others_is_put_right(harness: ControlHarness) ->
     assert harness.replicas() == 1
 
 
-async def test_a_changed_image_keeps_the_live_number_of_workers(harness: ControlHarness) -> None:
+async def test_a_changed_image_keeps_the_current_replicas(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (140, 0)
     await harness.settle()
@@ -39,7 +39,7 @@ async def test_a_changed_image_keeps_the_live_number_of_workers(harness: Control
     assert harness.cluster.written("deployment")[-1]["spec"]["replicas"] == 7
 
 
-async def test_a_deployment_that_changed_unseen_is_read_again(harness: ControlHarness) -> None:
+async def test_a_deployment_that_changed_without_an_event_is_read_again(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.silent = True
     harness.cluster.run_pods(KEY)
@@ -48,7 +48,9 @@ async def test_a_deployment_that_changed_unseen_is_read_again(harness: ControlHa
     assert len(harness.cluster.written("deployment")) == 2
 
 
-async def test_a_deployment_that_went_unseen_is_made_again_when_it_is_needed(harness: ControlHarness) -> None:
+async def test_a_deployment_deleted_without_an_event_is_created_again_when_it_is_needed(
+    harness: ControlHarness,
+) -> None:
     await harness.apply()
     harness.cluster.silent = True
     harness.cluster.remove("deployments", KEY)
@@ -58,7 +60,7 @@ async def test_a_deployment_that_went_unseen_is_made_again_when_it_is_needed(har
     assert harness.replicas() == 5
 
 
-async def test_workers_that_exist_follow_their_spec_while_the_broker_is_away(harness: ControlHarness) -> None:
+async def test_existing_workers_follow_their_spec_while_the_broker_is_unreachable(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.fault = UNREACHABLE
     harness.cluster.secrets.clear()
@@ -67,7 +69,7 @@ async def test_workers_that_exist_follow_their_spec_while_the_broker_is_away(har
     assert len(harness.cluster.written("deployment")) == 2
 
 
-async def test_a_refused_template_is_told_in_the_words_of_the_api_server(
+async def test_a_refused_template_is_reported_with_the_message_of_the_api_server(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(_: object) -> dict[str, object]:
@@ -79,7 +81,7 @@ async def test_a_refused_template_is_told_in_the_words_of_the_api_server(
     assert isinstance(harness.controller.states[KEY].reconcile.faults.popitem()[1], Fault)
 
 
-async def test_a_missing_secret_of_the_workers_is_told_before_pods_wait_for_it(harness: ControlHarness) -> None:
+async def test_a_missing_secret_of_the_workers_is_reported_before_pods_wait_for_it(harness: ControlHarness) -> None:
     await harness.apply(worker={"image": "acme/app:1", "secretRef": {"name": "workers-own"}})
     condition = harness.cluster.condition("WorkersAvailable")
     assert condition["reason"] == "SecretNotFound"
@@ -101,7 +103,7 @@ def consumer_timeouts(harness: ControlHarness) -> list[int]:
 ONE = {"minReplicas": 1, "maxReplicas": 3}
 
 
-async def test_the_broker_is_patient_before_workers_need_it_and_until_the_last_of_them_has_gone(
+async def test_a_longer_consumer_timeout_lasts_from_before_the_first_pod_to_the_last_one(
     harness: ControlHarness,
 ) -> None:
     await harness.apply(worker=HOURS, scaling=ONE)
@@ -115,7 +117,7 @@ async def test_the_broker_is_patient_before_workers_need_it_and_until_the_last_o
     assert consumer_timeouts(harness) == [3_660_000]
 
 
-async def test_workers_of_others_that_still_run_keep_their_policy_when_ours_take_over(harness: ControlHarness) -> None:
+async def test_the_policy_of_plain_workers_stays_until_the_last_of_them_ends(harness: ControlHarness) -> None:
     await harness.apply(worker=MINUTES, scaling=ONE)
     harness.cluster.run_pods(KEY)
     await harness.apply(worker={"image": "acme/app:1.4"}, scaling=ONE)
@@ -126,7 +128,7 @@ async def test_workers_of_others_that_still_run_keep_their_policy_when_ours_take
     assert consumer_timeouts(harness) == [], "workers of this protocol set their own timeout"
 
 
-async def test_no_worker_begins_with_long_tasks_before_the_broker_is_patient(harness: ControlHarness) -> None:
+async def test_no_worker_starts_long_tasks_before_the_consumer_timeout_is_long_enough(harness: ControlHarness) -> None:
     await harness.apply(worker={"image": "acme/app:1.4"}, scaling=ONE)
     harness.broker.fault = UNREACHABLE
     await harness.apply(worker=HOURS, scaling=ONE)
@@ -139,7 +141,7 @@ async def test_no_worker_begins_with_long_tasks_before_the_broker_is_patient(har
     assert len(harness.cluster.written("deployment")) == 3
 
 
-async def test_an_older_broker_is_told_by_a_policy_for_workers_of_ours_too(harness: ControlHarness) -> None:
+async def test_an_older_broker_gets_a_policy_for_workers_of_the_protocol_too(harness: ControlHarness) -> None:
     harness.broker.topology_ = Topology(supports_consumer_timeout=False)
     await harness.apply(worker={"image": "acme/app:1.4", "taskTimeoutSeconds": 1500})
     assert harness.broker.topology_.policies["thumbnails.timeout"].definition == {"consumer-timeout": 3_060_000}

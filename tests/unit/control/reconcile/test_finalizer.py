@@ -29,7 +29,7 @@ def finalizers(harness: ControlHarness) -> list[str]:
     return found
 
 
-async def test_retain_needs_no_finalizer_and_keeps_all(harness: ControlHarness) -> None:
+async def test_retain_needs_no_finalizer_and_keeps_the_topology(harness: ControlHarness) -> None:
     await harness.apply()
     before = harness.broker.topology_
     assert finalizers(harness) == []
@@ -40,18 +40,18 @@ async def test_retain_needs_no_finalizer_and_keeps_all(harness: ControlHarness) 
     assert retained(harness) == []
 
 
-async def test_the_finalizer_stands_before_anything_is_made(harness: ControlHarness) -> None:
+async def test_the_finalizer_is_written_before_any_object_is_created(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="Delete")
     assert harness.cluster.writes[0] == ("finalizers", [FINALIZER])
 
 
-async def test_a_policy_that_becomes_retain_takes_the_finalizer_off(harness: ControlHarness) -> None:
+async def test_a_change_to_retain_removes_the_finalizer(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="Delete")
     await harness.apply()
     assert finalizers(harness) == []
 
 
-async def test_delete_waits_for_the_workers_then_takes_queues_and_messages(harness: ControlHarness) -> None:
+async def test_delete_waits_for_the_workers_then_removes_queues_with_their_messages(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="Delete")
     harness.broker.depths["thumbnails"] = (100, 5)
     await harness.settle()
@@ -85,7 +85,7 @@ async def test_delete_waits_for_the_workers_after_a_restart_too(harness: Control
     assert not is_deleted(harness)
 
 
-async def test_delete_if_empty_takes_what_is_empty(harness: ControlHarness) -> None:
+async def test_delete_if_empty_removes_empty_queues(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     harness.cluster.delete(KEY)
     await harness.settle(5)
@@ -117,7 +117,7 @@ async def test_invariant_4_delete_if_empty_waits_behind_a_fence_for_the_last_mes
     assert harness.broker.topology_.policies == {}
 
 
-async def test_invariant_4_the_wall_stands_before_the_queue_is_unbound(harness: ControlHarness) -> None:
+async def test_invariant_4_the_fence_exists_before_the_queue_is_unbound(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     harness.broker.applied.clear()
     harness.cluster.delete(KEY)
@@ -138,7 +138,7 @@ async def test_invariant_4_dead_letters_are_messages_too(harness: ControlHarness
     assert 'queue "thumbnails.dlq" holds 3 messages' in harness.cluster.condition("Ready")["message"]
 
 
-async def test_a_deletion_that_waits_ends_when_the_policy_becomes_retain(harness: ControlHarness) -> None:
+async def test_a_waiting_deletion_ends_when_the_policy_becomes_retain(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     before = harness.broker.topology_
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -150,7 +150,7 @@ async def test_a_deletion_that_waits_ends_when_the_policy_becomes_retain(harness
     assert harness.broker.topology_ == before
 
 
-async def test_invariant_8_with_messages_and_without_workers_all_is_retained(harness: ControlHarness) -> None:
+async def test_invariant_8_with_messages_and_without_workers_the_topology_is_retained(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     before = harness.broker.topology_
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -164,7 +164,7 @@ async def test_invariant_8_with_messages_and_without_workers_all_is_retained(har
 
 
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
-async def test_invariant_8_without_the_secret_all_is_retained(harness: ControlHarness, policy: str) -> None:
+async def test_invariant_8_without_the_secret_the_topology_is_retained(harness: ControlHarness, policy: str) -> None:
     await harness.apply(deletionPolicy=policy)
     before = harness.broker.topology_
     harness.cluster.secrets.pop(SECRET)
@@ -177,7 +177,7 @@ async def test_invariant_8_without_the_secret_all_is_retained(harness: ControlHa
 
 
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
-async def test_invariant_8_a_broker_that_stays_away_is_waited_for_a_minute(
+async def test_invariant_8_a_deletion_waits_one_minute_for_an_unreachable_broker(
     harness: ControlHarness, policy: str
 ) -> None:
     await harness.apply(deletionPolicy=policy)
@@ -191,7 +191,7 @@ async def test_invariant_8_a_broker_that_stays_away_is_waited_for_a_minute(
     assert retained(harness) == [UNREACHABLE.message]
 
 
-async def test_invariant_8_a_queue_that_can_no_longer_be_probed_is_waited_for_a_minute(
+async def test_invariant_8_a_deletion_waits_one_minute_for_an_unreadable_queue(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(_: object) -> dict[str, object]:
@@ -207,7 +207,7 @@ async def test_invariant_8_a_queue_that_can_no_longer_be_probed_is_waited_for_a_
     assert "thumbnails" in harness.broker.topology_.queues
 
 
-async def test_invariant_8_a_name_that_somebody_else_has_taken_for_the_wall_is_no_hindrance(
+async def test_invariant_8_a_foreign_queue_of_the_fence_name_does_not_block_a_deletion(
     harness: ControlHarness,
 ) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
@@ -221,7 +221,7 @@ async def test_invariant_8_a_name_that_somebody_else_has_taken_for_the_wall_is_n
     assert retained(harness)
 
 
-async def test_delete_needs_the_secret_of_the_broker_alone(harness: ControlHarness) -> None:
+async def test_delete_needs_only_the_secret_of_the_broker(harness: ControlHarness) -> None:
     own = Key(KEY.namespace, "workers-own")
     harness.cluster.secrets[own] = harness.cluster.secrets[SECRET]
     await harness.apply(deletionPolicy="Delete", worker={"image": "acme/app:1", "secretRef": {"name": own.name}})
@@ -232,7 +232,7 @@ async def test_delete_needs_the_secret_of_the_broker_alone(harness: ControlHarne
     assert not harness.broker.topology_.queues
 
 
-async def test_invariant_8_a_spec_that_could_never_be_made_is_no_hindrance(harness: ControlHarness) -> None:
+async def test_invariant_8_an_invalid_spec_does_not_block_a_deletion(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="Delete", exchange={"name": "thumbnails.in"})
     assert harness.cluster.condition("Stalled")["reason"] == "InvalidSpec"
     harness.cluster.delete(KEY)
@@ -240,7 +240,7 @@ async def test_invariant_8_a_spec_that_could_never_be_made_is_no_hindrance(harne
     assert is_deleted(harness)
 
 
-async def test_invariant_8_a_wall_that_is_torn_down_again_and_again_is_not_rebuilt_hot(
+async def test_invariant_8_a_fence_that_another_client_removes_is_restored_with_backoff(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
@@ -257,7 +257,7 @@ async def test_invariant_8_a_wall_that_is_torn_down_again_and_again_is_not_rebui
     assert "another client restores the bindings" in harness.cluster.condition("Ready")["message"]
 
 
-async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_says_nothing(
+async def test_invariant_4_readings_before_an_unanswered_unbinding_are_discarded(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
@@ -283,7 +283,7 @@ async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_s
     assert removed[0] - unbound[0] > 12
 
 
-async def test_invariant_4_a_queue_that_somebody_makes_again_is_not_deleted_over_and_over(
+async def test_invariant_4_a_queue_that_another_client_creates_again_is_not_deleted_again_unread(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
@@ -305,7 +305,7 @@ async def test_invariant_4_a_queue_that_somebody_makes_again_is_not_deleted_over
 
 
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
-async def test_invariant_7_a_deletion_that_is_killed_anywhere_ends(harness: ControlHarness, policy: str) -> None:
+async def test_invariant_7_a_deletion_ends_after_a_restart_at_any_step(harness: ControlHarness, policy: str) -> None:
     await harness.apply(deletionPolicy=policy)
     harness.cluster.delete(KEY)
     for _ in range(30):

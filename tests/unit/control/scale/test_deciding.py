@@ -17,7 +17,7 @@ pytestmark = pytest.mark.looptime
 FALLBACK = {"maxReplicas": 20, "fallback": {"afterSeconds": 60, "replicas": 6, "behavior": "AtLeast"}}
 
 
-async def test_a_dry_run_decides_says_so_and_changes_nothing(harness: ControlHarness) -> None:
+async def test_a_dry_run_reports_its_decision_and_changes_nothing(harness: ControlHarness) -> None:
     await harness.apply(scaling={"maxReplicas": 20, "mode": "DryRun"})
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(20)
@@ -30,7 +30,7 @@ async def test_a_dry_run_decides_says_so_and_changes_nothing(harness: ControlHar
     assert not [event for event in harness.cluster.events if event[0] == "Scaled"]
 
 
-async def test_the_end_of_a_dry_run_carries_out_what_was_decided(harness: ControlHarness) -> None:
+async def test_the_end_of_a_dry_run_applies_the_decision(harness: ControlHarness) -> None:
     await harness.apply(scaling={"maxReplicas": 20, "mode": "DryRun"})
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(20)
@@ -38,7 +38,7 @@ async def test_the_end_of_a_dry_run_carries_out_what_was_decided(harness: Contro
     assert harness.replicas() == 5
 
 
-async def test_the_fallback_wakes_workers_when_the_broker_is_away(harness: ControlHarness) -> None:
+async def test_the_fallback_starts_workers_while_the_broker_is_unreachable(harness: ControlHarness) -> None:
     await harness.apply(scaling=FALLBACK)
     harness.broker.fault = UNREACHABLE
     await harness.settle(55)
@@ -58,7 +58,7 @@ async def test_the_fallback_works_after_a_start_without_a_secret(harness: Contro
     assert harness.replicas() == 6
 
 
-async def test_workers_of_a_fallback_go_again_when_the_broker_is_back(harness: ControlHarness) -> None:
+async def test_workers_of_a_fallback_are_removed_when_the_broker_is_reachable_again(harness: ControlHarness) -> None:
     harness.start_workers()
     await harness.apply(scaling=FALLBACK)
     harness.broker.fault = UNREACHABLE
@@ -69,7 +69,9 @@ async def test_workers_of_a_fallback_go_again_when_the_broker_is_back(harness: C
 
 
 @pytest.mark.slow
-async def test_a_broker_that_is_gone_is_told_since_when_and_why_and_nobody_goes(harness: ControlHarness) -> None:
+async def test_an_unreachable_broker_is_reported_with_time_and_reason_and_no_worker_is_removed(
+    harness: ControlHarness,
+) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(20)
@@ -85,7 +87,7 @@ async def test_a_broker_that_is_gone_is_told_since_when_and_why_and_nobody_goes(
 
 
 @pytest.mark.slow
-async def test_a_schedule_wakes_workers_at_its_time_and_lets_them_go_after_it(harness: ControlHarness) -> None:
+async def test_a_schedule_starts_workers_and_removes_them_after_its_end(harness: ControlHarness) -> None:
     now = harness.clock().astimezone(UTC)
     start, end = (now.hour * 60 + now.minute + 5) % 1440, (now.hour * 60 + now.minute + 15) % 1440
     cron = [f"{minute % 60} {minute // 60} * * *" for minute in (start, end)]
@@ -102,7 +104,7 @@ async def test_a_schedule_wakes_workers_at_its_time_and_lets_them_go_after_it(ha
     assert harness.replicas() == 0
 
 
-async def test_a_schedule_that_cannot_be_read_is_told_and_stops_nothing(harness: ControlHarness) -> None:
+async def test_an_invalid_schedule_is_reported_and_does_not_stop_scaling(harness: ControlHarness) -> None:
     schedule = {"name": "odd", "start": "0 0 30 2 *", "end": "0 0 * * *", "minReplicas": 4}
     await harness.apply(scaling={"maxReplicas": 20, "schedules": [schedule]})
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -112,7 +114,7 @@ async def test_a_schedule_that_cannot_be_read_is_told_and_stops_nothing(harness:
     assert harness.cluster.condition("Ready")["message"].startswith("spec.scaling.schedules[odd].start: ")
 
 
-async def test_a_number_set_by_hand_lasts_until_the_next_decision(harness: ControlHarness) -> None:
+async def test_manually_set_replicas_last_until_the_next_decision(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
     harness.start_workers()
@@ -126,7 +128,7 @@ async def test_a_number_set_by_hand_lasts_until_the_next_decision(harness: Contr
         assert harness.replicas() == 5
 
 
-async def test_the_last_decisions_are_kept_as_they_can_be_replayed(harness: ControlHarness) -> None:
+async def test_the_last_decisions_are_recorded_and_can_be_replayed(harness: ControlHarness) -> None:
     await harness.apply(scaling={"maxReplicas": 100})
     for n in range(1, 26):
         harness.broker.depths["thumbnails"] = (20 * n, 0)
@@ -138,7 +140,7 @@ async def test_the_last_decisions_are_kept_as_they_can_be_replayed(harness: Cont
     assert [recording.replay() for recording in kept] == [recording.decision for recording in kept]
 
 
-async def test_there_are_no_recordings_of_what_is_not_there(harness: ControlHarness) -> None:
+async def test_an_absent_taskqueue_has_no_recordings(harness: ControlHarness) -> None:
     await harness.apply()
     assert harness.controller.recordings(Key("media", "absent")) is None
     harness.cluster.delete(KEY)
@@ -146,7 +148,7 @@ async def test_there_are_no_recordings_of_what_is_not_there(harness: ControlHarn
     assert harness.controller.recordings(KEY) is None
 
 
-async def test_a_version_that_does_not_start_is_not_multiplied_and_its_correction_goes_on_at_once(
+async def test_a_version_that_does_not_start_is_not_scaled_out_and_its_correction_is_at_once(
     harness: ControlHarness,
 ) -> None:
     await harness.apply(scaling={"maxReplicas": 20, "minReplicas": 1})

@@ -21,7 +21,9 @@ UNREADABLE = {"secretRef": {"name": "nowhere"}}
 FALLBACK = {"maxReplicas": 20, "fallback": {"afterSeconds": 60, "replicas": 6, "behavior": "AtLeast"}}
 
 
-async def test_invariant_2_a_queue_elsewhere_is_not_judged_by_the_broker_of_before(harness: ControlHarness) -> None:
+async def test_invariant_2_a_queue_of_another_broker_is_not_decided_on_by_readings_of_the_former_broker(
+    harness: ControlHarness,
+) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(20)
@@ -47,7 +49,7 @@ def flawed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("flawed")
 @pytest.mark.parametrize("broker", [UNREADABLE, {"secretRef": {"name": SECRET.name}}], ids=["unread", "read"])
-async def test_a_failed_decision_on_one_taskqueue_stops_no_other(
+async def test_a_failed_decision_on_one_taskqueue_stops_no_other_decision(
     harness: ControlHarness, broker: dict[str, object]
 ) -> None:
     harness.cluster.put(taskqueue(OTHER, broker=broker))
@@ -73,7 +75,7 @@ async def test_the_condition_of_a_failed_decision_ends_with_the_failure(
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
-async def test_a_write_that_is_refused_is_not_repeated_hot(
+async def test_a_refused_write_is_retried_with_backoff(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[int] = []
@@ -89,7 +91,7 @@ async def test_a_write_that_is_refused_is_not_repeated_hot(
     assert 1 < len(attempts) < 20
 
 
-async def test_what_was_decided_by_another_spec_is_not_carried_out(harness: ControlHarness) -> None:
+async def test_a_decision_on_a_former_spec_is_not_applied(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (40, 0)
     await harness.settle(20)
@@ -101,7 +103,9 @@ async def test_what_was_decided_by_another_spec_is_not_carried_out(harness: Cont
     assert harness.cluster.written("replicas") == [2]
 
 
-async def test_invariant_5_a_lost_sweep_is_no_news(harness: ControlHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_invariant_5_a_lost_sweep_writes_nothing(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await harness.apply()
     await harness.settle(60)
     harness.cluster.writes.clear()
@@ -118,7 +122,7 @@ async def test_invariant_5_a_lost_sweep_is_no_news(harness: ControlHarness, monk
     assert harness.cluster.writes == []
 
 
-async def test_invariant_5_a_minimum_with_nothing_to_do_is_no_news(harness: ControlHarness) -> None:
+async def test_invariant_5_an_empty_queue_at_the_minimum_writes_nothing(harness: ControlHarness) -> None:
     await harness.apply(scaling={"maxReplicas": 20, "minReplicas": 2})
     harness.cluster.run_pods(KEY)
     await harness.settle(300)
@@ -129,7 +133,7 @@ async def test_invariant_5_a_minimum_with_nothing_to_do_is_no_news(harness: Cont
     assert harness.cluster.writes == []
 
 
-async def test_a_fallback_after_a_start_without_a_secret_is_told(harness: ControlHarness) -> None:
+async def test_a_fallback_after_a_start_without_a_secret_is_reported(harness: ControlHarness) -> None:
     await harness.apply(scaling=FALLBACK)
     await harness.settle(30)
     del harness.cluster.secrets[SECRET]
@@ -139,7 +143,7 @@ async def test_a_fallback_after_a_start_without_a_secret_is_told(harness: Contro
     assert (active["status"], active["reason"]) == ("False", "Fallback")
 
 
-async def test_a_fallback_has_workers_of_a_queue_that_was_never_seen(harness: ControlHarness) -> None:
+async def test_a_fallback_starts_workers_of_a_queue_that_was_never_read(harness: ControlHarness) -> None:
     harness.cluster.secrets.clear()
     await harness.apply(scaling=FALLBACK)
     await harness.settle(100)

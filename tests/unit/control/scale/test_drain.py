@@ -38,7 +38,7 @@ def drain_token(harness: ControlHarness) -> str | None:
     return found
 
 
-async def test_idle_workers_go_and_the_busy_one_stays_until_its_task_has_ended(harness: ControlHarness) -> None:
+async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_ends(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     busy = workers.of(KEY)[0]
     await harness.settle(40)
@@ -52,14 +52,14 @@ async def test_idle_workers_go_and_the_busy_one_stays_until_its_task_has_ended(h
     assert Counter(event for event in harness.telemetry.events if event[0] == "removed") == {("removed", "drained"): 5}
 
 
-async def test_nobody_stays_marked_when_nobody_is_drained(harness: ControlHarness) -> None:
+async def test_the_drain_token_is_removed_when_no_worker_is_drained(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     await harness.settle(40)
     assert len(workers.of(KEY)) == 1
     assert drain_token(harness) is None
 
 
-async def test_a_lower_maximum_cuts_nobody(harness: ControlHarness) -> None:
+async def test_a_lower_maximum_interrupts_no_task(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
@@ -75,7 +75,7 @@ async def test_a_lower_maximum_cuts_nobody(harness: ControlHarness) -> None:
     assert [worker.in_flight for worker in workers.removed] == [0]
 
 
-async def test_who_is_needed_again_comes_back_at_once(harness: ControlHarness) -> None:
+async def test_draining_workers_consume_again_at_once_when_they_are_needed(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness, minReplicas=1)
     for worker in workers.of(KEY):
         worker.in_flight = 1
@@ -92,7 +92,7 @@ async def test_who_is_needed_again_comes_back_at_once(harness: ControlHarness) -
     assert drain_token(harness) is None
 
 
-async def test_workers_that_do_not_report_stay(harness: ControlHarness) -> None:
+async def test_workers_that_do_not_report_are_not_removed(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.silent = True
@@ -102,7 +102,9 @@ async def test_workers_that_do_not_report_stay(harness: ControlHarness) -> None:
     assert harness.replicas() == 5
 
 
-async def test_nobody_goes_while_the_broker_is_away_and_leases_end_by_themselves(harness: ControlHarness) -> None:
+async def test_no_worker_is_removed_while_the_broker_is_unreachable_and_drain_leases_expire(
+    harness: ControlHarness,
+) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
@@ -116,7 +118,7 @@ async def test_nobody_goes_while_the_broker_is_away_and_leases_end_by_themselves
     assert {worker.state for worker in workers.of(KEY)} == {State.CONSUMING}
 
 
-async def test_an_operator_that_takes_over_in_the_middle_goes_on(harness: ControlHarness) -> None:
+async def test_a_new_leader_completes_a_scale_in(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
@@ -134,7 +136,7 @@ async def test_an_operator_that_takes_over_in_the_middle_goes_on(harness: Contro
     assert [worker.in_flight for worker in workers.removed] == [0] * 5
 
 
-async def test_a_dry_run_lets_nobody_stay_drained(harness: ControlHarness) -> None:
+async def test_a_dry_run_undrains_all_workers(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
@@ -147,7 +149,7 @@ async def test_a_dry_run_lets_nobody_stay_drained(harness: ControlHarness) -> No
     assert drain_token(harness) is None
 
 
-async def test_workers_that_do_not_report_are_named(harness: ControlHarness) -> None:
+async def test_a_condition_names_workers_that_do_not_report(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.silent = True
@@ -159,7 +161,7 @@ async def test_workers_that_do_not_report_are_named(harness: ControlHarness) -> 
     assert condition["message"].startswith("5 workers (thumbnails-")
 
 
-async def test_who_is_idle_is_asked_before_anybody_is_chosen(harness: ControlHarness) -> None:
+async def test_fresh_reports_are_requested_before_candidates_are_selected(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness, minReplicas=5)
     await harness.settle(7)
     busy = workers.of(KEY)[:4]
@@ -173,7 +175,7 @@ async def test_who_is_idle_is_asked_before_anybody_is_chosen(harness: ControlHar
     assert workers.commands["report"] >= 4
 
 
-async def test_deletion_costs_of_somebody_else_are_named_and_left_alone(harness: ControlHarness) -> None:
+async def test_foreign_deletion_costs_are_reported_and_not_overwritten(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness, minReplicas=5)
     for worker in workers.of(KEY):
         await harness.cluster.annotate_pod(worker.key, {DELETION_COST: "-2147483648"}, uid=worker.pod)
@@ -189,7 +191,7 @@ async def test_deletion_costs_of_somebody_else_are_named_and_left_alone(harness:
     assert len(workers.of(KEY)) == 1
 
 
-async def test_a_rollout_that_does_not_get_on_is_told(harness: ControlHarness) -> None:
+async def test_a_stuck_rollout_is_reported(harness: ControlHarness) -> None:
     await start_five_workers(harness, minReplicas=5)
     await cancel(harness.tasks.pop())  # it would show the Deployment as it was
     deployment = harness.cluster.deployments[KEY]
@@ -199,7 +201,7 @@ async def test_a_rollout_that_does_not_get_on_is_told(harness: ControlHarness) -
     assert harness.cluster.condition("ScalingActive")["reason"] == "RolloutStuck"
 
 
-async def test_a_lower_number_that_is_refused_is_told_and_not_tried_hot(
+async def test_a_refused_scale_in_is_reported_and_retried_with_backoff(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers = await start_five_workers(harness)
@@ -246,7 +248,7 @@ async def start_five_draining(harness: ControlHarness) -> FakeWorkers:
     return workers
 
 
-async def test_a_cost_or_an_annotation_that_cannot_be_written_delays_no_scale_out(
+async def test_a_refused_deletion_cost_or_drain_token_delays_no_scale_out(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object, **__: object) -> Body:
@@ -262,7 +264,7 @@ async def test_a_cost_or_an_annotation_that_cannot_be_written_delays_no_scale_ou
     assert all(worker.drain is None for worker in workers.of(KEY))
 
 
-async def test_a_dry_run_adds_no_worker_where_some_are_drained(harness: ControlHarness) -> None:
+async def test_a_dry_run_adds_no_worker_while_others_drain(harness: ControlHarness) -> None:
     await start_five_draining(harness)
     deployment = harness.cluster.deployments[KEY]
     harness.tasks.pop().cancel()
@@ -273,7 +275,7 @@ async def test_a_dry_run_adds_no_worker_where_some_are_drained(harness: ControlH
     assert harness.replicas() == before
 
 
-async def test_what_workers_wait_for_is_told_when_it_lasts(harness: ControlHarness) -> None:
+async def test_a_long_wait_for_tasks_is_reported(harness: ControlHarness) -> None:
     await start_five_draining(harness)
     await harness.settle(41)
     condition = harness.cluster.condition("ScalingActive")

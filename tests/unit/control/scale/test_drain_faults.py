@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 DEEP = bool(os.environ.get("TASKQUEUE_DEEP"))
 
 
-async def test_the_story_has_workers_go_and_come_back(harness: ControlHarness) -> None:
+async def test_the_scenario_drains_undrains_and_removes_workers(harness: ControlHarness) -> None:
     workers = await run_scenario(harness)
     assert_no_harm(harness, workers)
     assert workers.commands["undrain"] > 0
@@ -66,14 +66,16 @@ NETWORK_FAULTS: Mapping[str, Callable[[], Arrivals]] = {
 
 
 @pytest.mark.parametrize("fault", NETWORK_FAULTS)
-async def test_messages_that_do_not_arrive_as_they_should_harm_nobody(harness: ControlHarness, fault: str) -> None:
+async def test_lost_late_or_duplicate_messages_do_no_harm(harness: ControlHarness, fault: str) -> None:
     workers = start_simulated_workers(harness)
     workers.arrivals = NETWORK_FAULTS[fault]()
     assert_no_harm(harness, await run_scenario(harness, workers))
 
 
 @pytest.mark.parametrize("at", [10.0, 30.0, 58.0])
-async def test_in_a_memory_alarm_nobody_is_removed_and_after_it_all_goes_on(harness: ControlHarness, at: float) -> None:
+async def test_no_worker_is_removed_during_a_memory_alarm_and_the_scale_in_continues_after_it(
+    harness: ControlHarness, at: float
+) -> None:
     """The broker blocks publishers, and accepts all messages once the alarm is over."""
     end, workers = at + 70, start_simulated_workers(harness)
 
@@ -94,7 +96,7 @@ async def test_in_a_memory_alarm_nobody_is_removed_and_after_it_all_goes_on(harn
     await watching
 
 
-async def test_a_broker_that_restarts_while_workers_drain_is_waited_for(harness: ControlHarness) -> None:
+async def test_a_scale_in_waits_for_a_broker_that_restarts_while_workers_drain(harness: ControlHarness) -> None:
     """The broker redelivers unacknowledged messages, which no operator can prevent."""
     workers = start_simulated_workers(harness)
 
@@ -114,7 +116,7 @@ async def test_a_broker_that_restarts_while_workers_drain_is_waited_for(harness:
 # Workers.
 
 
-async def test_a_worker_that_is_killed_while_it_drains_works_on_and_is_asked_again(harness: ControlHarness) -> None:
+async def test_a_worker_that_restarts_while_it_drains_is_drained_again(harness: ControlHarness) -> None:
     workers = start_simulated_workers(harness)
 
     async def kill() -> None:
@@ -130,7 +132,7 @@ async def test_a_worker_that_is_killed_while_it_drains_works_on_and_is_asked_aga
 
 
 @pytest.mark.parametrize("overrides", [{"version": 2}, {"drain": None}], ids=["unknown version", "field missing"])
-async def test_a_worker_of_another_version_stays_and_is_named_and_the_others_go(
+async def test_a_worker_of_another_protocol_version_stays_and_is_reported_and_others_are_removed(
     harness: ControlHarness, overrides: dict[str, object]
 ) -> None:
     workers = start_simulated_workers(harness)

@@ -39,7 +39,7 @@ def doing(workers: SimulatedWorkers, state: State) -> list[FakeWorker]:
     return [worker for worker in workers.of(KEY) if worker.state is state]
 
 
-async def test_lowering_max_replicas_from_50_to_10_under_load_cuts_nobody(harness: ControlHarness) -> None:
+async def test_max_replicas_from_50_to_10_under_load_interrupts_no_task(harness: ControlHarness) -> None:
     workers = await start_busy_workers(harness, 50, seconds=90)
     workers.publish(40, seconds=10)
     apply_scaling(harness, maxReplicas=10)
@@ -85,7 +85,7 @@ async def test_a_drain_never_blocks_a_scale_out(harness: ControlHarness) -> None
     assert len(doing(workers, State.CONSUMING)) == 12
 
 
-async def test_nor_does_the_removal_of_others(harness: ControlHarness) -> None:
+async def test_the_removal_of_drained_workers_never_blocks_a_scale_out(harness: ControlHarness) -> None:
     """The pods are about to go when there is more to do: who was drained with them stays drained for a moment."""
     workers = await start_busy_workers(harness, 4, seconds=30)
     lowered = asyncio.Event()
@@ -98,7 +98,7 @@ async def test_nor_does_the_removal_of_others(harness: ControlHarness) -> None:
     assert len(doing(workers, State.CONSUMING)) == 12
 
 
-async def test_nobody_is_asked_to_go_by_what_it_said_before_it_began_to_work(harness: ControlHarness) -> None:
+async def test_an_outdated_idle_report_drains_no_busy_worker(harness: ControlHarness) -> None:
     """While messages are held up, the last word of those who work is that they are idle."""
     workers = await start_busy_workers(harness, 4, seconds=30, minReplicas=4)
     await harness.settle(42)
@@ -111,7 +111,7 @@ async def test_nobody_is_asked_to_go_by_what_it_said_before_it_began_to_work(har
     assert len(doing(workers, State.CONSUMING)) == 2
 
 
-async def test_a_crash_looping_worker_neither_blocks_scale_in_for_ever_nor_shields_a_busy_one(
+async def test_a_crash_looping_worker_is_removed_before_busy_workers(
     harness: ControlHarness,
 ) -> None:
     workers = await start_busy_workers(harness, 4, seconds=400)
@@ -128,7 +128,7 @@ async def test_a_crash_looping_worker_neither_blocks_scale_in_for_ever_nor_shiel
     assert drain_token(harness) is None
 
 
-async def test_pods_that_cannot_be_scheduled_are_the_first_to_go(harness: ControlHarness) -> None:
+async def test_unschedulable_pods_are_removed_first(harness: ControlHarness) -> None:
     workers = start_simulated_workers(harness)
     workers.pod_capacity = 3
     apply_scaling(harness, minReplicas=3, maxReplicas=6)
@@ -164,7 +164,7 @@ async def crash(workers: SimulatedWorkers, worker: FakeWorker) -> None:
         await asyncio.sleep(10 if state is crashing else 4)
 
 
-async def test_reports_do_not_heap_up_while_nobody_is_to_go(harness: ControlHarness) -> None:
+async def test_reports_do_not_accumulate_without_a_scale_in(harness: ControlHarness) -> None:
     workers = await start_busy_workers(harness, 3, seconds=10_000)
     await harness.settle(300)
     pool = harness.controller.states[KEY].drain.pool

@@ -113,7 +113,9 @@ async def run_killed(at: int, moment: KillMoment) -> KillSwitch:
 
 
 @pytest.mark.parametrize("moment", KILL_MOMENTS)
-def test_an_operator_that_is_killed_at_any_step_harms_nobody_and_the_next_one_ends_what_it_began(moment: str) -> None:
+def test_an_operator_that_is_killed_at_any_step_does_no_harm_and_the_next_one_completes_the_scale_in(
+    moment: str,
+) -> None:
     """By default each step is tested at one of the moments."""
     first, stride = (1, 1) if DEEP else (1 + list(KILL_MOMENTS).index(moment), len(KILL_MOMENTS))
     for at in count(first, stride):
@@ -132,7 +134,7 @@ OVERLAP_SECONDS = 15.0
 
 @pytest.mark.parametrize("watch_lost", [False, True], ids=["with its watch", "without its watch"])
 @pytest.mark.parametrize("at", [16.0, 17.35, 22.0, 24.0, 40.0, 47.5, 48.2, 59.9, 63.5, 70.0])
-async def test_two_leaders_for_a_moment_harm_nobody(harness: ControlHarness, at: float, *, watch_lost: bool) -> None:
+async def test_two_leaders_for_a_moment_do_no_harm(harness: ControlHarness, at: float, *, watch_lost: bool) -> None:
     async def compete() -> None:
         await until(at)
         former = harness.start_competing_controller(watch_lost=watch_lost)
@@ -158,7 +160,7 @@ async def start_four_idle_workers(harness: ControlHarness) -> SimulatedWorkers:
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["of a former leader", "without an answer"])
-async def test_a_lowering_that_comes_late_removes_nobody_who_was_asked_back(
+async def test_a_delayed_scale_in_removes_no_undrained_worker(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch, *, killed: bool
 ) -> None:
     """The drain annotation has changed before any undrain, so the API server refuses the write."""

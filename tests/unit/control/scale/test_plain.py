@@ -39,7 +39,7 @@ async def start_five_workers(harness: ControlHarness, worker: dict[str, object] 
     return workers
 
 
-async def test_idle_workers_go_and_the_busy_one_stays_until_its_task_has_ended(harness: ControlHarness) -> None:
+async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_ends(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     busy = workers.of(KEY)[0]
     await harness.settle(60)
@@ -53,7 +53,7 @@ async def test_idle_workers_go_and_the_busy_one_stays_until_its_task_has_ended(h
     assert ANNOTATION_DRAIN not in harness.cluster.deployments[KEY]["metadata"]["annotations"]
 
 
-async def test_nobody_is_asked_or_listened_to(harness: ControlHarness) -> None:
+async def test_plain_workers_get_no_commands_and_no_report_subscription(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     await harness.settle(60)
     assert len(workers.of(KEY)) == 1
@@ -61,7 +61,7 @@ async def test_nobody_is_asked_or_listened_to(harness: ControlHarness) -> None:
     assert {worker.state for worker in workers.removed} == {State.CONSUMING}
 
 
-async def test_looks_are_taken_only_while_workers_are_to_go(harness: ControlHarness) -> None:
+async def test_consumers_are_polled_only_during_a_scale_in(harness: ControlHarness) -> None:
     await start_five_workers(harness)
     assert harness.broker.consumer_polls == []
     await harness.settle(60)
@@ -71,7 +71,7 @@ async def test_looks_are_taken_only_while_workers_are_to_go(harness: ControlHarn
     assert len(harness.broker.consumer_polls) == taken
 
 
-async def test_one_look_serves_all_who_share_a_broker(harness: ControlHarness) -> None:
+async def test_all_taskqueues_of_a_broker_share_one_consumer_poll(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     harness.cluster.put(taskqueue(OTHER, worker=ACKS_LATE, scaling=SCALING))
     await harness.settle()
@@ -87,7 +87,7 @@ async def test_one_look_serves_all_who_share_a_broker(harness: ControlHarness) -
     assert len(harness.broker.consumer_polls) > 10
 
 
-async def test_who_takes_a_message_again_and_again_is_not_idle(harness: ControlHarness) -> None:
+async def test_a_worker_that_receives_messages_repeatedly_is_not_idle(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
@@ -98,7 +98,7 @@ async def test_who_takes_a_message_again_and_again_is_not_idle(harness: ControlH
     assert len(workers.of(KEY)) == 5
 
 
-async def test_who_cannot_be_found_at_the_broker_stays_and_is_named(harness: ControlHarness) -> None:
+async def test_a_worker_without_a_known_connection_is_not_removed_and_is_reported(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight, worker.address_translated = 0, True
@@ -110,14 +110,16 @@ async def test_who_cannot_be_found_at_the_broker_stays_and_is_named(harness: Con
     assert condition["message"].startswith("5 workers (")
 
 
-async def test_nobody_goes_while_the_broker_is_away(harness: ControlHarness) -> None:
+async def test_no_worker_is_removed_while_the_broker_is_unreachable(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     harness.broker.fault = UNREACHABLE
     await harness.settle(120)
     assert len(workers.of(KEY)) == 5
 
 
-async def test_nobody_goes_and_it_is_said_why_when_nobody_may_be_looked_at(harness: ControlHarness) -> None:
+async def test_no_worker_is_removed_without_permission_to_list_consumers_and_this_is_reported(
+    harness: ControlHarness,
+) -> None:
     workers = await start_five_workers(harness)
     harness.broker.consumer_fault = FORBIDDEN
     await harness.settle(120)
@@ -129,7 +131,7 @@ async def test_nobody_goes_and_it_is_said_why_when_nobody_may_be_looked_at(harne
 
 
 @pytest.mark.parametrize("worker", [plain(), plain(acksLate=False)], ids=["unsaid", "denied"])
-async def test_without_late_acknowledgements_they_go_one_by_one_and_it_is_said(
+async def test_without_late_acknowledgements_workers_are_removed_one_by_one_and_this_is_reported(
     harness: ControlHarness, worker: dict[str, object]
 ) -> None:
     await start_five_workers(harness, worker)
@@ -147,7 +149,7 @@ async def test_without_late_acknowledgements_they_go_one_by_one_and_it_is_said(
     assert harness.broker.consumer_polls == [], "they would show nothing"
 
 
-async def test_whether_they_acknowledge_late_can_be_said_without_a_rollout(harness: ControlHarness) -> None:
+async def test_a_change_of_acks_late_starts_no_rollout(harness: ControlHarness) -> None:
     await start_five_workers(harness, plain())
     applied = len(harness.cluster.written("deployment"))
     await harness.apply(worker=ACKS_LATE, scaling=SCALING)
@@ -156,7 +158,7 @@ async def test_whether_they_acknowledge_late_can_be_said_without_a_rollout(harne
     assert harness.cluster.condition("ScalingActive")["reason"] == "Ready"
 
 
-async def test_an_operator_that_takes_over_in_the_middle_goes_on(harness: ControlHarness) -> None:
+async def test_a_new_leader_completes_a_scale_in(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     await harness.settle(4)
     await harness.restart()

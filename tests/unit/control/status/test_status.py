@@ -30,7 +30,7 @@ async def test_figures_alone_are_written_every_thirty_seconds(harness: ControlHa
     assert 180 <= backlog <= 219
 
 
-async def test_the_last_figures_are_written_in_the_end(harness: ControlHarness) -> None:
+async def test_the_last_figures_are_written_at_last(harness: ControlHarness) -> None:
     await busy(harness)
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(2)
@@ -39,7 +39,7 @@ async def test_the_last_figures_are_written_in_the_end(harness: ControlHarness) 
     assert harness.cluster.status()["backlog"]["ready"] == 77
 
 
-async def test_what_is_not_known_any_more_stays_as_it_was_said(harness: ControlHarness) -> None:
+async def test_figures_that_are_unknown_now_keep_their_last_value(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
     await harness.settle(60)
@@ -49,7 +49,7 @@ async def test_what_is_not_known_any_more_stays_as_it_was_said(harness: ControlH
     assert harness.cluster.status()["backlog"] == before
 
 
-async def test_a_queue_that_may_not_be_read_is_said_of_its_own_taskqueue_alone(harness: ControlHarness) -> None:
+async def test_a_queue_without_read_permission_affects_only_its_own_taskqueue(harness: ControlHarness) -> None:
     await harness.apply()
     other = Key("media", "more")
     harness.cluster.put(taskqueue(other))
@@ -68,7 +68,7 @@ async def test_a_queue_that_may_not_be_read_is_said_of_its_own_taskqueue_alone(h
         assert harness.cluster.condition(condition, other)["status"] == "True"
 
 
-async def test_numbers_are_written_at_once(harness: ControlHarness) -> None:
+async def test_replicas_are_written_at_once(harness: ControlHarness) -> None:
     await harness.apply()
     await harness.settle(60)
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -95,14 +95,14 @@ async def test_a_pause_is_a_condition(harness: ControlHarness) -> None:
     assert harness.cluster.condition("ScalingActive")["reason"] == "Paused"
 
 
-async def test_readiness_names_the_generation_it_is_about(harness: ControlHarness) -> None:
+async def test_readiness_contains_its_observed_generation(harness: ControlHarness) -> None:
     await harness.apply()
     await harness.apply(worker={"image": "acme/app:2"})
     assert harness.cluster.status()["observedGeneration"] == 2
     assert harness.cluster.condition("Ready")["observedGeneration"] == 2  # type: ignore[comparison-overlap]  # an int
 
 
-async def test_a_conflict_makes_the_scaler_look_again(harness: ControlHarness) -> None:
+async def test_after_a_conflict_the_scaler_reads_the_deployment_again(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.silent = True
     deployment = harness.cluster.deployments[KEY]
@@ -114,7 +114,7 @@ async def test_a_conflict_makes_the_scaler_look_again(harness: ControlHarness) -
     assert harness.cluster.written("replicas") == [5]
 
 
-async def test_a_number_that_is_always_refused_is_not_written_hot(
+async def test_refused_replicas_are_retried_with_backoff(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.apply()
@@ -131,7 +131,7 @@ async def test_a_number_that_is_always_refused_is_not_written_hot(
     assert 2 <= len(attempts) <= 120  # at most once per reading and once per backoff
 
 
-async def test_no_write_when_the_number_is_the_one_that_is_there(harness: ControlHarness) -> None:
+async def test_unchanged_replicas_are_not_written(harness: ControlHarness) -> None:
     await busy(harness)
     harness.broker.depths["thumbnails"] = (40, 0)
     await harness.settle(60)

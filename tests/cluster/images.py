@@ -61,7 +61,7 @@ _PROJECT = {
 
 def build(name: Name) -> str:
     """Build the image unless its inputs are those of the last time; returns its tag."""
-    if choice.lane() == "local":
+    if choice.provider() == "local":
         archive(name)
         return tag(name)
     engine = choice.need_engine()

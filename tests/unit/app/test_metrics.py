@@ -107,7 +107,7 @@ async def test_a_queue_that_was_never_read_is_older_than_any_limit(world: World)
         assert world.gauges(key)["reading_age_seconds"] == float("inf")
 
 
-async def test_readers_and_lanes_are_counted(world: World) -> None:
+async def test_observers_and_work_queues_are_counted(world: World) -> None:
     assert world.count("broker_readers") == 0
     world.cluster.put(taskqueue())
     await asyncio.sleep(5)

@@ -9,13 +9,13 @@ import pytest
 from typing_extensions import override
 
 from tests.cluster import cluster_lease, locks
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 
 
 class RecordedCluster(Cluster):
     """Records when it is brought up and taken down."""
 
-    lane = "recorded"
+    provider = "recorded"
 
     def __init__(self, directory: Path) -> None:
         self.calls: list[str] = []

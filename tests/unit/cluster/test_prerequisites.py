@@ -16,7 +16,7 @@ from tests.cluster.prerequisites import MissingError
 ROOT = Path(__file__).parents[3]
 AS_NOBODY = """
 import os, sys
-import tests.cluster.lane_local  # while everything can be read
+import tests.cluster.provider_local  # while everything can be read
 from {module}.__main__ import main
 if not os.geteuid():
     os.setuid(65534)

@@ -1,4 +1,4 @@
-"""What a cluster is to its users, however it was made."""
+"""A cluster as its users know it, independent of its provider."""
 
 import os
 import subprocess
@@ -18,9 +18,9 @@ _RABBITMQ = Path(__file__).parent / "rabbitmq.yaml"
 
 
 class Cluster(ABC):
-    """A Kubernetes cluster to run things on. The lanes differ in how it is made and how an image gets in."""
+    """A Kubernetes cluster to run things on. Providers differ in how it is made and how an image gets in."""
 
-    lane: str
+    provider: str
 
     @property
     @abstractmethod

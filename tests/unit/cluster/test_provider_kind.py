@@ -1,4 +1,4 @@
-"""What the kind lane asks of kind and of the container engine; both only write down what they are told."""
+"""Calls of the kind provider to kind and to the container engine; stand-ins of both record the calls."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 from tests.cluster import cluster, images
 from tests.cluster.__main__ import main
-from tests.cluster.lane_kind import Kind
 from tests.cluster.prerequisites import MissingError
+from tests.cluster.provider_kind import Kind
 
 NOTE = '#!/bin/sh\necho "${0##*/} $*" >> "$NOTES"\n'
 DAEMON_IS_AWAY = '[ "$1" != info ] || exit 1\n'

@@ -123,7 +123,7 @@ class Local(Cluster):
     def _node_ready(self) -> bool:
         answer = self.kubectl("get", "node", NAME, "--ignore-not-found", "--output=json")
         conditions = json.loads(answer)["status"].get("conditions", []) if answer else []
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
     def _names_resolve(self) -> bool:
         question = f"import urllib.request; urllib.request.urlopen('http://{ADDRESS}:8181/ready', timeout=2)"

@@ -168,12 +168,12 @@ async def test_every_metric_is_documented_with_its_type_and_labels_and_nothing_e
     world.brokers.broker.depths[KEY.name] = (45, 5)
     await asyncio.sleep(6.5)
     _everything(world.metrics)
-    there = {}
+    exposed = {}
     for name, family in world.scrape().items():
         labels = set().union(*(sample.labels for sample in family.samples)) - {"le"}
-        there[f"{name}_total" if family.type == "counter" else name] = (family.type, labels)
+        exposed[f"{name}_total" if family.type == "counter" else name] = (family.type, labels)
     rows = re.findall(r"^\| `(taskqueue_\w+)` \| (\w+) \| (.*?) \| .+ \|$", OPERATIONS.read_text(), re.MULTILINE)
-    assert {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == there
+    assert {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == exposed
 
 
 async def test_documents_name_only_series_that_exist(world: World) -> None:

@@ -133,13 +133,13 @@ IDENTIFIERS = [identifier for pod in PODS for identifier in (pod.key.name, *pod.
 
 @st.composite
 def connections(draw: st.DrawFn) -> list[Connection]:
-    one = st.builds(
+    connection = st.builds(
         Connection,
         st.frozensets(st.sampled_from(IDENTIFIERS), max_size=2),
         st.dictionaries(st.sampled_from([QUEUE, "other"]), st.booleans()),
         st.sampled_from([0, 0, 0, 1, None]),
     )
-    return draw(st.lists(one, min_size=1, max_size=8))
+    return draw(st.lists(connection, min_size=1, max_size=8))
 
 
 def idle(connections: list[Connection]) -> set[str]:

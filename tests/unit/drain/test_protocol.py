@@ -122,9 +122,11 @@ def test_a_command_is_written_as_the_protocol_shows_it() -> None:
 
 
 @given(st.tuples(st.integers(0), st.integers(0)), st.tuples(st.integers(0), st.integers(0)))
-def test_marks_are_read_as_written_and_ordered_by_epoch_then_seq(one: tuple[int, int], other: tuple[int, int]) -> None:
-    assert FencingToken.parse(str(FencingToken(*one))) == FencingToken(*one)
-    assert (FencingToken(*one) < FencingToken(*other)) == (one < other)
+def test_tokens_are_parsed_as_written_and_ordered_by_epoch_then_seq(
+    first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    assert FencingToken.parse(str(FencingToken(*first))) == FencingToken(*first)
+    assert (FencingToken(*first) < FencingToken(*second)) == (first < second)
 
 
 @pytest.mark.parametrize("annotation", ["", "7", "7.", ".1", "7.1.2", "-7.1", "a.b", "7.²"])

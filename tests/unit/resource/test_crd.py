@@ -223,7 +223,7 @@ def test_optional_fields_references_and_maps_are_converted() -> None:
         name: str = Field(description="Its name.")
 
     class Outer(BaseModel):
-        one: Inner = Field(description="The one.")
+        single: Inner = Field(description="The single one.")
         maybe: int | None = Field(None, ge=1, description="Perhaps.")
         many: dict[str, Inner]
 
@@ -234,9 +234,9 @@ def test_optional_fields_references_and_maps_are_converted() -> None:
     }
     assert structural(Outer) == {
         "type": "object",
-        "required": ["one", "many"],
+        "required": ["single", "many"],
         "properties": {
-            "one": inner | {"description": "The one."},
+            "single": inner | {"description": "The single one."},
             "maybe": {"type": "integer", "format": "int32", "minimum": 1, "description": "Perhaps."},
             "many": {"type": "object", "additionalProperties": inner},
         },

@@ -5,10 +5,9 @@ import pytest
 from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.objects import Topology
-
-from .conftest import World
-from .fake_broker import DATA, GONE_AWAY
-from .fake_cluster import KEY
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_broker import DATA, GONE_AWAY
+from tests.unit.control.fake_cluster import KEY
 
 pytestmark = pytest.mark.looptime
 

@@ -7,10 +7,9 @@ import pytest
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
-
-from .conftest import World
-from .fake_broker import FORBIDDEN, GONE_AWAY
-from .fake_cluster import KEY, taskqueue
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_broker import FORBIDDEN, GONE_AWAY
+from tests.unit.control.fake_cluster import KEY, taskqueue
 
 pytestmark = pytest.mark.looptime
 

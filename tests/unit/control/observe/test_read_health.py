@@ -7,9 +7,9 @@ import pytest
 
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.scaling.reading import Probe
+from tests.unit.control.fake_broker import GONE_AWAY, REFUSED, FakeBroker
+from tests.unit.control.fake_cluster import FakeTelemetry
 
-from .fake_broker import GONE_AWAY, REFUSED, FakeBroker
-from .fake_cluster import FakeTelemetry
 from .recording_listener import OTHER, RecordingListener, observing, told_of
 
 pytestmark = pytest.mark.looptime

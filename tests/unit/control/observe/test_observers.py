@@ -7,9 +7,9 @@ import pytest
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe.observers import RESTART_SECONDS, Observers
 from taskqueue_operator.resource.names import Key
+from tests.unit.control.fake_broker import START, FakeBrokers, FakeEndpoint
+from tests.unit.control.fake_cluster import KEY, FakeTelemetry
 
-from .fake_broker import START, FakeBrokers, FakeEndpoint
-from .fake_cluster import KEY, FakeTelemetry
 from .recording_listener import OTHER, RecordingListener
 
 pytestmark = pytest.mark.looptime

@@ -8,9 +8,8 @@ from typing import Any
 from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.objects import Topology
-
-from .fake_broker import FakeBroker, FakeEndpoint
-from .fake_cluster import KEY, FakeTelemetry
+from tests.unit.control.fake_broker import FakeBroker, FakeEndpoint
+from tests.unit.control.fake_cluster import KEY, FakeTelemetry
 
 OTHER = Key("media", "other")
 

@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 from taskqueue_operator.drain.protocol import State
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_broker import GONE_AWAY
+from tests.unit.control.fake_cluster import KEY
 
-from .conftest import World
-from .fake_broker import GONE_AWAY
-from .fake_cluster import KEY
 from .scale_in_scenario import assert_no_harm, run_scenario, until
 from .simulated_workers import start_workers
 

@@ -13,9 +13,9 @@ from taskqueue_operator.control.observe.rounds import BATCH_INTERVAL_SECONDS
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 from taskqueue_operator.topology.objects import Topology
+from tests.unit.control.fake_broker import FORBIDDEN, GONE_AWAY, START, FakeBroker
+from tests.unit.control.fake_cluster import KEY, FakeTelemetry
 
-from .fake_broker import FORBIDDEN, GONE_AWAY, START, FakeBroker
-from .fake_cluster import KEY, FakeTelemetry
 from .recording_listener import OTHER, RecordingListener, observing, told_of
 
 pytestmark = pytest.mark.looptime

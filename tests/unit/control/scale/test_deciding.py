@@ -7,11 +7,10 @@ import pytest
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.recording import from_json
 from tests.approved import assert_approved
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_broker import GONE_AWAY
+from tests.unit.control.fake_cluster import KEY, SECRET
 from tests.unit.workers.pod_statuses import waiting
-
-from .conftest import World
-from .fake_broker import GONE_AWAY
-from .fake_cluster import KEY, SECRET
 
 pytestmark = pytest.mark.looptime
 

@@ -6,11 +6,11 @@ from itertools import cycle
 import pytest
 
 from taskqueue_operator.drain.protocol import State
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_cluster import KEY, taskqueue
+from tests.unit.control.fake_workers import FakeWorker
 from tests.unit.workers.pod_statuses import CRASHED, UNSCHEDULABLE, Body, container
 
-from .conftest import World
-from .fake_cluster import KEY, taskqueue
-from .fake_workers import FakeWorker
 from .simulated_workers import SimulatedWorkers, drain_token, start_workers
 
 pytestmark = pytest.mark.looptime

@@ -9,10 +9,9 @@ import pytest
 from taskqueue_operator.resource.names import FINALIZER, Key
 from taskqueue_operator.topology.diff import Remove, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue
-
-from .conftest import World
-from .fake_broker import GONE_AWAY
-from .fake_cluster import KEY, SECRET, taskqueue
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_broker import GONE_AWAY
+from tests.unit.control.fake_cluster import KEY, SECRET, taskqueue
 
 pytestmark = pytest.mark.looptime
 

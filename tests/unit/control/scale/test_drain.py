@@ -11,11 +11,10 @@ from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, DELETION_COST, Key
 from tests.approved import assert_approved
-
-from .conftest import World, stop
-from .fake_broker import GONE_AWAY
-from .fake_cluster import KEY
-from .fake_workers import FakeWorkers
+from tests.unit.control.conftest import World, stop
+from tests.unit.control.fake_broker import GONE_AWAY
+from tests.unit.control.fake_cluster import KEY
+from tests.unit.control.fake_workers import FakeWorkers
 
 pytestmark = pytest.mark.looptime
 

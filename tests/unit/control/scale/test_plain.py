@@ -9,11 +9,10 @@ from taskqueue_operator.drain.plain import UNPROVEN_REMOVAL_INTERVAL
 from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
 from tests.approved import assert_approved
-
-from .conftest import World
-from .fake_broker import FORBIDDEN, GONE_AWAY
-from .fake_cluster import KEY, taskqueue
-from .fake_workers import FakeWorkers
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_broker import FORBIDDEN, GONE_AWAY
+from tests.unit.control.fake_cluster import KEY, taskqueue
+from tests.unit.control.fake_workers import FakeWorkers
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 

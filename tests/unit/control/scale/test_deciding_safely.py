@@ -10,10 +10,9 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Sweep
-
-from .conftest import World
-from .fake_broker import FakeBroker
-from .fake_cluster import KEY, SECRET, FakeCluster, taskqueue
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_broker import FakeBroker
+from tests.unit.control.fake_cluster import KEY, SECRET, FakeCluster, taskqueue
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 

@@ -15,10 +15,10 @@ from taskqueue_operator.control.ports import Body
 from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import Key
+from tests.unit.control.conftest import World, new_world, stop
+from tests.unit.control.fake_broker import FakeControl
+from tests.unit.control.fake_cluster import API_AWAY, KEY, FakeCluster, taskqueue
 
-from .conftest import World, new_world, stop
-from .fake_broker import FakeControl
-from .fake_cluster import API_AWAY, KEY, FakeCluster, taskqueue
 from .scale_in_scenario import SCALING, TAKEOVER, assert_no_harm, run_scenario, until
 from .simulated_workers import SimulatedWorkers, start_workers
 

@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Collection
 
 from taskqueue_operator.drain.protocol import State
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_cluster import KEY, taskqueue
 
-from .conftest import World
-from .fake_cluster import KEY, taskqueue
 from .simulated_workers import SimulatedWorkers, drain_token, start_workers
 
 SCALING = {

@@ -8,10 +8,9 @@ from typing_extensions import override
 
 from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN
-
-from .conftest import World
-from .fake_cluster import KEY
-from .fake_workers import FakeWorker, FakeWorkers
+from tests.unit.control.conftest import World
+from tests.unit.control.fake_cluster import KEY
+from tests.unit.control.fake_workers import FakeWorker, FakeWorkers
 
 
 @dataclass(eq=False)

@@ -105,7 +105,7 @@ class TestIdleEvidence:
     def evidence(self, *snapshots: ConsumerSnapshot, at: float = 7) -> IdleEvidence:
         return idle_evidence(snapshots, QUEUE, [A], START + timedelta(seconds=at))
 
-    def test_both_snapshots_have_to_show_it_idle(self) -> None:
+    def test_a_pod_is_idle_only_if_both_snapshots_show_it_idle(self) -> None:
         assert self.evidence(snapshot(self.idle), snapshot(self.idle, at=7)).idle_since == {"a": START}
         assert self.evidence(snapshot(self.busy), snapshot(self.idle, at=7)).idle_since == {}
         assert self.evidence(snapshot(self.idle), snapshot(self.busy, at=7)).idle_since == {}

@@ -153,7 +153,7 @@ def test_schema_and_models_accept_and_reject_the_same_specs(spec: object) -> Non
     assert parses(spec) == VALIDATOR.is_valid(spec)
 
 
-def test_the_defaults_of_the_schema_are_equal_to_those_of_the_models() -> None:
+def test_schema_and_models_have_the_same_defaults() -> None:
     """The API server stores its own defaults, so a different default of a model would never apply."""
     filled = _with_defaults(SPEC, _copy(ACCEPTED["empty parts"]))
     defaults = Spec.model_validate(ACCEPTED["empty parts"]).model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -109,7 +109,7 @@ class Cluster(ABC):
         for name, value in {"IMAGE": tag, "USERNAME": username, "PASSWORD": password}.items():
             manifest = manifest.replace(f"${name}", value)
         self.kubectl("apply", f"--namespace={namespace}", "--filename=-", input=manifest)
-        self.kubectl("rollout", "status", "statefulset/rabbitmq", f"--namespace={namespace}", "--timeout=180s")
+        self.kubectl("rollout", "status", "statefulset/rabbitmq", f"--namespace={namespace}", "--timeout=300s")
         step(f"RabbitMQ ready in namespace {namespace}")
         return f"amqp://{username}:{password}@rabbitmq.{namespace}:5672/"
 

@@ -13,7 +13,7 @@ from tests.e2e.environment import EarlyStart
 
 @pytest.fixture(scope="session", autouse=True)
 def _loop_for_synchronous_tests() -> Iterator[None]:
-    """A plugin asks for the current event loop in synchronous tests too; one that nobody closes is an error."""
+    """A plugin asks for the current event loop in synchronous tests too; a loop that is never closed is an error."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield

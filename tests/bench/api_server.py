@@ -14,7 +14,7 @@ from kubernetes.aio.watch import Watch
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.pod_history import PodHistory
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 
 Event = Mapping[str, Any]
 _REQUESTS = "apiserver_request_total"

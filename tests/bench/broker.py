@@ -1,7 +1,7 @@
 """The requests and connections of the operator, as RabbitMQ counts them."""
 
 from tests.cluster.cluster_lease import BROKER
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 
 _HANDLER = "{cowboy_handler, execute, 2}"
 """The function that every HTTP request calls. Erlang can count the calls of a function at almost no cost."""

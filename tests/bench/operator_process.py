@@ -16,7 +16,7 @@ from tests.bench import api_server
 from tests.bench.polling import eventually
 from tests.bench.usage import Container
 from tests.cluster.installation import RELEASE, SYSTEM
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 
 _LABELS = f"app.kubernetes.io/instance={RELEASE}"
 _TIMEOUT_SECONDS = 180

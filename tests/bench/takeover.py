@@ -19,7 +19,7 @@ from tests.bench.polling import eventually
 from tests.bench.result import Result, Target
 from tests.bench.usage import Container
 from tests.cluster.installation import RELEASE, SYSTEM
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 
 SAMPLES: Final = 4
 """Of each kind. The kubelet waits longer before each further restart of a container."""

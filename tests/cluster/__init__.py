@@ -1,24 +1,24 @@
-"""A real Kubernetes to test on: `cluster()` is the one for this machine and the `CLUSTER` asked for."""
+"""A real Kubernetes to test on: `cluster()` returns the one that this machine and `CLUSTER` select."""
 
 from tests.cluster import choice
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 
 __all__ = ["Cluster", "cluster"]
 
 
 def cluster() -> Cluster:
-    """The cluster of the lane that `CLUSTER` names; starts nothing."""
-    # Each lane needs things of its own that the others do without.
-    match choice.lane():
+    """Return the cluster of the provider that `CLUSTER` names; starts nothing."""
+    # A provider needs packages or programs that the other ones do without.
+    match choice.provider():
         case "local":
-            from tests.cluster.lane_local import Local
+            from tests.cluster.provider_local import Local
 
             return Local()
         case "kind":
-            from tests.cluster.lane_kind import Kind
+            from tests.cluster.provider_kind import Kind
 
             return Kind()
         case "existing":
-            from tests.cluster.lane_existing import Existing
+            from tests.cluster.provider_existing import Existing
 
             return Existing()

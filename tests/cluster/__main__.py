@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 from tests.cluster import cluster, images
-from tests.cluster.lane import Cluster
 from tests.cluster.prerequisites import MissingError
 from tests.cluster.progress import step
+from tests.cluster.provider import Cluster
 
 RABBITMQ_NAMESPACE = "rabbitmq"
 
@@ -44,7 +44,7 @@ def _act(target: Cluster, action: str, rest: list[str]) -> int:
 
 def _ask(target: Cluster, action: str, rest: list[str]) -> int:
     if not target.kubeconfig.exists():
-        raise MissingError(f"{target.kubeconfig} is not there: first run `make cluster-up CLUSTER={target.lane}`")
+        raise MissingError(f"{target.kubeconfig} is not there: first run `make cluster-up CLUSTER={target.provider}`")
     if action == "logs":
         print(target.logs())
         return 0

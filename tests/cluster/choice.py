@@ -1,4 +1,4 @@
-"""Which lane `CLUSTER` asks for, or this machine offers."""
+"""Chooses the provider of the cluster: the one that `CLUSTER` names, or one that this machine supports."""
 
 import os
 import shutil
@@ -7,11 +7,11 @@ from typing import Literal, get_args
 
 from tests.cluster.prerequisites import MissingError
 
-Lane = Literal["local", "kind", "existing"]
+Provider = Literal["local", "kind", "existing"]
 
 
 def engine() -> str | None:
-    """Docker or podman, if it is there *and* answers: a client without its daemon is of no use."""
+    """Return Docker or podman, if it is installed and answers: a client without its daemon is of no use."""
     for name in ("docker", "podman"):
         if shutil.which(name):
             done = subprocess.run(
@@ -23,7 +23,7 @@ def engine() -> str | None:
 
 
 def need_engine() -> str:
-    """The engine, or one sentence on how to get one."""
+    """Return the engine; the error says how to get one."""
     found = engine()
     if not found:
         raise MissingError(
@@ -33,12 +33,12 @@ def need_engine() -> str:
     return found
 
 
-def lane() -> Lane:
-    """The lane for `CLUSTER`; with `auto`, kind where a container engine answers, else local."""
+def provider() -> Provider:
+    """Return the provider for `CLUSTER`; with `auto`, kind if a container engine answers, else local."""
     asked = os.environ.get("CLUSTER") or "auto"
     if asked == "auto":
         return "kind" if engine() else "local"
-    for name in get_args(Lane):
+    for name in get_args(Provider):
         if asked == name:
             return name  # type: ignore[no-any-return]  # get_args() forgets what it lists
-    raise MissingError(f"CLUSTER={asked} is not known: use auto, {', '.join(get_args(Lane))}")
+    raise MissingError(f"CLUSTER={asked} is not known: use auto, {', '.join(get_args(Provider))}")

@@ -13,9 +13,9 @@ from typing import IO
 from tests.cluster import cache
 from tests.cluster import cluster as the_cluster
 from tests.cluster.installation import CRD, RELEASE, SYSTEM
-from tests.cluster.lane import Cluster
 from tests.cluster.prerequisites import MissingError
 from tests.cluster.progress import step
+from tests.cluster.provider import Cluster
 
 BROKER = "rabbitmq"
 """The namespace of the broker."""

@@ -205,7 +205,9 @@ class ControlPlane:
             return [*flags, "--enable-admission-plugins=NodeRestriction"]
         flags += ["--bind-address=127.0.0.1", "--endpoint-reconciler-type=none"]
         if not build.available("kube-controller-manager"):
-            flags.append("--disable-admission-plugins=ServiceAccount")  # nobody would make the accounts it asks for
+            flags.append(
+                "--disable-admission-plugins=ServiceAccount"
+            )  # no controller makes the accounts that it requires
         return flags
 
     def _ready(self) -> bool:

@@ -50,7 +50,7 @@ class PortForward:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                start_new_session=True,  # a Ctrl-C is for us, who clean up by way of it
+                start_new_session=True,  # a Ctrl-C must reach only this process, which then cleans up
             ) as self._child:
                 assert self._child.stdout is not None
                 for line in self._child.stdout:
@@ -93,7 +93,7 @@ async def _pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 def _forward(port: int, namespace: str) -> None:
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-    # A socket stays where it was made: this one listens outside, those made from here on connect inside.
+    # A socket stays in the namespace that made it: this one listens outside, all later ones connect inside.
     with open(namespace) as inside:  # noqa: PTH123 - a descriptor of a namespace, not a file
         if ctypes.CDLL(None, use_errno=True).setns(inside.fileno(), _CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")

@@ -60,8 +60,8 @@ _PROJECT = {
 
 
 def build(name: Name) -> str:
-    """Build the image unless its inputs are those of the last time; returns its tag."""
-    if choice.lane() == "local":
+    """Build the image unless its inputs are unchanged since the last build; returns its tag."""
+    if choice.provider() == "local":
         archive(name)
         return tag(name)
     engine = choice.need_engine()
@@ -136,7 +136,7 @@ def _compile_pause(context: Path) -> None:
 
 @dataclass(frozen=True)
 class _Made:
-    """An image that nobody can be asked for: a Dockerfile, and what puts beside it the files it adds."""
+    """An image that no registry has: a Dockerfile, and a function that puts the added files beside it."""
 
     tag: str
     fill: Callable[[Path], None]

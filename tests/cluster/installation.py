@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import images
-from tests.cluster.lane import Cluster
 from tests.cluster.progress import step
+from tests.cluster.provider import Cluster
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/taskqueue-operator"

@@ -1,4 +1,4 @@
-"""Files with which clients find an API server and prove who they are."""
+"""Files with the address of an API server and the credentials of a client."""
 
 import base64
 import json

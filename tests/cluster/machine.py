@@ -1,4 +1,4 @@
-"""The one node of the local lane: a machine inside this machine, made of namespaces."""
+"""The one node of the local provider: a machine inside this machine, made of namespaces."""
 
 import contextlib
 import os

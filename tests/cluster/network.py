@@ -14,7 +14,7 @@ _HOLD = "ip link set lo up; echo up; exec sleep infinity"
 
 
 class Host:
-    """One end of a cable: a network with an address of its own, and a loopback that is nobody else's."""
+    """One end of a cable: a network namespace with its own address and loopback."""
 
     def __init__(self, processes: Processes, number: int) -> None:
         self.name = f"host{number}"
@@ -28,17 +28,17 @@ class Host:
 
     @property
     def enter(self) -> tuple[str, ...]:
-        """What to put before a command to run it there."""
+        """What to put before a command to run it in this namespace."""
         return ("nsenter", f"--net={self.namespace}", "--")
 
     def socket(self) -> socket.socket:
-        """Make a TCP socket that belongs there, whoever uses it: a socket stays where it was made."""
-        with open("/proc/thread-self/ns/net") as here, self.namespace.open() as there:  # noqa: PTH123 - descriptors
-            _set_namespace(there.fileno())
+        """Make a TCP socket in this namespace. It stays there, whichever process uses it."""
+        with open("/proc/thread-self/ns/net") as own, self.namespace.open() as other:  # noqa: PTH123 - descriptors
+            _set_namespace(other.fileno())
             try:
                 return socket.socket()
             finally:
-                _set_namespace(here.fileno())
+                _set_namespace(own.fileno())
 
 
 class Network:

@@ -1,4 +1,4 @@
-"""What runs on the node of the local lane, and its configuration files."""
+"""What runs on the node of the local provider, and its configuration files."""
 
 import json
 from collections.abc import Mapping

@@ -77,7 +77,7 @@ class TcpProxy:
         self._server = await asyncio.start_server(self._accept, sock=listener)
 
     async def close(self) -> None:
-        """Take no more connections, and end those there are; called by the loop."""
+        """Accept no more connections, and close the open ones; called by the loop."""
         self._server.close()
         for connection in self._connections:
             connection.cancel()

@@ -11,8 +11,8 @@ from rich.syntax import Syntax
 from taskqueue_worker import Publisher
 from tests.cluster import images, installation
 from tests.cluster.cluster_lease import BROKER
-from tests.cluster.lane import Cluster
 from tests.cluster.progress import step
+from tests.cluster.provider import Cluster
 from tests.demo import sources
 from tests.demo.figures import Figures
 from tests.demo.view import view

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.cluster.lane import Cluster
 from tests.cluster.progress import until
+from tests.cluster.provider import Cluster
 from tests.e2e.management_api import ManagementApi
 from tests.e2e.tenant import BrokerAddress
 

@@ -62,10 +62,12 @@ def broker(lease: ClusterLease) -> Iterator[ClusterBroker]:
 def own_broker(real_cluster: Cluster) -> Iterator[ClusterBroker]:
     """A broker that the test may stop: no other test uses it."""
     namespace = f"broker-{uuid4().hex[:6]}"
-    real_cluster.rabbitmq(namespace)
-    with connect(real_cluster, namespace) as broker:
-        yield broker
-    real_cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    try:
+        real_cluster.rabbitmq(namespace)
+        with connect(real_cluster, namespace) as broker:
+            yield broker
+    finally:
+        real_cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture(scope="session")

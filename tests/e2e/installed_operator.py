@@ -7,8 +7,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.installation import RELEASE, SYSTEM
-from tests.cluster.lane import Cluster
 from tests.cluster.progress import until
+from tests.cluster.provider import Cluster
 from tests.e2e.node_kill import kill_process
 
 REMOVED_PODS = "taskqueue_scale_in_removed_pods_total"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from tests.cluster import images
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 
 NAMESPACE: Final = "kube-system"
 SCRIPT: Final = """

@@ -10,8 +10,8 @@ from uuid import uuid4
 from taskqueue_worker import Publisher
 from tests.cluster import images
 from tests.cluster.installation import create_namespace, create_secret
-from tests.cluster.lane import Cluster
 from tests.cluster.progress import until
+from tests.cluster.provider import Cluster
 from tests.e2e.application import MODULE_MOUNTS, MODULES_CONFIGMAP, MODULES_VOLUME, TASKQUEUE_WORKER, Application
 from tests.e2e.management_api import GATE, ManagementApi
 

@@ -9,21 +9,21 @@ from tests.cluster.progress import until
 from tests.e2e.cluster_broker import POD, ClusterBroker
 
 
-def test_a_pod_resolves_and_reaches_services_also_one_that_leads_to_itself(broker: ClusterBroker) -> None:
+def test_a_pod_resolves_and_reaches_services_even_its_own_service(broker: ClusterBroker) -> None:
     connect = "exec 3<>/dev/tcp/$0/$1 && echo connected"
 
     for host, port in (("rabbitmq", "5672"), ("kubernetes.default.svc.cluster.local", "443")):
         assert broker.exec("bash", "-c", connect, host, port).strip() == "connected"
 
 
-def test_logs_and_exec_reach_into_pods(real_cluster: Cluster, broker: ClusterBroker) -> None:
+def test_logs_and_exec_work_in_pods(real_cluster: Cluster, broker: ClusterBroker) -> None:
     logs = real_cluster.kubectl("logs", f"--namespace={broker.namespace}", POD)
 
     assert "Time to start RabbitMQ" in logs
     assert broker.exec("rabbitmqctl", "--quiet", "eval", "6 * 7.").split() == ["42"]
 
 
-def test_a_port_forward_leads_from_this_machine_to_a_service_and_outlives_its_pod(
+def test_a_port_forward_connects_this_machine_to_a_service_and_outlives_its_pod(
     real_cluster: Cluster, own_broker: ClusterBroker
 ) -> None:
     here = f"--namespace={own_broker.namespace}"

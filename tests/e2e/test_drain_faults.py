@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 from tests.e2e.cluster_broker import ClusterBroker
 from tests.e2e.installed_operator import REMOVED_PODS, InstalledOperator
 from tests.e2e.node_kill import kill_process

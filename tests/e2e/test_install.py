@@ -3,7 +3,7 @@
 from urllib.request import urlopen
 
 from tests.cluster.installation import RELEASE, SYSTEM
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 from tests.e2e.installed_operator import InstalledOperator
 from tests.e2e.tenant import Tenant
 

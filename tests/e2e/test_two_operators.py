@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.installation import RELEASE, SYSTEM
-from tests.cluster.lane import Cluster
 from tests.cluster.progress import until
+from tests.cluster.provider import Cluster
 from tests.e2e.installed_operator import InstalledOperator
 from tests.e2e.tenant import Tenant
 

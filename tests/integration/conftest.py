@@ -18,7 +18,7 @@ from tests.cluster.prerequisites import MissingError
 
 ROOT = Path(__file__).parents[2]
 
-# Otherwise pytest-asyncio, asking for the loop that was current before, makes one that nobody closes.
+# Otherwise pytest-asyncio asks for the previous current loop, and so makes one that is never closed.
 asyncio.set_event_loop(None)
 
 _STARTS: Mapping[str, Callable[[Path], ControlPlane | Broker]] = {
@@ -36,7 +36,7 @@ class Parts:
         self._pool = ThreadPoolExecutor()
 
     def start(self, fixtures: Collection[str]) -> Mapping[str, "Future[ControlPlane | Broker]"]:
-        """Begin to start those that a test with these fixtures needs, at once, and return all that were started."""
+        """Begin to start the servers that a test with these fixtures needs, at once, and return all started ones."""
         for name in _STARTS.keys() & set(fixtures) - self._started.keys():
             self._started[name] = self._pool.submit(_STARTS[name], self._directories.mktemp(name))
         return self._started

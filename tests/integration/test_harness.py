@@ -17,7 +17,7 @@ from tests.cluster.processes import Processes
 from tests.cluster.progress import until
 
 
-def test_the_api_server_answers_with_the_version_it_was_built_from(control_plane: ControlPlane) -> None:
+def test_the_api_server_has_the_version_of_its_source(control_plane: ControlPlane) -> None:
     version = json.loads(control_plane.kubectl("version", "--output=json"))["serverVersion"]
 
     assert version["gitVersion"].startswith(f"v{version['major']}.{version['minor']}.")
@@ -32,7 +32,7 @@ def test_a_deployment_gets_its_pods(control_plane: ControlPlane) -> None:
     assert _pods(control_plane, "bench") == 0
 
 
-def test_an_api_server_that_was_stopped_comes_back_with_what_it_knew(control_plane: ControlPlane) -> None:
+def test_a_stopped_api_server_keeps_its_objects(control_plane: ControlPlane) -> None:
     control_plane.kubectl("create", "configmap", "kept", "--from-literal=answer=42")
 
     control_plane.stop_apiserver()
@@ -43,7 +43,7 @@ def test_an_api_server_that_was_stopped_comes_back_with_what_it_knew(control_pla
     assert control_plane.kubectl("get", "configmap", "kept", "-o=jsonpath={.data.answer}") == "42"
 
 
-def test_the_broker_has_the_plugins_that_clusters_have(broker: Broker) -> None:
+def test_the_broker_has_the_usual_plugins(broker: Broker) -> None:
     enabled = broker.ctl("list_queues", "name")  # the command line reaches this very node
     overview = httpx.get(f"{broker.management_url}/api/overview", auth=("guest", "guest")).json()
 
@@ -68,7 +68,7 @@ async def test_a_durable_queue_and_its_message_survive_a_restart_of_the_broker(t
             assert message.body == b"still here"
 
 
-def test_a_paused_broker_keeps_silent_until_it_is_resumed(tmp_path: Path) -> None:
+def test_a_paused_broker_does_not_answer_until_it_is_resumed(tmp_path: Path) -> None:
     with Broker.start(tmp_path) as own:
         own.pause()
         with pytest.raises(httpx.TimeoutException):
@@ -78,7 +78,7 @@ def test_a_paused_broker_keeps_silent_until_it_is_resumed(tmp_path: Path) -> Non
         assert httpx.get(f"{own.management_url}/api/overview", auth=("guest", "guest"), timeout=30).status_code == 200
 
 
-def test_over_tls_only_a_client_that_knows_the_authority_gets_in(tmp_path: Path) -> None:
+def test_over_tls_only_a_client_that_trusts_the_authority_connects(tmp_path: Path) -> None:
     with Broker.start(tmp_path, tls=True) as own:
         with pytest.raises(httpx.ConnectError, match="certificate"):
             httpx.get(f"{own.management_url}/api/overview")
@@ -86,7 +86,7 @@ def test_over_tls_only_a_client_that_knows_the_authority_gets_in(tmp_path: Path)
         assert own.url.startswith("amqps://")
 
 
-def test_what_a_killed_test_run_started_goes_with_it(tmp_path: Path) -> None:
+def test_processes_of_a_killed_test_run_end_with_it(tmp_path: Path) -> None:
     program = f"""
 import time; from pathlib import Path; from tests.cluster.processes import Processes
 processes = Processes(Path({str(tmp_path)!r})); processes.guard(); processes.spawn("sleeper", ["sleep", "600"])

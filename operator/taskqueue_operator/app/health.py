@@ -16,7 +16,7 @@ Recordings = Callable[[Key], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The HTTP endpoints. Whoever reaches the port can read them: they hold no secrets.
+    """The HTTP endpoints. Any client that reaches the port can read them: they contain no secrets.
 
     Attributes:
         registry: All metrics.

@@ -126,4 +126,4 @@ def said(tenant: Tenant, reason: str, text: str) -> str:
 def leftovers(tenant: Tenant) -> set[str]:
     """Name what the broker holds of queue and exchange `jobs`."""
     found = [*tenant.http.get(f"/queues/{tenant.vhost}").json(), *tenant.http.get(f"/exchanges/{tenant.vhost}").json()]
-    return {each["name"] for each in found if each["name"].startswith("jobs")}
+    return {item["name"] for item in found if item["name"].startswith("jobs")}

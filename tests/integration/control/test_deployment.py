@@ -61,4 +61,4 @@ def container(tenant: Tenant) -> dict[str, Any]:
 
 
 def variables(tenant: Tenant) -> set[str]:
-    return {each["name"] for each in container(tenant)["env"]}
+    return {variable["name"] for variable in container(tenant)["env"]}

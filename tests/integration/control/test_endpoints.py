@@ -50,7 +50,7 @@ def test_the_recorded_decisions_can_be_replayed_and_contain_no_secret(
     answer = decisions(operator, tenant, "jobs")
     recorded = recording.from_json(answer.content)
     assert recorded[-1].decision.desired == 3
-    assert [each.replay() for each in recorded] == [each.decision for each in recorded]
+    assert [recording.replay() for recording in recorded] == [recording.decision for recording in recorded]
     assert "guest" not in answer.text
     assert "amqp" not in answer.text
 

@@ -1,4 +1,4 @@
-"""Two operators, one writer: whatever ends the leader, the other one goes on, and nobody acts beside it."""
+"""Two operators, one writer: however the leader ends, the other operator becomes the only writer."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ LEASE = "taskqueue-operator"
 
 @pytest.fixture
 def standby(operator: OperatorProcess, installed: ControlPlane, tmp_path: Path) -> Iterator[OperatorProcess]:
-    """A second one; in the end the first one leads again, as other tests expect it."""
+    """A second operator; at the end the first operator leads again, as other tests expect."""
     second = OperatorProcess(installed.kubeconfig, tmp_path)
     second.start()
     assert second.readiness() == f"waiting for leadership, {holder(installed)} leads"
@@ -35,7 +35,7 @@ def standby(operator: OperatorProcess, installed: ControlPlane, tmp_path: Path) 
 
 
 def holder(plane: ControlPlane, name: str = LEASE) -> str:
-    """Who holds a Lease; empty when nobody does, or there is none."""
+    """Return the holder of a Lease; empty if it has no holder, or does not exist."""
     holder: str = (plane.api.get("lease", "default", name) or {}).get("spec", {}).get("holderIdentity", "")
     return holder
 
@@ -57,12 +57,12 @@ def has_work(tenant: Tenant) -> None:
 
 
 def scales(tenant: Tenant, workers: int) -> None:
-    """A backlog is worth so many workers, and somebody asks for them."""
+    """Assert that the leader requests `workers` workers for a backlog worth as many."""
     tenant.purge("jobs")
     tenant.publish("jobs", "jobs", workers * 20)
     begun = time.monotonic()
     eventually(lambda: tenant.replicas("jobs"), workers)
-    print(f"{workers} workers asked for after {time.monotonic() - begun:.1f} s")
+    print(f"{workers} workers requested after {time.monotonic() - begun:.1f} s")
 
 
 def takes_over(other: OperatorProcess) -> None:
@@ -93,33 +93,33 @@ def test_a_leader_that_was_suspended_writes_nothing_and_ends(
     has_work(tenant)
     tenant.publish("jobs", "jobs", 60)
     send(operator, signal.SIGSTOP)
-    said = operator.log.stat().st_size
+    logged = operator.log.stat().st_size
     try:
         takes_over(standby)
         tenant.purge("jobs")
         scales(tenant, 5)
         eventually(lambda: tenant.get("taskqueue", "jobs")["status"].get("desiredReplicas"), 5)
-        stood = versions(tenant)
+        written_before = versions(tenant)
     finally:
         send(operator, signal.SIGCONT)
     assert operator.process is not None
     assert operator.process.wait(30) == 1
-    lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
+    lines = [json.loads(line) for line in operator.log.read_bytes()[logged:].splitlines()]
     assert [line["message"] for line in lines if line["level"] == "critical"] == ["lost leadership"]
     assert not [line for line in lines if line["message"] == "scaled"]
-    assert versions(tenant) == stood
+    assert versions(tenant) == written_before
     scales(tenant, 7)
 
 
 def versions(tenant: Tenant) -> dict[str, str]:
-    """What the leader last wrote to objects of the team."""
+    """Return when the leader last wrote to each object of the tenant."""
     listed = tenant.kubectl("get", "taskqueues,deployments,events", "--output=json", "--show-managed-fields")
-    return {f"{each['kind']} {each['metadata']['name']}": written(each) for each in json.loads(listed)["items"]}
+    return {f"{item['kind']} {item['metadata']['name']}": written(item) for item in json.loads(listed)["items"]}
 
 
 def written(body: dict[str, dict[str, list[dict[str, str]]]]) -> str:
-    ours = (each for each in body["metadata"]["managedFields"] if each["manager"] == "taskqueue-operator")
-    return max((each["time"] for each in ours), default="")
+    ours = (entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "taskqueue-operator")
+    return max((entry["time"] for entry in ours), default="")
 
 
 @pytest.mark.fault
@@ -143,12 +143,12 @@ RIGHTS = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs
 def test_a_standby_needs_permissions_only_for_the_lease(
     operator: OperatorProcess, installed: ControlPlane, tmp_path: Path
 ) -> None:
-    """So it can neither write anything else, nor find a broker: it cannot even read a Secret."""
+    """It can neither write anything else nor find a broker: it cannot even read a Secret."""
     role = {"kind": "Role", "metadata": {"name": "standby", "namespace": "default"}, "rules": RIGHTS}
     subject = {"kind": "User", "name": "standby", "apiGroup": "rbac.authorization.k8s.io"}
     reference = {"kind": "Role", "name": "standby", "apiGroup": "rbac.authorization.k8s.io"}
     binding = {"kind": "RoleBinding", "metadata": role["metadata"], "roleRef": reference, "subjects": [subject]}
-    documents = [{"apiVersion": "rbac.authorization.k8s.io/v1"} | each for each in (role, binding)]
+    documents = [{"apiVersion": "rbac.authorization.k8s.io/v1"} | document for document in (role, binding)]
     installed.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(documents))
     second = OperatorProcess(installed.identity("standby"), tmp_path)
     second.start()
@@ -166,12 +166,12 @@ def test_an_api_server_outage_ends_the_leader_once_and_the_next_start_waits(
     tenant: Tenant, operator: OperatorProcess
 ) -> None:
     has_work(tenant)
-    said = operator.log.stat().st_size
+    logged = operator.log.stat().st_size
     tenant.plane.stop_apiserver()
     try:
         assert operator.process is not None
         assert operator.process.wait(60) == 1
-        lines = [json.loads(line) for line in operator.log.read_bytes()[said:].splitlines()]
+        lines = [json.loads(line) for line in operator.log.read_bytes()[logged:].splitlines()]
         assert [line["message"] for line in lines if line["level"] == "critical"] == ["lost leadership"]
         starting = operator.launch()
         time.sleep(5)

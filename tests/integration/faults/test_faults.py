@@ -19,7 +19,7 @@ VARIANTS = 2 if os.environ.get("TASKQUEUE_DEEP") else 1
 """How many ways of asking are tried, the one that tempts most first."""
 
 
-def test_a_leader_that_is_killed(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+def test_a_killed_queue_leader_removes_no_worker(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
     leader = scenario.leader(asked=0)
     with scenario.without_scale_in():
         three_nodes.nodes[leader].kill()
@@ -28,7 +28,9 @@ def test_a_leader_that_is_killed(scenario: FaultScenario, three_nodes: ThreeNode
 
 
 @pytest.mark.parametrize("asked", ["a follower", "the leader"][:VARIANTS])
-def test_a_leader_that_is_frozen(scenario: FaultScenario, three_nodes: ThreeNodeBroker, asked: str) -> None:
+def test_a_frozen_queue_leader_removes_no_worker(
+    scenario: FaultScenario, three_nodes: ThreeNodeBroker, asked: str
+) -> None:
     leader = scenario.leader(asked=0)
     ask(three_nodes, leader if asked == "the leader" else (leader + 1) % 3)
     with scenario.without_scale_in():
@@ -37,7 +39,7 @@ def test_a_leader_that_is_frozen(scenario: FaultScenario, three_nodes: ThreeNode
         three_nodes.nodes[leader].resume()
 
 
-def test_a_leader_that_is_cut_off_and_goes_on_answering_with_old_figures(
+def test_an_isolated_queue_leader_with_outdated_figures_removes_no_worker(
     scenario: FaultScenario, three_nodes: ThreeNodeBroker
 ) -> None:
     deposed = scenario.leader(asked=0)
@@ -53,7 +55,9 @@ def test_a_leader_that_is_cut_off_and_goes_on_answering_with_old_figures(
         three_nodes.heal(deposed)
 
 
-def test_a_management_api_that_keeps_silent(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+def test_a_management_api_that_does_not_answer_removes_no_worker(
+    scenario: FaultScenario, three_nodes: ThreeNodeBroker
+) -> None:
     with scenario.without_scale_in():
         three_nodes.management.stall()
         time.sleep(LONG)
@@ -61,7 +65,7 @@ def test_a_management_api_that_keeps_silent(scenario: FaultScenario, three_nodes
         three_nodes.management.flow()
 
 
-def test_statistics_that_are_switched_off(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+def test_disabled_statistics_remove_no_worker(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
     statistics(three_nodes, collect="none", metrics_collector_disabled="true")
     try:
         with scenario.without_scale_in():
@@ -70,7 +74,7 @@ def test_statistics_that_are_switched_off(scenario: FaultScenario, three_nodes: 
         statistics(three_nodes, collect="coarse", metrics_collector_disabled="false")
 
 
-def test_a_node_that_is_restarted(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+def test_a_restarted_node_removes_no_worker(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
     leader = scenario.leader(asked=0)
     ask(three_nodes, leader)
     with scenario.without_scale_in():
@@ -78,7 +82,7 @@ def test_a_node_that_is_restarted(scenario: FaultScenario, three_nodes: ThreeNod
         three_nodes.nodes[leader].start()
 
 
-def test_connections_that_are_cut_in_the_middle_of_an_answer(
+def test_connections_cut_in_the_middle_of_an_answer_remove_no_worker(
     scenario: FaultScenario, three_nodes: ThreeNodeBroker
 ) -> None:
     with scenario.without_scale_in():
@@ -91,7 +95,9 @@ def test_connections_that_are_cut_in_the_middle_of_an_answer(
     assert all(proxy.cuts for proxy in three_nodes.proxies)
 
 
-def test_a_broker_that_is_gone_and_comes_back(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
+def test_a_broker_outage_removes_no_worker_and_is_one_change_of_the_condition(
+    scenario: FaultScenario, three_nodes: ThreeNodeBroker
+) -> None:
     reachable = partial(scenario.condition, QUEUE, "BrokerReachable")
     with scenario.without_scale_in():
         for node in three_nodes.nodes:

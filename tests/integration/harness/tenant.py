@@ -82,12 +82,12 @@ class Tenant(Generic[B]):
     def condition(self, name: str, type_: str = "Ready") -> dict[str, str]:
         """Read a condition of a TaskQueue; empty when it is not said."""
         conditions = self.get("taskqueue", name).get("status", {}).get("conditions", [])
-        return next((each for each in conditions if each["type"] == type_), {})
+        return next((condition for condition in conditions if condition["type"] == type_), {})
 
     def events(self, name: str) -> list[tuple[str, str]]:
         """List (reason, message) of the Events about a TaskQueue."""
         items = self.plane.api.list("event", self.namespace)
-        return [(each["reason"], each["message"]) for each in items if each["involvedObject"]["name"] == name]
+        return [(event["reason"], event["message"]) for event in items if event["involvedObject"]["name"] == name]
 
     # RabbitMQ.
 

@@ -35,7 +35,9 @@ async def test_two_equal_events_are_both_posted(
     for _ in range(2):
         await cluster.event(regarding(made), reason="Ready", message="All is well.", warning=False)
     found = json.loads(control_plane.kubectl("-n", namespace, "get", "events", "-o", "json"))["items"]
-    assert [(each["type"], each["reason"]) for each in found if each["reason"] == "Ready"] == [("Normal", "Ready")] * 2
+    assert [(event["type"], event["reason"]) for event in found if event["reason"] == "Ready"] == [
+        ("Normal", "Ready")
+    ] * 2
 
 
 async def test_a_long_message_of_an_event_is_truncated(
@@ -44,5 +46,5 @@ async def test_a_long_message_of_an_event_is_truncated(
     made = create("a" + "b" * 62)
     await cluster.event(regarding(made), reason="Long", message="ü" * 5000, warning=False)
     found = json.loads(control_plane.kubectl("-n", namespace, "get", "events", "-o", "json"))["items"]
-    (message,) = [each["message"] for each in found if each["reason"] == "Long"]
+    (message,) = [event["message"] for event in found if event["reason"] == "Long"]
     assert message == "ü" * 1023 + "…"

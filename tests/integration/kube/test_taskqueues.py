@@ -70,10 +70,10 @@ async def test_a_status_replaces_the_previous_one(cluster: KubernetesCluster, cr
     first = {"observedGeneration": 1, "replicas": 3, "conditions": [condition("Ready"), condition("Reconciling")]}
     body = await cluster.set_status(made.key, first)
     assert body is not None
-    assert [each["type"] for each in body["status"]["conditions"]] == ["Ready", "Reconciling"]
+    assert [condition["type"] for condition in body["status"]["conditions"]] == ["Ready", "Reconciling"]
     body = await cluster.set_status(made.key, {"observedGeneration": 1, "conditions": [condition("Ready")]})
     assert body is not None
-    assert [each["type"] for each in body["status"]["conditions"]] == ["Ready"]
+    assert [condition["type"] for condition in body["status"]["conditions"]] == ["Ready"]
     assert "replicas" not in body["status"]
     assert body["metadata"]["generation"] == made.generation
 
@@ -104,4 +104,4 @@ async def test_a_list_of_several_pages_is_complete(
 ) -> None:
     monkeypatch.setattr(client, "PAGE_SIZE", 2)
     names = [create(f"tq-{number}").key.name for number in range(5)]
-    assert [each["metadata"]["name"] for each in await cluster.list_taskqueues()] == names
+    assert [body["metadata"]["name"] for body in await cluster.list_taskqueues()] == names

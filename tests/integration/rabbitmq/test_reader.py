@@ -84,7 +84,7 @@ async def declare(amqp: AbstractConnection, queues: Collection[str]) -> None:
 
 
 def connections(admin: httpx.Client, vhost: str) -> list[str]:
-    """Who is connected, as the broker lists it, without the one of the test itself."""
+    """List the names of the open connections, without the connection of the test itself."""
     listing = admin.get(f"/vhosts/{quote(vhost, safe='')}/connections").raise_for_status().json()
     names = (item.get("client_properties", {}).get("connection_name", "") for item in listing)
     return [name for name in names if name]
@@ -122,7 +122,7 @@ async def test_a_tenant_with_wrong_credentials_never_uses_the_connection_of_anot
         await soon(lambda: all_read(ours, ["jobs"]) and ours.reading("jobs").unacked is not None, "read")
         await soon(lambda: set(theirs.faults) >= {"probe", "sweep"}, "refused")
 
-        assert {each.reason for each in theirs.faults.values()} == {Reason.AUTHENTICATION_FAILED}
+        assert {fault.reason for fault in theirs.faults.values()} == {Reason.AUTHENTICATION_FAILED}
         nothing = theirs.reading("jobs")
         assert (nothing.at_least, nothing.at_most, nothing.unacked) == (None, None, None)
         assert ours.faults == {}
@@ -157,10 +157,11 @@ async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
             rabbitmq = VhostFactory(clock).connect(at)
             observers[name] = Observer(at, rabbitmq, Everybody(), told[name], clock)
             observers[name].follow(Key("media", name), "jobs")
-        running = [group.create_task(each.run()) for each in observers.values()]
+        running = [group.create_task(observer.run()) for observer in observers.values()]
         await soon(lambda: observers["fine"].reading("jobs").at_most == 1, "sure")
-        found = {name: (outcome(told[name]), each.reading("jobs").doubt) for name, each in observers.items()}
-        figures = {(each.reading("jobs").at_least, each.reading("jobs").at_most) for each in observers.values()}
+        found = {name: (outcome(told[name]), observer.reading("jobs").doubt) for name, observer in observers.items()}
+        readings = [observer.reading("jobs") for observer in observers.values()]
+        figures = {(reading.at_least, reading.at_most) for reading in readings}
         for task in running:
             task.cancel()
 
@@ -169,9 +170,9 @@ async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
 
 
 def outcome(telemetry: FakeTelemetry) -> str:
-    """The one that every sweep had."""
-    asked: list[Any] = [each for each in telemetry.events if each[:2] == ("queried", "sweep")]
-    outcomes: set[str] = {name for each in asked for name in each[3]}
+    """Return the outcome that all sweeps had."""
+    sweeps: list[Any] = [event for event in telemetry.events if event[:2] == ("queried", "sweep")]
+    outcomes: set[str] = {name for sweep in sweeps for name in sweep[3]}
     assert len(outcomes) == 1, outcomes
     return outcomes.pop()
 

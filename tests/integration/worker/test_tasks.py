@@ -125,11 +125,11 @@ async def test_a_function_that_exceeds_its_timeout_is_dead_lettered_and_keeps_it
 async def test_the_concurrency_spans_all_queues_and_the_prefetch_may_be_larger(
     start_worker: StartWorker, declare_queue: DeclareQueue, gate: Gate
 ) -> None:
-    one, two = await declare_queue("quorum"), await declare_queue("classic")
+    quorum, classic = await declare_queue("quorum"), await declare_queue("classic")
     for n in range(5):
-        await one.publish(n=n, gate=str(gate))
-        await two.publish(n=10 + n, gate=str(gate))
-    worker = start_worker(queues=f"{one.name},{two.name}", concurrency="2", prefetch="4")
+        await quorum.publish(n=n, gate=str(gate))
+        await classic.publish(n=10 + n, gate=str(gate))
+    worker = start_worker(queues=f"{quorum.name},{classic.name}", concurrency="2", prefetch="4")
     await eventually(
         "prefetched messages",
         lambda: worker.lines(event="listening") and worker.metric("taskqueue_worker_prefetched") == 6,

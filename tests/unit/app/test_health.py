@@ -40,7 +40,7 @@ async def served() -> AsyncIterator[Served]:
         yield made
 
 
-async def test_it_lives_before_it_is_ready(served: Served) -> None:
+async def test_the_operator_is_live_before_it_is_ready(served: Served) -> None:
     assert (await served.get("/livez")).status_code == 200
     assert (await served.get("/readyz")).status_code == 503
     served.ready = "waiting for leadership, pod-1 leads"
@@ -48,28 +48,28 @@ async def test_it_lives_before_it_is_ready(served: Served) -> None:
     assert (answer.status_code, answer.text) == (200, "waiting for leadership, pod-1 leads\n")
 
 
-async def test_a_scrape_gets_the_metrics_as_prometheus_wants_them(served: Served) -> None:
+async def test_metrics_are_served_in_the_format_of_prometheus(served: Served) -> None:
     served.metrics.wrote("status")
     answer = await served.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert 'taskqueue_writes_total{what="status"} 1.0' in answer.text.splitlines()
 
 
-async def test_the_last_decisions_are_shown_as_json(served: Served) -> None:
+async def test_the_last_decisions_are_served_as_json(served: Served) -> None:
     answer = await served.get("/debug/taskqueues/media/thumbnails")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json() == [{"at": "2026-01-01T00:00:00Z"}]
     assert served.asked == [KEY]
 
 
-async def test_a_taskqueue_that_is_not_known_is_said_to_be_so(served: Served) -> None:
+async def test_an_unknown_taskqueue_is_not_found(served: Served) -> None:
     answer = await served.get("/debug/taskqueues/media/other")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/plain; charset=utf-8")
     assert answer.text == ("TaskQueue media/other not found: it does not exist, or its namespace is not watched.\n")
 
 
 @pytest.mark.parametrize("name", STRANGE)
-async def test_a_strange_name_is_a_name_that_is_not_known(served: Served, name: str) -> None:
+async def test_a_taskqueue_with_an_invalid_name_is_not_found(served: Served, name: str) -> None:
     answer = await served.get(f"/debug/taskqueues/media/{quote(name, safe='')}")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"

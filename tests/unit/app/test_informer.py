@@ -8,21 +8,21 @@ import kopf
 from taskqueue_operator.app import informer
 
 
-def test_worker_limit_and_idle_timeout_come_as_a_pair() -> None:
+def test_worker_limit_and_idle_timeout_fit_each_other() -> None:
     """A worker keeps its slot for the idle time: the one without the other throttles or floods."""
     queueing = informer.settings().queueing
     assert queueing.worker_limit is not None
     assert queueing.worker_limit / queueing.idle_timeout >= 1000  # objects per second
 
 
-def test_kopf_writes_nothing_and_asks_for_nothing_cluster_wide() -> None:
+def test_kopf_writes_nothing_and_reads_nothing_cluster_wide() -> None:
     tuned = informer.settings()
     assert tuned.peering.standalone
     assert tuned.scanning.disabled
     assert not tuned.posting.enabled
 
 
-def test_only_our_deployments_and_pods_are_watched() -> None:
+def test_only_worker_deployments_and_pods_are_watched() -> None:
     selectors = informer.settings().watching.label_selectors
     assert set(selectors.values()) == {"taskqueue.dev/name"}
 
@@ -34,7 +34,7 @@ def registry() -> kopf.OperatorRegistry:
     return informer.registry(nothing, nothing)
 
 
-def test_nothing_is_registered_that_makes_kopf_write() -> None:
+def test_no_handler_is_registered_that_makes_kopf_write() -> None:
     """No create, update, delete, timer, daemon or index: each costs annotations, finalizers or O(n^2)."""
     made = registry()
     assert not made._changing.get_all_handlers()

@@ -33,7 +33,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     root.handlers[:], root.level = before
 
 
-def test_our_lines_carry_what_they_say_as_fields(lines: Lines) -> None:
+def test_a_line_of_the_operator_has_its_values_as_fields(lines: Lines) -> None:
     structlog.get_logger("scale").info("scaled", taskqueue=str(Key("media", "a")), before=0, why=Reason.READY)
     (line,) = lines()
     assert line.pop("timestamp").endswith("Z")
@@ -47,13 +47,13 @@ def test_our_lines_carry_what_they_say_as_fields(lines: Lines) -> None:
     }
 
 
-def test_lines_of_libraries_look_the_same(lines: Lines) -> None:
+def test_a_line_of_a_library_has_the_same_form(lines: Lines) -> None:
     logging.getLogger("kopf.objects").warning("watch of %s ended", "pods")
     (line,) = lines()
     assert (line["message"], line["logger"], line["level"]) == ("watch of pods ended", "kopf.objects", "warning")
 
 
-def test_chatter_of_libraries_is_left_out(lines: Lines) -> None:
+def test_requests_that_libraries_log_are_omitted(lines: Lines) -> None:
     for chatty in ("httpx", "kopf", "aiohttp.access"):
         logging.getLogger(chatty).info("one line for each request")
     structlog.get_logger("scale").debug("below the level")
@@ -61,7 +61,7 @@ def test_chatter_of_libraries_is_left_out(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize("library", [True, False])
-def test_a_stack_trace_stays_within_its_line(lines: Lines, library: bool) -> None:  # noqa: FBT001  parametrized
+def test_a_stack_trace_is_part_of_its_line(lines: Lines, library: bool) -> None:  # noqa: FBT001  parametrized
     fault = BrokerFault(Reason.BROKER_UNREACHABLE, "two\nlines")
     if library:
         logging.getLogger("library").error("failed", exc_info=fault)
@@ -72,7 +72,7 @@ def test_a_stack_trace_stays_within_its_line(lines: Lines, library: bool) -> Non
     assert "BrokerFault: two\nlines" in line["exception"]
 
 
-def test_a_stack_trace_shows_no_values(lines: Lines) -> None:
+def test_a_stack_trace_contains_no_values(lines: Lines) -> None:
     """Invariant 10: a local variable may hold a password."""
 
     def connect(password: str) -> None:
@@ -87,13 +87,13 @@ def test_a_stack_trace_shows_no_values(lines: Lines) -> None:
     assert PASSWORD not in json.dumps(line)
 
 
-def test_what_json_does_not_know_is_written_as_text(lines: Lines) -> None:
+def test_a_value_without_a_json_type_is_written_as_text(lines: Lines) -> None:
     structlog.get_logger("ours").info("odd", key=Key("n", "a"), error=ValueError("no"), raw=b"x")
     (line,) = lines()
     assert (line["key"], line["error"]) == ("n/a", "no")
 
 
-def test_no_line_of_ours_has_a_field_that_the_formatter_would_lose() -> None:
+def test_no_line_of_the_operator_has_a_field_that_the_formatter_overwrites() -> None:
     """What is logged becomes the field `message`: a field of that name would be written over."""
     package = Path(logs.__file__).parents[1]
     calls = [

@@ -68,7 +68,7 @@ async def world() -> AsyncIterator[World]:
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_gauges_show_the_present_state_and_go_with_it(world: World) -> None:
+async def test_gauges_show_the_current_state_and_disappear_with_their_taskqueue(world: World) -> None:
     world.cluster.put(taskqueue())
     world.brokers.broker.depths[KEY.name] = (45, 5)
     await asyncio.sleep(6.5)
@@ -87,7 +87,7 @@ async def test_gauges_show_the_present_state_and_go_with_it(world: World) -> Non
     assert world.gauges() == {}
 
 
-async def test_a_depth_that_is_unknown_is_no_zero_and_its_age_grows(world: World) -> None:
+async def test_an_unknown_depth_has_no_value_and_its_age_increases(world: World) -> None:
     world.cluster.put(taskqueue())
     await asyncio.sleep(5)
     world.brokers.broker.refused[KEY.name] = FORBIDDEN
@@ -97,7 +97,7 @@ async def test_a_depth_that_is_unknown_is_no_zero_and_its_age_grows(world: World
     assert "queue_messages_ready" not in gauges
 
 
-async def test_a_queue_that_was_never_read_is_older_than_any_limit(world: World) -> None:
+async def test_the_age_of_a_queue_that_was_never_read_is_infinite(world: World) -> None:
     world.cluster.secrets.clear()
     world.cluster.put(taskqueue())
     unfit = Key("media", "unfit")
@@ -107,7 +107,7 @@ async def test_a_queue_that_was_never_read_is_older_than_any_limit(world: World)
         assert world.gauges(key)["reading_age_seconds"] == float("inf")
 
 
-async def test_readers_and_lanes_are_counted(world: World) -> None:
+async def test_observers_and_work_queues_are_counted(world: World) -> None:
     assert world.count("broker_readers") == 0
     world.cluster.put(taskqueue())
     await asyncio.sleep(5)
@@ -116,7 +116,7 @@ async def test_readers_and_lanes_are_counted(world: World) -> None:
     assert world.count("workqueue_depth", name="reconcile") == 1
 
 
-async def test_the_leader_says_so_and_in_which_epoch(world: World) -> None:
+async def test_the_leader_exposes_its_leadership_and_epoch(world: World) -> None:
     assert (world.count("leader"), world.count("leader_epoch")) == (0, 0)
     assert await world.leadership.acquire(asyncio.Event())
     assert (world.count("leader"), world.count("leader_epoch")) == (1, world.leadership.epoch)
@@ -124,7 +124,7 @@ async def test_the_leader_says_so_and_in_which_epoch(world: World) -> None:
     assert world.count("leader") == 0
 
 
-def test_what_the_loop_does_is_counted_without_a_label_per_taskqueue() -> None:
+def test_the_work_of_the_controller_is_counted_without_a_label_per_taskqueue() -> None:
     metrics = Metrics()
     _everything(metrics)
     text = generate_latest(metrics.registry).decode()
@@ -147,7 +147,7 @@ def test_what_the_loop_does_is_counted_without_a_label_per_taskqueue() -> None:
 
 
 @pytest.mark.parametrize("limit", ["0.075", "0.15", "0.2"])
-def test_what_is_promised_of_lateness_can_be_read_exactly(limit: str) -> None:
+def test_each_promised_limit_of_lateness_is_a_bucket(limit: str) -> None:
     metrics = Metrics()
     metrics.delayed(float(limit))
     assert metrics.registry.get_sample_value("taskqueue_decision_lateness_seconds_bucket", {"le": limit}) == 1
@@ -168,12 +168,12 @@ async def test_every_metric_is_documented_with_its_type_and_labels_and_nothing_e
     world.brokers.broker.depths[KEY.name] = (45, 5)
     await asyncio.sleep(6.5)
     _everything(world.metrics)
-    there = {}
+    exposed = {}
     for name, family in world.scrape().items():
         labels = set().union(*(sample.labels for sample in family.samples)) - {"le"}
-        there[f"{name}_total" if family.type == "counter" else name] = (family.type, labels)
+        exposed[f"{name}_total" if family.type == "counter" else name] = (family.type, labels)
     rows = re.findall(r"^\| `(taskqueue_\w+)` \| (\w+) \| (.*?) \| .+ \|$", OPERATIONS.read_text(), re.MULTILINE)
-    assert {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == there
+    assert {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == exposed
 
 
 async def test_documents_name_only_series_that_exist(world: World) -> None:

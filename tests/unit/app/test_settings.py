@@ -6,11 +6,11 @@ from taskqueue_operator.app.settings import Settings
 from taskqueue_operator.resource.names import Key
 
 
-def test_nothing_need_be_set() -> None:
+def test_all_settings_are_optional() -> None:
     assert Settings.read({}) == Settings("default", (), 8080, "info", Key("default", "taskqueue-operator"), "")
 
 
-def test_everything_can_be_set() -> None:
+def test_every_setting_can_be_set() -> None:
     assert Settings.read(
         {
             "TASKQUEUE_INSTALLATION": "blue",
@@ -42,7 +42,9 @@ def test_empty_values_mean_the_defaults() -> None:
         ("TASKQUEUE_LOG_LEVEL", "", "'' is not a level. Set one of debug, info, warning, error."),
     ],
 )
-def test_what_cannot_be_understood_names_the_variable_and_the_way_out(variable: str, value: str, message: str) -> None:
+def test_the_error_of_an_invalid_setting_names_the_variable_and_the_way_out(
+    variable: str, value: str, message: str
+) -> None:
     with pytest.raises(ValueError, match=rf"^{variable}: ") as caught:
         Settings.read({variable: value})
     assert str(caught.value) == f"{variable}: {message}"

@@ -9,13 +9,13 @@ import pytest
 from typing_extensions import override
 
 from tests.cluster import cluster_lease, locks
-from tests.cluster.lane import Cluster
+from tests.cluster.provider import Cluster
 
 
 class RecordedCluster(Cluster):
     """Records when it is brought up and taken down."""
 
-    lane = "recorded"
+    provider = "recorded"
 
     def __init__(self, directory: Path) -> None:
         self.calls: list[str] = []
@@ -65,13 +65,13 @@ def test_the_first_user_brings_the_cluster_up_and_the_last_one_takes_it_down(clu
     assert cluster.calls == ["up", "down"]
 
 
-def test_a_user_who_keeps_the_cluster_keeps_it_also_when_another_one_ends_last(cluster: RecordedCluster) -> None:
+def test_the_cluster_stays_if_one_user_keeps_it_even_if_another_user_ends_last(cluster: RecordedCluster) -> None:
     with cluster_lease.lease_cluster(), cluster_lease.lease_cluster() as kept:
         kept.keep = True
     assert cluster.calls == ["up"]
 
 
-def test_a_part_is_made_once_for_all_users_and_again_for_the_next_ones(cluster: RecordedCluster) -> None:
+def test_a_part_is_made_once_for_all_simultaneous_users_and_again_for_later_users(cluster: RecordedCluster) -> None:
     for _ in range(2):
         with cluster_lease.lease_cluster() as first, cluster_lease.lease_cluster() as second:
             for lease in (first, second):
@@ -108,7 +108,7 @@ def holders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Ho
         holder.release()
 
 
-def test_many_share_a_part_and_one_that_needs_it_alone_waits_for_all_of_them(holders: list[Holder]) -> None:
+def test_an_exclusive_lock_waits_for_all_shared_locks(holders: list[Holder]) -> None:
     holders += [Holder(locks.shared("part")), Holder(locks.shared("part"))]
     assert all(holder.holds.wait(10) for holder in holders)
     holders.append(alone := Holder(locks.exclusive("part")))
@@ -118,7 +118,7 @@ def test_many_share_a_part_and_one_that_needs_it_alone_waits_for_all_of_them(hol
     assert alone.holds.wait(10)
 
 
-def test_one_that_comes_after_it_waits_behind_it(holders: list[Holder]) -> None:
+def test_a_shared_lock_waits_for_an_earlier_exclusive_lock(holders: list[Holder]) -> None:
     holders.append(first := Holder(locks.shared("part")))
     assert first.holds.wait(10)
     holders.append(alone := Holder(locks.exclusive("part")))

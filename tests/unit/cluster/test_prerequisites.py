@@ -16,7 +16,7 @@ from tests.cluster.prerequisites import MissingError
 ROOT = Path(__file__).parents[3]
 AS_NOBODY = """
 import os, sys
-import tests.cluster.lane_local  # while everything can be read
+import tests.cluster.provider_local  # while everything can be read
 from {module}.__main__ import main
 if not os.geteuid():
     os.setuid(65534)
@@ -36,7 +36,7 @@ def writable() -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("module", "arguments"), [("tests.demo", ""), ("tests.bench", ""), ("tests.cluster", "['up']")]
 )
-def test_a_user_without_root_is_told_so_at_once_and_nothing_is_compiled(
+def test_without_root_the_program_fails_at_once_and_compiles_nothing(
     module: str, arguments: str, writable: Path
 ) -> None:
     env = {
@@ -64,7 +64,7 @@ def test_a_user_without_root_is_told_so_at_once_and_nothing_is_compiled(
     assert not list(writable.iterdir())
 
 
-def test_root_without_go_is_told_so_before_anything_is_installed(
+def test_without_go_the_program_fails_before_it_installs_a_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -76,7 +76,7 @@ def test_root_without_go_is_told_so_before_anything_is_installed(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_cache_that_cannot_be_made_says_how_to_choose_another(
+def test_the_error_of_a_cache_that_cannot_be_made_says_how_to_choose_another(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

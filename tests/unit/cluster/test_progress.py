@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.progress import until, working
 
 
-def test_what_takes_long_says_again_and_again_that_it_goes_on_until_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_step_reports_its_progress_periodically_until_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
     said = ""
 
     def twice() -> bool:
@@ -25,7 +25,7 @@ def test_what_takes_long_says_again_and_again_that_it_goes_on_until_it_ends(caps
     assert active_count() == before
 
 
-def test_what_fails_falls_silent_too() -> None:
+def test_a_step_that_fails_reports_no_more_progress() -> None:
     before = active_count()
     with pytest.raises(RuntimeError), working("building", every=0.01):
         raise RuntimeError

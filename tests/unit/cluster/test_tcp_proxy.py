@@ -1,4 +1,4 @@
-"""The proxy of a broker, before two echoes."""
+"""The proxy of a broker, in front of two echo servers."""
 
 import socket
 import threading
@@ -61,13 +61,13 @@ def ask(client: socket.socket) -> bytes:
     return client.recv(100)
 
 
-def test_who_refuses_is_passed_over(proxy: TcpProxy) -> None:
+def test_a_target_that_refuses_is_skipped(proxy: TcpProxy) -> None:
     for _ in range(10):
         with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
             assert ask(client) in {b"ahello", b"bhello"}
 
 
-def test_to_pin_leads_new_connections_there_and_ends_others(proxy: TcpProxy, client: socket.socket) -> None:
+def test_pin_forwards_new_connections_to_the_target_and_closes_others(proxy: TcpProxy, client: socket.socket) -> None:
     proxy.pin(1)
     with pytest.raises(ConnectionError):
         assert ask(client) == b"never"
@@ -75,7 +75,7 @@ def test_to_pin_leads_new_connections_there_and_ends_others(proxy: TcpProxy, cli
         assert ask(other) == b"bhello"
 
 
-def test_what_is_stalled_arrives_later(proxy: TcpProxy, client: socket.socket) -> None:
+def test_stalled_data_arrives_after_the_stall(proxy: TcpProxy, client: socket.socket) -> None:
     proxy.stall()
     client.settimeout(0.2)
     with pytest.raises(TimeoutError):

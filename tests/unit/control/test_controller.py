@@ -1,4 +1,4 @@
-"""The whole loop: from a TaskQueue to queue, workers, numbers and status, and what faults do to it."""
+"""The whole controller: from a TaskQueue to its queue, workers, replicas and status, with and without faults."""
 
 import pytest
 
@@ -164,7 +164,7 @@ async def test_the_controller_recovers_from_an_unavailable_api_server(harness: C
 async def test_a_first_status_without_readiness_posts_no_event(
     harness: ControlHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Somebody else writes first, and the finalizer is refused: there is a status, but no readiness yet."""
+    """Another client writes first, so the finalizer is refused: there is a status, but no readiness yet."""
     await harness.settle(1)
     body = harness.cluster.put(taskqueue(deletionPolicy="Delete"))
     harness.cluster.silent = True

@@ -1,4 +1,4 @@
-"""The invariants of the design, each by its name, on the whole loop."""
+"""The invariants of the design by their numbers, on the whole controller."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The smaller parts of the loop: shared calls, pace, cache, clock."""
+"""The smaller parts of the controller: single flight, rate limit, cache, clock."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the cache remembers of the workers' troubles."""
+"""The scale-out blockers in the cache."""
 
 from typing import Any
 
@@ -94,7 +94,7 @@ def test_every_new_version_must_start_once() -> None:
     cache.update_deployment(deployment(3, "1.5"))
     cache.update_pod(pod(4, FAILING, "1.5", "q"))
     assert reason(cache) is Reason.WORKERS_FAILING
-    cache.update_pod(pod(5, READY))  # one of the old version
+    cache.update_pod(pod(5, READY))  # a pod of the former version
     assert reason(cache) is Reason.WORKERS_FAILING
     cache.update_deployment(deployment(6, "1.6"))
     assert reason(cache) is None
@@ -106,6 +106,6 @@ def test_nothing_is_stored_of_a_deleted_deployment() -> None:
     cache.update_pod(pod(2, READY))
     assert reason(cache) is None
     cache.remove_deployment(KEY, "d")
-    cache.update_pod(pod(3, READY))  # it still ends
+    cache.update_pod(pod(3, READY))  # it still terminates
     cache.remove_pod(pod(4, READY))
     assert (cache._started_template, cache._blockers, cache.all_pods()) == ({}, {}, [])

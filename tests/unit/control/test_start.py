@@ -1,4 +1,4 @@
-"""After a start nothing stays unread for long, and nothing is asked a thousand times."""
+"""After a start all queues are read soon, with few requests."""
 
 import asyncio
 from dataclasses import replace
@@ -18,14 +18,14 @@ MANY = [Key("media", f"queue-{n}") for n in range(160)]
 
 
 async def start_many(harness: ControlHarness) -> None:
-    """Have more TaskQueues than are reconciled at a time, and let all of them settle."""
+    """Create more TaskQueues than are reconciled at a time, and wait until all are ready."""
     for key in MANY:
         harness.cluster.put(taskqueue(key))
     await harness.settle(30)
 
 
 def delay(harness: ControlHarness, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let the broker take its time to read its topology, as it does with thousands of objects."""
+    """Delay the topology, as a broker with thousands of objects does."""
     read = harness.broker.topology
 
     async def later() -> Topology:

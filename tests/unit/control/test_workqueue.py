@@ -1,4 +1,4 @@
-"""Keys are worked on once at a time, in time, and none is held up by another."""
+"""Keys are processed once at a time and in time, and no key delays another."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +21,7 @@ def now() -> float:
 
 
 class Worker:
-    """Takes `seconds` for each key, and notes when it began; `fails` says what it raises."""
+    """Processes a key in `seconds`, records the start, and raises what `fails` contains."""
 
     def __init__(self, seconds: float = 0) -> None:
         self.seconds = seconds
@@ -31,7 +31,7 @@ class Worker:
         self.at_once: set[Key] = set()
 
     async def __call__(self, key: Key) -> float | None:
-        assert key not in self.at_once, "twice at a time"
+        assert key not in self.at_once, "one key is processed twice at a time"
         self.began.append((now(), key.name))
         self.at_once.add(key)
         await asyncio.sleep(self.seconds)

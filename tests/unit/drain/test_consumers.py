@@ -105,7 +105,7 @@ class TestIdleEvidence:
     def evidence(self, *snapshots: ConsumerSnapshot, at: float = 7) -> IdleEvidence:
         return idle_evidence(snapshots, QUEUE, [A], START + timedelta(seconds=at))
 
-    def test_both_snapshots_have_to_show_it_idle(self) -> None:
+    def test_a_pod_is_idle_only_if_both_snapshots_show_it_idle(self) -> None:
         assert self.evidence(snapshot(self.idle), snapshot(self.idle, at=7)).idle_since == {"a": START}
         assert self.evidence(snapshot(self.busy), snapshot(self.idle, at=7)).idle_since == {}
         assert self.evidence(snapshot(self.idle), snapshot(self.busy, at=7)).idle_since == {}
@@ -133,13 +133,13 @@ IDENTIFIERS = [identifier for pod in PODS for identifier in (pod.key.name, *pod.
 
 @st.composite
 def connections(draw: st.DrawFn) -> list[Connection]:
-    one = st.builds(
+    connection = st.builds(
         Connection,
         st.frozensets(st.sampled_from(IDENTIFIERS), max_size=2),
         st.dictionaries(st.sampled_from([QUEUE, "other"]), st.booleans()),
         st.sampled_from([0, 0, 0, 1, None]),
     )
-    return draw(st.lists(one, min_size=1, max_size=8))
+    return draw(st.lists(connection, min_size=1, max_size=8))
 
 
 def idle(connections: list[Connection]) -> set[str]:

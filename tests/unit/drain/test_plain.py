@@ -127,7 +127,9 @@ class TestKnownToBeIdle:
         scenario.wait(7)
         assert scenario.plan(2, idle="a").costs == {"a": CANDIDATE_COST}
 
-    def test_zero_only_if_the_queue_was_seen_empty_while_all_workers_were_idle(self, scenario: PlainScenario) -> None:
+    def test_the_last_worker_is_removed_only_if_the_queue_was_seen_empty_while_all_workers_were_idle(
+        self, scenario: PlainScenario
+    ) -> None:
         assert scenario.plan(0, idle="abc").scale_in_to == 1
         assert scenario.plan(0, idle="abc", empty_at=scenario.now - IDLE_FOR).scale_in_to == 1
         assert scenario.plan(0, idle="abc", empty_at=scenario.now - timedelta(seconds=6)).scale_in_to == 0

@@ -4,14 +4,10 @@ from typing import Any
 
 import pytest
 
-from taskqueue_operator.drain.actions import WriteDrainToken
-from taskqueue_operator.drain.plan import Plan
-from taskqueue_operator.drain.protocol import Drain, FencingToken, State, Verb
-from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST
+from taskqueue_operator.drain.protocol import Drain, State, Verb
 from taskqueue_operator.drain.scale_in import Blocker
-from taskqueue_operator.drain.worker_pool import WorkerPool
 
-from .builders import EPOCH, NO_CONTAINER, TOKEN
+from .builders import EPOCH, NO_CONTAINER
 from .scenario import DrainScenario
 
 BUSY: dict[str, Any] = {"state": State.DRAINING, "in_flight": 1}
@@ -27,7 +23,9 @@ class TestDrain:
         assert len(scenario.plan(2).drains) == 1
         assert scenario.plan(3).drains == scenario.plan(5).drains == ""
 
-    def test_the_longest_idle_first_then_those_with_the_fewest_in_flight(self, scenario: DrainScenario) -> None:
+    def test_the_longest_idle_worker_is_drained_first_then_the_worker_with_the_fewest_tasks_in_flight(
+        self, scenario: DrainScenario
+    ) -> None:
         scenario.report("a", in_flight=2)
         scenario.report("b", in_flight=1)
         scenario.report("c", idle_seconds=3)
@@ -178,7 +176,9 @@ class TestUndrain:
         assert scenario.plan(3).undrains == "ab"
         assert scenario.plan(30).undrains == "ab"
 
-    def test_drained_workers_first_then_those_with_most_in_flight(self, scenario: DrainScenario) -> None:
+    def test_a_drained_worker_is_undrained_first_then_the_worker_with_the_most_tasks_in_flight(
+        self, scenario: DrainScenario
+    ) -> None:
         scenario.drain("a", state=State.DRAINING, in_flight=1)
         scenario.drain("b", state=State.DRAINING, in_flight=4)
         scenario.drain("c")
@@ -210,7 +210,7 @@ class TestUndrain:
 
 
 class TestLease:
-    def test_is_renewed_every_20_seconds(self, scenario: DrainScenario) -> None:
+    def test_a_lease_is_renewed_every_20_seconds(self, scenario: DrainScenario) -> None:
         scenario.drain("a", **BUSY)
         scenario.wait(19)
         assert scenario.plan(2).drains == ""
@@ -224,7 +224,7 @@ class TestLease:
             scenario.report(name)
         assert scenario.plan(2).drains in {"a", "b", "c"}
 
-    def test_is_renewed_until_the_pod_is_terminating(self, scenario: DrainScenario) -> None:
+    def test_a_lease_is_renewed_until_the_pod_is_terminating(self, scenario: DrainScenario) -> None:
         scenario.drain("a")
         scenario.plan_after_costs(2)
         scenario.begin_scale_in()
@@ -233,11 +233,11 @@ class TestLease:
         scenario.report("a", State.DRAINED, drain=Drain("default", EPOCH, 1))
         assert scenario.plan(2).drains == "a"
 
-    def test_of_a_worker_drained_by_a_former_leader_is_renewed_at_once(self, scenario: DrainScenario) -> None:
+    def test_the_lease_of_a_worker_drained_by_a_former_leader_is_renewed_at_once(self, scenario: DrainScenario) -> None:
         scenario.report("a", State.DRAINING, drain=Drain("default", EPOCH - 1, 1), in_flight=1)
         assert scenario.plan(2).drains == "a"
 
-    def test_is_renewed_without_a_leader_of_the_queue_only_if_consuming_has_stopped(
+    def test_without_a_leader_of_the_queue_a_lease_is_renewed_only_if_the_worker_has_stopped_consuming(
         self, scenario: DrainScenario
     ) -> None:
         scenario.drain("a", **BUSY)
@@ -246,102 +246,14 @@ class TestLease:
         assert scenario.plan(1, running=False).drains == "a"
 
 
-class TestFencing:
-    def test_the_annotation_is_written_before_the_first_drain(self) -> None:
-        scenario = DrainScenario(drain_token="")
-        made = scenario.plan(2)
-        assert (made.token_update, len(made.actions)) == (("", TOKEN), 1)
-        scenario.change_deployment(drain_token=TOKEN)
-        assert len(scenario.plan(2).drains) == 1
-
-    def test_the_annotation_is_written_before_a_scale_in(self) -> None:
-        scenario = DrainScenario(drain_token="")
-        scenario.drain("a", "b", "c")
-        made = scenario.plan(0, empty=True)
-        assert (made.token_update, made.scale_in_to) == (("", TOKEN), None)
-
-    def test_the_annotation_is_written_before_a_cost_is_cleared(self) -> None:
-        """A former leader may be about to scale in by that cost."""
-        scenario = DrainScenario(drain_token="")
-        scenario.change_pod("a", cost=CANDIDATE_COST, cost_is_managed=True)
-        made = scenario.plan(3)
-        assert (made.token_update, made.costs) == (("", TOKEN), {})
-        scenario.change_deployment(drain_token=TOKEN)
-        assert scenario.plan(3).costs == {"a": None}
-
-    def test_the_annotation_is_removed_when_no_worker_is_drained(self, scenario: DrainScenario) -> None:
-        scenario.drain("a")
-        scenario.undrain("a")
-        assert scenario.plan(3).token_update == (TOKEN, "")
-
-    def test_the_annotation_is_kept_while_a_worker_may_be_drained(self, scenario: DrainScenario) -> None:
-        scenario.drain("a")
-        scenario.send("a", Verb.UNDRAIN)
-        assert scenario.plan(3).token_update is None
-
-    def test_the_annotation_is_kept_until_every_worker_had_time_to_report_to_a_new_leader(
-        self, scenario: DrainScenario
-    ) -> None:
-        """A worker that the former leader drained would not be undrained."""
-        scenario.pool = WorkerPool("default", EPOCH, scenario.now)
-        assert scenario.plan(3).token_update is None
-        scenario.wait(20)
-        assert scenario.plan(3).token_update == (TOKEN, "")
-
-    def test_the_annotation_is_kept_until_the_view_is_settled(self) -> None:
-        scenario = DrainScenario("abc", drain_token="")
-        scenario.wait(1)
-        scenario.change_pod("a", **NO_CONTAINER)
-        assert scenario.plan_after_costs(2).token_update is not None
-        scenario.change_deployment(drain_token=TOKEN, generation=2)
-        unsettled = scenario.plan(2)
-        assert (unsettled.token_update, unsettled.blocked_by) == (None, Blocker.SETTLING)
-        scenario.change_deployment(observed_generation=2)
-        assert scenario.plan_after_costs(2).scale_in_to == 2
-
-    @pytest.mark.parametrize("found", [f"{EPOCH - 1}.9", "another's"])
-    def test_a_new_leader_replaces_any_annotation_before_it_sends_commands(self, found: str) -> None:
-        scenario = DrainScenario(drain_token=found)
-        scenario.report("a", State.DRAINED, drain=Drain("default", EPOCH - 1, 9))
-        for desired in (0, 3):
-            assert scenario.plan(desired).actions == (WriteDrainToken(found, TOKEN, generation=1),)
-
-    def test_a_former_leader_does_nothing(self, scenario: DrainScenario) -> None:
-        scenario.drain("a")
-        scenario.change_deployment(drain_token=str(FencingToken(EPOCH + 1, 1)))
-        for desired in (0, 3):
-            assert scenario.plan(desired).plan == Plan(blocked_by=Blocker.NOT_LEADER)
-
-    def test_after_a_scale_in_without_an_answer_seq_is_raised_before_anything_else(
-        self, scenario: DrainScenario
-    ) -> None:
-        scenario.drain("a")
-        scenario.plan_after_costs(2)
-        scenario.begin_scale_in()
-        for desired in (0, 2, 3):
-            assert scenario.plan(desired).plan == Plan(
-                actions=(WriteDrainToken(TOKEN, f"{EPOCH}.2", generation=1),),
-                plan_again=True,
-                blocked_by=Blocker.REMOVAL,
-            )
-        scenario.change_deployment(drain_token=f"{EPOCH}.2")
-        assert scenario.plan(3).undrains == "a"
-
-    def test_seq_is_raised_before_a_drain_that_follows_an_undrain(self, scenario: DrainScenario) -> None:
-        """Otherwise the undrain, if it arrives late, reverts the drain."""
-        scenario.drain("a", "b")
-        scenario.undrain("a")
-        assert scenario.plan(0).token_update == (TOKEN, f"{EPOCH}.2")
-
-
 class TestBlockedBy:
-    def test_running_tasks(self, scenario: DrainScenario) -> None:
+    def test_running_tasks_block_scale_in(self, scenario: DrainScenario) -> None:
         scenario.drain("a", **BUSY)
         assert scenario.plan(2).blocked_by is Blocker.TASKS
 
-    def test_workers_that_can_be_drained(self, scenario: DrainScenario) -> None:
+    def test_missing_workers_that_can_be_drained_block_scale_in(self, scenario: DrainScenario) -> None:
         scenario.wait(50)
         assert scenario.plan(2).blocked_by is Blocker.WORKERS
 
-    def test_nothing(self, scenario: DrainScenario) -> None:
+    def test_without_surplus_workers_nothing_blocks(self, scenario: DrainScenario) -> None:
         assert scenario.plan(3).blocked_by is Blocker.NOTHING

@@ -31,7 +31,7 @@ def parsed(**changes: object) -> Report:
     return Report.parse(json.dumps(EXAMPLE | changes).encode())
 
 
-def test_a_report_is_read_as_the_protocol_shows_it() -> None:
+def test_the_documented_report_is_parsed() -> None:
     report = parsed()
     assert (report.state, report.number, report.oldest_seconds) == (State.DRAINING, 17, 42.5)
     assert report.drain is not None
@@ -40,18 +40,18 @@ def test_a_report_is_read_as_the_protocol_shows_it() -> None:
     assert (report.answer.id, report.answer.result, report.answer.reason) == ("b1f0c0de", Result.DONE, None)
 
 
-def test_what_may_be_null_may_be_null() -> None:
+def test_nullable_fields_may_be_null() -> None:
     report = parsed(drain=None, answer=None, oldest_seconds=None)
     assert (report.drain, report.answer, report.oldest_seconds) == (None, None, None)
 
 
-def test_fields_that_are_not_known_are_ignored() -> None:
+def test_unknown_fields_are_ignored() -> None:
     drain = {"installation": "default", "epoch": 1, "seq": 1, "note": "new"}
     assert parsed(mood="fine", drain=drain).number == 17
 
 
 @pytest.mark.parametrize("field", EXAMPLE)
-def test_a_field_that_is_missing_makes_it_unreadable_and_is_named(field: str) -> None:
+def test_a_report_with_a_missing_field_is_unreadable_and_the_field_is_named(field: str) -> None:
     body = {name: value for name, value in EXAMPLE.items() if name != field}
     with pytest.raises(Unreadable, match=f"^{field}: "):
         Report.parse(json.dumps(body).encode())
@@ -82,19 +82,21 @@ def test_a_field_that_is_missing_makes_it_unreadable_and_is_named(field: str) ->
         ("answer.result", "maybe"),
     ],
 )
-def test_a_field_of_another_type_or_version_makes_it_unreadable_and_is_named(field: str, value: object) -> None:
+def test_a_report_with_a_field_of_another_type_or_version_is_unreadable_and_the_field_is_named(
+    field: str, value: object
+) -> None:
     outer, _, inner = field.partition(".")
     with pytest.raises(Unreadable, match=f"^{field}: "):
         parsed(**{outer: EXAMPLE[outer] | {inner: value} if inner else value})
 
 
 @pytest.mark.parametrize("message", [b"", b"null", b"[]", b'"report"', b"\xff\xfe", b"{", b"[" * 100_000])
-def test_what_is_no_report_at_all_is_unreadable(message: bytes) -> None:
+def test_a_message_that_is_no_report_is_unreadable(message: bytes) -> None:
     with pytest.raises(Unreadable):
         Report.parse(message)
 
 
-def test_the_reason_holds_nothing_of_the_message() -> None:
+def test_the_reason_contains_no_part_of_the_message() -> None:
     with pytest.raises(Unreadable) as caught:
         parsed(state="password")
     assert "password" not in str(caught.value)
@@ -102,12 +104,12 @@ def test_the_reason_holds_nothing_of_the_message() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_raise_anything_else(message: bytes) -> None:
+def test_any_other_bytes_raise_no_other_error(message: bytes) -> None:
     with pytest.raises(Unreadable):
         Report.parse(message)
 
 
-def test_a_command_is_written_as_the_protocol_shows_it() -> None:
+def test_a_command_is_written_as_documented() -> None:
     command = Command("b1f0c0de", Verb.DRAIN, EXAMPLE["incarnation"], "default", 1795000000, 4)
     assert json.loads(command.write()) == {
         "version": 1,
@@ -122,11 +124,13 @@ def test_a_command_is_written_as_the_protocol_shows_it() -> None:
 
 
 @given(st.tuples(st.integers(0), st.integers(0)), st.tuples(st.integers(0), st.integers(0)))
-def test_marks_are_read_as_written_and_ordered_by_epoch_then_seq(one: tuple[int, int], other: tuple[int, int]) -> None:
-    assert FencingToken.parse(str(FencingToken(*one))) == FencingToken(*one)
-    assert (FencingToken(*one) < FencingToken(*other)) == (one < other)
+def test_tokens_are_parsed_as_written_and_ordered_by_epoch_then_seq(
+    first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    assert FencingToken.parse(str(FencingToken(*first))) == FencingToken(*first)
+    assert (FencingToken(*first) < FencingToken(*second)) == (first < second)
 
 
 @pytest.mark.parametrize("annotation", ["", "7", "7.", ".1", "7.1.2", "-7.1", "a.b", "7.²"])
-def test_another_annotation_is_no_mark(annotation: str) -> None:
+def test_an_annotation_of_another_form_is_no_token(annotation: str) -> None:
     assert FencingToken.parse(annotation) is None

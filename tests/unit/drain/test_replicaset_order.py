@@ -23,18 +23,18 @@ from .builders import NO_CONTAINER, pod
 PHASES = {"": 0, "Pending": 0, "Unknown": 1, "Running": 2}
 
 
-def compare(one: Pod, other: Pod) -> int:
+def compare(first: Pod, second: Pod) -> int:
     """Compare as ActivePodsWithRanks.Less of Kubernetes 1.36 does, up to the deletion cost.
 
-    A result below 0 means that `one` is removed first.
+    A result below 0 means that `first` is removed first.
     """
-    if one.assigned != other.assigned:
-        return -1 if not one.assigned else 1
-    if PHASES[one.phase] != PHASES[other.phase]:
-        return PHASES[one.phase] - PHASES[other.phase]
-    if one.ready != other.ready:
-        return -1 if not one.ready else 1
-    return (one.cost or 0) - (other.cost or 0)
+    if first.assigned != second.assigned:
+        return -1 if not first.assigned else 1
+    if PHASES[first.phase] != PHASES[second.phase]:
+        return PHASES[first.phase] - PHASES[second.phase]
+    if first.ready != second.ready:
+        return -1 if not first.ready else 1
+    return (first.cost or 0) - (second.cost or 0)
 
 
 def removed(pods: list[Pod], count: int, random: Random) -> list[Pod]:

@@ -27,7 +27,7 @@ def scenario() -> DrainScenario:
 
 
 class TestScaleIn:
-    def test_removes_the_drained_workers(self, scenario: DrainScenario) -> None:
+    def test_a_scale_in_removes_the_drained_workers(self, scenario: DrainScenario) -> None:
         scenario.drain("a")
         scenario.drain("b", **BUSY)
         assert scenario.plan_after_costs(1).scale_in_to == 2
@@ -65,7 +65,9 @@ class TestScaleIn:
         made = scenario.plan(2)
         assert (made.costs, made.scale_in_to, made.blocked_by) == ({}, None, Blocker.REMOVAL_ORDER)
 
-    def test_only_if_the_simulated_order_removes_only_removable_pods(self, scenario: DrainScenario) -> None:
+    def test_replicas_are_reduced_only_if_the_simulated_order_removes_only_removable_pods(
+        self, scenario: DrainScenario
+    ) -> None:
         scenario.change_pod("c", ready=False)
         scenario.drain("a")
         scenario.change_pod("a", ready=False)
@@ -75,7 +77,7 @@ class TestScaleIn:
         scenario.drain("a")
         assert scenario.plan_after_costs(2).scale_in_to == 2
 
-    def test_drains_are_confirmed_once_more_before(self, scenario: DrainScenario) -> None:
+    def test_drains_are_confirmed_once_more_before_a_scale_in(self, scenario: DrainScenario) -> None:
         scenario.drain("a")
         assert scenario.plan_after_costs(2).scale_in_to == 2
         scenario.wait(4)
@@ -120,7 +122,9 @@ class TestScaleIn:
         ],
         ids=["not observed", "one more in status", "one fewer in status", "one to create", "one to remove"],
     )
-    def test_only_from_a_settled_view(self, scenario: DrainScenario, unsettled: dict[str, int]) -> None:
+    def test_replicas_are_reduced_only_from_a_settled_view(
+        self, scenario: DrainScenario, unsettled: dict[str, int]
+    ) -> None:
         scenario.drain("a")
         assert scenario.plan_after_costs(1).scale_in_to == 2
         updated = {"updated": unsettled["current_replicas"]} if "current_replicas" in unsettled else {}
@@ -128,7 +132,7 @@ class TestScaleIn:
         made = scenario.plan(1)
         assert (made.scale_in_to, made.blocked_by) == (None, Blocker.SETTLING)
 
-    def test_never_while_the_worker_does_not_answer(self, scenario: DrainScenario) -> None:
+    def test_a_worker_is_not_removed_while_it_does_not_answer(self, scenario: DrainScenario) -> None:
         scenario.drain("a")
         scenario.plan_after_costs(2)
         scenario.wait(50)
@@ -162,11 +166,13 @@ class TestScaleIn:
 
 
 class TestZero:
-    def test_only_after_the_queue_was_seen_empty(self, scenario: DrainScenario) -> None:
+    def test_the_last_worker_is_removed_only_after_the_queue_was_seen_empty(self, scenario: DrainScenario) -> None:
         scenario.drain("a", "b", "c")
         assert scenario.plan_after_costs(0).scale_in_to == 1
 
-    def test_only_by_a_reading_younger_than_the_last_drained(self, scenario: DrainScenario) -> None:
+    def test_the_last_worker_is_removed_only_by_a_reading_younger_than_the_last_drained_report(
+        self, scenario: DrainScenario
+    ) -> None:
         scenario.drain("a", "b")
         seen = scenario.now
         scenario.wait(1)
@@ -183,7 +189,7 @@ class TestZero:
         made = scenario.plan(0)
         assert (made.drains, made.scale_in_to, made.blocked_by) == ("", None, Blocker.EMPTINESS)
 
-    def test_only_after_every_worker_is_drained(self, scenario: DrainScenario) -> None:
+    def test_zero_is_reached_only_after_every_worker_is_drained(self, scenario: DrainScenario) -> None:
         scenario.drain("a", "b")
         scenario.drain("c", **BUSY)
         assert scenario.plan_after_costs(0, empty=True).scale_in_to == 1
@@ -218,7 +224,7 @@ class TestCrashLoops:
 
 
 class TestRollouts:
-    def test_no_scale_in_and_no_worker_stays_drained(self, scenario: DrainScenario) -> None:
+    def test_during_a_rollout_no_worker_is_removed_or_stays_drained(self, scenario: DrainScenario) -> None:
         scenario.drain("a")
         scenario.plan_after_costs(1)
         scenario.change_pod("d", replica_set="new")

@@ -32,7 +32,7 @@ def test_a_report_never_replaces_one_with_a_higher_number(scenario: DrainScenari
     assert scenario.worker("a").address == "an address"
 
 
-def test_a_new_incarnation_voids_what_was_known_of_the_former(scenario: DrainScenario) -> None:
+def test_a_new_incarnation_voids_all_knowledge_of_the_former_one(scenario: DrainScenario) -> None:
     scenario.drain("a")
     scenario.pool.on_report(report("a", 1, State.STARTING, incarnation="1" * 32), "an address", scenario.now)
     worker = scenario.worker("a")
@@ -52,7 +52,9 @@ def test_a_late_answer_of_a_former_incarnation_confirms_nothing(scenario: DrainS
     assert not removable(scenario, "a")
 
 
-def test_late_reports_of_a_former_incarnation_do_not_suppress_those_of_the_present_one(scenario: DrainScenario) -> None:
+def test_late_reports_of_a_former_incarnation_do_not_suppress_reports_of_the_current_one(
+    scenario: DrainScenario,
+) -> None:
     for number in range(1, 4):
         scenario.pool.on_report(report("a", number, State.DRAINED, incarnation="1" * 32), "an address", scenario.now)
         scenario.report("a", State.CONSUMING)
@@ -251,13 +253,13 @@ def test_a_scale_in_may_be_pending_until_the_annotation_of_another_leader_is_rep
 
 
 class TestPendingScaleIn:
-    def test_may_still_apply_until_its_condition_no_longer_holds(self, scenario: DrainScenario) -> None:
+    def test_a_scale_in_may_still_apply_until_its_condition_no_longer_holds(self, scenario: DrainScenario) -> None:
         scenario.begin_scale_in()
         assert scenario.pool.scale_in_may_still_apply(scenario.deployment)
         scenario.change_deployment(drain_token=f"{EPOCH}.2")
         assert scenario.pool.pending_scale_in is None
 
-    def test_ends_when_as_many_pods_are_left(self, scenario: DrainScenario) -> None:
+    def test_a_scale_in_ends_when_as_many_pods_are_left(self, scenario: DrainScenario) -> None:
         scenario.begin_scale_in()
         scenario.change_deployment(replicas=2, generation=2)
         scenario.change_deployment(observed_generation=2, current_replicas=2)
@@ -265,7 +267,7 @@ class TestPendingScaleIn:
         scenario.change_pod("a", deleting=True)
         assert scenario.pool.pending_scale_in is None
 
-    def test_does_not_end_because_replicas_were_raised_again(self, scenario: DrainScenario) -> None:
+    def test_a_scale_in_does_not_end_because_replicas_were_raised_again(self, scenario: DrainScenario) -> None:
         """The ReplicaSet may still be removing pods for the number in between."""
         scenario.begin_scale_in()
         scenario.change_deployment(replicas=3, generation=3, observed_generation=3)
@@ -274,7 +276,7 @@ class TestPendingScaleIn:
         scenario.sync()
         assert scenario.pool.pending_scale_in is None
 
-    def test_does_not_end_while_the_controllers_do_nothing(self, scenario: DrainScenario) -> None:
+    def test_a_scale_in_does_not_end_while_the_controllers_do_nothing(self, scenario: DrainScenario) -> None:
         scenario.begin_scale_in()
         scenario.change_deployment(replicas=2, generation=2)
         for observed in (1, 2):

@@ -66,7 +66,7 @@ async def test_a_connection_without_peer_address_and_name_has_no_identifier() ->
     stream = CONSUMER | {"channel_details": []}
     direct = {"name": "<rabbit@one.1.2.3>", "user_provided_name": None}
     connections = await connections_of([CONSUMER, stream], connections=[CONNECTION, direct, {"state": "starting"}])
-    assert [each.identifiers for each in connections] == [{"10.0.0.1"}, set(), set()]
+    assert [connection.identifiers for connection in connections] == [{"10.0.0.1"}, set(), set()]
 
 
 async def test_each_part_of_the_connection_name_may_be_a_pod_name() -> None:

@@ -153,7 +153,7 @@ def test_schema_and_models_accept_and_reject_the_same_specs(spec: object) -> Non
     assert parses(spec) == VALIDATOR.is_valid(spec)
 
 
-def test_the_defaults_of_the_schema_are_equal_to_those_of_the_models() -> None:
+def test_schema_and_models_have_the_same_defaults() -> None:
     """The API server stores its own defaults, so a different default of a model would never apply."""
     filled = _with_defaults(SPEC, _copy(ACCEPTED["empty parts"]))
     defaults = Spec.model_validate(ACCEPTED["empty parts"]).model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -223,7 +223,7 @@ def test_optional_fields_references_and_maps_are_converted() -> None:
         name: str = Field(description="Its name.")
 
     class Outer(BaseModel):
-        one: Inner = Field(description="The one.")
+        single: Inner = Field(description="The single one.")
         maybe: int | None = Field(None, ge=1, description="Perhaps.")
         many: dict[str, Inner]
 
@@ -234,9 +234,9 @@ def test_optional_fields_references_and_maps_are_converted() -> None:
     }
     assert structural(Outer) == {
         "type": "object",
-        "required": ["one", "many"],
+        "required": ["single", "many"],
         "properties": {
-            "one": inner | {"description": "The one."},
+            "single": inner | {"description": "The single one."},
             "maybe": {"type": "integer", "format": "int32", "minimum": 1, "description": "Perhaps."},
             "many": {"type": "object", "additionalProperties": inner},
         },

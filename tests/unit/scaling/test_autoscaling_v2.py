@@ -88,7 +88,7 @@ histories = st.lists(ticks, min_size=1, max_size=40)
 @pytest.mark.slow
 @settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.integers(1, 150), ["0", "0.05", "0.1", "0.3"]), histories, st.data())
-def test_decisions_are_equal_to_those_of_an_hpa_with_exact_arithmetic(
+def test_decisions_are_equal_to_decisions_of_an_hpa_with_exact_arithmetic(
     policy: Policy, history: list[Tick], data: st.DataObject
 ) -> None:
     replicas = data.draw(st.integers(policy.min_replicas, policy.max_replicas))
@@ -98,7 +98,7 @@ def test_decisions_are_equal_to_those_of_an_hpa_with_exact_arithmetic(
 @pytest.mark.slow
 @settings(settings.get_profile("fast"), max_examples=EXAMPLES)
 @given(policies(st.sampled_from(BINARY), ["0", "0.125", "0.5"]), histories, st.data())
-def test_decisions_are_equal_to_those_of_an_hpa_with_floats(
+def test_decisions_are_equal_to_decisions_of_an_hpa_with_floats(
     policy: Policy, history: list[Tick], data: st.DataObject
 ) -> None:
     replicas = data.draw(st.integers(policy.min_replicas, policy.max_replicas))

@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Decision, DecisionReason, Workers
-from taskqueue_operator.scaling.memory import Memory, is_idle
+from taskqueue_operator.scaling.memory import Memory, Recommendation, is_idle
 from taskqueue_operator.scaling.policy import Policy, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
 
-from .builders import at, certain
+from .builders import at, certain, doubtful, settled
 
 POLICY = Policy(
     12, ready_per_replica=10, scale_down=Rules(window=timedelta(seconds=10)), idle=timedelta(seconds=25), concurrency=2
 )
+NO_WINDOW = Policy(20, scale_down=Rules(window=timedelta(0)))
 
 
 @dataclass(frozen=True)
@@ -162,3 +163,17 @@ def test_scaling_from_zero_ignores_the_window() -> None:
         5,
         DecisionReason.BACKLOG,
     )
+
+
+def test_a_recommendation_expires_with_its_window() -> None:
+    memory = settled(0, highs=(Recommendation(at(0), 7),))
+    within, after = (decide(certain(20), Workers(9), Policy(20), memory, at(then)) for then in (59, 60))
+    assert (within.desired, after.desired) == (7, 1)
+
+
+@pytest.mark.parametrize("work", [certain(1), certain(0, unacked=1), doubtful(0)], ids=["ready", "unacked", "doubt"])
+def test_work_restarts_the_idle_time(work: Reading) -> None:
+    memory = settled(0, busy=-600)
+    memory = decide(work, Workers(1), NO_WINDOW, memory, at(0)).memory
+    assert decide(certain(0), Workers(1), NO_WINDOW, memory, at(59)).desired == 1
+    assert decide(certain(0), Workers(1), NO_WINDOW, memory, at(60)).desired == 0

@@ -1,4 +1,4 @@
-"""The observer reads in short steps, and keeps what it read."""
+"""The observer reads queues in batches, and stores their samples."""
 
 import asyncio
 from collections import Counter
@@ -92,7 +92,7 @@ async def test_a_slow_batch_delays_no_other_batch_and_is_not_probed_twice_at_a_t
 
     async def slow(queues: Collection[str]) -> Mapping[str, Probe]:
         asking.update(queues)
-        assert max(asking.values()) == 1, "its round is left out instead"
+        assert max(asking.values()) == 1, "its round is skipped instead"
         answers = await probe(queues)
         await asyncio.sleep(2.3 if "jobs" in queues else 0)
         asking.subtract(queues)
@@ -109,11 +109,11 @@ async def test_a_slow_batch_delays_no_other_batch_and_is_not_probed_twice_at_a_t
         assert steps(times) == {3.0}
         assert len(apart) > 150
         assert all(steps(probe_times(broker, queue)) == {1.0} for queue in apart)
-        assert listener.reads.count(KEY) >= 18, "it is considered all the same"
+        assert listener.reads.count(KEY) >= 18, "its readings are evaluated all the same"
 
 
 async def test_missed_rounds_are_skipped_after_a_blocked_event_loop(broker: FakeBroker) -> None:
-    """A round that is over is not made up for: nothing piles up."""
+    """A missed round is skipped: no work accumulates."""
     async with observing(broker, RecordingListener()):
         await asyncio.sleep(5)
         asyncio.get_running_loop().setup_looptime(start=105)  # type: ignore[attr-defined]  # of looptime
@@ -140,7 +140,7 @@ async def test_empty_queues_at_zero_are_evaluated_every_five_seconds_at_differen
         listener.batches.clear()
         broker.depths["jobs"] = (1, 0)
         await asyncio.sleep(0.3)
-        assert any(KEY in keys for keys in listener.batches), "news is considered at once"
+        assert any(KEY in keys for keys in listener.batches), "a changed depth is evaluated at once"
 
 
 async def test_telemetry_records_queries_outcomes_and_delay(
@@ -171,7 +171,7 @@ async def test_telemetry_records_queries_outcomes_and_delay(
         await asyncio.sleep(5)
         assert {*recorded_events(telemetry, "queried", "sweep")[0][3].items()} == {("BrokerUnreachable", 4)}
         assert all(event[3].keys() == {"BrokerUnreachable"} for event in recorded_events(telemetry, "queried", "probe"))
-        assert recorded_events(telemetry, "delayed"), "what could not be read was considered too"
+        assert recorded_events(telemetry, "delayed"), "unread queues are evaluated too"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ async def test_a_missing_queue_is_reported_and_never_read_as_empty(broker: FakeB
     async with observing(broker, listener) as observer:
         await asyncio.sleep(20)
         reading = observer.reading("jobs")
-    assert listener.misses == [KEY], "once: it is no reason to look at the whole topology at every probe"
+    assert listener.misses == [KEY], "once: the whole topology is not read at every probe"
     assert (reading.at_least, reading.at_most, reading.doubt) == (None, None, Doubt.ABSENT)
 
 

@@ -1,4 +1,4 @@
-"""One observer per endpoint, and another one where it has failed."""
+"""There is one observer per endpoint; a failed observer is replaced."""
 
 import asyncio
 
@@ -52,7 +52,7 @@ async def test_a_failed_observer_is_replaced_at_its_next_use(monkeypatch: pytest
     assert brokers.brokers[FakeEndpoint()].closed
     assert listener.faults == []
     await asyncio.sleep(RESTART_SECONDS)
-    assert [keys for _, keys in listener.faults] == [{KEY}], "its users are told, so that they use another one"
+    assert [keys for _, keys in listener.faults] == [{KEY}], "its users are notified, and use another observer"
 
     anew = readers.use(KEY, FakeEndpoint())
     anew.follow(KEY, "jobs")
@@ -63,7 +63,7 @@ async def test_a_failed_observer_is_replaced_at_its_next_use(monkeypatch: pytest
 
     await readers.close()
     await asyncio.sleep(2 * RESTART_SECONDS)
-    assert len(listener.faults) == 1, "an observer that is asked to end has not failed"
+    assert len(listener.faults) == 1, "a closed observer has not failed"
 
 
 async def test_a_failed_observer_can_be_released(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Reading that fails: what is a fault, when it is told, and that nothing ends it."""
+"""Failed reads: what is a fault, when the listener is notified, and that reading continues."""
 
 import asyncio
 from collections.abc import Collection, Mapping

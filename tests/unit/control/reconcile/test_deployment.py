@@ -1,4 +1,4 @@
-"""What becomes of the workers' Deployment, whatever happens around it."""
+"""The Deployment of the workers, also during faults and changes of other clients."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a TaskQueue ends: by its policy, visibly while it waits, and always."""
+"""The deletion of a TaskQueue follows its policy, reports every wait, and always ends."""
 
 import asyncio
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ async def test_delete_waits_for_the_workers_then_removes_queues_with_their_messa
 
 
 async def test_delete_waits_for_the_workers_after_a_restart_too(harness: ControlHarness) -> None:
-    """The watches show TaskQueues and Deployments side by side: which comes first is chance."""
+    """The watches of TaskQueues and Deployments are independent: either may be first."""
     await harness.apply(deletionPolicy="Delete")
     harness.broker.depths["thumbnails"] = (100, 5)
     await harness.settle()

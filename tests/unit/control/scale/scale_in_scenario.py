@@ -1,6 +1,6 @@
 """A scenario in which workers are drained, undrained and removed, while a test adds faults.
 
-Four workers, of which two are soon idle; then the maximum is set below the number of busy ones; then there are more
+Four workers, of which two are soon idle; then the maximum is set below the number of busy workers; then there are more
 tasks than before; then none.
 """
 
@@ -24,7 +24,7 @@ SETTLE_SECONDS = 130
 TAKEOVER = 20.0
 """Maximum seconds until another operator leads."""
 MAX_COMMANDS = 100
-"""To eight workers in all, also from two competing leaders."""
+"""To eight workers in total, also from two competing leaders."""
 LOWERED, RAISED = 23.0, 48.0
 """When the maximum is set below the number of busy workers, and when it is raised again."""
 

@@ -1,4 +1,4 @@
-"""What the loop makes of decisions: carried out, only said, fallen back upon, or held back; and kept for later."""
+"""What happens to decisions: applied, only reported, replaced by the fallback, or limited; and recorded."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What goes wrong beside a decision: it is never carried out on something else, and never stops another."""
+"""Faults around a decision: it is never applied to another spec or queue, and never stops another decision."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ async def test_invariant_2_a_queue_of_another_broker_is_not_decided_on_by_readin
 
 @pytest.fixture
 def flawed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug that shows in the decision on one TaskQueue."""
+    """Let the decision on one TaskQueue fail."""
     policy_of = DecisionState.policy_of
 
     def flawed(self: DecisionState, taskqueue: TaskQueue) -> Policy:

@@ -1,4 +1,4 @@
-"""Workers go by the drain protocol: none of them is cut, and those that are needed again come back."""
+"""Workers are removed by the drain protocol: no task is interrupted, and needed workers are undrained."""
 
 import asyncio
 from collections import Counter
@@ -22,7 +22,7 @@ AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
 
 
 async def start_five_workers(harness: ControlHarness, **scaling: object) -> FakeWorkers:
-    """Five workers, one of which runs a task."""
+    """Start five workers, of which one runs a task."""
     workers = harness.start_workers()
     await harness.apply(scaling={"maxReplicas": 20, "behavior": AT_ONCE, "idleSeconds": 0} | scaling)
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -68,7 +68,7 @@ async def test_a_lower_maximum_interrupts_no_task(harness: ControlHarness) -> No
     await harness.settle(120)
     assert harness.replicas() == 5
     draining = [worker for worker in workers.of(KEY) if worker.state is State.DRAINING]
-    assert len(draining) == 3, "the others go on consuming"
+    assert len(draining) == 3, "other workers continue to consume"
     draining[0].in_flight = 0
     await harness.settle(10)
     assert harness.replicas() == 4
@@ -171,7 +171,7 @@ async def test_fresh_reports_are_requested_before_candidates_are_selected(harnes
     await harness.apply(scaling={"maxReplicas": 4, "minReplicas": 4})
     await harness.settle(10)
     assert workers.of(KEY) == busy
-    assert {worker.state for worker in busy} == {State.CONSUMING}, "none of them was asked to go"
+    assert {worker.state for worker in busy} == {State.CONSUMING}, "no busy worker was drained"
     assert workers.commands["report"] >= 4
 
 
@@ -193,7 +193,7 @@ async def test_foreign_deletion_costs_are_reported_and_not_overwritten(harness: 
 
 async def test_a_stuck_rollout_is_reported(harness: ControlHarness) -> None:
     await start_five_workers(harness, minReplicas=5)
-    await cancel(harness.tasks.pop())  # it would show the Deployment as it was
+    await cancel(harness.tasks.pop())  # it would restore the status of the Deployment
     deployment = harness.cluster.deployments[KEY]
     stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     harness.cluster._store("deployments", deployment | {"status": deployment["status"] | {"conditions": [stuck]}})
@@ -237,7 +237,7 @@ def delayed_watch(show: Callable[[str, Body, bool], None]) -> Callable[[str, Bod
 
 
 async def start_five_draining(harness: ControlHarness) -> FakeWorkers:
-    """Five workers that all run a task, of which one is to be left."""
+    """Start five workers that all run a task, of which four drain."""
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1

@@ -1,4 +1,4 @@
-"""Rules of scale-in on the whole loop, with workers who work."""
+"""Rules of scale-in on the whole controller, with workers that run tasks."""
 
 import asyncio
 from itertools import cycle
@@ -25,7 +25,7 @@ def apply_scaling(harness: ControlHarness, **scaling: object) -> None:
 async def start_busy_workers(
     harness: ControlHarness, count: int, *, seconds: float, **scaling: object
 ) -> SimulatedWorkers:
-    """As many workers as tasks, each of which has begun with one."""
+    """Start as many workers as tasks; all tasks run."""
     workers = start_simulated_workers(harness)
     apply_scaling(harness, **{"maxReplicas": count} | scaling)
     await harness.settle()
@@ -48,7 +48,7 @@ async def test_max_replicas_from_50_to_10_under_load_interrupts_no_task(harness:
     assert len(doing(workers, State.CONSUMING)) == 10
     await harness.settle(80)
     assert harness.replicas() == 10
-    assert len(doing(workers, State.CONSUMING)) == 10, "there is more to do"
+    assert len(doing(workers, State.CONSUMING)) == 10, "more tasks wait"
     await harness.settle(80)
     assert workers.of(KEY) == []
     assert {worker.state for worker in workers.removed} == {State.DRAINED}
@@ -56,7 +56,7 @@ async def test_max_replicas_from_50_to_10_under_load_interrupts_no_task(harness:
 
 
 async def test_min_replicas_counts_workers_that_consume(harness: ControlHarness) -> None:
-    """One that says nothing, and one that does not start, are no substitutes for those that work."""
+    """A silent worker and a worker that does not start are no substitutes for consuming workers."""
     workers = await start_busy_workers(harness, 5, seconds=30, minReplicas=5)
     workers.of(KEY)[0].silent = True
     workers.of(KEY)[1].blocked_status = crashing(1)
@@ -86,7 +86,7 @@ async def test_a_drain_never_blocks_a_scale_out(harness: ControlHarness) -> None
 
 
 async def test_the_removal_of_drained_workers_never_blocks_a_scale_out(harness: ControlHarness) -> None:
-    """The pods are about to go when there is more to do: who was drained with them stays drained for a moment."""
+    """The pods are about to go when more tasks wait: who was drained with them stays drained for a moment."""
     workers = await start_busy_workers(harness, 4, seconds=30)
     lowered = asyncio.Event()
     harness.cluster.watches.append(lambda *_: lowered.set() if harness.replicas() < 4 else None)
@@ -99,7 +99,7 @@ async def test_the_removal_of_drained_workers_never_blocks_a_scale_out(harness: 
 
 
 async def test_an_outdated_idle_report_drains_no_busy_worker(harness: ControlHarness) -> None:
-    """While messages are held up, the last word of those who work is that they are idle."""
+    """While messages are delayed, the last report of busy workers is that they are idle."""
     workers = await start_busy_workers(harness, 4, seconds=30, minReplicas=4)
     await harness.settle(42)
     workers.publish(2, seconds=100)
@@ -115,7 +115,7 @@ async def test_a_crash_looping_worker_is_removed_before_busy_workers(
     harness: ControlHarness,
 ) -> None:
     workers = await start_busy_workers(harness, 4, seconds=400)
-    workers.of(KEY)[1].silent = True  # as it does not run long enough to say anything
+    workers.of(KEY)[1].silent = True  # it does not run long enough to report
     crashes = asyncio.create_task(crash(workers, workers.of(KEY)[1]))
     harness.tasks.append(crashes)
     await harness.settle(60)
@@ -124,7 +124,7 @@ async def test_a_crash_looping_worker_is_removed_before_busy_workers(
     apply_scaling(harness, maxReplicas=3)
     await harness.settle(90)
     assert workers.of(KEY) == busy
-    assert workers.commands["drain"] == 0, "nobody else was asked to go"
+    assert workers.commands["drain"] == 0, "no other worker was drained"
     assert drain_token(harness) is None
 
 
@@ -157,7 +157,7 @@ def begun(restarts: int) -> Body:
 
 
 async def crash(workers: SimulatedWorkers, worker: FakeWorker) -> None:
-    """Let its container end again and again, each time after a longer wait."""
+    """Let its container crash repeatedly."""
     workers.kill(worker)
     for restarts, state in enumerate(cycle((crashing, begun)), start=1):
         worker.blocked_status = state(restarts // 2)
@@ -169,6 +169,6 @@ async def test_reports_do_not_accumulate_without_a_scale_in(harness: ControlHarn
     await harness.settle(300)
     pool = harness.controller.states[KEY].drain.pool
     assert pool is not None
-    assert [worker.in_flight for worker in pool.active] == [1, 1, 1], "they were heard"
+    assert [worker.in_flight for worker in pool.active] == [1, 1, 1], "their reports arrived"
     assert not pool._early_reports
     assert len(workers.of(KEY)) == 3

@@ -1,4 +1,4 @@
-"""Workers that keep no protocol go by what the broker shows of them."""
+"""Workers without the protocol are removed by what the broker shows of their connections."""
 
 from itertools import pairwise
 
@@ -28,7 +28,7 @@ ACKS_LATE = plain(acksLate=True)
 
 
 async def start_five_workers(harness: ControlHarness, worker: dict[str, object] = ACKS_LATE) -> FakeWorkers:
-    """Five workers, one of which runs a task."""
+    """Start five workers, of which one runs a task."""
     workers = harness.start_workers()
     await harness.apply(worker=worker, scaling=SCALING)
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -146,7 +146,7 @@ async def test_without_late_acknowledgements_workers_are_removed_one_by_one_and_
     changes = [second for second, (before, after) in enumerate(pairwise(counts)) if before != after]
     assert [before - after for before, after in pairwise(counts) if before != after] == [1, 1, 1, 1]
     assert all(later - earlier >= UNPROVEN_REMOVAL_INTERVAL.total_seconds() for earlier, later in pairwise(changes))
-    assert harness.broker.consumer_polls == [], "they would show nothing"
+    assert harness.broker.consumer_polls == [], "they would prove nothing"
 
 
 async def test_a_change_of_acks_late_starts_no_rollout(harness: ControlHarness) -> None:

@@ -1,4 +1,4 @@
-"""What is written into the status, and when."""
+"""Content and time of status writes."""
 
 import asyncio
 

@@ -10,17 +10,17 @@ from typing_extensions import override
 
 from tests.cluster import build, cache, forwarding, images, ports
 from tests.cluster.control_plane import ControlPlane, Place
-from tests.cluster.lane import Cluster
 from tests.cluster.machine import ADDRESS, Machine
 from tests.cluster.node import NAME, Node
 from tests.cluster.prerequisites import need_packages, need_root, run
 from tests.cluster.progress import step, until
+from tests.cluster.provider import Cluster
 
 
 class Local(Cluster):
     """One node in namespaces of this machine, and a small forwarder that makes its API server reachable."""
 
-    lane = "local"
+    provider = "local"
 
     def __init__(self) -> None:
         self._state = cache.home() / "local"
@@ -123,7 +123,7 @@ class Local(Cluster):
     def _node_ready(self) -> bool:
         answer = self.kubectl("get", "node", NAME, "--ignore-not-found", "--output=json")
         conditions = json.loads(answer)["status"].get("conditions", []) if answer else []
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
     def _names_resolve(self) -> bool:
         question = f"import urllib.request; urllib.request.urlopen('http://{ADDRESS}:8181/ready', timeout=2)"

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from tests.cluster.lane import Cluster
-from tests.cluster.lane_kind import need_programs
 from tests.cluster.prerequisites import MissingError, run
 from tests.cluster.progress import step
+from tests.cluster.provider import Cluster
+from tests.cluster.provider_kind import need_programs
 
 
 class Existing(Cluster):
     """Neither made nor removed here. `CLUSTER_LOAD` says how an image gets in, say `minikube image load`."""
 
-    lane = "existing"
+    provider = "existing"
 
     @property
     @override

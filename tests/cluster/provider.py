@@ -1,4 +1,4 @@
-"""What a cluster is to its users, however it was made."""
+"""A cluster as its users know it, independent of its provider."""
 
 import os
 import subprocess
@@ -18,9 +18,9 @@ _RABBITMQ = Path(__file__).parent / "rabbitmq.yaml"
 
 
 class Cluster(ABC):
-    """A Kubernetes cluster to run things on. The lanes differ in how it is made and how an image gets in."""
+    """A Kubernetes cluster to run things on. Providers differ in how it is made and how an image gets in."""
 
-    lane: str
+    provider: str
 
     @property
     @abstractmethod
@@ -109,7 +109,7 @@ class Cluster(ABC):
         for name, value in {"IMAGE": tag, "USERNAME": username, "PASSWORD": password}.items():
             manifest = manifest.replace(f"${name}", value)
         self.kubectl("apply", f"--namespace={namespace}", "--filename=-", input=manifest)
-        self.kubectl("rollout", "status", "statefulset/rabbitmq", f"--namespace={namespace}", "--timeout=180s")
+        self.kubectl("rollout", "status", "statefulset/rabbitmq", f"--namespace={namespace}", "--timeout=300s")
         step(f"RabbitMQ ready in namespace {namespace}")
         return f"amqp://{username}:{password}@rabbitmq.{namespace}:5672/"
 

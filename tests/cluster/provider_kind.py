@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing_extensions import override
 
 from tests.cluster import cache, choice
-from tests.cluster.lane import Cluster
 from tests.cluster.prerequisites import MissingError, run
 from tests.cluster.progress import step, working
+from tests.cluster.provider import Cluster
 
 _NAME = "taskqueue"
 _WAYS = {
@@ -30,7 +30,7 @@ def need_programs(*names: str) -> None:
 class Kind(Cluster):
     """One kind cluster of a fixed name."""
 
-    lane = "kind"
+    provider = "kind"
 
     @property
     @override

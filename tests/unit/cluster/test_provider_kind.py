@@ -1,4 +1,4 @@
-"""What the kind lane asks of kind and of the container engine; both only write down what they are told."""
+"""Calls of the kind provider to kind and to the container engine; stand-ins of both record the calls."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 from tests.cluster import cluster, images
 from tests.cluster.__main__ import main
-from tests.cluster.lane_kind import Kind
 from tests.cluster.prerequisites import MissingError
+from tests.cluster.provider_kind import Kind
 
 NOTE = '#!/bin/sh\necho "${0##*/} $*" >> "$NOTES"\n'
 DAEMON_IS_AWAY = '[ "$1" != info ] || exit 1\n'
@@ -55,7 +55,7 @@ def told(tmp_path: Path) -> Callable[[], list[str]]:
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
-def test_a_cluster_is_made_once_and_found_again(install: Install, told: Callable[[], list[str]], engine: str) -> None:
+def test_a_cluster_is_made_once_and_reused(install: Install, told: Callable[[], list[str]], engine: str) -> None:
     install(engine, "kubectl", "helm")
     install("kind", does=f'echo "by $KIND_EXPERIMENTAL_PROVIDER as $KIND_CLUSTER_NAME" >> "$NOTES"\n{OTHERS_CLUSTER}')
     cluster().up()
@@ -72,7 +72,7 @@ def test_a_cluster_is_made_once_and_found_again(install: Install, told: Callable
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
-def test_an_image_goes_from_the_engine_to_kind_by_way_of_a_file(
+def test_an_image_is_loaded_from_the_engine_into_kind_through_a_file(
     install: Install, told: Callable[[], list[str]], engine: str
 ) -> None:
     install(engine, does='[ "$1" != save ] || echo "$4" > "$3"\n')
@@ -86,7 +86,7 @@ def test_an_image_goes_from_the_engine_to_kind_by_way_of_a_file(
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
-def test_images_are_built_upon_each_other(install: Install, told: Callable[[], list[str]], engine: str) -> None:
+def test_an_image_is_built_after_its_base_image(install: Install, told: Callable[[], list[str]], engine: str) -> None:
     install(engine)
     assert images.build("sample") == "localhost/thumbnails:dev"
     worker, sample = told()
@@ -101,7 +101,7 @@ def test_the_cluster_is_removed(install: Install, told: Callable[[], list[str]])
     assert told() == ["kind delete cluster --kubeconfig=TMP/cache/kind.kubeconfig"]
 
 
-def test_podman_is_taken_where_dockers_daemon_does_not_answer(
+def test_podman_is_used_if_the_daemon_of_docker_does_not_answer(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLUSTER", "auto")
@@ -110,7 +110,7 @@ def test_podman_is_taken_where_dockers_daemon_does_not_answer(
     assert isinstance(cluster(), Kind)
 
 
-def test_when_no_engine_answers_one_sentence_says_what_to_do(
+def test_if_no_engine_answers_one_sentence_names_the_way_out(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install("docker", "podman", does=DAEMON_IS_AWAY)
@@ -122,7 +122,7 @@ def test_when_no_engine_answers_one_sentence_says_what_to_do(
 
 
 @pytest.mark.usefixtures("bin_directory")
-def test_what_is_not_installed_is_named_with_the_place_to_get_it(install: Install) -> None:
+def test_missing_programs_are_named_with_the_url_of_their_installation(install: Install) -> None:
     install("docker", "kubectl")
     with pytest.raises(MissingError, match=r"^please install kind \(https://.*\), helm \(https://\S+\)$"):
         cluster().up()

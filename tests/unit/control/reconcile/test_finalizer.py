@@ -9,6 +9,7 @@ import pytest
 from taskqueue_operator.resource.names import FINALIZER, Key
 from taskqueue_operator.topology.diff import Remove, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue
+from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY, SECRET, taskqueue
@@ -61,7 +62,7 @@ async def test_delete_waits_for_the_workers_then_removes_queues_with_their_messa
     assert harness.replicas() == 0
     assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
     assert harness.cluster.condition("Ready")["reason"] == "Deleting"
-    assert "workers to finish" in harness.cluster.condition("Ready")["message"]
+    assert_approved("deletion.waiting_for_workers", harness.cluster.condition("Ready")["message"])
     await harness.settle(600)
     assert not is_deleted(harness)
     harness.cluster.run_pods(KEY)
@@ -89,7 +90,7 @@ async def test_delete_if_empty_removes_empty_queues(harness: ControlHarness) -> 
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     harness.cluster.delete(KEY)
     await harness.settle(5)
-    assert "until it is certain" in harness.cluster.condition("Ready")["message"]
+    assert_approved("deletion.waiting_for_readings", harness.cluster.condition("Ready")["message"])
     await harness.settle(30)
     assert is_deleted(harness)
     assert harness.broker.topology_.queues == {}
@@ -101,7 +102,8 @@ async def test_invariant_4_delete_if_empty_waits_behind_a_fence_for_the_last_mes
     await harness.settle(20)
     harness.cluster.delete(KEY)
     await harness.settle(60)
-    assert 'queue "thumbnails" holds 100 messages' in harness.cluster.condition("Ready")["message"]
+    assert harness.cluster.condition("Ready")["reason"] == "NotEmpty"
+    assert_approved("deletion.waiting_for_messages", harness.cluster.condition("Ready")["message"])
     assert not any(
         binding.to_queue and binding.destination == "thumbnails" for binding in harness.broker.topology_.bindings
     )
@@ -160,7 +162,8 @@ async def test_invariant_8_with_messages_and_without_workers_the_topology_is_ret
     await harness.settle(20)
     assert is_deleted(harness)
     assert harness.broker.topology_ == before
-    assert retained(harness) == ["queue thumbnails holds messages and its workers are gone"]
+    (reason,) = retained(harness)
+    assert_approved("deletion.retained_without_workers", reason)
 
 
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
@@ -254,7 +257,7 @@ async def test_invariant_8_a_fence_that_another_client_removes_is_restored_with_
     harness.cluster.delete(KEY)
     await harness.settle(11)
     assert len(taken) <= 3 * 3 * 4
-    assert "another client restores the bindings" in harness.cluster.condition("Ready")["message"]
+    assert_approved("deletion.bindings_restored", harness.cluster.condition("Ready")["message"])
 
 
 async def test_invariant_4_readings_before_an_unanswered_unbinding_are_discarded(

@@ -157,8 +157,8 @@ class OperatorProcess:
     async def _renew(self, leadership: Leadership) -> None:
         try:
             await _stoppable(leadership.renew_loop(), self._resumed)
-        except LeadershipLost as deposed:
-            self.lost_reasons.append(str(deposed))
+        except LeadershipLost as lost:
+            self.lost_reasons.append(str(lost))
 
 
 def _result_setter(answer: "asyncio.Future[Answer]", result: Answer) -> Callable[[], None]:

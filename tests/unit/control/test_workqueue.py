@@ -134,10 +134,10 @@ async def test_a_success_resets_the_backoff() -> None:
 
 
 async def test_the_jitter_covers_the_whole_delay() -> None:
-    asked: list[tuple[float, float]] = []
+    delays: list[tuple[float, float]] = []
 
     def jitter(least: float, most: float) -> float:
-        asked.append((least, most))
+        delays.append((least, most))
         return 1.0
 
     worker = Worker()
@@ -148,7 +148,7 @@ async def test_the_jitter_covers_the_whole_delay() -> None:
     await asyncio.sleep(3.5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert asked == [(0, 1), (0, 2), (0, 4), (0, 8)]
+    assert delays == [(0, 1), (0, 2), (0, 4), (0, 8)]
 
 
 async def test_a_new_event_does_not_wait_for_the_backoff() -> None:

@@ -155,7 +155,7 @@ async def test_telemetry_records_queries_outcomes_and_delay(
 
     monkeypatch.setattr(broker, "probe", delayed)
     broker.refused["more"] = FORBIDDEN
-    queues = {"jobs": "ok", "more": "PermissionDenied", "gone": "missing", "mute": "silent"}
+    queues = {"jobs": "ok", "more": "PermissionDenied", "absent": "missing", "mute": "silent"}
     async with observing(broker, RecordingListener(), telemetry) as observer:
         observer.follow(KEY, *queues)
         await asyncio.sleep(1.5)

@@ -57,9 +57,9 @@ async def test_a_failed_observer_is_replaced_at_its_next_use(monkeypatch: pytest
     anew = readers.use(KEY, FakeEndpoint())
     anew.follow(KEY, "jobs")
     assert anew is not observer
-    asked = len(brokers.brokers[FakeEndpoint()].probes)
+    probes_before = len(brokers.brokers[FakeEndpoint()].probes)
     await asyncio.sleep(3)
-    assert len(brokers.brokers[FakeEndpoint()].probes) > asked
+    assert len(brokers.brokers[FakeEndpoint()].probes) > probes_before
 
     await readers.close()
     await asyncio.sleep(2 * RESTART_SECONDS)

@@ -270,13 +270,13 @@ async def test_invariant_4_readings_before_an_unanswered_unbinding_are_discarded
     removed: list[float] = []
 
     async def unanswered(steps: Sequence[Step]) -> None:
-        going = [step.item for step in steps if isinstance(step, Remove)]
-        if any(isinstance(item, Binding) for item in going):
+        removals = [step.item for step in steps if isinstance(step, Remove)]
+        if any(isinstance(item, Binding) for item in removals):
             await asyncio.sleep(15)
             await apply(steps)
             unbound.append(clock())
             raise UNREACHABLE
-        removed.extend(clock() for item in going if isinstance(item, Queue))
+        removed.extend(clock() for item in removals if isinstance(item, Queue))
         await apply(steps)
 
     monkeypatch.setattr(harness.broker, "apply", unanswered)
@@ -298,7 +298,7 @@ async def test_invariant_4_a_queue_that_another_client_creates_again_is_not_dele
             removed.append(steps)
             harness.broker.topology_ = before
             harness.broker.depths["thumbnails"] = (100, 0)
-            assert len(removed) < 10, "hot"
+            assert len(removed) < 10, "it is deleted without backoff"
 
     monkeypatch.setattr(harness.broker, "apply", undone)
     harness.cluster.delete(KEY)

@@ -164,7 +164,7 @@ async def test_a_delayed_scale_in_removes_no_undrained_worker(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch, *, killed: bool
 ) -> None:
     """The drain annotation has changed before any undrain, so the API server refuses the write."""
-    workers, asked, scale_in = await start_four_idle_workers(harness), asyncio.Event(), FakeCluster.scale
+    workers, requested, scale_in = await start_four_idle_workers(harness), asyncio.Event(), FakeCluster.scale
     delayed: list[Callable[[], Awaitable[object]]] = []
 
     async def scale(self: FakeCluster, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
@@ -172,12 +172,12 @@ async def test_a_delayed_scale_in_removes_no_undrained_worker(
         if delayed or not drain_token:
             return await act()
         delayed.append(act)
-        asked.set()
+        requested.set()
         await asyncio.sleep(10)
         raise API_UNREACHABLE
 
     monkeypatch.setattr(FakeCluster, "scale", scale)
-    await asked.wait()
+    await requested.wait()
     assert {worker.state for worker in workers.of(KEY)} == {State.DRAINED}
     workers.publish(4, seconds=60)
     if killed:

@@ -25,8 +25,8 @@ class ClusterBroker:
         """Shut RabbitMQ down in good order, and wait until the kubelet has started it again on the same data."""
         before = self._restarts()
         self.exec("rabbitmqctl", "shutdown", check=False)
-        until(lambda: self._restarts() > before, "the broker starts again", seconds=60, every=0.5)
-        ready = ("--for=condition=Ready", "--timeout=120s")
+        until(lambda: self._restarts() > before, "the broker starts again", seconds=120, every=0.5)
+        ready = ("--for=condition=Ready", "--timeout=300s")
         self.cluster.kubectl("wait", f"pod/{POD}", f"--namespace={self.namespace}", *ready)
         until(self.api.is_reachable, "the broker responds", seconds=60, every=0.5)
 

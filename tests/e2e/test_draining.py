@@ -26,10 +26,11 @@ def test_idle_workers_are_removed_while_a_busy_worker_finishes(tenant: Tenant, o
     assert operator.metric(REMOVED_PODS, state="busy") == busy_before
 
 
-def test_a_lower_maximum_interrupts_no_task(tenant: Tenant) -> None:
+def test_a_lower_maximum_interrupts_no_task(tenant: Tenant, operator: InstalledOperator) -> None:
     tasks = tenant.start_gated_tasks(4)
+    tenant.until(lambda: operator.unacked(tenant.taskqueue_key) == 4, "the operator has read the unacked messages")
     tenant.patch({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
-    tenant.until(lambda: len(tenant.draining()) == 3, "all workers above the maximum drain")
+    tenant.until(lambda: len(tenant.draining()) >= 3, "all workers above the maximum drain")
     assert tenant.replicas() == 4
     tenant.open_gate()
     tenant.until_scaled_to_zero()

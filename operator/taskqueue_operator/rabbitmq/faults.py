@@ -13,6 +13,7 @@ from .endpoint import Endpoint
 from .frames import NotAmqp
 
 CORRECT_SECRET: Final = "Correct the Secret; the operator reads it again within a minute."
+UNTRUSTED_CERTIFICATE: Final = "its certificate is not trusted"
 CAUSES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (ssl.SSLError, "TLS handshake failed"),
     (socket.gaierror, "host name not found"),
@@ -129,7 +130,7 @@ def cause(error: BaseException) -> str:
         chain.insert(0, inner)
     for link in chain:
         if isinstance(link, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {link.verify_message}"
+            return f"{UNTRUSTED_CERTIFICATE}: {link.verify_message}"
         for kind, text in CAUSES:
             if isinstance(link, kind):
                 return text

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from aiormq.abc import AbstractConnection
 from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe
+from tests.approved import assert_approved
 from tests.cluster.broker import Broker
 
 PASSWORD = "p@ss/w:rd%#?"
@@ -26,6 +27,13 @@ class MakeUser(Protocol):
     def __call__(
         self, tags: str, *, configure: str = ".*", write: str = ".*", read: str = ".*", password: str = PASSWORD
     ) -> str: ...
+
+
+def approve(key: str, message: str, placeholders: Mapping[str, str]) -> None:
+    """Compare a message with the approved one, after replacing values of this run, in their order, by placeholders."""
+    for value, placeholder in placeholders.items():
+        message = message.replace(value, placeholder)
+    assert_approved(key, message)
 
 
 async def probed(rabbitmq: Vhost, queue: str) -> Probe:

@@ -16,7 +16,7 @@ from taskqueue_operator.rabbitmq.vhost import CONTROL_CONNECTION_NAME
 from taskqueue_operator.resource.faults import Reason
 from tests.cluster.broker import Broker
 
-from .conftest import PASSWORD, Connect, MakeUser
+from .conftest import PASSWORD, Connect, MakeUser, approve
 
 REPLIES = "amq.rabbitmq.reply-to"
 
@@ -140,14 +140,21 @@ async def test_without_taskqueues_the_control_channel_does_not_connect(
 
 
 async def test_a_missing_permission_for_the_reports_exchange_is_named(
-    connect: Connect, user: MakeUser, log: ReportLog
+    connect: Connect, user: MakeUser, broker: Broker, vhost: str, log: ReportLog
 ) -> None:
     name = user("management", configure="^jobs$")
     async with listening(connect, log, "media/a", username=name, password=PASSWORD) as channel:
         await until(lambda: channel.fault is not None)
         assert channel.fault is not None
         assert channel.fault.reason is Reason.PERMISSION_DENIED
-        assert f'User "{name}" may not use exchange "{EXCHANGE}"' in channel.fault.message
+        placeholders = {
+            f'use exchange "{EXCHANGE}"': 'configure exchange "jobs"',
+            f"127.0.0.1:{broker.amqp_port}": "BROKER",
+            f"'{vhost}'": "team",
+            vhost: "team",
+            name: "app-team",
+        }
+        approve("broker.operation_forbidden", channel.fault.message, placeholders)
         assert PASSWORD not in channel.fault.message
 
 

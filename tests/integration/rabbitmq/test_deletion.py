@@ -9,8 +9,9 @@ from taskqueue_operator.rabbitmq.vhost import Vhost
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.diff import diff
+from tests.cluster.broker import Broker
 from tests.cluster.progress import until
-from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
+from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
 from tests.unit.topology.builders import OWNER, desired_topology
 
 
@@ -134,7 +135,9 @@ async def test_a_taskqueue_of_the_same_name_repairs_an_interrupted_deletion(
     assert (await probed(rabbitmq, "jobs")).ready == 1
 
 
-async def test_a_user_without_the_tag_policymaker_cannot_fence(connect: Connect, user: MakeUser) -> None:
+async def test_a_user_without_the_tag_policymaker_cannot_fence(
+    connect: Connect, user: MakeUser, broker: Broker
+) -> None:
     name = user("management")
     rabbitmq = connect(username=name, password=PASSWORD)
     await declare(rabbitmq)
@@ -143,7 +146,8 @@ async def test_a_user_without_the_tag_policymaker_cannot_fence(connect: Connect,
         await fence(rabbitmq)
 
     assert fault.value.reason is Reason.PERMISSION_DENIED
-    assert fault.value.message.endswith(f"rabbitmqctl set_user_tags {name} policymaker")
+    placeholders = {broker.management_url: "MANAGEMENT", name: "app-team"}
+    approve("broker.policymaker_tag_missing", fault.value.message, placeholders)
     assert not is_fenced(desired_topology(), await rabbitmq.topology(), owner=OWNER), "and the queue is still bound"
 
 

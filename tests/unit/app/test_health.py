@@ -9,6 +9,7 @@ import pytest
 from taskqueue_operator.app.health import Endpoints, serving
 from taskqueue_operator.app.metrics import Metrics
 from taskqueue_operator.resource.names import Key
+from tests.approved import assert_approved
 from tests.cluster import ports
 
 KEY = Key("media", "thumbnails")
@@ -65,7 +66,7 @@ async def test_the_last_decisions_are_served_as_json(served: Served) -> None:
 async def test_an_unknown_taskqueue_is_not_found(served: Served) -> None:
     answer = await served.get("/debug/taskqueues/media/other")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/plain; charset=utf-8")
-    assert answer.text == ("TaskQueue media/other not found: it does not exist, or its namespace is not watched.\n")
+    assert_approved("operator.decisions_not_found", answer.text.removesuffix("\n"))
 
 
 @pytest.mark.parametrize("name", STRANGE)

@@ -4,6 +4,7 @@ import pytest
 
 from taskqueue_operator.app.settings import Settings
 from taskqueue_operator.resource.names import Key
+from tests.approved import assert_approved
 
 
 def test_all_settings_are_optional() -> None:
@@ -29,22 +30,22 @@ def test_empty_values_mean_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "message"),
+    ("variable", "value", "key"),
     [
-        ("TASKQUEUE_HTTP_PORT", "http", "'http' is not a port. Set a number up to 65535."),
-        ("TASKQUEUE_HTTP_PORT", "65536", "'65536' is not a port. Set a number up to 65535."),
-        ("TASKQUEUE_HTTP_PORT", "-1", "'-1' is not a port. Set a number up to 65535."),
-        ("TASKQUEUE_HTTP_PORT", "", "'' is not a port. Set a number up to 65535."),
-        ("TASKQUEUE_LOG_LEVEL", "loud", "'loud' is not a level. Set one of debug, info, warning, error."),
-        ("TASKQUEUE_LEASE", "scaler", "'scaler' names no Lease. Set it to NAMESPACE/NAME."),
-        ("TASKQUEUE_LEASE", "system/", "'system/' names no Lease. Set it to NAMESPACE/NAME."),
-        ("TASKQUEUE_LEASE", "a/b/c", "'a/b/c' names no Lease. Set it to NAMESPACE/NAME."),
-        ("TASKQUEUE_LOG_LEVEL", "", "'' is not a level. Set one of debug, info, warning, error."),
+        ("TASKQUEUE_HTTP_PORT", "http", "operator.settings.http_port"),
+        ("TASKQUEUE_HTTP_PORT", "65536", "operator.settings.http_port"),
+        ("TASKQUEUE_HTTP_PORT", "-1", "operator.settings.http_port"),
+        ("TASKQUEUE_HTTP_PORT", "", "operator.settings.http_port"),
+        ("TASKQUEUE_LOG_LEVEL", "loud", "operator.settings.log_level"),
+        ("TASKQUEUE_LEASE", "scaler", "operator.settings.lease"),
+        ("TASKQUEUE_LEASE", "system/", "operator.settings.lease"),
+        ("TASKQUEUE_LEASE", "a/b/c", "operator.settings.lease"),
+        ("TASKQUEUE_LOG_LEVEL", "", "operator.settings.log_level"),
     ],
 )
 def test_the_error_of_an_invalid_setting_names_the_variable_and_the_way_out(
-    variable: str, value: str, message: str
+    variable: str, value: str, key: str
 ) -> None:
     with pytest.raises(ValueError, match=rf"^{variable}: ") as caught:
         Settings.read({variable: value})
-    assert str(caught.value) == f"{variable}: {message}"
+    assert_approved(key, str(caught.value).replace(f"{value!r}", "VALUE"))

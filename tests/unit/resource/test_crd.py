@@ -208,13 +208,13 @@ class Odd(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
-    [(Union, "does not support unions"), (Tuple, "does not support prefixItems"), (Odd, "does not support multipleOf")],
+    ("model", "keyword"),
+    [(Union, "unions"), (Tuple, "prefixItems"), (Odd, "multipleOf")],
 )
 def test_a_model_that_a_structural_schema_does_not_support_raises_an_error(
-    model: type[BaseModel], message: str
+    model: type[BaseModel], keyword: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f" {keyword}: "):
         structural(model)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 
@@ -83,8 +82,9 @@ def one_by_name(payload: int, *, more: int) -> None: ...
 
 @pytest.mark.parametrize("function", [none_at_all, three, by_name, one_by_name])
 def test_a_handler_with_other_parameters_is_refused(registry: Registry, function: Callable[..., None]) -> None:
-    with pytest.raises(TypeError, match=re.escape("(payload) or (payload, context)")):
+    with pytest.raises(TypeError) as error:
         registry.task("t")(function)
+    assert_approved("worker.handler.parameters", "HANDLER" + str(error.value)[str(error.value).index(" must ") :])
 
 
 def yielding(payload: int) -> Iterator[int]:

@@ -99,7 +99,7 @@ class ThreeNodeBroker:
         self.network.unplug(self.network.hosts[number])
 
     def heal(self, number: int) -> None:
-        """Undo `isolate`; what was lost is sent again when TCP's patience allows."""
+        """Undo `isolate`; TCP retransmits lost data at its own intervals."""
         self.network.plug(self.network.hosts[number])
 
     def _boot(self) -> None:

@@ -108,7 +108,7 @@ class Metrics:
         for outcome, count in outcomes.items():
             self._readings.labels(source, outcome).inc(count)
 
-    def late(self, seconds: float) -> None:
+    def delayed(self, seconds: float) -> None:
         """A round of reading and deciding ended this long after its schedule."""
         self._lateness.observe(seconds)
 

@@ -60,7 +60,7 @@ class QueueObserver(Protocol):
         """
         ...
 
-    def subscribe_reports(self, key: Key, *, wanted: bool) -> None:
+    def subscribe_reports(self, key: Key, *, enabled: bool) -> None:
         """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
         ...
 

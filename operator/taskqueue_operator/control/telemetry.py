@@ -49,7 +49,7 @@ class Telemetry(Protocol):
         """
         ...
 
-    def late(self, seconds: float) -> None:
+    def delayed(self, seconds: float) -> None:
         """A round of reading and deciding ended this many seconds after its schedule."""
         ...
 

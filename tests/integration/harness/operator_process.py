@@ -41,7 +41,7 @@ class OperatorProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it watches, or stands by."""
+        """Start it and wait until it watches, or is a standby."""
         self.launch()
         until(self.is_ready, f"the operator is ready; its log is {self.log}", seconds=TIMEOUT_SECONDS)
 

@@ -171,7 +171,7 @@ async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
 
 def outcome(telemetry: FakeTelemetry) -> str:
     """Return the outcome that all sweeps had."""
-    sweeps: list[Any] = [call for call in telemetry.told if call[:2] == ("queried", "sweep")]
+    sweeps: list[Any] = [event for event in telemetry.events if event[:2] == ("queried", "sweep")]
     outcomes: set[str] = {name for sweep in sweeps for name in sweep[3]}
     assert len(outcomes) == 1, outcomes
     return outcomes.pop()

@@ -17,7 +17,7 @@ from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
 from taskqueue_operator.control.scale.drainer import Leader
 from taskqueue_operator.resource.names import Key
-from tests.unit.control.competing_leaders import Server, Wire
+from tests.unit.control.competing_leaders import LeaseConnection, LeaseServer
 from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBrokers
 from tests.unit.control.fake_cluster import KEY, FakeCluster, taskqueue
 
@@ -58,7 +58,7 @@ async def world() -> AsyncIterator[World]:
     brokers = FakeBrokers(clock)
     control = Controller(cluster, brokers, metrics, clock, Leader("default", 1))
     metrics.registry.register(ControllerCollector(control, clock))
-    leadership = Leadership(Wire(Server()), "pod-1", clock, asyncio.get_running_loop().time)
+    leadership = Leadership(LeaseConnection(LeaseServer()), "pod-1", clock, asyncio.get_running_loop().time)
     metrics.registry.register(LeadershipCollector(leadership))
     notes = {"taskqueues": control.on_taskqueue, "deployments": control.on_deployment, "pods": control.on_pod}
     cluster.watches.append(lambda kind, body, gone: notes[kind](body, deleted=gone))
@@ -149,7 +149,7 @@ def test_the_work_of_the_controller_is_counted_without_a_label_per_taskqueue() -
 @pytest.mark.parametrize("limit", ["0.075", "0.15", "0.2"])
 def test_each_promised_limit_of_lateness_is_a_bucket(limit: str) -> None:
     metrics = Metrics()
-    metrics.late(float(limit))
+    metrics.delayed(float(limit))
     assert metrics.registry.get_sample_value("taskqueue_decision_lateness_seconds_bucket", {"le": limit}) == 1
 
 
@@ -198,5 +198,5 @@ def _everything(metrics: Metrics) -> None:
     metrics.reconciled(succeeded=False)
     metrics.retained(KEY, "Secret gone")
     metrics.queried("probe", 0.02, {"ok": 40, "missing": 2})
-    metrics.late(0.07)
+    metrics.delayed(0.07)
     metrics.decided("Backlog")

@@ -1,4 +1,4 @@
-"""Rivals for one Lease in virtual time, and all that can happen to processes and to what lies between them."""
+"""Processes that compete for one Lease in virtual time, with faults of processes and of their connections."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
@@ -14,8 +14,8 @@ from taskqueue_operator.resource.lease import Lease
 Answer = TypeVar("Answer")
 
 
-class Server:
-    """The one truth."""
+class LeaseServer:
+    """The API server with its one Lease."""
 
     def __init__(self) -> None:
         self.lease: Lease | None = None
@@ -33,145 +33,145 @@ class Server:
         return self.lease
 
     def touch(self, lease: Lease) -> Lease:
-        """Give it a new version, as every write does, also that of a passer-by."""
+        """Return it with a new version, as after any write."""
         self._version += 1
         return replace(lease, version=str(self._version))
 
 
-class Wire:
-    """The way of one process to the server. What was sent arrives, even when nobody waits for the answer any more.
+class LeaseConnection:
+    """The connection of one process to the server. A request that was sent arrives, even if its caller has timed out.
 
     Attributes:
-        cut: Nothing arrives at either end.
-        mute: Requests arrive, answers do not.
-        seconds: How long a request takes, and as long the answer.
+        cut: Neither requests nor responses arrive.
+        responses_lost: Requests arrive, responses do not.
+        seconds: Duration of a request, and of its response.
     """
 
-    def __init__(self, server: Server) -> None:
-        self.cut = self.mute = False
+    def __init__(self, server: LeaseServer) -> None:
+        self.cut = self.responses_lost = False
         self.seconds = 0.01
         self._server = server
 
-    def break_(self) -> None:
+    def cut_off(self) -> None:
         self.cut = True
 
-    def silence(self) -> None:
-        self.mute = True
+    def lose_responses(self) -> None:
+        self.responses_lost = True
 
     def slow_down(self) -> None:
         self.seconds = 1.9
 
-    def mend(self) -> None:
-        self.cut = self.mute = False
+    def repair(self) -> None:
+        self.cut = self.responses_lost = False
         self.seconds = 0.01
 
     async def read(self) -> Lease | None:
-        return await self._ask(self._server.read)
+        return await self._request(self._server.read)
 
     async def write(self, lease: Lease) -> Lease:
-        return await self._ask(lambda: self._server.write(lease))
+        return await self._request(lambda: self._server.write(lease))
 
-    def _ask(self, question: Callable[[], Answer]) -> "asyncio.Future[Answer]":
+    def _request(self, operation: Callable[[], Answer]) -> "asyncio.Future[Answer]":
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
 
         def arrive() -> None:
             try:
-                back = _setting(answer, question())
+                respond = _result_setter(answer, operation())
             except Conflict as conflict:
-                back = _failing(answer, conflict)
-            if not self.mute:
-                loop.call_later(self.seconds, back)
+                respond = _error_setter(answer, conflict)
+            if not self.responses_lost:
+                loop.call_later(self.seconds, respond)
 
         if not self.cut:
             loop.call_later(self.seconds, arrive)
         return answer
 
 
-class Process:
-    """One operator: it can be stopped in the middle of whatever it does, killed, and started anew by its kubelet.
+class OperatorProcess:
+    """One operator pod: its process can be stopped at any step, killed, and started again by the kubelet.
 
     Attributes:
-        deposed: What it said when it ended because it had lost the Lease.
+        lost_reasons: The messages of the lost leaderships.
     """
 
-    def __init__(self, server: Server, name: str, *, rate: float = 1.0) -> None:
-        self.wire = Wire(server)
+    def __init__(self, server: LeaseServer, name: str, *, rate: float = 1.0) -> None:
+        self.connection = LeaseConnection(server)
         self.name = name
-        self.deposed: list[str] = []
+        self.lost_reasons: list[str] = []
         self._rate = rate
-        self._going = asyncio.Event()
-        self._going.set()
-        self.life: asyncio.Task[None] | None = None
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+        self.task: asyncio.Task[None] | None = None
         self.start()
 
     def start(self) -> None:
-        """Begin a new life of the same pod, if the one before has ended."""
-        if self.life is not None and not self.life.done():
+        """Start a new process in the same pod, if the former one has ended."""
+        if self.task is not None and not self.task.done():
             return
         self.quit = asyncio.Event()
-        self.leadership = Leadership(self.wire, self.name, loop_clock(), self._now)
-        self.life = asyncio.create_task(_stoppable(self._live(self.leadership), self._going))
+        self.leadership = Leadership(self.connection, self.name, loop_clock(), self._now)
+        self.task = asyncio.create_task(_stoppable(self._run(self.leadership), self._resumed))
 
     def stop(self) -> None:
         """SIGSTOP."""
-        self._going.clear()
+        self._resumed.clear()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """SIGCONT."""
-        self._going.set()
+        self._resumed.set()
 
     async def kill(self) -> None:
-        """SIGKILL: what it had sent may still arrive."""
-        self.leadership = Leadership(self.wire, self.name, loop_clock(), self._now)
-        self._going.set()
-        if self.life is not None:
-            self.life.cancel()
-            await asyncio.gather(self.life, return_exceptions=True)
+        """SIGKILL: requests that were sent may still arrive."""
+        self.leadership = Leadership(self.connection, self.name, loop_clock(), self._now)
+        self._resumed.set()
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
 
     async def terminate(self) -> None:
-        """SIGTERM: it lets go and ends."""
+        """SIGTERM: it releases the Lease and ends."""
         self.quit.set()
-        self._going.set()
-        if self.life is not None:
-            await asyncio.wait([self.life])
+        self._resumed.set()
+        if self.task is not None:
+            await asyncio.wait([self.task])
 
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         return self.leadership.is_leader()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time() * self._rate
 
-    async def _live(self, leadership: Leadership) -> None:
+    async def _run(self, leadership: Leadership) -> None:
         if not await leadership.acquire(self.quit):
             return
-        keeping, leaving = asyncio.ensure_future(self._keep(leadership)), asyncio.ensure_future(self.quit.wait())
+        renewing, quitting = asyncio.ensure_future(self._renew(leadership)), asyncio.ensure_future(self.quit.wait())
         try:
-            await asyncio.wait([keeping, leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([renewing, quitting], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (keeping, leaving):
+            for task in (renewing, quitting):
                 task.cancel()
-            await asyncio.gather(keeping, leaving, return_exceptions=True)
+            await asyncio.gather(renewing, quitting, return_exceptions=True)
         await leadership.release()
 
-    async def _keep(self, leadership: Leadership) -> None:
+    async def _renew(self, leadership: Leadership) -> None:
         try:
-            await _stoppable(leadership.renew_loop(), self._going)
-        except LeadershipLost as deposed:
-            self.deposed.append(str(deposed))
+            await _stoppable(leadership.renew_loop(), self._resumed)
+        except LeadershipLost as lost:
+            self.lost_reasons.append(str(lost))
 
 
-def _setting(answer: "asyncio.Future[Answer]", result: Answer) -> Callable[[], None]:
+def _result_setter(answer: "asyncio.Future[Answer]", result: Answer) -> Callable[[], None]:
     return lambda: None if answer.done() else answer.set_result(result)
 
 
-def _failing(answer: "asyncio.Future[Answer]", error: Exception) -> Callable[[], None]:
+def _error_setter(answer: "asyncio.Future[Answer]", error: Exception) -> Callable[[], None]:
     return lambda: None if answer.done() else answer.set_exception(error)
 
 
 @coroutine
-def _stoppable(work: Coroutine[Any, Any, Answer], going: asyncio.Event) -> Generator[Any, Any, Answer]:
-    """Take each step of `work` only while it is `going`; what happens meanwhile meets it all at once, as a process."""
+def _stoppable(work: Coroutine[Any, Any, Answer], resumed: asyncio.Event) -> Generator[Any, Any, Answer]:
+    """Run the steps of `work` only while `resumed` is set; cancellations that come meanwhile reach it then."""
     thrown: BaseException | None = None
     while True:
         try:
@@ -184,8 +184,8 @@ def _stoppable(work: Coroutine[Any, Any, Answer], going: asyncio.Event) -> Gener
             yield waits_for
         except BaseException as error:  # noqa: BLE001  a cancellation, or the end of the test: for `work` to see
             thrown = error
-        while not going.is_set():
+        while not resumed.is_set():
             try:
-                yield from going.wait().__await__()
+                yield from resumed.wait().__await__()
             except asyncio.CancelledError as error:
                 thrown = error

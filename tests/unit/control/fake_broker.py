@@ -1,4 +1,4 @@
-"""RabbitMQ in memory: it takes steps, tells depths, counts what it is asked, and fails when told to."""
+"""RabbitMQ in memory: applies steps, returns depths, records requests, and fails on demand."""
 
 import asyncio
 from collections import defaultdict
@@ -19,8 +19,10 @@ from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 PASSWORD = "correct-horse-battery-staple"
 DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
 START = datetime(2026, 1, 1, tzinfo=UTC)
-GONE_AWAY = BrokerFault(Reason.BROKER_UNREACHABLE, "RabbitMQ at broker:5672 does not answer (connection refused).")
-REFUSED = BrokerFault(Reason.AUTHENTICATION_FAILED, "RabbitMQ at broker:5672 refuses the user.", terminal=True)
+UNREACHABLE = BrokerFault(Reason.BROKER_UNREACHABLE, "RabbitMQ at broker:5672 does not answer (connection refused).")
+AUTHENTICATION_FAILED = BrokerFault(
+    Reason.AUTHENTICATION_FAILED, "RabbitMQ at broker:5672 refuses the user.", terminal=True
+)
 FORBIDDEN = BrokerFault(Reason.PERMISSION_DENIED, 'User "app" may not read the depth of queue "more".', terminal=True)
 
 
@@ -32,7 +34,7 @@ class FakeEndpoint:
 
 
 class FakeBroker:
-    """One vhost: takes steps, tells depths, or fails."""
+    """One vhost: applies steps, returns depths, or fails."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -40,15 +42,15 @@ class FakeBroker:
         self.depths: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self.fault: Fault | None = None
         self.refused: dict[str, BrokerFault] = {}
-        self.taken: list[Step] = []
+        self.applied: list[Step] = []
         self.probes: list[tuple[float, frozenset[str]]] = []
         self.sweeps: list[float] = []
-        self.looks: list[float] = []
-        self.hidden: BrokerFault | None = None
+        self.consumer_polls: list[float] = []
+        self.consumer_fault: BrokerFault | None = None
         self.connections: Callable[[], Iterable[Connection]] = tuple
         self.reads = 0
         self.closed = False
-        self.conversations: list[FakeControl] = []
+        self.control_channels: list[FakeControlChannel] = []
 
     async def topology(self) -> Topology:
         await self._answer()
@@ -58,8 +60,8 @@ class FakeBroker:
     async def apply(self, steps: Sequence[Step]) -> None:
         await self._answer()
         for step in steps:
-            self.taken.append(step)
-            self.topology_ = _taken(self.topology_, step)
+            self.applied.append(step)
+            self.topology_ = _apply(self.topology_, step)
 
     async def sweep(self) -> Mapping[str, Sweep]:
         self.sweeps.append(asyncio.get_running_loop().time())
@@ -71,11 +73,11 @@ class FakeBroker:
         }
 
     async def consumers(self) -> ConsumerSnapshot:
-        self.looks.append(asyncio.get_running_loop().time())
+        self.consumer_polls.append(asyncio.get_running_loop().time())
         at = self.clock()
         await self._answer()
-        if self.hidden is not None:
-            raise self.hidden
+        if self.consumer_fault is not None:
+            raise self.consumer_fault
         return ConsumerSnapshot(at, tuple(self.connections()))
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
@@ -84,14 +86,14 @@ class FakeBroker:
         await self._answer()
         return {name: self._probed(name, at) for name in queues}
 
-    def control_channel(self, heard: Callable[[str, bytes, str], None]) -> "FakeControl":
-        self.conversations.append(FakeControl(self, heard))
-        return self.conversations[-1]
+    def control_channel(self, on_report: Callable[[str, bytes, str], None]) -> "FakeControlChannel":
+        self.control_channels.append(FakeControlChannel(self, on_report))
+        return self.control_channels[-1]
 
     @property
-    def conversation(self) -> "FakeControl":
-        """The last one begun."""
-        return self.conversations[-1]
+    def last_control_channel(self) -> "FakeControlChannel":
+        """The control channel that was opened last."""
+        return self.control_channels[-1]
 
     async def close(self) -> None:
         self.closed = True
@@ -107,19 +109,19 @@ class FakeBroker:
             raise self.fault
 
 
-class FakeControl:
-    """The way to workers; what is sent is kept, and answered by `answer` if there is one."""
+class FakeControlChannel:
+    """The control channel to workers: commands are recorded, and passed to `answer` if it is set."""
 
-    def __init__(self, broker: FakeBroker, heard: Callable[[str, bytes, str], None]) -> None:
+    def __init__(self, broker: FakeBroker, on_report: Callable[[str, bytes, str], None]) -> None:
         self.fault: BrokerFault | None = None
         self.broker = broker
-        self.heard = heard
-        self.listens: set[str] = set()
+        self.on_report = on_report
+        self.subscribed: set[str] = set()
         self.sent: list[tuple[str, bytes]] = []
         self.answer: Callable[[str, bytes], None] | None = None
 
     def listen(self, taskqueues: Collection[str]) -> None:
-        self.listens = set(taskqueues)
+        self.subscribed = set(taskqueues)
 
     async def send(self, address: str, command: bytes) -> None:
         self.sent.append((address, command))
@@ -130,11 +132,11 @@ class FakeControl:
         try:
             await asyncio.Event().wait()
         finally:
-            self.broker.conversations.remove(self)
+            self.broker.control_channels.remove(self)
 
 
 class FakeBrokers:
-    """Brokers by what the Secret says."""
+    """One broker for each endpoint."""
 
     def __init__(self, clock: Clock) -> None:
         self.brokers: defaultdict[FakeEndpoint, FakeBroker] = defaultdict(lambda: FakeBroker(clock))
@@ -153,19 +155,21 @@ class FakeBrokers:
         return self.brokers[FakeEndpoint(DATA["uri"])]
 
 
-def _taken(there: Topology, step: Step) -> Topology:
+def _apply(actual: Topology, step: Step) -> Topology:
     item = step.item
     if isinstance(item, Binding):
-        bindings = there.bindings | {item} if isinstance(step, Declare) else there.bindings - {item}
-        return replace(there, bindings=bindings)
+        bindings = actual.bindings | {item} if isinstance(step, Declare) else actual.bindings - {item}
+        return replace(actual, bindings=bindings)
     part = {Exchange: "exchanges", Queue: "queues", Policy: "policies"}[type(item)]
-    others = {name: each for name, each in getattr(there, part).items() if name != item.name}
-    left = others | ({item.name: item} if isinstance(step, Declare) else {})
-    bindings = there.bindings
+    others = {name: other for name, other in getattr(actual, part).items() if name != item.name}
+    remaining = others | ({item.name: item} if isinstance(step, Declare) else {})
+    bindings = actual.bindings
     if not isinstance(step, Declare) and not isinstance(item, Policy):
-        bindings = frozenset(each for each in bindings if item.name not in _ends(each, isinstance(item, Queue)))
-    changed: dict[str, Any] = {part: left, "bindings": bindings}
-    return replace(there, **changed)
+        bindings = frozenset(
+            binding for binding in bindings if item.name not in _ends(binding, isinstance(item, Queue))
+        )
+    changed: dict[str, Any] = {part: remaining, "bindings": bindings}
+    return replace(actual, **changed)
 
 
 def _ends(binding: Binding, of_queue: bool) -> Iterable[str]:  # noqa: FBT001  which kind of name is meant

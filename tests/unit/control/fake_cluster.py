@@ -1,6 +1,6 @@
-"""The Kubernetes side of the control loop in memory, for faults that the real parts make too seldom.
+"""The Kubernetes side of the control loop in memory, for faults that real parts cause too seldom.
 
-It keeps versions and generations as an API server does, refuses stale writes, and shows every change to who watches.
+It keeps versions and generations as an API server does, refuses stale writes, and notifies the watches of every change.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from .fake_broker import DATA
 KEY = Key("media", "thumbnails")
 SECRET = Key("media", "rabbitmq")
 BY_REPLICA_SET = [{"kind": "ReplicaSet", "uid": "uid-of-replica-set", "controller": True}]
-API_AWAY = Fault(Reason.API_UNAVAILABLE, "Kubernetes: no answer.")
+API_UNREACHABLE = Fault(Reason.API_UNAVAILABLE, "Kubernetes: no answer.")
 
 
 def taskqueue(key: Key = KEY, **spec: object) -> Body:
@@ -47,7 +47,7 @@ class FakeCluster:
         self.watches: list[Callable[[str, Body, bool], None]] = []
         self._version = 0
 
-    # What users and controllers do.
+    # Actions of users and controllers.
 
     def put(self, body: Body) -> Body:
         """Create a TaskQueue, or change its spec."""
@@ -67,9 +67,9 @@ class FakeCluster:
         self._collect(key)
 
     def run_pods(self, key: Key, count: int | None = None, *, status: Body = READY, refusal: str = "") -> None:
-        """Let as many workers be there as are asked for, or just `count`, all in this state; any others end.
+        """Run as many pods as the Deployment wants, or `count`, all with this status; other pods end.
 
-        They are made from the Deployment's present template. With a `refusal`, the API server makes no more.
+        The pods come from the present template of the Deployment. With a `refusal`, the API server creates no more.
         """
         body = copy.deepcopy(self.deployments[key])
         count = body["spec"]["replicas"] if count is None else count
@@ -85,11 +85,11 @@ class FakeCluster:
         names = [
             Key(key.namespace, f"{key.name}-{template['annotations'][ANNOTATION_DIGEST]}-{n}") for n in range(count)
         ]
-        there = {name for name, pod in self.pods.items() if pod["metadata"]["labels"][LABEL_NAME] == key.name}
-        for name in there.difference(names):
+        existing = {name for name, pod in self.pods.items() if pod["metadata"]["labels"][LABEL_NAME] == key.name}
+        for name in existing.difference(names):
             self.remove("pods", name)
         for name in names:
-            if name not in there or self.pods[name]["status"] != status:
+            if name not in existing or self.pods[name]["status"] != status:
                 metadata = template | {
                     **name._asdict(),
                     "uid": f"uid-of-{name.name}",
@@ -98,12 +98,12 @@ class FakeCluster:
                 self._store("pods", copy.deepcopy({"metadata": metadata, "spec": spec, "status": status}))
 
     def remove(self, kind: str, key: Key) -> None:
-        """Take an object away at once."""
+        """Remove an object at once."""
         body = self._objects(kind).pop(key, None)
         if body is not None:
             self._version += 1
             body["metadata"]["resourceVersion"] = str(self._version)
-            self._show(kind, body, gone=True)
+            self._show(kind, body, deleted=True)
 
     # The port.
 
@@ -118,70 +118,70 @@ class FakeCluster:
 
     async def apply_deployment(self, manifest: Body) -> Body:
         await self._answer()
-        key, there = _key(manifest), self.deployments.get(_key(manifest))
+        key, former = _key(manifest), self.deployments.get(_key(manifest))
         expected = manifest["metadata"].get("resourceVersion")
-        if expected != (there["metadata"]["resourceVersion"] if there else None):
+        if expected != (former["metadata"]["resourceVersion"] if former else None):
             raise Conflict(str(key))
         self.writes.append(("deployment", copy.deepcopy(manifest)))
         body = copy.deepcopy(manifest)
         new: Body = {"uid": f"uid-{self._version}", "generation": 0}
-        old = there["metadata"] if there else new
+        old = former["metadata"] if former else new
         body["metadata"] |= {"uid": old["uid"], "generation": old["generation"] + 1}
-        body["status"] = there.get("status", {}) if there else {}
+        body["status"] = former.get("status", {}) if former else {}
         return self._store("deployments", _observed(body))
 
     async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
         await self._answer()
-        there = copy.deepcopy(self.deployments.get(key))
-        if there is None or there["metadata"]["generation"] != generation:
+        deployment = copy.deepcopy(self.deployments.get(key))
+        if deployment is None or deployment["metadata"]["generation"] != generation:
             raise Conflict(str(key))
-        if drain_token and there["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN) != drain_token:
+        if drain_token and deployment["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN) != drain_token:
             raise Conflict(str(key))
         self.writes.append(("replicas", replicas))
-        there["spec"]["replicas"] = replicas
-        there["metadata"]["generation"] += 1
-        return self._store("deployments", _observed(there))
+        deployment["spec"]["replicas"] = replicas
+        deployment["metadata"]["generation"] += 1
+        return self._store("deployments", _observed(deployment))
 
     async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:
         await self._answer()
-        there = copy.deepcopy(self.deployments.get(key))
-        if there is None or there["metadata"]["generation"] != generation:
+        deployment = copy.deepcopy(self.deployments.get(key))
+        if deployment is None or deployment["metadata"]["generation"] != generation:
             raise Conflict(str(key))
-        self.writes.append(("mark", token))
-        _annotate(there, {ANNOTATION_DRAIN: token or None})
-        there["metadata"]["generation"] += 1  # of Deployments, annotations count too
-        return self._store("deployments", _observed(there))
+        self.writes.append(("drain_token", token))
+        _annotate(deployment, {ANNOTATION_DRAIN: token or None})
+        deployment["metadata"]["generation"] += 1  # of Deployments, annotations count too
+        return self._store("deployments", _observed(deployment))
 
     async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
         await self._answer()
-        there = copy.deepcopy(self.pods.get(key))
-        if there is None or there["metadata"]["uid"] != uid:
+        pod = copy.deepcopy(self.pods.get(key))
+        if pod is None or pod["metadata"]["uid"] != uid:
             return None
         self.writes.append(("pod", dict(annotations)))
-        _annotate(there, annotations)
-        return self._store("pods", there)
+        _annotate(pod, annotations)
+        return self._store("pods", pod)
 
     async def set_finalizers(self, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:
         await self._answer()
-        there = copy.deepcopy(self.taskqueues.get(key))
-        if there is None:
+        body = copy.deepcopy(self.taskqueues.get(key))
+        if body is None:
             return None
-        if there["metadata"]["resourceVersion"] != resource_version:
+        if body["metadata"]["resourceVersion"] != resource_version:
             raise Conflict(str(key))
         self.writes.append(("finalizers", list(finalizers)))
-        there["metadata"]["finalizers"] = list(finalizers)
-        stored = self._store("taskqueues", there)
+        body["metadata"]["finalizers"] = list(finalizers)
+        stored = self._store("taskqueues", body)
         self._collect(key)
         return stored
 
     async def set_status(self, key: Key, status: Body) -> Body | None:
         await self._answer()
-        there = copy.deepcopy(self.taskqueues.get(key))
-        if there is None:
+        body = copy.deepcopy(self.taskqueues.get(key))
+        if body is None:
             return None
         self.writes.append(("status", copy.deepcopy(status)))
-        there["status"] = copy.deepcopy(status)
-        return self._store("taskqueues", there)
+        body["status"] = copy.deepcopy(status)
+        return self._store("taskqueues", body)
 
     async def event(self, regarding: Body, *, reason: str, message: str, warning: bool) -> None:
         await self._answer()
@@ -198,7 +198,7 @@ class FakeCluster:
     async def list_pods(self) -> list[Body]:
         return await self._list(self.pods)
 
-    # What tests look at.
+    # For assertions.
 
     def status(self, key: Key = KEY) -> Body:
         found: Body = self.taskqueues[key].get("status", {})
@@ -206,7 +206,7 @@ class FakeCluster:
 
     def condition(self, type_: str, key: Key = KEY) -> dict[str, str]:
         found: list[dict[str, str]] = self.status(key).get("conditions", [])
-        return next((each for each in found if each["type"] == type_), {})
+        return next((condition for condition in found if condition["type"] == type_), {})
 
     def written(self, what: str) -> list[Any]:
         return [value for kind, value in self.writes if kind == what]
@@ -228,7 +228,7 @@ class FakeCluster:
         self._version += 1
         body["metadata"]["resourceVersion"] = str(self._version)
         self._objects(kind)[_key(body)] = body
-        self._show(kind, body, gone=False)
+        self._show(kind, body, deleted=False)
         return copy.deepcopy(body)
 
     def _collect(self, key: Key) -> None:
@@ -236,54 +236,54 @@ class FakeCluster:
         if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
             self.remove("taskqueues", key)
 
-    def _show(self, kind: str, body: Body, *, gone: bool) -> None:
+    def _show(self, kind: str, body: Body, *, deleted: bool) -> None:
         for watch in () if self.silent else list(self.watches):
-            watch(kind, copy.deepcopy(body), gone)
+            watch(kind, copy.deepcopy(body), deleted)
 
 
 class FakeTelemetry:
-    """Keeps what it is told."""
+    """Records the events in order."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
+        self.events: list[tuple[object, ...]] = []
 
     def scaled(self, key: Key, before: int, after: int, why: str) -> None:
-        self.told.append(("scaled", key, before, after, why))
+        self.events.append(("scaled", key, before, after, why))
 
     def wrote(self, what: str) -> None:
-        self.told.append(("wrote", what))
+        self.events.append(("wrote", what))
 
     def commanded(self, verb: str) -> None:
-        self.told.append(("commanded", verb))
+        self.events.append(("commanded", verb))
 
     def removed(self, state: str) -> None:
-        self.told.append(("removed", state))
+        self.events.append(("removed", state))
 
     def reconciled(self, *, succeeded: bool) -> None:
-        self.told.append(("reconciled", succeeded))
+        self.events.append(("reconciled", succeeded))
 
     def retained(self, key: Key, why: str) -> None:
-        self.told.append(("retained", key, why))
+        self.events.append(("retained", key, why))
 
     def queried(self, source: str, seconds: float, outcomes: Mapping[str, int]) -> None:
-        self.told.append(("queried", source, seconds, dict(outcomes)))
+        self.events.append(("queried", source, seconds, dict(outcomes)))
 
-    def late(self, seconds: float) -> None:
-        self.told.append(("late", seconds))
+    def delayed(self, seconds: float) -> None:
+        self.events.append(("delayed", seconds))
 
     def decided(self, why: str) -> None:
-        self.told.append(("decided", why))
+        self.events.append(("decided", why))
 
 
 def _observed(deployment: Body) -> Body:
-    """Let the Deployment's controller have seen it."""
+    """Return the Deployment as its controller has observed it."""
     deployment["status"] = deployment["status"] | {"observedGeneration": deployment["metadata"]["generation"]}
     return deployment
 
 
 def _annotate(body: Body, annotations: Mapping[str, str | None]) -> None:
-    there = body["metadata"].get("annotations", {}) | annotations
-    body["metadata"]["annotations"] = {name: value for name, value in there.items() if value is not None}
+    merged = body["metadata"].get("annotations", {}) | annotations
+    body["metadata"]["annotations"] = {name: value for name, value in merged.items() if value is not None}
 
 
 def _key(body: Body) -> Key:

@@ -1,4 +1,4 @@
-"""The smaller parts of the loop: shared calls, pace, cache, clock."""
+"""The smaller parts of the controller: single flight, rate limit, cache, clock."""
 
 import asyncio
 from datetime import timedelta
@@ -36,13 +36,13 @@ class Slow:
         return number
 
 
-async def test_all_who_ask_at_the_same_time_share_a_call() -> None:
+async def test_simultaneous_callers_share_a_call() -> None:
     slow = Slow()
     shared = SingleFlight(slow)
     assert list(await asyncio.gather(shared(), shared(), shared())) == [1, 1, 1]
 
 
-async def test_nobody_gets_an_answer_that_was_begun_before_the_question() -> None:
+async def test_no_caller_gets_the_result_of_a_call_that_started_before_its_own() -> None:
     slow = Slow()
     shared = SingleFlight(slow)
     first = asyncio.create_task(shared())
@@ -52,7 +52,7 @@ async def test_nobody_gets_an_answer_that_was_begun_before_the_question() -> Non
     assert await shared() == 3
 
 
-async def test_an_error_reaches_all_who_asked_and_none_who_ask_later() -> None:
+async def test_an_error_reaches_all_waiting_callers_and_no_later_caller() -> None:
     slow = Slow()
     slow.error = ValueError("away")
     shared = SingleFlight(slow)
@@ -62,16 +62,16 @@ async def test_an_error_reaches_all_who_asked_and_none_who_ask_later() -> None:
     assert await shared() == 2
 
 
-async def test_one_who_gives_up_takes_the_answer_from_nobody() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_call_of_others() -> None:
     shared = SingleFlight(Slow())
-    impatient, patient = asyncio.create_task(shared()), asyncio.create_task(shared())
+    cancelled, waiting = asyncio.create_task(shared()), asyncio.create_task(shared())
     await asyncio.sleep(0.5)
-    impatient.cancel()
-    assert await patient == 1
-    assert impatient.cancelled()
+    cancelled.cancel()
+    assert await waiting == 1
+    assert cancelled.cancelled()
 
 
-async def test_an_error_that_nobody_waits_for_any_more_is_no_noise() -> None:
+async def test_an_error_without_a_waiting_caller_is_no_warning() -> None:
     slow = Slow()
     slow.error = ValueError("away")
     asking = asyncio.create_task(SingleFlight(slow)())
@@ -89,7 +89,7 @@ async def test_a_rate_limit_never_exceeds_its_rate() -> None:
         times.append(asyncio.get_running_loop().time())
 
     await asyncio.gather(*(through() for _ in range(40)))
-    assert max(sum(begin <= each < begin + 0.999 for each in times) for begin in times) <= 20
+    assert max(sum(begin <= time < begin + 0.999 for time in times) for begin in times) <= 20
     assert times[-1] == pytest.approx(2, abs=0.01)
 
 
@@ -124,10 +124,10 @@ def test_an_older_version_never_replaces_a_newer_one(versions: tuple[int, int], 
         cache.update_pod(pod(version))
     assert cache.taskqueues[KEY].version == kept
     assert cache.deployments[KEY].replicas == kept
-    assert [each.resource_version for each in cache.pods(KEY)] == [str(kept)]
+    assert [pod.resource_version for pod in cache.pods(KEY)] == [str(kept)]
 
 
-def test_what_is_gone_does_not_come_back_by_a_late_answer() -> None:
+def test_a_late_answer_does_not_restore_a_removed_object() -> None:
     cache = Cache()
     cache.update_taskqueue(seen(1))
     cache.update_deployment(deployment(1, 1))
@@ -141,7 +141,7 @@ def test_what_is_gone_does_not_come_back_by_a_late_answer() -> None:
     assert (cache.taskqueues, cache.deployments, list(cache.pods(KEY))) == ({}, {}, [])
 
 
-def test_a_new_object_of_the_name_of_one_that_is_gone_is_seen() -> None:
+def test_a_new_object_of_a_former_name_is_cached() -> None:
     cache = Cache()
     cache.update_taskqueue(seen(1, "old"))
     cache.update_taskqueue(seen(5, "new"))
@@ -151,7 +151,7 @@ def test_a_new_object_of_the_name_of_one_that_is_gone_is_seen() -> None:
     assert (cache.taskqueues[KEY].uid, cache.deployments[KEY].uid) == ("new", "new")
 
 
-def test_a_taskqueue_that_does_not_fit_is_kept_with_its_fault() -> None:
+def test_an_invalid_taskqueue_is_cached_with_its_fault() -> None:
     cache = Cache()
     cache.update_taskqueue(seen(1, worker={"image": ""}))
     assert cache.taskqueue(KEY) is None

@@ -1,4 +1,4 @@
-"""What the cache remembers of the workers' troubles."""
+"""The scale-out blockers in the cache."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def reason(cache: Cache) -> Reason | None:
     return None if found is None else found.reason
 
 
-def test_an_obstacle_comes_and_goes_with_what_is_seen() -> None:
+def test_a_blocker_follows_the_observed_objects() -> None:
     cache = Cache()
     assert reason(cache) is None
     cache.update_deployment(deployment(1))
@@ -49,14 +49,14 @@ def test_an_obstacle_comes_and_goes_with_what_is_seen() -> None:
     assert reason(cache) is None
 
 
-def test_while_nothing_changes_nothing_is_worked_out_again() -> None:
+def test_an_unchanged_blocker_is_not_computed_again() -> None:
     cache = Cache()
     cache.update_deployment(deployment(1))
     cache.update_pod(pod(2, FAILING))
     assert cache.scale_out_blocker(KEY) is cache.scale_out_blocker(KEY)
 
 
-def test_an_event_that_comes_late_brings_no_obstacle_back() -> None:
+def test_a_late_event_restores_no_blocker() -> None:
     cache = Cache()
     cache.update_deployment(deployment(3))
     cache.update_pod(pod(9, READY))
@@ -65,7 +65,7 @@ def test_an_event_that_comes_late_brings_no_obstacle_back() -> None:
     assert reason(cache) is None
 
 
-def test_a_pod_that_went_without_an_event_is_no_obstacle() -> None:
+def test_a_pod_deleted_without_an_event_is_no_blocker() -> None:
     cache = Cache()
     cache.update_deployment(deployment(1))
     cache.update_pod(pod(2, FAILING))
@@ -87,25 +87,25 @@ def test_a_version_that_has_started_is_known_to_work_until_the_operator_restarts
     assert reason(fresh) is Reason.WORKERS_FAILING
 
 
-def test_every_new_version_has_to_start_anew() -> None:
+def test_every_new_version_must_start_once() -> None:
     cache = Cache()
     cache.update_deployment(deployment(1))
     cache.update_pod(pod(2, READY))
     cache.update_deployment(deployment(3, "1.5"))
     cache.update_pod(pod(4, FAILING, "1.5", "q"))
     assert reason(cache) is Reason.WORKERS_FAILING
-    cache.update_pod(pod(5, READY))  # one of the old version
+    cache.update_pod(pod(5, READY))  # a pod of the former version
     assert reason(cache) is Reason.WORKERS_FAILING
     cache.update_deployment(deployment(6, "1.6"))
     assert reason(cache) is None
 
 
-def test_nothing_is_remembered_of_a_deployment_that_is_gone() -> None:
+def test_nothing_is_stored_of_a_deleted_deployment() -> None:
     cache = Cache()
     cache.update_deployment(deployment(1))
     cache.update_pod(pod(2, READY))
     assert reason(cache) is None
     cache.remove_deployment(KEY, "d")
-    cache.update_pod(pod(3, READY))  # it still ends
+    cache.update_pod(pod(3, READY))  # it still terminates
     cache.remove_pod(pod(4, READY))
     assert (cache._started_template, cache._blockers, cache.all_pods()) == ({}, {}, [])

@@ -1,4 +1,4 @@
-"""Keys are worked on once at a time, in time, and none is held up by another."""
+"""Keys are processed once at a time and in time, and no key delays another."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +21,7 @@ def now() -> float:
 
 
 class Worker:
-    """Takes `seconds` for each key, and notes when it began; `fails` says what it raises."""
+    """Processes a key in `seconds`, records the start, and raises what `fails` contains."""
 
     def __init__(self, seconds: float = 0) -> None:
         self.seconds = seconds
@@ -31,7 +31,7 @@ class Worker:
         self.at_once: set[Key] = set()
 
     async def __call__(self, key: Key) -> float | None:
-        assert key not in self.at_once, "twice at a time"
+        assert key not in self.at_once, "one key is processed twice at a time"
         self.began.append((now(), key.name))
         self.at_once.add(key)
         await asyncio.sleep(self.seconds)
@@ -50,7 +50,7 @@ async def running(work: Work, *, workers: int = 4) -> AsyncIterator[WorkQueue]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_key_that_is_added_often_is_worked_on_once() -> None:
+async def test_a_key_that_is_added_repeatedly_is_processed_once() -> None:
     worker = Worker()
     async with running(worker) as queue:
         for _ in range(5):
@@ -61,7 +61,7 @@ async def test_a_key_that_is_added_often_is_worked_on_once() -> None:
         assert len(queue) == 0
 
 
-async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_afterwards() -> None:
+async def test_a_key_added_during_its_processing_is_processed_again() -> None:
     worker = Worker(5)
     async with running(worker) as queue:
         queue.add(A)
@@ -72,7 +72,7 @@ async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_afte
         assert worker.began == [(0, "a"), (5, "a")]
 
 
-async def test_a_key_that_is_offered_while_it_is_worked_on_is_worked_on_again_but_waits_out_a_failure() -> None:
+async def test_a_key_added_unless_backing_off_is_processed_again_after_any_backoff() -> None:
     worker = Worker(5)
     worker.fails[B] = RetryLater()
     async with running(worker) as queue:
@@ -85,7 +85,7 @@ async def test_a_key_that_is_offered_while_it_is_worked_on_is_worked_on_again_bu
         assert worker.began == [(0, "a"), (0, "b"), (5, "a"), (6, "b")]
 
 
-async def test_the_earliest_time_wins() -> None:
+async def test_the_earliest_time_applies() -> None:
     worker = Worker()
     async with running(worker) as queue:
         queue.add(A, 10)
@@ -95,7 +95,7 @@ async def test_the_earliest_time_wins() -> None:
         assert worker.began == [(3, "a")]
 
 
-async def test_work_says_when_it_wants_the_key_again() -> None:
+async def test_a_returned_delay_schedules_the_key_again() -> None:
     worker = Worker()
     worker.again[A] = 4
     async with running(worker) as queue:
@@ -107,7 +107,7 @@ async def test_work_says_when_it_wants_the_key_again() -> None:
 @pytest.mark.parametrize(
     "failure", [RetryLater(), Conflict(), Fault(Reason.API_UNAVAILABLE, "away"), ValueError("a bug")], ids=type
 )
-async def test_a_failure_comes_back_later_and_later(failure: Exception) -> None:
+async def test_a_failure_is_retried_with_growing_backoff(failure: Exception) -> None:
     worker = Worker()
     worker.fails[A] = failure
     async with running(worker) as queue:
@@ -118,7 +118,7 @@ async def test_a_failure_comes_back_later_and_later(failure: Exception) -> None:
         assert times[-1] - times[-2] == MAX_BACKOFF_SECONDS
 
 
-async def test_a_success_ends_the_backoff() -> None:
+async def test_a_success_resets_the_backoff() -> None:
     worker = Worker()
     worker.fails[A] = RetryLater()
     async with running(worker) as queue:
@@ -133,11 +133,11 @@ async def test_a_success_ends_the_backoff() -> None:
         assert worker.began == [(18, "a"), (19, "a")]
 
 
-async def test_the_jitter_is_the_whole_of_the_delay() -> None:
-    asked: list[tuple[float, float]] = []
+async def test_the_jitter_covers_the_whole_delay() -> None:
+    delays: list[tuple[float, float]] = []
 
     def jitter(least: float, most: float) -> float:
-        asked.append((least, most))
+        delays.append((least, most))
         return 1.0
 
     worker = Worker()
@@ -148,10 +148,10 @@ async def test_the_jitter_is_the_whole_of_the_delay() -> None:
     await asyncio.sleep(3.5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert asked == [(0, 1), (0, 2), (0, 4), (0, 8)]
+    assert delays == [(0, 1), (0, 2), (0, 4), (0, 8)]
 
 
-async def test_what_happens_anew_does_not_wait_for_the_backoff() -> None:
+async def test_a_new_event_does_not_wait_for_the_backoff() -> None:
     worker = Worker()
     worker.fails[A] = RetryLater()
     async with running(worker) as queue:
@@ -163,7 +163,7 @@ async def test_what_happens_anew_does_not_wait_for_the_backoff() -> None:
         assert worker.began == [(20, "a")]
 
 
-async def test_a_key_that_always_fails_does_not_slow_the_others() -> None:
+async def test_a_key_that_always_fails_does_not_slow_other_keys() -> None:
     worker = Worker()
     worker.fails[A] = ValueError("poison")
     async with running(worker, workers=1) as queue:
@@ -174,7 +174,7 @@ async def test_a_key_that_always_fails_does_not_slow_the_others() -> None:
         assert [began for began, name in worker.began if name == "b"] == list(range(10))
 
 
-async def test_no_more_keys_are_worked_on_at_once_than_there_are_workers() -> None:
+async def test_the_number_of_workers_limits_parallel_processing() -> None:
     worker = Worker(1)
     async with running(worker, workers=2) as queue:
         for n in range(6):
@@ -183,7 +183,7 @@ async def test_no_more_keys_are_worked_on_at_once_than_there_are_workers() -> No
         assert [began for began, _ in worker.began] == [0, 0, 1, 1, 2, 2]
 
 
-async def test_a_forgotten_key_does_not_come_back() -> None:
+async def test_a_forgotten_key_is_not_retried() -> None:
     worker = Worker()
     worker.fails[A] = RetryLater()
     async with running(worker) as queue:
@@ -194,7 +194,7 @@ async def test_a_forgotten_key_does_not_come_back() -> None:
         assert len(worker.began) == 1
 
 
-async def test_a_stop_ends_what_is_being_worked_on() -> None:
+async def test_a_stop_cancels_running_work() -> None:
     worker = Worker(100)
     async with running(worker) as queue:
         queue.add(A)
@@ -202,7 +202,7 @@ async def test_a_stop_ends_what_is_being_worked_on() -> None:
     assert now() == 1
 
 
-async def test_others_wait_until_nothing_is_being_worked_on() -> None:
+async def test_wait_idle_returns_once_no_key_is_processed() -> None:
     async with running(Worker(seconds=1), workers=1) as queue:
         await queue.wait_idle(5)
         assert now() == 0
@@ -213,7 +213,7 @@ async def test_others_wait_until_nothing_is_being_worked_on() -> None:
         assert now() == 2
 
 
-async def test_others_wait_no_longer_than_they_have_patience() -> None:
+async def test_wait_idle_returns_at_its_timeout() -> None:
     async with running(Worker(seconds=60)) as queue:
         queue.add(A)
         await asyncio.sleep(0.5)

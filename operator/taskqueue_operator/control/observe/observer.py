@@ -92,16 +92,16 @@ class Observer:
             if not self._samples[queue].keys:
                 del self._samples[queue]
         if not queues:
-            self.subscribe_reports(key, wanted=False)
+            self.subscribe_reports(key, enabled=False)
         for queue in queues:
             self._queues.setdefault(key, set()).add(queue)
             if queue not in self._samples:
                 self._samples[queue] = Samples((), self._clock())
             self._samples[queue].keys.add(key)
 
-    def subscribe_reports(self, key: Key, *, wanted: bool) -> None:
+    def subscribe_reports(self, key: Key, *, enabled: bool) -> None:
         """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
-        if wanted != (key in self._subscribed):
+        if enabled != (key in self._subscribed):
             self._subscribed ^= {key}
             self._control_channel.listen({str(key) for key in self._subscribed})
 
@@ -201,7 +201,7 @@ class Observer:
             self._probing.difference_update(queues)
             # Without an answer too: readings age, and the spec may have changed.
             self._listener.on_readings(self._store_probes(batch, answers))
-            self._telemetry.late(now() - due_at)
+            self._telemetry.delayed(now() - due_at)
 
     def _store_probes(self, batch: Sequence[str], answers: Mapping[str, Probe]) -> set[Key]:
         """Store the answers.

@@ -24,7 +24,7 @@ from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.memory import is_idle
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
-from taskqueue_operator.topology.desired import desired
+from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Step
 from taskqueue_operator.topology.objects import Topology
 
@@ -63,7 +63,7 @@ class Finalizer:
             await self._apply_policy(taskqueue)
         except RetainTopology as cause:
             self.telemetry.retained(taskqueue.key, str(cause))
-            structlog.get_logger("teardown").warning(
+            structlog.get_logger("finalizer").warning(
                 "topology retained", taskqueue=str(taskqueue.key), queue=taskqueue.queue_name, why=str(cause)
             )
         others = [finalizer for finalizer in taskqueue.finalizers if finalizer != FINALIZER]
@@ -109,31 +109,31 @@ class Finalizer:
 
     async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Remove the fence: the queue stays, and publishers may publish again."""
-        there = await observer.topology()
-        if is_fenced(self._desired(taskqueue), there, owner=self._owner(taskqueue)):
-            await self._apply(observer, self.topology.steps(taskqueue, there))
+        actual = await observer.topology()
+        if is_fenced(self._desired(taskqueue), actual, owner=self._owner(taskqueue)):
+            await self._apply(observer, self.topology.steps(taskqueue, actual))
 
     async def _empty(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Fence the queue, then wait until it and its dead-letter queue are empty; the workers continue meanwhile."""
-        wanted, mark = self._desired(taskqueue), self._owner(taskqueue)
-        there = await observer.topology()
+        desired, mark = self._desired(taskqueue), self._owner(taskqueue)
+        actual = await observer.topology()
         for _ in range(ROUNDS):
-            steps = fence_steps(wanted, there, owner=mark)
+            steps = fence_steps(desired, actual, owner=mark)
             if not steps:
                 break
             try:
                 await self._apply(observer, steps)
             finally:  # without an answer too: the steps may have been applied
-                for queue in wanted.queues:
+                for queue in desired.queues:
                     observer.discard_samples(queue)
-            there = await observer.topology()
+            actual = await observer.topology()
         else:
             raise Fault(
                 Reason.NOT_EMPTY,
                 f'Deletion waits: another client restores the bindings of queue "{taskqueue.queue_name}". '
                 "Find and stop it.",
             )
-        for queue in (name for name in wanted.queues if name in there.queues):
+        for queue in (name for name in desired.queues if name in actual.queues):
             reading = observer.reading(queue)
             if is_idle(reading):
                 continue
@@ -147,19 +147,19 @@ class Finalizer:
     async def _stop_workers(self, taskqueue: TaskQueue) -> None:
         """Scale to zero, and wait until the workers have finished their tasks."""
         async with self.states[taskqueue.key].write_lock:
-            there = self.cache.deployments.get(taskqueue.key)
-            if there is not None and there.replicas > 0:
-                body = await self.cluster.scale(taskqueue.key, replicas=0, generation=there.generation)
+            deployment = self.cache.deployments.get(taskqueue.key)
+            if deployment is not None and deployment.replicas > 0:
+                body = await self.cluster.scale(taskqueue.key, replicas=0, generation=deployment.generation)
                 self.cache.update_deployment(body)
                 self.telemetry.wrote("replicas")
         left = sum(not pod.finished for pod in self.cache.pods(taskqueue.key))
-        if left or (there is not None and there.current_replicas):
+        if left or (deployment is not None and deployment.current_replicas):
             raise Fault(Reason.DELETING, f"Deletion waits for {left or 'the last'} workers to finish their tasks.")
 
     async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        wanted, mark = self._desired(taskqueue), self._owner(taskqueue)
-        await self._apply(observer, removal_steps(wanted, await observer.topology(), owner=mark))
-        if removal_steps(wanted, await observer.topology(), owner=mark):
+        desired, mark = self._desired(taskqueue), self._owner(taskqueue)
+        await self._apply(observer, removal_steps(desired, await observer.topology(), owner=mark))
+        if removal_steps(desired, await observer.topology(), owner=mark):
             # Retried later, not at once: an object that was created again must be read again before it is deleted.
             raise Fault(
                 Reason.DELETING,
@@ -172,7 +172,7 @@ class Finalizer:
             self.telemetry.wrote("topology")
 
     def _desired(self, taskqueue: TaskQueue) -> Topology:
-        return desired(taskqueue, self.topology.installation)
+        return desired_topology(taskqueue, self.topology.installation)
 
     def _owner(self, taskqueue: TaskQueue) -> str:
         return self.topology.owner(taskqueue.key)

@@ -11,7 +11,7 @@ from taskqueue_operator.resource.names import Key, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds
-from taskqueue_operator.topology.desired import desired
+from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.objects import Topology
 from taskqueue_operator.workers.template_hash import template_hash
@@ -78,21 +78,21 @@ class TopologyReconciler:
             TopologyFault: An object on the broker conflicts with the spec.
         """
         _require_external(taskqueue, actual)
-        wanted = self._with_timeout(taskqueue, desired(taskqueue, self.installation), actual)
-        return diff(wanted, actual, owner=self.owner(taskqueue.key))
+        desired = self._with_timeout(taskqueue, desired_topology(taskqueue, self.installation), actual)
+        return diff(desired, actual, owner=self.owner(taskqueue.key))
 
-    def _with_timeout(self, taskqueue: TaskQueue, wanted: Topology, actual: Topology) -> Topology:
+    def _with_timeout(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
         """Add the consumer timeout that the workers need, including workers of an earlier template that still run."""
-        queue, worker = wanted.queues.get(taskqueue.queue_name), taskqueue.spec.worker
+        queue, worker = desired.queues.get(taskqueue.queue_name), taskqueue.spec.worker
         if queue is None:
-            return wanted
+            return desired
         sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
         seconds = 0 if sets_own_timeout else worker.hold_seconds
         template = template_hash(taskqueue)
         if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
             seconds = max(seconds, granted_seconds(queue.name, actual))
         policy = consumer_timeout(queue, seconds, actual)
-        return replace(wanted, policies={policy.name: policy}) if policy is not None else wanted
+        return replace(desired, policies={policy.name: policy}) if policy is not None else desired
 
     def owner(self, key: Key) -> str:
         """Return the owner mark of the broker objects of a TaskQueue."""

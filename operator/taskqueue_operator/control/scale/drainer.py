@@ -94,7 +94,7 @@ class Drainer:
             )
             taskqueue = self.cache.taskqueue(key)
             reports = taskqueue is None or not _is_plain(taskqueue)
-            observer.subscribe_reports(key, wanted=has_workers and reports)
+            observer.subscribe_reports(key, enabled=has_workers and reports)
 
     def has_work(self, key: Key, desired: int) -> bool:
         """Whether workers have to be removed, or some may be drained or are terminating."""

@@ -114,14 +114,14 @@ class StatusWriter:
         return status
 
     def _inputs(self, seen: CachedTaskQueue, state: TaskQueueState) -> StatusInputs:
-        there = self._cache.deployments.get(seen.key)
+        deployment = self._cache.deployments.get(seen.key)
         faults = dict(state.reconcile.faults)
         read_fault = self._read_fault(seen, state)
         if read_fault is not None and not _is_secret_fault(faults.get(ConditionType.BROKER_REACHABLE)):
             faults[ConditionType.BROKER_REACHABLE] = read_fault
         if isinstance(seen.parsed, TaskQueue):
             faults |= _scaling_fault(state, faults)
-        failing: Fault | None = unavailable_reason(there, self._cache.pods(seen.key))
+        failing: Fault | None = unavailable_reason(deployment, self._cache.pods(seen.key))
         if failing is not None:
             faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
         return StatusInputs(
@@ -129,7 +129,7 @@ class StatusWriter:
             faults=faults,
             deletion_blocker=state.reconcile.deletion_blocker,
             conclusive=self._conclusive(state),
-            deployment=there,
+            deployment=deployment,
             scale_out_blocker=self._cache.scale_out_blocker(seen.key),
             scale_in_blocked=self._scale_in_blocked(seen, state),
             reading=state.scaling.reading,
@@ -140,8 +140,8 @@ class StatusWriter:
     def _scale_in_blocked(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
         if isinstance(seen.parsed, Fault):
             return None
-        there, pods = self._cache.deployments.get(seen.key), self._cache.pods(seen.key)
-        return scale_in_blocked(seen.parsed, there, pods, state, self._clock())
+        deployment, pods = self._cache.deployments.get(seen.key), self._cache.pods(seen.key)
+        return scale_in_blocked(seen.parsed, deployment, pods, state, self._clock())
 
     def _read_fault(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
         if state.connection.observer is None or isinstance(seen.parsed, Fault):

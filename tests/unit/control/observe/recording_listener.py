@@ -1,4 +1,4 @@
-"""Who listens to an observer in tests, and an observer that reads while one listens."""
+"""Records the events of an observer, and runs an observer with such a listener."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -15,12 +15,12 @@ OTHER = Key("media", "other")
 
 
 class RecordingListener:
-    """Keeps what it hears."""
+    """Records the events."""
 
     def __init__(self) -> None:
-        self.sleeping: set[Key] = set()
+        self.at_zero: set[Key] = set()
         self.reads: list[Key] = []
-        self.portions: list[Collection[Key]] = []
+        self.batches: list[Collection[Key]] = []
         self.misses: list[Key] = []
         self.faults: list[tuple[float, frozenset[Key]]] = []
         self.topologies: list[float] = []
@@ -28,16 +28,16 @@ class RecordingListener:
         self.subjects: list[str] = []
 
     def is_scaled_to_zero(self, key: Key) -> bool:
-        return key in self.sleeping
+        return key in self.at_zero
 
     def on_readings(self, keys: Collection[Key]) -> None:
         self.reads += keys
-        self.portions.append(keys)
+        self.batches.append(keys)
 
     def on_queue_missing(self, key: Key) -> None:
         self.misses.append(key)
 
-    def on_topology(self, keys: Collection[Key], actual: Topology) -> None:  # noqa: ARG002  the port's shape
+    def on_topology(self, keys: Collection[Key], actual: Topology) -> None:  # noqa: ARG002  the shape of the port
         self.topologies.append(asyncio.get_running_loop().time())
 
     def on_worker_report(self, about: str, report: bytes, address: str) -> None:
@@ -61,5 +61,5 @@ async def observing(
     assert broker.closed
 
 
-def told_of(telemetry: FakeTelemetry, *what: str) -> list[Any]:
-    return [each for each in telemetry.told if each[: len(what)] == what]
+def recorded_events(telemetry: FakeTelemetry, *prefix: str) -> list[Any]:
+    return [event for event in telemetry.events if event[: len(prefix)] == prefix]

@@ -1,4 +1,4 @@
-"""One observer per endpoint, and another one where it has failed."""
+"""There is one observer per endpoint; a failed observer is replaced."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from .recording_listener import OTHER, RecordingListener
 pytestmark = pytest.mark.looptime
 
 
-async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> None:
+async def test_an_endpoint_has_one_observer_until_its_last_user_releases_it() -> None:
     clock = loop_clock(START)
     brokers = FakeBrokers(clock)
     readers = Observers(brokers, RecordingListener(), FakeTelemetry(), clock)
@@ -33,7 +33,7 @@ async def test_one_endpoint_has_one_observer_which_ends_with_its_last_user() -> 
     assert brokers.brokers[elsewhere].closed
 
 
-async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_observer_is_replaced_at_its_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, listener = loop_clock(START), RecordingListener()
     brokers = FakeBrokers(clock)
     readers = Observers(brokers, listener, FakeTelemetry(), clock)
@@ -52,21 +52,21 @@ async def test_an_observer_that_fails_is_replaced_when_it_is_used_next(monkeypat
     assert brokers.brokers[FakeEndpoint()].closed
     assert listener.faults == []
     await asyncio.sleep(RESTART_SECONDS)
-    assert [keys for _, keys in listener.faults] == [{KEY}], "its users are told, so that they use another one"
+    assert [keys for _, keys in listener.faults] == [{KEY}], "its users are notified, and use another observer"
 
     anew = readers.use(KEY, FakeEndpoint())
     anew.follow(KEY, "jobs")
     assert anew is not observer
-    asked = len(brokers.brokers[FakeEndpoint()].probes)
+    probes_before = len(brokers.brokers[FakeEndpoint()].probes)
     await asyncio.sleep(3)
-    assert len(brokers.brokers[FakeEndpoint()].probes) > asked
+    assert len(brokers.brokers[FakeEndpoint()].probes) > probes_before
 
     await readers.close()
     await asyncio.sleep(2 * RESTART_SECONDS)
-    assert len(listener.faults) == 1, "an observer that is asked to end has not failed"
+    assert len(listener.faults) == 1, "a closed observer has not failed"
 
 
-async def test_an_observer_that_failed_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_observer_can_be_released(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, listener = loop_clock(START), RecordingListener()
     readers = Observers(FakeBrokers(clock), listener, FakeTelemetry(), clock)
     monkeypatch.delattr(RecordingListener, "is_scaled_to_zero")

@@ -1,4 +1,4 @@
-"""Reading that fails: what is a fault, when it is told, and that nothing ends it."""
+"""Failed reads: what is a fault, when the listener is notified, and that reading continues."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -7,35 +7,35 @@ import pytest
 
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.scaling.reading import Probe
-from tests.unit.control.fake_broker import GONE_AWAY, REFUSED, FakeBroker
+from tests.unit.control.fake_broker import AUTHENTICATION_FAILED, UNREACHABLE, FakeBroker
 from tests.unit.control.fake_cluster import FakeTelemetry
 
-from .recording_listener import OTHER, RecordingListener, observing, told_of
+from .recording_listener import OTHER, RecordingListener, observing, recorded_events
 
 pytestmark = pytest.mark.looptime
 
 
-async def test_faults_are_told_when_they_come_change_and_go(broker: FakeBroker) -> None:
+async def test_the_listener_is_notified_when_a_fault_begins_changes_and_ends(broker: FakeBroker) -> None:
     listener = RecordingListener()
     async with observing(broker, listener) as observer:
         await asyncio.sleep(10.5)
         assert listener.faults == []
-        broker.fault = GONE_AWAY
+        broker.fault = UNREACHABLE
         await asyncio.sleep(60)
-        assert observer.fault is GONE_AWAY
-        told = len(listener.faults)
-        assert told == 3  # probe, sweep, topology: each once
-        broker.fault = REFUSED
+        assert observer.fault is UNREACHABLE
+        count = len(listener.faults)
+        assert count == 3  # probe, sweep, topology: each once
+        broker.fault = AUTHENTICATION_FAILED
         await asyncio.sleep(60)
-        assert len(listener.faults) == 2 * told
+        assert len(listener.faults) == 2 * count
         broker.fault = None
         await asyncio.sleep(60)
-        assert len(listener.faults) == 3 * told
+        assert len(listener.faults) == 3 * count
         assert observer.fault is None
 
 
 @pytest.mark.parametrize(("what", "period"), [("sweep", 5), ("topology", 30)])
-async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
+async def test_one_lost_listing_is_no_fault_and_two_in_a_row_are(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str, period: float
 ) -> None:
     listener, telemetry, answer = RecordingListener(), FakeTelemetry(), getattr(broker, what)
@@ -43,7 +43,7 @@ async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
 
     async def lose() -> object:
         if lost and lost.pop():
-            raise GONE_AWAY
+            raise UNREACHABLE
         return await answer()
 
     monkeypatch.setattr(broker, what, lose)
@@ -54,16 +54,19 @@ async def test_one_listing_that_is_lost_is_no_fault_and_two_in_a_row_are(
             await asyncio.sleep(2 * period)
             assert (lost, observer.faults, listener.faults) == ([], {}, [])
         if what == "sweep":
-            assert sum(each[3] == {"BrokerUnreachable": 1} for each in told_of(telemetry, "queried", "sweep")) == 3
+            assert (
+                sum(event[3] == {"BrokerUnreachable": 1} for event in recorded_events(telemetry, "queried", "sweep"))
+                == 3
+            )
         lost[:] = [True, True]
         await asyncio.sleep(2 * period)
-        assert (observer.faults, len(listener.faults)) == ({what: GONE_AWAY}, 1)
+        assert (observer.faults, len(listener.faults)) == ({what: UNREACHABLE}, 1)
         await asyncio.sleep(period)
         assert (observer.faults, len(listener.faults)) == ({}, 2)
 
 
 @pytest.mark.parametrize("what", ["probe", "sweep"])
-async def test_a_reader_that_a_library_cancels_goes_on(
+async def test_a_read_that_a_library_cancels_does_not_stop_the_observer(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     async def cancelled(*_: object) -> None:
@@ -80,7 +83,9 @@ async def test_a_reader_that_a_library_cancels_goes_on(
         assert observer.faults == {}
 
 
-async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_does_not_stop_the_observer(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def broken() -> None:
         raise ZeroDivisionError
 
@@ -93,7 +98,7 @@ async def test_a_bug_in_reading_does_not_end_it(broker: FakeBroker, monkeypatch:
         assert "sweep" not in observer.faults
 
 
-async def test_what_fails_for_some_queues_again_and_again_is_one_fault(
+async def test_repeated_failures_of_some_queues_are_one_fault(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probe = broker.probe

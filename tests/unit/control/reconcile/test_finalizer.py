@@ -1,4 +1,4 @@
-"""How a TaskQueue ends: by its policy, visibly while it waits, and always."""
+"""The deletion of a TaskQueue follows its policy, reports every wait, and always ends."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,304 +9,313 @@ import pytest
 from taskqueue_operator.resource.names import FINALIZER, Key
 from taskqueue_operator.topology.diff import Remove, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue
-from tests.unit.control.conftest import World
-from tests.unit.control.fake_broker import GONE_AWAY
+from tests.approved import assert_approved
+from tests.unit.control.control_harness import ControlHarness
+from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY, SECRET, taskqueue
 
 pytestmark = pytest.mark.looptime
 
 
-def gone(world: World) -> bool:
-    return KEY not in world.cluster.taskqueues
+def is_deleted(harness: ControlHarness) -> bool:
+    return KEY not in harness.cluster.taskqueues
 
 
-def retained(world: World) -> list[str]:
-    return [str(told[2]) for told in world.telemetry.told if told[0] == "retained"]
+def retained(harness: ControlHarness) -> list[str]:
+    return [str(event[2]) for event in harness.telemetry.events if event[0] == "retained"]
 
 
-def finalizers(world: World) -> list[str]:
-    found: list[str] = world.cluster.taskqueues[KEY]["metadata"].get("finalizers", [])
+def finalizers(harness: ControlHarness) -> list[str]:
+    found: list[str] = harness.cluster.taskqueues[KEY]["metadata"].get("finalizers", [])
     return found
 
 
-async def test_retain_needs_no_finalizer_and_keeps_all(world: World) -> None:
-    await world.has()
-    there = world.broker.topology_
-    assert finalizers(world) == []
-    world.cluster.delete(KEY)
-    await world.settle()
-    assert gone(world)
-    assert world.broker.topology_ == there
-    assert retained(world) == []
+async def test_retain_needs_no_finalizer_and_keeps_the_topology(harness: ControlHarness) -> None:
+    await harness.apply()
+    before = harness.broker.topology_
+    assert finalizers(harness) == []
+    harness.cluster.delete(KEY)
+    await harness.settle()
+    assert is_deleted(harness)
+    assert harness.broker.topology_ == before
+    assert retained(harness) == []
 
 
-async def test_the_finalizer_stands_before_anything_is_made(world: World) -> None:
-    await world.has(deletionPolicy="Delete")
-    assert world.cluster.writes[0] == ("finalizers", [FINALIZER])
+async def test_the_finalizer_is_written_before_any_object_is_created(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="Delete")
+    assert harness.cluster.writes[0] == ("finalizers", [FINALIZER])
 
 
-async def test_a_policy_that_becomes_retain_takes_the_finalizer_off(world: World) -> None:
-    await world.has(deletionPolicy="Delete")
-    await world.has()
-    assert finalizers(world) == []
+async def test_a_change_to_retain_removes_the_finalizer(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="Delete")
+    await harness.apply()
+    assert finalizers(harness) == []
 
 
-async def test_delete_waits_for_the_workers_then_takes_queues_and_messages(world: World) -> None:
-    await world.has(deletionPolicy="Delete")
-    world.broker.depths["thumbnails"] = (100, 5)
-    await world.settle()
-    world.cluster.run_pods(KEY)
-    world.cluster.delete(KEY)
-    await world.settle()
-    assert world.replicas() == 0
-    assert set(world.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
-    assert world.cluster.condition("Ready")["reason"] == "Deleting"
-    assert "workers to finish" in world.cluster.condition("Ready")["message"]
-    await world.settle(600)
-    assert not gone(world)
-    world.cluster.run_pods(KEY)
-    await world.settle(6)
-    assert gone(world)
-    assert (world.broker.topology_.queues, world.broker.topology_.exchanges) == ({}, {})
+async def test_delete_waits_for_the_workers_then_removes_queues_with_their_messages(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="Delete")
+    harness.broker.depths["thumbnails"] = (100, 5)
+    await harness.settle()
+    harness.cluster.run_pods(KEY)
+    harness.cluster.delete(KEY)
+    await harness.settle()
+    assert harness.replicas() == 0
+    assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
+    assert harness.cluster.condition("Ready")["reason"] == "Deleting"
+    assert_approved("deletion.waiting_for_workers", harness.cluster.condition("Ready")["message"])
+    await harness.settle(600)
+    assert not is_deleted(harness)
+    harness.cluster.run_pods(KEY)
+    await harness.settle(6)
+    assert is_deleted(harness)
+    assert (harness.broker.topology_.queues, harness.broker.topology_.exchanges) == ({}, {})
 
 
-async def test_delete_waits_for_the_workers_after_a_restart_too(world: World) -> None:
-    """The watches show TaskQueues and Deployments side by side: which comes first is chance."""
-    await world.has(deletionPolicy="Delete")
-    world.broker.depths["thumbnails"] = (100, 5)
-    await world.settle()
-    world.cluster.run_pods(KEY)
-    world.cluster.delete(KEY)
-    world.cluster.silent = True
-    await world.restart()
-    world.control.cache.deployments.clear()
-    await world.settle()
-    assert set(world.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
-    assert not gone(world)
+async def test_delete_waits_for_the_workers_after_a_restart_too(harness: ControlHarness) -> None:
+    """The watches of TaskQueues and Deployments are independent: either may be first."""
+    await harness.apply(deletionPolicy="Delete")
+    harness.broker.depths["thumbnails"] = (100, 5)
+    await harness.settle()
+    harness.cluster.run_pods(KEY)
+    harness.cluster.delete(KEY)
+    harness.cluster.silent = True
+    await harness.restart()
+    harness.controller.cache.deployments.clear()
+    await harness.settle()
+    assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
+    assert not is_deleted(harness)
 
 
-async def test_delete_if_empty_takes_what_is_empty(world: World) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    world.cluster.delete(KEY)
-    await world.settle(5)
-    assert "until it is certain" in world.cluster.condition("Ready")["message"]
-    await world.settle(30)
-    assert gone(world)
-    assert world.broker.topology_.queues == {}
+async def test_delete_if_empty_removes_empty_queues(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    harness.cluster.delete(KEY)
+    await harness.settle(5)
+    assert_approved("deletion.waiting_for_readings", harness.cluster.condition("Ready")["message"])
+    await harness.settle(30)
+    assert is_deleted(harness)
+    assert harness.broker.topology_.queues == {}
 
 
-async def test_invariant_4_delete_if_empty_waits_behind_a_fence_for_the_last_message(world: World) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    world.broker.depths["thumbnails"] = (100, 0)
-    await world.settle(20)
-    world.cluster.delete(KEY)
-    await world.settle(60)
-    assert 'queue "thumbnails" holds 100 messages' in world.cluster.condition("Ready")["message"]
-    assert not any(each.to_queue and each.destination == "thumbnails" for each in world.broker.topology_.bindings)
-    assert "thumbnails.fence" in world.broker.topology_.queues
-    assert world.replicas() == 5
-    world.broker.depths["thumbnails"] = (0, 1)
-    await world.settle(60)
-    assert not gone(world)
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(30)
-    assert gone(world)
-    assert (world.broker.topology_.queues, world.broker.topology_.exchanges) == ({}, {})
-    assert world.broker.topology_.policies == {}
+async def test_invariant_4_delete_if_empty_waits_behind_a_fence_for_the_last_message(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    harness.broker.depths["thumbnails"] = (100, 0)
+    await harness.settle(20)
+    harness.cluster.delete(KEY)
+    await harness.settle(60)
+    assert harness.cluster.condition("Ready")["reason"] == "NotEmpty"
+    assert_approved("deletion.waiting_for_messages", harness.cluster.condition("Ready")["message"])
+    assert not any(
+        binding.to_queue and binding.destination == "thumbnails" for binding in harness.broker.topology_.bindings
+    )
+    assert "thumbnails.fence" in harness.broker.topology_.queues
+    assert harness.replicas() == 5
+    harness.broker.depths["thumbnails"] = (0, 1)
+    await harness.settle(60)
+    assert not is_deleted(harness)
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(30)
+    assert is_deleted(harness)
+    assert (harness.broker.topology_.queues, harness.broker.topology_.exchanges) == ({}, {})
+    assert harness.broker.topology_.policies == {}
 
 
-async def test_invariant_4_the_wall_stands_before_the_queue_is_unbound(world: World) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    world.broker.taken.clear()
-    world.cluster.delete(KEY)
-    await world.settle(60)
-    first = next(n for n, step in enumerate(world.broker.taken) if isinstance(step, Remove))
-    assert isinstance(world.broker.taken[first].item, Binding)
+async def test_invariant_4_the_fence_exists_before_the_queue_is_unbound(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    harness.broker.applied.clear()
+    harness.cluster.delete(KEY)
+    await harness.settle(60)
+    first = next(n for n, step in enumerate(harness.broker.applied) if isinstance(step, Remove))
+    assert isinstance(harness.broker.applied[first].item, Binding)
     assert {"thumbnails.fence"} == {
-        step.item.name for step in world.broker.taken[:first] if isinstance(step.item, Exchange | Queue)
+        step.item.name for step in harness.broker.applied[:first] if isinstance(step.item, Exchange | Queue)
     }
 
 
-async def test_invariant_4_dead_letters_are_messages_too(world: World) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    world.broker.depths["thumbnails.dlq"] = (3, 0)
-    world.cluster.delete(KEY)
-    await world.settle(60)
-    assert not gone(world)
-    assert 'queue "thumbnails.dlq" holds 3 messages' in world.cluster.condition("Ready")["message"]
+async def test_invariant_4_dead_letters_are_messages_too(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    harness.broker.depths["thumbnails.dlq"] = (3, 0)
+    harness.cluster.delete(KEY)
+    await harness.settle(60)
+    assert not is_deleted(harness)
+    assert 'queue "thumbnails.dlq" holds 3 messages' in harness.cluster.condition("Ready")["message"]
 
 
-async def test_a_deletion_that_waits_ends_when_the_policy_becomes_retain(world: World) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    there = world.broker.topology_
-    world.broker.depths["thumbnails"] = (100, 0)
-    world.cluster.delete(KEY)
-    await world.settle(30)
-    world.cluster.put(taskqueue())
-    await world.settle(10)
-    assert gone(world)
-    assert world.broker.topology_ == there
+async def test_a_waiting_deletion_ends_when_the_policy_becomes_retain(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    before = harness.broker.topology_
+    harness.broker.depths["thumbnails"] = (100, 0)
+    harness.cluster.delete(KEY)
+    await harness.settle(30)
+    harness.cluster.put(taskqueue())
+    await harness.settle(10)
+    assert is_deleted(harness)
+    assert harness.broker.topology_ == before
 
 
-async def test_invariant_8_with_messages_and_without_workers_all_is_retained(world: World) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    there = world.broker.topology_
-    world.broker.depths["thumbnails"] = (100, 0)
-    world.cluster.delete(KEY)
-    await world.settle(20)
-    world.cluster.remove("deployments", KEY)
-    await world.settle(20)
-    assert gone(world)
-    assert world.broker.topology_ == there
-    assert retained(world) == ["queue thumbnails holds messages and its workers are gone"]
-
-
-@pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
-async def test_invariant_8_without_the_secret_all_is_retained(world: World, policy: str) -> None:
-    await world.has(deletionPolicy=policy)
-    there = world.broker.topology_
-    world.cluster.secrets.pop(SECRET)
-    await world.settle(61)
-    world.cluster.delete(KEY)
-    await world.settle(10)
-    assert gone(world)
-    assert world.broker.topology_ == there
-    assert "Secret media/rabbitmq not found" in retained(world)[0]
+async def test_invariant_8_with_messages_and_without_workers_the_topology_is_retained(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    before = harness.broker.topology_
+    harness.broker.depths["thumbnails"] = (100, 0)
+    harness.cluster.delete(KEY)
+    await harness.settle(20)
+    harness.cluster.remove("deployments", KEY)
+    await harness.settle(20)
+    assert is_deleted(harness)
+    assert harness.broker.topology_ == before
+    (reason,) = retained(harness)
+    assert_approved("deletion.retained_without_workers", reason)
 
 
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
-async def test_invariant_8_a_broker_that_stays_away_is_waited_for_a_minute(world: World, policy: str) -> None:
-    await world.has(deletionPolicy=policy)
-    world.broker.fault = GONE_AWAY
-    world.cluster.delete(KEY)
-    await world.settle(50)
-    assert not gone(world)
-    assert world.cluster.condition("BrokerReachable")["reason"] == "BrokerUnreachable"
-    await world.settle(30)
-    assert gone(world)
-    assert retained(world) == [GONE_AWAY.message]
+async def test_invariant_8_without_the_secret_the_topology_is_retained(harness: ControlHarness, policy: str) -> None:
+    await harness.apply(deletionPolicy=policy)
+    before = harness.broker.topology_
+    harness.cluster.secrets.pop(SECRET)
+    await harness.settle(61)
+    harness.cluster.delete(KEY)
+    await harness.settle(10)
+    assert is_deleted(harness)
+    assert harness.broker.topology_ == before
+    assert "Secret media/rabbitmq not found" in retained(harness)[0]
 
 
-async def test_invariant_8_a_queue_that_can_no_longer_be_probed_is_waited_for_a_minute(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
+async def test_invariant_8_a_deletion_waits_one_minute_for_an_unreachable_broker(
+    harness: ControlHarness, policy: str
+) -> None:
+    await harness.apply(deletionPolicy=policy)
+    harness.broker.fault = UNREACHABLE
+    harness.cluster.delete(KEY)
+    await harness.settle(50)
+    assert not is_deleted(harness)
+    assert harness.cluster.condition("BrokerReachable")["reason"] == "BrokerUnreachable"
+    await harness.settle(30)
+    assert is_deleted(harness)
+    assert retained(harness) == [UNREACHABLE.message]
+
+
+async def test_invariant_8_a_deletion_waits_one_minute_for_an_unreadable_queue(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(_: object) -> dict[str, object]:
-        raise GONE_AWAY
+        raise UNREACHABLE
 
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    monkeypatch.setattr(world.broker, "probe", silent)
-    world.cluster.delete(KEY)
-    await world.settle(50)
-    assert not gone(world)
-    await world.settle(40)
-    assert gone(world)
-    assert "thumbnails" in world.broker.topology_.queues
-
-
-async def test_invariant_8_a_name_that_somebody_else_has_taken_for_the_wall_is_no_hindrance(world: World) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    foreign = Queue("thumbnails.fence", arguments={"x-queue-type": "quorum"})
-    world.broker.topology_ = replace(
-        world.broker.topology_, queues={**world.broker.topology_.queues, foreign.name: foreign}
-    )
-    world.cluster.delete(KEY)
-    await world.settle(10)
-    assert gone(world)
-    assert retained(world)
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    monkeypatch.setattr(harness.broker, "probe", silent)
+    harness.cluster.delete(KEY)
+    await harness.settle(50)
+    assert not is_deleted(harness)
+    await harness.settle(40)
+    assert is_deleted(harness)
+    assert "thumbnails" in harness.broker.topology_.queues
 
 
-async def test_delete_needs_the_secret_of_the_broker_alone(world: World) -> None:
-    own = Key(KEY.namespace, "workers-own")
-    world.cluster.secrets[own] = world.cluster.secrets[SECRET]
-    await world.has(deletionPolicy="Delete", worker={"image": "acme/app:1", "secretRef": {"name": own.name}})
-    del world.cluster.secrets[own]
-    world.cluster.delete(KEY)
-    await world.settle(10)
-    assert gone(world)
-    assert not world.broker.topology_.queues
-
-
-async def test_invariant_8_a_spec_that_could_never_be_made_is_no_hindrance(world: World) -> None:
-    await world.has(deletionPolicy="Delete", exchange={"name": "thumbnails.in"})
-    assert world.cluster.condition("Stalled")["reason"] == "InvalidSpec"
-    world.cluster.delete(KEY)
-    await world.settle(10)
-    assert gone(world)
-
-
-async def test_invariant_8_a_wall_that_is_torn_down_again_and_again_is_not_rebuilt_hot(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_invariant_8_a_foreign_queue_of_the_fence_name_does_not_block_a_deletion(
+    harness: ControlHarness,
 ) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    world.broker.taken.clear()
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    foreign = Queue("thumbnails.fence", arguments={"x-queue-type": "quorum"})
+    harness.broker.topology_ = replace(
+        harness.broker.topology_, queues={**harness.broker.topology_.queues, foreign.name: foreign}
+    )
+    harness.cluster.delete(KEY)
+    await harness.settle(10)
+    assert is_deleted(harness)
+    assert retained(harness)
+
+
+async def test_delete_needs_only_the_secret_of_the_broker(harness: ControlHarness) -> None:
+    own = Key(KEY.namespace, "workers-own")
+    harness.cluster.secrets[own] = harness.cluster.secrets[SECRET]
+    await harness.apply(deletionPolicy="Delete", worker={"image": "acme/app:1", "secretRef": {"name": own.name}})
+    del harness.cluster.secrets[own]
+    harness.cluster.delete(KEY)
+    await harness.settle(10)
+    assert is_deleted(harness)
+    assert not harness.broker.topology_.queues
+
+
+async def test_invariant_8_an_invalid_spec_does_not_block_a_deletion(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="Delete", exchange={"name": "thumbnails.in"})
+    assert harness.cluster.condition("Stalled")["reason"] == "InvalidSpec"
+    harness.cluster.delete(KEY)
+    await harness.settle(10)
+    assert is_deleted(harness)
+
+
+async def test_invariant_8_a_fence_that_another_client_removes_is_restored_with_backoff(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    harness.broker.applied.clear()
     taken: list[object] = []
 
     async def in_vain(steps: list[object]) -> None:
         taken.extend(steps)
 
-    monkeypatch.setattr(world.broker, "apply", in_vain)
-    world.cluster.delete(KEY)
-    await world.settle(11)
+    monkeypatch.setattr(harness.broker, "apply", in_vain)
+    harness.cluster.delete(KEY)
+    await harness.settle(11)
     assert len(taken) <= 3 * 3 * 4
-    assert "another client restores the bindings" in world.cluster.condition("Ready")["message"]
+    assert_approved("deletion.bindings_restored", harness.cluster.condition("Ready")["message"])
 
 
-async def test_invariant_4_what_was_read_before_an_unbinding_without_an_answer_says_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_invariant_4_readings_before_an_unanswered_unbinding_are_discarded(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    await world.settle(60)
-    take, clock = world.broker.apply, asyncio.get_running_loop().time
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    await harness.settle(60)
+    apply, clock = harness.broker.apply, asyncio.get_running_loop().time
     unbound: list[float] = []
     removed: list[float] = []
 
     async def unanswered(steps: Sequence[Step]) -> None:
-        going = [step.item for step in steps if isinstance(step, Remove)]
-        if any(isinstance(item, Binding) for item in going):
+        removals = [step.item for step in steps if isinstance(step, Remove)]
+        if any(isinstance(item, Binding) for item in removals):
             await asyncio.sleep(15)
-            await take(steps)
+            await apply(steps)
             unbound.append(clock())
-            raise GONE_AWAY
-        removed.extend(clock() for item in going if isinstance(item, Queue))
-        await take(steps)
+            raise UNREACHABLE
+        removed.extend(clock() for item in removals if isinstance(item, Queue))
+        await apply(steps)
 
-    monkeypatch.setattr(world.broker, "apply", unanswered)
-    world.cluster.delete(KEY)
-    await world.settle(60)
-    assert gone(world)
+    monkeypatch.setattr(harness.broker, "apply", unanswered)
+    harness.cluster.delete(KEY)
+    await harness.settle(60)
+    assert is_deleted(harness)
     assert removed[0] - unbound[0] > 12
 
 
-async def test_invariant_4_a_queue_that_somebody_makes_again_is_not_deleted_over_and_over(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_invariant_4_a_queue_that_another_client_creates_again_is_not_deleted_again_unread(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await world.has(deletionPolicy="DeleteIfEmpty")
-    there, take, removed = world.broker.topology_, world.broker.apply, []
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    before, apply, removed = harness.broker.topology_, harness.broker.apply, []
 
     async def undone(steps: Sequence[Step]) -> None:
-        await take(steps)
+        await apply(steps)
         if any(isinstance(step, Remove) and isinstance(step.item, Queue) for step in steps):
             removed.append(steps)
-            world.broker.topology_ = there
-            world.broker.depths["thumbnails"] = (100, 0)
-            assert len(removed) < 10, "hot"
+            harness.broker.topology_ = before
+            harness.broker.depths["thumbnails"] = (100, 0)
+            assert len(removed) < 10, "it is deleted without backoff"
 
-    monkeypatch.setattr(world.broker, "apply", undone)
-    world.cluster.delete(KEY)
-    await world.settle(120)
+    monkeypatch.setattr(harness.broker, "apply", undone)
+    harness.cluster.delete(KEY)
+    await harness.settle(120)
     assert len(removed) == 1
-    assert 'queue "thumbnails" holds 100 messages' in world.cluster.condition("Ready")["message"]
+    assert 'queue "thumbnails" holds 100 messages' in harness.cluster.condition("Ready")["message"]
 
 
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
-async def test_invariant_7_a_deletion_that_is_killed_anywhere_ends(world: World, policy: str) -> None:
-    await world.has(deletionPolicy=policy)
-    world.cluster.delete(KEY)
+async def test_invariant_7_a_deletion_ends_after_a_restart_at_any_step(harness: ControlHarness, policy: str) -> None:
+    await harness.apply(deletionPolicy=policy)
+    harness.cluster.delete(KEY)
     for _ in range(30):
-        if gone(world):
+        if is_deleted(harness):
             break
-        await world.settle(0.7)
-        await world.restart()
-    await world.settle(60)
-    assert gone(world)
-    assert (world.broker.topology_.queues, world.broker.topology_.exchanges) == ({}, {})
+        await harness.settle(0.7)
+        await harness.restart()
+    await harness.settle(60)
+    assert is_deleted(harness)
+    assert (harness.broker.topology_.queues, harness.broker.topology_.exchanges) == ({}, {})

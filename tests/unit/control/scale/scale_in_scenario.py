@@ -1,6 +1,6 @@
 """A scenario in which workers are drained, undrained and removed, while a test adds faults.
 
-Four workers, of which two are soon idle; then the maximum is set below the number of busy ones; then there are more
+Four workers, of which two are soon idle; then the maximum is set below the number of busy workers; then there are more
 tasks than before; then none.
 """
 
@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Collection
 
 from taskqueue_operator.drain.protocol import State
-from tests.unit.control.conftest import World
+from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_cluster import KEY, taskqueue
 
-from .simulated_workers import SimulatedWorkers, drain_token, start_workers
+from .simulated_workers import SimulatedWorkers, drain_token, start_simulated_workers
 
 SCALING = {
     "maxReplicas": 4,
@@ -24,28 +24,28 @@ SETTLE_SECONDS = 130
 TAKEOVER = 20.0
 """Maximum seconds until another operator leads."""
 MAX_COMMANDS = 100
-"""To eight workers in all, also from two competing leaders."""
+"""To eight workers in total, also from two competing leaders."""
 LOWERED, RAISED = 23.0, 48.0
 """When the maximum is set below the number of busy workers, and when it is raised again."""
 
 
-async def run_scenario(world: World, workers: SimulatedWorkers | None = None) -> SimulatedWorkers:
+async def run_scenario(harness: ControlHarness, workers: SimulatedWorkers | None = None) -> SimulatedWorkers:
     """Run the scenario to its end; the test adds the faults."""
-    workers = workers or start_workers(world)
-    world.cluster.put(taskqueue(scaling=SCALING))
+    workers = workers or start_simulated_workers(harness)
+    harness.cluster.put(taskqueue(scaling=SCALING))
     await until(3)
     workers.publish(2, seconds=60)
     workers.publish(2, seconds=5)
     await until(LOWERED)
-    world.cluster.put(taskqueue(scaling=SCALING | {"maxReplicas": 1}))
+    harness.cluster.put(taskqueue(scaling=SCALING | {"maxReplicas": 1}))
     await until(RAISED)
     workers.publish(4, seconds=10)
-    world.cluster.put(taskqueue(scaling=SCALING))
+    harness.cluster.put(taskqueue(scaling=SCALING))
     for _ in range(SETTLE_SECONDS):
         await asyncio.sleep(1)
-        if not (workers.waiting or workers.running or workers.of(KEY) or drain_token(world)):
+        if not (workers.waiting or workers.running or workers.of(KEY) or drain_token(harness)):
             break
-    await world.settle(TAKEOVER + 5)
+    await harness.settle(TAKEOVER + 5)
     return workers
 
 
@@ -54,12 +54,14 @@ async def until(second: float) -> None:
     await asyncio.sleep(second - asyncio.get_running_loop().time())
 
 
-def assert_no_harm(world: World, workers: SimulatedWorkers, *, times: Collection[int] = (1,), stay: int = 0) -> None:
+def assert_no_harm(
+    harness: ControlHarness, workers: SimulatedWorkers, *, times: Collection[int] = (1,), stay: int = 0
+) -> None:
     """Only drained workers were removed, each task was done as often as expected, and no surplus worker is left."""
-    assert {each.state for each in workers.removed} == {State.DRAINED}
+    assert {worker.state for worker in workers.removed} == {State.DRAINED}
     assert len(workers.done) == 8
     assert set(workers.done.values()) <= set(times)
-    assert len(workers.of(KEY)) == world.replicas() == stay
-    assert {each.state for each in workers.of(KEY)} <= {State.CONSUMING}
-    assert drain_token(world) is None or stay, "it is written while workers are drained"
-    assert sum(len(each.sent) for each in world.broker.conversations) <= MAX_COMMANDS
+    assert len(workers.of(KEY)) == harness.replicas() == stay
+    assert {worker.state for worker in workers.of(KEY)} <= {State.CONSUMING}
+    assert drain_token(harness) is None or stay, "it is written while workers are drained"
+    assert sum(len(channel.sent) for channel in harness.broker.control_channels) <= MAX_COMMANDS

@@ -1,4 +1,4 @@
-"""Workers go by the drain protocol: none of them is cut, and those that are needed again come back."""
+"""Workers are removed by the drain protocol: no task is interrupted, and needed workers are undrained."""
 
 import asyncio
 from collections import Counter
@@ -11,8 +11,8 @@ from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, DELETION_COST, Key
 from tests.approved import assert_approved
-from tests.unit.control.conftest import World, stop
-from tests.unit.control.fake_broker import GONE_AWAY
+from tests.unit.control.control_harness import ControlHarness, cancel
+from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY
 from tests.unit.control.fake_workers import FakeWorkers
 
@@ -21,189 +21,191 @@ pytestmark = pytest.mark.looptime
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
 
 
-async def five_at_work(world: World, **scaling: object) -> FakeWorkers:
-    """Five workers, one of which runs a task."""
-    workers = world.staff()
-    await world.has(scaling={"maxReplicas": 20, "behavior": AT_ONCE, "idleSeconds": 0} | scaling)
-    world.broker.depths["thumbnails"] = (100, 0)
-    await world.settle(20)
+async def start_five_workers(harness: ControlHarness, **scaling: object) -> FakeWorkers:
+    """Start five workers, of which one runs a task."""
+    workers = harness.start_workers()
+    await harness.apply(scaling={"maxReplicas": 20, "behavior": AT_ONCE, "idleSeconds": 0} | scaling)
+    harness.broker.depths["thumbnails"] = (100, 0)
+    await harness.settle(20)
     assert len(workers.of(KEY)) == 5
     workers.of(KEY)[0].in_flight = 1
-    world.broker.depths["thumbnails"] = (0, 1)
+    harness.broker.depths["thumbnails"] = (0, 1)
     return workers
 
 
-def mark(world: World) -> str | None:
-    found: str | None = world.cluster.deployments[KEY]["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN)
+def drain_token(harness: ControlHarness) -> str | None:
+    found: str | None = harness.cluster.deployments[KEY]["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN)
     return found
 
 
-async def test_idle_workers_go_and_the_busy_one_stays_until_its_task_has_ended(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_ends(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     busy = workers.of(KEY)[0]
-    await world.settle(40)
+    await harness.settle(40)
     assert workers.of(KEY) == [busy]
     busy.in_flight = 0
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(60)
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(60)
     assert workers.of(KEY) == []
-    assert [each.in_flight for each in workers.removed] == [0] * 5
-    assert {each.state for each in workers.removed} == {State.DRAINED}
-    assert Counter(told for told in world.telemetry.told if told[0] == "removed") == {("removed", "drained"): 5}
+    assert [worker.in_flight for worker in workers.removed] == [0] * 5
+    assert {worker.state for worker in workers.removed} == {State.DRAINED}
+    assert Counter(event for event in harness.telemetry.events if event[0] == "removed") == {("removed", "drained"): 5}
 
 
-async def test_nobody_stays_marked_when_nobody_is_drained(world: World) -> None:
-    workers = await five_at_work(world)
-    await world.settle(40)
+async def test_the_drain_token_is_removed_when_no_worker_is_drained(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
+    await harness.settle(40)
     assert len(workers.of(KEY)) == 1
-    assert mark(world) is None
+    assert drain_token(harness) is None
 
 
-async def test_a_lower_maximum_cuts_nobody(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_a_lower_maximum_interrupts_no_task(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
-    world.broker.depths["thumbnails"] = (100, 5)
-    await world.has(scaling={"maxReplicas": 2})
-    await world.settle(120)
-    assert world.replicas() == 5
-    draining = [each for each in workers.of(KEY) if each.state is State.DRAINING]
-    assert len(draining) == 3, "the others go on consuming"
+    harness.broker.depths["thumbnails"] = (100, 5)
+    await harness.apply(scaling={"maxReplicas": 2})
+    await harness.settle(120)
+    assert harness.replicas() == 5
+    draining = [worker for worker in workers.of(KEY) if worker.state is State.DRAINING]
+    assert len(draining) == 3, "other workers continue to consume"
     draining[0].in_flight = 0
-    await world.settle(10)
-    assert world.replicas() == 4
-    assert [each.in_flight for each in workers.removed] == [0]
+    await harness.settle(10)
+    assert harness.replicas() == 4
+    assert [worker.in_flight for worker in workers.removed] == [0]
 
 
-async def test_who_is_needed_again_comes_back_at_once(world: World) -> None:
-    workers = await five_at_work(world, minReplicas=1)
+async def test_draining_workers_consume_again_at_once_when_they_are_needed(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness, minReplicas=1)
     for worker in workers.of(KEY):
         worker.in_flight = 1
-    world.broker.depths["thumbnails"] = (100, 5)
-    await world.has(scaling={"maxReplicas": 2})
-    await world.settle(60)
-    assert sum(each.state is State.DRAINING for each in workers.of(KEY)) == 3
-    await world.has(scaling={"maxReplicas": 20})
-    await world.settle(3)
-    assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}
-    assert world.replicas() == 5
+    harness.broker.depths["thumbnails"] = (100, 5)
+    await harness.apply(scaling={"maxReplicas": 2})
+    await harness.settle(60)
+    assert sum(worker.state is State.DRAINING for worker in workers.of(KEY)) == 3
+    await harness.apply(scaling={"maxReplicas": 20})
+    await harness.settle(3)
+    assert {worker.state for worker in workers.of(KEY)} == {State.CONSUMING}
+    assert harness.replicas() == 5
     assert workers.removed == []
-    await world.settle(30)
-    assert mark(world) is None
+    await harness.settle(30)
+    assert drain_token(harness) is None
 
 
-async def test_workers_that_do_not_report_stay(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_workers_that_do_not_report_are_not_removed(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.silent = True
         worker.in_flight = 0
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(300)
-    assert world.replicas() == 5
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(300)
+    assert harness.replicas() == 5
 
 
-async def test_nobody_goes_while_the_broker_is_away_and_leases_end_by_themselves(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_no_worker_is_removed_while_the_broker_is_unreachable_and_drain_leases_expire(
+    harness: ControlHarness,
+) -> None:
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
-    await world.has(scaling={"maxReplicas": 2})
-    await world.settle(30)
-    world.broker.fault = GONE_AWAY
-    await world.settle(120)
-    assert world.replicas() == 5
+    await harness.apply(scaling={"maxReplicas": 2})
+    await harness.settle(30)
+    harness.broker.fault = UNREACHABLE
+    await harness.settle(120)
+    assert harness.replicas() == 5
     for worker in workers.of(KEY):
-        worker.due()
-    assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}
+        worker.report_due()
+    assert {worker.state for worker in workers.of(KEY)} == {State.CONSUMING}
 
 
-async def test_an_operator_that_takes_over_in_the_middle_goes_on(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_a_new_leader_completes_a_scale_in(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
-    world.broker.depths["thumbnails"] = (0, 5)
-    await world.has(scaling={"maxReplicas": 2})
-    await world.settle(30)
-    await world.restart()
-    await world.settle(60)
-    assert world.replicas() == 5
+    harness.broker.depths["thumbnails"] = (0, 5)
+    await harness.apply(scaling={"maxReplicas": 2})
+    await harness.settle(30)
+    await harness.restart()
+    await harness.settle(60)
+    assert harness.replicas() == 5
     for worker in workers.of(KEY):
         worker.in_flight = 0
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(120)
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(120)
     assert workers.of(KEY) == []
-    assert [each.in_flight for each in workers.removed] == [0] * 5
+    assert [worker.in_flight for worker in workers.removed] == [0] * 5
 
 
-async def test_a_dry_run_lets_nobody_stay_drained(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_a_dry_run_undrains_all_workers(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
-    await world.has(scaling={"maxReplicas": 2})
-    await world.settle(30)
-    await world.has(scaling={"maxReplicas": 2, "mode": "DryRun"})
-    await world.settle(5)
-    assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}
+    await harness.apply(scaling={"maxReplicas": 2})
+    await harness.settle(30)
+    await harness.apply(scaling={"maxReplicas": 2, "mode": "DryRun"})
+    await harness.settle(5)
+    assert {worker.state for worker in workers.of(KEY)} == {State.CONSUMING}
     await asyncio.sleep(60)
-    assert mark(world) is None
+    assert drain_token(harness) is None
 
 
-async def test_workers_that_do_not_report_are_named(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_a_condition_names_workers_that_do_not_report(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.silent = True
         worker.in_flight = 0
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(200)
-    told = world.cluster.condition("ScalingActive")
-    assert (told["status"], told["reason"]) == ("True", "WorkersNotReporting")
-    assert told["message"].startswith("5 workers (thumbnails-")
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(200)
+    condition = harness.cluster.condition("ScalingActive")
+    assert (condition["status"], condition["reason"]) == ("True", "WorkersNotReporting")
+    assert condition["message"].startswith("5 workers (thumbnails-")
 
 
-async def test_who_is_idle_is_asked_before_anybody_is_chosen(world: World) -> None:
-    workers = await five_at_work(world, minReplicas=5)
-    await world.settle(7)
+async def test_fresh_reports_are_requested_before_candidates_are_selected(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness, minReplicas=5)
+    await harness.settle(7)
     busy = workers.of(KEY)[:4]
     for worker in workers.of(KEY):
         worker.in_flight = int(worker in busy)
-    world.broker.depths["thumbnails"] = (0, 4)
-    await world.has(scaling={"maxReplicas": 4, "minReplicas": 4})
-    await world.settle(10)
+    harness.broker.depths["thumbnails"] = (0, 4)
+    await harness.apply(scaling={"maxReplicas": 4, "minReplicas": 4})
+    await harness.settle(10)
     assert workers.of(KEY) == busy
-    assert {each.state for each in busy} == {State.CONSUMING}, "none of them was asked to go"
-    assert workers.told["report"] >= 4
+    assert {worker.state for worker in busy} == {State.CONSUMING}, "no busy worker was drained"
+    assert workers.commands["report"] >= 4
 
 
-async def test_deletion_costs_of_somebody_else_are_named_and_left_alone(world: World) -> None:
-    workers = await five_at_work(world, minReplicas=5)
+async def test_foreign_deletion_costs_are_reported_and_not_overwritten(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness, minReplicas=5)
     for worker in workers.of(KEY):
-        await world.cluster.annotate_pod(worker.key, {DELETION_COST: "-2147483648"}, uid=worker.pod)
-    await world.settle(31)
-    told = world.cluster.condition("ScalingActive")
-    assert (told["status"], told["reason"]) == ("True", "DeletionCostConflict")
-    assert f"{DELETION_COST} on 5 workers (thumbnails-" in told["message"]
-    await world.has(scaling={"maxReplicas": 20, "behavior": AT_ONCE, "idleSeconds": 0})
-    await world.settle(31)
-    costs = {each["metadata"]["annotations"][DELETION_COST] for each in world.cluster.pods.values()}
+        await harness.cluster.annotate_pod(worker.key, {DELETION_COST: "-2147483648"}, uid=worker.pod)
+    await harness.settle(31)
+    condition = harness.cluster.condition("ScalingActive")
+    assert (condition["status"], condition["reason"]) == ("True", "DeletionCostConflict")
+    assert f"{DELETION_COST} on 5 workers (thumbnails-" in condition["message"]
+    await harness.apply(scaling={"maxReplicas": 20, "behavior": AT_ONCE, "idleSeconds": 0})
+    await harness.settle(31)
+    costs = {pod["metadata"]["annotations"][DELETION_COST] for pod in harness.cluster.pods.values()}
     assert costs == {"-2147483648"}
     assert {worker.in_flight for worker in workers.removed} == {0}
     assert len(workers.of(KEY)) == 1
 
 
-async def test_a_rollout_that_does_not_get_on_is_told(world: World) -> None:
-    await five_at_work(world, minReplicas=5)
-    await stop(world.tasks.pop())  # it would show the Deployment as it was
-    there = world.cluster.deployments[KEY]
+async def test_a_stuck_rollout_is_reported(harness: ControlHarness) -> None:
+    await start_five_workers(harness, minReplicas=5)
+    await cancel(harness.tasks.pop())  # it would restore the status of the Deployment
+    deployment = harness.cluster.deployments[KEY]
     stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
-    world.cluster._store("deployments", there | {"status": there["status"] | {"conditions": [stuck]}})
-    await world.settle(31)
-    assert world.cluster.condition("ScalingActive")["reason"] == "RolloutStuck"
+    harness.cluster._store("deployments", deployment | {"status": deployment["status"] | {"conditions": [stuck]}})
+    await harness.settle(31)
+    assert harness.cluster.condition("ScalingActive")["reason"] == "RolloutStuck"
 
 
-async def test_a_lower_number_that_is_refused_is_told_and_not_tried_hot(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_a_refused_scale_in_is_reported_and_retried_with_backoff(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workers = await five_at_work(world)
-    refused, scale = Counter[Key](), world.cluster.scale
+    workers = await start_five_workers(harness)
+    refused, scale = Counter[Key](), harness.cluster.scale
 
     async def refuse(key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
         if not drain_token:
@@ -212,70 +214,70 @@ async def test_a_lower_number_that_is_refused_is_told_and_not_tried_hot(
         await asyncio.sleep(0.01)
         raise Fault(Reason.API_UNAVAILABLE, "Kubernetes: policy denies it.")
 
-    monkeypatch.setattr(world.cluster, "scale", refuse)
-    world.cluster.watches[-1] = late(world.cluster.watches[-1])
+    monkeypatch.setattr(harness.cluster, "scale", refuse)
+    harness.cluster.watches[-1] = delayed_watch(harness.cluster.watches[-1])
     workers.of(KEY)[0].in_flight = 0
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(100)
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(100)
     assert 2 < refused[KEY] < 60
-    assert world.cluster.condition("Ready")["message"] == "Kubernetes: policy denies it."
+    assert harness.cluster.condition("Ready")["message"] == "Kubernetes: policy denies it."
     monkeypatch.undo()
-    await world.settle(60)
+    await harness.settle(60)
     assert workers.of(KEY) == []
-    assert world.cluster.condition("Ready")["status"] == "True"
+    assert harness.cluster.condition("Ready")["status"] == "True"
 
 
-def late(show: Callable[[str, Body, bool], None]) -> Callable[[str, Body, bool], None]:
-    """Watch with a lag: what a write did is seen while the next one is under way."""
+def delayed_watch(show: Callable[[str, Body, bool], None]) -> Callable[[str, Body, bool], None]:
+    """Return a watch with a delay: the event of a write arrives during the next write."""
 
-    def show_late(kind: str, body: Body, gone: bool) -> None:  # noqa: FBT001  as the watch has it
-        asyncio.get_running_loop().call_later(0.003, show, kind, body, gone)
+    def show_delayed(kind: str, body: Body, deleted: bool) -> None:  # noqa: FBT001  the shape of a watch
+        asyncio.get_running_loop().call_later(0.003, show, kind, body, deleted)
 
-    return show_late
+    return show_delayed
 
 
-async def five_that_drain(world: World) -> FakeWorkers:
-    """Five workers that all run a task, of which one is to be left."""
-    workers = await five_at_work(world)
+async def start_five_draining(harness: ControlHarness) -> FakeWorkers:
+    """Start five workers that all run a task, of which four drain."""
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
-    world.broker.depths["thumbnails"] = (0, 5)
-    await world.has(scaling={"maxReplicas": 1, "behavior": AT_ONCE})
-    await world.settle(20)
+    harness.broker.depths["thumbnails"] = (0, 5)
+    await harness.apply(scaling={"maxReplicas": 1, "behavior": AT_ONCE})
+    await harness.settle(20)
     assert Counter(worker.state for worker in workers.of(KEY)) == {State.DRAINING: 4, State.CONSUMING: 1}
     return workers
 
 
-async def test_a_cost_or_an_annotation_that_cannot_be_written_delays_no_scale_out(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_a_refused_deletion_cost_or_drain_token_delays_no_scale_out(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object, **__: object) -> Body:
         raise Fault(Reason.API_UNAVAILABLE, "Kubernetes: policy denies it.")
 
-    workers = await five_that_drain(world)
+    workers = await start_five_draining(harness)
     for write in ("annotate_pod", "set_drain_token"):
-        monkeypatch.setattr(world.cluster, write, refuse)
-    await world.has(scaling={"maxReplicas": 20})
-    world.broker.depths["thumbnails"] = (400, 5)
-    await world.settle(20)
-    assert world.replicas() == 20
+        monkeypatch.setattr(harness.cluster, write, refuse)
+    await harness.apply(scaling={"maxReplicas": 20})
+    harness.broker.depths["thumbnails"] = (400, 5)
+    await harness.settle(20)
+    assert harness.replicas() == 20
     assert all(worker.drain is None for worker in workers.of(KEY))
 
 
-async def test_a_dry_run_adds_no_worker_where_some_are_drained(world: World) -> None:
-    await five_that_drain(world)
-    there = world.cluster.deployments[KEY]
-    world.tasks.pop().cancel()
-    world.cluster._store("deployments", there | {"status": there["status"] | {"replicas": 9}})
-    before = world.replicas()
-    await world.has(scaling={"maxReplicas": 20, "mode": "DryRun"})
-    await world.settle(20)
-    assert world.replicas() == before
+async def test_a_dry_run_adds_no_worker_while_others_drain(harness: ControlHarness) -> None:
+    await start_five_draining(harness)
+    deployment = harness.cluster.deployments[KEY]
+    harness.tasks.pop().cancel()
+    harness.cluster._store("deployments", deployment | {"status": deployment["status"] | {"replicas": 9}})
+    before = harness.replicas()
+    await harness.apply(scaling={"maxReplicas": 20, "mode": "DryRun"})
+    await harness.settle(20)
+    assert harness.replicas() == before
 
 
-async def test_what_workers_wait_for_is_told_when_it_lasts(world: World) -> None:
-    await five_that_drain(world)
-    await world.settle(41)
-    told = world.cluster.condition("ScalingActive")
-    assert (told["status"], told["reason"]) == ("True", "ScaleInWaiting")
-    assert_approved("scale_in.waiting_for_tasks", told["message"])
+async def test_a_long_wait_for_tasks_is_reported(harness: ControlHarness) -> None:
+    await start_five_draining(harness)
+    await harness.settle(41)
+    condition = harness.cluster.condition("ScalingActive")
+    assert (condition["status"], condition["reason"]) == ("True", "ScaleInWaiting")
+    assert_approved("scale_in.waiting_for_tasks", condition["message"])

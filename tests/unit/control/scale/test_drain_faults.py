@@ -1,4 +1,4 @@
-"""Whatever breaks in the middle of a scale-in: nobody goes who might work, and in the end it is carried out."""
+"""Faults in the middle of a scale-in: no busy worker is removed, and in the end the scale-in is complete."""
 
 import asyncio
 import os
@@ -10,44 +10,44 @@ from random import Random
 import pytest
 
 from taskqueue_operator.drain.protocol import State
-from tests.unit.control.conftest import World
-from tests.unit.control.fake_broker import GONE_AWAY
+from tests.unit.control.control_harness import ControlHarness
+from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY
 
 from .scale_in_scenario import assert_no_harm, run_scenario, until
-from .simulated_workers import start_workers
+from .simulated_workers import start_simulated_workers
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
 DEEP = bool(os.environ.get("TASKQUEUE_DEEP"))
 
 
-async def test_the_story_has_workers_go_and_come_back(world: World) -> None:
-    workers = await run_scenario(world)
-    assert_no_harm(world, workers)
-    assert workers.told["undrain"] > 0
+async def test_the_scenario_drains_undrains_and_removes_workers(harness: ControlHarness) -> None:
+    workers = await run_scenario(harness)
+    assert_no_harm(harness, workers)
+    assert workers.commands["undrain"] > 0
     assert len(workers.removed) > 4
 
 
-# What is said gets lost.
+# Lost messages.
 
-Fate = Callable[[str], Sequence[float]]
-MENDED = 80.0
-"""When messages arrive as they should again."""
+Arrivals = Callable[[str], Sequence[float]]
+REPAIRED = 80.0
+"""Second from which all messages arrive again."""
 
 
-def third(of: str, *, arrives: Sequence[float]) -> Fate:
-    """Have something else happen to each third report, or command."""
+def every_third(of: str, *, arrives: Sequence[float]) -> Arrivals:
+    """Let every third report, or command, arrive differently."""
     numbers = count(1)
     return lambda what: arrives if what == of and next(numbers) % 3 == 0 else (0.0,)
 
 
-def chance(seed: int) -> Fate:
-    """Have anything happen to any of them: lost, late, more than once."""
+def random_arrivals(seed: int) -> Arrivals:
+    """Lose, delay or duplicate any report and command."""
     random = Random(seed)
 
     def arrive(_: str) -> Sequence[float]:
-        if asyncio.get_running_loop().time() > MENDED:
+        if asyncio.get_running_loop().time() > REPAIRED:
             return (0.0,)
         copies = random.choice((0, 1, 1, 1, 1, 2))
         return [random.choice((0.0, 0.0, 0.0, 1.0, 4.0, 20.0)) for _ in range(copies)]
@@ -55,29 +55,31 @@ def chance(seed: int) -> Fate:
     return arrive
 
 
-FATES: Mapping[str, Callable[[], Fate]] = {
-    "reports are lost": partial(third, "report", arrives=()),
-    "commands are lost": partial(third, "command", arrives=()),
-    "reports come twice": partial(third, "report", arrives=(0.0, 3.0)),
-    "commands come twice": partial(third, "command", arrives=(0.0, 3.0)),
-    "reports come late": partial(third, "report", arrives=(7.0,)),
-    "commands come late": partial(third, "command", arrives=(7.0,)),
-} | {f"anything happens, {seed}": partial(chance, seed) for seed in range(50 if DEEP else 5)}
+NETWORK_FAULTS: Mapping[str, Callable[[], Arrivals]] = {
+    "reports are lost": partial(every_third, "report", arrives=()),
+    "commands are lost": partial(every_third, "command", arrives=()),
+    "reports come twice": partial(every_third, "report", arrives=(0.0, 3.0)),
+    "commands come twice": partial(every_third, "command", arrives=(0.0, 3.0)),
+    "reports come late": partial(every_third, "report", arrives=(7.0,)),
+    "commands come late": partial(every_third, "command", arrives=(7.0,)),
+} | {f"random faults, {seed}": partial(random_arrivals, seed) for seed in range(50 if DEEP else 5)}
 
 
-@pytest.mark.parametrize("fate", FATES)
-async def test_messages_that_do_not_arrive_as_they_should_harm_nobody(world: World, fate: str) -> None:
-    workers = start_workers(world)
-    workers.fate = FATES[fate]()
-    assert_no_harm(world, await run_scenario(world, workers))
+@pytest.mark.parametrize("fault", NETWORK_FAULTS)
+async def test_lost_late_or_duplicate_messages_do_no_harm(harness: ControlHarness, fault: str) -> None:
+    workers = start_simulated_workers(harness)
+    workers.arrivals = NETWORK_FAULTS[fault]()
+    assert_no_harm(harness, await run_scenario(harness, workers))
 
 
 @pytest.mark.parametrize("at", [10.0, 30.0, 58.0])
-async def test_in_a_memory_alarm_nobody_is_removed_and_after_it_all_goes_on(world: World, at: float) -> None:
-    """The broker takes nothing from who publishes, and all of it when the alarm is over."""
-    end, workers = at + 70, start_workers(world)
+async def test_no_worker_is_removed_during_a_memory_alarm_and_the_scale_in_continues_after_it(
+    harness: ControlHarness, at: float
+) -> None:
+    """The broker blocks publishers, and accepts all messages once the alarm is over."""
+    end, workers = at + 70, start_simulated_workers(harness)
 
-    def held_up(_: str) -> Sequence[float]:
+    def blocked(_: str) -> Sequence[float]:
         now = asyncio.get_running_loop().time()
         return (end - now if at <= now < end else 0.0,)
 
@@ -86,63 +88,63 @@ async def test_in_a_memory_alarm_nobody_is_removed_and_after_it_all_goes_on(worl
         before = len(workers.removed)
         await until(end - 1)
         assert len(workers.removed) == before
-        assert {each.state for each in workers.of(KEY)} == {State.CONSUMING}, "leases end by themselves"
+        assert {worker.state for worker in workers.of(KEY)} == {State.CONSUMING}, "leases end by themselves"
 
-    workers.fate = held_up
+    workers.arrivals = blocked
     watching = asyncio.create_task(watch())
-    assert_no_harm(world, await run_scenario(world, workers))
+    assert_no_harm(harness, await run_scenario(harness, workers))
     await watching
 
 
-async def test_a_broker_that_restarts_while_workers_drain_is_waited_for(world: World) -> None:
-    """It delivers again what was not acknowledged: that nobody can help."""
-    workers = start_workers(world)
+async def test_a_scale_in_waits_for_a_broker_that_restarts_while_workers_drain(harness: ControlHarness) -> None:
+    """The broker redelivers unacknowledged messages, which no operator can prevent."""
+    workers = start_simulated_workers(harness)
 
     async def restart() -> None:
         await until(30)
-        world.broker.fault = GONE_AWAY
+        harness.broker.fault = UNREACHABLE
         workers.deliver_again()
         await asyncio.sleep(40)
-        assert world.replicas() == 2
-        world.broker.fault = None
+        assert harness.replicas() == 2
+        harness.broker.fault = None
 
     restarting = asyncio.create_task(restart())
-    assert_no_harm(world, await run_scenario(world, workers), times=(1, 2))
+    assert_no_harm(harness, await run_scenario(harness, workers), times=(1, 2))
     await restarting
 
 
 # Workers.
 
 
-async def test_a_worker_that_is_killed_while_it_drains_works_on_and_is_asked_again(world: World) -> None:
-    workers = start_workers(world)
+async def test_a_worker_that_restarts_while_it_drains_is_drained_again(harness: ControlHarness) -> None:
+    workers = start_simulated_workers(harness)
 
     async def kill() -> None:
         await until(30)
-        (draining,) = (each for each in workers.of(KEY) if each.state is State.DRAINING)
+        (draining,) = (worker for worker in workers.of(KEY) if worker.state is State.DRAINING)
         workers.kill(draining)
         await asyncio.sleep(5)
         assert draining.state in {State.DRAINED, State.DRAINING}
 
     killing = asyncio.create_task(kill())
-    assert_no_harm(world, await run_scenario(world, workers))
+    assert_no_harm(harness, await run_scenario(harness, workers))
     await killing
 
 
-@pytest.mark.parametrize("says", [{"version": 2}, {"drain": None}], ids=["unknown version", "field missing"])
-async def test_a_worker_of_another_version_stays_and_is_named_and_the_others_go(
-    world: World, says: dict[str, object]
+@pytest.mark.parametrize("overrides", [{"version": 2}, {"drain": None}], ids=["unknown version", "field missing"])
+async def test_a_worker_of_another_protocol_version_stays_and_is_reported_and_others_are_removed(
+    harness: ControlHarness, overrides: dict[str, object]
 ) -> None:
-    workers = start_workers(world)
+    workers = start_simulated_workers(harness)
 
-    async def age() -> None:
+    async def degrade() -> None:
         await until(4)
-        workers.of(KEY)[0].says = says
+        workers.of(KEY)[0].report_overrides = overrides
 
-    ageing = asyncio.create_task(age())
-    assert_no_harm(world, await run_scenario(world, workers), stay=1)
-    await ageing
+    degrading = asyncio.create_task(degrade())
+    assert_no_harm(harness, await run_scenario(harness, workers), stay=1)
+    await degrading
     (old,) = workers.of(KEY)
-    told = world.cluster.condition("ScalingActive")
-    assert told["reason"] == "WorkersNotReporting"
-    assert old.key.name in told["message"]
+    condition = harness.cluster.condition("ScalingActive")
+    assert condition["reason"] == "WorkersNotReporting"
+    assert old.key.name in condition["message"]

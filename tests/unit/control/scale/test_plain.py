@@ -1,4 +1,4 @@
-"""Workers that keep no protocol go by what the broker shows of them."""
+"""Workers without the protocol are removed by what the broker shows of their connections."""
 
 from itertools import pairwise
 
@@ -9,8 +9,8 @@ from taskqueue_operator.drain.plain import UNPROVEN_REMOVAL_INTERVAL
 from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
 from tests.approved import assert_approved
-from tests.unit.control.conftest import World
-from tests.unit.control.fake_broker import FORBIDDEN, GONE_AWAY
+from tests.unit.control.control_harness import ControlHarness
+from tests.unit.control.fake_broker import FORBIDDEN, UNREACHABLE
 from tests.unit.control.fake_cluster import KEY, taskqueue
 from tests.unit.control.fake_workers import FakeWorkers
 
@@ -20,146 +20,148 @@ SCALING = {"maxReplicas": 20, "behavior": {"scaleDown": {"stabilizationWindowSec
 OTHER = Key("media", "other")
 
 
-def plain(**said: object) -> dict[str, object]:
-    return {"image": "acme/app:1.4", "protocol": "Plain"} | said
+def plain(**fields: object) -> dict[str, object]:
+    return {"image": "acme/app:1.4", "protocol": "Plain"} | fields
 
 
-LATE = plain(acksLate=True)
+ACKS_LATE = plain(acksLate=True)
 
 
-async def five_at_work(world: World, worker: dict[str, object] = LATE) -> FakeWorkers:
-    """Five workers, one of which runs a task."""
-    workers = world.staff()
-    await world.has(worker=worker, scaling=SCALING)
-    world.broker.depths["thumbnails"] = (100, 0)
-    await world.settle(20)
+async def start_five_workers(harness: ControlHarness, worker: dict[str, object] = ACKS_LATE) -> FakeWorkers:
+    """Start five workers, of which one runs a task."""
+    workers = harness.start_workers()
+    await harness.apply(worker=worker, scaling=SCALING)
+    harness.broker.depths["thumbnails"] = (100, 0)
+    await harness.settle(20)
     assert len(workers.of(KEY)) == 5
     workers.of(KEY)[0].in_flight = 1
-    world.broker.depths["thumbnails"] = (0, 1)
+    harness.broker.depths["thumbnails"] = (0, 1)
     return workers
 
 
-async def test_idle_workers_go_and_the_busy_one_stays_until_its_task_has_ended(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_ends(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     busy = workers.of(KEY)[0]
-    await world.settle(60)
+    await harness.settle(60)
     assert workers.of(KEY) == [busy]
     busy.in_flight = 0
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(60)
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(60)
     assert workers.of(KEY) == []
-    assert [each.in_flight for each in workers.removed] == [0] * 5
-    assert world.telemetry.told.count(("removed", "idle")) == 5
-    assert ANNOTATION_DRAIN not in world.cluster.deployments[KEY]["metadata"]["annotations"]
+    assert [worker.in_flight for worker in workers.removed] == [0] * 5
+    assert harness.telemetry.events.count(("removed", "idle")) == 5
+    assert ANNOTATION_DRAIN not in harness.cluster.deployments[KEY]["metadata"]["annotations"]
 
 
-async def test_nobody_is_asked_or_listened_to(world: World) -> None:
-    workers = await five_at_work(world)
-    await world.settle(60)
+async def test_plain_workers_get_no_commands_and_no_report_subscription(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
+    await harness.settle(60)
     assert len(workers.of(KEY)) == 1
-    assert (world.broker.conversation.listens, world.broker.conversation.sent) == (set(), [])
-    assert {each.state for each in workers.removed} == {State.CONSUMING}
+    assert (harness.broker.last_control_channel.subscribed, harness.broker.last_control_channel.sent) == (set(), [])
+    assert {worker.state for worker in workers.removed} == {State.CONSUMING}
 
 
-async def test_looks_are_taken_only_while_workers_are_to_go(world: World) -> None:
-    await five_at_work(world)
-    assert world.broker.looks == []
-    await world.settle(60)
-    taken = len(world.broker.looks)
+async def test_consumers_are_polled_only_during_a_scale_in(harness: ControlHarness) -> None:
+    await start_five_workers(harness)
+    assert harness.broker.consumer_polls == []
+    await harness.settle(60)
+    taken = len(harness.broker.consumer_polls)
     assert taken >= 2
-    await world.settle(300)
-    assert len(world.broker.looks) == taken
+    await harness.settle(300)
+    assert len(harness.broker.consumer_polls) == taken
 
 
-async def test_one_look_serves_all_who_share_a_broker(world: World) -> None:
-    workers = await five_at_work(world)
-    world.cluster.put(taskqueue(OTHER, worker=LATE, scaling=SCALING))
-    await world.settle()
-    world.broker.depths["other"] = (100, 0)
-    await world.settle(20)
-    for worker in workers.there.values():
+async def test_all_taskqueues_of_a_broker_share_one_consumer_poll(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
+    harness.cluster.put(taskqueue(OTHER, worker=ACKS_LATE, scaling=SCALING))
+    await harness.settle()
+    harness.broker.depths["other"] = (100, 0)
+    await harness.settle(20)
+    for worker in workers.by_pod.values():
         worker.in_flight = 1
-    world.broker.depths |= {"thumbnails": (0, 1), "other": (0, 1)}
-    world.broker.looks.clear()
-    await world.settle(120)
-    assert len(workers.there) > 2
-    assert all(later - earlier >= POLL_PERIOD_SECONDS for earlier, later in pairwise(world.broker.looks))
-    assert len(world.broker.looks) > 10
+    harness.broker.depths |= {"thumbnails": (0, 1), "other": (0, 1)}
+    harness.broker.consumer_polls.clear()
+    await harness.settle(120)
+    assert len(workers.by_pod) > 2
+    assert all(later - earlier >= POLL_PERIOD_SECONDS for earlier, later in pairwise(harness.broker.consumer_polls))
+    assert len(harness.broker.consumer_polls) > 10
 
 
-async def test_who_takes_a_message_again_and_again_is_not_idle(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_a_worker_that_receives_messages_repeatedly_is_not_idle(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
         worker.in_flight = 1
     for _ in range(30):
         worker = workers.of(KEY)[1]
         worker.in_flight = 1 - worker.in_flight
-        await world.settle(POLL_PERIOD_SECONDS)
+        await harness.settle(POLL_PERIOD_SECONDS)
     assert len(workers.of(KEY)) == 5
 
 
-async def test_who_cannot_be_found_at_the_broker_stays_and_is_named(world: World) -> None:
-    workers = await five_at_work(world)
+async def test_a_worker_without_a_known_connection_is_not_removed_and_is_reported(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
-        worker.in_flight, worker.translated = 0, True
-    world.broker.depths["thumbnails"] = (0, 0)
-    await world.settle(200)
-    assert world.replicas() == 5
-    told = world.cluster.condition("ScalingActive")
-    assert (told["status"], told["reason"]) == ("True", "IdlenessUnknown")
-    assert told["message"].startswith("5 workers (")
-    assert "the tag monitoring" in told["message"]
+        worker.in_flight, worker.address_translated = 0, True
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(200)
+    assert harness.replicas() == 5
+    condition = harness.cluster.condition("ScalingActive")
+    assert (condition["status"], condition["reason"]) == ("True", "IdlenessUnknown")
+    assert condition["message"].startswith("5 workers (")
 
 
-async def test_nobody_goes_while_the_broker_is_away(world: World) -> None:
-    workers = await five_at_work(world)
-    world.broker.fault = GONE_AWAY
-    await world.settle(120)
+async def test_no_worker_is_removed_while_the_broker_is_unreachable(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
+    harness.broker.fault = UNREACHABLE
+    await harness.settle(120)
     assert len(workers.of(KEY)) == 5
 
 
-async def test_nobody_goes_and_it_is_said_why_when_nobody_may_be_looked_at(world: World) -> None:
-    workers = await five_at_work(world)
-    world.broker.hidden = FORBIDDEN
-    await world.settle(120)
+async def test_no_worker_is_removed_without_permission_to_list_consumers_and_this_is_reported(
+    harness: ControlHarness,
+) -> None:
+    workers = await start_five_workers(harness)
+    harness.broker.consumer_fault = FORBIDDEN
+    await harness.settle(120)
     assert len(workers.of(KEY)) == 5
-    told = world.cluster.condition("ScalingActive")
-    assert (told["reason"], told["message"]) == ("IdlenessUnknown", f"No worker is removed: {FORBIDDEN.message}")
-    assert world.cluster.condition("Ready")["status"] == "True"
+    condition = harness.cluster.condition("ScalingActive")
+    assert condition["reason"] == "IdlenessUnknown"
+    assert FORBIDDEN.message in condition["message"]
+    assert harness.cluster.condition("Ready")["status"] == "True"
 
 
 @pytest.mark.parametrize("worker", [plain(), plain(acksLate=False)], ids=["unsaid", "denied"])
-async def test_without_late_acknowledgements_they_go_one_by_one_and_it_is_said(
-    world: World, worker: dict[str, object]
+async def test_without_late_acknowledgements_workers_are_removed_one_by_one_and_this_is_reported(
+    harness: ControlHarness, worker: dict[str, object]
 ) -> None:
-    await five_at_work(world, worker)
-    told = world.cluster.condition("ScalingActive")
-    assert (told["status"], told["reason"]) == ("True", "IdlenessUnknown")
-    assert_approved("scale_in.idleness_unknown", told["message"])
+    await start_five_workers(harness, worker)
+    condition = harness.cluster.condition("ScalingActive")
+    assert (condition["status"], condition["reason"]) == ("True", "IdlenessUnknown")
+    assert_approved("scale_in.idleness_unknown", condition["message"])
     counts = []
     for _ in range(80):
-        await world.settle(1)
-        counts.append(world.replicas())
+        await harness.settle(1)
+        counts.append(harness.replicas())
     assert counts[-1] == 1
     changes = [second for second, (before, after) in enumerate(pairwise(counts)) if before != after]
     assert [before - after for before, after in pairwise(counts) if before != after] == [1, 1, 1, 1]
     assert all(later - earlier >= UNPROVEN_REMOVAL_INTERVAL.total_seconds() for earlier, later in pairwise(changes))
-    assert world.broker.looks == [], "they would show nothing"
+    assert harness.broker.consumer_polls == [], "they would prove nothing"
 
 
-async def test_whether_they_acknowledge_late_can_be_said_without_a_rollout(world: World) -> None:
-    await five_at_work(world, plain())
-    applied = len(world.cluster.written("deployment"))
-    await world.has(worker=LATE, scaling=SCALING)
-    await world.settle(30)
-    assert len(world.cluster.written("deployment")) == applied
-    assert world.cluster.condition("ScalingActive")["reason"] == "Ready"
+async def test_a_change_of_acks_late_starts_no_rollout(harness: ControlHarness) -> None:
+    await start_five_workers(harness, plain())
+    applied = len(harness.cluster.written("deployment"))
+    await harness.apply(worker=ACKS_LATE, scaling=SCALING)
+    await harness.settle(30)
+    assert len(harness.cluster.written("deployment")) == applied
+    assert harness.cluster.condition("ScalingActive")["reason"] == "Ready"
 
 
-async def test_an_operator_that_takes_over_in_the_middle_goes_on(world: World) -> None:
-    workers = await five_at_work(world)
-    await world.settle(4)
-    await world.restart()
-    await world.settle(120)
-    assert [each.in_flight for each in workers.of(KEY)] == [1]
-    assert [each.in_flight for each in workers.removed] == [0] * 4
+async def test_a_new_leader_completes_a_scale_in(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
+    await harness.settle(4)
+    await harness.restart()
+    await harness.settle(120)
+    assert [worker.in_flight for worker in workers.of(KEY)] == [1]
+    assert [worker.in_flight for worker in workers.removed] == [0] * 4

@@ -1,4 +1,4 @@
-"""What every test run needs, whatever is in it."""
+"""Fixtures and hooks of every test run."""
 
 import asyncio
 import os

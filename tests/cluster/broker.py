@@ -47,7 +47,7 @@ class _Ports:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a node is: by itself on the loopback of this machine, or at an address among others in a network."""
+    """The place of a node: alone on the loopback of this machine, or at an address of a network with other nodes."""
 
     address: str = "127.0.0.1"  # where other nodes find it
     enter: tuple[str, ...] = ()  # put before each command
@@ -57,7 +57,7 @@ class Placement:
 
     @property
     def is_alone(self) -> bool:
-        """Whether it is no part of a cluster."""
+        """Whether the node is not part of a cluster."""
         return self.cookie is None
 
 
@@ -98,12 +98,12 @@ class Broker:
 
     @property
     def is_up(self) -> bool:
-        """Whether it runs, frozen or not."""
+        """Whether the node runs, paused or not."""
         return self.processes.pid("rabbitmq") is not None
 
     @property
     def name(self) -> str:
-        """What Erlang calls it."""
+        """The node name of Erlang."""
         return f"rabbit-{self.amqp_port}@localhost" if self.placement.is_alone else f"rabbit@{self.placement.address}"
 
     def __enter__(self) -> Self:

@@ -32,7 +32,7 @@ def need_compiler() -> None:
 
 
 def program(name: str) -> list[str]:
-    """How to call a program of Kubernetes: from `KUBEBUILDER_ASSETS` where it is set and has it, else our own build."""
+    """Return the command of a Kubernetes program: the one in `KUBEBUILDER_ASSETS` if it exists, else the own build."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and (found := Path(assets) / name).exists():
         return [str(found)]
@@ -40,12 +40,12 @@ def program(name: str) -> list[str]:
 
 
 def own_program(name: str) -> list[str]:
-    """How to call a program of Kubernetes, etcd or CoreDNS that was built here."""
+    """Return the command of a program of Kubernetes, etcd or CoreDNS that was built here."""
     return [str(kubernetes() / "kubernetes"), name]
 
 
 def available(name: str) -> bool:
-    """Whether the program can be had without compiling Kubernetes for it alone."""
+    """Return whether the program is available without a compilation of Kubernetes."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     return not assets or (Path(assets) / name).exists()
 

@@ -1,4 +1,4 @@
-"""What takes long to make is kept outside the checkout, whole or not at all."""
+"""A cache outside the checkout for files that take long to make; an entry is complete or missing."""
 
 import fcntl
 import hashlib

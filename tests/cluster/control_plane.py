@@ -29,7 +29,7 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a control plane listens, and how its programs get there."""
+    """The address and ports of a control plane, and the command that runs a program at that place."""
 
     port: int
     etcd_port: int
@@ -40,7 +40,7 @@ class Place:
 
     @property
     def has_nodes(self) -> bool:
-        """Whether anything but clients on the loopback is to reach it."""
+        """Whether clients outside the loopback must reach it."""
         return self.address != "127.0.0.1"
 
 
@@ -222,7 +222,7 @@ class ControlPlane:
 
 
 def kubectl(command: Sequence[str], *, text: str | None = None, check: bool = True) -> str:
-    """What this call of kubectl printed; RuntimeError with its complaint when it fails and `check` is set."""
+    """Return the output of a kubectl command; with `check`, a failure is a RuntimeError with the error output."""
     done = subprocess.run(command, input=text or "", capture_output=True, text=True, check=False, timeout=600)
     if check and done.returncode:
         shown = " ".join(part for part in command[1:] if not part.startswith("--kubeconfig"))

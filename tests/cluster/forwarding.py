@@ -1,4 +1,4 @@
-"""Ways in: one port of this machine's loopback leads somewhere that has no address here."""
+"""Forwards a port of this machine's loopback to a port that this machine cannot address."""
 
 import asyncio
 import ctypes

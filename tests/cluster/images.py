@@ -78,7 +78,7 @@ def build(name: Name) -> str:
 
 
 def tag(name: str) -> str:
-    """What the image is called in clusters."""
+    """The name of the image in clusters."""
     return _PROJECT[name].tag if name in _PROJECT else _MADE_HERE[name].tag
 
 

@@ -57,7 +57,7 @@ class Machine:
 
     @property
     def enter(self) -> tuple[str, ...]:
-        """What to put before a command to run it inside."""
+        """The prefix of a command that runs inside."""
         # Not `ip netns exec`: it mounts /sys anew, which hides the cgroups from the kubelet.
         return ("nsenter", f"--target={self.pid}", "--net", "--mount", "--pid", "--")
 

@@ -1,4 +1,4 @@
-"""A few hosts on a switch of their own, as network namespaces; each can be cut off from the others."""
+"""Hosts on a switch, as network namespaces; every host can be isolated from the others."""
 
 import ctypes
 import os
@@ -28,7 +28,7 @@ class Host:
 
     @property
     def enter(self) -> tuple[str, ...]:
-        """What to put before a command to run it in this namespace."""
+        """The prefix of a command that runs in this namespace."""
         return ("nsenter", f"--net={self.namespace}", "--")
 
     def socket(self) -> socket.socket:
@@ -62,7 +62,7 @@ class Network:
             self.plug(host)
 
     def unplug(self, host: Host) -> None:
-        """Cut it off without a word: what it sends and what is sent to it is lost, and the link stays up."""
+        """Isolate the host silently: packets in both directions are lost, and the link stays up."""
         self._in_switch(f"ip link set {host.name} nomaster")
 
     def plug(self, host: Host) -> None:

@@ -1,4 +1,4 @@
-"""What runs on the node of the local provider, and its configuration files."""
+"""The programs on the node of the local provider, and their configuration files."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the machine must offer; what is missing ends in one sentence that says how to get it."""
+"""Prerequisites of this machine; the error for a missing one says in one sentence how to install it."""
 
 import os
 import re

@@ -58,7 +58,7 @@ class Processes:
         return child.pid
 
     def log(self, name: str) -> Path:
-        """Where the output of `name` is kept."""
+        """The file with the output of process `name`."""
         return self.directory / "logs" / f"{name}.log"
 
     def names(self) -> list[str]:

@@ -25,59 +25,59 @@ class Cluster(ABC):
     @property
     @abstractmethod
     def kubeconfig(self) -> Path:
-        """Good for clients on this machine."""
+        """The kubeconfig for clients on this machine."""
 
     @property
     def kubectl_command(self) -> Sequence[str]:
-        """How to call kubectl."""
+        """The command of kubectl."""
         return ("kubectl",)
 
     @property
     def helm_command(self) -> Sequence[str]:
-        """How to call helm."""
+        """The command of helm."""
         return ("helm",)
 
     @abstractmethod
     def check_prerequisites(self) -> None:
-        """Find out what this machine lacks, before anything is written or installed.
+        """Check the prerequisites of this machine, before anything is written or installed.
 
         Raises:
-            MissingError: The sentence that says what is missing, and how to get it.
+            MissingError: A prerequisite is missing; the message says how to install it.
         """
 
     @abstractmethod
     def up(self) -> None:
-        """Make it, or mend it, or find it complete: then nothing happens."""
+        """Create or repair the cluster; a complete cluster stays as it is."""
 
     @abstractmethod
     def down(self) -> None:
-        """Remove it and all it left, whatever state it is in."""
+        """Remove the cluster and everything it left, in any state."""
 
     @abstractmethod
     def load(self, tag: str) -> None:
-        """Make an image of `images.build` known to the nodes."""
+        """Load an image of `images.build` into the nodes."""
 
     @abstractmethod
     def logs(self) -> str:
-        """The last words of the cluster's own programs."""
+        """Return the last log lines of the cluster's own programs."""
 
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as subprocess names it
-        """What kubectl printed; RuntimeError with its complaint, unless `check` is off."""
+        """Return the output of kubectl; with `check`, a failure is a RuntimeError with the error output."""
         return kubectl([*self.kubectl_command, f"--kubeconfig={self.kubeconfig}", *arguments], text=input, check=check)
 
     @cached_property
     def api(self) -> ApiReader:
-        """Reads objects, where a test asks again and again."""
+        """Reads objects; faster than kubectl for tests that poll."""
         return ApiReader(self.kubeconfig, self.kubectl)
 
     def close(self) -> None:
-        """Close what it is read by; the cluster stays as it is."""
+        """Close the connection to the API server; the cluster stays as it is."""
         if "api" in vars(self):
             self.api.close()
             del self.api
 
     def helm(self, *arguments: str) -> str:
-        """What helm printed; RuntimeError with its complaint."""
+        """Return the output of helm; a failure is a RuntimeError with the error output."""
         env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         done = subprocess.run(
             [*self.helm_command, *arguments],
@@ -94,13 +94,13 @@ class Cluster(ABC):
 
     @contextmanager
     def port_forward(self, namespace: str, target: str, port: int) -> Iterator[int]:
-        """A port of the loopback that leads to `port` of `target` (`service/x`, `pod/x`) while inside."""
+        """Forward a port of the loopback to `port` of `target` (`service/x`, `pod/x`) within the context."""
         argv = [*self.kubectl_command, f"--kubeconfig={self.kubeconfig}", f"--namespace={namespace}"]
         with PortForward(argv, target, port) as local:
             yield local
 
     def rabbitmq(self, namespace: str, *, username: str = "guest", password: str = "guest") -> str:  # noqa: S107 - what RabbitMQ itself defaults to
-        """A broker in `namespace`, ready; the address that pods of the cluster use for it."""
+        """Start a broker in `namespace` and wait until it is ready; returns its AMQP URI for pods of the cluster."""
         tag = images.build("rabbitmq")
         self.load(tag)
         if not self.kubectl("get", "namespace", namespace, "--ignore-not-found"):
@@ -114,7 +114,7 @@ class Cluster(ABC):
         return f"amqp://{username}:{password}@rabbitmq.{namespace}:5672/"
 
     def diagnosis(self) -> str:
-        """What someone looking at a failed test asks first."""
+        """Return the state of the cluster that explains most failed tests."""
         questions = (
             ("get", "nodes,pods,deployments", "--all-namespaces", "--output=wide"),
             ("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"),

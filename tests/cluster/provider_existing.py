@@ -1,4 +1,4 @@
-"""The cluster that the current kubeconfig names; only when asked for by name."""
+"""The cluster of the current kubeconfig; used only if `CLUSTER` is `existing`."""
 
 import os
 import shlex
@@ -13,7 +13,10 @@ from tests.cluster.provider_kind import need_programs
 
 
 class Existing(Cluster):
-    """Neither made nor removed here. `CLUSTER_LOAD` says how an image gets in, say `minikube image load`."""
+    """A cluster that is neither created nor removed.
+
+    `CLUSTER_LOAD` is the command that loads an image into it, such as `minikube image load`.
+    """
 
     provider = "existing"
 

@@ -1,4 +1,4 @@
-"""A cluster in containers, where Docker or podman answers: no root, no compiler."""
+"""A cluster in containers of Docker or podman: it needs neither root nor a compiler."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A cluster built from source, on a machine where there is neither Docker nor a registry."""
+"""A cluster built from source, for a machine without Docker and without a registry."""
 
 import json
 import shutil

@@ -56,12 +56,12 @@ class ThreeNodeBroker:
 
     @property
     def url(self) -> str:
-        """Where clients connect with AMQP, through the proxy."""
+        """The AMQP URI for clients, through the proxy."""
         return f"amqp://guest:guest@127.0.0.1:{self.amqp.port}/"
 
     @property
     def management_url(self) -> str:
-        """Where clients speak HTTP, by the proxy."""
+        """The URL of the management API for clients, through the proxy."""
         return f"http://127.0.0.1:{self.management.port}"
 
     def leader(self, vhost: str, queue: str, *, asked: int) -> int | None:

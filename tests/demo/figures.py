@@ -61,7 +61,7 @@ class Figures:
 
     @property
     def is_settled(self) -> bool:
-        """Whether workers have come, and neither messages nor workers are left."""
+        """Whether workers were started, and neither messages nor workers are left."""
         return self.peak > 0 and not (self.ready or self.counts.unacked or self.replicas or self.workers)
 
     @property

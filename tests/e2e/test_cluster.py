@@ -1,4 +1,4 @@
-"""What every end-to-end test assumes of the cluster under it."""
+"""Properties of the cluster that every end-to-end test assumes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What Helm installs, as its users observe it."""
+"""An installation with Helm, as its users observe it."""
 
 from urllib.request import urlopen
 

@@ -5,7 +5,7 @@ import json
 from tests.e2e.tenant import NAME, Body, Tenant
 
 PROGRESS_DEADLINE_SECONDS = 5
-"""How long a rollout may make no progress; the default is ten minutes."""
+"""Seconds without progress until a rollout is stuck; the default is ten minutes."""
 WRONG_IMAGE = "localhost:1/acme/app:1.5"
 
 

@@ -1,4 +1,4 @@
-"""The bench itself: what the other tests stand on answers, and comes back after what they do to it."""
+"""The test harness itself: its API server and brokers answer, and recover from what the tests do to them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How many examples hypothesis makes up: few by default, many with TASKQUEUE_DEEP=1."""
+"""The number of examples of hypothesis: few by default, many with TASKQUEUE_DEEP=1."""
 
 import os
 

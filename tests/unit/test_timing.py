@@ -133,7 +133,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "USE_SECONDS": consumer_poller,
     "ZERO_PROBE_PERIOD_SECONDS": probe_rounds,
 }
-"""Where each constant is; several modules may have one of a name, then the rules are about this one."""
+"""The module of each constant; if several modules have a constant of that name, the rules are about this one."""
 
 RABBITMQ: Final = {
     "CANCEL_LIMIT": 28.0,

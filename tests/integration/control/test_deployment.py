@@ -1,4 +1,4 @@
-"""What becomes of the workers' Deployment: it follows the spec, keeps its replicas, and is not taken from others."""
+"""The Deployment of the workers follows the spec, keeps its replicas, and is not taken over from another owner."""
 
 from typing import Any
 

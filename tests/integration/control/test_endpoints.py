@@ -1,4 +1,4 @@
-"""What the running operator tells about itself: metrics, and the decisions on one TaskQueue."""
+"""Endpoints of the running operator: metrics, and the decisions of one TaskQueue."""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families

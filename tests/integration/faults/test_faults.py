@@ -1,4 +1,4 @@
-"""Invariant 2, unknown is not zero: whatever breaks, no worker is taken away, and soon after the operator is right."""
+"""Invariant 2, unknown is not zero: no fault removes a worker, and after it the operator soon scales correctly."""
 
 import os
 import time
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.fault
 LONG = 14.0
 """Seconds: longer than the nodes need to miss one, than an election, and than any sample counts."""
 VARIANTS = 2 if os.environ.get("TASKQUEUE_DEEP") else 1
-"""How many ways of asking are tried, the one that tempts most first."""
+"""Number of variants that run; the most dangerous variant is the first."""
 
 
 def test_a_killed_queue_leader_removes_no_worker(scenario: FaultScenario, three_nodes: ThreeNodeBroker) -> None:
@@ -115,13 +115,13 @@ def test_a_broker_outage_removes_no_worker_and_is_one_change_of_the_condition(
 
 
 def ask(three_nodes: ThreeNodeBroker, number: int) -> None:
-    """Have the operator speak to this node and no other."""
+    """Connect the operator to this node only."""
     for proxy in three_nodes.proxies:
         proxy.pin(number)
 
 
 def statistics(three_nodes: ThreeNodeBroker, *, collect: str, metrics_collector_disabled: str) -> None:
-    """Set on all nodes what a configuration file would set at their start."""
+    """Change the settings of statistics on all running nodes."""
     settings = (
         f"application:set_env(rabbit, collect_statistics, {collect}),"
         f"application:set_env(rabbitmq_management_agent, disable_metrics_collector, {metrics_collector_disabled})."

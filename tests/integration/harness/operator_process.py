@@ -17,7 +17,7 @@ from tests.integration.harness.eventually import TIMEOUT_SECONDS
 
 ROOT: Final = Path(__file__).parents[3]
 LOG_CHARACTERS: Final = 20_000
-"""How much of the log a failed test shows."""
+"""Number of log characters that a failed test shows."""
 
 
 class OperatorProcess:
@@ -53,11 +53,11 @@ class OperatorProcess:
         return self.process
 
     def is_ready(self) -> bool:
-        """Whether it says so itself."""
+        """Whether the operator reports that it is ready."""
         return bool(self.readiness())
 
     def readiness(self) -> str:
-        """What it says it is ready for; empty while it is for nothing."""
+        """Return the text of `/readyz`; empty while the operator is not ready."""
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         try:
@@ -67,7 +67,7 @@ class OperatorProcess:
         return answer.text.strip() if answer.is_success else ""
 
     def stop(self) -> int:
-        """End it politely, as the kubelet does; returns its exit code."""
+        """Terminate the process as the kubelet does; returns its exit code."""
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(30)

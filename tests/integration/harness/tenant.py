@@ -30,7 +30,7 @@ B = TypeVar("B", bound=BrokerAddress, default=Broker)
 
 
 class Tenant(Generic[B]):
-    """What one test works with."""
+    """Namespace, vhost and objects of one test."""
 
     def __init__(self, plane: ControlPlane, broker: B) -> None:
         self.namespace = self.vhost = f"team-{os.getpid()}-{next(_numbers)}"

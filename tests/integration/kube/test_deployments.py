@@ -18,7 +18,7 @@ from .conftest import Create
 
 
 def live(body: dict[str, Any]) -> tuple[int, str]:
-    """What every later write has to carry."""
+    """The precondition of every later write."""
     return body["spec"]["replicas"], body["metadata"]["resourceVersion"]
 
 

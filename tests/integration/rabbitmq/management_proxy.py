@@ -41,7 +41,7 @@ class ManagementProxy:
 
 @asynccontextmanager
 async def proxied(management_url: str) -> AsyncIterator[ManagementProxy]:
-    """Have a proxy for a while."""
+    """Run a proxy within the context."""
     application = web.Application()
     runner = web.AppRunner(application)
     # Only when the runner is set up is it too late for routes; the port is known after that.

@@ -1,4 +1,4 @@
-"""What the broker shows of plain consumers, and what is concluded from it."""
+"""Consumers of Plain workers as the broker lists them, and the activity that follows from it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

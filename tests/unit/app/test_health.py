@@ -1,4 +1,4 @@
-"""What the operator serves, over real HTTP."""
+"""The HTTP endpoints of the operator, over real HTTP."""
 
 from collections.abc import AsyncIterator
 from urllib.parse import quote

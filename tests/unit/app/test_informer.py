@@ -1,4 +1,4 @@
-"""kopf is an informer here, and no more."""
+"""kopf is used as an informer only."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +9,7 @@ from taskqueue_operator.app import informer
 
 
 def test_worker_limit_and_idle_timeout_fit_each_other() -> None:
-    """A worker keeps its slot for the idle time: the one without the other throttles or floods."""
+    """A worker of kopf keeps its slot for the idle time, so the two together limit the rate of objects."""
     queueing = informer.settings().queueing
     assert queueing.worker_limit is not None
     assert queueing.worker_limit / queueing.idle_timeout >= 1000  # objects per second

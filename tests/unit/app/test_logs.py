@@ -1,4 +1,4 @@
-"""Logs are lines of JSON, ours and those of the libraries alike."""
+"""Log lines of the operator and of libraries are JSON."""
 
 import ast
 import io
@@ -94,7 +94,7 @@ def test_a_value_without_a_json_type_is_written_as_text(lines: Lines) -> None:
 
 
 def test_no_line_of_the_operator_has_a_field_that_the_formatter_overwrites() -> None:
-    """What is logged becomes the field `message`: a field of that name would be written over."""
+    """The event becomes the field `message` and overwrites a field of that name."""
     package = Path(logs.__file__).parents[1]
     calls = [
         f"{path.name}:{node.lineno}"

@@ -42,7 +42,7 @@ class World:
         return {family.name: family for family in text_string_to_metric_families(text)}
 
     def gauges(self, key: Key = KEY) -> dict[str, float]:
-        """What is said of one TaskQueue, without the prefix."""
+        """Return the gauges of one TaskQueue, by their names without the prefix."""
         samples = [sample for family in self.scrape().values() for sample in family.samples]
         return {
             sample.name.removeprefix("taskqueue_"): sample.value for sample in samples if sample.labels == key._asdict()

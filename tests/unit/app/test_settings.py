@@ -1,4 +1,4 @@
-"""The operator's own settings: what is understood, and what is said of what is not."""
+"""Settings of the operator, and the errors of invalid ones."""
 
 import pytest
 

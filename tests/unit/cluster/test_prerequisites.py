@@ -1,4 +1,4 @@
-"""What the machine lacks is said in one sentence, before anything long begins."""
+"""A missing prerequisite is reported in one sentence, before anything long begins."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ sys.exit(main({arguments}))
 
 @pytest.fixture
 def writable() -> Iterator[Path]:
-    """Not tmp_path, which only its maker may enter."""
+    """Not tmp_path, which only its owner may enter."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         yield Path(name)

@@ -1,4 +1,4 @@
-"""What takes long says so, and that it goes on."""
+"""Long steps report their progress."""
 
 import re
 from threading import active_count

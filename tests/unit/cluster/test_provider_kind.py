@@ -45,7 +45,7 @@ def install(bin_directory: Path) -> Install:
 
 @pytest.fixture
 def told(tmp_path: Path) -> Callable[[], list[str]]:
-    """What the programs were told, besides to say whether the engine answers."""
+    """Return the calls of the programs, without the calls that check whether the engine answers."""
 
     def told() -> list[str]:
         lines = (tmp_path / "notes").read_text().replace(str(tmp_path), "TMP").splitlines()

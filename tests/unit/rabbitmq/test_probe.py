@@ -32,7 +32,7 @@ PERIOD = 1.0
 
 
 class FakeReconnector:
-    """Has a connection at all times, and records what the prober reports."""
+    """Always has a connection, and records the reports of the prober."""
 
     def __init__(self, connection: ProbeConnection) -> None:
         self.current = connection

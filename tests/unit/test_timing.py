@@ -13,7 +13,7 @@ import yaml
 
 from taskqueue_operator.app import informer
 from taskqueue_operator.control import controller, leader_election, workqueue
-from taskqueue_operator.control.observe import consumer_poller, observer, read_health
+from taskqueue_operator.control.observe import consumer_poller, observer, probe_rounds, read_health
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import scale_in_blocked, writer
 from taskqueue_operator.drain import consumers, context, protocol, worker, worker_pool
@@ -106,7 +106,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "MIN_SNAPSHOT_GAP": consumers,
     "POLL_PERIOD_SECONDS": consumer_poller,
     "PROBE_MAX_AGE": reading,
-    "PROBE_PERIOD_SECONDS": observer,
+    "PROBE_PERIOD_SECONDS": probe_rounds,
     "PROMPT_SECONDS": probe,
     "READINESS_LAG": worker,
     "READING_WINDOW": reading,
@@ -131,7 +131,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "SWEEP_PERIOD_SECONDS": observer,
     "SWEEP_TIMEOUT_SECONDS": vhost,
     "USE_SECONDS": consumer_poller,
-    "ZERO_PROBE_PERIOD_SECONDS": observer,
+    "ZERO_PROBE_PERIOD_SECONDS": probe_rounds,
 }
 """The module of each constant; if several modules have a constant of that name, the rules are about this one."""
 

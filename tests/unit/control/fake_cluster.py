@@ -60,7 +60,7 @@ class FakeCluster:
         return self._store("taskqueues", kept)
 
     def delete(self, key: Key) -> None:
-        """Delete a TaskQueue, which goes once it has no finalizers."""
+        """Delete a TaskQueue, which is removed once it has no finalizers."""
         body = copy.deepcopy(self.taskqueues[key])
         body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         self._store("taskqueues", body)

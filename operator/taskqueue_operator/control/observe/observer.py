@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from taskqueue_operator.control.clock import Clock, now, sleep_until
+from taskqueue_operator.control.clock import Clock, now
 from taskqueue_operator.control.ports import Endpoint, Vhost
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.control.telemetry import Telemetry
@@ -26,15 +26,11 @@ from taskqueue_operator.topology.objects import Topology
 from .consumer_poller import SOURCE as CONSUMERS
 from .consumer_poller import ConsumerPoller
 from .events import ObserverEvents
+from .probe_rounds import ProbeRounds
 from .read_health import ReadHealth
-from .rounds import Rounds, batches, refresh_index
+from .rounds import Rounds, refresh_index
 from .samples import Samples, queue_state
 
-PROBE_PERIOD_SECONDS: Final = 1.0
-ZERO_PROBE_PERIOD_SECONDS: Final = 0.25
-"""Probe period of queues whose TaskQueues are scaled to zero; longer when there are very many of them."""
-ZERO_PROBES_PER_SECOND: Final = 4000
-"""Upper limit for the probes of queues whose TaskQueues are scaled to zero."""
 SWEEP_PERIOD_SECONDS: Final = 5.0
 TOPOLOGY_PERIOD_SECONDS: Final = 30.0
 
@@ -58,9 +54,9 @@ class Observer:
         self._clock = clock
         self._samples: dict[str, Samples] = {}
         self._queues: dict[Key, set[str]] = {}
-        self._probing: set[str] = set()
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
         self._health = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
+        self._probe_rounds = ProbeRounds(vhost, self._health, self._on_probes)
         self._control_channel = vhost.control_channel(listener.on_worker_report)
         self._subscribed: set[Key] = set()
         self._consumer_poller = ConsumerPoller(vhost.consumers)
@@ -157,8 +153,9 @@ class Observer:
         """Read until cancelled, then close the broker's connections."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._probe_in_rounds(group, at_zero=False))
-                group.create_task(self._probe_in_rounds(group, at_zero=True))
+                for at_zero in (False, True):
+                    queues_to_probe = partial(self._queues_to_probe, at_zero=at_zero)
+                    group.create_task(self._probe_rounds.run(group, queues_to_probe, at_zero=at_zero))
                 group.create_task(self._control_channel.run())
                 group.create_task(self._consumer_poller.run(self._health))
                 group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD_SECONDS))
@@ -173,35 +170,15 @@ class Observer:
             await self._health.run(source, read)
             await rounds.next(period)
 
-    async def _probe_in_rounds(self, group: asyncio.TaskGroup, *, at_zero: bool) -> None:
-        rounds = Rounds()
-        while True:
-            queues = [queue for queue, samples in self._samples.items() if self._is_at_zero(samples) == at_zero]
-            period = PROBE_PERIOD_SECONDS
-            if at_zero:
-                period = max(ZERO_PROBE_PERIOD_SECONDS, len(queues) / ZERO_PROBES_PER_SECOND)
-            for slot, batch in batches(queues, period):
-                due_at = rounds.started_at + slot
-                await sleep_until(due_at)
-                # Not awaited: a batch with a slow queue must delay no other batch.
-                group.create_task(self._health.run("probe", partial(self._probe, batch, due_at)))
-            await rounds.next(period)
+    def _queues_to_probe(self, *, at_zero: bool) -> list[str]:
+        return [queue for queue, samples in self._samples.items() if self._is_at_zero(samples) == at_zero]
 
     def _is_at_zero(self, samples: Samples) -> bool:
         return all(self._listener.is_scaled_to_zero(key) for key in samples.keys)
 
-    async def _probe(self, batch: Sequence[str], due_at: float) -> None:
-        queues = [queue for queue in batch if queue not in self._probing]
-        answers: Mapping[str, Probe] = {}
-        self._probing.update(queues)
-        try:
-            if queues:
-                answers = await self._health.measure("probe", queues, lambda: self.vhost.probe(queues))
-        finally:
-            self._probing.difference_update(queues)
-            # Without an answer too: readings age, and the spec may have changed.
-            self._listener.on_readings(self._store_probes(batch, answers))
-            self._telemetry.delayed(now() - due_at)
+    def _on_probes(self, batch: Sequence[str], answers: Mapping[str, Probe], due_at: float) -> None:
+        self._listener.on_readings(self._store_probes(batch, answers))
+        self._telemetry.delayed(now() - due_at)
 
     def _store_probes(self, batch: Sequence[str], answers: Mapping[str, Probe]) -> set[Key]:
         """Store the answers.

@@ -115,10 +115,10 @@ class Finalizer:
 
     async def _empty(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Fence the queue, then wait until it and its dead-letter queue are empty; the workers continue meanwhile."""
-        desired, mark = self._desired(taskqueue), self._owner(taskqueue)
+        desired, owner = self._desired(taskqueue), self._owner(taskqueue)
         actual = await observer.topology()
         for _ in range(ROUNDS):
-            steps = fence_steps(desired, actual, owner=mark)
+            steps = fence_steps(desired, actual, owner=owner)
             if not steps:
                 break
             try:
@@ -152,14 +152,14 @@ class Finalizer:
                 body = await self.cluster.scale(taskqueue.key, replicas=0, generation=deployment.generation)
                 self.cache.update_deployment(body)
                 self.telemetry.wrote("replicas")
-        left = sum(not pod.finished for pod in self.cache.pods(taskqueue.key))
-        if left or (deployment is not None and deployment.current_replicas):
-            raise Fault(Reason.DELETING, f"Deletion waits for {left or 'the last'} workers to finish their tasks.")
+        remaining = sum(not pod.finished for pod in self.cache.pods(taskqueue.key))
+        if remaining or (deployment is not None and deployment.current_replicas):
+            raise Fault(Reason.DELETING, f"Deletion waits for {remaining or 'the last'} workers to finish their tasks.")
 
     async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        desired, mark = self._desired(taskqueue), self._owner(taskqueue)
-        await self._apply(observer, removal_steps(desired, await observer.topology(), owner=mark))
-        if removal_steps(desired, await observer.topology(), owner=mark):
+        desired, owner = self._desired(taskqueue), self._owner(taskqueue)
+        await self._apply(observer, removal_steps(desired, await observer.topology(), owner=owner))
+        if removal_steps(desired, await observer.topology(), owner=owner):
             # Retried later, not at once: an object that was created again must be read again before it is deleted.
             raise Fault(
                 Reason.DELETING,

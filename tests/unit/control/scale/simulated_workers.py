@@ -1,4 +1,4 @@
-"""Workers that run tasks: they take messages from the queue one by one, and each task is counted when it is done."""
+"""Workers that run tasks: they start messages of the queue one by one, and count every completed task."""
 
 import asyncio
 from collections import Counter, deque

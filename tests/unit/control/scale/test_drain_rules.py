@@ -86,7 +86,7 @@ async def test_a_drain_never_blocks_a_scale_out(harness: ControlHarness) -> None
 
 
 async def test_the_removal_of_drained_workers_never_blocks_a_scale_out(harness: ControlHarness) -> None:
-    """The pods are about to go when more tasks wait: who was drained with them stays drained for a moment."""
+    """More tasks come while pods terminate: other drained workers stay drained for a moment."""
     workers = await start_busy_workers(harness, 4, seconds=30)
     lowered = asyncio.Event()
     harness.cluster.watches.append(lambda *_: lowered.set() if harness.replicas() < 4 else None)

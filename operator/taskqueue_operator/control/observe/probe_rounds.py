@@ -1,0 +1,59 @@
+"""Probes queues in rounds; queues whose TaskQueues are scaled to zero more often than others."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from taskqueue_operator.control.clock import sleep_until
+from taskqueue_operator.control.ports import Vhost
+from taskqueue_operator.scaling.reading import Probe
+
+from .read_health import ReadHealth
+from .rounds import Rounds, batches
+
+PROBE_PERIOD_SECONDS: Final = 1.0
+ZERO_PROBE_PERIOD_SECONDS: Final = 0.25
+"""Probe period of queues whose TaskQueues are scaled to zero; longer when there are very many of them."""
+ZERO_PROBES_PER_SECOND: Final = 4000
+"""Upper limit for the probes of queues whose TaskQueues are scaled to zero."""
+
+OnAnswers = Callable[[Sequence[str], Mapping[str, Probe], float], None]
+"""Called with the queues of a batch, their answers, and the time of the loop at which the batch was due."""
+
+
+class ProbeRounds:
+    """Probes batches of queues at equal intervals. A queue whose former probe is unanswered is left out."""
+
+    def __init__(self, vhost: Vhost, health: ReadHealth, on_answers: OnAnswers) -> None:
+        self._vhost = vhost
+        self._health = health
+        self._on_answers = on_answers
+        self._probing: set[str] = set()
+
+    async def run(self, group: asyncio.TaskGroup, queues_to_probe: Callable[[], list[str]], *, at_zero: bool) -> None:
+        """Probe in rounds until cancelled; the batches run as tasks of `group`."""
+        rounds = Rounds()
+        while True:
+            queues = queues_to_probe()
+            period = PROBE_PERIOD_SECONDS
+            if at_zero:
+                period = max(ZERO_PROBE_PERIOD_SECONDS, len(queues) / ZERO_PROBES_PER_SECOND)
+            for slot, batch in batches(queues, period):
+                due_at = rounds.started_at + slot
+                await sleep_until(due_at)
+                # Not awaited: a batch with a slow queue must delay no other batch.
+                group.create_task(self._health.run("probe", partial(self._probe, batch, due_at)))
+            await rounds.next(period)
+
+    async def _probe(self, batch: Sequence[str], due_at: float) -> None:
+        queues = [queue for queue in batch if queue not in self._probing]
+        answers: Mapping[str, Probe] = {}
+        self._probing.update(queues)
+        try:
+            if queues:
+                answers = await self._health.measure("probe", queues, lambda: self._vhost.probe(queues))
+        finally:
+            self._probing.difference_update(queues)
+            # Without an answer too: readings age, and the spec may have changed.
+            self._on_answers(batch, answers, due_at)

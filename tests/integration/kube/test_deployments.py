@@ -141,7 +141,7 @@ async def test_a_scale_based_on_an_older_generation_is_a_conflict(cluster: Kuber
 
 async def test_a_scale_of_a_missing_deployment_is_a_conflict(cluster: KubernetesCluster, namespace: str) -> None:
     with pytest.raises(Conflict):
-        await cluster.scale(Key(namespace, "nobody"), replicas=1, generation=1)
+        await cluster.scale(Key(namespace, "missing"), replicas=1, generation=1)
 
 
 async def test_an_invalid_scale_is_a_fault_and_not_a_conflict(cluster: KubernetesCluster, create: Create) -> None:

@@ -32,7 +32,7 @@ async def test_a_secret_without_data_is_empty(
 
 
 async def test_a_missing_secret_is_none(cluster: KubernetesCluster, namespace: str) -> None:
-    assert await cluster.secret(Key(namespace, "nobody")) is None
+    assert await cluster.secret(Key(namespace, "missing")) is None
 
 
 async def test_a_forbidden_secret_is_reported_with_the_missing_permission(

@@ -96,7 +96,7 @@ async def test_a_status_never_changes_the_spec(cluster: KubernetesCluster, creat
 
 
 async def test_the_status_of_a_missing_taskqueue_is_none(cluster: KubernetesCluster, namespace: str) -> None:
-    assert await cluster.set_status(Key(namespace, "nobody"), {"replicas": 1}) is None
+    assert await cluster.set_status(Key(namespace, "missing"), {"replicas": 1}) is None
 
 
 async def test_a_list_of_several_pages_is_complete(

@@ -283,7 +283,7 @@ async def test_a_queue_that_may_not_be_read_has_a_fault(loop: ProbeLoop, code: i
     fault = found["forbidden-1"].fault
     assert fault is not None
     assert fault.reason is reason
-    assert 'read the depth of queue "forbidden-1"' in fault.message
+    assert 'queue "forbidden-1"' in fault.message
 
 
 async def test_a_new_connection_starts_without_slow_queues(loop: ProbeLoop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,4 +58,4 @@ def test_the_recorded_decisions_can_be_replayed_and_contain_no_secret(
 def test_a_missing_taskqueue_has_no_decisions(operator: OperatorProcess, tenant: Tenant) -> None:
     answer = decisions(operator, tenant, "jobs")
     assert answer.status_code == 404
-    assert f"no TaskQueue {tenant.namespace}/jobs" in answer.text
+    assert f"{tenant.namespace}/jobs" in answer.text

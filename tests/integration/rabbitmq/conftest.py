@@ -30,7 +30,11 @@ class MakeUser(Protocol):
 
 
 def approve(key: str, message: str, placeholders: Mapping[str, str]) -> None:
-    """Compare a message with the approved one, after replacing values of this run, in their order, by placeholders."""
+    """Compare a message with the approved one, after replacing values of this run, in their order, by placeholders.
+
+    Each value has to occur in the message: a message that names another one is not the approved one.
+    """
+    assert [value for value in placeholders if value not in message] == []
     for value, placeholder in placeholders.items():
         message = message.replace(value, placeholder)
     assert_approved(key, message)

@@ -44,10 +44,15 @@ async def test_a_wrong_password_is_an_authentication_failure(connect: Connect, b
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_missing_vhost_is_named(connect: Connect, broker: Broker, call: Call) -> None:
-    broker_fault = await fault(call, connect(vhost="nowhere"))
+    broker_fault = await fault(call, connect(vhost="no such"))
 
     assert broker_fault.reason is Reason.VHOST_NOT_FOUND
-    approve("broker.no_vhost", broker_fault.message, {f"127.0.0.1:{broker.amqp_port}": "BROKER"})
+    placeholders = {
+        f"127.0.0.1:{broker.amqp_port}": "BROKER",
+        "add_vhost 'no such'": "add_vhost nowhere",
+        "no such": "nowhere",
+    }
+    approve("broker.no_vhost", broker_fault.message, placeholders)
 
 
 @pytest.mark.parametrize("call", CALLS)

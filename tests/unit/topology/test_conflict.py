@@ -107,6 +107,7 @@ def test_the_queue_of_a_taskqueue_in_another_installation_is_a_name_conflict() -
     conflict = fault(vhost_with(with_owner(desired_topology().queues["jobs"], "staging/media/jobs")))
 
     assert conflict.reason is Reason.NAME_CONFLICT
+    assert "media/jobs (installation staging)" in conflict.message
     message = conflict.message.replace('Queue "jobs"', 'KIND "NAME"').replace("media/jobs", "media/other")
     assert_approved("topology.name_conflict", message.replace("installation staging", "installation default"))
 

@@ -99,11 +99,11 @@ class Scaler:
             except Fault as fault:
                 self._set_write_fault(key, fault)
                 raise
+            self._set_write_fault(key, None)
             if state.drain.unreported_pods != unreported:
                 self.queues.status.add(key)
             if written is None:
                 return
-            self._set_write_fault(key, None)
             explanation = f"From {before.replicas} to {written} workers: {decision.explanation}"
             state.scaling.last_scale = LastScale(self.clock(), explanation)
         self._report_scale(key, before.replicas, written, decision)
@@ -127,7 +127,8 @@ class Scaler:
             written = desired
         if not self.drainer.has_work(key, desired):
             return written
-        return await self.drainer.execute(key, desired, paused=decision.reason is DecisionReason.PAUSED) or written
+        drained = await self.drainer.execute(key, desired, paused=decision.reason is DecisionReason.PAUSED)
+        return written if drained is None else drained
 
     def _decide_again(self, key: Key) -> Decision | None:
         """Make a decision and record it; None if there is no Deployment of this TaskQueue to decide on."""

@@ -52,6 +52,15 @@ async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_e
     assert Counter(event for event in harness.telemetry.events if event[0] == "removed") == {("removed", "drained"): 5}
 
 
+async def test_a_scale_in_to_zero_is_recorded_like_any_other(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness)
+    workers.of(KEY)[0].in_flight = 0
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(60)
+    assert workers.of(KEY) == []
+    assert [event[3] for event in harness.telemetry.events if event[0] == "scaled"][-1] == 0
+
+
 async def test_the_drain_token_is_removed_when_no_worker_is_drained(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     await harness.settle(40)
@@ -224,6 +233,31 @@ async def test_a_refused_scale_in_is_reported_and_retried_with_backoff(
     monkeypatch.undo()
     await harness.settle(60)
     assert workers.of(KEY) == []
+    assert harness.cluster.condition("Ready")["status"] == "True"
+
+
+async def test_a_write_that_failed_once_is_not_reported_while_tasks_delay_the_scale_in(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = await start_five_workers(harness)
+    failures, write = (
+        iter([Fault(Reason.API_UNAVAILABLE, "Kubernetes does not answer.")]),
+        harness.cluster.set_drain_token,
+    )
+
+    async def fail_once(key: Key, token: str, *, generation: int) -> Body:
+        for failure in failures:
+            raise failure
+        return await write(key, token, generation=generation)
+
+    monkeypatch.setattr(harness.cluster, "set_drain_token", fail_once)
+    for worker in workers.of(KEY):
+        worker.in_flight = 1
+    harness.broker.depths["thumbnails"] = (0, 5)
+    await harness.apply(scaling={"maxReplicas": 1, "behavior": AT_ONCE})
+    await harness.settle(60)
+    assert next(failures, None) is None
+    assert Counter(worker.state for worker in workers.of(KEY)) == {State.DRAINING: 4, State.CONSUMING: 1}
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 

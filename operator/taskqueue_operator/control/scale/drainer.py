@@ -54,7 +54,7 @@ class Drainer:
     cluster: Cluster
     telemetry: Telemetry
     clock: Clock
-    author: Leader
+    leader: Leader
 
     def on_report(self, taskqueue: str, message: bytes, address: str) -> Key | None:
         """Store a report of a worker.
@@ -190,7 +190,7 @@ class Drainer:
         """Return the pool of this Deployment. A former Deployment of the same name had another one."""
         drain = state.drain
         if drain.pool is None or drain.pool_uid != deployment.uid:
-            drain.pool, drain.pool_uid = WorkerPool(*self.author, self.clock()), deployment.uid
+            drain.pool, drain.pool_uid = WorkerPool(*self.leader, self.clock()), deployment.uid
         return drain.pool
 
     def _sync(self, key: Key, pool: WorkerPool, deployment: Deployment) -> None:

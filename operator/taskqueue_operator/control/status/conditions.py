@@ -33,7 +33,7 @@ class StatusInputs:
         conclusive: Whether the queue was read for long enough to report a doubt.
         deployment: The Deployment of the workers.
         scale_out_blocker: Why more workers would not start.
-        scale_in_blocked: Why scale-in waits for an uninputs time, or removes workers that may be busy.
+        scale_in_blocked: Why scale-in waits for an unknown time, or removes workers that may be busy.
         reading: The reading that the decision rests on.
         decision: The last decision.
         mode: The scaling mode of the spec.

@@ -34,7 +34,7 @@ from .state import States
 from .telemetry import Telemetry
 from .workqueue import WorkQueue, WorkQueues
 
-UNREAD_DECISION_PERIOD: Final = 5.0
+UNREAD_DECISION_PERIOD_SECONDS: Final = 5.0
 """Seconds between two decisions on a TaskQueue that no observer reads."""
 BACKOFF_RESET_SECONDS: Final = 60.0
 """A success of scale resets its backoff only this long after a failure: its steps before the failing one succeed."""
@@ -218,7 +218,7 @@ class Controller:
             for key in [key for key in self.cache.taskqueues if self.states[key].connection.observer is None]:
                 self._scaler.reevaluate(key)
                 await asyncio.sleep(0)  # other decisions must not wait for all of these
-            await asyncio.sleep(UNREAD_DECISION_PERIOD)
+            await asyncio.sleep(UNREAD_DECISION_PERIOD_SECONDS)
 
     def _forget(self, key: Key) -> None:
         self._connector.forget(key)

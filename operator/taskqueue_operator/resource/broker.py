@@ -35,12 +35,15 @@ class Broker(Model):
     """RabbitMQ broker that holds the queue."""
 
     secret_ref: SecretRef = Field(
-        description="Secret with the key uri (amqp://USER:PASS@HOST:PORT/VHOST), or the keys host, port, username and "
-        "password. Optional keys: management-uri (defaults to http://HOST:15672; for amqps, https://HOST:15671), "
-        "ca.crt, tls.crt, tls.key. The default-user Secret of the RabbitMQ cluster operator works without changes."
+        description="Secret with the key uri (amqp://USER:PASS@HOST:PORT/VHOST), or the keys host, username and "
+        "password, and optionally port and vhost. If uri contains no user, the keys username and password are used. "
+        "Other optional keys: management-uri (defaults to http://HOST:15672; with TLS, https://HOST:15671), ca.crt, "
+        "tls.crt, tls.key. The default-user Secret of the RabbitMQ cluster operator works without changes."
     )
     vhost: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[ -~]+$")] | None = Field(
-        None, description="Virtual host. Overrides the path of the Secret's `uri`. Defaults to `/`."
+        None,
+        description="Virtual host. Defaults to the path of the Secret's `uri`; without `uri` to the Secret's key "
+        "`vhost`; otherwise to `/`.",
     )
 
 

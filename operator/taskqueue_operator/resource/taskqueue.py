@@ -60,9 +60,9 @@ class Spec(Model):
     )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
-        description="What happens to the exchange and the queues when the TaskQueue is deleted. Retain: they are "
-        "kept. DeleteIfEmpty: new messages are rejected, and they are deleted once they are empty. Delete: they are "
-        "deleted together with their messages.",
+        description="What happens to the exchange and the queues when the TaskQueue is deleted. Retain: the operator "
+        "leaves exchange and queues. DeleteIfEmpty: the operator refuses new messages, and deletes exchange and queues "
+        "once the queues are empty. Delete: the operator deletes exchange and queues with all messages.",
     )
     worker: Worker = Field(description="Container that runs the tasks.")
     scaling: Scaling = Field(description="Number of workers as a function of the ready messages.")

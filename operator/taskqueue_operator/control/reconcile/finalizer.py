@@ -1,4 +1,4 @@
-"""The deletion of a TaskQueue: applies its deletionPolicy. A wait is shown in the status, and every wait ends.
+"""The deletion of a TaskQueue: applies its deletionPolicy. The status shows a wait.
 
 Any step may be the last one before a crash: the next attempt continues from the actual objects. Only objects that carry
 the owner mark of this TaskQueue are deleted.

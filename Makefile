@@ -6,7 +6,7 @@ export CLUSTER ?= auto
 export PYTHONPATH := operator:worker-image/src
 
 # How many tests run at once: more than there are cores, because tests on real parts mostly wait.
-WORKERS ?= 6
+WORKERS ?= 5
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -28,7 +28,7 @@ venv: $(READY) ## Make the virtual environment, with pinned versions.
 demo: $(READY) ## The whole path on a real cluster: 0 -> N -> 0. KEEP=1 leaves it running.
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
-test: $(READY) ## Everything: unit, integration and end to end, on real parts. WORKERS=6 is how many tests run at once
+test: $(READY) ## Everything: unit, integration and end to end, on real parts. WORKERS=5 is how many tests run at once
 	@$(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/e2e
 
 test-fast: $(READY) ## The unit tests that take no time, on every save: half a minute.

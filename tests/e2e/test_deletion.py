@@ -45,7 +45,7 @@ def test_delete_lets_a_running_task_finish_and_removes_queue_and_messages(tenant
     tenant.publish_gated(5)
     tenant.until(lambda: tenant.receipts("started"), "a task runs")
     tenant.delete()
-    tenant.until(lambda: "deletionTimestamp" in tenant.pods()[0]["metadata"], "the worker's pod terminates")
+    tenant.until(lambda: '"event":"leaving"' in tenant.logs(tenant.pods()[0]), "the worker has received SIGTERM")
     assert tenant.queues()["work"], "the queue is kept while a task runs"
     tenant.open_gate()
     tenant.until_deleted()

@@ -93,6 +93,7 @@ def test_a_value_without_a_json_type_is_written_as_text(lines: Lines) -> None:
     assert (line["key"], line["error"]) == ("n/a", "no")
 
 
+@pytest.mark.slow
 def test_no_line_of_the_operator_has_a_field_that_the_formatter_overwrites() -> None:
     """The event becomes the field `message` and overwrites a field of that name."""
     package = Path(logs.__file__).parents[1]

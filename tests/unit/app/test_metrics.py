@@ -87,6 +87,7 @@ async def test_gauges_show_the_current_state_and_disappear_with_their_taskqueue(
     assert world.gauges() == {}
 
 
+@pytest.mark.slow
 async def test_an_unknown_depth_has_no_value_and_its_age_increases(world: World) -> None:
     world.cluster.put(taskqueue())
     await asyncio.sleep(5)

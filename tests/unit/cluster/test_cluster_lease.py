@@ -118,6 +118,7 @@ def test_an_exclusive_lock_waits_for_all_shared_locks(holders: list[Holder]) -> 
     assert alone.holds.wait(10)
 
 
+@pytest.mark.slow
 def test_a_shared_lock_waits_for_an_earlier_exclusive_lock(holders: list[Holder]) -> None:
     holders.append(first := Holder(locks.shared("part")))
     assert first.holds.wait(10)

@@ -33,6 +33,7 @@ def writable() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments"), [("tests.demo", ""), ("tests.bench", ""), ("tests.cluster", "['up']")]
 )

@@ -20,6 +20,7 @@ async def test_a_taskqueue_gets_its_topology_its_workers_and_its_status(harness:
     assert harness.cluster.status()["queue"] == "thumbnails"
 
 
+@pytest.mark.slow
 async def test_replicas_follow_the_backlog_up_and_down(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -60,6 +61,7 @@ async def test_a_pause_takes_effect_after_a_restart_without_the_secret(harness: 
     assert harness.replicas() == 1
 
 
+@pytest.mark.slow
 async def test_a_rotated_password_is_read_at_once_when_the_former_password_is_refused(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.secrets[SECRET] = {"uri": b"amqp://user:new@broker/"}
@@ -71,6 +73,7 @@ async def test_a_rotated_password_is_read_at_once_when_the_former_password_is_re
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
+@pytest.mark.slow
 async def test_a_rotated_password_is_read_within_a_minute_without_a_fault(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.secrets[SECRET] = {"uri": b"amqp://user:new@broker/"}
@@ -91,6 +94,7 @@ async def test_a_missing_secret_is_reported_with_the_way_out_and_read_once_it_ex
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
+@pytest.mark.slow
 async def test_failing_taskqueues_do_not_slow_other_taskqueues(harness: ControlHarness) -> None:
     for n in range(20):
         harness.cluster.put(taskqueue(Key("media", f"poison-{n}"), broker={"secretRef": {"name": "missing"}}))
@@ -111,6 +115,7 @@ async def test_an_invalid_spec_is_reported_and_reconciled_when_it_changes(harnes
     assert harness.cluster.condition("Stalled") == {}
 
 
+@pytest.mark.slow
 async def test_the_resync_compensates_for_lost_events(harness: ControlHarness) -> None:
     await harness.apply()
     harness.cluster.silent = True
@@ -208,6 +213,7 @@ async def test_drift_is_repaired(harness: ControlHarness) -> None:
     assert harness.broker.topology_ == whole
 
 
+@pytest.mark.slow
 async def test_an_internal_error_is_reported(harness: ControlHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(_: object) -> dict[str, object]:
         raise KeyError("spec")
@@ -217,6 +223,7 @@ async def test_an_internal_error_is_reported(harness: ControlHarness, monkeypatc
     assert harness.cluster.condition("Ready")["reason"] == "InternalError"
 
 
+@pytest.mark.slow
 async def test_a_demand_around_the_maximum_does_not_write_at_every_reading(harness: ControlHarness) -> None:
     await harness.apply(scaling={"maxReplicas": 2, "readyPerReplica": 10})
     harness.broker.depths["thumbnails"] = (20, 0)

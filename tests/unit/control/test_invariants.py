@@ -11,6 +11,7 @@ from .fake_cluster import SECRET, taskqueue
 pytestmark = pytest.mark.looptime
 
 
+@pytest.mark.slow
 async def test_invariant_2_an_unreachable_broker_lowers_no_replicas(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -23,6 +24,7 @@ async def test_invariant_2_an_unreachable_broker_lowers_no_replicas(harness: Con
     assert harness.cluster.condition("ScalingActive")["status"] == "False"
 
 
+@pytest.mark.slow
 async def test_invariant_5_without_a_change_nothing_is_written(harness: ControlHarness) -> None:
     await harness.apply()
     await harness.settle(60)
@@ -33,6 +35,7 @@ async def test_invariant_5_without_a_change_nothing_is_written(harness: ControlH
     assert harness.broker.applied == []
 
 
+@pytest.mark.slow
 async def test_invariant_5_a_restart_without_a_change_writes_nothing(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="Delete")
     await harness.settle(60)
@@ -56,6 +59,7 @@ async def test_invariant_7_reconciliation_converges_after_a_restart_at_any_step(
     assert len(harness.cluster.written("deployment")) == 1
 
 
+@pytest.mark.slow
 async def test_invariant_10_no_secret_is_written_anywhere(
     harness: ControlHarness, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,7 @@ async def test_the_first_process_leads_at_once_and_stays_leader(server: LeaseSer
         assert process.is_leader()
 
 
+@pytest.mark.slow
 async def test_a_standby_only_reads(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     await asyncio.sleep(300)
@@ -80,6 +81,7 @@ async def test_after_a_kill_the_standby_leads_within_twenty_seconds_and_not_earl
     assert await within(KILL_TAKEOVER, other.is_leader) > LEASE_DURATION - leader_election.RENEW_PERIOD
 
 
+@pytest.mark.slow
 async def test_a_restarted_container_leads_again_at_once_in_a_new_epoch(server: LeaseServer) -> None:
     leader, other = await start_two(server)
     before = leader.leadership.epoch
@@ -124,6 +126,7 @@ async def test_a_leader_without_a_connection_stops_acting_before_the_standby_may
     assert leader.lost_reasons == ["The Lease could not be renewed for 10 s: no answer within 2 s"]
 
 
+@pytest.mark.slow
 async def test_a_short_outage_changes_no_leader(server: LeaseServer) -> None:
     leader, _ = await start_two(server)
     for _ in range(10):
@@ -135,6 +138,7 @@ async def test_a_short_outage_changes_no_leader(server: LeaseServer) -> None:
     assert not leader.lost_reasons
 
 
+@pytest.mark.slow
 async def test_a_lost_response_changes_no_leader(server: LeaseServer) -> None:
     leader, _ = await start_two(server)
     leader.connection.responses_lost = True
@@ -160,6 +164,7 @@ async def test_an_acquisition_without_a_response_is_retried(server: LeaseServer)
     await within(5, process.is_leader)
 
 
+@pytest.mark.slow
 async def test_writes_of_other_clients_neither_end_nor_extend_leadership(server: LeaseServer) -> None:
     leader, other = await start_two(server)
 

@@ -103,6 +103,7 @@ STOPPED = [(5.0, 0, "stop"), (25.0, 1, "repair")]
 CUT = [(5.0, 0, "cut"), (25.0, 1, "repair")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("history", [STOPPED, CUT], ids=["stopped", "cut off"])
 def test_without_the_margin_two_leaders_are_detected(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader_election, "RENEW_DEADLINE", LEASE_DURATION + 5)

@@ -104,6 +104,7 @@ async def test_a_returned_delay_schedules_the_key_again() -> None:
         assert worker.began == [(0, "a"), (4, "a"), (8, "a")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failure", [RetryLater(), Conflict(), Fault(Reason.API_UNAVAILABLE, "away"), ValueError("a bug")], ids=type
 )
@@ -163,6 +164,7 @@ async def test_a_new_event_does_not_wait_for_the_backoff() -> None:
         assert worker.began == [(20, "a")]
 
 
+@pytest.mark.slow
 async def test_a_key_that_always_fails_does_not_slow_other_keys() -> None:
     worker = Worker()
     worker.fails[A] = ValueError("poison")

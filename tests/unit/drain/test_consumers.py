@@ -152,6 +152,7 @@ def replaced(present: list[Connection], index: int, changed: Connection) -> list
     return [*present[:index], changed, *present[index + 1 :]]
 
 
+@pytest.mark.slow
 @given(connections(), st.integers(0, 7), st.sampled_from([1, None]))
 def test_another_held_message_never_makes_another_pod_idle(
     present: list[Connection], index: int, held: int | None
@@ -160,6 +161,7 @@ def test_another_held_message_never_makes_another_pod_idle(
     assert idle(replaced(present, index, replace(present[index], unacked=held))) <= idle(present)
 
 
+@pytest.mark.slow
 @given(connections(), st.integers(0, 7), st.sampled_from(IDENTIFIERS))
 def test_another_identifier_of_a_connection_never_makes_another_pod_idle(
     present: list[Connection], index: int, identifier: str

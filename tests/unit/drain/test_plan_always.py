@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def scenarios(draw: st.DrawFn) -> DrainScenario:
     return scenario
 
 
+@pytest.mark.slow
 @given(scenario=scenarios(), desired=st.integers(0, 7), running=st.booleans(), empty=st.booleans())
 def test_replicas_are_never_below_the_number_of_workers_that_are_not_removable(
     scenario: DrainScenario, desired: int, *, running: bool, empty: bool
@@ -46,11 +48,13 @@ def test_replicas_are_never_below_the_number_of_workers_that_are_not_removable(
         assert made.scale_in_to > 0 or empty
 
 
+@pytest.mark.slow
 @given(scenarios(), st.integers(0, 6))
 def test_more_demand_never_adds_candidates(scenario: DrainScenario, desired: int) -> None:
     assert set(scenario.candidates(desired + 1)) <= set(scenario.candidates(desired))
 
 
+@pytest.mark.slow
 @given(scenarios(), st.integers(0, 7))
 def test_no_worker_is_sent_two_drains_or_an_undrain_too_and_no_unreachable_one_is_sent_anything(
     scenario: DrainScenario, desired: int
@@ -62,6 +66,7 @@ def test_no_worker_is_sent_two_drains_or_an_undrain_too_and_no_unreachable_one_i
         assert worker.state(scenario.now) not in {WorkerState.SILENT, WorkerState.NO_CONTAINER, WorkerState.LEAVING}
 
 
+@pytest.mark.slow
 @given(scenarios(), st.integers(0, 7))
 def test_a_worker_that_refused_is_sent_no_drain_and_no_undrain_for_a_while(
     scenario: DrainScenario, desired: int
@@ -71,6 +76,7 @@ def test_a_worker_that_refused_is_sent_no_drain_and_no_undrain_for_a_while(
     assert not [worker.uid for worker in workers if worker.recently_refused(scenario.now)]
 
 
+@pytest.mark.slow
 @given(scenarios(), st.integers(0, 7))
 def test_desired_workers_go_on_consuming_when_a_consuming_one_is_drained(scenario: DrainScenario, desired: int) -> None:
     made = scenario.plan(desired)

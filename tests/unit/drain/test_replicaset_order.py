@@ -72,6 +72,7 @@ def test_one_more_removal_may_be_of_a_pod_that_is_not_removable(pods: list[Pod],
         assert any({pod.uid for pod in removed(pods, count + 1, Random(seed))} - removable for seed in range(200))
 
 
+@pytest.mark.slow
 @given(pod_lists("rs"), st.sets(st.integers(0, 7).map(str)), st.integers(), st.integers(0, 8))
 def test_guaranteed_removals_are_removable_from_whichever_of_two_replica_sets(
     pods: list[Pod], removable: set[str], seed: int, share: int

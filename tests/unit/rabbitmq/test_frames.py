@@ -8,6 +8,7 @@ from taskqueue_operator.rabbitmq import frames
 NAMES = st.text(min_size=1, max_size=60).filter(lambda name: name.encode("utf-8", "replace").decode() == name)
 
 
+@pytest.mark.slow
 @given(st.lists(NAMES, min_size=1, max_size=5), st.integers(1, 2047))
 def test_pamqp_decodes_a_passive_declare_of_any_queue_name(queues: list[str], channel: int) -> None:
     data = frames.passive_declares(channel, queues)

@@ -12,6 +12,7 @@ from .fake_amqp import NEVER, READY, FakeAmqp, connected
 pytestmark = pytest.mark.looptime
 
 
+@pytest.mark.slow
 async def test_many_probes_share_one_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = FakeAmqp()
     connection = await connected(broker, monkeypatch)

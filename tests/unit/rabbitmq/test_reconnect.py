@@ -71,6 +71,7 @@ async def test_a_broker_that_accepts_the_connection_and_does_not_answer_is_a_tim
     assert broker.peers[0].closed
 
 
+@pytest.mark.slow
 async def test_attempts_back_off_and_are_spread_over_time(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> None:
     """50 observers of an unreachable broker connect a few times per second, however often they probe."""
     spread = random.Random(1)

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from operator import attrgetter
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ def readings(draw: st.DrawFn) -> Reading:
     return Reading(at(0), at_least, at_least + more, draw(DEPTHS))
 
 
+@pytest.mark.slow
 @given(readings(), workers(), policies(), memories())
 def test_invariant_2_unknown_is_not_zero(reading: Reading, now: Workers, policy: Policy, memory: Memory) -> None:
     assume(reading.at_most is None)
@@ -69,6 +71,7 @@ def test_invariant_2_unknown_is_not_zero(reading: Reading, now: Workers, policy:
     assert decision.desired >= min(now.replicas, policy.max_replicas)
 
 
+@pytest.mark.slow
 @given(readings(), workers(), policies(), memories())
 def test_invariant_2_without_a_lower_bound_nothing_is_scaled_out(
     reading: Reading, now: Workers, policy: Policy, memory: Memory

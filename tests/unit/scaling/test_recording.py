@@ -50,6 +50,7 @@ def recorded_day() -> list[Recording]:
     return recordings
 
 
+@pytest.mark.slow
 def test_a_recorded_day_is_replayed_with_the_same_decisions() -> None:
     recordings = recorded_day()
     parsed = from_json(to_json(recordings))
@@ -64,6 +65,7 @@ def test_a_recorded_day_is_replayed_with_the_same_decisions() -> None:
     } < {recording.decision.reason for recording in recordings}
 
 
+@pytest.mark.slow
 def test_each_recording_continues_the_previous_one() -> None:
     """The memory of a decision is the memory of the next recording: readings alone determine the numbers."""
     parsed = from_json(to_json(recorded_day()))
@@ -74,6 +76,7 @@ def test_each_recording_continues_the_previous_one() -> None:
         assert later.workers.replicas == earlier.decision.desired
 
 
+@pytest.mark.slow
 def test_a_replay_finds_a_modified_decision() -> None:
     original = from_json(to_json(recorded_day()[1000:1001]))[0]
     modified = replace(original, decision=replace(original.decision, desired=original.decision.desired + 1))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
 from typing_extensions import override
 
 from taskqueue_operator.scaling.decide import decide
@@ -76,6 +77,7 @@ def test_without_running_tasks_the_number_of_workers_would_oscillate() -> None:
     )
 
 
+@pytest.mark.slow
 def test_workers_are_removed_when_the_load_falls() -> None:
     """Running tasks keep workers only while they run."""
     decider = Decider(Policy(20))

@@ -118,6 +118,7 @@ def test_a_schedule_of_a_leap_day_is_inactive_in_other_years() -> None:
     assert not any(is_active(leap, utc("2026-02-25 00:00") + timedelta(hours=n)) for n in range(240))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "end", "active"), [("15 2", "45 2", False), ("45 2", "15 2", True)])
 def test_a_skipped_start_and_a_skipped_end_keep_their_order(start: str, end: str, active: bool) -> None:  # noqa: FBT001
     """Both are at the same instant. Without the order, a schedule whose start is last would be inactive for a day."""

@@ -120,11 +120,13 @@ def test_the_memory_keeps_only_relevant_recommendations(history: list[Tick], rep
         assert all(at(step.now) - past.at <= POLICY.scale_down.window for past in kept)
 
 
+@pytest.mark.slow
 def test_the_memory_stays_small_over_an_hour() -> None:
     history = [Tick(1, n * 37 % 120, 0, known=True) for n in range(3600)]
     assert max(len(step.decision.memory.highs) for step in play(history)) <= POLICY.max_replicas + 1
 
 
+@pytest.mark.slow
 def test_the_memory_stays_small_while_a_backlog_far_beyond_the_maximum_shrinks() -> None:
     policy = Policy(12, ready_per_replica=1, scale_down=Rules(window=timedelta(hours=1)))
     history = [Tick(1, 100_000 - 10 * n, 0, known=True) for n in range(3600)]

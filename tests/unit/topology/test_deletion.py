@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +95,7 @@ def test_an_interrupted_removal_continues_until_no_owned_object_is_left(actual: 
     assert owned <= still_bound | {"other", "elsewhere"}
 
 
+@pytest.mark.slow
 @given(vhosts())
 def test_a_removal_never_touches_an_object_that_is_not_owned(actual: Topology) -> None:
     """Invariant: what the operator did not create is never changed or deleted."""

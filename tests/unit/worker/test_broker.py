@@ -37,6 +37,7 @@ def test_a_uri_is_parsed(uri: str, broker: Broker) -> None:
     assert parse_uri(uri, "uri") == broker
 
 
+@pytest.mark.slow
 @given(user=TEXT, password=TEXT, vhost=TEXT)
 def test_all_characters_of_credentials_reach_the_client_library(user: str, password: str, vhost: str) -> None:
     uri = f"amqp://{quote(user, safe='')}:{quote(password, safe='')}@h/{quote(vhost, safe='')}"

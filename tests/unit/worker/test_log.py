@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parents[3] / "worker-image/src"
 SCRIPT = """
 import logging, structlog
@@ -22,6 +24,7 @@ except ValueError:
 """
 
 
+@pytest.mark.slow
 def test_every_line_is_json_and_carries_its_task_id() -> None:
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, check=True, text=True

@@ -90,6 +90,7 @@ def test_a_field_that_is_not_valid_is_refused_with_its_name_and_value(
             pytest.fail(f"not refused: {other}")
 
 
+@pytest.mark.slow
 def test_reasons_of_refusals_are_approved() -> None:
     for field, value in {"version": 2, "command": "stop", "installation": "", "epoch": -1, "lease_seconds": 0}.items():
         match parsed(DRAIN | {field: value}):
@@ -127,6 +128,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(changes=st.dictionaries(st.sampled_from(list(DRAIN)), JSON))
 def test_every_message_is_accepted_refused_or_ignored(changes: dict[str, object]) -> None:
     message = DRAIN | changes

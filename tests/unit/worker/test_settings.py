@@ -55,6 +55,7 @@ def test_a_binding_overrides_the_uri(tmp_path: Path) -> None:
     assert Settings.from_environment(variables).broker == BindingDirectory(tmp_path / "broker", "media")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "variables"),
     [

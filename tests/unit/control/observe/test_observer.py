@@ -32,6 +32,7 @@ async def test_a_reading_is_exact_once_sweeps_cover_the_whole_window(broker: Fak
     assert (sure.at_least, sure.at_most, sure.unacked, sure.doubt) == (7, 7, 2, None)
 
 
+@pytest.mark.slow
 async def test_a_reading_stays_exact_while_the_queue_is_read(broker: FakeBroker) -> None:
     async with observing(broker, RecordingListener()) as observer:
         await asyncio.sleep(13)
@@ -67,6 +68,7 @@ async def test_queues_at_zero_are_probed_more_often_than_others(broker: FakeBrok
     assert [round(at, 3) for at in broker.sweeps] == [0, 5, 10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "period"), [(10, 0.25), (1000, 0.25), (8000, 2.0)])
 async def test_many_queues_at_zero_are_probed_less_often(broker: FakeBroker, count: int, period: float) -> None:
     listener = RecordingListener()
@@ -76,6 +78,7 @@ async def test_many_queues_at_zero_are_probed_less_often(broker: FakeBroker, cou
     assert all(steps(probe_times(broker, queue)) == {period} for queue in queues[::100])
 
 
+@pytest.mark.slow
 async def test_a_round_of_many_queues_is_split_into_small_batches_at_equal_intervals(broker: FakeBroker) -> None:
     async with observing(broker, RecordingListener()) as observer:
         for n in range(1000):
@@ -85,6 +88,7 @@ async def test_a_round_of_many_queues_is_split_into_small_batches_at_equal_inter
     assert steps([at for at, _ in broker.probes]) == {BATCH_INTERVAL_SECONDS}
 
 
+@pytest.mark.slow
 async def test_a_slow_batch_delays_no_other_batch_and_is_not_probed_twice_at_a_time(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +127,7 @@ async def test_missed_rounds_are_skipped_after_a_blocked_event_loop(broker: Fake
     assert len([at for at in times if at > 100]) <= 6
 
 
+@pytest.mark.slow
 async def test_empty_queues_at_zero_are_evaluated_every_five_seconds_at_different_times(
     broker: FakeBroker,
 ) -> None:

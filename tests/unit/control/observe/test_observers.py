@@ -33,6 +33,7 @@ async def test_an_endpoint_has_one_observer_until_its_last_user_releases_it() ->
     assert brokers.brokers[elsewhere].closed
 
 
+@pytest.mark.slow
 async def test_a_failed_observer_is_replaced_at_its_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, listener = loop_clock(START), RecordingListener()
     brokers = FakeBrokers(clock)
@@ -66,6 +67,7 @@ async def test_a_failed_observer_is_replaced_at_its_next_use(monkeypatch: pytest
     assert len(listener.faults) == 1, "a closed observer has not failed"
 
 
+@pytest.mark.slow
 async def test_a_failed_observer_can_be_released(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, listener = loop_clock(START), RecordingListener()
     readers = Observers(FakeBrokers(clock), listener, FakeTelemetry(), clock)

@@ -15,6 +15,7 @@ from .recording_listener import OTHER, RecordingListener, observing, recorded_ev
 pytestmark = pytest.mark.looptime
 
 
+@pytest.mark.slow
 async def test_the_listener_is_notified_when_a_fault_begins_changes_and_ends(broker: FakeBroker) -> None:
     listener = RecordingListener()
     async with observing(broker, listener) as observer:
@@ -34,6 +35,7 @@ async def test_the_listener_is_notified_when_a_fault_begins_changes_and_ends(bro
         assert observer.fault is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "period"), [("sweep", 5), ("topology", 30)])
 async def test_one_lost_listing_is_no_fault_and_two_in_a_row_are(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str, period: float
@@ -65,6 +67,7 @@ async def test_one_lost_listing_is_no_fault_and_two_in_a_row_are(
         assert (observer.faults, len(listener.faults)) == ({}, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["probe", "sweep"])
 async def test_a_read_that_a_library_cancels_does_not_stop_the_observer(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str
@@ -83,6 +86,7 @@ async def test_a_read_that_a_library_cancels_does_not_stop_the_observer(
         assert observer.faults == {}
 
 
+@pytest.mark.slow
 async def test_an_internal_error_does_not_stop_the_observer(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +102,7 @@ async def test_an_internal_error_does_not_stop_the_observer(
         assert "sweep" not in observer.faults
 
 
+@pytest.mark.slow
 async def test_repeated_failures_of_some_queues_are_one_fault(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

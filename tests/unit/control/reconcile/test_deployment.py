@@ -21,6 +21,7 @@ async def test_a_foreign_deployment_of_the_same_name_is_not_changed(harness: Con
     assert harness.cluster.written("deployment") == harness.cluster.written("replicas") == []
 
 
+@pytest.mark.slow
 async def test_replicas_of_another_client_are_corrected(harness: ControlHarness) -> None:
     harness.start_workers()
     await harness.apply(scaling={"maxReplicas": 5})
@@ -60,6 +61,7 @@ async def test_a_deployment_deleted_without_an_event_is_created_again_when_it_is
     assert harness.replicas() == 5
 
 
+@pytest.mark.slow
 async def test_existing_workers_follow_their_spec_while_the_broker_is_unreachable(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.fault = UNREACHABLE
@@ -103,6 +105,7 @@ def consumer_timeouts(harness: ControlHarness) -> list[int]:
 ONE = {"minReplicas": 1, "maxReplicas": 3}
 
 
+@pytest.mark.slow
 async def test_a_longer_consumer_timeout_lasts_from_before_the_first_pod_to_the_last_one(
     harness: ControlHarness,
 ) -> None:
@@ -117,6 +120,7 @@ async def test_a_longer_consumer_timeout_lasts_from_before_the_first_pod_to_the_
     assert consumer_timeouts(harness) == [3_660_000]
 
 
+@pytest.mark.slow
 async def test_the_policy_of_plain_workers_stays_until_the_last_of_them_ends(harness: ControlHarness) -> None:
     await harness.apply(worker=MINUTES, scaling=ONE)
     harness.cluster.run_pods(KEY)

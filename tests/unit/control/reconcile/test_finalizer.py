@@ -52,6 +52,7 @@ async def test_a_change_to_retain_removes_the_finalizer(harness: ControlHarness)
     assert finalizers(harness) == []
 
 
+@pytest.mark.slow
 async def test_delete_waits_for_the_workers_then_removes_queues_with_their_messages(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="Delete")
     harness.broker.depths["thumbnails"] = (100, 5)
@@ -96,6 +97,7 @@ async def test_delete_if_empty_removes_empty_queues(harness: ControlHarness) -> 
     assert harness.broker.topology_.queues == {}
 
 
+@pytest.mark.slow
 async def test_invariant_4_delete_if_empty_waits_behind_a_fence_for_the_last_message(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -131,6 +133,7 @@ async def test_invariant_4_the_fence_exists_before_the_queue_is_unbound(harness:
     }
 
 
+@pytest.mark.slow
 async def test_invariant_4_dead_letters_are_messages_too(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     harness.broker.depths["thumbnails.dlq"] = (3, 0)
@@ -179,6 +182,7 @@ async def test_invariant_8_without_the_secret_the_topology_is_retained(harness: 
     assert "Secret media/rabbitmq not found" in retained(harness)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
 async def test_invariant_8_a_deletion_waits_one_minute_for_an_unreachable_broker(
     harness: ControlHarness, policy: str
@@ -194,6 +198,7 @@ async def test_invariant_8_a_deletion_waits_one_minute_for_an_unreachable_broker
     assert retained(harness) == [UNREACHABLE.message]
 
 
+@pytest.mark.slow
 async def test_invariant_8_a_deletion_waits_one_minute_for_an_unreadable_queue(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +265,7 @@ async def test_invariant_8_a_fence_that_another_client_removes_is_restored_with_
     assert_approved("deletion.bindings_restored", harness.cluster.condition("Ready")["message"])
 
 
+@pytest.mark.slow
 async def test_invariant_4_readings_before_an_unanswered_unbinding_are_discarded(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +292,7 @@ async def test_invariant_4_readings_before_an_unanswered_unbinding_are_discarded
     assert removed[0] - unbound[0] > 12
 
 
+@pytest.mark.slow
 async def test_invariant_4_a_queue_that_another_client_creates_again_is_not_deleted_again_unread(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +314,7 @@ async def test_invariant_4_a_queue_that_another_client_creates_again_is_not_dele
     assert 'queue "thumbnails" holds 100 messages' in harness.cluster.condition("Ready")["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["DeleteIfEmpty", "Delete"])
 async def test_invariant_7_a_deletion_ends_after_a_restart_at_any_step(harness: ControlHarness, policy: str) -> None:
     await harness.apply(deletionPolicy=policy)

@@ -38,6 +38,7 @@ async def test_the_end_of_a_dry_run_applies_the_decision(harness: ControlHarness
     assert harness.replicas() == 5
 
 
+@pytest.mark.slow
 async def test_the_fallback_starts_workers_while_the_broker_is_unreachable(harness: ControlHarness) -> None:
     await harness.apply(scaling=FALLBACK)
     harness.broker.fault = UNREACHABLE
@@ -58,6 +59,7 @@ async def test_the_fallback_works_after_a_start_without_a_secret(harness: Contro
     assert harness.replicas() == 6
 
 
+@pytest.mark.slow
 async def test_workers_of_a_fallback_are_removed_when_the_broker_is_reachable_again(harness: ControlHarness) -> None:
     harness.start_workers()
     await harness.apply(scaling=FALLBACK)
@@ -114,6 +116,7 @@ async def test_an_invalid_schedule_is_reported_and_does_not_stop_scaling(harness
     assert harness.cluster.condition("Ready")["message"].startswith("spec.scaling.schedules[odd].start: ")
 
 
+@pytest.mark.slow
 async def test_manually_set_replicas_last_until_the_next_decision(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -128,6 +131,7 @@ async def test_manually_set_replicas_last_until_the_next_decision(harness: Contr
         assert harness.replicas() == 5
 
 
+@pytest.mark.slow
 async def test_the_last_decisions_are_recorded_and_can_be_replayed(harness: ControlHarness) -> None:
     await harness.apply(scaling={"maxReplicas": 100})
     for n in range(1, 26):
@@ -148,6 +152,7 @@ async def test_an_absent_taskqueue_has_no_recordings(harness: ControlHarness) ->
     assert harness.controller.recordings(KEY) is None
 
 
+@pytest.mark.slow
 async def test_a_version_that_does_not_start_is_not_scaled_out_and_its_correction_is_at_once(
     harness: ControlHarness,
 ) -> None:

@@ -38,6 +38,7 @@ def drain_token(harness: ControlHarness) -> str | None:
     return found
 
 
+@pytest.mark.slow
 async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_ends(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     busy = workers.of(KEY)[0]
@@ -52,6 +53,7 @@ async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_e
     assert Counter(event for event in harness.telemetry.events if event[0] == "removed") == {("removed", "drained"): 5}
 
 
+@pytest.mark.slow
 async def test_a_scale_in_to_zero_is_recorded_like_any_other(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     workers.of(KEY)[0].in_flight = 0
@@ -61,6 +63,7 @@ async def test_a_scale_in_to_zero_is_recorded_like_any_other(harness: ControlHar
     assert [event[3] for event in harness.telemetry.events if event[0] == "scaled"][-1] == 0
 
 
+@pytest.mark.slow
 async def test_the_drain_token_is_removed_when_no_worker_is_drained(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     await harness.settle(40)
@@ -68,6 +71,7 @@ async def test_the_drain_token_is_removed_when_no_worker_is_drained(harness: Con
     assert drain_token(harness) is None
 
 
+@pytest.mark.slow
 async def test_a_lower_maximum_interrupts_no_task(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
@@ -84,6 +88,7 @@ async def test_a_lower_maximum_interrupts_no_task(harness: ControlHarness) -> No
     assert [worker.in_flight for worker in workers.removed] == [0]
 
 
+@pytest.mark.slow
 async def test_draining_workers_consume_again_at_once_when_they_are_needed(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness, minReplicas=1)
     for worker in workers.of(KEY):
@@ -101,6 +106,7 @@ async def test_draining_workers_consume_again_at_once_when_they_are_needed(harne
     assert drain_token(harness) is None
 
 
+@pytest.mark.slow
 async def test_workers_that_do_not_report_are_not_removed(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
@@ -111,6 +117,7 @@ async def test_workers_that_do_not_report_are_not_removed(harness: ControlHarnes
     assert harness.replicas() == 5
 
 
+@pytest.mark.slow
 async def test_no_worker_is_removed_while_the_broker_is_unreachable_and_drain_leases_expire(
     harness: ControlHarness,
 ) -> None:
@@ -127,6 +134,7 @@ async def test_no_worker_is_removed_while_the_broker_is_unreachable_and_drain_le
     assert {worker.state for worker in workers.of(KEY)} == {State.CONSUMING}
 
 
+@pytest.mark.slow
 async def test_a_new_leader_completes_a_scale_in(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
@@ -145,6 +153,7 @@ async def test_a_new_leader_completes_a_scale_in(harness: ControlHarness) -> Non
     assert [worker.in_flight for worker in workers.removed] == [0] * 5
 
 
+@pytest.mark.slow
 async def test_a_dry_run_undrains_all_workers(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
@@ -158,6 +167,7 @@ async def test_a_dry_run_undrains_all_workers(harness: ControlHarness) -> None:
     assert drain_token(harness) is None
 
 
+@pytest.mark.slow
 async def test_a_condition_names_workers_that_do_not_report(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)
     for worker in workers.of(KEY):
@@ -170,6 +180,7 @@ async def test_a_condition_names_workers_that_do_not_report(harness: ControlHarn
     assert condition["message"].startswith("5 workers (thumbnails-")
 
 
+@pytest.mark.slow
 async def test_fresh_reports_are_requested_before_candidates_are_selected(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness, minReplicas=5)
     await harness.settle(7)
@@ -184,6 +195,7 @@ async def test_fresh_reports_are_requested_before_candidates_are_selected(harnes
     assert workers.commands["report"] >= 4
 
 
+@pytest.mark.slow
 async def test_foreign_deletion_costs_are_reported_and_not_overwritten(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness, minReplicas=5)
     for worker in workers.of(KEY):
@@ -200,6 +212,7 @@ async def test_foreign_deletion_costs_are_reported_and_not_overwritten(harness: 
     assert len(workers.of(KEY)) == 1
 
 
+@pytest.mark.slow
 async def test_a_stuck_rollout_is_reported(harness: ControlHarness) -> None:
     await start_five_workers(harness, minReplicas=5)
     await cancel(harness.tasks.pop())  # it would restore the status of the Deployment
@@ -210,6 +223,7 @@ async def test_a_stuck_rollout_is_reported(harness: ControlHarness) -> None:
     assert harness.cluster.condition("ScalingActive")["reason"] == "RolloutStuck"
 
 
+@pytest.mark.slow
 async def test_a_refused_scale_in_is_reported_and_retried_with_backoff(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +250,7 @@ async def test_a_refused_scale_in_is_reported_and_retried_with_backoff(
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
+@pytest.mark.slow
 async def test_a_write_that_failed_once_is_not_reported_while_tasks_delay_the_scale_in(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +297,7 @@ async def start_five_draining(harness: ControlHarness) -> FakeWorkers:
     return workers
 
 
+@pytest.mark.slow
 async def test_a_refused_deletion_cost_or_drain_token_delays_no_scale_out(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +314,7 @@ async def test_a_refused_deletion_cost_or_drain_token_delays_no_scale_out(
     assert all(worker.drain is None for worker in workers.of(KEY))
 
 
+@pytest.mark.slow
 async def test_a_dry_run_adds_no_worker_while_others_drain(harness: ControlHarness) -> None:
     await start_five_draining(harness)
     deployment = harness.cluster.deployments[KEY]
@@ -309,6 +326,7 @@ async def test_a_dry_run_adds_no_worker_while_others_drain(harness: ControlHarne
     assert harness.replicas() == before
 
 
+@pytest.mark.slow
 async def test_a_long_wait_for_tasks_is_reported(harness: ControlHarness) -> None:
     await start_five_draining(harness)
     await harness.settle(41)

@@ -39,6 +39,7 @@ def doing(workers: SimulatedWorkers, state: State) -> list[FakeWorker]:
     return [worker for worker in workers.of(KEY) if worker.state is state]
 
 
+@pytest.mark.slow
 async def test_max_replicas_from_50_to_10_under_load_interrupts_no_task(harness: ControlHarness) -> None:
     workers = await start_busy_workers(harness, 50, seconds=90)
     workers.publish(40, seconds=10)
@@ -55,6 +56,7 @@ async def test_max_replicas_from_50_to_10_under_load_interrupts_no_task(harness:
     assert list(workers.done.values()) == [1] * 90
 
 
+@pytest.mark.slow
 async def test_min_replicas_counts_workers_that_consume(harness: ControlHarness) -> None:
     """A silent worker and a worker that does not start are no substitutes for consuming workers."""
     workers = await start_busy_workers(harness, 5, seconds=30, minReplicas=5)
@@ -73,6 +75,7 @@ async def test_min_replicas_counts_workers_that_consume(harness: ControlHarness)
     assert len(workers.of(KEY)) == 4
 
 
+@pytest.mark.slow
 async def test_a_drain_never_blocks_a_scale_out(harness: ControlHarness) -> None:
     workers = await start_busy_workers(harness, 4, seconds=120)
     apply_scaling(harness, maxReplicas=1)
@@ -85,6 +88,7 @@ async def test_a_drain_never_blocks_a_scale_out(harness: ControlHarness) -> None
     assert len(doing(workers, State.CONSUMING)) == 12
 
 
+@pytest.mark.slow
 async def test_the_removal_of_drained_workers_never_blocks_a_scale_out(harness: ControlHarness) -> None:
     """More tasks come while pods terminate: other drained workers stay drained for a moment."""
     workers = await start_busy_workers(harness, 4, seconds=30)
@@ -98,6 +102,7 @@ async def test_the_removal_of_drained_workers_never_blocks_a_scale_out(harness: 
     assert len(doing(workers, State.CONSUMING)) == 12
 
 
+@pytest.mark.slow
 async def test_an_outdated_idle_report_drains_no_busy_worker(harness: ControlHarness) -> None:
     """While messages are delayed, the last report of busy workers is that they are idle."""
     workers = await start_busy_workers(harness, 4, seconds=30, minReplicas=4)
@@ -111,6 +116,7 @@ async def test_an_outdated_idle_report_drains_no_busy_worker(harness: ControlHar
     assert len(doing(workers, State.CONSUMING)) == 2
 
 
+@pytest.mark.slow
 async def test_a_crash_looping_worker_is_removed_before_busy_workers(
     harness: ControlHarness,
 ) -> None:
@@ -128,6 +134,7 @@ async def test_a_crash_looping_worker_is_removed_before_busy_workers(
     assert drain_token(harness) is None
 
 
+@pytest.mark.slow
 async def test_unschedulable_pods_are_removed_first(harness: ControlHarness) -> None:
     workers = start_simulated_workers(harness)
     workers.pod_capacity = 3
@@ -164,6 +171,7 @@ async def crash(workers: SimulatedWorkers, worker: FakeWorker) -> None:
         await asyncio.sleep(10 if state is crashing else 4)
 
 
+@pytest.mark.slow
 async def test_reports_do_not_accumulate_without_a_scale_in(harness: ControlHarness) -> None:
     workers = await start_busy_workers(harness, 3, seconds=10_000)
     await harness.settle(300)

@@ -20,6 +20,7 @@ async def busy(harness: ControlHarness) -> None:
     harness.cluster.writes.clear()
 
 
+@pytest.mark.slow
 async def test_figures_alone_are_written_every_thirty_seconds(harness: ControlHarness) -> None:
     await busy(harness)
     for n in range(120):
@@ -30,6 +31,7 @@ async def test_figures_alone_are_written_every_thirty_seconds(harness: ControlHa
     assert 180 <= backlog <= 219
 
 
+@pytest.mark.slow
 async def test_the_last_figures_are_written_at_last(harness: ControlHarness) -> None:
     await busy(harness)
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -39,6 +41,7 @@ async def test_the_last_figures_are_written_at_last(harness: ControlHarness) -> 
     assert harness.cluster.status()["backlog"]["ready"] == 77
 
 
+@pytest.mark.slow
 async def test_figures_that_are_unknown_now_keep_their_last_value(harness: ControlHarness) -> None:
     await harness.apply()
     harness.broker.depths["thumbnails"] = (100, 0)
@@ -49,6 +52,7 @@ async def test_figures_that_are_unknown_now_keep_their_last_value(harness: Contr
     assert harness.cluster.status()["backlog"] == before
 
 
+@pytest.mark.slow
 async def test_a_queue_without_read_permission_affects_only_its_own_taskqueue(harness: ControlHarness) -> None:
     await harness.apply()
     other = Key("media", "more")
@@ -131,6 +135,7 @@ async def test_refused_replicas_are_retried_with_backoff(
     assert 2 <= len(attempts) <= 120  # at most once per reading and once per backoff
 
 
+@pytest.mark.slow
 async def test_unchanged_replicas_are_not_written(harness: ControlHarness) -> None:
     await busy(harness)
     harness.broker.depths["thumbnails"] = (40, 0)

@@ -6,6 +6,8 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from tests.idle_connections import KEEP_BRIEFLY
+
 GATE = "gate"
 """An exchange of a test: it opens the gate of `tests.e2e.gate`."""
 _NOT_OF_THE_OPERATOR = frozenset({"receipts", "taskqueue.reports", GATE})
@@ -15,7 +17,7 @@ class ManagementApi:
     """RabbitMQ's management API."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=20)
+        self._client = httpx.Client(base_url=url, timeout=20, limits=KEEP_BRIEFLY)
 
     def close(self) -> None:
         """Close the connections."""

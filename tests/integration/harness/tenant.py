@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
+from tests.idle_connections import KEEP_BRIEFLY
 
 _numbers = itertools.count(1)
 
@@ -36,7 +37,9 @@ class Tenant(Generic[B]):
         self.namespace = self.vhost = f"team-{os.getpid()}-{next(_numbers)}"
         self.plane = plane
         self.broker = broker
-        self.http = httpx.Client(base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30)
+        self.http = httpx.Client(
+            base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30, limits=KEEP_BRIEFLY
+        )
         self.http.put(f"/vhosts/{self.vhost}").raise_for_status()
         self.kubectl("create", "namespace", self.namespace)
 

@@ -15,6 +15,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe
 from tests.approved import assert_approved
 from tests.cluster.broker import Broker
+from tests.idle_connections import KEEP_BRIEFLY
 
 PASSWORD = "p@ss/w:rd%#?"
 
@@ -54,7 +55,9 @@ async def probed(rabbitmq: Vhost, queue: str) -> Probe:
 @pytest.fixture
 def admin(broker: Broker) -> Iterator[httpx.Client]:
     """A client of the management API that does not use the code under test."""
-    with httpx.Client(base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30) as client:
+    with httpx.Client(
+        base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30, limits=KEEP_BRIEFLY
+    ) as client:
         yield client
 
 

@@ -10,6 +10,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from tests.cluster.broker import Broker
+from tests.idle_connections import KEEP_BRIEFLY
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.gate import Gate
 from tests.integration.worker.running_worker import RunningWorker
@@ -61,7 +62,9 @@ async def channel(broker: Broker) -> AsyncIterator[AbstractChannel]:
 
 @pytest.fixture
 def management(broker: Broker) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=broker.management_url, auth=("guest", "guest"), timeout=10) as client:
+    with httpx.Client(
+        base_url=broker.management_url, auth=("guest", "guest"), timeout=10, limits=KEEP_BRIEFLY
+    ) as client:
         yield client
 
 

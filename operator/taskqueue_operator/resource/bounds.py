@@ -7,4 +7,4 @@ Each constant states its unit in its name or docstring, and why it is not smalle
 from typing import Final
 
 MESSAGE_CHARACTERS: Final = 1024
-"""Longest text from outside that a condition, an Event or a log line repeats; the API takes at most this in an Event."""
+"""Longest text from outside that a condition, an Event or a log line repeats; an Event of the API holds no more."""

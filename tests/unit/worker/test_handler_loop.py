@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from taskqueue_worker.bridge import Inbox
 from taskqueue_worker.handler_loop import HandlerLoop
@@ -45,6 +46,7 @@ async def runner(registry: Registry, handlers: HandlerLoop, inbox: Inbox) -> Run
 class OddError(BaseException):
     """Neither an Exception nor one that Python knows."""
 
+    @override
     def __str__(self) -> str:
         raise SystemExit
 
@@ -123,6 +125,7 @@ async def test_the_text_of_an_exception_is_made_in_the_thread_of_its_handler(
     threads = []
 
     class TextError(Exception):
+        @override
         def __str__(self) -> str:
             threads.append(threading.current_thread())
             return "a text"
@@ -178,7 +181,7 @@ async def test_a_held_loop_is_seen_with_its_holder_and_its_stack_and_delays_no_o
 async def test_an_overdue_task_whose_loop_another_handler_holds_is_requeued_and_its_handler_does_not_go_on(
     registry: Registry, handlers: HandlerLoop, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskqueue_worker.handler_loop.HELD_SECONDS", 0.1)
+    monkeypatch.setattr("taskqueue_worker.bounds.HELD_SECONDS", 0.1)
     monkeypatch.setattr("taskqueue_worker.runner.STOP_GRACE_SECONDS", 0.1)
     runner = Runner(registry, handlers, inbox, timeout_seconds=1, threads=1)
     release, went_on = threading.Event(), threading.Event()

@@ -1,17 +1,19 @@
-"""Makes event loops: of uvloop where it is installed (Linux and macOS), else of asyncio."""
+"""Makes event loops: of uvloop where it is installed, else of asyncio."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-try:
-    from uvloop import new_event_loop
-except ImportError:
-    from asyncio import new_event_loop
-
-__all__ = ["new_event_loop", "run"]
-
 Result = TypeVar("Result")
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import structlog
 
-from .bounds import CLOSE_SECONDS, HELD_SECONDS
+from . import bounds
+from .bounds import CLOSE_SECONDS
 from .bridge import Inbox
 from .run import Run
 
@@ -64,7 +65,7 @@ class HandlerLoop:
     @property
     def is_held(self) -> bool:
         """Whether user code has held the loop for longer than it may."""
-        return self.held_seconds > HELD_SECONDS
+        return self.held_seconds > bounds.HELD_SECONDS
 
     @property
     def current(self) -> "asyncio.Task[object] | None":

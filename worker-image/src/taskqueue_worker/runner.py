@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -135,7 +135,7 @@ class Runner:
             _log.exception("no thread for a handler")
 
     async def _wait_for(self, run: Run) -> Outcome:
-        causes = {run.ended, self._cancel_requested}
+        causes: set[asyncio.Future[Any]] = {run.ended, self._cancel_requested}
         await asyncio.wait(causes, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
         if run.ended.done():
             return _result(run)

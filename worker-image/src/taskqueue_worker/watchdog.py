@@ -7,7 +7,8 @@ import time
 
 import structlog
 
-from .bounds import HELD_SECONDS, WATCH_PERIOD_SECONDS
+from . import bounds
+from .bounds import WATCH_PERIOD_SECONDS
 from .handler_loop import HandlerLoop
 from .metrics import Metrics
 from .runner import Runner
@@ -33,7 +34,7 @@ class Watchdog:
         """Check until cancelled."""
         try:
             while True:
-                faulthandler.dump_traceback_later(HELD_SECONDS, file=sys.stderr)
+                faulthandler.dump_traceback_later(bounds.HELD_SECONDS, file=sys.stderr)
                 started_at = time.monotonic()
                 await asyncio.sleep(WATCH_PERIOD_SECONDS)
                 self._check_interpreter(time.monotonic() - started_at)
@@ -42,7 +43,7 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
 
     def _check_interpreter(self, seconds: float) -> None:
-        if seconds > HELD_SECONDS:
+        if seconds > bounds.HELD_SECONDS:
             running = sorted({delivery.type for delivery in self._runner.running})
             _log.error("interpreter held", seconds=round(seconds, 3), running=running)
 

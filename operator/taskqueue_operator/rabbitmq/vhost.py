@@ -21,6 +21,7 @@ from .endpoint import Endpoint
 from .management import Management
 from .probe import Prober
 from .reconnect import Reconnector
+from .report_budget import ReportBudget
 from .vhost_reader import CONSUMER_TIMEOUT_VERSION, Version, read_sweep, read_topology, read_version
 
 SWEEP_TIMEOUT_SECONDS: Final = 4.0
@@ -32,9 +33,12 @@ CONTROL_CONNECTION_NAME: Final = f"{MANAGER} control"
 class Vhost:
     """Uses the management API for reads and writes, and one AMQP connection for probes; both connect on first use."""
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, clock: Callable[[], datetime], reports: ReportBudget, guard: Guard | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._clock = clock
+        self._reports = reports
         self._guard = guard
         self._management = Management(endpoint, guard)
         self._reconnector = Reconnector(endpoint, name=PROBE_CONNECTION_NAME)
@@ -97,7 +101,7 @@ class Vhost:
 
     def control_channel(self, on_report: OnReport) -> ControlChannel:
         """Return a control channel. It connects while it runs and listens for at least one TaskQueue."""
-        return ControlChannel(self._endpoint, CONTROL_CONNECTION_NAME, on_report, self._guard)
+        return ControlChannel(self._endpoint, CONTROL_CONNECTION_NAME, on_report, self._reports, self._guard)
 
     async def close(self) -> None:
         """Close all connections but those of control channels."""
@@ -119,6 +123,7 @@ class VhostFactory:
     def __init__(self, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._clock = clock
         self._guard = guard
+        self._reports = ReportBudget()
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
         """Parse a Secret's data.
@@ -132,4 +137,4 @@ class VhostFactory:
         """Return the vhost of an endpoint that this factory parsed; it connects on first use."""
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"not an endpoint of RabbitMQ: {type(endpoint).__name__}")
-        return Vhost(endpoint, self._clock, self._guard)
+        return Vhost(endpoint, self._clock, self._reports, self._guard)

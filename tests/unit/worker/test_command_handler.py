@@ -12,8 +12,7 @@ from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Answer, Drain, Result
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
-from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import delivery, message_of
+from tests.unit.worker.messages import delivery, make_worker, message_of
 
 pytestmark = pytest.mark.looptime
 
@@ -32,7 +31,7 @@ class CommandHarness:
         registry = Registry()
         registry.task("second")(lambda _: None)
         runner = Runner(registry, timeout_seconds=50, threads=1, draining=self.gate.leaving)
-        self.worker = Worker(runner, 1, self.metrics, self.gate.state_changed)
+        self.worker = make_worker(runner, self.metrics, self.gate.state_changed)
         self.handler = CommandHandler(ME, self.gate, self.worker, self._wait_until_quiet, self.metrics)
 
     async def _wait_until_quiet(self) -> None:

@@ -15,7 +15,7 @@ from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Identity, Snapshot, State
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
-from taskqueue_worker.worker import Worker
+from tests.unit.worker.messages import make_worker
 
 pytestmark = pytest.mark.looptime
 
@@ -55,7 +55,7 @@ class ControlChannelHarness:
         self.gate = ConsumeGate()
         metrics = Metrics("ns/name", "1", ())
         runner = Runner(Registry(), timeout_seconds=50, threads=1, draining=self.gate.leaving)
-        worker = Worker(runner, 1, metrics, self.gate.state_changed)
+        worker = make_worker(runner, metrics, self.gate.state_changed)
         self.commands = CommandHandler("me", self.gate, worker, asyncio.Event().wait, metrics)  # type: ignore[arg-type]  # never quiet
         identity = Identity("ns/name", "", "me", 50)
         self.channel = ControlChannel(BrokerUri("amqp://x"), identity, self.snapshot, self.commands, metrics)

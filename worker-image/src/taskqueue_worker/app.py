@@ -11,6 +11,7 @@ import structlog
 import uvloop
 
 from . import __version__, log
+from .brake import Brake
 from .command_handler import CommandHandler
 from .connection import Supervisor
 from .consume_gate import ConsumeGate
@@ -18,8 +19,10 @@ from .control_channel import ControlChannel
 from .endpoints import serve_endpoints
 from .metrics import Metrics
 from .protocol import Identity, Snapshot, State, current_state
+from .publisher import Publisher
 from .runner import Runner
 from .settings import Settings, SettingsError
+from .settlement import Settlement
 from .subscription import Subscription
 from .tasks import Registry
 from .worker import Worker
@@ -63,7 +66,17 @@ class App:
             threads=settings.concurrency,
             draining=gate.leaving,
         )
-        self.worker = Worker(self._runner, settings.concurrency, metrics, gate.state_changed)
+        # A connection of its own: a memory alarm blocks connections that publish, and acknowledgements must not wait.
+        self._publisher = Publisher(settings.broker, name=f"{settings.name} dead letters")
+        self.worker = Worker(
+            self._runner,
+            Settlement(self._publisher.send, settings.dead_letter_target, metrics),
+            Brake(settings.prefetch * len(settings.queues)),
+            metrics,
+            gate.state_changed,
+            concurrency=settings.concurrency,
+            max_attempts=settings.max_attempts,
+        )
         subscriptions = [Subscription(queue, settings, self.worker, gate) for queue in settings.queues]
         self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, gate)
         identity = Identity(settings.name, settings.pod, uuid4().hex, settings.task_timeout_seconds)
@@ -107,6 +120,7 @@ class App:
             await supervision
             await self.worker.wait_until_settled()
             control.cancel()
+            await self._publisher.close()
             await self._supervisor.close()
             with suppress(asyncio.CancelledError):
                 await control

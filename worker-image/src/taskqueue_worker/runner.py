@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from .delivery import Delivery
+from .payload import PayloadError
 from .tasks import Context, Handler, Registry
 
 STOP_GRACE_SECONDS: Final = 5
@@ -27,6 +28,8 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     UNKNOWN_TYPE = "unknown_type"
     INVALID_PAYLOAD = "invalid_payload"
+    WORKER_LOST = "worker_lost"
+    """Its attempts are used, and the worker was lost during the last one: the task did not run again."""
     REQUEUED = "requeued"
     """Running tasks were cancelled: the handler stopped, the message returns to its queue."""
     ABANDONED = "abandoned"
@@ -82,7 +85,7 @@ class Runner:
             return Outcome(Status.UNKNOWN_TYPE, error)
         try:
             payload = delivery.payload()
-        except ValueError as error:
+        except PayloadError as error:
             return Outcome(Status.INVALID_PAYLOAD, error)
         return await self._wait_for(self._start(handler, payload, self._context(delivery)))
 
@@ -91,9 +94,9 @@ class Runner:
         return Context(
             task_id=delivery.task_id,
             type=delivery.type,
-            routing_key=message.routing_key or "",
+            routing_key=delivery.routing_key,
             headers=message.headers,
-            redelivered=bool(message.redelivered),
+            redelivered=delivery.redelivered,
             deadline=datetime.now(UTC) + timedelta(seconds=self._timeout),
             draining=self._draining,
             log=structlog.get_logger("task").bind(task_id=delivery.task_id, type=delivery.type),

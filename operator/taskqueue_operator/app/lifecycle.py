@@ -76,7 +76,7 @@ class LeaderLifecycle:
             await cluster.require_taskqueues()
             vhosts = VhostFactory(self._clock, check)
             leader = Leader(settings.installation, self._leadership.epoch)
-            controller = Controller(cluster, vhosts, self._metrics, self._clock, leader)
+            controller = Controller(cluster, vhosts, self._metrics, self._clock, leader, pod_limits=settings.pod_limits)
             self._controller = controller
             self._metrics.registry.register(ControllerCollector(controller, self._clock))
             task = ControllerTask(controller, stop)

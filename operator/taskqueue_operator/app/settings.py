@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from taskqueue_operator.resource.names import MANAGER, Key
+from taskqueue_operator.workers.pod_security import DEFAULT_LIMITS, PodLimits, PodSecurity
 
 LEVELS = ("debug", "info", "warning", "error")
 LEASE = Key("default", MANAGER)
@@ -24,6 +25,7 @@ class Settings:
         lease: The Lease by which several processes elect a leader.
         identity: Identifies this process in the Lease: the same after a restart, and never that of another process.
             Empty means a new one at each start.
+        pod_limits: What a podTemplate may ask for.
     """
 
     installation: str = "default"
@@ -32,6 +34,7 @@ class Settings:
     log_level: str = "info"
     lease: Key = LEASE
     identity: str = ""
+    pod_limits: PodLimits = DEFAULT_LIMITS
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -40,7 +43,6 @@ class Settings:
         Raises:
             ValueError: A variable is invalid; the message names it.
         """
-        namespaces = environment.get("TASKQUEUE_NAMESPACES", "").split(",")
         port, level = environment.get("TASKQUEUE_HTTP_PORT", "8080"), environment.get("TASKQUEUE_LOG_LEVEL", "info")
         if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  the highest port there is
             raise ValueError(f"TASKQUEUE_HTTP_PORT: {port!r} is not a port. Set a number up to 65535.")
@@ -51,9 +53,22 @@ class Settings:
             raise ValueError(f"TASKQUEUE_LEASE: {'/'.join(lease)!r} names no Lease. Set it to NAMESPACE/NAME.")
         return cls(
             installation=environment.get("TASKQUEUE_INSTALLATION") or "default",
-            namespaces=tuple(filter(None, map(str.strip, namespaces))),
+            namespaces=_names(environment, "TASKQUEUE_NAMESPACES"),
             http_port=int(port),
             log_level=level,
             lease=Key(*lease),
             identity=environment.get("TASKQUEUE_IDENTITY", ""),
+            pod_limits=_pod_limits(environment),
         )
+
+
+def _names(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, environment.get(variable, "").split(","))))
+
+
+def _pod_limits(environment: Mapping[str, str]) -> PodLimits:
+    security = environment.get("TASKQUEUE_POD_SECURITY") or PodSecurity.BASELINE
+    if security not in list(PodSecurity):
+        choices = ", ".join(PodSecurity)
+        raise ValueError(f"TASKQUEUE_POD_SECURITY: {security!r} is not a profile. Set one of {choices}.")
+    return PodLimits(PodSecurity(security), frozenset(_names(environment, "TASKQUEUE_SERVICE_ACCOUNTS")))

@@ -25,6 +25,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.recording import to_json
 from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.workers.pod_security import DEFAULT_LIMITS, PodLimits
 
 from .cache import Cache
 from .clock import Clock
@@ -54,13 +55,15 @@ class Controller:
         credentials: The Secrets in use.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  everything that the app decides, once
         self,
         cluster: Cluster,
         brokers: VhostFactory,
         telemetry: Telemetry,
         clock: Clock,
         leader: Leader,
+        *,
+        pod_limits: PodLimits = DEFAULT_LIMITS,
     ) -> None:
         cache, states = Cache(), States()
         self.cache, self.states = cache, states
@@ -76,7 +79,7 @@ class Controller:
         self.credentials = Credentials(cluster, brokers, request_reconcile)
         self._connector = BrokerConnector(states, self.credentials, self.observers, clock)
         self._topology = TopologyReconciler(cache, states, telemetry, leader.installation)
-        deployment = DeploymentReconciler(cache, states, cluster, telemetry)
+        deployment = DeploymentReconciler(cache, states, cluster, telemetry, pod_limits)
         stages = Stages(cache, cluster, self._connector, self._topology, deployment, telemetry)
         finalizer = Finalizer(cache, states, cluster, self._connector, self._topology, telemetry, clock)
         self._reconciler = Reconciler(cache, states, stages, finalizer, telemetry)

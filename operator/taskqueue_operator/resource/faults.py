@@ -32,6 +32,7 @@ class Reason(StrEnum):
     DEPLOYMENT_CONFLICT = "DeploymentConflict"
     FIELD_CONFLICT = "FieldConflict"
     POD_TEMPLATE_INVALID = "PodTemplateInvalid"
+    POD_TEMPLATE_FORBIDDEN = "PodTemplateForbidden"
     WORKERS_FAILING = "WorkersFailing"
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"

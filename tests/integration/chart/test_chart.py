@@ -82,6 +82,8 @@ def test_the_error_without_an_image_names_the_value_to_set() -> None:
         "logLevel=loud",
         "installation=a/b",
         "podAnnotations=[]",
+        "workers.podSecurity=restricted",
+        'workers.serviceAccounts=["Not A Name"]',
     ],
 )
 def test_an_invalid_value_is_rejected(value: str) -> None:
@@ -96,9 +98,26 @@ def test_the_schema_covers_exactly_the_values() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert keys(schema) == set(values)
-    for name in ("image", "crds", "resources", "service"):
+    for name in ("image", "crds", "resources", "service", "workers"):
         assert keys(schema["properties"][name]) == set(values[name]), name
         assert schema["properties"][name]["additionalProperties"] is False, name
+
+
+def test_the_notes_delete_only_the_taskqueues_that_the_release_watches() -> None:
+    def deletions(*values: str) -> list[str]:
+        settings = [
+            argument for value in (IMAGE, *values) for argument in ("--set-json" if "[" in value else "--set", value)
+        ]
+        notes = helm("install", "release", str(CHART), "--dry-run=client", "--hide-notes=false", *settings).split(
+            "NOTES:"
+        )[1]
+        return [line.strip() for line in notes.splitlines() if "delete taskqueues" in line]
+
+    assert deletions() == ["kubectl delete taskqueues --all --all-namespaces"]
+    assert deletions('namespaces=["media","billing"]') == [
+        "kubectl -n media delete taskqueues --all",
+        "kubectl -n billing delete taskqueues --all",
+    ]
 
 
 def test_the_chart_installs_the_generated_crd_and_keeps_it() -> None:
@@ -217,7 +236,9 @@ def test_a_rollout_starts_the_new_pod_before_it_stops_the_old_one(replicas: int)
 
 
 def test_values_become_environment_variables_of_the_operator() -> None:
-    template = pod("installation=blue", 'namespaces=["a","b"]', "logLevel=debug")
+    template = pod(
+        "installation=blue", 'namespaces=["a","b"]', "logLevel=debug", 'workers.serviceAccounts=["mail","web"]'
+    )
     (container,) = template["spec"]["containers"]
     assert {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable} == {
         "TASKQUEUE_INSTALLATION": "blue",

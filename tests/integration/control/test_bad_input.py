@@ -185,6 +185,17 @@ def test_an_invalid_pod_template_is_reported(tenant: Tenant) -> None:
     ready(tenant, "jobs")
 
 
+def test_a_pod_template_with_access_to_the_node_is_reported(tenant: Tenant) -> None:
+    tenant.secret()
+    template: dict[str, object] = {"spec": {"hostPID": True}}
+    tenant.taskqueue("jobs", worker={"image": "acme/app:1", "podTemplate": template})
+    assert "spec.worker.podTemplate.spec.hostPID" in complaint(tenant, "PodTemplateForbidden")
+    assert not tenant.kubectl("get", "deployments", "--output=name")
+    template = {"spec": {"serviceAccountName": "admin"}}
+    tenant.taskqueue("jobs", worker={"image": "acme/app:1", "podTemplate": template})
+    eventually(lambda: "serviceAccountName" in complaint(tenant, "PodTemplateForbidden"))
+
+
 def test_a_field_that_is_set_twice_is_reported(tenant: Tenant) -> None:
     tenant.secret()
     template = {"spec": {"containers": [{"name": "worker", "image": "acme/other:2"}]}}

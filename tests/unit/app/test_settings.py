@@ -4,11 +4,14 @@ import pytest
 
 from taskqueue_operator.app.settings import Settings
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.workers.pod_security import PodLimits, PodSecurity
 from tests.approved import assert_approved
 
 
 def test_all_settings_are_optional() -> None:
-    assert Settings.read({}) == Settings("default", (), 8080, "info", Key("default", "taskqueue-operator"), "")
+    assert Settings.read({}) == Settings(
+        "default", (), 8080, "info", Key("default", "taskqueue-operator"), "", PodLimits()
+    )
 
 
 def test_every_setting_can_be_set() -> None:
@@ -20,12 +23,22 @@ def test_every_setting_can_be_set() -> None:
             "TASKQUEUE_LOG_LEVEL": "debug",
             "TASKQUEUE_LEASE": "system/scaler",
             "TASKQUEUE_IDENTITY": "pod-1",
+            "TASKQUEUE_POD_SECURITY": "privileged",
+            "TASKQUEUE_SERVICE_ACCOUNTS": "thumbnails, mail",
         }
-    ) == Settings("blue", ("media", "shop"), 9090, "debug", Key("system", "scaler"), "pod-1")
+    ) == Settings(
+        installation="blue",
+        namespaces=("media", "shop"),
+        http_port=9090,
+        log_level="debug",
+        lease=Key("system", "scaler"),
+        identity="pod-1",
+        pod_limits=PodLimits(PodSecurity.PRIVILEGED, frozenset({"thumbnails", "mail"})),
+    )
 
 
 def test_empty_values_mean_the_defaults() -> None:
-    variables = ("INSTALLATION", "NAMESPACES", "LEASE", "IDENTITY")
+    variables = ("INSTALLATION", "NAMESPACES", "LEASE", "IDENTITY", "POD_SECURITY", "SERVICE_ACCOUNTS")
     assert Settings.read({f"TASKQUEUE_{variable}": "" for variable in variables}) == Settings()
 
 
@@ -41,6 +54,7 @@ def test_empty_values_mean_the_defaults() -> None:
         ("TASKQUEUE_LEASE", "system/", "operator.settings.lease"),
         ("TASKQUEUE_LEASE", "a/b/c", "operator.settings.lease"),
         ("TASKQUEUE_LOG_LEVEL", "", "operator.settings.log_level"),
+        ("TASKQUEUE_POD_SECURITY", "restricted", "operator.settings.pod_security"),
     ],
 )
 def test_the_error_of_an_invalid_setting_names_the_variable_and_the_way_out(

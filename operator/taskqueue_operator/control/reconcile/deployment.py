@@ -10,6 +10,7 @@ from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment
 from taskqueue_operator.workers.deployment import deployment as build_manifest
+from taskqueue_operator.workers.pod_security import PodLimits, check_pod_template
 from taskqueue_operator.workers.template_hash import template_hash
 
 from .credentials import secret_not_found
@@ -18,19 +19,22 @@ from .credentials import secret_not_found
 class DeploymentReconciler:
     """Applies the Deployment if it is missing or if the spec fields that determine it have changed, and only then."""
 
-    def __init__(self, cache: Cache, states: States, cluster: Cluster, telemetry: Telemetry) -> None:
+    def __init__(self, cache: Cache, states: States, cluster: Cluster, telemetry: Telemetry, limits: PodLimits) -> None:
         self._cache = cache
         self._states = states
         self._cluster = cluster
         self._telemetry = telemetry
+        self._limits = limits
 
     async def reconcile(self, taskqueue: TaskQueue) -> None:
         """Write the Deployment if it differs from the spec.
 
         Raises:
-            WorkersFault: Another Deployment has the name, or the API server refuses the template.
+            WorkersFault: Another Deployment has the name, or the API server or the limits refuse the template.
             Conflict: The Deployment has changed meanwhile; the cache has the new one.
         """
+        # Also for a Deployment that is up to date: the limits may be stricter than when it was applied.
+        check_pod_template(taskqueue.spec.worker.pod_template, self._limits)
         async with self._states[taskqueue.key].write_lock:
             deployment = await self._find(taskqueue)
             if deployment is not None and deployment.template_hash == template_hash(taskqueue):

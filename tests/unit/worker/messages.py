@@ -1,6 +1,7 @@
-"""Fake messages, for tests without a broker."""
+"""Fake messages, and what runs them in virtual time, for tests without a broker."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,13 +10,17 @@ from aio_pika import Message
 from aio_pika.abc import AbstractIncomingMessage
 
 from taskqueue_worker.brake import Brake
+from taskqueue_worker.bridge import Inbox
 from taskqueue_worker.dead_letter_target import DeadLetterTarget
 from taskqueue_worker.dead_letters import REASON_HEADER
 from taskqueue_worker.delivery import Delivery
+from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.publish_errors import PublishFailedError
+from taskqueue_worker.run import Run
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.settlement import Settlement
+from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
 
 
@@ -81,13 +86,15 @@ def make_worker(  # noqa: PLR0913 - all but two have a default
     concurrency: int = 1,
     max_attempts: int = 5,
     broker: FakeBroker | None = None,
+    on_lost: Callable[[Delivery, Run], None] = lambda *_: None,
 ) -> Worker:
     return Worker(
         runner,
         Settlement((broker or FakeBroker()).send, DeadLetterTarget(), metrics),
         Brake(prefetch=1, jitter=lambda: 1.0),
         metrics,
-        state_changed,
+        state_changed=state_changed,
+        on_lost=on_lost,
         concurrency=concurrency,
         max_attempts=max_attempts,
     )
@@ -110,3 +117,9 @@ def delivery(  # noqa: PLR0913 - all have a default
 
 def message_of(delivery: Delivery) -> FakeMessage:
     return cast("FakeMessage", delivery.message)
+
+
+def runner_of(registry: Registry, timeout_seconds: float = 50) -> Runner:
+    """Return a runner whose handlers share the loop of the test, and so its virtual time."""
+    loop = asyncio.get_running_loop()
+    return Runner(registry, HandlerLoop(loop), Inbox(loop), timeout_seconds=timeout_seconds, threads=1)

@@ -10,9 +10,8 @@ from taskqueue_worker.command_handler import LEASE_EXPIRED, NOT_CERTAIN, UNDRAIN
 from taskqueue_worker.consume_gate import ConsumeGate
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Answer, Drain, Result
-from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
-from tests.unit.worker.messages import delivery, make_worker, message_of
+from tests.unit.worker.messages import delivery, make_worker, message_of, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -30,8 +29,7 @@ class CommandHarness:
         self.metrics = Metrics("ns/name", "1", ())
         registry = Registry()
         registry.task("second")(lambda _: None)
-        runner = Runner(registry, timeout_seconds=50, threads=1, draining=self.gate.leaving)
-        self.worker = make_worker(runner, self.metrics, self.gate.state_changed)
+        self.worker = make_worker(runner_of(registry), self.metrics, self.gate.state_changed)
         self.handler = CommandHandler(ME, self.gate, self.worker, self._wait_until_quiet, self.metrics)
 
     async def _wait_until_quiet(self) -> None:

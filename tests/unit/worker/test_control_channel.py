@@ -13,9 +13,8 @@ from taskqueue_worker.consume_gate import ConsumeGate
 from taskqueue_worker.control_channel import ControlChannel
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Identity, Snapshot, State
-from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
-from tests.unit.worker.messages import make_worker
+from tests.unit.worker.messages import make_worker, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -54,8 +53,7 @@ class ControlChannelHarness:
         self.state = State.CONSUMING
         self.gate = ConsumeGate()
         metrics = Metrics("ns/name", "1", ())
-        runner = Runner(Registry(), timeout_seconds=50, threads=1, draining=self.gate.leaving)
-        worker = make_worker(runner, metrics, self.gate.state_changed)
+        worker = make_worker(runner_of(Registry()), metrics, self.gate.state_changed)
         self.commands = CommandHandler("me", self.gate, worker, asyncio.Event().wait, metrics)  # type: ignore[arg-type]  # never quiet
         identity = Identity("ns/name", "", "me", 50)
         self.channel = ControlChannel(BrokerUri("amqp://x"), identity, self.snapshot, self.commands, metrics)

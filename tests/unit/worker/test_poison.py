@@ -9,9 +9,8 @@ from taskqueue_worker.attempts import AttemptState
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.publish_errors import PublishFailedError
-from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
-from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of
+from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -31,8 +30,9 @@ class Scene:
             self.ledger.append(f"end {payload}")
 
         metrics = Metrics("ns/name", "1", ["t"])
-        runner = Runner(registry, timeout_seconds=50, threads=1, draining=asyncio.Event())
-        self.worker = make_worker(runner, metrics, asyncio.Event(), concurrency=3, max_attempts=3, broker=self.broker)
+        self.worker = make_worker(
+            runner_of(registry), metrics, asyncio.Event(), concurrency=3, max_attempts=3, broker=self.broker
+        )
 
     def receive(self, name: str, *, redelivered: bool = False, **headers: object) -> Delivery:
         named = {key.replace("_", "-"): value for key, value in headers.items()}

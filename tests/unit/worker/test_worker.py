@@ -10,7 +10,7 @@ from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of
+from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -22,6 +22,7 @@ class WorkerHarness:
     metrics: Metrics
     state_changed: asyncio.Event
     broker: FakeBroker
+    lost: list[Delivery]
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"taskqueue_worker_{name}", labels)
@@ -57,12 +58,15 @@ async def harness() -> WorkerHarness:
             except asyncio.CancelledError:
                 continue
 
-    runner = Runner(registry, timeout_seconds=50, threads=1, draining=asyncio.Event())
+    runner = runner_of(registry)
     metrics = Metrics("ns/name", "1", (handler.type for handler in registry))
     state_changed = asyncio.Event()
+    lost: list[Delivery] = []
     broker = FakeBroker()
-    worker = make_worker(runner, metrics, state_changed, concurrency=2, broker=broker)
-    return WorkerHarness(worker, runner, metrics, state_changed, broker)
+    worker = make_worker(
+        runner, metrics, state_changed, concurrency=2, broker=broker, on_lost=lambda delivery, _: lost.append(delivery)
+    )
+    return WorkerHarness(worker, runner, metrics, state_changed, broker, lost)
 
 
 async def test_running_tasks_never_exceed_the_concurrency(harness: WorkerHarness) -> None:

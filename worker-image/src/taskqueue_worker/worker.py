@@ -17,7 +17,10 @@ from .brake import Brake
 from .dead_letters import Problem
 from .delivery import Delivery
 from .delivery_buffer import DeliveryBuffer
+from .ended_tasks import EndedTasks
+from .failure import Failure
 from .metrics import Metrics
+from .run import Run
 from .runner import Outcome, Runner, Status
 from .settlement import Settlement
 
@@ -43,22 +46,36 @@ class Worker:
         settlement: Settlement,
         brake: Brake,
         metrics: Metrics,
-        state_changed: asyncio.Event,
         *,
+        state_changed: asyncio.Event,
+        on_lost: Callable[[Delivery, Run], None],
         concurrency: int,
         max_attempts: int,
     ) -> None:
-        """`state_changed` is set when nothing runs any more and nothing can start."""
+        """Start with no message.
+
+        Args:
+            runner: Runs the handlers.
+            settlement: Dead-letters messages and records attempts.
+            brake: Delays starts after failures.
+            metrics: Where ended tasks are counted.
+            state_changed: Set when nothing runs any more and nothing can start.
+            on_lost: Called with the delivery and the run of a handler that does not stop.
+            concurrency: Number of slots.
+            max_attempts: Attempts of a task that ends its worker.
+        """
         self._runner = runner
         self._settlement = settlement
         self._brake = brake
         self._max_attempts = max_attempts
         self._retry_start: asyncio.TimerHandle | None = None
+        self._on_lost = on_lost
         self._state_changed = state_changed
         self._clock = asyncio.get_running_loop().time
         self.activity = Activity(self._clock())
         self._buffer: DeliveryBuffer[Delivery] = DeliveryBuffer(concurrency, runs_alone=_is_recorded)
         self._metrics = metrics
+        self._ended = EndedTasks[Outcome]()
         self._tasks: set[asyncio.Task[None]] = set()
         metrics.add_gauge("in_flight", lambda: self._buffer.in_flight)
         metrics.add_gauge("prefetched", lambda: self._buffer.prefetched)
@@ -79,7 +96,10 @@ class Worker:
         return self._buffer.holds(matches)
 
     def receive(self, delivery: Delivery) -> None:
-        """A message was delivered: start it if a slot is free, else let it wait."""
+        """A message was delivered: start it if a slot is free, else let it wait. If its task has ended, settle it."""
+        if (outcome := self._ended.take(delivery)) is not None:
+            self._spawn(self._settle_again(delivery, outcome))
+            return
         self._buffer.add(delivery)
         self._fill_slots()
         if self._buffer.is_exclusive and _is_recorded(delivery):
@@ -142,14 +162,16 @@ class Worker:
             self._release(delivery)
         else:
             # A handler that does not stop keeps its slot, so that never more handlers run than the concurrency allows.
-            outcome.still_running.add_done_callback(lambda _: self._release(delivery))
+            outcome.still_running.ended.add_done_callback(lambda _: self._release(delivery))
         self._record(delivery, outcome, seconds, settled=settled)
+        if outcome.is_lost and outcome.still_running is not None:
+            self._on_lost(delivery, outcome.still_running)
 
     async def _process_returned(self, delivery: Delivery) -> None:
         """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
         bind_contextvars(task_id=delivery.task_id)
         if delivery.attempt.is_last(self._max_attempts):
-            outcome = Outcome(Status.WORKER_LOST, WorkerLostError(delivery.attempt.number))
+            outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
             settled = await self._settle(delivery, outcome)
             self.activity.settle(delivery, self._clock(), done=False)
             self._record(delivery, outcome, 0, settled=settled)
@@ -185,6 +207,12 @@ class Worker:
             self._buffer.release(suspect)
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
+        settled = await self._settle_as(delivery, outcome)
+        if not settled and _is_done(outcome.status) is not None:
+            self._ended.remember(delivery, outcome)
+        return settled
+
+    async def _settle_as(self, delivery: Delivery, outcome: Outcome) -> bool:
         match outcome.status:
             case Status.DONE:
                 return await delivery.acknowledge()
@@ -194,6 +222,10 @@ class Worker:
                 return False
             case _:
                 return await self._settlement.dead_letter(delivery, _problem(outcome))
+
+    async def _settle_again(self, delivery: Delivery, outcome: Outcome) -> None:
+        settled = await self._settle(delivery, outcome)
+        _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
 
     def _notify_brake(self, status: Status) -> None:
         done = _is_done(status)
@@ -222,10 +254,10 @@ class Worker:
             "settled": settled,
         }
         line = {name: value for name, value in fields.items() if value is not None}
-        if outcome.error is None:
+        if outcome.failure is None:
             _log.info("task", **line)
         else:
-            _log.error("task", **line, exc_info=outcome.error)
+            _log.error("task", **line, exception=outcome.failure.stack)
         if not settled and outcome.status is not Status.ABANDONED:
             self._metrics.ack_failed.inc()
             _log.warning("connection lost before the task was settled, the broker redelivers it")
@@ -240,9 +272,5 @@ def _is_recorded(delivery: Delivery) -> bool:
 
 
 def _problem(outcome: Outcome) -> Problem:
-    error = outcome.error
-    try:
-        text = str(error)
-    except Exception as broken:  # noqa: BLE001 - user code
-        text = f"the text of the error cannot be made: {type(broken).__qualname__}"
-    return Problem(outcome.status.value, type(error).__qualname__, text)
+    failure = outcome.failure or Failure("", "", "")
+    return Problem(outcome.status.value, failure.type, failure.text)

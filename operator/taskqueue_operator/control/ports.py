@@ -68,6 +68,10 @@ class Vhost(Protocol):
         """Read the figures of every queue: one request."""
         ...
 
+    async def alarms(self) -> frozenset[str]:
+        """Read for which resources the broker has an alarm, `memory` or `disk`: one request."""
+        ...
+
     async def consumers(self) -> ConsumerSnapshot:
         """Read all connections, the queues that they consume and the messages that they hold."""
         ...
@@ -97,7 +101,11 @@ class VhostFactory(Protocol):
         ...
 
     def connect(self, endpoint: Endpoint) -> Vhost:
-        """Return the vhost of an endpoint; it connects on first use."""
+        """Return the vhost of an endpoint; it connects on first use.
+
+        Raises:
+            BrokerFault: Too many endpoints are read.
+        """
         ...
 
 

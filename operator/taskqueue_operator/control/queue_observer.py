@@ -31,6 +31,11 @@ class QueueObserver(Protocol):
         """Why consumers cannot be listed at present; None while they can."""
         ...
 
+    @property
+    def alarms(self) -> frozenset[str]:
+        """Resources for which the broker has an alarm, `memory` or `disk`; it then blocks connections that publish."""
+        ...
+
     def fault_at(self, queue: str) -> Fault | None:
         """Why a queue cannot be read at present: a fault of the broker, or of the permission for this queue."""
         ...

@@ -12,16 +12,17 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
 from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.lease import Guard
 
 from . import faults
+from .access import Access
+from .bounded_connection import bounded_connection
 from .clock import loop_time
-from .endpoint import Endpoint
-from .handshake import HEARTBEAT_SECONDS
+from .login import AMQP
 
 EXCHANGE: Final = "taskqueue.reports"
 RPC_TIMEOUT_SECONDS: Final = 8.0
@@ -44,9 +45,11 @@ class ControlChannel:
         fault: Why no report can be received at present; None while connected, and before the first attempt.
     """
 
-    def __init__(self, endpoint: Endpoint, name: str, on_report: OnReport, guard: Guard | None = None) -> None:
+    def __init__(self, access: Access, name: str, on_report: OnReport, guard: Guard | None = None) -> None:
         self.fault: BrokerFault | None = None
-        self._endpoint = endpoint
+        self._endpoint = endpoint = access.endpoint
+        self._network = access.network
+        self._login = access.login
         self._name = name
         self._on_report = on_report
         self._guard = guard
@@ -127,19 +130,11 @@ class ControlChannel:
                 await connection.close()
 
     async def _connect(self) -> aio_pika.abc.AbstractConnection:
-        endpoint = self._endpoint
+        self._login.check(AMQP)
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
-            return await aio_pika.connect(
-                host=endpoint.host,
-                port=endpoint.port,
-                login=endpoint.username,
-                password=endpoint.password,
-                virtualhost=endpoint.vhost,
-                ssl=endpoint.tls,
-                ssl_context=endpoint.ssl_context() if endpoint.tls else None,
-                heartbeat=HEARTBEAT_SECONDS,
-                client_properties={"connection_name": self._name},
-            )
+            connection = await bounded_connection(self._network, self._endpoint, self._name)
+        self._login.accepted(AMQP)
+        return connection
 
     async def _consume(self, channel: AbstractChannel) -> AbstractQueue:
         await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
@@ -166,6 +161,10 @@ class ControlChannel:
         self._on_report(message.routing_key or "", message.body, message.reply_to or "")
 
     def _explain(self, error: Exception) -> BrokerFault:
+        if isinstance(error, ProbableAuthenticationError):
+            refusal = faults.wrong_password(self._endpoint)
+            self._login.refused(AMQP, refusal)
+            return refusal
         if isinstance(error, ChannelAccessRefused):
             return faults.forbidden(self._endpoint, self._endpoint.username, f'use exchange "{EXCHANGE}"')
         return faults.unreachable(self._endpoint, faults.cause(error))

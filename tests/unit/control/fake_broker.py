@@ -48,6 +48,7 @@ class FakeBroker:
         self.consumer_polls: list[float] = []
         self.consumer_fault: BrokerFault | None = None
         self.connections: Callable[[], Iterable[Connection]] = tuple
+        self.alarms_ = frozenset[str]()
         self.reads = 0
         self.closed = False
         self.control_channels: list[FakeControlChannel] = []
@@ -71,6 +72,10 @@ class FakeBroker:
             name: Sweep(at, present=True, running=True, ready=self.depths[name][0], unacked=self.depths[name][1])
             for name in self.topology_.queues
         }
+
+    async def alarms(self) -> frozenset[str]:
+        await self._answer()
+        return self.alarms_
 
     async def consumers(self) -> ConsumerSnapshot:
         self.consumer_polls.append(asyncio.get_running_loop().time())

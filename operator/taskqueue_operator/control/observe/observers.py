@@ -13,6 +13,7 @@ from taskqueue_operator.resource.names import Key
 
 from .events import ObserverEvents
 from .observer import Observer
+from .probe_shares import ProbeShares
 
 RESTART_SECONDS: Final = 5.0
 """Delay before restarting a crashed observer, so that one that crashes on start does not spin."""
@@ -28,6 +29,7 @@ class Observers:
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
+        self._shares = ProbeShares()
         self._observers: dict[Endpoint, Observer] = {}
         self._tasks: dict[Endpoint, asyncio.Task[None]] = {}
         self._users: dict[Key, Endpoint] = {}
@@ -69,7 +71,7 @@ class Observers:
 
     def _start(self, endpoint: Endpoint) -> None:
         vhost = self._vhosts.connect(endpoint)
-        observer = Observer(endpoint, vhost, self._listener, self._telemetry, self._clock)
+        observer = Observer(endpoint, vhost, self._listener, self._telemetry, self._clock, shares=self._shares)
         self._observers[endpoint] = observer
         task = self._tasks[endpoint] = asyncio.create_task(observer.run(), name=f"observe {endpoint!r}")
         task.add_done_callback(partial(self._on_end, observer))

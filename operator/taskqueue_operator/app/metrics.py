@@ -14,6 +14,7 @@ from taskqueue_operator.control.cache import CachedTaskQueue
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
+from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.drain.worker_state import RemovedState
 from taskqueue_operator.resource.names import Key
@@ -130,6 +131,22 @@ class LeadershipCollector(Collector):
         yield GaugeMetricFamily("taskqueue_leader", "1 if this process is the leader, otherwise 0.", value=leads)
         yield GaugeMetricFamily(
             "taskqueue_leader_epoch", "Epoch of this process's leadership; 0 before it.", value=self._leadership.epoch
+        )
+
+
+class NamespacesCollector(Collector):
+    """Reads at each scrape how many of the watched namespaces are not served."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    @override
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Return the gauge."""
+        yield GaugeMetricFamily(
+            "taskqueue_namespaces_not_served",
+            "Watched namespaces that the API server refuses to list; the log names them.",
+            value=len(self._cluster.forbidden_namespaces()),
         )
 
 

@@ -31,9 +31,7 @@ async def fault(call: Call, rabbitmq: Vhost) -> BrokerFault:
 
 
 async def test_a_wrong_password_is_an_authentication_failure(connect: Connect, broker: Broker) -> None:
-    rabbitmq = connect(password="hunter2")
-
-    probe, sweep, topology = [await fault(call, rabbitmq) for call in CALLS]
+    probe, sweep, topology = [await fault(call, connect(password="hunter2")) for call in CALLS]
 
     assert {probe.reason, sweep.reason, topology.reason} == {Reason.AUTHENTICATION_FAILED}
     approve("broker.wrong_password", probe.message, {f"127.0.0.1:{broker.amqp_port}": "BROKER"})

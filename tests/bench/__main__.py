@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import drain, faults, grow, harm, idle, lateness, plain, restart, takeover, wake, worker_cpu
+from tests.bench import drain, faults, grow, harm, idle, lag, lateness, plain, restart, takeover, wake, worker_cpu
 from tests.bench.context import Context
 from tests.bench.result import Result
 from tests.cluster.prerequisites import MissingError
@@ -26,6 +26,7 @@ BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "harm": harm.run,
     "plain": plain.run,
     "idle": idle.run,
+    "lag": lag.run,
     "wake": wake.run,
     "grow": grow.run,
     "restart": restart.run,

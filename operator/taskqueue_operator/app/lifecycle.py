@@ -19,7 +19,7 @@ from taskqueue_operator.resource.names import MANAGER, Key
 
 from . import informer
 from .controller_task import ControllerTask
-from .metrics import ControllerCollector, Metrics
+from .metrics import ControllerCollector, Metrics, NamespacesCollector
 from .settings import Settings
 
 
@@ -79,6 +79,7 @@ class LeaderLifecycle:
             controller = Controller(cluster, vhosts, self._metrics, self._clock, leader, pod_limits=settings.pod_limits)
             self._controller = controller
             self._metrics.registry.register(ControllerCollector(controller, self._clock))
+            self._metrics.registry.register(NamespacesCollector(cluster))
             task = ControllerTask(controller, stop)
             await self._watch(controller, task)
             return int(task.crashed)

@@ -40,8 +40,8 @@ class ControlChannel(Protocol):
         """Why no report can be received at present; None while connected."""
         ...
 
-    def listen(self, taskqueues: Collection[str]) -> None:
-        """Receive the reports of these TaskQueues, each as `namespace/name`, and of no others."""
+    def listen(self, taskqueue: str, *, enabled: bool) -> None:
+        """Receive the reports of a TaskQueue (`namespace/name`), or no longer."""
         ...
 
     async def send(self, address: str, command: bytes) -> None:

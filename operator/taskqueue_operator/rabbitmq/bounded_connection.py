@@ -5,6 +5,7 @@ The AMQP library reads frames and bodies of any length, and decodes tables that 
 
 import asyncio
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 from aio_pika import Connection
@@ -32,14 +33,14 @@ _BODY_SIZE: Final = struct.Struct(">HHQ")
 class BoundedReader:
     """Stands in for the stream of the AMQP library, which reads whole frames from it.
 
-    A message that is too long arrives with an empty body, one whose properties cannot be decoded without properties:
-    otherwise every publisher of a vhost could end the connection.
+    Of a message that is too long, the beginning of its body arrives; a message with properties that cannot be decoded
+    arrives without properties. Otherwise every publisher of a vhost could end the connection.
     """
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
         self._frame = b""
-        self._skipped: dict[int, int] = {}
+        self._cut: dict[int, _Cut] = {}
         self._pace = Pace()
 
     def at_eof(self) -> bool:
@@ -72,28 +73,41 @@ class BoundedReader:
                 frames.parse_method(payload[:-1])
             if kind == _HEADER:
                 return self._content_header(channel, payload)
-            if kind != _BODY or not self._skip(channel, size):
+            if kind != _BODY or channel not in self._cut:
                 return header + payload
+            if beginning := self._cut_body(channel, payload[:-1]):
+                return _frame(_BODY, channel, beginning)
 
     def _content_header(self, channel: int, payload: bytes) -> bytes:
         if len(payload) <= _BODY_SIZE.size:
             raise frames.NotAmqp
         klass, weight, length = _BODY_SIZE.unpack_from(payload)
         if length > bounds.AMQP_BODY_BYTES:
-            self._skipped[channel] = length
-            length = 0
+            self._cut[channel] = _Cut(kept=bounds.AMQP_BODY_BYTES, left=length)
+            length = bounds.AMQP_BODY_BYTES
         content = _BODY_SIZE.pack(klass, weight, length)
         if len(payload) > bounds.AMQP_METHOD_BYTES:
-            return _frame(channel, content + bytes(2))
-        whole = _frame(channel, content + payload[_BODY_SIZE.size : -1])
-        return whole if _is_decodable(whole) else _frame(channel, content + bytes(2))
+            return _frame(_HEADER, channel, content + bytes(2))
+        whole = _frame(_HEADER, channel, content + payload[_BODY_SIZE.size : -1])
+        return whole if _is_decodable(whole) else _frame(_HEADER, channel, content + bytes(2))
 
-    def _skip(self, channel: int, size: int) -> bool:
-        """Whether a frame belongs to the body of a message that is too long."""
-        left = self._skipped.pop(channel, 0)
-        if left > size:
-            self._skipped[channel] = left - size
-        return left > 0
+    def _cut_body(self, channel: int, content: bytes) -> bytes:
+        """Return what is kept of the next part of a body that is too long."""
+        cut = self._cut[channel]
+        beginning = content[: cut.kept]
+        cut.kept -= len(beginning)
+        cut.left -= len(content)
+        if cut.left <= 0:
+            del self._cut[channel]
+        return beginning
+
+
+@dataclass(slots=True)
+class _Cut:
+    """What is still to be kept, and to be received, of a body that is too long; in bytes."""
+
+    kept: int
+    left: int
 
 
 async def bounded_connection(network: Network, endpoint: Endpoint, name: str) -> AbstractConnection:
@@ -135,8 +149,8 @@ class _BoundedTransport(TransportFactory):
         return BoundedReader(reader), writer
 
 
-def _frame(channel: int, payload: bytes) -> bytes:
-    return frames.HEADER.pack(_HEADER, channel, len(payload)) + payload + bytes([frames.END])
+def _frame(kind: int, channel: int, payload: bytes) -> bytes:
+    return frames.HEADER.pack(kind, channel, len(payload)) + payload + bytes([frames.END])
 
 
 def _is_decodable(whole: bytes) -> bool:

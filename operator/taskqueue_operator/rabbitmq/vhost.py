@@ -23,6 +23,7 @@ from .management import Management
 from .network import Network
 from .probe import Prober
 from .reconnect import Reconnector
+from .report_budget import ReportBudget
 from .secret import parse_secret
 from .vhost_reader import CONSUMER_TIMEOUT_VERSION, Version, read_sweep, read_topology, read_version
 
@@ -36,14 +37,15 @@ class Vhost:
     """Uses the management API for reads and writes, and one AMQP connection for probes; both connect on first use."""
 
     def __init__(
-        self, endpoint: Endpoint, network: Network, clock: Callable[[], datetime], guard: Guard | None = None
+        self, access: Access, clock: Callable[[], datetime], reports: ReportBudget, guard: Guard | None = None
     ) -> None:
-        self._endpoint = endpoint
+        self._access = access
+        self._endpoint = endpoint = access.endpoint
         self._clock = clock
+        self._reports = reports
         self._guard = guard
-        self._access = Access(endpoint, network)
-        self._management = Management(self._access.for_management(), guard)
-        self._reconnector = Reconnector(self._access, name=PROBE_CONNECTION_NAME)
+        self._management = Management(access.for_management(), guard)
+        self._reconnector = Reconnector(access, name=PROBE_CONNECTION_NAME)
         self._prober = Prober(endpoint, self._reconnector, clock)
         self._version: Version | None = None
 
@@ -115,7 +117,7 @@ class Vhost:
 
     def control_channel(self, on_report: OnReport) -> ControlChannel:
         """Return a control channel. It connects while it runs and listens for at least one TaskQueue."""
-        return ControlChannel(self._access, CONTROL_CONNECTION_NAME, on_report, self._guard)
+        return ControlChannel(self._access, CONTROL_CONNECTION_NAME, on_report, self._reports, self._guard)
 
     async def close(self) -> None:
         """Close all connections but those of control channels."""
@@ -138,6 +140,7 @@ class VhostFactory:
     def __init__(self, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._clock = clock
         self._guard = guard
+        self._reports = ReportBudget()
         self._network = Network()
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
@@ -157,4 +160,4 @@ class VhostFactory:
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"not an endpoint of RabbitMQ: {type(endpoint).__name__}")
         self._network.admit(endpoint)
-        return Vhost(endpoint, self._network, self._clock, self._guard)
+        return Vhost(Access(endpoint, self._network), self._clock, self._reports, self._guard)

@@ -39,6 +39,35 @@ SPEC_CHARACTERS: Final = 1 << 16
 LIST_PAGE_OBJECTS: Final = 50
 """Objects of one page of a list; all of a page are in memory at once."""
 
+# Reports of workers.
+
+REPORT_BYTES: Final = 16 * 1024
+"""Largest report that is parsed. A report of `taskqueue_worker` has 600 bytes."""
+REPORT_TEXT_CHARACTERS: Final = 256
+"""Longest name or reason in a report, and longest address of its sender; AMQP allows 255 bytes for the address."""
+REPORT_NUMBER: Final = 2**63 - 1
+"""Highest number in a report: without a bound, one number could have thousands of digits."""
+REPORTS_PER_SECOND: Final = 1000
+"""Reports that this process reads, of all brokers together. 10,000 workers send 667 a second."""
+REPORTS_PER_TURN: Final = 32
+"""Reports that one control channel reads before it waits for its next turn; twice as many are on their way at most."""
+REPORT_BYTES_PER_SECOND: Final = 1024 * 1024
+"""Bytes of oversized reports that one control channel reads in a second; one message may have 16 MiB."""
+REPORT_QUEUE_MESSAGES: Final = 10_000
+"""Reports that wait in the broker; beyond that, RabbitMQ drops the oldest."""
+REPORT_QUEUE_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of the reports that wait in the broker."""
+TASKQUEUE_REPORTS_PER_SECOND: Final = 250
+"""Reports of one TaskQueue that are parsed. 500 workers that drain send 100 a second, and answer commands."""
+TASKQUEUE_REPORTS_AT_ONCE: Final = 2500
+"""Reports of one TaskQueue that are parsed in one moment: all its workers may change their state together."""
+UNKNOWN_PODS: Final = 500
+"""Pods of one TaskQueue whose reports are stored before the API shows the pods; the watch lags by seconds."""
+REPORT_LOG_LINES_PER_SECOND: Final = 1 / 60
+"""Log lines about reports of one TaskQueue, or of one control channel, that are refused."""
+REPORT_LOG_LINES_AT_ONCE: Final = 5
+"""Log lines about refused reports in one moment."""
+
 # Connections to brokers.
 
 HTTP_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -59,7 +88,7 @@ AMQP_METHOD_BYTES: Final = 8 * 1024
 """Longest method, and longest properties of a message. The beginning of a connection has 600 bytes. Methods have tables
 that contain tables, and the decoder copies the rest of its input at each level."""
 AMQP_BODY_BYTES: Final = 64 * 1024
-"""Longest message that is received. A longer one arrives empty."""
+"""Longest message that is received; of a longer one, the beginning. Longer than every report that is parsed."""
 AMQP_BYTES_PER_SECOND: Final = 4 * 1024 * 1024
 """What one AMQP connection reads in a second: 4,000 answers to probes of queues with the longest names take 1 MiB."""
 AMQP_FRAMES_PER_SECOND: Final = 20_000

@@ -57,10 +57,12 @@ async def test_a_report_arrives_as_it_was_sent() -> None:
     assert (header.body_size, header.properties.reply_to, body.value) == (600, "x", b"x" * 600)
 
 
-async def test_a_long_message_arrives_empty_and_the_next_one_as_it_was_sent() -> None:
-    deliver, header, _, following, body = await read(message(16 * 1024 * 1024) + message(5))
+@pytest.mark.parametrize("part", [1000, 65_536, 100_000])
+async def test_of_a_long_message_the_beginning_arrives_and_the_next_one_as_it_was_sent(part: int) -> None:
+    deliver, header, *bodies, _, following, body = await read(message(4 * 1024 * 1024, part=part) + message(5))
     assert isinstance(deliver, commands.Basic.Deliver)
-    assert (header.body_size, header.properties.reply_to) == (0, "x")
+    assert (header.body_size, header.properties.reply_to) == (bounds.AMQP_BODY_BYTES, "x")
+    assert sum(len(beginning.value) for beginning in bodies) == bounds.AMQP_BODY_BYTES
     assert (following.body_size, body.value) == (5, b"xxxxx")
 
 

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
+from taskqueue_operator.rabbitmq.access import Access
 from taskqueue_operator.rabbitmq.network import Network
+from taskqueue_operator.rabbitmq.report_budget import ReportBudget
 from taskqueue_operator.rabbitmq.vhost import Vhost
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import BrokerFault, Fault
@@ -75,7 +77,8 @@ class _OnePool(Network):
 
 
 def vhost(status: int, body: bytes) -> Vhost:
-    return Vhost(ENDPOINT, _OnePool(_Pool(status, body)), lambda: datetime.now(UTC))
+    access = Access(ENDPOINT, _OnePool(_Pool(status, body)))
+    return Vhost(access, lambda: datetime.now(UTC), ReportBudget())
 
 
 def encoded(value: object) -> bytes:

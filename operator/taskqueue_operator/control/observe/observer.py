@@ -16,6 +16,7 @@ from taskqueue_operator.control.clock import Clock, now
 from taskqueue_operator.control.ports import Endpoint, Vhost
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.control.telemetry import Telemetry
+from taskqueue_operator.control.workqueue import WaitForEvent
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
@@ -64,6 +65,7 @@ class Observer:
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
+        self._has_answered = False
         self._samples: dict[str, Samples] = {}
         self._queues: dict[Key, set[str]] = {}
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
@@ -118,7 +120,7 @@ class Observer:
         """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
         if enabled != (key in self._subscribed):
             self._subscribed ^= {key}
-            self._control_channel.listen({str(key) for key in self._subscribed})
+            self._control_channel.listen(str(key), enabled=enabled)
 
     @property
     def control_channel_fault(self) -> Fault | None:
@@ -146,10 +148,18 @@ class Observer:
     async def topology(self) -> Topology:
         """Read all objects of the vhost; simultaneous callers share one request.
 
+        A broker that does not answer is not asked: no one waits for it. The next sweep shows whether it answers again.
+
         Raises:
+            WaitForEvent: The broker has not answered yet.
             BrokerFault: The broker cannot be used.
             Conflict: The observer was closed meanwhile.
         """
+        fault = self.faults.get("sweep") if self._has_answered else self.fault
+        if fault is not None:
+            raise fault
+        if not self._has_answered:
+            raise WaitForEvent
         return await self._topology()
 
     def reading(self, queue: str) -> Reading:
@@ -252,6 +262,9 @@ class Observer:
         for queue, answer in (await self._health.measure("sweep", queues, sweep)).items():
             if queue in self._samples:
                 self._samples[queue].add_sweep(answer)
+        if not self._has_answered:
+            self._has_answered = True
+            self._listener.on_answering(self.keys)
         return True
 
     async def _read_alarms(self) -> bool:
@@ -271,7 +284,7 @@ class Observer:
     async def _read_topology(self) -> bool:
         if not self._samples:
             return False
-        self._listener.on_topology(self.keys, await self.topology())
+        self._listener.on_topology(self.keys, await self._topology())
         return True
 
 

@@ -1,6 +1,7 @@
 """One observer per endpoint, shared by all TaskQueues on that endpoint, and ended with the last of them."""
 
 import asyncio
+from collections import Counter
 from functools import partial
 from typing import Final
 
@@ -33,6 +34,7 @@ class Observers:
         self._observers: dict[Endpoint, Observer] = {}
         self._tasks: dict[Endpoint, asyncio.Task[None]] = {}
         self._users: dict[Key, Endpoint] = {}
+        self._user_counts = Counter[Endpoint]()
 
     def running(self) -> list[Observer]:
         """Return the running observers."""
@@ -43,6 +45,7 @@ class Observers:
         if self._users.get(key) != endpoint:
             self.release(key)
             self._users[key] = endpoint
+            self._user_counts[endpoint] += 1
         if endpoint not in self._observers:
             self._start(endpoint)
         return self._observers[endpoint]
@@ -52,12 +55,13 @@ class Observers:
         endpoint = self._users.pop(key, None)
         if endpoint is None:
             return
-        if endpoint not in self._observers:
-            return  # it crashed, and has not been restarted yet
-        self._observers[endpoint].follow(key)
-        if endpoint not in self._users.values():
-            del self._observers[endpoint]
-            self._tasks.pop(endpoint).cancel()
+        self._user_counts[endpoint] -= 1
+        if endpoint in self._observers:  # otherwise it crashed, and has not been restarted yet
+            self._observers[endpoint].follow(key)
+        if not self._user_counts[endpoint]:
+            del self._user_counts[endpoint]
+            if self._observers.pop(endpoint, None) is not None:
+                self._tasks.pop(endpoint).cancel()
 
     async def close(self) -> None:
         """End all observers and wait for them."""
@@ -65,6 +69,7 @@ class Observers:
         self._observers.clear()
         self._tasks.clear()
         self._users.clear()
+        self._user_counts.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

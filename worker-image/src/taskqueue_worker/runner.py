@@ -73,11 +73,6 @@ class Runner:
         self._running: dict[Run, Delivery] = {}
 
     @property
-    def running(self) -> list[Delivery]:
-        """The deliveries whose handlers run."""
-        return list(self._running.values())
-
-    @property
     def holder(self) -> Delivery | None:
         """The delivery whose handler runs on the loop of the handlers at this moment, if any."""
         current = self._handlers.current

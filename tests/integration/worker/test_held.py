@@ -46,7 +46,7 @@ async def test_a_worker_whose_handlers_do_not_stop_gives_the_rest_back_finishes_
         queues=queue.name, concurrency="3", prefetch="4", task_timeout_seconds="8", modules=SHORT_PERIODS
     )
     await worker.wait_for_ledger("started 2")
-    await eventually("half of the timeout", lambda: operator.last["oldest_seconds"] > 4)
+    await eventually("half of the timeout", lambda: operator.reports and (operator.last["oldest_seconds"] or 0) > 4)
     await queue.publish("work", n=3, gate=str(gate))
     await queue.publish("work", n=4)
     await worker.wait_for_ledger("started 3")

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from pamqp import base, commands, frame
 from pamqp.body import ContentBody
+from pamqp.common import FieldTable
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
@@ -41,7 +42,7 @@ class AmqpConnection:
     async def open(self, capabilities: Mapping[str, bool] = CAPABILITIES) -> str:
         """Do the handshake; returns the vhost."""
         await self._reader.readexactly(8)
-        properties = {"capabilities": dict(capabilities)} if capabilities else {}
+        properties: FieldTable = {"capabilities": dict(capabilities)} if capabilities else {}
         self._send(0, commands.Connection.Start(0, 9, properties, "PLAIN", "en_US"))
         await self._expect(commands.Connection.StartOk)
         self._send(0, commands.Connection.Tune(2047, 131072, 60))

@@ -44,6 +44,10 @@ class ControlChannel(Protocol):
         """Receive the reports of a TaskQueue (`namespace/name`), or no longer."""
         ...
 
+    def restore(self, taskqueues: Collection[str]) -> None:
+        """Declare the exchange again, and bind these TaskQueues again: their bindings are missing."""
+        ...
+
     async def send(self, address: str, command: bytes) -> None:
         """Send a command to the address of a report's sender."""
         ...

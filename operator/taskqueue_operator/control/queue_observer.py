@@ -1,5 +1,6 @@
 """What the rooms read of the observer of a broker; `observe` implements it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -59,6 +60,10 @@ class QueueObserver(Protocol):
 
     def discard_samples(self, queue: str) -> None:
         """Discard the samples of a queue: a write has made them obsolete."""
+        ...
+
+    def require(self, key: Key, queues: Collection[str]) -> None:
+        """Notify when one of these queues of a TaskQueue is missing, although it is not read."""
         ...
 
     async def topology(self) -> Topology:

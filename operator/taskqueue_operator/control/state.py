@@ -59,12 +59,14 @@ class ReconcileState:
     Attributes:
         observed_generation: The last generation for which all stages ran, with or without faults.
         topology_generation: The generation whose topology was last found on the broker; None requests a check.
+        has_policy: Whether a policy of the operator for the queue was on the broker then.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
     """
 
     observed_generation: int | None = None
     topology_generation: int | None = None
+    has_policy: bool = False
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     deletion_blocker: Fault | None = None
 

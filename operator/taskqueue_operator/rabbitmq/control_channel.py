@@ -6,7 +6,7 @@ reports at all: a client that may publish to a vhost can send anything to it.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 import aio_pika
@@ -21,6 +21,7 @@ from taskqueue_operator.resource.allowance import Allowance
 from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.lease import Guard
+from taskqueue_operator.resource.names import CONTROL_EXCHANGE
 
 from . import faults
 from .access import Access
@@ -29,7 +30,7 @@ from .clock import loop_time
 from .login import AMQP
 from .report_budget import ReportBudget
 
-EXCHANGE: Final = "taskqueue.reports"
+EXCHANGE: Final = CONTROL_EXCHANGE
 RPC_TIMEOUT_SECONDS: Final = 8.0
 SEND_TIMEOUT_SECONDS: Final = 2.0
 """A broker with a memory alarm does not read what is sent to it."""
@@ -76,6 +77,7 @@ class ControlChannel:
         self._guard = guard
         self._taskqueues: set[str] = set()
         self._unsynced: set[str] = set()
+        self._unbound: set[str] = set()
         self._changed = asyncio.Event()
         self._lost = asyncio.Event()
         self._acks: asyncio.Queue[_Ack] = asyncio.Queue()
@@ -93,6 +95,11 @@ class ControlChannel:
         else:
             self._taskqueues.discard(taskqueue)
         self._unsynced.add(taskqueue)
+        self._changed.set()
+
+    def restore(self, taskqueues: Collection[str]) -> None:
+        """Declare the exchange again, and bind again the TaskQueues that are listened for: bindings are missing."""
+        self._unbound |= set(taskqueues)
         self._changed.set()
 
     async def send(self, address: str, command: bytes) -> None:
@@ -154,7 +161,7 @@ class ControlChannel:
                 queue = await self._consume(channel)
             self._channel, self.fault = channel, None
             acknowledging = asyncio.create_task(self._acknowledge(channel, self._acks))
-            await self._sync_bindings(queue)
+            await self._sync_bindings(channel, queue)
             raise ConnectionError
         finally:
             self._channel = None
@@ -175,7 +182,7 @@ class ControlChannel:
         return connection
 
     async def _consume(self, channel: AbstractChannel) -> AbstractQueue:
-        await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
+        await _declare_exchange(channel)
         queue = await channel.declare_queue(exclusive=True, arguments=QUEUE_ARGUMENTS)
         # Acknowledged in turns: so RabbitMQ stores, and in the end drops, what is sent faster than it is read.
         await channel.set_qos(prefetch_count=2 * bounds.REPORTS_PER_TURN)
@@ -183,12 +190,19 @@ class ControlChannel:
         await queue.consume(self._on_message)
         return queue
 
-    async def _sync_bindings(self, queue: AbstractQueue) -> None:
+    async def _sync_bindings(self, channel: AbstractChannel, queue: AbstractQueue) -> None:
         """Bind the queue to the TaskQueues to listen for, after each change, until the connection is lost."""
         bound: set[str] = set()
-        self._unsynced = set(self._taskqueues)
+        self._unsynced, self._unbound = set(self._taskqueues), set()
         while not self._lost.is_set():
             self._changed.clear()
+            if self._unbound:
+                self._log.warning("exchange for reports was deleted, declaring it again", exchange=EXCHANGE)
+                unbound, self._unbound = self._unbound, set()
+                bound -= unbound
+                self._unsynced |= unbound
+                async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
+                    await _declare_exchange(channel)
             while self._unsynced and not self._lost.is_set():
                 await self._sync_binding(queue, self._unsynced.pop(), bound)
             if not self._lost.is_set():
@@ -255,3 +269,7 @@ class ControlChannel:
         if self.fault is None or self.fault.message != fault.message:
             self._log.warning("control channel down", reason=fault.reason, detail=fault.message)
         self.fault = fault
+
+
+async def _declare_exchange(channel: AbstractChannel) -> None:
+    await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)

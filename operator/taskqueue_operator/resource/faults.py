@@ -30,6 +30,8 @@ class Reason(StrEnum):
     QUEUE_NOT_FOUND = "QueueNotFound"
     TOPOLOGY_REFUSED = "TopologyRefused"
     NOT_EMPTY = "NotEmpty"
+    POLICY_CONFLICT = "PolicyConflict"
+    DEAD_LETTER_QUEUE_MISSING = "DeadLetterQueueMissing"
     # Workers.
     DEPLOYMENT_CONFLICT = "DeploymentConflict"
     FIELD_CONFLICT = "FieldConflict"

@@ -28,6 +28,13 @@ DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 OWNER_ARGUMENT: Final = "x-taskqueue-owner"
 """Argument of every exchange and queue that the operator creates: `<installation>/<namespace>/<name>`."""
+CONTROL_PREFIX: Final = "taskqueue."
+"""Beginning of the names of all control objects on the broker."""
+CONTROL_EXCHANGE: Final = f"{CONTROL_PREFIX}reports"
+"""Exchange that workers send their reports to."""
+DERIVED_SUFFIXES: Final = (".in", ".dlq", ".fence")
+"""Ends of all names that are derived from the name of a queue. No queue that the operator declares has such a name, so
+that the objects of two TaskQueues differ if their queues differ."""
 WORKER_CONTAINER: Final = "worker"
 
 

@@ -162,6 +162,11 @@ class TaskQueue:
         return self.queue.name or self.key.name
 
     @property
+    def declared_queue(self) -> str | None:
+        """Name of the queue that the operator declares for the workers; None if the queue is external."""
+        return None if self.queue.external else self.queue_name
+
+    @property
     def exchange_name(self) -> str:
         """Name of the exchange that publishers send messages to."""
         return self.exchange.name or self.key.name

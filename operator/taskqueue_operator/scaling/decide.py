@@ -14,7 +14,7 @@ from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
 from .behavior import limit_rate, stabilize
 from .decision import UNPROVEN_REASONS, Decision, DecisionReason, Workers, whole_seconds
 from .demand import demand
-from .memory import Memory, is_idle
+from .memory import Memory
 from .policy import Policy
 from .reading import Reading
 from .schedule import Minimum, effective_minimum
@@ -99,7 +99,7 @@ def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: 
     if decision.desired > 0 or workers.replicas == 0:
         return decision
     seconds = whole_seconds(policy.idle)
-    if is_idle(reading) and decision.memory.idle_for >= policy.idle:
+    if reading.is_empty and decision.memory.idle_for >= policy.idle:
         # Not the exact idle time: the explanation would change with each decision.
         return decision.changed_to(0, DecisionReason.IDLE, f"idle for {seconds} s")
     line = f"the last worker is kept until the queue has been idle for {seconds} s"

@@ -66,7 +66,7 @@ class Memory:
             at=now,
             replicas=replicas,
             changes=tuple(changes),
-            busy_at=self.busy_at if self.busy_at is not None and is_idle(reading) else now,
+            busy_at=self.busy_at if self.busy_at is not None and reading.is_empty else now,
             read_at=self.read_at if self.read_at is not None and reading.unreadable else now,
         )
 
@@ -115,11 +115,6 @@ class Memory:
     def lowest(self) -> int:
         """Return the lowest recommendation within the window; call after `record`."""
         return self.lows[0].replicas
-
-
-def is_idle(reading: Reading) -> bool:
-    """Whether certainly no message is ready and none is unacked."""
-    return reading.at_most == 0 and reading.unacked == 0
 
 
 def _elapsed(begin: datetime | None, end: datetime | None) -> timedelta:

@@ -69,6 +69,7 @@ class Sweep:
             members, so its figures are outdated.
         ready: Number of ready messages.
         unacked: Number of messages that are delivered and not yet acknowledged.
+        deferred: Number of messages that are neither: delayed until a retry, or pending dead-lettering.
     """
 
     at: datetime
@@ -77,6 +78,7 @@ class Sweep:
     minority: bool = False
     ready: int | None = None
     unacked: int | None = None
+    deferred: int | None = 0
 
     @property
     def doubt(self) -> Doubt | None:
@@ -87,7 +89,12 @@ class Sweep:
             return Doubt.MINORITY
         if not self.running:
             return Doubt.NOT_RUNNING
-        return Doubt.NO_FIGURES if self.ready is None or self.unacked is None else None
+        return Doubt.NO_FIGURES if None in {self.ready, self.unacked, self.deferred} else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it shows no message in any state."""
+        return self.ready == self.unacked == self.deferred == 0
 
     def merge_worst(self, other: Self) -> Self:
         """Return the worse of two entries: a listing contains a queue twice if two nodes claim to lead it."""
@@ -95,8 +102,9 @@ class Sweep:
             self,
             running=self.running and other.running,
             minority=self.minority or other.minority,
-            ready=None if self.ready is None or other.ready is None else max(self.ready, other.ready),
-            unacked=None if self.unacked is None or other.unacked is None else max(self.unacked, other.unacked),
+            ready=_highest(self.ready, other.ready),
+            unacked=_highest(self.unacked, other.unacked),
+            deferred=_highest(self.deferred, other.deferred),
         )
 
 
@@ -112,6 +120,7 @@ class Reading:
         doubt: Why `at_most` is None.
         held_at_least: Unacked messages by the last sweep before the probe of `at_least`; None without one. A later
             sweep would count messages twice that were delivered after the probe.
+        deferred: Largest number of deferred messages in recent sweeps.
     """
 
     at: datetime
@@ -120,6 +129,7 @@ class Reading:
     unacked: int | None
     doubt: Doubt | None = None
     held_at_least: int | None = None
+    deferred: int = 0
 
     @classmethod
     def from_samples(cls, probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> Self:
@@ -136,8 +146,9 @@ class Reading:
         if doubt is None and at_least is None:
             doubt = Doubt.NO_PROBE
         unacked = max((sweep.unacked for sweep in recent if sweep.unacked is not None), default=None)
-        held = [sweep.unacked for sweep in recent if recent_probe and sweep.at <= probes[-1].at][-1:]
-        reading = cls(now, at_least, None, unacked, doubt, *held)
+        held = next((sweep.unacked for sweep in reversed(recent) if recent_probe and sweep.at <= probes[-1].at), None)
+        deferred = max((sweep.deferred or 0 for sweep in recent), default=0)
+        reading = cls(now, at_least, None, unacked, doubt, held, deferred)
         if doubt is not None or at_least is None:
             return reading
         probed = (probe.ready or 0 for probe in probes if now - probe.at <= READING_WINDOW)
@@ -145,9 +156,18 @@ class Reading:
         return replace(reading, at_most=at_most)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the queue certainly holds no message in any state."""
+        return self.at_most == 0 and self.unacked == 0 and not self.deferred
+
+    @property
     def unreadable(self) -> bool:
         """Whether no reliable source knows how many messages are ready."""
         return self.at_least is None or (self.at_least == 0 and self.doubt in LEADERLESS)
+
+
+def _highest(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _doubt(recent: Sequence[Sweep], times: Sequence[datetime]) -> Doubt | None:

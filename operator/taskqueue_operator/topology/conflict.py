@@ -1,18 +1,16 @@
 """Checks that existing objects fit. A conflict is reported with the way out; an existing object is never changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from taskqueue_operator.resource.broker import ExchangeType, QueueType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import OWNER_ARGUMENT
+from taskqueue_operator.resource.names import DERIVED_SUFFIXES, OWNER_ARGUMENT
 
-from .desired import DEAD_LETTER_KEY, MAX_PRIORITY, QUEUE_TYPE
+from .desired import DEAD_LETTER_KEY, MAX_PRIORITY, QUEUE_TYPE, queue_arguments
 from .objects import Argument, Arguments, Exchange, Queue, Topology
 
 RESERVED_PREFIX: Final = "amq."
-USE_UNCHANGED: Final = "set spec.queue.external: true to use the queue unchanged."
-QUEUE_WAYS_OUT: Final = f"Delete the queue when it is empty, choose another spec.queue.name, or {USE_UNCHANGED}"
 DERIVED_WAYS_OUT: Final = "Delete it if it is not needed, or choose another spec.queue.name."
 EXCHANGE_WAYS_OUT: Final = "Delete the exchange if it is not needed, or choose another spec.exchange.name."
 
@@ -21,8 +19,8 @@ def check_conflicts(desired: Topology, actual: Topology, *, owner: str) -> None:
     """Compare each desired object with the existing object of the same name.
 
     Raises:
-        TopologyFault: An object belongs to another TaskQueue, differs in a property that cannot change, or must not be
-            created because RabbitMQ reserves its name.
+        TopologyFault: An object belongs to another TaskQueue, differs in properties that cannot change, or must not be
+            created because its name is reserved. The message names all differences of the first such object.
     """
     private = {binding.source for binding in desired.bindings if binding.to_queue}
     for name, queue in desired.queues.items():
@@ -31,7 +29,7 @@ def check_conflicts(desired: Topology, actual: Topology, *, owner: str) -> None:
         if name in private:
             _check_private_exchange(exchange, actual.exchanges.get(name), owner)
         else:
-            _check_exchange(exchange, actual.exchanges.get(name))
+            _check_exchange(exchange, actual.exchanges.get(name), owner)
 
 
 def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
@@ -41,23 +39,46 @@ def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
     _check_owner("Queue", actual, owner)
     # The spec sets properties of the main queue only; dead-letter queue and fence follow from its name.
     main = DEAD_LETTER_KEY in desired.arguments
-    differences = _queue_differences(desired, actual) if main else _derived_differences(desired, actual)
-    _check_drift(f'Queue "{desired.name}"', differences)
+    needed = _needed_arguments(desired, _type(actual)) if main else desired.arguments
+    differences = [*_lifetime_differences(actual), *_argument_differences(needed, actual.arguments)]
+    _check_drift(f'Queue "{desired.name}"', differences, _queue_ways_out(actual) if main else DERIVED_WAYS_OUT)
 
 
 def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
     if actual is not None:
         _check_owner("Exchange", actual, owner)
-        _check_drift(f'Exchange "{desired.name}"', _private_differences(desired, actual))
+        differences = [*_exchange_differences(desired, actual)]
+        differences += _argument_differences(desired.arguments, actual.arguments)
+        _check_drift(f'Exchange "{desired.name}"', differences, DERIVED_WAYS_OUT)
 
 
-def _check_exchange(desired: Exchange, actual: Exchange | None) -> None:
+def _check_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
     # Several TaskQueues may share the publishers' exchange. So its owner does not matter, nor do other arguments, such
     # as an alternate exchange.
+    if desired.name.endswith(DERIVED_SUFFIXES):
+        _check_not_private(desired.name, actual, owner)
     if actual is None:
         _check_reserved("Exchange", desired.name)
         return
-    _check_drift(f'Exchange "{desired.name}"', _exchange_differences(desired, actual))
+    known = actual.type.title() in list(ExchangeType)
+    fits = known and actual.durable and not actual.auto_delete
+    way = f"Set spec.exchange.type: {actual.type.title()}, or choose another spec.exchange.name."
+    differences = list(_exchange_differences(desired, actual))
+    _check_drift(f'Exchange "{desired.name}"', differences, way if fits else EXCHANGE_WAYS_OUT)
+
+
+def _check_not_private(name: str, actual: Exchange | None, owner: str) -> None:
+    """Refuse the private exchange of a TaskQueue: two that feed each other would send messages in circles."""
+    if actual is not None:
+        _check_owner("Exchange", actual, owner, field="spec.exchange.name")
+        if OWNER_ARGUMENT not in actual.arguments:
+            return
+    raise TopologyFault(
+        Reason.NAME_CONFLICT,
+        f'Exchange "{name}": the operator derives names that end in {", ".join(DERIVED_SUFFIXES)} from names of '
+        "queues. Choose another spec.exchange.name.",
+        terminal=True,
+    )
 
 
 def _check_reserved(kind: str, name: str) -> None:
@@ -70,87 +91,74 @@ def _check_reserved(kind: str, name: str) -> None:
         )
 
 
-def _check_owner(kind: str, actual: Exchange | Queue, owner: str) -> None:
+def _check_owner(kind: str, actual: Exchange | Queue, owner: str, *, field: str = "spec.queue.name") -> None:
     found = actual.arguments.get(OWNER_ARGUMENT)
     if found is not None and found != owner:
         installation, _, key = str(found).partition("/")
         raise TopologyFault(
             Reason.NAME_CONFLICT,
-            f'{kind} "{actual.name}" belongs to TaskQueue {key} (installation {installation}). '
-            "Choose another spec.queue.name.",
+            f'{kind} "{actual.name}" belongs to TaskQueue {key} (installation {installation}). Choose another {field}.',
             terminal=True,
         )
 
 
-def _check_drift(subject: str, differences: Iterator[str]) -> None:
-    for first in differences:
-        raise TopologyFault(Reason.IMMUTABLE_DRIFT, f"{subject} exists {first}", terminal=True)
+def _check_drift(subject: str, differences: Sequence[str], ways_out: str) -> None:
+    if differences:
+        raise TopologyFault(
+            Reason.IMMUTABLE_DRIFT,
+            f"{subject} exists and differs in what cannot change: {'; '.join(differences)}. {ways_out}",
+            terminal=True,
+        )
 
 
-def _queue_differences(desired: Queue, actual: Queue) -> Iterator[str]:
-    yield from _queue_type_difference(_type(desired), _type(actual))
-    yield from _lifetime_differences(actual, QUEUE_WAYS_OUT)
-    yield from _priority_difference(desired.arguments.get(MAX_PRIORITY), actual.arguments.get(MAX_PRIORITY))
-    yield from _argument_differences(desired.arguments, actual.arguments, QUEUE_WAYS_OUT)
+def _needed_arguments(desired: Queue, type_: str) -> Arguments:
+    """Return the desired type, and the other arguments as a queue of the actual type has them: they follow from it."""
+    arguments = queue_arguments(desired.name, type_, desired.arguments.get(MAX_PRIORITY))
+    return arguments | {QUEUE_TYPE: _type(desired)}
 
 
-def _queue_type_difference(desired: str, actual: str) -> Iterator[str]:
-    if desired != actual:
-        known = actual.title() in list(QueueType)
-        way = f"Set spec.queue.type: {actual.title()}" if known else "Choose another spec.queue.name"
-        yield f"with type {actual}, but spec.queue.type is {desired.title()}. {way}, or {USE_UNCHANGED}"
-
-
-def _priority_difference(desired: Argument | None, actual: Argument | None) -> Iterator[str]:
-    if desired != actual:
-        field = "is not set" if desired is None else f"is {desired}"
-        way = "Remove spec.queue.maxPriority" if actual is None else f"Set spec.queue.maxPriority: {actual}"
-        yield f"{_with(MAX_PRIORITY, actual)}, but spec.queue.maxPriority {field}. {way}, or {USE_UNCHANGED}"
-
-
-def _derived_differences(desired: Queue, actual: Queue) -> Iterator[str]:
-    if _type(desired) != _type(actual):
-        yield f"with type {_type(actual)}, but the operator needs type {_type(desired)}. {DERIVED_WAYS_OUT}"
-    yield from _lifetime_differences(actual, DERIVED_WAYS_OUT)
-    yield from _argument_differences(desired.arguments, actual.arguments, DERIVED_WAYS_OUT)
-
-
-def _private_differences(desired: Exchange, actual: Exchange) -> Iterator[str]:
-    if desired.type != actual.type:
-        yield f"with type {actual.type}, but the operator needs type {desired.type}. {DERIVED_WAYS_OUT}"
-    yield from _lifetime_differences(actual, DERIVED_WAYS_OUT)
-    yield from _argument_differences(desired.arguments, actual.arguments, DERIVED_WAYS_OUT)
+def _queue_ways_out(actual: Queue) -> str:
+    """Return the spec that fits an existing queue as it is: a queue like those of the operator, or an external one."""
+    type_, priority = _type(actual), actual.arguments.get(MAX_PRIORITY)
+    if type_.title() not in list(QueueType):
+        return "Choose another spec.queue.name."
+    foreign = _argument_differences(queue_arguments(actual.name, type_, priority), actual.arguments)
+    if not any((*foreign, *_lifetime_differences(actual))):
+        fields = f"type: {type_.title()}" + (f", maxPriority: {priority}" if priority is not None else "")
+    else:
+        fields = "external: true"
+    return (
+        f'This fits the queue as it is: spec.queue: {{name: "{actual.name}", {fields}}}. '
+        "Or choose another spec.queue.name, or delete the queue when it is empty."
+    )
 
 
 def _exchange_differences(desired: Exchange, actual: Exchange) -> Iterator[str]:
     if desired.type != actual.type:
-        known = actual.type.title() in list(ExchangeType)
-        way = f"Set spec.exchange.type: {actual.type.title()}, or choose" if known else "Choose"
-        field = f"spec.exchange.type is {desired.type.title()}"
-        yield f"with type {actual.type}, but {field}. {way} another spec.exchange.name."
-    yield from _lifetime_differences(actual, EXCHANGE_WAYS_OUT)
+        yield f"type is {actual.type}, not {desired.type}"
+    yield from _lifetime_differences(actual)
 
 
-def _lifetime_differences(actual: Exchange | Queue, ways_out: str) -> Iterator[str]:
+def _lifetime_differences(actual: Exchange | Queue) -> Iterator[str]:
     if not actual.durable:
-        yield f"as transient, but must be durable to survive a broker restart. {ways_out}"
+        yield "it is not durable"
     if actual.auto_delete:
-        last = "consumer" if isinstance(actual, Queue) else "binding"
-        yield f"with auto-delete, but must not be deleted with its last {last}. {ways_out}"
+        yield "auto-delete is true, not false"
 
 
-def _argument_differences(desired: Arguments, actual: Arguments, ways_out: str) -> Iterator[str]:
-    """Compare the arguments that no field of the spec sets."""
-    for name in sorted((desired.keys() | actual.keys()) - {QUEUE_TYPE, MAX_PRIORITY, OWNER_ARGUMENT}):
-        if desired.get(name) != actual.get(name):
-            needed = _with(name, desired.get(name))
-            yield f"{_with(name, actual.get(name))}, but the operator needs it {needed}. {ways_out}"
+def _argument_differences(desired: Arguments, actual: Arguments) -> Iterator[str]:
+    for name in sorted((desired.keys() | actual.keys()) - {OWNER_ARGUMENT}):
+        # A queue without the argument is classic.
+        default = "classic" if name == QUEUE_TYPE else None
+        found, needed = actual.get(name, default), desired.get(name, default)
+        if found != needed:
+            yield f"{name} is {_shown(found)}, not {_shown(needed)}"
 
 
-def _with(name: str, value: Argument | None) -> str:
+def _shown(value: Argument | None) -> str:
     if value is None:
-        return f"without {name}"
-    return f'with {name} "{value}"' if isinstance(value, str) else f"with {name} {value}"
+        return "absent"
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _type(queue: Queue) -> str:

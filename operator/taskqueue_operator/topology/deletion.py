@@ -5,31 +5,60 @@ Each function computes the next steps from the actual topology alone. So a delet
 
 from collections.abc import Iterator
 
-from .consumer_timeout import timeout_policy
-from .diff import Remove, Step, diff, is_owned, owned_existing
+from taskqueue_operator.resource.faults import Fault, Reason
+
+from .consumer_timeout import timeout_policies
+from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
 from .fence import fence_topology
-from .objects import Binding, Exchange, Topology
+from .objects import POLICY_PRIORITY, Binding, Exchange, Topology
 
 
 def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]:
     """Return the next steps until all publishers get nacks; none when they do.
 
-    Call it again with the topology read after each round, until it returns no step. The queue is unbound only in the
-    round after the fence was read: a policy needs a moment to reach every node, and a message published in between
-    would be lost.
+    Call it again with the topology read after each round, until it returns no step. The queue is unbound only after
+    the broker lists the fence as the policy that it applies: otherwise it would confirm and drop messages. If another
+    policy displaces the fence later, the queue is bound again.
 
     Raises:
         TopologyFault: An object with the name of the fence exists and is not owned.
+        Fault: Another policy displaces the fence; the queue is bound.
     """
-    for entry_binding in _entry_bindings(desired, actual, owner):
+    for entry_binding in _owned_entry_bindings(desired, actual, owner):
         fence = fence_topology(entry_binding.destination, owner)
-        return diff(fence, actual, owner=owner) or (Remove(entry_binding),)
+        bound, in_effect = entry_binding in actual.bindings, _applies(fence, entry_binding.source, actual)
+        if not (in_effect or bound):
+            return (Declare(entry_binding),)
+        if missing := diff(fence, actual, owner=owner):
+            return missing
+        if not in_effect:
+            raise _displaced(entry_binding.source, actual)
+        if bound:
+            return (Remove(entry_binding),)
     return ()
 
 
 def is_fenced(desired: Topology, actual: Topology, *, owner: str) -> bool:
     """Whether no message can reach the queue through a binding that the operator made."""
-    return next(_entry_bindings(desired, actual, owner), None) is None
+    return not any(binding in actual.bindings for binding in _owned_entry_bindings(desired, actual, owner))
+
+
+def _applies(fence: Topology, exchange: str, actual: Topology) -> bool:
+    """Whether the broker lists the policy of the fence as the one that it applies to the private exchange."""
+    name = actual.exchanges[exchange].policy or ""
+    return name in fence.policies and actual.policies.get(name) == fence.policies[name]
+
+
+def _displaced(exchange: str, actual: Topology) -> Fault:
+    name = actual.exchanges[exchange].policy
+    policy = actual.policies.get(name or "")
+    priority = f" of priority {policy.priority}" if policy is not None else ""
+    applied = f'policy "{name}"{priority}' if name is not None else "no policy"
+    return Fault(
+        Reason.POLICY_CONFLICT,
+        f'Deletion waits: RabbitMQ applies {applied} to exchange "{exchange}", not the fence that refuses publishers. '
+        f"Lower its priority below {POLICY_PRIORITY}, or its apply-to to queues; or set deletionPolicy: Retain.",
+    )
 
 
 def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]:
@@ -48,24 +77,24 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
         *(fence_topology(binding.destination, owner) for binding in entry_bindings),
     )
     owned = [item for topology in topologies for item in owned_existing(topology, actual, owner)]
-    timeouts = (timeout_policy(binding.destination, actual) for binding in entry_bindings)
-    return tuple(map(Remove, [*owned, *(policy for policy in timeouts if policy is not None)]))
+    timeouts = (policy for binding in entry_bindings for policy in timeout_policies(binding.destination, actual))
+    return tuple(map(Remove, [*owned, *timeouts]))
 
 
-def _entry_bindings(desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:
-    """The bindings from an owned private exchange to its physical queue."""
-    for binding in desired.bindings & actual.bindings:
-        if binding.to_queue and is_owned(actual.exchanges.get(binding.source), owner):
+def _owned_entry_bindings(desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:
+    """The desired bindings from an owned private exchange to its physical queue, if that exists."""
+    for binding in desired.bindings:
+        private = actual.exchanges.get(binding.source)
+        if binding.to_queue and is_owned(private, owner) and binding.destination in actual.queues:
             yield binding
 
 
 def _unshared(desired: Topology, actual: Topology, owner: str, private: set[str]) -> Iterator[tuple[str, Exchange]]:
     """The public exchanges that are bound to owned objects only."""
-    shared = {
-        binding.source
-        for binding in actual.bindings
-        if not is_owned((actual.queues if binding.to_queue else actual.exchanges).get(binding.destination), owner)
-    }
     for name, exchange in desired.exchanges.items():
-        if name not in private | shared:
+        destinations = (
+            (actual.queues if binding.to_queue else actual.exchanges).get(binding.destination)
+            for binding in actual.bindings_from.get(name, ())
+        )
+        if name not in private and all(is_owned(destination, owner) for destination in destinations):
             yield name, exchange

@@ -8,8 +8,17 @@ exchange bypass `<queue>.in`.
 
 from typing import Final
 
+from taskqueue_operator.resource.broker import QueueType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import OWNER_ARGUMENT, dead_letter_queue, fence_name, owner, private_exchange
+from taskqueue_operator.resource.names import (
+    CONTROL_PREFIX,
+    DERIVED_SUFFIXES,
+    OWNER_ARGUMENT,
+    dead_letter_queue,
+    fence_name,
+    owner,
+    private_exchange,
+)
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology
@@ -18,26 +27,30 @@ QUEUE_TYPE: Final = "x-queue-type"
 MAX_PRIORITY: Final = "x-max-priority"
 DEAD_LETTER_EXCHANGE: Final = "x-dead-letter-exchange"
 DEAD_LETTER_KEY: Final = "x-dead-letter-routing-key"
+QUORUM_ARGUMENTS: Final[Arguments] = {
+    # A rejected message leaves the queue when the dead-letter queue has confirmed it. RabbitMQ does so only together
+    # with reject-publish, with which a full queue refuses messages instead of dropping them.
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+    # Before RabbitMQ 4.3, messages that a drained worker returns count as failed attempts; the default limit is 20.
+    "x-delivery-limit": 100,
+}
+"""Arguments of Quorum queues. As policies, they would need a policy, and the tag `policymaker`, for each queue."""
 
 
 def desired(taskqueue: TaskQueue, installation: str) -> Topology:
     """Return the topology of a TaskQueue; empty for an external queue.
 
     Raises:
-        TopologyFault: `spec.exchange.name` is a name that the operator needs for the queue.
+        TopologyFault: A name in the spec is one that the operator needs.
     """
     if taskqueue.queue.external:
         return Topology()
+    _check_names(taskqueue)
     queue, dead_letters = taskqueue.queue_name, dead_letter_queue(taskqueue.queue_name)
     source, private = taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
-    if source in {private, fence_name(queue)}:
-        raise TopologyFault(
-            Reason.INVALID_SPEC,
-            f'spec.exchange.name "{source}" is reserved: the operator uses this name for an exchange of queue '
-            f'"{queue}". Choose another spec.exchange.name.',
-            terminal=True,
-        )
     ownership: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
+    arguments = queue_arguments(queue, taskqueue.queue.type.lower(), taskqueue.queue.max_priority)
     publishers = {Binding(source, private, to_queue=False, routing_key=key) for key in taskqueue.routing_keys}
     return Topology(
         exchanges={
@@ -45,20 +58,49 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
             private: Exchange(private, "fanout", arguments=ownership),
         },
         queues={
-            queue: Queue(queue, arguments={**_queue_arguments(taskqueue), **ownership}),
-            dead_letters: Queue(dead_letters, arguments={QUEUE_TYPE: taskqueue.queue.type.lower(), **ownership}),
+            queue: Queue(queue, arguments={**arguments, **ownership}),
+            dead_letters: Queue(dead_letters, arguments={QUEUE_TYPE: arguments[QUEUE_TYPE], **ownership}),
         },
         bindings=frozenset(publishers | {Binding(private, queue, to_queue=True)}),
     )
 
 
-def _queue_arguments(taskqueue: TaskQueue) -> Arguments:
+def queue_arguments(name: str, queue_type: str, max_priority: Argument | None) -> dict[str, Argument]:
+    """Return the arguments of a queue that workers consume, without its owner.
+
+    Args:
+        name: Name of the queue.
+        queue_type: Type of the queue as RabbitMQ spells it.
+        max_priority: Highest priority of a classic queue; None without priorities.
+    """
     arguments: dict[str, Argument] = {
-        QUEUE_TYPE: taskqueue.queue.type.lower(),
+        QUEUE_TYPE: queue_type,
         # The default exchange, because it needs no binding that could be removed.
         DEAD_LETTER_EXCHANGE: "",
-        DEAD_LETTER_KEY: dead_letter_queue(taskqueue.queue_name),
+        DEAD_LETTER_KEY: dead_letter_queue(name),
     }
-    if taskqueue.queue.max_priority is not None:
-        arguments[MAX_PRIORITY] = taskqueue.queue.max_priority
+    if queue_type == QueueType.QUORUM.lower():
+        arguments |= QUORUM_ARGUMENTS
+    if max_priority is not None:
+        arguments[MAX_PRIORITY] = max_priority
     return arguments
+
+
+def _check_names(taskqueue: TaskQueue) -> None:
+    queue, source = taskqueue.queue_name, taskqueue.exchange_name
+    fields = {"spec.queue.name": queue, "spec.exchange.name": source}
+    reserved = [field for field, name in fields.items() if name.startswith(CONTROL_PREFIX)]
+    if taskqueue.exchange.name is not None:  # an existing exchange of this name may be a user's
+        del fields["spec.exchange.name"]
+    reserved += [field for field, name in fields.items() if name.endswith(DERIVED_SUFFIXES)]
+    if not reserved and source in {private_exchange(queue), fence_name(queue)}:
+        reserved = ["spec.exchange.name"]
+    if reserved:
+        name = queue if "spec.queue.name" in reserved else source
+        raise TopologyFault(
+            Reason.INVALID_SPEC,
+            f'Name "{name}" is reserved: names that begin with "{CONTROL_PREFIX}" or end in '
+            f"{', '.join(DERIVED_SUFFIXES)} are those of the operator's own objects. "
+            f"Choose another {' and '.join(reserved)}.",
+            terminal=True,
+        )

@@ -1,9 +1,12 @@
 """Exchanges, queues, bindings and policies as values that can be compared."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, TypeVar
+
+Item = TypeVar("Item")
 
 Argument = str | int | bool
 Arguments = Mapping[str, Argument]
@@ -14,23 +17,33 @@ POLICY_PRIORITY: Final = 999
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """An exchange; `type` is spelled as RabbitMQ spells it (direct, fanout, topic)."""
+    """An exchange; `type` is spelled as RabbitMQ spells it (direct, fanout, topic).
+
+    Attributes:
+        policy: Name of the policy that the broker applies to it.
+    """
 
     name: str
     type: str
     durable: bool = True
     auto_delete: bool = False
     arguments: Arguments = field(default_factory=dict, hash=False)
+    policy: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue; its type is the argument `x-queue-type`, as in RabbitMQ (absent means classic)."""
+    """A queue; its type is the argument `x-queue-type`, as in RabbitMQ (absent means classic).
+
+    Attributes:
+        policy: Name of the policy that the broker applies to it.
+    """
 
     name: str
     durable: bool = True
     auto_delete: bool = False
     arguments: Arguments = field(default_factory=dict, hash=False)
+    policy: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +84,26 @@ class Topology:
     supports_consumer_timeout: bool = True
 
     @cached_property
-    def bindings_to_exchange(self) -> Mapping[str, tuple[Binding, ...]]:
+    def bindings_to_exchange(self) -> Mapping[str, Sequence[Binding]]:
         """The exchange-to-exchange bindings, by the name of their destination."""
-        grouped: dict[str, list[Binding]] = {}
-        for binding in self.bindings:
-            if not binding.to_queue:
-                grouped.setdefault(binding.destination, []).append(binding)
-        return {name: tuple(bindings) for name, bindings in grouped.items()}
+        return _grouped(filter(lambda binding: not binding.to_queue, self.bindings), attrgetter("destination"))
+
+    @cached_property
+    def bindings_from(self) -> Mapping[str, Sequence[Binding]]:
+        """The bindings, by the name of their source."""
+        return _grouped(self.bindings, attrgetter("source"))
+
+    @cached_property
+    def policies_by_pattern(self) -> Mapping[str, Sequence[Policy]]:
+        """The policies, by their pattern. A pattern is compared as text, never evaluated: the broker evaluates it."""
+        return _grouped(self.policies.values(), attrgetter("pattern"))
+
+
+def _grouped(items: Iterable[Item], name: Callable[[Item], str]) -> Mapping[str, Sequence[Item]]:
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(name(item), []).append(item)
+    return groups
 
 
 def exact_pattern(name: str) -> str:

@@ -141,20 +141,42 @@ def test_an_existing_queue_of_another_type_is_reported(tenant: Tenant) -> None:
     assert_approved("topology.queue_type", complaint(tenant, "ImmutableDrift"))
     assert not tenant.read(tenant.path("exchanges", "celery.in")), "nothing is made before all of it can be"
     tenant.taskqueue("jobs", queue={"name": "celery", "external": True})
+    message = complaint(tenant, "DeadLetterQueueMissing")
+    assert_approved("topology.external_queue_without_dead_letter_queue", message)
+    assert not tenant.get("deployment", "jobs"), "workers that cannot keep a failed task do not start"
+    tenant.http.put(tenant.path("queues", "celery.dlq"), json={"durable": True}).raise_for_status()
     ready(tenant, "jobs")
     tenant.publish("amq.default", "celery", 21)
     eventually(lambda: tenant.replicas("jobs"), 2)
 
 
-def test_a_missing_external_queue_is_reported(tenant: Tenant) -> None:
+def test_an_external_queue_that_its_workers_declare_is_reported_until_it_exists(tenant: Tenant) -> None:
     tenant.secret()
-    tenant.taskqueue("jobs", queue={"name": "celery", "external": True})
-    assert complaint(tenant, "QueueNotFound") == (
-        'External queue "celery" does not exist. Declare it, correct spec.queue.name or spec.broker.vhost, '
-        "or remove external: true to have it created."
-    )
+    plain = {"image": "acme/celery:1", "protocol": "Plain"}
+    scaling = {"maxReplicas": 2, "minReplicas": 1}
+    tenant.taskqueue("jobs", queue={"name": "celery", "external": True}, worker=plain, scaling=scaling)
+    assert_approved("topology.external_queue_missing", complaint(tenant, "QueueNotFound"))
+    eventually(lambda: tenant.replicas("jobs"), 1)
     tenant.http.put(tenant.path("queues", "celery"), json={"durable": True}).raise_for_status()
     ready(tenant, "jobs")
+
+
+def test_a_queue_on_which_workers_do_harm_is_reported(tenant: Tenant) -> None:
+    tenant.secret()
+    stream = {"durable": True, "arguments": {"x-queue-type": "stream"}}
+    tenant.http.put(tenant.path("queues", "celery"), json=stream).raise_for_status()
+    tenant.taskqueue("first")
+    tenant.taskqueue("second", queue={"name": "celery", "external": True})
+    tenant.taskqueue("jobs", queue={"name": "first", "external": True})
+    tenant.taskqueue("first.in", exchange={"type": "Fanout"})
+    ready(tenant, "first")
+    assert_approved("topology.external_queue_is_a_stream", complaint(tenant, "TopologyRefused", "second"))
+    owned = complaint(tenant, "NameConflict").replace('"first"', '"celery"').replace("team/first", "media/other")
+    assert_approved("topology.external_queue_of_a_taskqueue", owned)
+    reserved = complaint(tenant, "InvalidSpec", "first.in").replace("first.in", "NAME", 1)
+    fields = "spec.queue.name and spec.exchange.name"
+    assert_approved("topology.name_reserved_by_operator", reserved.replace(fields, "FIELD"))
+    assert not tenant.queue("first.in.in")
 
 
 def test_a_queue_name_of_another_taskqueue_is_reported(tenant: Tenant) -> None:

@@ -46,12 +46,42 @@ def test_delete_if_empty_rejects_publishers_and_deletes_the_empty_queue(tenant: 
     ready(tenant, "jobs")
     tenant.publish("jobs", "jobs", 3)
     delete(tenant)
-    message = eventually(lambda: said(tenant, "NotEmpty", "holds 3 messages"))
+    message = eventually(lambda: said(tenant, "NotEmpty", "holds 3 ready messages"))
     assert 'queue "jobs"' in message
     path = f"/exchanges/{tenant.vhost}/jobs/publish"
     late = {"properties": {}, "routing_key": "jobs", "payload": "late", "payload_encoding": "string"}
     tenant.http.post(path, json=late)
     assert tenant.queue("jobs")["messages"] == 3
+    tenant.purge("jobs")
+    gone(tenant)
+    assert leftovers(tenant) == set()
+
+
+def test_delete_if_empty_waits_for_messages_that_wait_for_their_retry(tenant: Tenant) -> None:
+    """Rejected messages of a queue with delayed retries are neither ready nor unacked."""
+    tenant.secret()
+    tenant.policy("retries", "^jobs$", {"delayed-retry-type": "failed", "delayed-retry-min": 3_600_000})
+    tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
+    ready(tenant, "jobs")
+    tenant.publish("jobs", "jobs", 5)
+    rejected = {"count": 5, "ackmode": "reject_requeue_true", "encoding": "auto"}
+    tenant.http.post(f"{tenant.path('queues', 'jobs')}/get", json=rejected).raise_for_status()
+    delete(tenant)
+    eventually(lambda: said(tenant, "NotEmpty", "holds 5 delayed"))
+    assert tenant.queue("jobs")["messages"] == 5
+    tenant.purge("jobs")
+
+
+def test_a_policy_that_displaces_the_fence_delays_the_deletion_and_no_message_is_lost(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.policy("company", ".*", {"max-length": 100_000}, priority=5000)
+    tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
+    ready(tenant, "jobs")
+    delete(tenant)
+    eventually(lambda: said(tenant, "PolicyConflict", 'policy "company" of priority 5000'))
+    tenant.publish("jobs", "jobs", 1)
+    tenant.http.delete(tenant.path("policies", "company")).raise_for_status()
+    eventually(lambda: said(tenant, "NotEmpty", "holds 1 ready messages"))
     tenant.purge("jobs")
     gone(tenant)
     assert leftovers(tenant) == set()
@@ -63,7 +93,7 @@ def test_a_waiting_deletion_that_is_changed_to_retain_admits_publishers_again(te
     ready(tenant, "jobs")
     tenant.publish("jobs", "jobs", 1)
     delete(tenant)
-    eventually(lambda: said(tenant, "NotEmpty", "holds 1 messages"))
+    eventually(lambda: said(tenant, "NotEmpty", "holds 1 ready messages"))
     tenant.kubectl("patch", "taskqueue", "jobs", "--type=merge", "-p", '{"spec":{"deletionPolicy":"Retain"}}')
     gone(tenant)
     tenant.publish("jobs", "jobs", 1)
@@ -109,7 +139,7 @@ def test_the_next_operator_finishes_an_interrupted_deletion(tenant: Tenant, oper
     ready(tenant, "jobs")
     tenant.publish("jobs", "jobs", 1)
     delete(tenant)
-    eventually(lambda: said(tenant, "NotEmpty", "holds 1 messages"))
+    eventually(lambda: said(tenant, "NotEmpty", "holds 1 ready messages"))
     operator.kill()
     tenant.purge("jobs")
     operator.start()

@@ -138,6 +138,20 @@ async def test_reports_are_received_again_after_the_connection_was_lost(
             await report_until_received(worker, log, "media/a", b"after")
 
 
+async def test_reports_are_received_again_after_the_exchange_was_deleted(
+    connect: Connect, broker: Broker, vhost: str, admin: httpx.Client, log: ReportLog
+) -> None:
+    """The observer sees in the topology that the bindings are missing."""
+    async with listening(connect, log, "media/jobs") as channel:
+        await wait_for_exchange(admin, vhost)
+        path = f"/exchanges/{quote(vhost, safe='')}/{EXCHANGE}"
+        (await asyncio.to_thread(admin.delete, path)).raise_for_status()
+        channel.restore({"media/jobs"})
+        await wait_for_exchange(admin, vhost)
+        async with reporter(broker, vhost, []) as worker:
+            await report_until_received(worker, log, "media/jobs", b"after")
+
+
 async def test_without_taskqueues_the_control_channel_does_not_connect(
     vhost: str, admin: httpx.Client, connect: Connect, log: ReportLog
 ) -> None:

@@ -1,12 +1,14 @@
 import asyncio
 from collections import Counter
+from urllib.parse import quote
 
+import httpx
 import pytest
 from aiormq.abc import AbstractConnection
 from aiormq.exceptions import DeliveryError, PublishError
 
 from taskqueue_operator.rabbitmq.vhost import Vhost
-from taskqueue_operator.resource.faults import BrokerFault, Reason
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.diff import diff
 from tests.cluster.broker import Broker
@@ -71,6 +73,26 @@ async def test_the_fence_turns_every_publish_into_a_nack_and_loses_none(
     assert publishers.counts["accepted"] - accepted <= 8, "only messages that were in flight"
     assert publishers.counts["unroutable"] == 0
     assert (await probed(rabbitmq, "jobs")).ready == publishers.counts["accepted"]
+
+
+async def test_a_policy_that_displaces_the_fence_costs_no_message(
+    connect: Connect, amqp: AbstractConnection, admin: httpx.Client, vhost: str
+) -> None:
+    """Before the deletion, and while the queue is unbound: then it is bound again."""
+    rabbitmq = connect()
+    await declare(rabbitmq)
+    await fence(rabbitmq)
+    path = f"/policies/{quote(vhost, safe='')}/company"
+    company = {"pattern": ".*", "apply-to": "all", "definition": {"max-length": 1000}, "priority": 5000}
+    (await asyncio.to_thread(admin.put, path, json=company)).raise_for_status()
+
+    with pytest.raises(Fault) as waits:
+        await fence(rabbitmq)
+
+    assert waits.value.reason is Reason.POLICY_CONFLICT
+    channel = await amqp.channel()
+    await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs", mandatory=True)
+    assert (await probed(rabbitmq, "jobs")).ready == 1
 
 
 async def test_messages_of_a_fenced_queue_can_still_be_consumed(connect: Connect, amqp: AbstractConnection) -> None:

@@ -15,6 +15,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.diff import Declare, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
+from tests.unit.topology.in_memory_vhost import apply_policies
 
 PASSWORD = "correct-horse-battery-staple"
 DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
@@ -41,6 +42,7 @@ class FakeBroker:
         self.clock = clock
         self.topology_ = Topology()
         self.depths: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self.deferred: dict[str, int] = {}
         self.fault: Fault | None = None
         self.silent = False
         self.refused: dict[str, BrokerFault] = {}
@@ -59,7 +61,7 @@ class FakeBroker:
     async def topology(self) -> Topology:
         await self._answer()
         self.reads += 1
-        return self.topology_
+        return apply_policies(self.topology_)
 
     async def apply(self, steps: Sequence[Step]) -> None:
         await self._answer()
@@ -72,7 +74,14 @@ class FakeBroker:
         at = self.clock()
         await self._answer()
         return {
-            name: Sweep(at, present=True, running=True, ready=self.depths[name][0], unacked=self.depths[name][1])
+            name: Sweep(
+                at,
+                present=True,
+                running=True,
+                ready=self.depths[name][0],
+                unacked=self.depths[name][1],
+                deferred=self.deferred.get(name, 0),
+            )
             for name in self.topology_.queues
         }
 
@@ -131,8 +140,12 @@ class FakeControlChannel:
         self.broker = broker
         self.on_report = on_report
         self.subscribed: set[str] = set()
+        self.restored: set[str] = set()
         self.sent: list[tuple[str, bytes]] = []
         self.answer: Callable[[str, bytes], None] | None = None
+
+    def restore(self, taskqueues: Collection[str]) -> None:
+        self.restored |= set(taskqueues)
 
     def listen(self, taskqueue: str, *, enabled: bool) -> None:
         self.subscribed = self.subscribed - {taskqueue} | ({taskqueue} if enabled else set())

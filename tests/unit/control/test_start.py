@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from taskqueue_operator.control.controller import TOPOLOGY_SLICE
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.objects import Topology
 from tests.approved import assert_approved
@@ -94,3 +95,20 @@ async def test_invariant_5_a_restart_does_not_write_the_last_decision_again(harn
     await harness.restart()
     await harness.settle(60)
     assert harness.cluster.writes == []
+
+
+async def test_other_tasks_run_while_the_topology_of_many_taskqueues_is_compared(harness: ControlHarness) -> None:
+    await start_many(harness)
+    actual, turns = await harness.broker.topology(), 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    await harness.controller.on_topology(MANY, actual)
+    other.cancel()
+
+    assert turns >= len(MANY) // TOPOLOGY_SLICE

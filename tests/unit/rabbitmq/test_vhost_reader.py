@@ -8,6 +8,7 @@ from taskqueue_operator.rabbitmq.vhost_reader import read_sweep
 from taskqueue_operator.scaling.reading import Doubt, Sweep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+READY_AND_UNACKED = {"messages_ready": 600, "messages_unacknowledged": 1}
 
 
 class _Listing:
@@ -21,7 +22,7 @@ class _Listing:
 
 
 async def sweep(*items: dict[str, Any]) -> Sweep:
-    figures = {"name": "jobs", "state": "running", "messages_ready": 600, "messages_unacknowledged": 1}
+    figures = {"name": "jobs", "state": "running", "messages": 601} | READY_AND_UNACKED
     listing = _Listing(*(figures | item for item in items))
     return (await read_sweep(cast("Management", listing), lambda: NOW))["jobs"]
 
@@ -40,3 +41,13 @@ async def test_a_queue_in_minority_differs_from_a_queue_that_is_down() -> None:
 async def test_the_figures_of_a_running_queue_are_valid() -> None:
     for state in ("running", "idle", "flow"):
         assert await sweep({"state": state}) == Sweep(NOW, present=True, running=True, ready=600, unacked=1)
+
+
+async def test_messages_that_are_neither_ready_nor_unacked_are_deferred() -> None:
+    """RabbitMQ 4.3 lists a message that waits for its retry in the total only."""
+    assert (await sweep({"messages": 606})).deferred == 5
+    assert not (await sweep({"messages": 5, "messages_ready": 0, "messages_unacknowledged": 0})).is_empty
+
+
+async def test_a_listing_without_the_total_has_no_valid_figures() -> None:
+    assert (await sweep({"messages": None})).doubt is Doubt.NO_FIGURES

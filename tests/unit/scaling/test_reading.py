@@ -37,6 +37,7 @@ def test_a_probe_above_all_sweeps_is_also_the_upper_bound() -> None:
         (Doubt.MINORITY, PROBE, [*SWEEPS[:3], replace(SWEEPS[3], running=False, minority=True)]),
         (Doubt.NO_FIGURES, PROBE, [*SWEEPS[:3], replace(SWEEPS[3], ready=None)]),
         (Doubt.NO_FIGURES, PROBE, [*SWEEPS[:3], replace(SWEEPS[3], unacked=None)]),
+        (Doubt.NO_FIGURES, PROBE, [*SWEEPS[:3], replace(SWEEPS[3], deferred=None)]),
         (Doubt.NO_PROBE, None, SWEEPS),
         (Doubt.NO_PROBE, Probe(at(-5), 7), SWEEPS),
         (Doubt.NO_PROBE, Probe(at(0), None, missing=True), SWEEPS),
@@ -125,6 +126,18 @@ def test_the_lower_bound_never_exceeds_the_upper_bound(figures: list[int], ready
 def test_invariant_2_messages_that_only_an_earlier_probe_counted_are_part_of_the_upper_bound() -> None:
     probes = [Probe(at(-9), 40), Probe(at(-1), 0), Probe(at(0), 0)]
     assert Reading.from_samples(probes, sweeps(0, 0, 0, 0), at(0)).at_most == 40
+
+
+@pytest.mark.parametrize("state", ["ready", "unacked", "deferred"])
+def test_a_queue_is_empty_only_without_messages_in_any_state(state: str) -> None:
+    empty = sweeps(0, 0, 0, 0)
+    assert Reading.from_samples([Probe(at(0), 0)], empty, at(0)).is_empty
+
+    one: dict[str, Any] = {state: 1}
+    recent = [*empty[:3], replace(empty[3], **one)]
+
+    assert not recent[3].is_empty
+    assert not Reading.from_samples([Probe(at(0), 0)], recent, at(0)).is_empty
 
 
 def test_held_messages_are_those_of_the_last_sweep_before_the_probe() -> None:

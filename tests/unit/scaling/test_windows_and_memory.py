@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Decision, DecisionReason, Workers
-from taskqueue_operator.scaling.memory import Memory, Recommendation, is_idle
+from taskqueue_operator.scaling.memory import Memory, Recommendation
 from taskqueue_operator.scaling.policy import Policy, Rules
 from taskqueue_operator.scaling.reading import Doubt, Reading
 
@@ -99,7 +99,7 @@ def test_zero_is_reached_only_after_the_idle_time_without_doubt(history: list[Ti
         if step.before > 0 and step.decision.desired == 0:
             idle_from = step.now - POLICY.idle.total_seconds()
             assert steps[0].now <= idle_from
-            assert all(is_idle(past.reading) for past in steps[: n + 1] if past.now > idle_from)
+            assert all(past.reading.is_empty for past in steps[: n + 1] if past.now > idle_from)
 
 
 @given(histories)

@@ -1,6 +1,8 @@
 """A vhost in memory that applies steps as RabbitMQ does."""
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from taskqueue_operator.topology.diff import Declare, Remove, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
@@ -32,12 +34,33 @@ def apply_steps(steps: Iterable[Step], actual: Topology) -> Topology:
             held.setdefault(_id(step.item), step.item)
         # RabbitMQ removes a binding together with either of its ends.
         held = {key: item for key, item in held.items() if not isinstance(item, Binding) or _has_both_ends(item, held)}
-    return Topology(
-        exchanges={item.name: item for item in held.values() if isinstance(item, Exchange)},
-        queues={item.name: item for item in held.values() if isinstance(item, Queue)},
-        bindings=frozenset(item for item in held.values() if isinstance(item, Binding)),
-        policies={item.name: item for item in held.values() if isinstance(item, Policy)},
+    return apply_policies(
+        Topology(
+            exchanges={item.name: item for item in held.values() if isinstance(item, Exchange)},
+            queues={item.name: item for item in held.values() if isinstance(item, Queue)},
+            bindings=frozenset(item for item in held.values() if isinstance(item, Binding)),
+            policies={item.name: item for item in held.values() if isinstance(item, Policy)},
+        )
     )
+
+
+def apply_policies(actual: Topology) -> Topology:
+    """Return the vhost with the policy of each exchange and queue as RabbitMQ lists it."""
+
+    def applied(name: str, *kinds: str) -> str | None:
+        matching = [
+            item for item in actual.policies.values() if item.apply_to in kinds and re.search(item.pattern, name)
+        ]
+        return max(matching, key=lambda policy: policy.priority).name if matching else None
+
+    queues = {
+        name: replace(queue, policy=applied(name, "all", "queues", f"{queue.arguments.get('x-queue-type')}_queues"))
+        for name, queue in actual.queues.items()
+    }
+    exchanges = {
+        name: replace(exchange, policy=applied(name, "all", "exchanges")) for name, exchange in actual.exchanges.items()
+    }
+    return replace(actual, queues=queues, exchanges=exchanges)
 
 
 def _id(item: Object) -> tuple[type, object]:

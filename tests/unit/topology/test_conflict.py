@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
+from taskqueue_operator.topology.desired import queue_arguments
 from taskqueue_operator.topology.diff import diff
 from taskqueue_operator.topology.objects import Argument, Exchange, Queue, Topology
 from tests.approved import assert_approved
@@ -27,9 +28,8 @@ def fault(actual: Topology, **spec: object) -> TopologyFault:
 
 
 def user_queue(name: str, queue_type: str = "quorum", **arguments: Argument | None) -> Queue:
-    """Return a queue that a user made, with the dead-letter arguments of a TaskQueue's queue."""
-    dead_letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.dlq"}
-    return with_argument(Queue(name, arguments={"x-queue-type": queue_type, **dead_letters}), **arguments)
+    """Return a queue that a user made, with the arguments of a TaskQueue's queue."""
+    return with_argument(Queue(name, arguments=queue_arguments(name, queue_type, None)), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,16 @@ def user_queue(name: str, queue_type: str = "quorum", **arguments: Argument | No
         ),
         (Queue("jobs", arguments={"x-queue-type": "quorum"}), {}, "topology.queue_argument_missing"),
         (user_queue("jobs", x_message_ttl=60000), {}, "topology.queue_argument_unexpected"),
+        (
+            Queue("celery", durable=False, arguments={"x-max-priority": 10, "x-dead-letter-exchange": "dlx"}),
+            CELERY,
+            "topology.queue_differs_in_everything",
+        ),
+        (
+            user_queue("celery", "classic", x_max_priority=5),
+            CELERY,
+            "topology.queue_fits_another_spec",
+        ),
         (Queue("jobs.dlq"), {}, "topology.dead_letter_queue_type"),
         (Exchange("jobs", "fanout"), {}, "topology.exchange_type"),
         (Exchange("jobs", "headers"), {}, "topology.exchange_type_unsupported"),
@@ -89,7 +99,7 @@ def test_the_type_of_an_owned_queue_cannot_change_either() -> None:
     conflict = fault(vhost_with(*desired_topology().queues.values()), queue={"type": "Classic"})
 
     assert conflict.reason is Reason.IMMUTABLE_DRIFT
-    assert "spec.queue.type" in conflict.message
+    assert "x-queue-type" in conflict.message
 
 
 @pytest.mark.parametrize("kind", ["Queue", "Exchange"])
@@ -110,6 +120,30 @@ def test_the_queue_of_a_taskqueue_in_another_installation_is_a_name_conflict() -
     assert "media/jobs (installation staging)" in conflict.message
     message = conflict.message.replace('Queue "jobs"', 'KIND "NAME"').replace("media/jobs", "media/other")
     assert_approved("topology.name_conflict", message.replace("installation staging", "installation default"))
+
+
+@pytest.mark.parametrize(
+    ("actual", "key"),
+    [
+        (None, "topology.exchange_name_derived"),
+        (Exchange("a.in", "direct", arguments={"x-taskqueue-owner": OWNER}), "topology.exchange_name_derived"),
+        (Exchange("a.in", "fanout", arguments={"x-taskqueue-owner": OTHER_OWNER}), "topology.exchange_conflict"),
+    ],
+)
+def test_the_private_exchange_of_a_taskqueue_is_never_the_publishers_exchange_of_another(
+    actual: Exchange | None, key: str
+) -> None:
+    """Two TaskQueues that feed each other's exchange deliver every message twice."""
+    conflict = fault(vhost_with(*filter(None, [actual])), exchange={"name": "a.in", "type": "Fanout"})
+
+    assert conflict.reason is Reason.NAME_CONFLICT
+    assert_approved(key, conflict.message)
+
+
+def test_an_exchange_of_a_user_is_used_whatever_its_name_ends_with() -> None:
+    desired = desired_topology(exchange={"name": "orders.in"})
+
+    assert diff(desired, vhost_with(Exchange("orders.in", "direct")), owner=OWNER)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.worker import Worker
 from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.deletion import removal_steps
 from taskqueue_operator.topology.diff import Declare, Remove, diff
 from taskqueue_operator.topology.objects import Policy, Topology
+from tests.approved import assert_approved
 from tests.unit.topology.builders import OWNER, desired_topology
 from tests.unit.topology.in_memory_vhost import apply_steps, vhost_with
 
@@ -25,8 +27,12 @@ def user_policy(pattern: str = "^jobs", apply_to: str = "queues", priority: int 
     return Policy("user", pattern, apply_to, written, priority)
 
 
+def timeout(seconds: int, *policies: Policy) -> Policy | None:
+    return consumer_timeout("jobs", seconds, vhost_with(QUEUE, *policies))
+
+
 def definition(seconds: int, *policies: Policy) -> Mapping[str, Any] | None:
-    policy = consumer_timeout(QUEUE, seconds, vhost_with(*policies))
+    policy = timeout(seconds, *policies)
     return policy.definition if policy is not None else None
 
 
@@ -48,37 +54,69 @@ def test_the_default_task_timeout_fits_the_default_consumer_timeout() -> None:
 
 def test_a_policy_is_needed_only_above_the_default_consumer_timeout() -> None:
     assert definition(1800) is None
-    assert consumer_timeout(QUEUE, HOUR, vhost_with()) == TIMEOUT_OF_AN_HOUR
+    assert timeout(HOUR) == TIMEOUT_OF_AN_HOUR
 
 
-def test_the_policy_repeats_the_definition_of_the_policy_that_it_replaces() -> None:
-    expected = {"max-length": 5, "consumer-timeout": HOUR * 1000}
-    assert definition(HOUR, user_policy(max_length=5)) == expected
-    assert definition(HOUR, user_policy(max_length=5), TIMEOUT_OF_AN_HOUR) == expected
+def test_before_the_queue_exists_the_broker_does_not_say_which_policy_it_applies() -> None:
+    assert consumer_timeout("jobs", HOUR, vhost_with()) is None
+
+
+def test_the_policy_repeats_the_definition_of_the_policy_that_it_replaces_and_follows_its_changes() -> None:
+    """The user changes a policy while the operator's policy replaces it."""
+    ours = timeout(HOUR, user_policy(max_length=5))
+    assert ours is not None
+    assert (ours.name, ours.definition) == (
+        "jobs.timeout over user",
+        {"max-length": 5, "consumer-timeout": HOUR * 1000},
+    )
+
+    assert timeout(HOUR, user_policy(max_length=5), ours) == ours
+    assert definition(HOUR, user_policy(max_length=7), ours) == {"max-length": 7, "consumer-timeout": HOUR * 1000}
+    assert timeout(HOUR, ours) == TIMEOUT_OF_AN_HOUR
+
+
+def test_a_changed_name_of_the_policy_leaves_no_other_policy_behind() -> None:
+    ours = timeout(HOUR, user_policy(max_length=5))
+    assert ours is not None
+    actual = apply_steps([Declare(ours)], DESIRED)
+
+    after = apply_steps(diff(desired_with(TIMEOUT_OF_AN_HOUR), actual, owner=OWNER), actual)
+
+    assert after.policies == {"jobs.timeout": TIMEOUT_OF_AN_HOUR}
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        user_policy("^other$", max_length=5),
-        user_policy(apply_to="exchanges", max_length=5),
-        user_policy(apply_to="classic_queues", max_length=5),
-        user_policy("(?R)(", max_length=5),
-    ],
+    "other", [user_policy("^other$", max_length=5), user_policy(apply_to="exchanges", max_length=5)]
 )
-def test_a_policy_that_does_not_apply_to_the_queue_is_not_repeated(other: Policy) -> None:
+def test_a_policy_that_the_broker_does_not_apply_to_the_queue_is_not_repeated(other: Policy) -> None:
     assert definition(HOUR, other) == {"consumer-timeout": HOUR * 1000}
 
 
-def test_of_several_policies_the_one_with_the_highest_priority_is_repeated() -> None:
-    low = user_policy(max_length=5)
-    high = replace(user_policy(apply_to="quorum_queues", max_length=9, priority=2), name="high")
-    assert definition(HOUR, high, low) == {"max-length": 9, "consumer-timeout": HOUR * 1000}
+def test_the_pattern_of_a_user_is_never_evaluated() -> None:
+    """A pattern may need exponential time. The broker has limits for it; here it would stop everything."""
+    endless = user_policy("^(a+)+$", max_length=5)
+    queue = replace(QUEUE, name="a" * 40 + "!", policy="user")
+    actual = Topology(queues={queue.name: queue}, policies={"user": endless})
+
+    policy = consumer_timeout(queue.name, HOUR, actual)
+
+    assert policy is not None
+    assert policy.definition["max-length"] == 5
 
 
 def test_a_longer_timeout_set_by_a_user_is_enough_and_a_shorter_one_is_not() -> None:
     assert definition(HOUR, user_policy(consumer_timeout=HOUR * 1000)) is None
     assert definition(60, user_policy(consumer_timeout=1000)) == {"consumer-timeout": 60_000}
+
+
+@pytest.mark.parametrize("existing", [[], [TIMEOUT_OF_AN_HOUR]])
+def test_a_policy_of_higher_priority_without_a_sufficient_timeout_is_a_conflict(existing: list[Policy]) -> None:
+    with pytest.raises(TopologyFault) as raised:
+        timeout(HOUR, user_policy(priority=5000, max_length=5), *existing)
+
+    assert raised.value.reason is Reason.POLICY_CONFLICT
+    assert_approved("topology.timeout_policy_displaced", raised.value.message)
+    assert timeout(60, user_policy(priority=5000, max_length=5), *existing) is None
 
 
 def desired_with(policy: Policy) -> Topology:

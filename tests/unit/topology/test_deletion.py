@@ -2,9 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.diff import Declare, Remove, diff
-from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
+from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
+from tests.approved import assert_approved
 from tests.unit.topology.builders import OTHER_OWNER, OWNER, desired_topology, with_owner
 from tests.unit.topology.in_memory_vhost import apply_steps, vhost_with
 from tests.unit.topology.vhosts import DESIRED, ENTRY_BINDING, vhosts
@@ -24,6 +26,34 @@ def test_the_queue_is_unbound_only_after_the_fence_was_read() -> None:
     assert not is_fenced(DESIRED, after, owner=OWNER)
     assert fence_steps(DESIRED, after, owner=OWNER) == (Remove(ENTRY_BINDING),)
     assert is_fenced(DESIRED, apply_steps([Remove(ENTRY_BINDING)], after), owner=OWNER)
+
+
+def displaced(actual: Topology) -> Topology:
+    """Return the vhost with a policy for everything that has a higher priority than the fence."""
+    return apply_steps([Declare(Policy("company", ".*", "all", {"max-length": 9}, 5000))], actual)
+
+
+def test_the_queue_is_not_unbound_while_another_policy_displaces_the_fence() -> None:
+    actual = displaced(DESIRED)
+    actual = apply_steps(fence_steps(DESIRED, actual, owner=OWNER), actual)
+
+    with pytest.raises(Fault) as raised:
+        fence_steps(DESIRED, actual, owner=OWNER)
+
+    assert raised.value.reason is Reason.POLICY_CONFLICT
+    assert_approved("deletion.fence_displaced", raised.value.message)
+
+
+def test_the_queue_is_bound_again_at_once_when_another_policy_displaces_the_fence() -> None:
+    """Without fence and binding, RabbitMQ confirms messages and drops them."""
+    assert fence_steps(DESIRED, displaced(with_fence(DESIRED)), owner=OWNER) == (Declare(ENTRY_BINDING),)
+
+
+def test_the_queue_is_bound_again_when_the_fence_is_gone() -> None:
+    fenced = with_fence(DESIRED)
+    actual = apply_steps([Remove(fenced.policies["jobs.fence"])], fenced)
+
+    assert fence_steps(DESIRED, actual, owner=OWNER) == (Declare(ENTRY_BINDING),)
 
 
 def test_a_private_exchange_that_is_not_owned_is_not_fenced() -> None:

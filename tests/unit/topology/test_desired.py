@@ -17,6 +17,9 @@ def test_the_minimal_taskqueue_declares_two_exchanges_a_queue_and_a_dead_letter_
         "x-queue-type": "quorum",
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": "jobs.dlq",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+        "x-delivery-limit": 100,
     }
     assert topology.queues["jobs.dlq"].arguments == OWNERSHIP | {"x-queue-type": "quorum"}
     assert topology.bindings == {
@@ -53,10 +56,26 @@ def test_an_external_queue_declares_nothing() -> None:
     assert desired_topology(queue={"name": "celery", "external": True}) == Topology()
 
 
-@pytest.mark.parametrize("name", ["jobs.in", "jobs.fence"])
-def test_an_exchange_named_like_an_exchange_of_the_operator_is_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "spec", "fields"),
+    [
+        ("jobs", {"exchange": {"name": "jobs.in"}}, "spec.exchange.name"),
+        ("jobs", {"exchange": {"name": "jobs.fence"}}, "spec.exchange.name"),
+        ("jobs", {"exchange": {"name": "taskqueue.reports"}}, "spec.exchange.name"),
+        ("jobs", {"queue": {"name": "a.dlq"}}, "spec.queue.name"),
+        ("a.in", {}, "spec.queue.name and spec.exchange.name"),
+        ("a.in", {"exchange": {"name": "tasks"}}, "spec.queue.name"),
+        ("a.in", {"queue": {"name": "a"}}, "spec.exchange.name"),
+    ],
+)
+def test_a_name_that_the_operator_derives_or_reserves_is_refused(
+    name: str, spec: dict[str, object], fields: str
+) -> None:
     with pytest.raises(TopologyFault) as raised:
-        desired_topology(exchange={"name": name})
+        desired_topology(name, **spec)
 
     assert raised.value.reason is Reason.INVALID_SPEC
-    assert_approved("topology.exchange_name_reserved_by_operator", raised.value.message.replace(name, "NAME"))
+    assert raised.value.message.endswith(f"Choose another {fields}.")
+    refused = raised.value.message.split('"')[1]
+    message = raised.value.message.replace(refused, "NAME", 1)
+    assert_approved("topology.name_reserved_by_operator", message.replace(fields, "FIELD"))

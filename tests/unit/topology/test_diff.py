@@ -1,11 +1,16 @@
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from taskqueue_operator.resource.faults import TopologyFault
+from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.fence import fence_topology
-from taskqueue_operator.topology.objects import Binding, Exchange, Topology
-from tests.unit.topology.builders import OWNER, with_owner
+from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Topology
+from tests.unit.topology.builders import OWNER, desired_topology, with_owner
 from tests.unit.topology.in_memory_vhost import all_objects, apply_steps, vhost_with
 from tests.unit.topology.vhosts import DESIRED, ENTRY_BINDING, OLD_BINDING, vhosts
 
@@ -106,3 +111,38 @@ def test_an_object_that_is_not_owned_is_never_changed_or_removed(actual: Topolog
         for name, item in before.items():
             if item.arguments.get("x-taskqueue-owner") != OWNER:
                 assert now[name] == item
+
+
+def test_the_policies_of_a_vhost_are_walked_once_for_all_its_taskqueues() -> None:
+    """With many policies, each TaskQueue that walks them holds up all others."""
+    walked = 0
+
+    class Policies(Mapping[str, Policy]):
+        """Policies that count how often they are walked."""
+
+        def __init__(self, policies: Mapping[str, Policy]) -> None:
+            self._policies = policies
+
+        @override
+        def __getitem__(self, name: str) -> Policy:
+            return self._policies[name]
+
+        @override
+        def __iter__(self) -> Iterator[str]:
+            nonlocal walked
+            walked += 1
+            return iter(self._policies)
+
+        @override
+        def __len__(self) -> int:
+            return len(self._policies)
+
+    policies = Policies({f"p{n}": Policy(f"p{n}", ".*", "queues", {"max-length": n}, n % 999) for n in range(1000)})
+    queues = {f"jobs-{n}": desired_topology(f"jobs-{n}").queues[f"jobs-{n}"] for n in range(100)}
+    actual = Topology(queues={name: replace(queue, policy="p999") for name, queue in queues.items()}, policies=policies)
+
+    for name in queues:
+        assert consumer_timeout(name, 7200, actual) is not None
+        assert diff(desired_topology(name), actual, owner=f"default/media/{name}")
+
+    assert walked == 1

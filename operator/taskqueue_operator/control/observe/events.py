@@ -8,7 +8,7 @@ from taskqueue_operator.topology.objects import Topology
 
 
 class ObserverEvents(Protocol):
-    """The listener of an observer. No method may block or raise."""
+    """The listener of an observer. No method may block or raise, and only `on_topology` waits."""
 
     def is_scaled_to_zero(self, key: Key) -> bool:
         """Whether a TaskQueue has no workers: its queue is probed more often, and only changes are notified."""
@@ -22,7 +22,7 @@ class ObserverEvents(Protocol):
         """The queue of this TaskQueue is not on the broker."""
         ...
 
-    def on_topology(self, keys: Collection[Key], actual: Topology) -> None:
+    async def on_topology(self, keys: Collection[Key], actual: Topology) -> None:
         """All objects of the vhost were read; these TaskQueues are on it."""
         ...
 

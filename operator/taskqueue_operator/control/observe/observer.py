@@ -5,7 +5,7 @@ its listener which TaskQueues to re-evaluate. It makes no decisions.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -20,7 +20,7 @@ from taskqueue_operator.control.workqueue import WaitForEvent
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.names import CONTROL_EXCHANGE, Key
 from taskqueue_operator.scaling.reading import Probe, Reading, Sweep
 from taskqueue_operator.topology.objects import Topology
 
@@ -68,6 +68,7 @@ class Observer:
         self._has_answered = False
         self._samples: dict[str, Samples] = {}
         self._queues: dict[Key, set[str]] = {}
+        self._required: dict[Key, Collection[str]] = {}
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
         self._health = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
         self._probe_rounds = ProbeRounds(vhost, self._health, self._on_probes)
@@ -109,12 +110,17 @@ class Observer:
             if not self._samples[queue].keys:
                 del self._samples[queue]
         if not queues:
+            self._required.pop(key, None)
             self.subscribe_reports(key, enabled=False)
         for queue in queues:
             self._queues.setdefault(key, set()).add(queue)
             if queue not in self._samples:
                 self._samples[queue] = Samples((), self._clock())
             self._samples[queue].keys.add(key)
+
+    def require(self, key: Key, queues: Collection[str]) -> None:
+        """Notify the listener when one of these queues of a TaskQueue is missing, although it is not read."""
+        self._required[key] = queues
 
     def subscribe_reports(self, key: Key, *, enabled: bool) -> None:
         """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
@@ -261,6 +267,10 @@ class Observer:
 
         async def sweep() -> Mapping[str, Sweep]:
             answers = await self.vhost.sweep()
+            for key in [
+                key for key, required in self._required.items() if any(queue not in answers for queue in required)
+            ]:
+                self._listener.on_queue_missing(key)
             return {queue: answers.get(queue) or Sweep(sent_at, present=False) for queue in queues}
 
         for queue, answer in (await self._health.measure("sweep", queues, sweep)).items():
@@ -288,8 +298,17 @@ class Observer:
     async def _read_topology(self) -> bool:
         if not self._samples:
             return False
-        self._listener.on_topology(self.keys, await self._topology())
+        actual = await self._topology()
+        self._restore_control_objects(actual)
+        await self._listener.on_topology(self.keys, actual)
         return True
+
+    def _restore_control_objects(self, actual: Topology) -> None:
+        """Restore the bindings for reports, which go with their exchange. A needless restoration changes nothing."""
+        bound = {binding.routing_key for binding in actual.bindings_from.get(CONTROL_EXCHANGE, ())}
+        unbound = {str(key) for key in self._subscribed} - bound
+        if unbound and self._control_channel.fault is None:
+            self._control_channel.restore(unbound)
 
 
 def _fault_message(probe: Probe | None) -> str | None:

@@ -65,5 +65,5 @@ def queue_state(probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime)
     if last is None or last.doubt is not None or now - last.at > READING_WINDOW:
         return QueueState(running=False)
     probe = probes[-1] if probes else None
-    empty = probe is not None and probe.ready == last.ready == last.unacked == 0
-    return QueueState(running=True, empty_at=min(probe.at, last.at) if probe is not None and empty else None)
+    empty_at = min(probe.at, last.at) if probe is not None and probe.ready == 0 and last.is_empty else None
+    return QueueState(running=True, empty_at=empty_at)

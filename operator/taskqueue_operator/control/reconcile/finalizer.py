@@ -22,10 +22,11 @@ from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.memory import is_idle
+from taskqueue_operator.scaling.reading import Reading
+from taskqueue_operator.topology.consumer_timeout import timeout_policies
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.desired import desired as desired_topology
-from taskqueue_operator.topology.diff import Step
+from taskqueue_operator.topology.diff import Remove, Step
 from taskqueue_operator.topology.objects import Topology
 
 from .connection import BrokerConnector
@@ -78,12 +79,13 @@ class Finalizer:
             match taskqueue.spec.deletion_policy:
                 case DeletionPolicy.RETAIN:
                     await self._unfence(taskqueue, observer)
+                    await self._remove_policies(taskqueue, observer)
                 case DeletionPolicy.DELETE_IF_EMPTY:
                     await self._empty(taskqueue, observer)
-                    await self._remove(taskqueue, observer)
+                    await self._remove(taskqueue, observer, fenced=True)
                 case DeletionPolicy.DELETE:
                     await self._stop_workers(taskqueue)
-                    await self._remove(taskqueue, observer)
+                    await self._remove(taskqueue, observer, fenced=False)
         except TopologyFault as fault:  # an object on the broker prevents the deletion
             raise RetainTopology(fault.message) from None
         except BrokerFault as fault:
@@ -113,6 +115,13 @@ class Finalizer:
         if is_fenced(self._desired(taskqueue), actual, owner=self._owner(taskqueue)):
             await self._apply(observer, self.topology.steps(taskqueue, actual))
 
+    async def _remove_policies(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
+        """Give the queue back to the policies of its users, once no worker needs the operator's policy."""
+        policies = timeout_policies(taskqueue.queue_name, await observer.topology())
+        if policies:
+            await self._stop_workers(taskqueue)
+            await self._apply(observer, tuple(map(Remove, policies)))
+
     async def _empty(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Fence the queue, then wait until it and its dead-letter queue are empty; the workers continue meanwhile."""
         desired, owner = self._desired(taskqueue), self._owner(taskqueue)
@@ -135,14 +144,14 @@ class Finalizer:
             )
         for queue in (name for name in desired.queues if name in actual.queues):
             reading = observer.reading(queue)
-            if is_idle(reading):
+            if reading.is_empty:
                 continue
             if reading.at_most is None and (fault := observer.fault_at(queue)) is not None:
                 raise fault
-            if reading.at_most and await self.cluster.deployment(taskqueue.key) is None:
+            if (reading.at_most or reading.deferred) and await self.cluster.deployment(taskqueue.key) is None:
                 await self._unfence(taskqueue, observer)
                 raise RetainTopology(f"queue {queue} holds messages and its workers are gone")
-            raise Fault(Reason.NOT_EMPTY, _why_waiting(queue, reading.at_most, reading.unacked))
+            raise Fault(Reason.NOT_EMPTY, _why_waiting(queue, reading))
 
     async def _stop_workers(self, taskqueue: TaskQueue) -> None:
         """Scale to zero, and wait until the workers have finished their tasks."""
@@ -156,9 +165,12 @@ class Finalizer:
         if remaining or (deployment is not None and deployment.current_replicas):
             raise Fault(Reason.DELETING, f"Deletion waits for {remaining or 'the last'} workers to finish their tasks.")
 
-    async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
+    async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver, *, fenced: bool) -> None:
         desired, owner = self._desired(taskqueue), self._owner(taskqueue)
-        await self._apply(observer, removal_steps(desired, await observer.topology(), owner=owner))
+        actual = await observer.topology()
+        if fenced and fence_steps(desired, actual, owner=owner):
+            raise Fault(Reason.DELETING, "Deletion waits: the fence that refuses publishers is incomplete again.")
+        await self._apply(observer, removal_steps(desired, actual, owner=owner))
         if removal_steps(desired, await observer.topology(), owner=owner):
             # Retried later, not at once: an object that was created again must be read again before it is deleted.
             raise Fault(
@@ -182,10 +194,12 @@ def _is_reachability(condition: Mapping[str, str]) -> bool:
     return condition["type"] == ConditionType.BROKER_REACHABLE
 
 
-def _why_waiting(queue: str, ready: int | None, unacked: int | None) -> str:
-    if ready is None:
+def _why_waiting(queue: str, reading: Reading) -> str:
+    if reading.at_most is None:
         return f'Deletion waits until it is certain that queue "{queue}" is empty. Publishers are refused meanwhile.'
+    states = {"ready": reading.at_most, "unacked": reading.unacked, "delayed or dead-lettering": reading.deferred}
+    held = " and ".join(f"{count} {state}" for state, count in states.items() if count)
     return (
-        f'Deletion waits: queue "{queue}" holds {ready} messages and {unacked or 0} are unacked. Publishers '
-        "are refused, workers continue. Empty it, or set deletionPolicy: Retain to keep it or Delete to delete it."
+        f'Deletion waits: queue "{queue}" holds {held} messages. Publishers are refused, workers continue. '
+        "Empty it, or set deletionPolicy: Retain to keep it or Delete to delete it."
     )

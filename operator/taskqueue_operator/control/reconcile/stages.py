@@ -8,7 +8,7 @@ from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.conditions import ConditionType
-from taskqueue_operator.resource.faults import BrokerFault, Fault
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import FINALIZER
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.policy import Policy
@@ -46,31 +46,41 @@ class Stages:
         if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
             await _stage(faults, ConditionType.TOPOLOGY_READY, self.topology.reconcile(taskqueue))
         # Workers are created once the queue exists.
-        if not faults or self._can_do_without_broker(taskqueue):
+        if not faults or self._can_do_without(taskqueue, faults):
             await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployment.reconcile(taskqueue))
         invalid = next(filter(None, map(schedule_error, Policy.of(taskqueue).schedules)), None)
         return faults if invalid is None else faults | {ConditionType.SCALING_ACTIVE: invalid}
 
-    def _can_do_without_broker(self, taskqueue: TaskQueue) -> bool:
+    def _can_do_without(self, taskqueue: TaskQueue, faults: Faults) -> bool:
         """Whether the Deployment is reconciled although an earlier stage has failed.
 
-        A fallback needs workers for a queue that cannot be read. Existing workers are replaced only if the new ones
-        fit the broker's default consumer timeout, since no policy can extend it now.
+        A fallback needs workers for a queue that cannot be read, and some workers declare their external queue
+        themselves. Existing workers are replaced only if the new ones fit the broker's default consumer timeout, since
+        no policy can extend it now.
         """
         if taskqueue.key in self.cache.deployments:
             return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS
-        return taskqueue.spec.scaling.fallback is not None
+        if ConditionType.BROKER_REACHABLE in faults:
+            return taskqueue.spec.scaling.fallback is not None
+        return faults[ConditionType.TOPOLOGY_READY].reason is Reason.QUEUE_NOT_FOUND
 
     async def _keep_finalizer(self, taskqueue: TaskQueue) -> None:
         """Set the finalizer exactly while a deletion would have something to delete."""
         others = [finalizer for finalizer in taskqueue.finalizers if finalizer != FINALIZER]
-        desired = others if taskqueue.spec.deletion_policy is DeletionPolicy.RETAIN else [*others, FINALIZER]
+        desired = [*others, FINALIZER] if self._leaves_something(taskqueue) else others
         if set(desired) == set(taskqueue.finalizers):
             return
         body = await self.cluster.set_finalizers(taskqueue.key, desired, resource_version=taskqueue.resource_version)
         self.telemetry.wrote("finalizer")
         if body is not None:
             self.cache.update_taskqueue(body)
+
+    def _leaves_something(self, taskqueue: TaskQueue) -> bool:
+        """Whether a deletion has objects to remove: with Retain, only the policy that long tasks may need."""
+        if taskqueue.spec.deletion_policy is not DeletionPolicy.RETAIN:
+            return True
+        needs_policy = taskqueue.spec.worker.hold_seconds > DEFAULT_SECONDS
+        return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
 
 
 async def _stage(faults: Faults, stage: ConditionType, work: Awaitable[object]) -> bool:

@@ -1,23 +1,26 @@
 """Keeps the topology on the broker as declared: reads it, applies the missing steps, and reads it again."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import Key, owner
+from taskqueue_operator.resource.names import Key, dead_letter_queue, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
-from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds
+from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds, timeout_policies
 from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Step, diff
+from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Topology
 from taskqueue_operator.workers.template_hash import template_hash
 
-ROUNDS: Final = 3
-"""How often steps are applied in one reconcile; two TaskQueues of the same name conflict at the second read."""
+ROUNDS: Final = 4
+"""How often the topology is read in one reconcile. The second read shows that another TaskQueue has the same names, and
+which policy the broker applies to a new queue; the third one that a policy for it has an effect."""
 
 
 class TopologyReconciler:
@@ -44,7 +47,7 @@ class TopologyReconciler:
             actual = await observer.topology()
             steps = self.steps(taskqueue, actual)
             if not steps:
-                state.topology_generation = taskqueue.generation
+                self._accept(taskqueue, actual)
                 return
             await observer.vhost.apply(steps)
             self._telemetry.wrote("topology")
@@ -58,7 +61,19 @@ class TopologyReconciler:
         """Record the topology as checked if it matches: after a start, one read serves all TaskQueues of a vhost."""
         state = self._states[taskqueue.key].reconcile
         if state.topology_generation is None and self._matches(taskqueue, actual):
-            state.topology_generation = taskqueue.generation
+            self._accept(taskqueue, actual)
+
+    def _accept(self, taskqueue: TaskQueue, actual: Topology) -> None:
+        state = self._states[taskqueue.key]
+        state.reconcile.topology_generation = taskqueue.generation
+        state.reconcile.has_policy = bool(timeout_policies(taskqueue.queue_name, actual))
+        if state.connection.observer is not None and taskqueue.declared_queue is not None:
+            queue = taskqueue.declared_queue
+            state.connection.observer.require(taskqueue.key, {queue, dead_letter_queue(queue)})
+
+    def has_policy(self, key: Key) -> bool:
+        """Whether the queue of a TaskQueue had a policy of the operator when it was checked last."""
+        return self._states[key].reconcile.has_policy
 
     def has_drifted(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         """Whether the topology has changed since it was checked."""
@@ -77,7 +92,8 @@ class TopologyReconciler:
         Raises:
             TopologyFault: An object on the broker conflicts with the spec.
         """
-        _require_external(taskqueue, actual)
+        if taskqueue.queue.external:
+            check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
         desired = self._with_timeout(taskqueue, desired_topology(taskqueue, self.installation), actual)
         return diff(desired, actual, owner=self.owner(taskqueue.key))
 
@@ -91,18 +107,15 @@ class TopologyReconciler:
         template = template_hash(taskqueue)
         if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
             seconds = max(seconds, granted_seconds(queue.name, actual))
-        policy = consumer_timeout(queue, seconds, actual)
+        policy = consumer_timeout(queue.name, seconds, actual)
         return replace(desired, policies={policy.name: policy}) if policy is not None else desired
+
+    def _declares(self, queue: str, owner_argument: str) -> bool:
+        """Whether the TaskQueue with this owner argument exists and declares this queue for its workers."""
+        installation, _, key = owner_argument.partition("/")
+        other = self._cache.taskqueue(Key(*key.partition("/")[::2]))
+        return installation == self.installation and other is not None and other.declared_queue == queue
 
     def owner(self, key: Key) -> str:
         """Return the owner mark of the broker objects of a TaskQueue."""
         return owner(self.installation, key)
-
-
-def _require_external(taskqueue: TaskQueue, actual: Topology) -> None:
-    if taskqueue.queue.external and taskqueue.queue_name not in actual.queues:
-        raise TopologyFault(
-            Reason.QUEUE_NOT_FOUND,
-            f'External queue "{taskqueue.queue_name}" does not exist. Declare it, correct spec.queue.name or '
-            "spec.broker.vhost, or remove external: true to have it created.",
-        )

@@ -239,4 +239,4 @@ def _applies_decisions(taskqueue: TaskQueue) -> bool:
 
 def _is_deleting_workers(taskqueue: TaskQueue) -> bool:
     """Whether the workers are being deleted, whatever the queue holds."""
-    return taskqueue.deleting and taskqueue.spec.deletion_policy is DeletionPolicy.DELETE
+    return taskqueue.deleting and taskqueue.spec.deletion_policy is not DeletionPolicy.DELETE_IF_EMPTY

@@ -37,7 +37,7 @@ class RecordingListener:
     def on_queue_missing(self, key: Key) -> None:
         self.misses.append(key)
 
-    def on_topology(self, keys: Collection[Key], actual: Topology) -> None:  # noqa: ARG002  the shape of the port
+    async def on_topology(self, keys: Collection[Key], actual: Topology) -> None:  # noqa: ARG002  the shape of the port
         self.topologies.append(asyncio.get_running_loop().time())
 
     def on_worker_report(self, about: str, report: bytes, address: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from taskqueue_operator.control.observe.observer import SWEEP_PERIOD_SECONDS, Observer
 from taskqueue_operator.control.observe.rounds import BATCH_INTERVAL_SECONDS
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.names import CONTROL_EXCHANGE, Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
-from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.topology.objects import Binding, Topology
 from tests.unit.control.fake_broker import FORBIDDEN, START, UNREACHABLE, FakeBroker
 from tests.unit.control.fake_cluster import KEY, FakeTelemetry
 
@@ -304,6 +304,31 @@ async def test_discarded_samples_leave_a_doubt_until_the_window_is_covered_again
         await asyncio.sleep(18)
         assert observer.reading("jobs").doubt is None
         assert observer.keys == {KEY}
+
+
+async def test_missing_bindings_for_reports_are_restored(broker: FakeBroker) -> None:
+    """Another client has deleted the exchange for reports, and all bindings with it."""
+    async with observing(broker, RecordingListener()) as observer:
+        observer.subscribe_reports(KEY, enabled=True)
+        binding = Binding(CONTROL_EXCHANGE, "amq.gen-1", to_queue=True, routing_key=str(KEY))
+        broker.topology_ = replace(broker.topology_, bindings=frozenset({binding}))
+        await asyncio.sleep(35)
+        assert broker.last_control_channel.restored == set()
+        broker.topology_ = replace(broker.topology_, bindings=frozenset())
+        await asyncio.sleep(35)
+        assert broker.last_control_channel.restored == {str(KEY)}
+
+
+async def test_a_missing_dead_letter_queue_is_notified_with_the_next_sweep(broker: FakeBroker) -> None:
+    """It is not probed, but messages may be lost while it is missing."""
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
+        observer.require(KEY, {"jobs", "more"})
+        await asyncio.sleep(6)
+        assert listener.misses == []
+        broker.topology_ = Topology(queues={"jobs": broker.topology_.queues["jobs"]})
+        await asyncio.sleep(6)
+    assert set(listener.misses) == {KEY}
 
 
 async def test_alarms_of_the_broker_are_known_within_a_sweep_period(broker: FakeBroker) -> None:

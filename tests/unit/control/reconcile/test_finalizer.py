@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from taskqueue_operator.control.reconcile.topology import ROUNDS
 from taskqueue_operator.resource.names import FINALIZER, Key
-from taskqueue_operator.topology.diff import Remove, Step
-from taskqueue_operator.topology.objects import Binding, Exchange, Queue
+from taskqueue_operator.topology.diff import Declare, Remove, Step
+from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_broker import UNREACHABLE
@@ -140,7 +141,48 @@ async def test_invariant_4_dead_letters_are_messages_too(harness: ControlHarness
     harness.cluster.delete(KEY)
     await harness.settle(60)
     assert not is_deleted(harness)
-    assert 'queue "thumbnails.dlq" holds 3 messages' in harness.cluster.condition("Ready")["message"]
+    assert 'queue "thumbnails.dlq" holds 3 ready messages' in harness.cluster.condition("Ready")["message"]
+
+
+async def test_invariant_4_messages_that_wait_for_their_retry_are_messages_too(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    harness.broker.deferred["thumbnails"] = 5
+    harness.cluster.delete(KEY)
+    await harness.settle(60)
+    assert not is_deleted(harness)
+    assert_approved("deletion.waiting_for_deferred_messages", harness.cluster.condition("Ready")["message"])
+    harness.broker.deferred.clear()
+    await harness.settle(30)
+    assert is_deleted(harness)
+
+
+async def test_invariant_4_a_policy_that_displaces_the_fence_delays_the_deletion(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="DeleteIfEmpty")
+    company = Policy("company", ".*", "all", {"max-length": 9}, 5000)
+    await harness.broker.apply([Declare(company)])
+    harness.cluster.delete(KEY)
+    await harness.settle(60)
+    assert not is_deleted(harness)
+    assert harness.cluster.condition("Ready")["reason"] == "PolicyConflict"
+    assert Binding("thumbnails.in", "thumbnails", to_queue=True) in harness.broker.topology_.bindings
+    await harness.broker.apply([Remove(company)])
+    await harness.settle(60)
+    assert is_deleted(harness)
+
+
+async def test_retain_removes_the_policy_of_the_operator_once_its_workers_have_ended(harness: ControlHarness) -> None:
+    worker = {"image": "i", "protocol": "Plain", "taskTimeoutSeconds": 7200}
+    await harness.apply(worker=worker, scaling={"maxReplicas": 1, "minReplicas": 1})
+    assert set(harness.broker.topology_.policies) == {"thumbnails.timeout"}
+    harness.cluster.run_pods(KEY)
+    harness.cluster.delete(KEY)
+    await harness.settle()
+    assert set(harness.broker.topology_.policies) == {"thumbnails.timeout"}
+    harness.cluster.run_pods(KEY)
+    await harness.settle(10)
+    assert is_deleted(harness)
+    assert harness.broker.topology_.policies == {}
+    assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
 
 
 async def test_a_waiting_deletion_ends_when_the_policy_becomes_retain(harness: ControlHarness) -> None:
@@ -261,7 +303,7 @@ async def test_invariant_8_a_fence_that_another_client_removes_is_restored_with_
     monkeypatch.setattr(harness.broker, "apply", in_vain)
     harness.cluster.delete(KEY)
     await harness.settle(11)
-    assert len(taken) <= 3 * 3 * 4
+    assert len(taken) <= 3 * ROUNDS * 4
     assert_approved("deletion.bindings_restored", harness.cluster.condition("Ready")["message"])
 
 
@@ -311,7 +353,7 @@ async def test_invariant_4_a_queue_that_another_client_creates_again_is_not_dele
     harness.cluster.delete(KEY)
     await harness.settle(120)
     assert len(removed) == 1
-    assert 'queue "thumbnails" holds 100 messages' in harness.cluster.condition("Ready")["message"]
+    assert 'queue "thumbnails" holds 100 ready messages' in harness.cluster.condition("Ready")["message"]
 
 
 @pytest.mark.slow

@@ -41,11 +41,16 @@ def unavailable_reason(deployment: Deployment | None, pods: Iterable[Pod]) -> Wo
     """Return why no worker of the current template is ready, and how to fix it; None if one is ready or none failed."""
     if deployment is None:
         return None
+    pods = list(pods)
     current = _current_pods(deployment, pods)
     cause = next(_causes(deployment, current), None)
     if cause is None or any(pod.ready for pod in current):
         return None
-    return WorkersFault(cause.reason, f"No worker is ready: {cause.text}. {cause.fix}")
+    if any(pod.ready and pod.is_active for pod in pods):
+        what = "No worker of this version is ready; workers of the former version go on"
+    else:
+        what = "No worker is ready"
+    return WorkersFault(cause.reason, f"{what}: {cause.text}. {cause.fix}")
 
 
 def _current_pods(deployment: Deployment, pods: Iterable[Pod]) -> list[Pod]:

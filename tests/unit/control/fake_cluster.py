@@ -128,6 +128,8 @@ class FakeCluster:
         old = former["metadata"] if former else new
         body["metadata"] |= {"uid": old["uid"], "generation": old["generation"] + 1}
         body["status"] = former.get("status", {}) if former else {}
+        if former and _template_digest(former) != _template_digest(body):
+            body["status"] = body["status"] | {"updatedReplicas": 0}
         return self._store("deployments", _observed(body))
 
     async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
@@ -276,6 +278,10 @@ class FakeTelemetry:
 
     def decided(self, why: str) -> None:
         self.events.append(("decided", why))
+
+
+def _template_digest(deployment: Body) -> object:
+    return deployment["metadata"]["annotations"][ANNOTATION_DIGEST]
 
 
 def _observed(deployment: Body) -> Body:

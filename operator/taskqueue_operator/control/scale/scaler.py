@@ -90,7 +90,7 @@ class Scaler:
             if decision is None or not self._needs_write(key, decision):
                 return
             before = self.cache.deployments[key]
-            unreported = state.drain.unreported_pods
+            shown = state.drain.shown
             try:
                 written = await self._write(key, decision)
             except Conflict:
@@ -99,9 +99,10 @@ class Scaler:
             except Fault as fault:
                 self._set_write_fault(key, fault)
                 raise
+            finally:
+                if state.drain.shown != shown:
+                    self.queues.status.add(key)
             self._set_write_fault(key, None)
-            if state.drain.unreported_pods != unreported:
-                self.queues.status.add(key)
             if written is None:
                 return
             explanation = f"From {before.replicas} to {written} workers: {decision.explanation}"

@@ -92,3 +92,7 @@ class QueueObserver(Protocol):
     def consumer_snapshots(self) -> tuple[ConsumerSnapshot, ...]:
         """Return the last snapshots of consumers, oldest first. Polling goes on only while this is called."""
         ...
+
+    def survey_consumers(self) -> ConsumerSnapshot | None:
+        """Return a snapshot of consumers that may be a minute old. Another one follows only if this is called again."""
+        ...

@@ -21,10 +21,12 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.decision import Decision
 from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.progress import Progress
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
 
 from .queue_observer import QueueObserver
+from .replicas_conflict import ReplicasConflict
 
 RECENT_DECISIONS: Final = 20
 FIGURES_PERIOD: Final = timedelta(seconds=30)
@@ -111,6 +113,9 @@ class DecisionState:
         decision: The last decision.
         memory: What the next decision needs to know of earlier ones.
         recent_decisions: The last decisions that changed the desired number, with all their inputs.
+        progress: Since when no message has left the queue although all allowed workers hold some.
+        is_stalled: Whether that has been so for longer than a task may take.
+        conflict: What other clients did to the number of replicas.
         last_scale: The last change of the number of replicas; None before the first one.
         decision_fault: Why no decision could be made.
         write_fault: Why the number of replicas could not be written.
@@ -121,6 +126,9 @@ class DecisionState:
     decision: Decision | None = None
     memory: Memory = field(default_factory=Memory)
     recent_decisions: deque[Recording] = field(default_factory=lambda: deque(maxlen=RECENT_DECISIONS))
+    progress: Progress = field(default_factory=Progress)
+    is_stalled: bool = False
+    conflict: ReplicasConflict = field(default_factory=ReplicasConflict)
     last_scale: LastScale | None = None
     decision_fault: Fault | None = None
     write_fault: Fault | None = None
@@ -131,6 +139,21 @@ class DecisionState:
         if self._policy is None or self._policy[0] is not taskqueue:
             self._policy = taskqueue, Policy.of(taskqueue)
         return self._policy[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """A worker that did not stop in good order at SIGTERM, so that a task may have been cut.
+
+    Attributes:
+        pod: Its pod.
+        template_hash: The version of the template of that pod.
+        what: What it did instead, as the end of a sentence.
+    """
+
+    pod: Key
+    template_hash: str
+    what: str
 
 
 def _reports() -> Allowance:
@@ -153,6 +176,10 @@ class DrainState:
         blocked_by: Why scale-in waits, if for longer than moments.
         blocked_since: Since when it waits for that.
         unreported_pods: Pods that must report before they can be removed, and do not.
+        interruption: The last Plain worker that did not stop in good order at SIGTERM.
+        interrupted: UIDs of the terminating pods of such workers.
+        other_queues: Queues that Plain workers consume beside that of the TaskQueue.
+        token_replaced_at: When a drain annotation of a later leadership was last replaced: there is no such leader.
     """
 
     pool: WorkerPool | None = None
@@ -162,11 +189,15 @@ class DrainState:
     blocked_by: Blocker = Blocker.NOTHING
     blocked_since: datetime | None = None
     unreported_pods: tuple[Key, ...] = ()
+    interruption: Interruption | None = None
+    interrupted: set[str] = field(default_factory=set)
+    other_queues: tuple[str, ...] = ()
+    token_replaced_at: datetime | None = None
 
     @property
     def shown(self) -> tuple[object, ...]:
         """What conditions show of it."""
-        return self.blocked_by, self.unreported_pods
+        return self.blocked_by, self.unreported_pods, self.interruption
 
 
 class PendingEvent(NamedTuple):

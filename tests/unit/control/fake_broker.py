@@ -50,6 +50,7 @@ class FakeBroker:
         self.sweeps: list[float] = []
         self.consumer_polls: list[float] = []
         self.consumer_fault: BrokerFault | None = None
+        self.closed_connections: list[str] = []
         self.connections: Callable[[], Iterable[Connection]] = tuple
         self.alarms_ = frozenset[str]()
         self.reads = 0
@@ -87,6 +88,10 @@ class FakeBroker:
         if self.consumer_fault is not None:
             raise self.consumer_fault
         return ConsumerSnapshot(at, tuple(self.connections()))
+
+    async def close_connections(self, names: Collection[str]) -> None:
+        await self._answer()
+        self.closed_connections += names
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         self.probes.append((asyncio.get_running_loop().time(), frozenset(queues)))

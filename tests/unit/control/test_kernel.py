@@ -12,7 +12,7 @@ from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.resource.names import LABEL_NAME, Key
 
 from .fake_broker import START
-from .fake_cluster import KEY, taskqueue
+from .fake_cluster import KEY, by_replica_set, taskqueue
 
 pytestmark = pytest.mark.looptime
 
@@ -98,7 +98,8 @@ def deployment(version: int, replicas: int, uid: str = "d") -> Body:
 
 
 def pod(version: int, phase: str = "Running") -> Body:
-    metadata = {**POD._asdict(), "uid": "p", "resourceVersion": str(version), "labels": {LABEL_NAME: KEY.name}}
+    metadata: Body = {**POD._asdict(), "uid": "p", "resourceVersion": str(version)}
+    metadata |= {"labels": {LABEL_NAME: KEY.name}, "ownerReferences": by_replica_set(KEY)}
     return {"metadata": metadata, "status": {"phase": phase}}
 
 

@@ -91,6 +91,12 @@ class Worker:
         """Number of messages that wait to be started."""
         return self._buffer.prefetched
 
+    @property
+    def longest_wait_seconds(self) -> float:
+        """How long the first message that waits to be started has waited; 0 if none waits."""
+        first = self._buffer.first_waiting
+        return time.monotonic() - first.received_at if first is not None else 0.0
+
     def holds(self, matches: Callable[[Delivery], bool]) -> bool:
         """Return whether a matching message waits or runs."""
         return self._buffer.holds(matches)

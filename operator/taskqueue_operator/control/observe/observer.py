@@ -135,6 +135,10 @@ class Observer:
         """Return the last snapshots of consumers, oldest first. Polling continues only while this is called."""
         return self._consumer_poller.snapshots()
 
+    def survey_consumers(self) -> ConsumerSnapshot | None:
+        """Return a snapshot of consumers that may be a minute old. Another one follows only if this is called again."""
+        return self._consumer_poller.survey()
+
     @property
     def consumer_poll_fault(self) -> Fault | None:
         """Why consumers cannot be listed at present; None while they can."""

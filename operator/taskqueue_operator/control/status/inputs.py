@@ -20,6 +20,7 @@ from taskqueue_operator.workers.startup_problems import unavailable_reason
 
 from .deadlines import Deadlines
 from .scale_in_blocked import scale_in_blocked
+from .scaling_warnings import scaling_warning
 
 FIRST_READING: Final = READING_WINDOW + timedelta(seconds=8)
 """When a readable queue has a complete reading at the latest; includes a sweep period and some delay."""
@@ -74,9 +75,7 @@ def collect(seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadline
         conclusive=_is_conclusive(state, deadlines),
         deployment=deployment,
         scale_out_blocker=cache.scale_out_blocker(key),
-        scale_in_blocked=(
-            scale_in_blocked(taskqueue, deployment, pods, state, deadlines) if taskqueue is not None else None
-        ),
+        scale_in_blocked=_scaling_notice(taskqueue, deployment, pods, state, deadlines),
         reading=state.scaling.reading,
         decision=state.scaling.decision,
         dead_letters=dead_letters(taskqueue, state),
@@ -84,6 +83,21 @@ def collect(seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadline
         mode=taskqueue.spec.scaling.mode if taskqueue is not None else Mode.AUTO,
         rollout=unfinished_rollout(deployment) if deployment is not None and not _was_ready(seen) else None,
     )
+
+
+def _scaling_notice(
+    taskqueue: TaskQueue | None,
+    deployment: Deployment | None,
+    pods: Iterable[Pod],
+    state: TaskQueueState,
+    deadlines: Deadlines,
+) -> Fault | None:
+    """Return what is wrong while the number of workers follows the queue; advice comes last."""
+    if taskqueue is None:
+        return None
+    warning = scaling_warning(taskqueue, deployment, state)
+    blocked = scale_in_blocked(taskqueue, deployment, pods, state, deadlines)
+    return (blocked or warning) if warning is None or warning.reason is Reason.READY else warning
 
 
 def _was_ready(seen: CachedTaskQueue) -> bool:
@@ -113,7 +127,7 @@ def _workers_fault(
     idle = (
         _not_consuming(seen.parsed, deployment, pods, state, deadlines) if isinstance(seen.parsed, TaskQueue) else None
     )
-    fault = unavailable_reason(deployment, pods) or idle
+    fault = unavailable_reason(deployment, pods, started=cache.has_started(seen.key)) or idle
     return {type_: fault} if fault is not None and type_ not in state.reconcile.faults else {}
 
 

@@ -20,6 +20,7 @@ from .worker_state import WorkerState
 SIGTERM_ACK_TIMEOUT: Final = timedelta(seconds=2)
 """How long a worker may take to receive SIGTERM and to report `leaving`."""
 ID_BYTES: Final = 16
+"""Bytes of the id of a command: too many to guess one."""
 REMOVAL_SETTLE_TIME: Final = timedelta(seconds=10)
 """How long pods may still be removed after the Deployment's controller has observed another number."""
 

@@ -226,7 +226,10 @@ async def test_sweeps_share_one_http_connection(
                 target.write(data)
             target.close()
 
-        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+        try:
+            await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+        finally:
+            far_writer.transport.abort()
 
     async with hostile({"proxy": forward}) as proxy, reading(listener) as readers:
         observer = readers.start("jobs", endpoint(management_uri=f"http://127.0.0.1:{proxy.ports['proxy']}"))

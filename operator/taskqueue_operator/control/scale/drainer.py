@@ -41,6 +41,7 @@ from .report_reader import read_report
 FROM_THE_START: Final = datetime.max.replace(tzinfo=UTC)
 """Treat the queue as empty from the start: used when the user paused the workers."""
 SECRET_BYTES: Final = 32
+"""Bytes of the secret from which a worker pool makes the ids of its commands."""
 
 TOKEN_REPLACEMENT_PERIOD: Final = timedelta(minutes=1)
 """Minimum time between two replacements of a drain annotation that no leader wrote."""

@@ -154,7 +154,8 @@ class DrainContext:
 
     def can_confirm(self, worker: Worker) -> bool:
         """Whether a worker can be asked to confirm its drain."""
-        return not worker.has_no_container and not worker.awaits_answer(self.now)
+        able = not worker.has_no_container and not worker.never_consumed(self.now)
+        return able and not worker.awaits_answer(self.now)
 
     def needs_confirmation(self, worker: Worker) -> bool:
         """Whether a worker has to confirm its drain once more before replicas are reduced."""

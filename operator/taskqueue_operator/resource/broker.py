@@ -116,9 +116,7 @@ class Queue(Model):
 
 
 class Binding(Model):
-    """Binding from the exchange to the queue. Two bindings are the same if all their fields are equal (ADR 11)."""
-
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+    """Binding from the exchange to the queue."""
 
     routing_key: str = Field(
         max_length=255,

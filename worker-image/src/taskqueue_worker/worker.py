@@ -152,6 +152,11 @@ class Worker:
         bind_contextvars(task_id=delivery.task_id)
         if _is_recorded(delivery):
             await self._cancel_other_attempts()
+            if (ended := self._ended.take(delivery)) is not None:  # in this worker, while its copy waited
+                await self._settle_again(delivery, ended)
+                self.activity.settle(delivery, self._clock(), done=None)
+                self._release(delivery)
+                return
         started_at = time.monotonic()  # uvloop's clock counts whole milliseconds, and stands still between two steps
         outcome = await self._runner.run(delivery)
         seconds = time.monotonic() - started_at

@@ -19,7 +19,7 @@ from taskqueue_operator.resource.names import MANAGER, Key
 
 from . import informer
 from .controller_task import ControllerTask
-from .metrics import ControllerCollector, Metrics
+from .metrics import ControllerCollector, Metrics, NamespacesCollector
 from .settings import Settings
 
 
@@ -75,10 +75,11 @@ class LeaderLifecycle:
             # With scanning off, kopf would wait silently for a CRD that does not exist.
             await cluster.require_taskqueues()
             vhosts = VhostFactory(self._clock, check)
-            leader = Leader(settings.installation, self._leadership.epoch)
+            leader = Leader(settings.installation, self._leadership.epoch, self._leadership.confirm)
             controller = Controller(cluster, vhosts, self._metrics, self._clock, leader, pod_limits=settings.pod_limits)
             self._controller = controller
             self._metrics.registry.register(ControllerCollector(controller, self._clock))
+            self._metrics.registry.register(NamespacesCollector(cluster))
             task = ControllerTask(controller, stop)
             await self._watch(controller, task)
             return int(task.crashed)

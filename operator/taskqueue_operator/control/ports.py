@@ -40,8 +40,8 @@ class ControlChannel(Protocol):
         """Why no report can be received at present; None while connected."""
         ...
 
-    def listen(self, taskqueues: Collection[str]) -> None:
-        """Receive the reports of these TaskQueues, each as `namespace/name`, and of no others."""
+    def listen(self, taskqueue: str, *, enabled: bool) -> None:
+        """Receive the reports of a TaskQueue (`namespace/name`), or no longer."""
         ...
 
     async def send(self, address: str, command: bytes) -> None:
@@ -68,8 +68,16 @@ class Vhost(Protocol):
         """Read the figures of every queue: one request."""
         ...
 
+    async def alarms(self) -> frozenset[str]:
+        """Read for which resources the broker has an alarm, `memory` or `disk`: one request."""
+        ...
+
     async def consumers(self) -> ConsumerSnapshot:
         """Read all connections, the queues that they consume and the messages that they hold."""
+        ...
+
+    async def close_connections(self, names: Collection[str]) -> None:
+        """Close connections of clients, by the broker's names of them."""
         ...
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
@@ -97,7 +105,11 @@ class VhostFactory(Protocol):
         ...
 
     def connect(self, endpoint: Endpoint) -> Vhost:
-        """Return the vhost of an endpoint; it connects on first use."""
+        """Return the vhost of an endpoint; it connects on first use.
+
+        Raises:
+            BrokerFault: Too many endpoints are read.
+        """
         ...
 
 
@@ -121,7 +133,9 @@ class Cluster(Protocol):
         """
         ...
 
-    async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+    async def scale(
+        self, key: Key, *, replicas: int, generation: int, drain_token: str = "", started_template: str = ""
+    ) -> Body:
         """Set `spec.replicas` if the Deployment is at this generation; returns the scaled Deployment.
 
         Args:
@@ -129,6 +143,7 @@ class Cluster(Protocol):
             replicas: The number of replicas to set.
             generation: The expected `metadata.generation`.
             drain_token: The expected drain annotation, if not empty.
+            started_template: What to write as the annotation of the last template that has started, if not empty.
 
         Raises:
             Conflict: The generation or the annotation differs, or the Deployment is gone.

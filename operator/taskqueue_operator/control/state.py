@@ -11,6 +11,8 @@ from typing import Final
 
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
+from taskqueue_operator.resource import bounds
+from taskqueue_operator.resource.allowance import Allowance
 from taskqueue_operator.resource.broker import Broker
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Fault
@@ -19,10 +21,12 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.decision import Decision
 from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.progress import Progress
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
 
 from .queue_observer import QueueObserver
+from .replicas_conflict import ReplicasConflict
 
 RECENT_DECISIONS: Final = 20
 FIGURES_PERIOD: Final = timedelta(seconds=30)
@@ -89,6 +93,9 @@ class DecisionState:
         decision: The last decision.
         memory: What the next decision needs to know of earlier ones.
         recent_decisions: The last decisions that changed the desired number, with all their inputs.
+        progress: Since when no message has left the queue although all allowed workers hold some.
+        is_stalled: Whether that has been so for longer than a task may take.
+        conflict: What other clients did to the number of replicas.
         last_scale: The last change of the number of replicas; None before the first one.
         decision_fault: Why no decision could be made.
         write_fault: Why the number of replicas could not be written.
@@ -99,6 +106,9 @@ class DecisionState:
     decision: Decision | None = None
     memory: Memory = field(default_factory=Memory)
     recent_decisions: deque[Recording] = field(default_factory=lambda: deque(maxlen=RECENT_DECISIONS))
+    progress: Progress = field(default_factory=Progress)
+    is_stalled: bool = False
+    conflict: ReplicasConflict = field(default_factory=ReplicasConflict)
     last_scale: LastScale | None = None
     decision_fault: Fault | None = None
     write_fault: Fault | None = None
@@ -111,6 +121,29 @@ class DecisionState:
         return self._policy[1]
 
 
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """A worker that did not stop in good order at SIGTERM, so that a task may have been cut.
+
+    Attributes:
+        pod: Its pod.
+        template_hash: The version of the template of that pod.
+        what: What it did instead, as the end of a sentence.
+    """
+
+    pod: Key
+    template_hash: str
+    what: str
+
+
+def _reports() -> Allowance:
+    return Allowance(per_second=bounds.TASKQUEUE_REPORTS_PER_SECOND, at_once=bounds.TASKQUEUE_REPORTS_AT_ONCE)
+
+
+def _report_log_lines() -> Allowance:
+    return Allowance(per_second=bounds.REPORT_LOG_LINES_PER_SECOND, at_once=bounds.REPORT_LOG_LINES_AT_ONCE)
+
+
 @dataclass(slots=True)
 class DrainState:
     """The workers, and what keeps the operator from removing them. Written by scale/drainer.
@@ -118,16 +151,28 @@ class DrainState:
     Attributes:
         pool: The workers of the Deployment.
         pool_uid: UID of that Deployment; another one of the same name has a pool of its own.
+        reports: How many reports of the workers may be read.
+        report_log_lines: How many log lines about reports may be written.
         blocked_by: Why scale-in waits, if for longer than moments.
         blocked_since: Since when it waits for that.
         unreported_pods: Pods that must report before they can be removed, and do not.
+        interruption: The last Plain worker that did not stop in good order at SIGTERM.
+        interrupted: UIDs of the terminating pods of such workers.
+        other_queues: Queues that Plain workers consume beside that of the TaskQueue.
+        token_replaced_at: When a drain annotation of a later leadership was last replaced: there is no such leader.
     """
 
     pool: WorkerPool | None = None
     pool_uid: str = ""
+    reports: Allowance = field(default_factory=_reports)
+    report_log_lines: Allowance = field(default_factory=_report_log_lines)
     blocked_by: Blocker = Blocker.NOTHING
     blocked_since: datetime | None = None
     unreported_pods: tuple[Key, ...] = ()
+    interruption: Interruption | None = None
+    interrupted: set[str] = field(default_factory=set)
+    other_queues: tuple[str, ...] = ()
+    token_replaced_at: datetime | None = None
 
 
 @dataclass(slots=True)

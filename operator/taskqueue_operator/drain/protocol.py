@@ -4,6 +4,7 @@ The names are those of `docs/control-protocol.md`.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cache
@@ -12,12 +13,18 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import override
 
+from taskqueue_operator.resource.bounds import REPORT_BYTES, REPORT_NUMBER, REPORT_TEXT_CHARACTERS
+
 VERSION: Final = 1
 LEASE_SECONDS: Final = 60
 """How long one `drain` command keeps a worker drained."""
 
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=REPORT_NUMBER)]
+Seconds = Annotated[float, Field(ge=0, le=REPORT_NUMBER, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=REPORT_TEXT_CHARACTERS)]
+
+
+_TOKEN: Final = re.compile(r"([0-9]{1,20})\.([0-9]{1,20})")
 
 
 class State(StrEnum):
@@ -58,9 +65,8 @@ class FencingToken:
     @classmethod
     def parse(cls, annotation: str) -> Self | None:
         """Parse what `str` returns; None for anything else."""
-        epoch, _, seq = annotation.partition(".")
-        ours = all(part.isascii() and part.isdecimal() for part in (epoch, seq))
-        return cls(int(epoch), int(seq)) if ours else None
+        found = _TOKEN.fullmatch(annotation)
+        return cls(int(found[1]), int(found[2])) if found is not None else None
 
     @override
     def __str__(self) -> str:
@@ -71,7 +77,7 @@ class FencingToken:
 class Drain:
     """The command that has drained a worker."""
 
-    installation: str
+    installation: Text
     epoch: Count
     seq: Count
 
@@ -80,9 +86,9 @@ class Drain:
 class Answer:
     """The result of the command with this id."""
 
-    id: str
+    id: Text
     result: Result
-    reason: str | None = None
+    reason: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +99,9 @@ class Report:
 
     version: Literal[1]
     taskqueue: str
-    pod: str
+    pod: Text
     incarnation: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-    number: Annotated[int, Field(ge=1)]
+    number: Annotated[int, Field(ge=1, le=REPORT_NUMBER)]
     state: State
     in_flight: Count
     prefetched: Count
@@ -115,6 +121,8 @@ class Report:
         Raises:
             Unreadable: The report is of another version, or not as the protocol defines it.
         """
+        if len(message) > REPORT_BYTES:
+            raise Unreadable(f"{len(message)} bytes are more than {REPORT_BYTES}")
         try:
             return _reports().validate_json(message, strict=True)
         except ValidationError as error:

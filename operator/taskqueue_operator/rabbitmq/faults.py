@@ -5,7 +5,7 @@ import ssl
 from shlex import quote
 from typing import Final
 
-import httpx
+import httpcore
 
 from taskqueue_operator.resource.faults import BrokerFault, Reason, excerpt
 
@@ -20,7 +20,7 @@ CAUSES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (ConnectionRefusedError, "connection refused"),
     (NotAmqp, "the server does not speak AMQP 0-9-1"),
     (TimeoutError, "no answer in time"),
-    (httpx.TimeoutException, "no answer in time"),
+    (httpcore.TimeoutException, "no answer in time"),
     (ConnectionError, "connection closed"),
     (EOFError, "connection closed"),
 )
@@ -112,6 +112,15 @@ def unreachable(endpoint: Endpoint, why: str) -> BrokerFault:
         Reason.BROKER_UNREACHABLE,
         f"RabbitMQ at {endpoint.address} does not answer ({why}). "
         "Start the broker, or correct host and port in the Secret.",
+    )
+
+
+def too_many_readers(endpoint: Endpoint, limit: int) -> BrokerFault:
+    """The operator reads as many endpoints as it may, of this host or of all hosts."""
+    return BrokerFault(
+        Reason.BROKER_UNREACHABLE,
+        f"The operator does not read RabbitMQ at {endpoint.address}: it already reads {limit} pairs of vhost and user. "
+        "Let TaskQueues share a vhost and a user.",
     )
 
 

@@ -44,6 +44,10 @@ class Reason(StrEnum):
     SCALE_IN_WAITING = "ScaleInWaiting"
     ROLLOUT_STUCK = "RolloutStuck"
     DELETION_COST_CONFLICT = "DeletionCostConflict"
+    REPLICAS_CONFLICT = "ReplicasConflict"
+    WORKERS_INTERRUPTED = "WorkersInterrupted"
+    OTHER_QUEUES_CONSUMED = "OtherQueuesConsumed"
+    NOTHING_FINISHED = "NothingFinished"
     # Kubernetes itself.
     API_UNAVAILABLE = "ApiUnavailable"
     INTERNAL_ERROR = "InternalError"

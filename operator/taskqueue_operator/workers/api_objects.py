@@ -9,6 +9,7 @@ from taskqueue_operator.resource.names import (
     ANNOTATION_COST,
     ANNOTATION_DIGEST,
     ANNOTATION_DRAIN,
+    ANNOTATION_STARTED,
     DELETION_COST,
     LABEL_NAME,
     WORKER_CONTAINER,
@@ -41,6 +42,7 @@ class Deployment:
         replica_failure: Why the API server creates no more pods, such as an exceeded quota; empty if it does.
         progress_deadline_exceeded: Whether a rollout has made no progress for too long.
         drain_token: The drain annotation; empty while no worker is drained.
+        started_template: Hash of the last template of which a worker has been ready; empty if unknown.
     """
 
     key: Key
@@ -60,6 +62,7 @@ class Deployment:
     updated: int = 0
     progress_deadline_exceeded: bool = False
     drain_token: str = ""
+    started_template: str = ""
 
     @property
     def observed(self) -> bool:
@@ -91,6 +94,7 @@ class Deployment:
                 condition.get("reason") == "ProgressDeadlineExceeded" for condition in status.get("conditions") or ()
             ),
             drain_token=annotations.get(ANNOTATION_DRAIN, ""),
+            started_template=annotations.get(ANNOTATION_STARTED, ""),
         )
 
 
@@ -114,11 +118,14 @@ class Pod:
 
     Attributes:
         template_hash: Identifies the pod template from which it was created.
-        replica_set: UID of the ReplicaSet that created it.
+        replica_set: UID of the ReplicaSet of its worker Deployment; empty for a pod that has only its label.
         assigned: Whether it is assigned to a node.
         phase: Its phase: Pending, Running, Unknown...
         container_stopped: Whether the kubelet shows that the worker container does not run; False if it shows nothing.
         restarts: How often that container was restarted.
+        exit_code: With which code its worker container ended; None while it runs, or waits to be started again.
+        never_ready: Whether that container serves the endpoints of the contract (its startup probe succeeded), and has
+            not been ready since it started: it has not consumed.
         finished: Whether it has succeeded or failed.
         cost: Its deletion cost; None without a valid one.
         cost_is_managed: Whether the operator wrote the cost.
@@ -143,6 +150,8 @@ class Pod:
     cost_is_managed: bool = False
     problem: PodProblem | None = None
     addresses: tuple[str, ...] = ()
+    never_ready: bool = False
+    exit_code: int | None = None
 
     @property
     def is_active(self) -> bool:
@@ -160,7 +169,7 @@ class Pod:
             taskqueue=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
             resource_version=metadata["resourceVersion"],
             template_hash=annotations.get(ANNOTATION_DIGEST, ""),
-            replica_set=intern(_owner(metadata).get("uid", "")),
+            replica_set=intern(_replica_set(metadata)),
             assigned=bool((body.get("spec") or {}).get("nodeName")),
             phase=intern(status.get("phase", "")),
             container_stopped=_container_stopped(status, container),
@@ -172,11 +181,20 @@ class Pod:
             cost_is_managed=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
             problem=_problem(status),
             addresses=_addresses(body.get("spec") or {}, status),
+            never_ready=_never_ready(status, container),
+            exit_code=((container.get("state") or {}).get("terminated") or {}).get("exitCode"),
         )
 
 
 def _owner(metadata: dict[str, Any]) -> dict[str, Any]:
     return next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), {})
+
+
+def _replica_set(metadata: dict[str, Any]) -> str:
+    """Return the UID of the ReplicaSet that controls a pod; only if a worker Deployment, by its name, created that."""
+    owner, name = _owner(metadata), (metadata.get("labels") or {}).get(LABEL_NAME, "")
+    ours = owner.get("kind") == "ReplicaSet" and owner.get("name", "").rpartition("-")[0] == name
+    return str(owner.get("uid", "")) if ours else ""
 
 
 def _worker_container(status: dict[str, Any]) -> dict[str, Any]:
@@ -192,6 +210,14 @@ def _addresses(spec: dict[str, Any], status: dict[str, Any]) -> tuple[str, ...]:
 
 def _is_ready(condition: dict[str, Any]) -> bool:
     return (condition["type"], condition["status"]) == ("Ready", "True")
+
+
+def _never_ready(status: dict[str, Any], container: dict[str, Any]) -> bool:
+    """Compare times of one kubelet: Ready became false no later than the container started."""
+    since: dict[str, Any] = next((found for found in status.get("conditions") or () if found["type"] == "Ready"), {})
+    started_at = ((container.get("state") or {}).get("running") or {}).get("startedAt") or ""
+    unready_since = since.get("lastTransitionTime") or "9"
+    return since.get("status") == "False" and container.get("started") is True and str(unready_since) <= str(started_at)
 
 
 def _container_stopped(status: dict[str, Any], container: dict[str, Any]) -> bool:

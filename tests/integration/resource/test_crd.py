@@ -128,3 +128,18 @@ def test_kubectl_finds_a_taskqueue_by_short_name_and_category(api: ControlPlane,
     write(MINIMAL, name="found", dry=False)
     for name in ("tq", "taskqueue", "messaging"):
         assert "taskqueue.taskqueue.dev/found" in api.kubectl("get", name, "-n", namespace, "-o", "name")
+
+
+def test_server_side_apply_replaces_the_bindings_as_a_whole(api: ControlPlane, namespace: str) -> None:
+    def apply(manager: str, *keys: str) -> list[str]:
+        spec = MINIMAL | {"bindings": [{"routingKey": key} for key in keys]}
+        metadata = {"name": "bound", "namespace": namespace}
+        body = {"apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue", "metadata": metadata, "spec": spec}
+        flags = ("apply", "--server-side", f"--field-manager={manager}", "-o", "json", "-f", "-")
+        stored = json.loads(api.kubectl(*flags, text=json.dumps(body)))
+        return [binding["routingKey"] for binding in stored["spec"]["bindings"]]
+
+    assert apply("first", "a", "b") == ["a", "b"]
+    assert apply("first", "b", "c") == ["b", "c"]
+    with pytest.raises(RuntimeError, match=r"conflict with \"first\": \.spec\.bindings"):
+        apply("second", "d")

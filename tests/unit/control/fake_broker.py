@@ -18,6 +18,7 @@ from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 
 PASSWORD = "correct-horse-battery-staple"
 DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
+TIMEOUT_SECONDS = 20
 START = datetime(2026, 1, 1, tzinfo=UTC)
 UNREACHABLE = BrokerFault(Reason.BROKER_UNREACHABLE, "RabbitMQ at broker:5672 does not answer (connection refused).")
 AUTHENTICATION_FAILED = BrokerFault(
@@ -41,13 +42,16 @@ class FakeBroker:
         self.topology_ = Topology()
         self.depths: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self.fault: Fault | None = None
+        self.silent = False
         self.refused: dict[str, BrokerFault] = {}
         self.applied: list[Step] = []
         self.probes: list[tuple[float, frozenset[str]]] = []
         self.sweeps: list[float] = []
         self.consumer_polls: list[float] = []
         self.consumer_fault: BrokerFault | None = None
+        self.closed_connections: list[str] = []
         self.connections: Callable[[], Iterable[Connection]] = tuple
+        self.alarms_ = frozenset[str]()
         self.reads = 0
         self.closed = False
         self.control_channels: list[FakeControlChannel] = []
@@ -72,6 +76,10 @@ class FakeBroker:
             for name in self.topology_.queues
         }
 
+    async def alarms(self) -> frozenset[str]:
+        await self._answer()
+        return self.alarms_
+
     async def consumers(self) -> ConsumerSnapshot:
         self.consumer_polls.append(asyncio.get_running_loop().time())
         at = self.clock()
@@ -79,6 +87,10 @@ class FakeBroker:
         if self.consumer_fault is not None:
             raise self.consumer_fault
         return ConsumerSnapshot(at, tuple(self.connections()))
+
+    async def close_connections(self, names: Collection[str]) -> None:
+        await self._answer()
+        self.closed_connections += names
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         self.probes.append((asyncio.get_running_loop().time(), frozenset(queues)))
@@ -104,7 +116,9 @@ class FakeBroker:
         return Probe(at, self.depths[name][0]) if name in self.topology_.queues else Probe(at, None, missing=True)
 
     async def _answer(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(TIMEOUT_SECONDS if self.silent else 0)
+        if self.silent:
+            raise UNREACHABLE
         if self.fault is not None:
             raise self.fault
 
@@ -120,8 +134,8 @@ class FakeControlChannel:
         self.sent: list[tuple[str, bytes]] = []
         self.answer: Callable[[str, bytes], None] | None = None
 
-    def listen(self, taskqueues: Collection[str]) -> None:
-        self.subscribed = set(taskqueues)
+    def listen(self, taskqueue: str, *, enabled: bool) -> None:
+        self.subscribed = self.subscribed - {taskqueue} | ({taskqueue} if enabled else set())
 
     async def send(self, address: str, command: bytes) -> None:
         self.sent.append((address, command))

@@ -13,7 +13,7 @@ from taskqueue_operator.control.status.writer import RateLimit
 from taskqueue_operator.resource.names import LABEL_NAME, Key
 
 from .fake_broker import START
-from .fake_cluster import KEY, taskqueue
+from .fake_cluster import KEY, by_replica_set, taskqueue
 
 pytestmark = pytest.mark.looptime
 
@@ -111,7 +111,8 @@ def deployment(version: int, replicas: int, uid: str = "d") -> Body:
 
 
 def pod(version: int, phase: str = "Running") -> Body:
-    metadata = {**POD._asdict(), "uid": "p", "resourceVersion": str(version), "labels": {LABEL_NAME: KEY.name}}
+    metadata: Body = {**POD._asdict(), "uid": "p", "resourceVersion": str(version)}
+    metadata |= {"labels": {LABEL_NAME: KEY.name}, "ownerReferences": by_replica_set(KEY)}
     return {"metadata": metadata, "status": {"phase": phase}}
 
 

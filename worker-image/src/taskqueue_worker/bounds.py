@@ -49,3 +49,10 @@ HEADERS_BYTES: Final = 65_536
 of 128 KiB, or the broker closes the connection."""
 RETURN_PAUSE_SECONDS: Final = 1.0
 """Longest pause before the attempt of a task is recorded again that another worker gave back."""
+
+# Commands of the operator.
+
+COMMAND_BYTES: Final = 16 * 1024
+"""Largest command that is parsed. A command of the operator has 200 bytes."""
+COMMAND_TEXT_CHARACTERS: Final = 256
+"""Longest id or name in a command; the operator accepts no longer one in a report."""

@@ -114,6 +114,9 @@ def _scaling(inputs: StatusInputs) -> Iterator[Condition]:
 
 def _inactive(inputs: StatusInputs, decision: Decision, reading: Reading) -> tuple[str, str] | None:
     """Return why the number of workers does not follow the queue; None if it does."""
+    fault = inputs.faults.get(ConditionType.SCALING_ACTIVE)
+    if fault is not None and fault.reason is Reason.REPLICAS_CONFLICT:
+        return fault.reason, fault.message
     if decision.reason is DecisionReason.PAUSED:
         return DecisionReason.PAUSED, "spec.scaling.mode is Paused."
     if inputs.mode is Mode.DRY_RUN:

@@ -21,6 +21,7 @@ from taskqueue_operator.workers.startup_problems import unavailable_reason
 
 from .conditions import StatusInputs, build_conditions
 from .scale_in_blocked import scale_in_blocked
+from .scaling_warnings import scaling_warning
 
 Status = dict[str, Any]
 
@@ -121,7 +122,9 @@ class StatusWriter:
             faults[ConditionType.BROKER_REACHABLE] = read_fault
         if isinstance(seen.parsed, TaskQueue):
             faults |= _scaling_fault(state, faults)
-        failing: Fault | None = unavailable_reason(deployment, self._cache.pods(seen.key))
+        failing: Fault | None = unavailable_reason(
+            deployment, self._cache.pods(seen.key), started=self._cache.has_started(seen.key)
+        )
         if failing is not None:
             faults.setdefault(ConditionType.WORKERS_AVAILABLE, failing)
         return StatusInputs(
@@ -141,7 +144,9 @@ class StatusWriter:
         if isinstance(seen.parsed, Fault):
             return None
         deployment, pods = self._cache.deployments.get(seen.key), self._cache.pods(seen.key)
-        return scale_in_blocked(seen.parsed, deployment, pods, state, self._clock())
+        warning = scaling_warning(seen.parsed, deployment, state)
+        blocked = scale_in_blocked(seen.parsed, deployment, pods, state, self._clock())
+        return (blocked or warning) if warning is None or warning.reason is Reason.READY else warning
 
     def _read_fault(self, seen: CachedTaskQueue, state: TaskQueueState) -> Fault | None:
         if state.connection.observer is None or isinstance(seen.parsed, Fault):

@@ -124,7 +124,7 @@ async def test_refused_replicas_are_retried_with_backoff(
     await harness.apply()
     attempts: list[int] = []
 
-    async def refuse(_: Key, *, replicas: int, generation: int) -> Body:  # noqa: ARG001  the port's shape
+    async def refuse(_: Key, *, replicas: int, **_conditions: object) -> Body:
         attempts.append(replicas)
         await asyncio.sleep(0.01)
         raise Conflict("refused")

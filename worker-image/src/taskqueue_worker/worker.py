@@ -102,10 +102,7 @@ class Worker:
         return self._buffer.holds(matches)
 
     def receive(self, delivery: Delivery) -> None:
-        """A message was delivered: start it if a slot is free, else let it wait. If its task has ended, settle it."""
-        if (outcome := self._ended.take(delivery)) is not None:
-            self._spawn(self._settle_again(delivery, outcome))
-            return
+        """A message was delivered: start it if a slot is free, else let it wait."""
         self._buffer.add(delivery)
         self._fill_slots()
         if self._buffer.is_exclusive and _is_recorded(delivery):
@@ -138,8 +135,13 @@ class Worker:
             if (delivery := self._buffer.start_next()) is not None:
                 self._brake.start(self._clock())
                 self.activity.begin(delivery, self._clock())
-                returned = delivery.attempt.state is AttemptState.RETURNED
-                self._spawn(self._process_returned(delivery) if returned else self._process(delivery))
+                self._spawn(self._begin(delivery))
+
+    def _begin(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
+        if (outcome := self._ended.take(delivery)) is not None:
+            return self._settle_again(delivery, outcome)
+        returned = delivery.attempt.state is AttemptState.RETURNED
+        return self._process_returned(delivery) if returned else self._process(delivery)
 
     def _is_braked(self) -> bool:
         """Return whether the brake delays the next start; it is then tried again when the pause is over."""
@@ -230,7 +232,10 @@ class Worker:
                 return await self._settlement.dead_letter(delivery, _problem(outcome))
 
     async def _settle_again(self, delivery: Delivery, outcome: Outcome) -> None:
+        """The broker delivered a message again whose task has ended here."""
         settled = await self._settle(delivery, outcome)
+        self.activity.settle(delivery, self._clock(), done=None)
+        self._release(delivery)
         _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
 
     def _notify_brake(self, status: Status) -> None:

@@ -53,6 +53,14 @@ class QueueObserver(Protocol):
         """Return what a drain plan needs to know of a queue now."""
         ...
 
+    def consumers(self, queue: str) -> int | None:
+        """Return the number of consumers that the last probe found; None if it is unknown."""
+        ...
+
+    def dead_letters(self, queue: str) -> int | None:
+        """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
+        ...
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         ...

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
@@ -52,6 +52,20 @@ class ConnectionState:
         return self.observer if self.broker == broker else None
 
 
+class Restoration(NamedTuple):
+    """The operator has set fields of the Deployment again that another client had changed.
+
+    Attributes:
+        at: When it did.
+        times: How often in a row.
+        message: Which fields, and who had changed them.
+    """
+
+    at: datetime
+    times: int
+    message: str
+
+
 @dataclass(slots=True)
 class ReconcileState:
     """The outcome of the reconcile stages. Written by reconcile.
@@ -61,12 +75,18 @@ class ReconcileState:
         topology_generation: The generation whose topology was last found on the broker; None requests a check.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
+        unreachable_since: Since when the broker has not answered a deletion.
+        unowned_fields: Fields that the API server does not show as the operator's, right after it has applied them.
+        restoration: The last restoration of the Deployment; None if there was none.
     """
 
     observed_generation: int | None = None
     topology_generation: int | None = None
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     deletion_blocker: Fault | None = None
+    unreachable_since: datetime | None = None
+    unowned_fields: frozenset[str] = frozenset()
+    restoration: Restoration | None = None
 
     def request_topology_check(self) -> bool:
         """Have the next reconcile compare the topology with the broker; returns False if that is due already."""
@@ -174,6 +194,19 @@ class DrainState:
     other_queues: tuple[str, ...] = ()
     token_replaced_at: datetime | None = None
 
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What conditions show of it."""
+        return self.blocked_by, self.unreported_pods, self.interruption
+
+
+class PendingEvent(NamedTuple):
+    """An Event that is to be posted."""
+
+    reason: str
+    message: str
+    warning: bool
+
 
 @dataclass(slots=True)
 class StatusState:
@@ -181,9 +214,21 @@ class StatusState:
 
     Attributes:
         written_at: When the status was last written.
+        conditions: The conditions as last known, written or not; None before they are known.
+        turn: When this TaskQueue may write what has changed; None while it has not asked.
+        events: Events to post after the status; the oldest is dropped if too many wait.
+        told_restoration: The last restoration of the Deployment for which an Event was made.
+        dead_letters_grew_at: When the status last showed more dead letters than before.
+        not_consuming_since: Since when messages wait and no worker consumes.
     """
 
     written_at: datetime | None = None
+    conditions: list[dict[str, Any]] | None = None
+    turn: datetime | None = None
+    events: deque[PendingEvent] = field(default_factory=lambda: deque(maxlen=bounds.PENDING_EVENTS))
+    told_restoration: Restoration | None = None
+    dead_letters_grew_at: datetime | None = None
+    not_consuming_since: datetime | None = None
 
     def figures_delay(self, now: datetime) -> float:
         """Return the seconds until a change of figures alone may be written."""

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from .bounds import FAULT_CHARACTERS, MESSAGE_CHARACTERS
+from .text import shorten
 
 
 class Reason(StrEnum):
@@ -24,6 +25,7 @@ class Reason(StrEnum):
     PERMISSION_DENIED = "PermissionDenied"
     BROKER_UNREACHABLE = "BrokerUnreachable"
     MANAGEMENT_UNREACHABLE = "ManagementUnreachable"
+    BROKER_ALARM = "BrokerAlarm"
     # Topology.
     IMMUTABLE_DRIFT = "ImmutableDrift"
     NAME_CONFLICT = "NameConflict"
@@ -34,11 +36,13 @@ class Reason(StrEnum):
     DEPLOYMENT_CONFLICT = "DeploymentConflict"
     FIELD_CONFLICT = "FieldConflict"
     POD_TEMPLATE_INVALID = "PodTemplateInvalid"
+    DEAD_LETTERS_GROWING = "DeadLettersGrowing"
     POD_TEMPLATE_FORBIDDEN = "PodTemplateForbidden"
     WORKERS_FAILING = "WorkersFailing"
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"
     WORKERS_STARTING = "WorkersStarting"
+    WORKERS_NOT_CONSUMING = "WorkersNotConsuming"
     WORKERS_NOT_REPORTING = "WorkersNotReporting"
     IDLENESS_UNKNOWN = "IdlenessUnknown"
     SCALE_IN_WAITING = "ScaleInWaiting"
@@ -70,8 +74,7 @@ class Fault(Exception):
     """
 
     def __init__(self, reason: Reason, message: str, *, terminal: bool = False) -> None:
-        if len(message) > FAULT_CHARACTERS:
-            message = f"{message[: FAULT_CHARACTERS - 1]}…"
+        message = shorten(message, FAULT_CHARACTERS)
         super().__init__(message)
         self.reason = reason
         self.message = message

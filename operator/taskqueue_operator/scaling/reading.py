@@ -49,12 +49,14 @@ class Probe:
         ready: Number of ready messages; None if the queue is `missing` or the broker refused the request.
         missing: Whether the queue does not exist.
         fault: Why the broker refused the request.
+        consumers: Number of consumers of the queue; None if it is unknown.
     """
 
     at: datetime
     ready: int | None
     missing: bool = False
     fault: BrokerFault | None = None
+    consumers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

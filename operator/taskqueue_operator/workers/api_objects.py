@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any, Final, NamedTuple, Self
 
+from taskqueue_operator.resource.bounds import WAITING_REASON_CHARACTERS
 from taskqueue_operator.resource.names import (
+    ANNOTATION_APPLIED,
     ANNOTATION_COST,
     ANNOTATION_DIGEST,
     ANNOTATION_DRAIN,
@@ -15,6 +17,9 @@ from taskqueue_operator.resource.names import (
     WORKER_CONTAINER,
     Key,
 )
+from taskqueue_operator.resource.text import shorten
+
+from .ownership import FieldOwner, field_owners
 
 CRASH_LOOP: Final = "CrashLoopBackOff"
 PULL_BACK_OFF: Final = "ImagePullBackOff"
@@ -42,6 +47,8 @@ class Deployment:
         replica_failure: Why the API server creates no more pods, such as an exceeded quota; empty if it does.
         progress_deadline_exceeded: Whether a rollout has made no progress for too long.
         drain_token: The drain annotation; empty while no worker is drained.
+        applied_digest: Identifies the manifest that was applied last.
+        field_owners: Who owns which of its fields.
         started_template: Hash of the last template of which a worker has been ready; empty if unknown.
     """
 
@@ -62,6 +69,8 @@ class Deployment:
     updated: int = 0
     progress_deadline_exceeded: bool = False
     drain_token: str = ""
+    applied_digest: str = ""
+    field_owners: tuple[FieldOwner, ...] = ()
     started_template: str = ""
 
     @property
@@ -94,6 +103,8 @@ class Deployment:
                 condition.get("reason") == "ProgressDeadlineExceeded" for condition in status.get("conditions") or ()
             ),
             drain_token=annotations.get(ANNOTATION_DRAIN, ""),
+            applied_digest=annotations.get(ANNOTATION_APPLIED, ""),
+            field_owners=field_owners(metadata),
             started_template=annotations.get(ANNOTATION_STARTED, ""),
         )
 
@@ -130,6 +141,7 @@ class Pod:
         cost: Its deletion cost; None without a valid one.
         cost_is_managed: Whether the operator wrote the cost.
         problem: Why it does not run; None if it does.
+        waiting: What its first container that does not run waits for, such as ContainerCreating; empty if all run.
         addresses: Its own IP addresses; none on the network of its node.
     """
 
@@ -149,6 +161,7 @@ class Pod:
     cost: int | None = None
     cost_is_managed: bool = False
     problem: PodProblem | None = None
+    waiting: str = ""
     addresses: tuple[str, ...] = ()
     never_ready: bool = False
     exit_code: int | None = None
@@ -180,6 +193,7 @@ class Pod:
             cost=_cost(annotations),
             cost_is_managed=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
             problem=_problem(status),
+            waiting=_waiting(status),
             addresses=_addresses(body.get("spec") or {}, status),
             never_ready=_never_ready(status, container),
             exit_code=((container.get("state") or {}).get("terminated") or {}).get("exitCode"),
@@ -256,6 +270,14 @@ def _problem(status: dict[str, Any]) -> PodProblem | None:
         if condition["type"] == "PodScheduled" and condition.get("reason") == UNSCHEDULABLE:
             return PodProblem(UNSCHEDULABLE, "", condition.get("message", ""))
     return None
+
+
+def _waiting(status: dict[str, Any]) -> str:
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting is not None:
+            return intern(shorten(waiting.get("reason", ""), WAITING_REASON_CHARACTERS))
+    return ""
 
 
 def _container_problem(container: dict[str, Any]) -> PodProblem | None:

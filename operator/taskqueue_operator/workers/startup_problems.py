@@ -49,14 +49,19 @@ def unavailable_reason(
     """
     if deployment is None:
         return None
+    pods = list(pods)
     current = _current_pods(deployment, pods)
     cause = next(_causes(deployment, current), None)
     if cause is None or any(pod.ready for pod in current):
         return None
+    if any(pod.ready and pod.is_active for pod in pods):
+        what = "No worker of this version is ready; workers of the former version go on"
+    else:
+        what = "No worker is ready"
     if started and cause.text.startswith(CRASH_LOOP):
         text = f"workers start, and end again while they run, perhaps because of a task ({cause.text})"
-        return WorkersFault(cause.reason, f"No worker is ready: {text}. {cause.fix} --previous")
-    return WorkersFault(cause.reason, f"No worker is ready: {cause.text}. {cause.fix}")
+        return WorkersFault(cause.reason, f"{what}: {text}. {cause.fix} --previous")
+    return WorkersFault(cause.reason, f"{what}: {cause.text}. {cause.fix}")
 
 
 def _current_pods(deployment: Deployment, pods: Iterable[Pod]) -> list[Pod]:

@@ -41,6 +41,7 @@ class FakeBroker:
         self.clock = clock
         self.topology_ = Topology()
         self.depths: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self.consumer_counts: dict[str, int] = {}
         self.fault: Fault | None = None
         self.silent = False
         self.refused: dict[str, BrokerFault] = {}
@@ -113,7 +114,9 @@ class FakeBroker:
     def _probed(self, name: str, at: datetime) -> Probe:
         if name in self.refused:
             return Probe(at, None, fault=self.refused[name])
-        return Probe(at, self.depths[name][0]) if name in self.topology_.queues else Probe(at, None, missing=True)
+        if name not in self.topology_.queues:
+            return Probe(at, None, missing=True)
+        return Probe(at, self.depths[name][0], consumers=self.consumer_counts.get(name))
 
     async def _answer(self) -> None:
         await asyncio.sleep(TIMEOUT_SECONDS if self.silent else 0)

@@ -137,6 +137,8 @@ class FakeCluster:
         old = former["metadata"] if former else new
         body["metadata"] |= {"uid": old["uid"], "generation": old["generation"] + 1}
         body["status"] = former.get("status", {}) if former else {}
+        if former and _template_digest(former) != _template_digest(body):
+            body["status"] = body["status"] | {"updatedReplicas": 0}
         if self.workers_have_started:
             _annotate(body, {ANNOTATION_STARTED: body["metadata"]["annotations"].get(ANNOTATION_DIGEST)})
         return self._store("deployments", _observed(body))
@@ -291,6 +293,10 @@ class FakeTelemetry:
 
     def decided(self, why: str) -> None:
         self.events.append(("decided", why))
+
+
+def _template_digest(deployment: Body) -> object:
+    return deployment["metadata"]["annotations"][ANNOTATION_DIGEST]
 
 
 def _observed(deployment: Body) -> Body:

@@ -9,7 +9,6 @@ from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.control.single_flight import SingleFlight
-from taskqueue_operator.control.status.writer import RateLimit
 from taskqueue_operator.resource.names import LABEL_NAME, Key
 
 from .fake_broker import START
@@ -79,18 +78,6 @@ async def test_an_error_without_a_waiting_caller_is_no_warning() -> None:
     asking.cancel()
     await asyncio.sleep(1)  # an exception never retrieved is a warning, and so an error here
     assert asking.cancelled()
-
-
-async def test_a_rate_limit_never_exceeds_its_rate() -> None:
-    rate_limit, times = RateLimit(20), list[float]()
-
-    async def through() -> None:
-        await rate_limit()
-        times.append(asyncio.get_running_loop().time())
-
-    await asyncio.gather(*(through() for _ in range(40)))
-    assert max(sum(begin <= time < begin + 0.999 for time in times) for begin in times) <= 20
-    assert times[-1] == pytest.approx(2, abs=0.01)
 
 
 async def test_the_clock_goes_with_the_loop() -> None:

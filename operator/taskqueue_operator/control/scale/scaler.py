@@ -99,7 +99,7 @@ class Scaler:
             if state.scaling.conflict.fault(str(key), self.clock()) is not None:
                 return
             before = self.cache.deployments[key]
-            known = state.drain.unreported_pods, state.drain.interruption
+            shown = state.drain.shown
             try:
                 written = await self._write(key, decision)
             except Conflict:
@@ -110,9 +110,10 @@ class Scaler:
                 state.scaling.conflict.on_write(None, self.clock())
                 self._set_write_fault(key, fault)
                 raise
+            finally:
+                if state.drain.shown != shown:
+                    self.queues.status.add(key)
             self._set_write_fault(key, None)
-            if (state.drain.unreported_pods, state.drain.interruption) != known:
-                self.queues.status.add(key)
             if written is None:
                 return
             state.scaling.conflict.on_write(written, self.clock())

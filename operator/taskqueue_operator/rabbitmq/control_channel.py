@@ -197,7 +197,7 @@ class ControlChannel:
         while not self._lost.is_set():
             self._changed.clear()
             if self._unbound:
-                self._log.warning("exchange for reports was deleted, declaring it again", exchange=EXCHANGE)
+                self._log.info("bindings for reports are missing, restoring them", exchange=EXCHANGE)
                 unbound, self._unbound = self._unbound, set()
                 bound -= unbound
                 self._unsynced |= unbound

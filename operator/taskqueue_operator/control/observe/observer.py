@@ -320,6 +320,7 @@ class Observer:
             return False
         actual = await self._topology()
         self._restore_control_objects(actual)
+        # Not before the read: at a start most TaskQueues are added during the first one.
         await self._listener.on_topology(self.keys, actual)
         return True
 

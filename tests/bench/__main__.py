@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import drain, faults, grow, harm, idle, lateness, plain, restart, takeover, wake
+from tests.bench import drain, faults, grow, harm, idle, lateness, neighbour, plain, restart, takeover, wake
 from tests.bench.context import Context
 from tests.bench.result import Result
 from tests.cluster.prerequisites import MissingError
@@ -24,6 +24,7 @@ BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "drain": drain.run,
     "harm": harm.run,
     "plain": plain.run,
+    "neighbour": neighbour.run,
     "idle": idle.run,
     "wake": wake.run,
     "grow": grow.run,

@@ -1,15 +1,19 @@
 """kopf as informer and process lifecycle, and nothing more: its events feed the controller."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
 from typing_extensions import override
 
 from taskqueue_operator.control.controller import Controller
-from taskqueue_operator.resource.names import GROUP, LABEL_NAME, PLURAL, VERSION
+from taskqueue_operator.kube.bounded_objects import log_ignored
+from taskqueue_operator.resource.bounds import BEYOND_BOUNDS, LIST_PAGE_OBJECTS
+from taskqueue_operator.resource.names import GROUP, KIND, LABEL_NAME, PLURAL, VERSION
 
 from .controller_task import ControllerTask
+from .watch_session import login
 
 
 def registry(controller: Controller, task: ControllerTask) -> kopf.OperatorRegistry:
@@ -19,7 +23,10 @@ def registry(controller: Controller, task: ControllerTask) -> kopf.OperatorRegis
     def feed(on_event: Callable[..., None]) -> Callable[..., Coroutine[None, None, None]]:
         # Not a plain function: kopf would run it in a thread, outside of the event loop and out of order.
         async def handler(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002, ANN401  kopf's own names
-            on_event(dict(body), deleted=type == "DELETED")
+            if body.get("kind") != KIND and BEYOND_BOUNDS in body:
+                log_ignored(body)
+            else:
+                on_event(dict(body), deleted=type == "DELETED")
 
         return handler
 
@@ -32,12 +39,16 @@ def registry(controller: Controller, task: ControllerTask) -> kopf.OperatorRegis
     kopf.on.event("", "v1", "pods", registry=handlers, id="pod", labels={LABEL_NAME: kopf.PRESENT})(
         feed(controller.on_pod)
     )
-    kopf.on.login(registry=handlers)(_login)
+    kopf.on.login(registry=handlers)(login)
     return handlers
 
 
-def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401  kopf's own signature
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+class Backoffs:
+    """Delays between the attempts of a request, without end: a namespace that is deleted must not end the others."""
+
+    def __iter__(self) -> Iterator[float]:
+        """Return the delays in seconds."""
+        return chain((1, 2, 3, 5, 8, 15), repeat(30))
 
 
 class NoDiffs(kopf.DiffBaseStorage):
@@ -63,11 +74,11 @@ def settings() -> kopf.OperatorSettings:
     tuned.scanning.disabled = True
     tuned.watching.label_selectors["apps", "v1", "deployments"] = LABEL_NAME
     tuned.watching.label_selectors["", "v1", "pods"] = LABEL_NAME
-    tuned.watching.chunk_size = 500
+    tuned.watching.chunk_size = LIST_PAGE_OBJECTS
     tuned.watching.connect_timeout = 10
     tuned.networking.connect_timeout = 5
     tuned.networking.request_timeout = 30
-    tuned.networking.error_backoffs = (1, 2, 3, 5, 8)
+    tuned.networking.error_backoffs = Backoffs()
     # Change both together: a worker holds its slot for idle_timeout, so one without the other throttles or floods.
     tuned.queueing.worker_limit = 200
     tuned.queueing.idle_timeout = 0.2

@@ -163,6 +163,10 @@ class Cluster(Protocol):
         """Post an Event about an object (`apiVersion, kind, namespace, name, uid`)."""
         ...
 
+    def forbidden_namespaces(self) -> Collection[str]:
+        """Return the watched namespaces that could not be listed last; their objects are unknown, not gone."""
+        ...
+
     async def list_taskqueues(self) -> list[Body]:
         """List all TaskQueues of the watched namespaces."""
         ...

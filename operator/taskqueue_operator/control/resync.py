@@ -51,12 +51,16 @@ class Resync:
             cache.update_deployment(body) async for body in _in_batches(await self._cluster.list_deployments())
         }
         pods = {(cache.update_pod(body), _key(body)) async for body in _in_batches(await self._cluster.list_pods())}
+        unknown = self._cluster.forbidden_namespaces()
         for key in taskqueues_before.keys() - taskqueues:
-            cache.remove_taskqueue(key, taskqueues_before[key])
+            if key.namespace not in unknown:
+                cache.remove_taskqueue(key, taskqueues_before[key])
         for key in deployments_before.keys() - deployments:
-            cache.remove_deployment(key, deployments_before[key])
+            if key.namespace not in unknown:
+                cache.remove_deployment(key, deployments_before[key])
         for owner, pod in pods_before - pods:
-            cache.discard_pod(owner, pod)
+            if owner.namespace not in unknown:
+                cache.discard_pod(owner, pod)
         for key in taskqueues_before.keys() | taskqueues:
             self._request_reconcile(key)
 

@@ -9,16 +9,17 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
-import orjson
 from kubernetes.aio.client.api_client import ApiClient, RequestSerialized
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from taskqueue_operator.resource.backoff import Backoff
+from taskqueue_operator.resource.bounds import LIST_PAGE_OBJECTS
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.lease import Guard
 from taskqueue_operator.resource.names import MANAGER, Key
 
+from .bounded_objects import PIECE_BYTES, read_body
 from .faults import UNREACHABLE, ApiError
 
 Body = dict[str, Any]
@@ -32,7 +33,6 @@ MAX_CONNECTIONS: Final = 32
 REQUEST_TIMEOUT_SECONDS: Final = 10.0
 MAX_ATTEMPTS: Final = 4
 BACKOFF: Final = Backoff(first_seconds=0.2, longest_seconds=5.0, factor=4.0)
-PAGE_SIZE: Final = 500
 
 
 async def connect(guard: Guard | None = None) -> ApiClient:
@@ -130,7 +130,7 @@ class Api:
         Raises:
             ApiError: As for `request`.
         """
-        query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(LIST_PAGE_OBJECTS)} | ({"labelSelector": selector} if selector else {})
         try:
             return await self._pages(path, query)
         except ApiError as error:
@@ -168,22 +168,22 @@ class Api:
     async def _send(self, request: RequestSerialized) -> Body:
         try:
             response = await self._client.call_api(*request, _request_timeout=REQUEST_TIMEOUT_SECONDS)
-            data = await response.read()  # type: ignore[no-untyped-call]  # the library has no types here
+            body = await _read(response.response)
         except aiohttp.ClientError as error:
             raise ApiError(UNREACHABLE, {"message": f"{type(error).__name__}: {error}"}) from None
-        body = _parse(data)
         if body is None or not response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise ApiError(response.status, body or {}, retry_after=_seconds(response.headers.get("Retry-After")))
         return body
 
 
-def _parse(data: bytes) -> Body | None:
+async def _read(response: aiohttp.ClientResponse) -> Body | None:
     """Return the JSON object, or None. An exception would contain the text, and it may be a Secret."""
     try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        return await read_body(response.content.iter_chunked(PIECE_BYTES))
+    except ValueError:
         return None
-    return body if isinstance(body, dict) else None
+    finally:
+        response.release()
 
 
 def _seconds(retry_after: str | None) -> float | None:

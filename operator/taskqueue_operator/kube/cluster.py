@@ -7,8 +7,10 @@ from kubernetes.aio.client.api_client import ApiClient
 from taskqueue_operator.resource.names import LABEL_NAME, MANAGER, PLURAL, Key
 
 from . import deployments, events, pods, secrets, taskqueues
+from .bounded_objects import readable
 from .client import Api, Body, collection
-from .faults import ApiError, unavailable
+from .faults import ApiError
+from .namespaces import ForbiddenNamespaces
 
 
 class KubernetesCluster:
@@ -20,6 +22,7 @@ class KubernetesCluster:
     def __init__(self, client: ApiClient, *, namespaces: Sequence[str] = (), manager: str = MANAGER) -> None:
         self._api = Api(client, manager=manager)
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
+        self._forbidden = ForbiddenNamespaces()
 
     async def secret(self, key: Key) -> Mapping[str, bytes] | None:
         """Read the data of a Secret; None if it does not exist."""
@@ -60,7 +63,7 @@ class KubernetesCluster:
         await events.post(self._api, regarding, reason=reason, message=message, warning=warning)
 
     async def require_taskqueues(self) -> None:
-        """Check that TaskQueues can be listed.
+        """Check that TaskQueues can be listed, in one of the watched namespaces at least.
 
         Raises:
             Fault: They cannot, for example because the CRD is not installed.
@@ -69,19 +72,25 @@ class KubernetesCluster:
             try:
                 await self._api.request("GET", collection(taskqueues.API, PLURAL, namespace), query={"limit": "1"})
             except ApiError as error:
-                raise unavailable(f"list {PLURAL}", error) from None
+                self._forbidden.add(PLURAL, namespace, error)
+        if len(self._forbidden.namespaces()) == len(self._namespaces):
+            raise self._forbidden.fault()
+
+    def forbidden_namespaces(self) -> frozenset[str]:
+        """Return the watched namespaces that could not be listed last: they do not exist, or their Role does not."""
+        return self._forbidden.namespaces()
 
     async def list_taskqueues(self) -> list[Body]:
         """List all TaskQueues of the watched namespaces."""
         return await self._list(taskqueues.API, PLURAL)
 
     async def list_deployments(self) -> list[Body]:
-        """List all worker Deployments of the watched namespaces."""
-        return await self._list(deployments.APPS, deployments.DEPLOYMENTS, LABEL_NAME)
+        """List all worker Deployments of the watched namespaces, except those beyond a bound."""
+        return readable(await self._list(deployments.APPS, deployments.DEPLOYMENTS, LABEL_NAME))
 
     async def list_pods(self) -> list[Body]:
-        """List all worker pods of the watched namespaces."""
-        return await self._list("api/v1", "pods", LABEL_NAME)
+        """List all worker pods of the watched namespaces, except those beyond a bound."""
+        return readable(await self._list("api/v1", "pods", LABEL_NAME))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -93,5 +102,7 @@ class KubernetesCluster:
             try:
                 items += await self._api.list_all(collection(api, plural, namespace), selector=selector)
             except ApiError as error:
-                raise unavailable(f"list {plural}", error) from None
+                self._forbidden.add(plural, namespace, error)
+            else:
+                self._forbidden.remove(plural, namespace)
         return items

@@ -3,7 +3,8 @@
 from http import HTTPStatus
 from typing import Final
 
-from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.resource.bounds import BEYOND_BOUNDS
+from taskqueue_operator.resource.faults import Conflict, Reason, WorkersFault
 from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
 
 from .client import APPLY, JSON_PATCH, Api, Body, path
@@ -15,13 +16,22 @@ _DRAIN_TOKEN_PATH: Final = f"/metadata/annotations/{ANNOTATION_DRAIN.replace('/'
 
 
 async def read(api: Api, key: Key) -> Body | None:
-    """Read a Deployment; None if it does not exist."""
+    """Read a Deployment; None if it does not exist.
+
+    Raises:
+        WorkersFault: The Deployment is too large.
+        Fault: The API server cannot be used.
+    """
     try:
-        return await api.request("GET", path(APPS, DEPLOYMENTS, key))
+        body = await api.request("GET", path(APPS, DEPLOYMENTS, key))
     except ApiError as error:
         if error.not_found:
             return None
         raise unavailable(f"read Deployment {key}", error) from None
+    if BEYOND_BOUNDS in body:
+        message = f"Deployment {key}: {body[BEYOND_BOUNDS]}. Remove what was added to it, or delete it."
+        raise WorkersFault(Reason.DEPLOYMENT_CONFLICT, message, terminal=True)
+    return body
 
 
 async def apply(api: Api, manifest: Body) -> Body:

@@ -4,7 +4,7 @@ import re
 from http import HTTPStatus
 from typing import Any, Final
 
-from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
+from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault, excerpt
 
 UNREACHABLE: Final = 0
 """Status of an error for a request without an answer."""
@@ -75,7 +75,7 @@ def unavailable(action: str, error: ApiError) -> Fault:
         hint = " Grant the operator's ServiceAccount the permissions of the chart."
     elif error.status == HTTPStatus.UNAUTHORIZED:
         hint = " The API server does not accept the operator's credentials. Check its ServiceAccount token."
-    return Fault(Reason.API_UNAVAILABLE, f"Kubernetes: cannot {action}: {error.message.rstrip('.')}.{hint}")
+    return Fault(Reason.API_UNAVAILABLE, f"Kubernetes: cannot {action}: {excerpt(error.message).rstrip('.')}.{hint}")
 
 
 def refused(error: ApiError) -> WorkersFault:
@@ -84,7 +84,7 @@ def refused(error: ApiError) -> WorkersFault:
     text = re.sub(r"&(?:[\w.]+)?\{(?:Value:)?(.*?)\}", r"\1", text).rstrip(".")
     return WorkersFault(
         Reason.POD_TEMPLATE_INVALID,
-        f"The API server refused the worker Deployment: {text}. "
+        f"The API server refused the worker Deployment: {excerpt(text)}. "
         "Correct the field in spec.worker or spec.worker.podTemplate.",
         terminal=True,
     )

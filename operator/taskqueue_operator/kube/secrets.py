@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.bounds import BEYOND_BOUNDS
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import Key
 
 from .client import Api, path
@@ -21,6 +22,7 @@ async def read(api: Api, key: Key) -> Mapping[str, bytes] | None:
     """Read the data of a Secret; None if it does not exist.
 
     Raises:
+        BrokerFault: The Secret is too large.
         Fault: The Secret cannot be read. The message contains only the status of the answer.
     """
     try:
@@ -28,6 +30,10 @@ async def read(api: Api, key: Key) -> Mapping[str, bytes] | None:
     except ApiError as error:
         status = error.status
     else:
+        if BEYOND_BOUNDS in secret:
+            raise BrokerFault(
+                Reason.SECRET_INVALID, f"Secret {key}: {secret[BEYOND_BOUNDS]}. Make it smaller.", terminal=True
+            )
         return {name: base64.b64decode(value) for name, value in (secret.get("data") or {}).items()}
     if status == HTTPStatus.NOT_FOUND:
         return None

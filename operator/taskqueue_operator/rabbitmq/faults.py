@@ -7,7 +7,7 @@ from typing import Final
 
 import httpx
 
-from taskqueue_operator.resource.faults import BrokerFault, Reason
+from taskqueue_operator.resource.faults import BrokerFault, Reason, excerpt
 
 from .endpoint import Endpoint
 from .frames import NotAmqp
@@ -27,11 +27,10 @@ CAUSES: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 
 def wrong_password(endpoint: Endpoint) -> BrokerFault:
-    """AMQP refuses the username or the password."""
+    """AMQP refuses the username or the password. The name is not shown: the Secret may hold the password there."""
     return BrokerFault(
         Reason.AUTHENTICATION_FAILED,
-        f'RabbitMQ at {endpoint.address} refuses user "{endpoint.username}": wrong username or password. '
-        f"{CORRECT_SECRET}",
+        f"RabbitMQ at {endpoint.address} refuses the username or the password of the Secret. {CORRECT_SECRET}",
         terminal=True,
     )
 
@@ -40,8 +39,8 @@ def wrong_management_password(endpoint: Endpoint) -> BrokerFault:
     """The management API refuses the username or the password."""
     return BrokerFault(
         Reason.AUTHENTICATION_FAILED,
-        f'Management API {endpoint.management} refuses user "{endpoint.management_username}": '
-        f"wrong username or password. {CORRECT_SECRET}",
+        f"Management API {endpoint.management_address} refuses the username or the password of the Secret. "
+        f"{CORRECT_SECRET}",
         terminal=True,
     )
 
@@ -61,7 +60,8 @@ def vhost_refused(endpoint: Endpoint, text: str) -> BrokerFault:
     """AMQP refuses the vhost for another reason, such as a limit; `text` is the broker's."""
     return BrokerFault(
         Reason.VHOST_NOT_FOUND,
-        f'RabbitMQ at {endpoint.address} refuses user "{endpoint.username}" access to vhost "{endpoint.vhost}": {text}',
+        f'RabbitMQ at {endpoint.address} refuses user "{endpoint.username}" access to vhost "{endpoint.vhost}": '
+        f"{excerpt(text)}",
         terminal=True,
     )
 
@@ -89,7 +89,9 @@ def forbidden(endpoint: Endpoint, username: str, operation: str) -> BrokerFault:
 def refused(endpoint: Endpoint, operation: str, text: str) -> BrokerFault:
     """AMQP refuses an operation for another reason; `text` is the broker's."""
     return BrokerFault(
-        Reason.TOPOLOGY_REFUSED, f"RabbitMQ at {endpoint.address} refuses to {operation}: {text}", terminal=True
+        Reason.TOPOLOGY_REFUSED,
+        f"RabbitMQ at {endpoint.address} refuses to {operation}: {excerpt(text)}",
+        terminal=True,
     )
 
 
@@ -98,7 +100,7 @@ def no_tag(endpoint: Endpoint, tag: str, operation: str) -> BrokerFault:
     username = endpoint.management_username
     return BrokerFault(
         Reason.PERMISSION_DENIED,
-        f'User "{username}" may not {operation} at {endpoint.management}: the tag {tag} is missing. '
+        f'User "{username}" may not {operation} at {endpoint.management_address}: the tag {tag} is missing. '
         f"Add it: rabbitmqctl set_user_tags {quote(username)} {tag}",
         terminal=True,
     )
@@ -117,8 +119,18 @@ def management_unreachable(endpoint: Endpoint, why: str) -> BrokerFault:
     """The management API does not answer, or another server does."""
     return BrokerFault(
         Reason.MANAGEMENT_UNREACHABLE,
-        f"Management API {endpoint.management} cannot be used ({why}). "
+        f"Management API {endpoint.management_address} cannot be used ({why}). "
         "Enable the rabbitmq_management plugin, or set management-uri in the Secret.",
+    )
+
+
+def wrong_management_path(endpoint: Endpoint) -> BrokerFault:
+    """The management API finds nothing below the path of management-uri, or has no such vhost; both answer alike."""
+    return BrokerFault(
+        Reason.MANAGEMENT_UNREACHABLE,
+        f"Management API {endpoint.management_address} finds no vhost of this name below the path of management-uri. "
+        "Remove the path, or correct it to the management.path_prefix of RabbitMQ.",
+        terminal=True,
     )
 
 

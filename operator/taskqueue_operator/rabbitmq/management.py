@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault, excerpt
 from taskqueue_operator.resource.lease import Guard
 
 from . import faults
@@ -147,7 +147,7 @@ class Management:
             drift = reason.startswith("inequivalent arg")
             return TopologyFault(
                 Reason.IMMUTABLE_DRIFT if drift else Reason.TOPOLOGY_REFUSED,
-                f"RabbitMQ refuses to {operation}: {reason}",
+                f"RabbitMQ refuses to {operation}: {excerpt(reason)}",
             )
         return faults.management_unreachable(self._endpoint, f"HTTP status {status} {response.reason_phrase}")
 
@@ -163,10 +163,11 @@ class Management:
 
     def _not_found(self, error: str, reason: str, operation: str) -> Fault:
         if error == "Object Not Found" or reason == "vhost_not_found":
-            return faults.no_vhost(self._endpoint)
+            has_path = self._endpoint.management != self._endpoint.management_address
+            return faults.wrong_management_path(self._endpoint) if has_path else faults.no_vhost(self._endpoint)
         if reason == "Not Found":
             return faults.vhost_forbidden(self._endpoint, self._endpoint.management_username)
-        return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {reason}")
+        return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {excerpt(reason)}")
 
 
 def segment(name: str) -> str:

@@ -21,6 +21,7 @@ from .endpoint import Endpoint
 from .management import Management
 from .probe import Prober
 from .reconnect import Reconnector
+from .secret import parse_secret
 from .vhost_reader import CONSUMER_TIMEOUT_VERSION, Version, read_sweep, read_topology, read_version
 
 SWEEP_TIMEOUT_SECONDS: Final = 4.0
@@ -126,7 +127,7 @@ class VhostFactory:
         Raises:
             BrokerFault: A key is missing or invalid; the message names it.
         """
-        return Endpoint.parse(secret, data, vhost)
+        return parse_secret(secret, data, vhost)
 
     def connect(self, endpoint: object) -> Vhost:
         """Return the vhost of an endpoint that this factory parsed; it connects on first use."""

@@ -1,10 +1,11 @@
 """The part of the spec that describes the broker, the exchange, the queue and the bindings."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
+from .bounds import VHOST_BYTES
 from .fields import BrokerName, Model, SecretRef, rule, rules
 
 
@@ -36,19 +37,36 @@ class Broker(Model):
 
     secret_ref: SecretRef = Field(
         description="Secret with the key uri (amqp://USER:PASS@HOST:PORT/VHOST), or the keys host, username and "
-        "password, and optionally port and vhost. If uri contains no user, the keys username and password are used. "
-        "Other optional keys: management-uri (defaults to http://HOST:15672; with TLS, https://HOST:15671), ca.crt, "
-        "tls.crt, tls.key. The default-user Secret of the RabbitMQ cluster operator works without changes."
+        "password, and optionally port and vhost. The keys username, password and vhost complete a uri that lacks "
+        "them. Other optional keys: management-uri (defaults to http://HOST:15672; with TLS, https://HOST:15671; a "
+        "management-uri without port means 80 or 443), ca.crt, tls.crt, tls.key. The default-user Secret of the "
+        "RabbitMQ cluster operator works without changes."
     )
-    vhost: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[ -~]+$")] | None = Field(
+    vhost: Annotated[str, Field(min_length=1, max_length=VHOST_BYTES, pattern=r"^[ -~]+$")] | None = Field(
         None,
-        description="Virtual host. Defaults to the path of the Secret's `uri`; without `uri` to the Secret's key "
-        "`vhost`; otherwise to `/`.",
+        description="Virtual host. Defaults to the path of the Secret's `uri`, or to the Secret's key `vhost`; "
+        "otherwise to `/`.",
     )
+
+
+QUEUE_NAME: Final = "^[A-Za-z0-9_.:@/ -]*$"
+"""Characters of AMQP 0-9-1 and those that its clients accept besides; none that only a pattern would contain."""
+RESERVED: Final = r"^(amq|taskqueue)[.]"
 
 
 class Exchange(Model):
     """Exchange that publishers send messages to."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.name) || !self.name.startsWith('taskqueue.')",
+                "begins with taskqueue., which the operator reserves for its own exchanges. Choose another name.",
+                path=".name",
+                value="self.name",
+            )
+        )
+    )
 
     name: BrokerName | None = Field(None, description="Name of the exchange. Defaults to the name of the TaskQueue.")
     type: ExchangeType = Field(ExchangeType.DIRECT, description="Type of the exchange: Direct, Fanout or Topic.")
@@ -64,7 +82,22 @@ class Queue(Model):
                 "maxPriority requires type: Classic. Quorum queues support priorities without it. Remove maxPriority, "
                 "or set type: Classic.",
                 path=".maxPriority",
-            )
+            ),
+            rule(
+                f"!has(self.name) || self.external || self.name.matches('{QUEUE_NAME}')",
+                "contains a character that AMQP clients refuse in the name of a queue. Use letters, digits, blanks "
+                "and - _ . : @ /. The name is no pattern: a TaskQueue has one queue. For an existing queue, set "
+                "external: true.",
+                path=".name",
+                value="self.name",
+            ),
+            rule(
+                f"!has(self.name) || self.external || !self.name.matches('{RESERVED}')",
+                "begins with amq., which RabbitMQ reserves, or with taskqueue., which the operator reserves. Choose "
+                "another name.",
+                path=".name",
+                value="self.name",
+            ),
         )
     )
 
@@ -83,7 +116,9 @@ class Queue(Model):
 
 
 class Binding(Model):
-    """Binding from the exchange to the queue."""
+    """Binding from the exchange to the queue. Two bindings are the same if all their fields are equal (ADR 11)."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     routing_key: str = Field(
         max_length=255,

@@ -33,6 +33,12 @@ ROOT_RULES: Final = [
         "size(self.metadata.name) <= 63",
         "metadata.name is longer than 63 characters, the limit of a pod label. Choose a shorter name.",
     ),
+    rule(
+        "!self.metadata.name.startsWith('taskqueue.') || (has(self.spec.queue) && has(self.spec.queue.name) && "
+        "(self.spec.queue.external || (has(self.spec.exchange) && has(self.spec.exchange.name))))",
+        "metadata.name begins with taskqueue., which the operator reserves for its own exchanges and queues. Choose "
+        "another name, or set spec.queue.name and spec.exchange.name.",
+    ),
     rule(_unchanged("broker.vhost", "''"), f"spec.broker.vhost cannot change once the queue exists. {_REPLACE}"),
     rule(
         _unchanged("queue.name", "self.metadata.name"),

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from .bounds import FAULT_CHARACTERS, MESSAGE_CHARACTERS
+
 
 class Reason(StrEnum):
     """Machine-readable reasons in conditions, Events and metric labels. Part of the API."""
@@ -47,6 +49,13 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "InternalError"
 
 
+def excerpt(text: str) -> str:
+    """Return a text from outside as messages quote it: on one line, printable, and no longer than the bound."""
+    line = "".join(character if character.isprintable() else " " for character in text[: 2 * MESSAGE_CHARACTERS])
+    line = " ".join(line.split())
+    return line if len(line) <= MESSAGE_CHARACTERS else f"{line[: MESSAGE_CHARACTERS - 1]}…"
+
+
 class Fault(Exception):
     """An error of one TaskQueue. Its message is written for the user and contains no secret.
 
@@ -57,6 +66,8 @@ class Fault(Exception):
     """
 
     def __init__(self, reason: Reason, message: str, *, terminal: bool = False) -> None:
+        if len(message) > FAULT_CHARACTERS:
+            message = f"{message[: FAULT_CHARACTERS - 1]}…"
         super().__init__(message)
         self.reason = reason
         self.message = message

@@ -1,5 +1,6 @@
 """The base class of all models, and the field types they share."""
 
+import json
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,15 +16,17 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
-def rule(expression: str, message: str, *, path: str | None = None) -> dict[str, str]:
+def rule(expression: str, message: str, *, path: str | None = None, value: str | None = None) -> dict[str, str]:
     """Return one CEL rule of the CRD.
 
     Args:
         expression: CEL expression that must be true.
         message: Message for the user when it is false: what is wrong, and how to fix it.
         path: The field at fault, relative to the node that carries the rule.
+        value: CEL expression of the value at fault, with which the message then begins.
     """
-    return {"rule": expression, "message": message} | ({"fieldPath": path} if path else {})
+    shown = {"messageExpression": f"'\"' + {value} + '\" ' + {json.dumps(message)}"} if value else {}
+    return {"rule": expression, "message": message} | shown | ({"fieldPath": path} if path else {})
 
 
 def rules(*validations: dict[str, str]) -> dict[str, Any]:

@@ -11,11 +11,12 @@ DAYS: Final = "SUN|MON|TUE|WED|THU|FRI|SAT"
 
 
 def _field(value: str) -> str:
-    part = rf"(\*|({value})(-({value}))?)(/[1-9][0-9]?)?"
+    # Without backslashes, which a CEL expression would need twice.
+    part = rf"([*]|({value})(-({value}))?)(/[1-9][0-9]?)?"
     return f"{part}(,{part})*"
 
 
-CRON: Final = "^{}$".format(
+CRON: Final = "(?i)^{}$".format(
     " +".join(
         map(
             _field,
@@ -31,7 +32,41 @@ CRON: Final = "^{}$".format(
 )
 """Minute, hour, day of month, month, day of week: numbers and names, ranges, steps, lists."""
 
-Cron = Annotated[str, Field(min_length=9, max_length=100, pattern=CRON)]
+MACROS: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+_30: Final = "[^ ]+ +[^ ]+ +3[01]([,-]3[01])* +(0?2|feb) +[*].*"
+_31: Final = "[^ ]+ +[^ ]+ +31 +(0?[2469]|11|feb|apr|jun|sep|nov)(,(0?[2469]|11|feb|apr|jun|sep|nov))* +[*].*"
+NO_DATE: Final = f"(?i)^({_30}|{_31})$"
+"""The dates that no year has, as a user writes them by mistake; a schedule with another one is refused later."""
+
+Cron = Annotated[
+    str,
+    Field(
+        max_length=100,
+        json_schema_extra=rules(
+            rule(
+                f"self in [{', '.join(map(repr, MACROS))}] || self.matches('{CRON}')",
+                "is not a cron expression. Write minute (0-59), hour (0-23), day of the month (1-31), month (1-12 or "
+                "JAN-DEC) and day of the week (0-7 or SUN-SAT), for example 0 8 * * MON-FRI. Each is *, a number, a "
+                "range, a list or a step such as */15. Or write @hourly, @daily, @weekly, @monthly or @yearly.",
+                value="self",
+            ),
+            rule(
+                f"!self.matches('{NO_DATE}')",
+                "names a date that no year has. Correct the day of the month or the month.",
+                value="self",
+            ),
+        ),
+    ),
+]
 
 
 class Schedule(Model):

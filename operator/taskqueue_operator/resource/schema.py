@@ -36,6 +36,7 @@ _KEPT: Final = frozenset(
         "x-kubernetes-int-or-string",
     }
 )
+_OF_INT_OR_STRING: Final = ("x-kubernetes-int-or-string", "maxLength", "x-kubernetes-validations")
 _DROPPED: Final = frozenset({"title", "$defs"})
 
 
@@ -52,7 +53,7 @@ def structural(model: type[BaseModel]) -> Schema:
 def _convert(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     schema = _flatten(schema, definitions)
     if schema.get("x-kubernetes-int-or-string"):
-        return {"x-kubernetes-int-or-string": True}
+        return {key: schema[key] for key in _OF_INT_OR_STRING if key in schema}
     result: Schema = {}
     for key, value in schema.items():
         if key == "properties":

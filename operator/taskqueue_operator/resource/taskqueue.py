@@ -1,18 +1,21 @@
 """A parsed TaskQueue: identity, spec and derived names."""
 
+import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from .bounds import BEYOND_BOUNDS, SPEC_CHARACTERS
 from .broker import Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Queue
-from .faults import Fault, Reason
+from .faults import Fault, Reason, excerpt
 from .fields import Model, rule, rules
 from .names import Key
 from .scaling import Scaling
 from .worker import Worker
 
-BINDING_MAP: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["routingKey"]}
+TOPIC_PATTERN: Final = "(^|[.])[*#]([.]|$)"
+"""A word of a routing key that only a Topic exchange reads as a pattern."""
 
 
 class Spec(Model):
@@ -40,6 +43,13 @@ class Spec(Model):
                 "A Fanout exchange ignores routing keys. Remove bindings, or set exchange.type: Topic.",
                 path=".bindings",
             ),
+            rule(
+                "!has(self.bindings) || (has(self.exchange) && self.exchange.type != 'Direct') || "
+                f"self.bindings.all(binding, !binding.routingKey.matches('{TOPIC_PATTERN}'))",
+                "A Direct exchange compares routing keys literally, so a pattern with * or # matches no message. Set "
+                "exchange.type: Topic, or write the routing keys.",
+                path=".bindings",
+            ),
         )
     )
 
@@ -56,7 +66,7 @@ class Spec(Model):
         None,
         description="Bindings from the exchange to the queue. Defaults to one binding with the name of the TaskQueue "
         "as routing key; for a Topic exchange, #.",
-        json_schema_extra=BINDING_MAP,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
@@ -85,14 +95,16 @@ class TaskQueue:
         """Parse an object of the API.
 
         Raises:
-            Fault: The spec does not match the models, for example because the installed CRD has another version.
+            Fault: The object is beyond a bound, or the spec does not match the models, for example because the
+                installed CRD has another version.
         """
         metadata = body["metadata"]
+        _check_bounds(body)
         try:
             spec = Spec.model_validate(body.get("spec") or {})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            path = ".".join(str(part) for part in ("spec", *first["loc"]))
+            path = excerpt(".".join(str(part) for part in ("spec", *first["loc"])))
             raise Fault(
                 Reason.INVALID_SPEC,
                 f"{path}: {first['msg']}. Correct the field, or install the CRD of this version of the operator.",
@@ -135,3 +147,24 @@ class TaskQueue:
             return tuple(binding.routing_key for binding in self.spec.bindings)
         defaults = {ExchangeType.DIRECT: self.key.name, ExchangeType.TOPIC: "#", ExchangeType.FANOUT: ""}
         return (defaults[self.exchange.type],)
+
+
+def _check_bounds(body: dict[str, Any]) -> None:
+    problem = body.get(BEYOND_BOUNDS)
+    if problem is None and _length(body.get("spec")) > SPEC_CHARACTERS:
+        problem = f"{_largest_field(body['spec'])} makes spec longer than {SPEC_CHARACTERS} characters"
+    if problem is not None:
+        way_out = "Make it smaller: move data to a ConfigMap or to the image."
+        raise Fault(Reason.INVALID_SPEC, f"{problem}. {way_out}", terminal=True)
+
+
+def _length(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _largest_field(spec: object) -> str:
+    path, value = ["spec"], spec
+    while isinstance(value, dict) and value and len(path) < 3:  # noqa: PLR2004  spec.worker.podTemplate
+        name, value = max(value.items(), key=lambda field: _length(field[1]))
+        path.append(name)
+    return excerpt(".".join(path))

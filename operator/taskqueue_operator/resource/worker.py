@@ -7,11 +7,18 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field, model_validator
 
 from .fields import Model, Opaque, SecretRef, rule, rules
+from .quantity import QUANTITY_HINT
 
-QUANTITIES = {
-    "additionalProperties": {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
+QUANTITIES: Final = {
+    "additionalProperties": {
+        "x-kubernetes-int-or-string": True,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maxLength": 64,
+    }
+    | rules(rule("type(self) == int || isQuantity(self)", f"is not a quantity. {QUANTITY_HINT}", value="string(self)"))
 }
-Quantities = Annotated[dict[str, int | str], Field(json_schema_extra=QUANTITIES)]
+Quantity = int | Annotated[str, Field(max_length=64)]
+Quantities = Annotated[dict[str, Quantity], Field(max_length=16, json_schema_extra=QUANTITIES)]
 
 
 class Protocol(StrEnum):

@@ -35,7 +35,8 @@ class Schedule:
     @classmethod
     def of(cls, spec: resource.Schedule) -> Self:
         """Return the schedule of a spec."""
-        return cls(spec.name, spec.time_zone, spec.start, spec.end, spec.min_replicas)
+        start, end = (resource.MACROS.get(text, text) for text in (spec.start, spec.end))
+        return cls(spec.name, spec.time_zone, start, end, spec.min_replicas)
 
 
 class Minimum(NamedTuple):
@@ -77,7 +78,9 @@ def schedule_error(schedule: Schedule) -> Fault | None:
         try:
             next(CronSim(expression, datetime(2000, 1, 1, tzinfo=zone)))
         except (CronSimError, StopIteration) as error:
-            message = f'{path}.{field}: the cron expression "{expression}" never matches ({error}). Correct the field.'
+            message = (
+                f'{path}.{field}: the cron expression "{expression}" matches no time ({error}). Correct the field.'
+            )
             return Fault(Reason.INVALID_SPEC, message, terminal=True)
     return None
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from taskqueue_operator.resource.faults import Reason, WorkersFault
 from taskqueue_operator.resource.names import (
     ANNOTATION_DIGEST,
     GROUP,
@@ -11,6 +12,7 @@ from taskqueue_operator.resource.names import (
     VERSION,
     WORKER_CONTAINER,
 )
+from taskqueue_operator.resource.quantity import QUANTITY_HINT, invalid_quantities
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 
@@ -82,6 +84,8 @@ def _template(taskqueue: TaskQueue) -> dict[str, Any]:
     worker = taskqueue.spec.worker
     own_names = [variable.name for variable in worker.env or ()]
     check_reserved_variables(own_names, "spec.worker.env")
+    _check_quantities(worker.pod_template, "spec.worker.podTemplate")
+    _check_quantities(worker.container_fields(), "spec.worker")
     metadata = {"labels": _labels(taskqueue), "annotations": {ANNOTATION_DIGEST: template_hash(taskqueue)}}
     base = {"metadata": metadata, "spec": _pod(taskqueue)}
     merged = merge(base, worker.pod_template or {}, _claims(taskqueue))
@@ -90,6 +94,13 @@ def _template(taskqueue: TaskQueue) -> dict[str, Any]:
     added = (str(variable["name"]) for variable in container["env"] if variable["name"] not in checked)
     check_reserved_variables(added, _template_path(".env"))
     return merged
+
+
+def _check_quantities(template: object, path: str) -> None:
+    # The API server refuses the manifest without naming the field.
+    for field, text in invalid_quantities(template, path):
+        message = f'{field}: "{text}" is not a quantity. {QUANTITY_HINT}'
+        raise WorkersFault(Reason.POD_TEMPLATE_INVALID, message, terminal=True)
 
 
 def _pod(taskqueue: TaskQueue) -> dict[str, Any]:

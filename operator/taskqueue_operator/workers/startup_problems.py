@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from taskqueue_operator.resource.faults import Reason, WorkersFault
+from taskqueue_operator.resource.faults import Reason, WorkersFault, excerpt
 from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER, Key
 
 from .api_objects import CRASH_LOOP, IMAGE_FAULTS, UNSCHEDULABLE, Deployment, Pod, PodProblem
@@ -65,7 +65,7 @@ def _causes(deployment: Deployment, pods: Iterable[Pod]) -> Iterator[_Cause]:
 
 
 def _failing(problem: PodProblem, key: Key) -> _Cause:
-    text = f"{problem.reason}: {problem.detail.rstrip('. ')}" if problem.detail else problem.reason
+    text = f"{problem.reason}: {excerpt(problem.detail).rstrip('. ')}" if problem.detail else problem.reason
     is_worker = problem.container == WORKER_CONTAINER
     path = "spec.worker" if is_worker else f"container {problem.container} in spec.worker.podTemplate"
     if problem.reason in IMAGE_FAULTS:

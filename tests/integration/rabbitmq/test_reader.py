@@ -15,6 +15,7 @@ from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.control.observe.observers import Observers
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.rabbitmq.vhost import VhostFactory
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import Key
@@ -53,7 +54,7 @@ def endpoint(broker: Broker, vhost: str) -> Callable[..., Endpoint]:
             "management-uri": broker.management_url,
         } | {key.replace("_", "-"): value for key, value in keys.items()}
         data = {key: value.encode() for key, value in secret.items()}
-        return Endpoint.parse(Key("media", "rabbitmq"), data, vhost)
+        return parse_secret(Key("media", "rabbitmq"), data, vhost)
 
     return endpoint
 

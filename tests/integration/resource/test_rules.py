@@ -104,6 +104,48 @@ RULES = {
         MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a"}]},
         MINIMAL | {"exchange": {"type": "Fanout"}, "bindings": [{"routingKey": "a"}]},
     ),
+    "crd.invalid_cron": Rule(
+        "spec.scaling.schedules[0].start",
+        changed("scaling.schedules", [SCHEDULE | {"start": "0 8 * * mon-fri", "end": "@daily"}]),
+        changed("scaling.schedules", [SCHEDULE | {"start": "0 25 * * *"}]),
+    ),
+    "crd.impossible_date": Rule(
+        "spec.scaling.schedules[0].start",
+        changed("scaling.schedules", [SCHEDULE | {"start": "0 0 29 2 *"}]),
+        changed("scaling.schedules", [SCHEDULE | {"start": "0 0 30 feb *"}]),
+    ),
+    "crd.invalid_quantity": Rule(
+        "spec.worker.resources.limits[memory]",
+        changed("worker.resources", {"limits": {"memory": "512M", "cpu": 1, "nvidia.com/gpu": "1"}}),
+        changed("worker.resources", {"limits": {"memory": "512MB", "cpu": 1}}),
+    ),
+    "crd.name_of_a_queue_is_a_pattern": Rule(
+        "spec.queue.name",
+        changed("queue", {"name": "a (b) ^$", "external": True}),
+        changed("queue", {"name": "^jobs-.*$"}),
+    ),
+    "crd.reserved_name_of_a_queue": Rule(
+        "spec.queue.name",
+        changed("queue", {"name": "taskqueue"}),
+        changed("queue", {"name": "taskqueue.reports"}),
+    ),
+    "crd.reserved_name_of_an_exchange": Rule(
+        "spec.exchange.name",
+        changed("exchange", {"name": "amq.topic", "type": "Topic"}),
+        changed("exchange", {"name": "taskqueue.reports"}),
+    ),
+    "crd.pattern_on_a_direct_exchange": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"routingKey": "image*.#1"}]},
+        MINIMAL | {"bindings": [{"routingKey": "image.*"}]},
+    ),
+    "crd.reserved_name": Rule(
+        "",
+        MINIMAL | {"queue": {"name": "a"}, "exchange": {"name": "a"}},
+        MINIMAL,
+        name="taskqueue.reports",
+        rejected_name="taskqueue.reports",
+    ),
     "crd.name_too_long": Rule(
         "",
         MINIMAL,
@@ -115,7 +157,8 @@ RULES = {
 
 
 def rule_messages(schema: dict[str, Any]) -> set[str]:
-    inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
+    inner = [*schema.get("properties", {}).values()]
+    inner += [schema[name] for name in ("items", "additionalProperties") if name in schema]
     own = {validation["message"] for validation in schema.get("x-kubernetes-validations", ())}
     return own.union(*map(rule_messages, inner))
 

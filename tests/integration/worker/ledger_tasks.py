@@ -1,8 +1,10 @@
 """The tasks of these tests. Each writes its steps to a ledger, and may wait at a gate: a file that the test creates."""
 
 import asyncio
+import ctypes
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,38 @@ def block(payload: dict[str, Any]) -> None:
     while not is_open(payload):
         time.sleep(0.01)
     write(f"finished {payload['n']}")
+
+
+@task("hold")
+async def hold(payload: dict[str, Any]) -> None:
+    """Hold the loop of the handlers."""
+    block(payload)
+
+
+@task("keep")
+def keep(payload: dict[str, Any]) -> None:
+    """Keep the interpreter, as C code does that does not release the GIL."""
+    write(f"started {payload['n']}")
+    ctypes.PyDLL(None).sleep(payload["seconds"])
+    write(f"finished {payload['n']}")
+
+
+@task("stubborn")
+async def stubborn(payload: dict[str, Any]) -> None:
+    write(f"started {payload['n']}")
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+
+@task("exhausted")
+def exhausted(_: dict[str, Any]) -> None:
+    next(iter(()))
+
+
+@task("loop")
+async def loop(_: dict[str, Any]) -> None:
+    write(type(asyncio.get_running_loop()).__module__)
 
 
 @task("fail")

@@ -3,8 +3,9 @@
 For tests that wait for the next report or attempt. How long the real periods are, unit tests show in virtual time.
 """
 
-from taskqueue_worker import backoff, control_channel, runner
+from taskqueue_worker import backoff, bounds, control_channel, runner
 
 control_channel.REPORT_PERIOD_SECONDS = 1  # type: ignore[misc]  # a constant everywhere else
 backoff.LONGEST_BACKOFF_SECONDS = 1.0  # type: ignore[misc]  # likewise
 runner.STOP_GRACE_SECONDS = 1  # type: ignore[misc]  # likewise
+bounds.HELD_SECONDS = 2  # type: ignore[misc]  # likewise

@@ -106,22 +106,6 @@ async def test_plain_functions_run_in_parallel_threads_and_do_not_block_the_even
     await worker.wait_for_log(event="task", status="done", times=2)
 
 
-async def test_a_function_that_exceeds_its_timeout_is_dead_lettered_and_keeps_its_slot(
-    start_worker: StartWorker, queue: DeclaredQueue, gate: Gate
-) -> None:
-    await queue.publish("block", n=1, gate=str(gate))
-    await queue.publish("work", n=2)
-    worker = start_worker(
-        queues=queue.name, task_timeout_seconds="1", prefetch="2", modules="short_periods,ledger_tasks"
-    )
-    await worker.wait_for_log(event="task", status="timeout")
-    assert worker.metric("taskqueue_worker_in_flight") == 1
-    assert worker.metric("taskqueue_worker_prefetched") == 1
-    assert worker.ledger == ["started 1"]
-    gate.open()
-    await worker.wait_for_ledger("finished 2 draining=False")
-
-
 async def test_the_concurrency_spans_all_queues_and_the_prefetch_may_be_larger(
     start_worker: StartWorker, declare_queue: DeclareQueue, gate: Gate
 ) -> None:

@@ -189,6 +189,9 @@ class FakeCluster:
         self.events.append((reason, message))
         self.writes.append(("event", (reason, message, warning)))
 
+    def forbidden_namespaces(self) -> frozenset[str]:
+        return frozenset()
+
     async def list_taskqueues(self) -> list[Body]:
         return await self._list(self.taskqueues)
 

@@ -10,14 +10,14 @@ from pamqp import base, commands, frame
 from pamqp.header import ProtocolHeader
 from pamqp.heartbeat import Heartbeat
 
-from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.rabbitmq.probe_connection import ProbeConnection
+from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.resource.names import Key
 
 PROMPT: Final = 0.0001
 NEVER: Final = float("inf")
 READY: Final = 7
-ENDPOINT: Final = Endpoint.parse(Key("media", "rabbitmq"), {"uri": b"amqp://app:secret@broker"}, None)
+ENDPOINT: Final = parse_secret(Key("media", "rabbitmq"), {"uri": b"amqp://app:secret@broker"}, None)
 
 
 class FakeAmqp:

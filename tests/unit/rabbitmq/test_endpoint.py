@@ -1,9 +1,11 @@
+from base64 import b64encode
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_worker.broker import BindingDirectory
@@ -14,10 +16,10 @@ SECRET = Key("media", "rabbitmq")
 SPECIAL = "p@ss/w:rd%#?"
 
 
-def parse(vhost: str | None = None, **data: str) -> Endpoint:
+def parse(vhost: str | None = None, /, **data: str) -> Endpoint:
     """`ca_crt` stands for the key ca.crt, `management_uri` for management-uri."""
     dots = {"ca_crt": "ca.crt", "tls_crt": "tls.crt", "tls_key": "tls.key", "management_uri": "management-uri"}
-    return Endpoint.parse(SECRET, {dots.get(key, key): value.encode() for key, value in data.items()}, vhost)
+    return parse_secret(SECRET, {dots.get(key, key): value.encode() for key, value in data.items()}, vhost)
 
 
 def fault(**data: str) -> str:
@@ -59,8 +61,8 @@ def test_without_a_uri_operator_and_worker_read_the_vhost_from_the_key_vhost(tmp
     for key, text in keys.items():
         (tmp_path / key).write_text(text)
     data = {key: text.encode() for key, text in keys.items()}
-    assert Endpoint.parse(SECRET, data, None).vhost == BindingDirectory(tmp_path).read().vhost == "media"
-    assert Endpoint.parse(SECRET, data, "other").vhost == "other"
+    assert parse_secret(SECRET, data, None).vhost == BindingDirectory(tmp_path).read().vhost == "media"
+    assert parse_secret(SECRET, data, "other").vhost == "other"
 
 
 def test_a_password_with_special_characters_is_encoded_in_a_uri_and_plain_in_its_own_key() -> None:
@@ -84,6 +86,28 @@ def test_operator_and_worker_read_the_same_username_and_password_beside_the_uri(
         (tmp_path / key).write_text(text)
     operator, worker = parse(**keys), BindingDirectory(tmp_path).read()
     assert (worker.username, worker.password) == (operator.username, operator.password) == ("app", "secret")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "address"),
+    [
+        ("broker:5673", None, "broker:5673"),
+        ("broker:5673", "5673", "broker:5673"),
+        ("[::1]:5673", None, "[::1]:5673"),
+        ("[::1]", None, "[::1]:5672"),
+        ("::1", None, "[::1]:5672"),
+        ("192.0.2.1", "5673", "192.0.2.1:5673"),
+        ("localhost", None, "localhost:5672"),
+    ],
+)
+def test_the_key_host_may_contain_the_port(host: str, port: str | None, address: str) -> None:
+    keys = {"host": host, "username": "app", "password": "secret"} | ({"port": port} if port else {})
+    assert parse(**keys).address == address
+
+
+def test_the_keys_password_and_vhost_complete_a_uri() -> None:
+    endpoint = parse(uri="amqp://app@broker", username="other", password="secret", vhost="media")
+    assert (endpoint.username, endpoint.password, endpoint.vhost) == ("app", "secret", "media")
 
 
 def test_the_default_user_secret_of_the_cluster_operator_works() -> None:
@@ -120,7 +144,8 @@ def test_port_5671_enables_tls() -> None:
 @pytest.mark.parametrize(
     ("management_uri", "base", "user"),
     [
-        ("https://broker", "https://broker:15671", "app"),
+        ("https://broker", "https://broker:443", "app"),
+        ("http://broker", "http://broker:80", "app"),
         ("http://broker:8080/", "http://broker:8080", "app"),
         ("https://broker:443/rabbit/media/", "https://broker:443/rabbit/media", "app"),
         ("http://[::1]:15672", "http://[::1]:15672", "app"),
@@ -145,6 +170,21 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ({}, "secret.empty"),
         ({"host": "broker", "username": "app"}, "secret.password_missing"),
         ({"uri": "amqp://broker/"}, "secret.username_missing_in_uri"),
+        ({"uri": "amqp://app@broker/"}, "secret.password_missing_in_uri"),
+        ({"uri": "amqp://app:secret@broker/a", "vhost": "b"}, "secret.two_vhosts"),
+        ({"uri": f"amqp://app:secret@broker/{'v' * 128}"}, "secret.vhost_too_long"),
+        ({"uri": "amqp://app:secret@[::1::2]/"}, "secret.uri_invalid"),
+        ({"uri": "amqp://app:secret@127.1/"}, "secret.uri_invalid"),
+        ({"uri": b64encode(b"amqp://app:secret@broker/").decode()}, "secret.uri_encoded_twice"),
+        ({"uri": "x" * 5000}, "secret.value_too_long"),
+        ({"host": "amqp://app:secret@broker:5672/media"}, "secret.host_is_a_uri"),
+        ({"host": "a broker"}, "secret.host_invalid"),
+        ({"host": "broker:amqp"}, "secret.host_invalid"),
+        ({"host": "app:secret@broker:5672"}, "secret.host_invalid"),
+        ({"host": b64encode(b"rabbitmq.media.svc").decode()}, "secret.host_encoded_twice"),
+        ({"host": "broker:5672", "port": "5673"}, "secret.two_ports"),
+        ({"host": "broker", "port": b64encode(b"5672").decode()}, "secret.port_encoded_twice"),
+        ({"host": "broker", "username": "a\0b", "password": "secret"}, "secret.null_character"),
         ({"host": "broker", "port": "amqp", "username": "app", "password": "secret"}, "secret.port_invalid"),
         ({"uri": "broker:5672"}, "secret.uri_invalid"),
         ({"uri": "amqp://app:secret@broker", "management_uri": "broker:15672"}, "secret.management_uri_invalid"),
@@ -171,7 +211,7 @@ def test_a_password_that_is_unambiguous_without_encoding_is_accepted(character: 
 
 def test_a_value_that_is_not_utf8_text_is_refused() -> None:
     with pytest.raises(BrokerFault) as raised:
-        Endpoint.parse(SECRET, {"host": b"broker", "username": b"app", "password": b"\xff"}, None)
+        parse_secret(SECRET, {"host": b"broker", "username": b"app", "password": b"\xff"}, None)
     assert raised.value.reason is Reason.SECRET_INVALID
     assert_approved("secret.value_not_text", raised.value.message)
 

@@ -5,14 +5,14 @@ from itertools import pairwise
 import pytest
 
 from taskqueue_operator.rabbitmq import faults
-from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
 from tests.approved import assert_approved
 
 DATA = {"uri": b"amqp://app-team:hunter2@BROKER:5672/team", "management-uri": b"http://MANAGEMENT:15672"}
-ENDPOINT = Endpoint.parse(Key("team", "rabbitmq"), DATA, None)
-NOWHERE = Endpoint.parse(Key("team", "rabbitmq"), DATA, "nowhere")
+ENDPOINT = parse_secret(Key("team", "rabbitmq"), DATA, None)
+NOWHERE = parse_secret(Key("team", "rabbitmq"), DATA, "nowhere")
 
 
 @pytest.mark.parametrize(

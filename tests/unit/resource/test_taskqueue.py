@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taskqueue_operator.resource import names
+from taskqueue_operator.resource.bounds import BEYOND_BOUNDS, FAULT_CHARACTERS, SPEC_CHARACTERS
 from taskqueue_operator.resource.broker import DeletionPolicy, ExchangeType, QueueType
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
@@ -133,3 +136,35 @@ def test_names_that_are_derived_from_the_longest_queue_name_fit_into_amqp() -> N
     longest = ACCEPTED["longest queue name"]["queue"]["name"]
     derived = (names.private_exchange(longest), names.dead_letter_queue(longest), names.fence_name(longest))
     assert max(len(name.encode()) for name in derived) <= 255
+
+
+def test_a_spec_that_is_too_long_is_a_fault_that_names_the_way_out() -> None:
+    with pytest.raises(Fault) as caught:
+        parsed(changed("worker.podTemplate", {"spec": {"hostname": "x" * SPEC_CHARACTERS}}))
+    assert (caught.value.reason, caught.value.terminal) == (Reason.INVALID_SPEC, True)
+    assert_approved("spec.too_long", caught.value.message)
+
+
+def test_an_object_beyond_a_bound_is_a_fault_that_names_the_field() -> None:
+    with pytest.raises(Fault) as caught:
+        TaskQueue.parse(
+            {"metadata": IDENTITY, BEYOND_BOUNDS: "spec.worker.podTemplate is nested deeper than 64 levels"}
+        )
+    assert_approved("spec.beyond_bounds", caught.value.message)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
+    max_leaves=10,
+)
+PARTS = {name: VALUES | st.just(value) for name, value in ACCEPTED["everything"].items()}
+
+
+@given(st.fixed_dictionaries({}, optional=PARTS) | VALUES)
+def test_any_spec_is_parsed_or_a_fault(spec: Any) -> None:  # noqa: ANN401  JSON
+    try:
+        parsed(spec)
+    except Fault as fault:
+        assert fault.reason is Reason.INVALID_SPEC  # noqa: PT017  most are refused, not all
+        assert len(fault.message) <= FAULT_CHARACTERS  # noqa: PT017  likewise

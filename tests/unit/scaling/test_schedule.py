@@ -1,13 +1,15 @@
 """Schedules: active from minute to minute, in several time zones, across changes of daylight saving time."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from taskqueue_operator.resource import schedule as resource
 from taskqueue_operator.resource.faults import Reason
-from taskqueue_operator.resource.schedule import DAYS
+from taskqueue_operator.resource.schedule import CRON, DAYS, MACROS, NO_DATE
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import DecisionReason, Workers
 from taskqueue_operator.scaling.policy import Policy
@@ -216,3 +218,48 @@ def test_a_schedule_is_active_when_the_brute_force_reference_is(
         expected = reference_schedule.is_active(schedule, now)
         if expected is not None and reference_schedule.BEGIN < now < reference_schedule.END:
             assert is_active(schedule, now) is expected, now
+
+
+@pytest.mark.parametrize("macro", MACROS)
+def test_a_macro_is_a_schedule_like_any_other(macro: str) -> None:
+    body = {"name": "a", "start": macro, "end": "30 12 * * *", "minReplicas": 1}
+    schedule = Schedule.of(resource.Schedule.model_validate(body))
+    assert schedule_error(schedule) is None
+    assert is_active(schedule, utc("2023-01-01 00:00"))  # a Sunday, and the first day of a year
+
+
+@pytest.mark.parametrize(
+    ("expression", "valid"),
+    [
+        ("0 8 * * mon-fri", True),
+        ("0 8 * Jan,feb Mon", True),
+        ("*/15 0-23/2 1,15 * 7", True),
+        ("0 0 29 2 *", True),
+        ("0 0 30 2 MON", True),  # the day of the week alone is enough
+        ("every day at 8", False),
+        ("0 25 * * *", False),
+        ("60 8 * * *", False),
+        ("0 0 32 * *", False),
+        ("0 0 * *", False),
+        ("0 0 * * * *", False),
+        ("0 0 30 2 *", False),
+        ("0 0 30,31 FEB *", False),
+        ("0 0 31 4,6,9,11 *", False),
+        ("@reboot", False),
+        ("", False),
+    ],
+)
+def test_the_rules_of_the_crd_accept_and_refuse_these_expressions(expression: str, *, valid: bool) -> None:
+    accepted = re.match(CRON, expression) is not None and not re.match(NO_DATE, expression)
+    assert accepted is valid
+
+
+@pytest.mark.slow
+@given(st.from_regex(CRON.replace("(?i)^", "").replace("$", ""), fullmatch=True), st.sampled_from(ZONES))
+@example("0 0 29 2 */7", "Europe/Paris")
+@example("0 0 31 2,4,6 *", "Europe/Paris")
+def test_every_expression_that_the_crd_accepts_is_decided_on_or_refused(expression: str, zone: str) -> None:
+    schedule = daily(expression, "0 0 * * *", zone)
+    fault = schedule_error(schedule)
+    assert fault is None or fault.reason is Reason.INVALID_SPEC
+    assert is_active(schedule, utc("2026-01-01 12:00")) in {True, False}

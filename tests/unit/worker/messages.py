@@ -1,11 +1,15 @@
-"""Fake messages, for tests without a broker."""
+"""Fake messages, and what runs them in virtual time, for tests without a broker."""
 
 import asyncio
 from typing import Any, cast
 
 from aio_pika.abc import AbstractIncomingMessage
 
+from taskqueue_worker.bridge import Inbox
 from taskqueue_worker.delivery import Delivery
+from taskqueue_worker.handler_loop import HandlerLoop
+from taskqueue_worker.runner import Runner
+from taskqueue_worker.tasks import Registry
 
 
 class FakeMessage:
@@ -50,3 +54,9 @@ def delivery(
 
 def message_of(delivery: Delivery) -> FakeMessage:
     return cast("FakeMessage", delivery.message)
+
+
+def runner_of(registry: Registry, timeout_seconds: float = 50) -> Runner:
+    """Return a runner whose handlers share the loop of the test, and so its virtual time."""
+    loop = asyncio.get_running_loop()
+    return Runner(registry, HandlerLoop(loop), Inbox(loop), timeout_seconds=timeout_seconds, threads=1)

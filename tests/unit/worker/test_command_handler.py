@@ -10,10 +10,9 @@ from taskqueue_worker.command_handler import LEASE_EXPIRED, NOT_CERTAIN, UNDRAIN
 from taskqueue_worker.consume_gate import ConsumeGate
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Answer, Drain, Result
-from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import delivery, message_of
+from tests.unit.worker.messages import delivery, message_of, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -31,8 +30,7 @@ class CommandHarness:
         self.metrics = Metrics("ns/name", "1", ())
         registry = Registry()
         registry.task("second")(lambda _: None)
-        runner = Runner(registry, timeout_seconds=50, threads=1, draining=self.gate.leaving)
-        self.worker = Worker(runner, 1, self.metrics, self.gate.state_changed)
+        self.worker = Worker(runner_of(registry), 1, self.metrics, self.gate.state_changed, lambda *_: None)
         self.handler = CommandHandler(ME, self.gate, self.worker, self._wait_until_quiet, self.metrics)
 
     async def _wait_until_quiet(self) -> None:

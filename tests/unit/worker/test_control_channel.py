@@ -13,9 +13,9 @@ from taskqueue_worker.consume_gate import ConsumeGate
 from taskqueue_worker.control_channel import ControlChannel
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Identity, Snapshot, State
-from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
+from tests.unit.worker.messages import runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -54,8 +54,7 @@ class ControlChannelHarness:
         self.state = State.CONSUMING
         self.gate = ConsumeGate()
         metrics = Metrics("ns/name", "1", ())
-        runner = Runner(Registry(), timeout_seconds=50, threads=1, draining=self.gate.leaving)
-        worker = Worker(runner, 1, metrics, self.gate.state_changed)
+        worker = Worker(runner_of(Registry()), 1, metrics, self.gate.state_changed, lambda *_: None)
         self.commands = CommandHandler("me", self.gate, worker, asyncio.Event().wait, metrics)  # type: ignore[arg-type]  # never quiet
         identity = Identity("ns/name", "", "me", 50)
         self.channel = ControlChannel(BrokerUri("amqp://x"), identity, self.snapshot, self.commands, metrics)

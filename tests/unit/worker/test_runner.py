@@ -1,7 +1,6 @@
 """How a task ends, in virtual time."""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from taskqueue_worker.runner import Runner, Status
 from taskqueue_worker.tasks import Context, Registry
 from tests.approved import assert_approved
-from tests.unit.worker.messages import delivery
+from tests.unit.worker.messages import delivery, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -21,7 +20,7 @@ def registry() -> Registry:
 
 @pytest.fixture
 async def runner(registry: Registry) -> Runner:
-    return Runner(registry, timeout_seconds=100, threads=1, draining=asyncio.Event())
+    return runner_of(registry, timeout_seconds=100)
 
 
 async def test_a_task_is_done_when_its_handler_returns(registry: Registry, runner: Runner) -> None:
@@ -45,22 +44,8 @@ async def test_an_exception_of_a_handler_fails_only_its_task(
 
     outcome = await runner.run(delivery())
     assert outcome.status is Status.FAILED
-    assert outcome.error is not None
+    assert outcome.failure is not None
     assert outcome.still_running is None
-
-
-async def test_a_task_fails_if_a_plain_wrapper_returns_the_coroutine_of_its_handler(
-    registry: Registry, runner: Runner
-) -> None:
-    async def handler(_: object) -> None: ...
-
-    @registry.task("t")
-    def wrapper(payload: object) -> Coroutine[None, None, None]:
-        return handler(payload)
-
-    outcome = await runner.run(delivery())
-    assert outcome.status is Status.FAILED
-    assert_approved("worker.coroutine_not_awaited", str(outcome.error))
 
 
 async def test_a_task_is_cancelled_at_its_timeout(registry: Registry, runner: Runner) -> None:
@@ -86,7 +71,7 @@ async def test_a_handler_that_ignores_its_cancellation_still_runs_after_the_grac
     assert asyncio.get_running_loop().time() == 105
     assert outcome.status is Status.TIMEOUT
     assert outcome.still_running is not None
-    await outcome.still_running
+    await outcome.still_running.ended
     assert asyncio.get_running_loop().time() == 300
 
 
@@ -124,7 +109,7 @@ async def test_a_cancelled_task_that_does_not_stop_is_abandoned(registry: Regist
     outcome = await runner.run(delivery())
     assert outcome.status is Status.ABANDONED
     assert outcome.still_running is not None
-    await outcome.still_running
+    await outcome.still_running.ended
 
 
 async def test_the_error_of_an_unknown_type_names_the_known_ones(registry: Registry, runner: Runner) -> None:
@@ -133,7 +118,8 @@ async def test_the_error_of_an_unknown_type_names_the_known_ones(registry: Regis
 
     outcome = await runner.run(delivery("image.resise"))
     assert outcome.status is Status.UNKNOWN_TYPE
-    assert_approved("worker.unknown_type", str(outcome.error))
+    assert outcome.failure is not None
+    assert_approved("worker.unknown_type", outcome.failure.text)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN"])

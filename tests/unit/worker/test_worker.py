@@ -10,7 +10,7 @@ from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import delivery, message_of
+from tests.unit.worker.messages import delivery, message_of, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -21,6 +21,7 @@ class WorkerHarness:
     runner: Runner
     metrics: Metrics
     state_changed: asyncio.Event
+    lost: list[Delivery]
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"taskqueue_worker_{name}", labels)
@@ -56,10 +57,12 @@ async def harness() -> WorkerHarness:
             except asyncio.CancelledError:
                 continue
 
-    runner = Runner(registry, timeout_seconds=50, threads=1, draining=asyncio.Event())
+    runner = runner_of(registry)
     metrics = Metrics("ns/name", "1", (handler.type for handler in registry))
     state_changed = asyncio.Event()
-    return WorkerHarness(Worker(runner, 2, metrics, state_changed), runner, metrics, state_changed)
+    lost: list[Delivery] = []
+    worker = Worker(runner, 2, metrics, state_changed, lambda delivery, _: lost.append(delivery))
+    return WorkerHarness(worker, runner, metrics, state_changed, lost)
 
 
 async def test_running_tasks_never_exceed_the_concurrency(harness: WorkerHarness) -> None:

@@ -181,3 +181,26 @@ def test_merging_twice_is_the_same_as_merging_once(base: dict[str, Any], patch: 
 @given(base=MAPS)
 def test_an_empty_pod_template_changes_nothing(base: dict[str, Any]) -> None:
     assert merge({"spec": base}, {"spec": {}}, {}) == {"spec": base}
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"spec": {"containers": [{"name": "sidecar", "resources": {"limits": {"memory": "512MB"}}}]}},
+        {"spec": {"initContainers": [{"name": "first", "resources": {"requests": {"cpu": "half"}}}]}},
+        {"spec": {"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1 Gi"}}]}},
+        {"spec": {"overhead": {"cpu": ""}}},
+    ],
+)
+def test_an_invalid_quantity_is_reported_with_its_field_and_value(make: Make, template: dict[str, Any]) -> None:
+    with pytest.raises(WorkersFault) as caught:
+        pod(make, template)
+    assert caught.value.reason == Reason.POD_TEMPLATE_INVALID
+    assert caught.value.message.startswith("spec.worker.podTemplate.spec.")
+    if "sidecar" in str(template):
+        assert_approved("pod_template.invalid_quantity", caught.value.message)
+
+
+@pytest.mark.parametrize("quantity", ["1", "0.5", ".5", "1.", "500m", "64Mi", "1e3", "1E3", "+1", "-1k", "12E", 3])
+def test_a_valid_quantity_is_accepted(make: Make, quantity: str | int) -> None:
+    assert pod(make, {"spec": {"overhead": {"cpu": quantity}}})["overhead"] == {"cpu": quantity}

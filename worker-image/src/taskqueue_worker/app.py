@@ -4,24 +4,31 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from uuid import uuid4
 
 import structlog
-import uvloop
 
-from . import __version__, log
+from . import __version__, event_loop, log
+from .bounds import LOST_SLOT_EXIT_CODE
+from .bridge import Inbox
 from .command_handler import CommandHandler
 from .connection import Supervisor
 from .consume_gate import ConsumeGate
 from .control_channel import ControlChannel
+from .delivery import Delivery
 from .endpoints import serve_endpoints
+from .handler_loop import HandlerLoop
 from .metrics import Metrics
 from .protocol import Identity, Snapshot, State, current_state
+from .run import Run
 from .runner import Runner
 from .settings import Settings, SettingsError
+from .stacks import stack_of_run
 from .subscription import Subscription
 from .tasks import Registry
+from .watchdog import Watchdog
 from .worker import Worker
 
 _log = structlog.get_logger("app")
@@ -34,36 +41,47 @@ def run(settings: Settings, registry: Registry) -> None:
         SettingsError: The HTTP port is in use.
     """
     log.configure()
-    uvloop.run(_run(settings, registry))
+    event_loop.run(_run(settings, registry))
 
 
 async def _run(settings: Settings, registry: Registry) -> None:
     app = App(settings, registry)
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, app.begin_shutdown)
+        _listen(number, app.begin_shutdown)
     await app.run()
-    if app.worker.in_flight:
+    if app.worker.in_flight or app.exit_code:
         _log.warning("exiting with running tasks that do not stop", tasks=app.worker.in_flight)
         sys.stdout.flush()
-        # A thread cannot be stopped, and both the event loop and the interpreter would wait for it.
-        os._exit(0)
+        # A thread cannot be stopped, and the interpreter would wait for it.
+        os._exit(app.exit_code)
+
+
+def _listen(number: signal.Signals, call: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, call)
+    except NotImplementedError:  # Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))
 
 
 class App:
     """One worker process."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
+        self.exit_code = 0
+        self._asked_to_leave = False
         self._port = settings.http_port
         self._gate = gate = ConsumeGate()
         self._metrics = metrics = Metrics(settings.name, __version__, (handler.type for handler in registry))
         metrics.add_gauge("draining", gate.closed.is_set)
+        self._handlers = HandlerLoop(event_loop.new_event_loop())
+        inbox = Inbox(asyncio.get_running_loop())
+        inbox.open_pipe()
         self._runner = Runner(
-            registry,
-            timeout_seconds=settings.task_timeout_seconds,
-            threads=settings.concurrency,
-            draining=gate.leaving,
+            registry, self._handlers, inbox, timeout_seconds=settings.task_timeout_seconds, threads=settings.concurrency
         )
-        self.worker = Worker(self._runner, settings.concurrency, metrics, gate.state_changed)
+        self._watchdog = Watchdog(self._handlers, self._runner, metrics)
+        self.worker = Worker(self._runner, settings.concurrency, metrics, gate.state_changed, self._on_lost)
         subscriptions = [Subscription(queue, settings, self.worker, gate) for queue in settings.queues]
         self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, gate)
         identity = Identity(settings.name, settings.pod, uuid4().hex, settings.task_timeout_seconds)
@@ -74,12 +92,26 @@ class App:
 
     def begin_shutdown(self) -> None:
         """Stop consuming and finish the running tasks; the second time, cancel and requeue them."""
-        if self._gate.leaving.is_set():
+        if self._asked_to_leave:
             _log.warning("cancelling running tasks", in_flight=self.worker.in_flight)
             self._runner.cancel_running()
-        else:
+            return
+        self._asked_to_leave = True
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._gate.leaving.is_set():
             _log.info("leaving", in_flight=self.worker.in_flight)
             self._commands.begin_shutdown()
+            self._handlers.notify_draining()
+
+    def _on_lost(self, delivery: Delivery, run: Run) -> None:
+        """End in good order, so that the container restarts with all its slots."""
+        stack = stack_of_run(run)
+        _log.error("handler does not stop", type=delivery.type, task_id=delivery.task_id, stack=stack)
+        if not self._asked_to_leave:
+            self.exit_code = LOST_SLOT_EXIT_CODE
+        self._leave()
 
     async def run(self) -> None:
         """Run until the worker shuts down and every started task is settled.
@@ -102,7 +134,9 @@ class App:
                 f"TASKQUEUE_HTTP_PORT={self._port} cannot be opened ({error.strerror}). "
                 "Set another port, or 0 for any free one."
             ) from error
+        self._handlers.start_thread()
         control = asyncio.ensure_future(self._control_channel.run())
+        watch = asyncio.ensure_future(self._watchdog.run())
         try:
             await supervision
             await self.worker.wait_until_settled()
@@ -111,7 +145,9 @@ class App:
             with suppress(asyncio.CancelledError):
                 await control
         finally:
+            watch.cancel()
             await endpoints.cleanup()
+            self._handlers.close()
         _log.info("exited")
 
     @property

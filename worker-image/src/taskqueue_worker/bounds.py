@@ -7,3 +7,28 @@ from typing import Final
 
 TEXT_CHARACTERS: Final = 1024
 """Longest text of a handler or a message that is repeated in a header or a log line."""
+
+STACK_CHARACTERS: Final = 16_384
+"""Longest stack trace in a log line: some hundred frames, and less than container runtimes cut a line at."""
+STACK_FRAMES: Final = 30
+"""Innermost frames of a running handler in a log line: enough for a function below the libraries it calls."""
+HELD_SECONDS: Final = 5
+"""How long a handler may hold the loop of the handlers, or the interpreter, before a log line names it. Longer than a
+heavy import or the parsing of a large document, shorter than the report period."""
+WATCH_PERIOD_SECONDS: Final = 1
+"""How often the loop of the handlers is checked. Each check wakes both loops."""
+LOST_SLOT_EXIT_CODE: Final = 70
+"""Exit code (EX_SOFTWARE) of a worker that ends because a handler does not stop; never the one of a wrong setting."""
+CLOSE_SECONDS: Final = 5
+"""How long the handlers' loop may take to end at the exit; what user code left on it is cancelled."""
+UNSETTLED_MESSAGES: Final = 1000
+"""How many ended tasks are remembered whose deliveries were lost with the connection: above the usual prefetch."""
+UNSETTLED_SECONDS: Final = 3600
+"""How long they are remembered. The broker delivers a lost message again at once, or after those that run before it."""
+
+# The Secret of the broker.
+
+HOST_CHARACTERS: Final = 253
+"""Longest DNS name."""
+VHOST_BYTES: Final = 127
+"""Longest name of a vhost; the AMQP client refuses a longer one."""

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
+from .address import is_host, is_port, split_port
+from .bounds import VHOST_BYTES
+
 HEARTBEAT_SECONDS: Final = 15
 CONNECT_TIMEOUT_SECONDS: Final = 10
 PORTS: Final = {"amqp": 5672, "amqps": 5671}
@@ -121,12 +124,18 @@ class BindingDirectory:
         return _with_vhost(replace(broker, certificates=certificates), self.vhost)
 
     def _from_uri(self, uri: str, files: Path) -> Broker:
-        """Read `uri`; `username` and `password` complete a URI without credentials."""
-        broker = parse_uri(uri, f"{self.directory}/uri")
-        username, password = (_text(files / key) for key in ("username", "password"))
-        if urlsplit(uri).username is None and username and password:
-            return replace(broker, username=username, password=password)
-        return broker
+        """Read `uri`; the keys `username`, `password` and `vhost` complete it."""
+        name = f"{self.directory}/uri"
+        broker, parts = parse_uri(uri, name), urlsplit(uri)
+        vhost = _text(files / "vhost")
+        if self.vhost is None and vhost and parts.path[1:] and vhost != broker.vhost:
+            raise BrokerError(f"{self.directory}/vhost differs from the path of {name}. Remove one of them.")
+        return replace(
+            broker,
+            username=broker.username if parts.username else _text(files / "username") or broker.username,
+            password=broker.password if parts.password else _text(files / "password") or broker.password,
+            vhost=_checked_vhost(vhost or broker.vhost, f"{self.directory}/vhost"),
+        )
 
     def _from_keys(self, files: Path) -> Broker:
         values = {key: _text(files / key) for key in ("host", "username", "password")}
@@ -135,18 +144,30 @@ class BindingDirectory:
                 f"{self.directory} has neither uri nor {', '.join(missing)}. "
                 "The Secret needs uri, or host, username and password."
             )
-        port = _text(files / "port")
-        if port and not port.isdecimal():
-            raise BrokerError(f"{self.directory}/port is not a number. Set it to the AMQP port, for example 5672.")
-        tls = port == str(PORTS["amqps"]) or (files / "ca.crt").exists()
+        host, port = self._address(values["host"], _text(files / "port"))
+        tls = port == PORTS["amqps"] or bool(_text(files / "ca.crt"))
         return Broker(
-            host=values["host"],
-            port=int(port or PORTS["amqps" if tls else "amqp"]),
+            host=host,
+            port=port or PORTS["amqps" if tls else "amqp"],
             username=values["username"],
             password=values["password"],
-            vhost=_text(files / "vhost") or DEFAULT_VHOST,
+            vhost=_checked_vhost(_text(files / "vhost") or DEFAULT_VHOST, f"{self.directory}/vhost"),
             tls=tls,
         )
+
+    def _address(self, text: str, port: str) -> tuple[str, int]:
+        """Read `host`, which may contain the port, and `port`; the port is 0 if there is none."""
+        host, port_of_host = split_port(text)
+        if not is_host(host) or (port_of_host and not is_port(port_of_host)):
+            raise BrokerError(
+                f"{self.directory}/host is not a host name or an IP address. Set it to a name such as "
+                "rabbitmq.media.svc, or move a URI to the key uri."
+            )
+        if port and not is_port(port):
+            raise BrokerError(f"{self.directory}/port is not a port. Set it to the AMQP port, for example 5672.")
+        if port and port_of_host and int(port) != int(port_of_host):
+            raise BrokerError(f"{self.directory}/host contains another port than {self.directory}/port. Remove it.")
+        return host, int(port or port_of_host or 0)
 
 
 def parse_uri(uri: str, name: str) -> Broker:
@@ -155,23 +176,42 @@ def parse_uri(uri: str, name: str) -> Broker:
     Raises:
         BrokerError: The URI is not valid. The text contains `name`, never the URI.
     """
-    way_out = "Write amqp://USER:PASSWORD@HOST/VHOST, with special characters percent-encoded (/ is %2F, @ is %40)."
     try:
         parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
+        valid = parts.scheme in PORTS and is_host(host) and port != 0 and uri.isprintable()
     except ValueError:
-        # The original text may contain the password.
-        raise BrokerError(f"{name} is not a valid AMQP URI. {way_out}") from None
-    if parts.scheme not in PORTS or not host:
-        raise BrokerError(f"{name} is not a valid AMQP URI. {way_out}")
+        valid = False
+    # An @ behind the host is that of a password whose special characters are not encoded.
+    if not valid or "@" in parts.path + parts.query + parts.fragment:
+        # The error of the parser may contain the password.
+        raise BrokerError(
+            f"{name} is not a valid AMQP URI. Write amqp://USER:PASSWORD@HOST/VHOST, with special characters "
+            "percent-encoded (/ is %2F, @ is %40)."
+        )
     return Broker(
         host=host,
         port=port or PORTS[parts.scheme],
-        username=unquote(parts.username or "guest"),
-        password=unquote(parts.password or "guest"),
-        vhost=unquote(parts.path[1:]) or DEFAULT_VHOST,
+        username=_decoded(parts.username or "guest", name),
+        password=_decoded(parts.password or "guest", name),
+        vhost=_checked_vhost(_decoded(parts.path[1:], name) or DEFAULT_VHOST, name),
         tls=parts.scheme == "amqps",
     )
+
+
+def _decoded(text: str, name: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise BrokerError(
+            f"The percent-encoding of {name} is not UTF-8. Encode the special characters again."
+        ) from None
+
+
+def _checked_vhost(vhost: str, name: str) -> str:
+    if len(vhost.encode()) > VHOST_BYTES:
+        raise BrokerError(f"The vhost in {name} is longer than {VHOST_BYTES} bytes. Use a shorter vhost.")
+    return vhost
 
 
 def _with_vhost(broker: Broker, vhost: str | None) -> Broker:

@@ -11,6 +11,7 @@ from aio_pika.exceptions import AMQPError
 from aiormq.exceptions import InvalidFrameError
 
 from .aio import run_unless, sleep_unless
+from .amqp_names import accept_any_name
 from .backoff import Backoff
 from .broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
 from .consume_gate import ConsumeGate
@@ -31,6 +32,7 @@ async def connect(source: BrokerSource, name: str) -> AbstractConnection:
         BrokerError, AMQPError, OSError: The connection cannot be opened. The text holds no secret.
     """
     broker = source.read()
+    accept_any_name()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             connection: AbstractConnection = await aio_pika.connect(**broker.connect_arguments(name))

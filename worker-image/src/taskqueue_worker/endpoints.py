@@ -1,4 +1,4 @@
-"""Serves /healthz, /readyz and /metrics on the event loop of the consumer: a stuck loop fails the probes too."""
+"""Serves /healthz, /readyz and /metrics on the event loop of the connection, which no handler holds."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final

@@ -13,6 +13,7 @@ _GAUGES: Final = {
     "in_flight": "Running tasks.",
     "prefetched": "Messages delivered to this worker and not started.",
     "consuming": "Queues that have a consumer of this worker.",
+    "handlers_held_seconds": "For how long a handler has held the loop of the handlers; 0 unless for seconds.",
     "draining": "1 while the worker is draining, drained or leaving.",
 }
 _DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1500, 3600)

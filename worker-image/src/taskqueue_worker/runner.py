@@ -1,9 +1,7 @@
-"""Runs the handler of a delivery, with a timeout."""
+"""Runs the handler of a delivery, with a timeout. All of it is on the connection's loop, except the handler."""
 
 import asyncio
 import contextvars
-import inspect
-from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,8 +10,14 @@ from typing import Any, Final
 
 import structlog
 
+from .bridge import Inbox
 from .delivery import Delivery
+from .failure import Failure
+from .handler_loop import HandlerLoop
+from .run import Run
 from .tasks import Context, Handler, Registry
+
+_log = structlog.get_logger("runner")
 
 STOP_GRACE_SECONDS: Final = 5
 """How long a cancelled handler may clean up."""
@@ -28,7 +32,7 @@ class Status(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
     INVALID_PAYLOAD = "invalid_payload"
     REQUEUED = "requeued"
-    """Running tasks were cancelled: the handler stopped, the message returns to its queue."""
+    """The handler was cancelled although it did nothing wrong; the message returns to its queue."""
     ABANDONED = "abandoned"
     """Running tasks were cancelled, but the handler did not stop. The message returns when the process ends."""
 
@@ -38,32 +42,45 @@ class Outcome:
     """The result of a run."""
 
     status: Status
-    error: BaseException | None = None
-    still_running: "asyncio.Future[Any] | None" = None
-    """The handler, if it was cancelled and did not stop."""
+    failure: Failure | None = None
+    still_running: Run | None = None
+    """The call of the handler, if it was cancelled and did not stop."""
+    is_lost: bool = False
+    """Whether the slot is lost: the handler is overdue and does not stop, and no other handler is known to hold it."""
 
 
 class UnknownTypeError(Exception):
     """No handler is registered for the type of a message."""
 
 
-class HandlerExitError(Exception):
-    """A handler called `sys.exit()`. Its task fails; the process continues."""
-
-
-class NotRunError(Exception):
-    """A handler returned a coroutine that was not awaited, so its task was not done."""
-
-
 class Runner:
-    """Selects the handler of a delivery and runs it, on the event loop or in a thread."""
+    """Selects the handler of a delivery and runs it, on the loop of the handlers or in a thread."""
 
-    def __init__(self, registry: Registry, *, timeout_seconds: float, threads: int, draining: asyncio.Event) -> None:
+    def __init__(
+        self, registry: Registry, handlers: HandlerLoop, inbox: Inbox, *, timeout_seconds: float, threads: int
+    ) -> None:
+        """`inbox` is the one of this loop, which the threads of the handlers post to."""
         self._registry = registry
+        self._handlers = handlers
         self._timeout = timeout_seconds
-        self._draining = draining
-        self._cancel_requested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._inbox = inbox
+        self._cancel_requested: asyncio.Future[None] = self._loop.create_future()
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="task")
+        self._running: dict[Run, Delivery] = {}
+
+    @property
+    def running(self) -> list[Delivery]:
+        """The deliveries whose handlers run."""
+        return list(self._running.values())
+
+    @property
+    def holder(self) -> Delivery | None:
+        """The delivery whose handler runs on the loop of the handlers at this moment, if any."""
+        current = self._handlers.current
+        if current is None:
+            return None
+        return next((delivery for run, delivery in self._running.items() if run.task is current), None)
 
     def cancel_running(self) -> None:
         """Cancel the running handlers, and every handler that would start."""
@@ -79,12 +96,12 @@ class Runner:
                 f"No handler for task type {delivery.type!r}. This worker has handlers for: {known}. "
                 "Register one with @task, or correct the type of the message."
             )
-            return Outcome(Status.UNKNOWN_TYPE, error)
+            return Outcome(Status.UNKNOWN_TYPE, Failure.of(error))
         try:
             payload = delivery.payload()
         except ValueError as error:
-            return Outcome(Status.INVALID_PAYLOAD, error)
-        return await self._wait_for(self._start(handler, payload, self._context(delivery)))
+            return Outcome(Status.INVALID_PAYLOAD, Failure.of(error))
+        return await self._wait_for(self._start(handler, payload, delivery))
 
     def _context(self, delivery: Delivery) -> Context:
         message = delivery.message
@@ -95,55 +112,60 @@ class Runner:
             headers=message.headers,
             redelivered=bool(message.redelivered),
             deadline=datetime.now(UTC) + timedelta(seconds=self._timeout),
-            draining=self._draining,
+            draining=self._handlers.draining,
             log=structlog.get_logger("task").bind(task_id=delivery.task_id, type=delivery.type),
         )
 
-    def _start(self, handler: Handler, payload: object, context: Context) -> "asyncio.Future[Any]":
-        arguments = handler.arguments(payload, context)
+    def _start(self, handler: Handler, payload: object, delivery: Delivery) -> Run:
+        arguments = handler.arguments(payload, self._context(delivery))
+        # Neither another loop nor a thread inherits context variables.
+        run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox, self._loop.create_future())
+        self._running[run] = delivery
+        run.ended.add_done_callback(lambda _: self._running.pop(run))
         if handler.is_coroutine:
-            return asyncio.ensure_future(_without_exit(handler.function(*arguments)))
-        # A thread does not inherit context variables.
-        run_in_context = contextvars.copy_context().run
-        return asyncio.get_running_loop().run_in_executor(self._threads, run_in_context, handler.function, *arguments)
+            self._handlers.start(run)
+        else:
+            self._call_in_thread(run)
+        return run
 
-    async def _wait_for(self, work: "asyncio.Future[Any]") -> Outcome:
-        await asyncio.wait({work, self._cancel_requested}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return _outcome(work)
-        timed_out = not self._cancel_requested.done()
-        # A thread cannot be cancelled, only its future.
-        if isinstance(work, asyncio.Task):
-            work.cancel()
-        await asyncio.wait({work}, timeout=STOP_GRACE_SECONDS)
-        still_running = None if work.done() else work
-        if timed_out:
+    def _call_in_thread(self, run: Run) -> None:
+        try:
+            self._threads.submit(run.call)
+        except RuntimeError:  # no further thread: the call waits for one that becomes free
+            _log.exception("no thread for a handler")
+
+    async def _wait_for(self, run: Run) -> Outcome:
+        causes: set[asyncio.Future[Any]] = {run.ended, self._cancel_requested}
+        await asyncio.wait(causes, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+        if run.ended.done():
+            return _result(run)
+        is_held_up = self._is_held_up(run)
+        self._handlers.cancel(run)
+        await asyncio.wait({run.ended}, timeout=STOP_GRACE_SECONDS)
+        if self._cancel_requested.done():
+            return _interrupted(run) if run.ended.done() else Outcome(Status.ABANDONED, still_running=run)
+        return self._overdue(run, is_held_up=is_held_up)
+
+    def _overdue(self, run: Run, *, is_held_up: bool) -> Outcome:
+        still_running = None if run.ended.done() else run
+        is_lost = still_running is not None and not is_held_up
+        if not is_held_up and run.begun:
             error = TimeoutError(f"The task ran longer than {self._timeout:g} s.")
-            return Outcome(Status.TIMEOUT, error, still_running)
-        if still_running is not None:
-            return Outcome(Status.ABANDONED, None, still_running)
-        return Outcome(Status.REQUEUED) if work.cancelled() else _outcome(work)
+            return Outcome(Status.TIMEOUT, Failure.of(error), still_running, is_lost)
+        # Its handler is not at fault. It does not go on either: its cancellation is the next that reaches it.
+        return _interrupted(run) if still_running is None else Outcome(Status.REQUEUED, None, still_running, is_lost)
+
+    def _is_held_up(self, run: Run) -> bool:
+        """Whether the handler of another delivery holds the loop on which this one runs."""
+        is_on_loop = run.thread in {None, self._handlers.thread}
+        holder = self.holder if is_on_loop and self._handlers.is_held else None
+        return holder is not None and holder is not self._running.get(run)
 
 
-async def _without_exit(work: Coroutine[Any, Any, object]) -> object:
-    try:
-        return await work
-    except SystemExit as error:
-        # asyncio would end the process with the message unsettled, again at each redelivery.
-        raise HandlerExitError("The handler called sys.exit(). Return or raise an exception instead.") from error
+def _result(run: Run) -> Outcome:
+    failure = run.ended.result()
+    return Outcome(Status.DONE if failure is None else Status.FAILED, failure)
 
 
-def _outcome(work: "asyncio.Future[Any]") -> Outcome:
-    if work.cancelled():
-        return Outcome(Status.FAILED, asyncio.CancelledError("The handler cancelled itself."))
-    if (error := work.exception()) is not None:
-        return Outcome(Status.FAILED, error)
-    result = work.result()
-    if inspect.iscoroutine(result):
-        # For example from a plain decorator around an `async def`. An acknowledgement would lose the task silently.
-        result.close()
-        return Outcome(
-            Status.FAILED,
-            NotRunError("The handler returned a coroutine. Make its wrapper `async def` and await the handler."),
-        )
-    return Outcome(Status.DONE)
+def _interrupted(run: Run) -> Outcome:
+    return Outcome(Status.REQUEUED) if run.cancelled else _result(run)

@@ -58,8 +58,8 @@ class Registry:
     def task(self, type: str) -> Callable[[Function], Function]:  # noqa: A002 - named as the AMQP property it matches
         """Make the decorated function the handler of tasks of this type.
 
-        The function takes (payload) or (payload, context). `async def` runs on the event loop, `def` in a thread.
-        A return acknowledges the message; an exception sends it to the dead-letter queue.
+        The function takes (payload) or (payload, context). `async def` runs on the event loop of the handlers, `def` in
+        a thread. A return acknowledges the message; an exception sends it to the dead-letter queue.
 
         Raises:
             TypeError: The function takes other arguments, or contains `yield`.

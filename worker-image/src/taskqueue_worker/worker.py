@@ -11,7 +11,9 @@ from structlog.contextvars import bind_contextvars
 from .activity import Activity
 from .delivery import Delivery
 from .delivery_buffer import DeliveryBuffer
+from .ended_tasks import EndedTasks
 from .metrics import Metrics
+from .run import Run
 from .runner import Outcome, Runner, Status
 
 _log = structlog.get_logger("worker")
@@ -20,14 +22,31 @@ _log = structlog.get_logger("worker")
 class Worker:
     """The life of a message from its delivery to its settlement."""
 
-    def __init__(self, runner: Runner, concurrency: int, metrics: Metrics, state_changed: asyncio.Event) -> None:
-        """`state_changed` is set when nothing runs any more and nothing can start."""
+    def __init__(
+        self,
+        runner: Runner,
+        concurrency: int,
+        metrics: Metrics,
+        state_changed: asyncio.Event,
+        on_lost: Callable[[Delivery, Run], None],
+    ) -> None:
+        """Start with no message.
+
+        Args:
+            runner: Runs the handlers.
+            concurrency: Number of slots.
+            metrics: Where ended tasks are counted.
+            state_changed: Set when nothing runs any more and nothing can start.
+            on_lost: Called with the delivery and the run of a handler that does not stop.
+        """
         self._runner = runner
+        self._on_lost = on_lost
         self._state_changed = state_changed
         self._clock = asyncio.get_running_loop().time
         self.activity = Activity(self._clock())
         self._buffer: DeliveryBuffer[Delivery] = DeliveryBuffer(concurrency)
         self._metrics = metrics
+        self._ended = EndedTasks[Outcome]()
         self._tasks: set[asyncio.Task[None]] = set()
         metrics.add_gauge("in_flight", lambda: self._buffer.in_flight)
         metrics.add_gauge("prefetched", lambda: self._buffer.prefetched)
@@ -47,7 +66,10 @@ class Worker:
         return self._buffer.holds(matches)
 
     def receive(self, delivery: Delivery) -> None:
-        """A message was delivered: start it if a slot is free, else let it wait."""
+        """A message was delivered: start it if a slot is free, else let it wait. If its task has ended, settle it."""
+        if (outcome := self._ended.take(delivery)) is not None:
+            self._spawn(self._settle_again(delivery, outcome))
+            return
         self._buffer.add(delivery)
         self._fill_slots()
 
@@ -86,14 +108,26 @@ class Worker:
         started_at = time.monotonic()  # uvloop's clock counts whole milliseconds, and stands still between two steps
         outcome = await self._runner.run(delivery)
         seconds = time.monotonic() - started_at
-        settled = await _settle(delivery, outcome.status)
+        settled = await self._settle(delivery, outcome)
         self.activity.settle(delivery, self._clock(), done=_is_done(outcome.status))
         if outcome.still_running is None:
             self._release(delivery)
         else:
             # A handler that does not stop keeps its slot, so that never more handlers run than the concurrency allows.
-            outcome.still_running.add_done_callback(lambda _: self._release(delivery))
+            outcome.still_running.ended.add_done_callback(lambda _: self._release(delivery))
         self._record(delivery, outcome, seconds, settled=settled)
+        if outcome.is_lost and outcome.still_running is not None:
+            self._on_lost(delivery, outcome.still_running)
+
+    async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
+        settled = await _settle(delivery, outcome.status)
+        if not settled and _is_done(outcome.status) is not None:
+            self._ended.remember(delivery, outcome)
+        return settled
+
+    async def _settle_again(self, delivery: Delivery, outcome: Outcome) -> None:
+        settled = await self._settle(delivery, outcome)
+        _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
 
     def _release(self, delivery: Delivery) -> None:
         self._buffer.release(delivery)
@@ -115,10 +149,10 @@ class Worker:
             "settled": settled,
         }
         line = {name: value for name, value in fields.items() if value is not None}
-        if outcome.error is None:
+        if outcome.failure is None:
             _log.info("task", **line)
         else:
-            _log.error("task", **line, exc_info=outcome.error)
+            _log.error("task", **line, exception=outcome.failure.stack)
         if not settled and outcome.status is not Status.ABANDONED:
             self._metrics.ack_failed.inc()
             _log.warning("connection lost before the task was settled, the broker redelivers it")

@@ -1,0 +1,110 @@
+"""One call of a handler, on the loop of the handlers or in a thread."""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from .bridge import Inbox
+from .failure import Failure
+
+
+class NotRunError(Exception):
+    """A handler returned a coroutine that was not awaited, so its task was not done."""
+
+
+class HandlerExitError(Exception):
+    """A handler called `sys.exit()`. Its task fails; the process continues."""
+
+
+class Run:
+    """One call of a handler. No exception leaves it, whatever user code raises: a future cannot carry each of them.
+
+    The connection's thread writes `is_withdrawn` and then reads `begun`; the handler's thread writes `begun` and then
+    reads `is_withdrawn`. So user code never begins after the connection's thread has found that it had not.
+
+    Attributes:
+        ended: Resolves on the connection's loop after the call, with its failure, if any.
+        context: The context variables of the call.
+        cancelled: Whether the call ended with CancelledError.
+        begun: Whether user code has begun.
+        is_withdrawn: Whether user code may not begin any more.
+        thread: Identifier of the thread in which it runs.
+        task: Its task on the loop of the handlers; None in a thread.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[object, ...],
+        context: Context,
+        connection: Inbox,
+        ended: "asyncio.Future[Failure | None]",
+    ) -> None:
+        self._function = function
+        self._arguments = arguments
+        self._connection = connection
+        self.context = context
+        self.ended = ended
+        self.cancelled = self.begun = self.is_withdrawn = False
+        self.thread: int | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def call(self) -> None:
+        """Call a `def` handler, in this thread."""
+        failure = None
+        try:
+            self._begin()
+            _check(self.context.run(self._function, *self._arguments))
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises
+            failure = self._failed(error)
+        self._connection.post(self._resolve, failure)
+
+    async def execute(self) -> None:
+        """Call an `async def` handler, on this loop."""
+        failure = None
+        try:
+            self._begin()
+            _check(await self._function(*self._arguments))
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises
+            failure = self._failed(error)
+        self._connection.post(self._resolve, failure)
+
+    def withdraw(self) -> None:
+        """End a call whose user code has not begun."""
+        self._connection.post(self._resolve, self._failed(asyncio.CancelledError()))
+
+    def _begin(self) -> None:
+        self.thread, self.begun = threading.get_ident(), True
+        if self.is_withdrawn:
+            raise asyncio.CancelledError
+
+    def _failed(self, error: BaseException) -> Failure:
+        self.cancelled = isinstance(error, asyncio.CancelledError)
+        return Failure.of(_explained(error))
+
+    def _resolve(self, failure: Failure | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(failure)
+
+
+def _check(result: object) -> None:
+    if inspect.iscoroutine(result):
+        # For example from a plain decorator around an `async def`. An acknowledgement would lose the task silently.
+        result.close()
+        raise NotRunError("The handler returned a coroutine. Make its wrapper `async def` and await the handler.")
+
+
+def _explained(error: BaseException) -> BaseException:
+    explained: BaseException
+    match error:
+        case SystemExit():
+            explained = HandlerExitError("The handler called sys.exit(). Return or raise an exception instead.")
+        case asyncio.CancelledError():
+            explained = asyncio.CancelledError("The handler cancelled itself.")
+        case _:
+            return error
+    explained.__cause__ = error
+    return explained

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import drain, faults, grow, harm, idle, lateness, neighbour, plain, restart, takeover, wake
+from tests.bench import drain, faults, grow, harm, idle, lag, lateness, neighbour, plain, restart, takeover, wake
 from tests.bench.context import Context
 from tests.bench.result import Result
 from tests.cluster.prerequisites import MissingError
@@ -26,6 +26,7 @@ BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "plain": plain.run,
     "neighbour": neighbour.run,
     "idle": idle.run,
+    "lag": lag.run,
     "wake": wake.run,
     "grow": grow.run,
     "restart": restart.run,

@@ -13,11 +13,11 @@ import yaml
 
 from taskqueue_operator.app import informer
 from taskqueue_operator.control import controller, leader_election, workqueue
-from taskqueue_operator.control.observe import consumer_poller, observer, probe_rounds, read_health
+from taskqueue_operator.control.observe import consumer_poller, observer, probe_rounds, probe_shares, read_health
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import scale_in_blocked, writer
 from taskqueue_operator.drain import consumers, context, protocol, worker, worker_pool
-from taskqueue_operator.rabbitmq import control_channel, handshake, management, probe, reconnect, vhost
+from taskqueue_operator.rabbitmq import control_channel, handshake, network, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
 from taskqueue_operator.topology import consumer_timeout
@@ -45,6 +45,7 @@ RULES: Final = (
     "PROBE_PERIOD_SECONDS <= RECOVERY_SECONDS",
     "ROUND_TIMEOUT_SECONDS < SILENCE_TIMEOUT_SECONDS < 2 * HEARTBEAT_SECONDS",
     "KEEPALIVE_SECONDS < IDLE_CONNECTION_LIMIT",
+    "SWEEP_PERIOD_SECONDS / 2 < KEEPALIVE_SECONDS",
     # Drain.
     "CANCEL_TIMEOUT_SECONDS < ANSWER_TIMEOUT",
     "CANCEL_TIMEOUT_SECONDS < CANCEL_LIMIT",
@@ -96,7 +97,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "GRACE_MARGIN_SECONDS": deployment,
     "HEARTBEAT_SECONDS": handshake,
     "HOLD_MARGIN_SECONDS": worker_spec,
-    "KEEPALIVE_SECONDS": management,
+    "KEEPALIVE_SECONDS": network,
     "LEASE_DURATION": leader_election,
     "LEASE_SECONDS": protocol,
     "LONGEST_BACKOFF_SECONDS": reconnect,
@@ -131,7 +132,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "SWEEP_PERIOD_SECONDS": observer,
     "SWEEP_TIMEOUT_SECONDS": vhost,
     "USE_SECONDS": consumer_poller,
-    "ZERO_PROBE_PERIOD_SECONDS": probe_rounds,
+    "ZERO_PROBE_PERIOD_SECONDS": probe_shares,
 }
 """The module of each constant; if several modules have a constant of that name, the rules are about this one."""
 

@@ -37,7 +37,7 @@ def configure(level: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # One line per request or handler call would hide the operator's own lines.
-    for name in ("httpx", "httpcore", "kopf", "aiohttp.access"):
+    for name in ("httpcore", "kopf", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # The user of a connection logs its loss, once and without a stack trace.
     for name in ("aio_pika", "aiormq"):

@@ -18,6 +18,7 @@ from taskqueue_operator.resource.faults import Fault
 
 from . import health, logs
 from .lifecycle import LeaderLifecycle
+from .loop_lag import measured_loop
 from .metrics import LeadershipCollector, Metrics
 from .settings import Settings
 
@@ -50,7 +51,8 @@ async def run(settings: Settings) -> int:
     endpoints = health.Endpoints(metrics.registry, lifecycle.readiness, lifecycle.recordings)
     try:
         async with health.serving(settings.http_port, endpoints):
-            return await lifecycle.run(stop)
+            with measured_loop(metrics.lagged):
+                return await lifecycle.run(stop)
     except Fault as fault:
         return _startup_failed(fault)
     finally:

@@ -6,7 +6,7 @@ the write lock of its state.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from taskqueue_operator.control.observe.observers import Observers
@@ -31,6 +31,7 @@ from .cache import Cache
 from .clock import Clock
 from .ports import Body, Cluster, VhostFactory
 from .resync import Resync
+from .slots import Group, Slots
 from .state import States
 from .telemetry import Telemetry
 from .workqueue import WorkQueue, WorkQueues
@@ -39,6 +40,8 @@ UNREAD_DECISION_PERIOD_SECONDS: Final = 5.0
 """Seconds between two decisions on a TaskQueue that no observer reads."""
 BACKOFF_RESET_SECONDS: Final = 60.0
 """A success of scale resets its backoff only this long after a failure: its steps before the failing one succeed."""
+PLAN_PAUSE_PER_WORKER_SECONDS: Final = 0.0005
+"""Pause before the plan that an event of a worker requests; 500 workers that drain cause four plans a second."""
 STATUS_YIELD_SECONDS: Final = 2.0
 """How long a status write yields to the scale queue."""
 
@@ -69,9 +72,14 @@ class Controller:
         self.cache, self.states = cache, states
         self.first_read = asyncio.Event()
         self.work_queues = WorkQueues(
-            reconcile=WorkQueue("reconcile", self._reconcile, workers=64),
-            scale=WorkQueue("scale", self._scale, workers=64, backoff_reset_seconds=BACKOFF_RESET_SECONDS),
-            status=WorkQueue("status", self._write_status, workers=16),
+            reconcile=WorkQueue("reconcile", self._reconcile, Slots(64, self._groups)),
+            scale=WorkQueue(
+                "scale",
+                self._scale,
+                Slots(64, self._groups),
+                backoff_reset_seconds=BACKOFF_RESET_SECONDS,
+            ),
+            status=WorkQueue("status", self._write_status, Slots(16, self._groups)),
         )
         request_reconcile = self.work_queues.reconcile.add
         self.observers = Observers(brokers, self, telemetry, clock)
@@ -145,7 +153,7 @@ class Controller:
         if state is not None and state.scaling.decision is not None:
             self._drainer.update_subscription(key)
             if self._drainer.has_work(key, state.scaling.decision.desired):
-                self.work_queues.scale.add_unless_backing_off(key)
+                self._request_plan(key)
         self.work_queues.status.add(key)
         taskqueue = self.cache.taskqueue(key)
         if taskqueue is not None and taskqueue.deleting:
@@ -183,13 +191,24 @@ class Controller:
         key = self._drainer.on_report(subject, report, address)
         decision = self.states[key].scaling.decision if key is not None else None
         if key is not None and decision is not None and self._drainer.has_work(key, decision.desired):
-            self.work_queues.scale.add_unless_backing_off(key)
+            self._request_plan(key)
+
+    def on_answering(self, keys: Collection[Key]) -> None:
+        """Reconcile: the broker can be read for the first time."""
+        for key in keys:
+            self.work_queues.reconcile.add(key)
 
     def on_broker_health(self, keys: Collection[Key]) -> None:
         """Reconcile: the broker failed, or has recovered."""
         for key in keys:
             self.work_queues.reconcile.add(key)
             self.work_queues.status.add(key)
+
+    def _request_plan(self, key: Key) -> None:
+        """Plan after a pause that grows with the number of workers, as the duration of a plan does."""
+        deployment = self.cache.deployments.get(key)
+        workers = deployment.current_replicas if deployment is not None else 0
+        self.work_queues.scale.add_unless_backing_off(key, workers * PLAN_PAUSE_PER_WORKER_SECONDS)
 
     def _check_topology(self, key: Key) -> None:
         if self.states[key].reconcile.request_topology_check():
@@ -222,6 +241,12 @@ class Controller:
                 self._scaler.reevaluate(key)
                 await asyncio.sleep(0)  # other decisions must not wait for all of these
             await asyncio.sleep(UNREAD_DECISION_PERIOD_SECONDS)
+
+    def _groups(self, key: Key) -> Iterator[Group]:
+        yield Group.namespace(key.namespace)
+        state = self.states.get(key)
+        if state is not None and state.connection.observer is not None:
+            yield Group.broker(state.connection.observer.endpoint.address)
 
     def _forget(self, key: Key) -> None:
         self._connector.forget(key)

@@ -40,8 +40,8 @@ class ControlChannel(Protocol):
         """Why no report can be received at present; None while connected."""
         ...
 
-    def listen(self, taskqueues: Collection[str]) -> None:
-        """Receive the reports of these TaskQueues, each as `namespace/name`, and of no others."""
+    def listen(self, taskqueue: str, *, enabled: bool) -> None:
+        """Receive the reports of a TaskQueue (`namespace/name`), or no longer."""
         ...
 
     async def send(self, address: str, command: bytes) -> None:
@@ -66,6 +66,10 @@ class Vhost(Protocol):
 
     async def sweep(self) -> Mapping[str, Sweep]:
         """Read the figures of every queue: one request."""
+        ...
+
+    async def alarms(self) -> frozenset[str]:
+        """Read for which resources the broker has an alarm, `memory` or `disk`: one request."""
         ...
 
     async def consumers(self) -> ConsumerSnapshot:
@@ -97,7 +101,11 @@ class VhostFactory(Protocol):
         ...
 
     def connect(self, endpoint: Endpoint) -> Vhost:
-        """Return the vhost of an endpoint; it connects on first use."""
+        """Return the vhost of an endpoint; it connects on first use.
+
+        Raises:
+            BrokerFault: Too many endpoints are read.
+        """
         ...
 
 

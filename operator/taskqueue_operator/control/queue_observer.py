@@ -10,11 +10,16 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.topology.objects import Topology
 
-from .ports import Vhost
+from .ports import Endpoint, Vhost
 
 
 class QueueObserver(Protocol):
     """Reads queues of one endpoint, and carries the control channel to the workers on it."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it reads."""
+        ...
 
     @property
     def vhost(self) -> Vhost:
@@ -29,6 +34,11 @@ class QueueObserver(Protocol):
     @property
     def consumer_poll_fault(self) -> Fault | None:
         """Why consumers cannot be listed at present; None while they can."""
+        ...
+
+    @property
+    def alarms(self) -> frozenset[str]:
+        """Resources for which the broker has an alarm, `memory` or `disk`; it then blocks connections that publish."""
         ...
 
     def fault_at(self, queue: str) -> Fault | None:
@@ -54,7 +64,10 @@ class QueueObserver(Protocol):
     async def topology(self) -> Topology:
         """Read all exchanges, queues, bindings and policies of the vhost.
 
+        A broker that does not answer is not asked: no one waits for it.
+
         Raises:
+            WaitForEvent: The broker has not answered yet.
             BrokerFault: The broker cannot be used.
             Conflict: The observer was closed meanwhile.
         """

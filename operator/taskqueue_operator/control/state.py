@@ -11,6 +11,8 @@ from typing import Final
 
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
+from taskqueue_operator.resource import bounds
+from taskqueue_operator.resource.allowance import Allowance
 from taskqueue_operator.resource.broker import Broker
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Fault
@@ -111,6 +113,14 @@ class DecisionState:
         return self._policy[1]
 
 
+def _reports() -> Allowance:
+    return Allowance(per_second=bounds.TASKQUEUE_REPORTS_PER_SECOND, at_once=bounds.TASKQUEUE_REPORTS_AT_ONCE)
+
+
+def _report_log_lines() -> Allowance:
+    return Allowance(per_second=bounds.REPORT_LOG_LINES_PER_SECOND, at_once=bounds.REPORT_LOG_LINES_AT_ONCE)
+
+
 @dataclass(slots=True)
 class DrainState:
     """The workers, and what keeps the operator from removing them. Written by scale/drainer.
@@ -118,6 +128,8 @@ class DrainState:
     Attributes:
         pool: The workers of the Deployment.
         pool_uid: UID of that Deployment; another one of the same name has a pool of its own.
+        reports: How many reports of the workers may be read.
+        report_log_lines: How many log lines about reports may be written.
         blocked_by: Why scale-in waits, if for longer than moments.
         blocked_since: Since when it waits for that.
         unreported_pods: Pods that must report before they can be removed, and do not.
@@ -125,6 +137,8 @@ class DrainState:
 
     pool: WorkerPool | None = None
     pool_uid: str = ""
+    reports: Allowance = field(default_factory=_reports)
+    report_log_lines: Allowance = field(default_factory=_report_log_lines)
     blocked_by: Blocker = Blocker.NOTHING
     blocked_since: datetime | None = None
     unreported_pods: tuple[Key, ...] = ()

@@ -1,4 +1,7 @@
-"""A queue of keys: each at most once, none worked on twice at a time, failures retried with backoff."""
+"""A queue of keys: each at most once, none worked on twice at a time, failures retried with backoff.
+
+Each group of keys, such as those of one tenant or of one broker, has a share of the slots.
+"""
 
 import asyncio
 import heapq
@@ -16,9 +19,13 @@ from taskqueue_operator.resource.faults import Conflict, Fault
 from taskqueue_operator.resource.names import Key
 
 from .clock import now
+from .slots import NAMESPACE_SHARE, Entry, Slots
 
 MAX_BACKOFF_SECONDS: Final = 30.0
 BACKOFF: Final = Backoff(first_seconds=1.0, longest_seconds=MAX_BACKOFF_SECONDS)
+
+EVENT_LOST_SECONDS: Final = 30.0
+"""When a key that waits for an event is tried again without it."""
 
 Work = Callable[[Key], Awaitable[float | None]]
 Jitter = Callable[[float, float], float]
@@ -28,8 +35,12 @@ class RetryLater(Exception):
     """The work is not done and is to be retried with backoff; the reason is recorded already."""
 
 
+class WaitForEvent(RetryLater):
+    """The work cannot be done before an event, which adds the key again."""
+
+
 class WorkQueue:
-    """Runs `work(key)` for every key added, `workers` of them at once.
+    """Runs `work(key)` for every key added, as many at once as there are slots.
 
     `work` returns None when the key is done, or the seconds after which it is due again. What `work` raises is logged
     (except RetryLater and Conflict, which are no errors), and the key is retried with exponential backoff. A success
@@ -41,21 +52,22 @@ class WorkQueue:
         self,
         name: str,
         work: Work,
+        slots: Slots,
         *,
-        workers: int,
         backoff_reset_seconds: float = 0.0,
         jitter: Jitter = random.uniform,
     ) -> None:
         self.name = name
         self._work = work
+        self._slots = slots
         self._backoff_reset_seconds = backoff_reset_seconds
         self._jitter = jitter
-        self._slots = asyncio.Semaphore(workers)
+        self._free = asyncio.Semaphore(slots.total)
         self._due: dict[Key, float] = {}
-        self._heap: list[tuple[float, Key]] = []
+        self._heap: list[Entry] = []
         self._running: set[Key] = set()
         self._due_while_running: set[Key] = set()
-        self._requested: set[Key] = set()
+        self._requested: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._failed_at: dict[Key, float] = {}
         self._changed = asyncio.Event()
@@ -74,25 +86,25 @@ class WorkQueue:
         if self._due.get(key, due + 1) <= due:
             return
         self._due[key] = due
-        heapq.heappush(self._heap, (due, key))
+        heapq.heappush(self._heap, Entry(due, key))
         self._changed.set()
 
-    def add_unless_backing_off(self, key: Key) -> None:
-        """Make a key due now, or once more after the present run; a key that failed keeps its backoff."""
+    def add_unless_backing_off(self, key: Key, delay: float = 0.0) -> None:
+        """Make a key due after `delay` seconds, also of the present run; a key that failed keeps its backoff."""
         if key in self._running:
-            self._requested.add(key)
+            self._requested[key] = min(delay, self._requested.get(key, delay))
         elif key not in self._failures or key not in self._due:
-            self.add(key)
+            self.add(key, delay)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a key that no longer exists."""
         self._reset_backoff(key)
         self._due.pop(key, None)
         self._due_while_running.discard(key)
-        self._requested.discard(key)
+        self._requested.pop(key, None)
 
     async def wait_idle(self, timeout: float) -> None:  # noqa: ASYNC109  running out of time is no error here
-        """Wait until no key is due or being worked on, at most `timeout` seconds."""
+        """Wait until no key is due and at most the share of one namespace is worked on, at most `timeout` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
@@ -101,7 +113,7 @@ class WorkQueue:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
-                await self._slots.acquire()
+                await self._free.acquire()
                 key = await self._next()
                 self._running.add(key)
                 self._idle.clear()
@@ -109,17 +121,26 @@ class WorkQueue:
 
     async def _next(self) -> Key:
         while True:
-            wait = self._heap[0][0] - now() if self._heap else None
-            if wait is not None and wait <= 0:
-                due, key = heapq.heappop(self._heap)
-                if self._due.get(key) != due:
-                    continue
-                del self._due[key]
-                if key not in self._running:
-                    return key
-                self._due_while_running.add(key)
-            else:
+            for entry in self._slots.ready():
+                heapq.heappush(self._heap, entry)
+            wait = self._heap[0].due - now() if self._heap else None
+            if wait is None or wait > 0:
                 await self._wait_for_change(wait)
+                continue
+            entry = heapq.heappop(self._heap)
+            if self._can_start(entry):
+                del self._due[entry.key]
+                return entry.key
+
+    def _can_start(self, entry: Entry) -> bool:
+        """Whether to work on a key now; otherwise it waits for its present run, or for a slot of its group."""
+        if self._due.get(entry.key) != entry.due:
+            return False
+        if entry.key in self._running:
+            del self._due[entry.key]
+            self._due_while_running.add(entry.key)
+            return False
+        return self._slots.take(entry)
 
     async def _wait_for_change(self, wait: float | None) -> None:
         self._changed.clear()
@@ -129,8 +150,8 @@ class WorkQueue:
                 await self._changed.wait()
 
     def _update_idle(self) -> None:
-        is_due = self._heap and self._heap[0][0] <= now()
-        if not (is_due or self._running):
+        is_due = self._heap and self._heap[0].due <= now()
+        if not is_due and len(self._running) <= self._slots.share(NAMESPACE_SHARE):
             self._idle.set()
 
     async def _run(self, key: Key) -> None:
@@ -140,6 +161,8 @@ class WorkQueue:
             if now() - self._failed_at.get(key, -math.inf) >= self._backoff_reset_seconds:
                 self._reset_backoff(key)
             failed = False
+        except WaitForEvent:
+            delay = EVENT_LOST_SECONDS
         except (RetryLater, Conflict):
             delay = self._next_delay(key)
         except Fault as fault:  # its message explains it: no stack trace
@@ -151,17 +174,20 @@ class WorkQueue:
             self._log.exception("failed", taskqueue=str(key), again_in_seconds=round(delay, 1))
         finally:
             self._running.discard(key)
+            self._slots.release(key)
             self._update_idle()
-            self._slots.release()
+            self._free.release()
+            self._changed.set()
         self._add_again(key, delay, failed=failed)
 
     def _add_again(self, key: Key, delay: float | None, *, failed: bool) -> None:
-        due_now = key in self._due_while_running or (key in self._requested and not failed)
-        self._due_while_running.discard(key)
-        self._requested.discard(key)
-        if due_now:
-            self.add(key)
-        elif delay is not None:
+        requested = self._requested.pop(key, None)
+        if key in self._due_while_running:
+            self._due_while_running.discard(key)
+            delay = 0.0
+        elif requested is not None and not failed:
+            delay = requested if delay is None else min(requested, delay)
+        if delay is not None:
             self.add(key, delay)
 
     def _reset_backoff(self, key: Key) -> None:

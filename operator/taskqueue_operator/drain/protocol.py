@@ -12,12 +12,15 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import override
 
+from taskqueue_operator.resource.bounds import REPORT_BYTES, REPORT_NUMBER, REPORT_TEXT_CHARACTERS
+
 VERSION: Final = 1
 LEASE_SECONDS: Final = 60
 """How long one `drain` command keeps a worker drained."""
 
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=REPORT_NUMBER)]
+Seconds = Annotated[float, Field(ge=0, le=REPORT_NUMBER, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=REPORT_TEXT_CHARACTERS)]
 
 
 class State(StrEnum):
@@ -71,7 +74,7 @@ class FencingToken:
 class Drain:
     """The command that has drained a worker."""
 
-    installation: str
+    installation: Text
     epoch: Count
     seq: Count
 
@@ -80,9 +83,9 @@ class Drain:
 class Answer:
     """The result of the command with this id."""
 
-    id: str
+    id: Text
     result: Result
-    reason: str | None = None
+    reason: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,9 @@ class Report:
 
     version: Literal[1]
     taskqueue: str
-    pod: str
+    pod: Text
     incarnation: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-    number: Annotated[int, Field(ge=1)]
+    number: Annotated[int, Field(ge=1, le=REPORT_NUMBER)]
     state: State
     in_flight: Count
     prefetched: Count
@@ -115,6 +118,8 @@ class Report:
         Raises:
             Unreadable: The report is of another version, or not as the protocol defines it.
         """
+        if len(message) > REPORT_BYTES:
+            raise Unreadable(f"{len(message)} bytes are more than {REPORT_BYTES}")
         try:
             return _reports().validate_json(message, strict=True)
         except ValidationError as error:

@@ -4,11 +4,13 @@ Only the pool knows which commands were sent and answered. After a start or a ta
 reports which workers are drained, and lets them confirm it anew.
 """
 
-from collections import defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import ClassVar, Final, NamedTuple
 
+from taskqueue_operator.resource.bounds import UNKNOWN_PODS
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
 from .protocol import Command, FencingToken, Report, Verb
@@ -17,6 +19,7 @@ from .worker_state import WorkerState
 
 SIGTERM_ACK_TIMEOUT: Final = timedelta(seconds=2)
 """How long a worker may take to receive SIGTERM and to report `leaving`."""
+ID_BYTES: Final = 16
 REMOVAL_SETTLE_TIME: Final = timedelta(seconds=10)
 """How long pods may still be removed after the Deployment's controller has observed another number."""
 
@@ -38,9 +41,12 @@ class PendingScaleIn(NamedTuple):
 
 
 class _EarlyReport(NamedTuple):
+    """The last report of a pod that the API has not shown, and when its first one arrived."""
+
     report: Report
     address: str
     at: datetime
+    first_at: datetime
 
 
 class _Terminating(NamedTuple):
@@ -63,7 +69,8 @@ class WorkerPool:
 
     worker_type: ClassVar[type[Worker]] = Worker
 
-    def __init__(self, installation: str, epoch: int, at: datetime) -> None:
+    def __init__(self, installation: str, epoch: int, at: datetime, secret: bytes = b"") -> None:
+        """From `secret`, the ids of commands are made, so that no one can answer a command without receiving it."""
         self.installation = installation
         self.epoch = epoch
         self.since = at
@@ -73,7 +80,8 @@ class WorkerPool:
         self.pending_scale_in: PendingScaleIn | None = PendingScaleIn(None, "", at)
         self._workers: dict[str, Worker] = {}
         self._terminating: dict[str, _Terminating] = {}
-        self._early_reports: defaultdict[str, list[_EarlyReport]] = defaultdict(list)
+        self._early_reports: OrderedDict[str, _EarlyReport] = OrderedDict()
+        self._secret = secret
         self._ids = 0
 
     @property
@@ -115,8 +123,7 @@ class WorkerPool:
         if worker is not None:
             worker.on_report(report, address, at)
         elif report.pod:  # empty outside of Kubernetes
-            self._early_reports[report.pod].append(_EarlyReport(report, address, at))
-            self._expire_early_reports(at)
+            self._store_early_report(report, address, at)
 
     def command(self, uid: str, verb: Verb, at: datetime) -> Command:
         """Create a command to a worker and record that it is sent now.
@@ -129,7 +136,7 @@ class WorkerPool:
             raise LookupError(f"The worker in pod {uid} has not reported.")
         self._ids += 1
         command = Command(
-            id=f"{self.epoch}.{self._ids}",
+            id=blake2b(f"{self.epoch}.{self._ids}".encode(), key=self._secret, digest_size=ID_BYTES).hexdigest(),
             command=verb,
             incarnation=worker.report.incarnation,
             installation=self.installation,
@@ -207,17 +214,23 @@ class WorkerPool:
         }
 
     def _add(self, pod: Pod, at: datetime) -> None:
-        early = self._early_reports.pop(pod.uid, [])
+        early = self._early_reports.pop(pod.uid, None)
         # A worker that reported before the API showed its pod is running, whatever that pod shows.
-        worker = self._workers[pod.uid] = self.worker_type(pod, early[0].at if early else at)
-        for report, address, reported_at in early:
-            worker.on_report(report, address, reported_at)
+        worker = self._workers[pod.uid] = self.worker_type(pod, early.first_at if early is not None else at)
+        if early is not None:
+            worker.on_report(early.report, early.address, early.at)
+
+    def _store_early_report(self, report: Report, address: str, at: datetime) -> None:
+        """Store the report of a pod that the API has not shown yet, or shows no more; drop the oldest ones."""
+        self._expire_early_reports(at)
+        known = self._early_reports.pop(report.pod, None)
+        first_at = known.first_at if known is not None else at
+        if known is not None and known.report.incarnation == report.incarnation and known.report.number > report.number:
+            report, address = known.report, known.address
+        self._early_reports[report.pod] = _EarlyReport(report, address, at, first_at)
+        if len(self._early_reports) > UNKNOWN_PODS:
+            self._early_reports.popitem(last=False)
 
     def _expire_early_reports(self, at: datetime) -> None:
-        """Drop old reports of pods that the API has not shown, or shows no more."""
-        for uid, reports in list(self._early_reports.items()):
-            recent = [report for report in reports if at - report.at < REPORT_TIMEOUT]
-            if recent:
-                self._early_reports[uid] = recent
-            else:
-                del self._early_reports[uid]
+        while self._early_reports and at - next(iter(self._early_reports.values())).at >= REPORT_TIMEOUT:
+            self._early_reports.popitem(last=False)

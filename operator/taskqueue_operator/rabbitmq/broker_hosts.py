@@ -13,6 +13,10 @@ ANY: Final = "*"
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
+class ForbiddenHostError(OSError):
+    """A host may not be contacted as a broker."""
+
+
 class BrokerHosts:
     """The hosts that may be contacted.
 
@@ -34,7 +38,8 @@ class BrokerHosts:
                 self._networks.append(ip_network(entry))
             except ValueError:
                 self._add_name(entry.lower().rstrip("."))
-        self._any_name = ANY in self._names or not (self._names or self._domains or self._networks)
+        self._has_entries = bool(self._names or self._domains or self._networks)
+        self._any_name = ANY in self._names or not self._has_entries
 
     def _add_name(self, name: str) -> None:
         domain = name.removeprefix("*.")
@@ -45,23 +50,47 @@ class BrokerHosts:
         else:
             self._names.add(name)
 
+    def names(self, host: str) -> bool:
+        """Return whether an entry names this host, or every host."""
+        return self._has_entries and (self._allows_name(host) or self._in_networks(host))
+
     def allowed(self, host: str, addresses: Sequence[str]) -> Sequence[str]:
         """Return those addresses of a host that may be contacted, in the same order.
 
         Args:
             host: Name of the host, or its address.
             addresses: Addresses to which the name resolves.
-        """
-        name_allowed = self._allows_name(host.lower().rstrip("."))
-        return [address for address in addresses if self._allows_address(address, name_allowed=name_allowed)]
 
-    def _allows_name(self, name: str) -> bool:
+        Raises:
+            ForbiddenHostError: None of them may be contacted.
+        """
+        name_allowed = self._allows_name(host)
+        allowed = [address for address in addresses if self._allows_address(address, name_allowed=name_allowed)]
+        if not allowed:
+            raise ForbiddenHostError(host)
+        return allowed
+
+    def _allows_name(self, host: str) -> bool:
+        name = host.lower().rstrip(".")
         return self._any_name or name in self._names or name.endswith(tuple(self._domains))
 
-    def _allows_address(self, text: str, *, name_allowed: bool) -> bool:
-        # Without the zone of a link-local address, such as %eth0.
-        address = _embedded(ip_address(text.partition("%")[0]))
-        return any(address in network for network in self._networks) or (name_allowed and not _is_internal(address))
+    def _allows_address(self, address: str, *, name_allowed: bool) -> bool:
+        return self._in_networks(address) or (name_allowed and not _is_internal(_parse(address)))
+
+    def _in_networks(self, host: str) -> bool:
+        try:
+            address = _parse(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
+
+
+ANYWHERE: Final = BrokerHosts([ANY, "0.0.0.0/0", "::/0"])
+
+
+def _parse(address: str) -> IPv4Address | IPv6Address:
+    # Without the zone of a link-local address, such as %eth0.
+    return _embedded(ip_address(address.partition("%")[0]))
 
 
 def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

@@ -1,33 +1,45 @@
 """Receives reports from workers and sends commands to them, on a connection of its own.
 
-`docs/control-protocol.md` describes the messages; this module only transports them.
+`docs/control-protocol.md` describes the messages; this module only transports them, and decides which messages are
+reports at all: a client that may publish to a vhost can send anything to it.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
+from pamqp.common import FieldTable
 
+from taskqueue_operator.resource import bounds
+from taskqueue_operator.resource.allowance import Allowance
 from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.lease import Guard
 
 from . import faults
+from .access import Access
+from .bounded_connection import bounded_connection
 from .clock import loop_time
-from .endpoint import Endpoint
-from .handshake import HEARTBEAT_SECONDS
+from .login import AMQP
+from .report_budget import ReportBudget
 
 EXCHANGE: Final = "taskqueue.reports"
 RPC_TIMEOUT_SECONDS: Final = 8.0
 SEND_TIMEOUT_SECONDS: Final = 2.0
 """A broker with a memory alarm does not read what is sent to it."""
 BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=15.0)
+DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to."
+"""How the addresses begin that RabbitMQ makes for direct reply-to; any other address could be anyone's queue."""
+QUEUE_ARGUMENTS: Final[FieldTable] = {
+    "x-max-length": bounds.REPORT_QUEUE_MESSAGES,
+    "x-max-length-bytes": bounds.REPORT_QUEUE_BYTES,
+}
 
 # aiormq raises RuntimeError for a closed channel or connection, and StopAsyncIteration if the broker closes the
 # connection during the handshake.
@@ -37,6 +49,13 @@ OnReport = Callable[[str, bytes, str], None]
 """Receives the TaskQueue (`namespace/name`), the report, and the address for commands to its sender."""
 
 
+class _Ack(NamedTuple):
+    """The acknowledgement of a report and of all before it, after a pause. Does not keep the report in memory."""
+
+    tag: int
+    pause_seconds: float
+
+
 class ControlChannel:
     """Connected while there are TaskQueues to listen for. Messages sent while it is disconnected are lost.
 
@@ -44,20 +63,36 @@ class ControlChannel:
         fault: Why no report can be received at present; None while connected, and before the first attempt.
     """
 
-    def __init__(self, endpoint: Endpoint, name: str, on_report: OnReport, guard: Guard | None = None) -> None:
+    def __init__(
+        self, access: Access, name: str, on_report: OnReport, budget: ReportBudget, guard: Guard | None = None
+    ) -> None:
         self.fault: BrokerFault | None = None
-        self._endpoint = endpoint
+        self._endpoint = endpoint = access.endpoint
+        self._network = access.network
+        self._login = access.login
         self._name = name
         self._on_report = on_report
+        self._budget = budget
         self._guard = guard
-        self._taskqueues: frozenset[str] = frozenset()
+        self._taskqueues: set[str] = set()
+        self._unsynced: set[str] = set()
         self._changed = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._acks: asyncio.Queue[_Ack] = asyncio.Queue()
+        self._unacked = 0
+        self._log_lines = Allowance(
+            per_second=bounds.REPORT_LOG_LINES_PER_SECOND, at_once=bounds.REPORT_LOG_LINES_AT_ONCE
+        )
         self._channel: AbstractChannel | None = None
         self._log = structlog.get_logger("control").bind(broker=endpoint.address, vhost=endpoint.vhost)
 
-    def listen(self, taskqueues: Collection[str]) -> None:
-        """Receive the reports of these TaskQueues, each as `namespace/name`, and of no others."""
-        self._taskqueues = frozenset(taskqueues)
+    def listen(self, taskqueue: str, *, enabled: bool) -> None:
+        """Receive the reports of a TaskQueue (`namespace/name`), or no longer."""
+        if enabled:
+            self._taskqueues.add(taskqueue)
+        else:
+            self._taskqueues.discard(taskqueue)
+        self._unsynced.add(taskqueue)
         self._changed.set()
 
     async def send(self, address: str, command: bytes) -> None:
@@ -106,66 +141,109 @@ class ControlChannel:
     async def _session(self) -> None:
         """Connect, and listen until the connection is lost."""
         connection = await self._connect()
-        lost = asyncio.Event()
-
-        def on_close(*_: object) -> None:
-            lost.set()
-            self._changed.set()
-
-        connection.close_callbacks.add(on_close)
+        self._lost = asyncio.Event()
+        connection.close_callbacks.add(self._on_close)
+        acknowledging: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                 channel = await connection.channel(publisher_confirms=False)
-                channel.close_callbacks.add(on_close)
+                channel.close_callbacks.add(self._on_close)
                 queue = await self._consume(channel)
             self._channel, self.fault = channel, None
-            await self._sync_bindings(queue, lost)
+            acknowledging = asyncio.create_task(self._acknowledge(channel, self._acks))
+            await self._sync_bindings(queue)
             raise ConnectionError
         finally:
             self._channel = None
+            if acknowledging is not None:
+                acknowledging.cancel()
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await connection.close()
 
+    def _on_close(self, *_: object) -> None:
+        self._lost.set()
+        self._changed.set()
+
     async def _connect(self) -> aio_pika.abc.AbstractConnection:
-        endpoint = self._endpoint
+        self._login.check(AMQP)
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
-            return await aio_pika.connect(
-                host=endpoint.host,
-                port=endpoint.port,
-                login=endpoint.username,
-                password=endpoint.password,
-                virtualhost=endpoint.vhost,
-                ssl=endpoint.tls,
-                ssl_context=endpoint.ssl_context() if endpoint.tls else None,
-                heartbeat=HEARTBEAT_SECONDS,
-                client_properties={"connection_name": self._name},
-            )
+            connection = await bounded_connection(self._network, self._endpoint, self._name)
+        self._login.accepted(AMQP)
+        return connection
 
     async def _consume(self, channel: AbstractChannel) -> AbstractQueue:
         await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
-        queue = await channel.declare_queue(exclusive=True)
-        await queue.consume(self._on_message, no_ack=True)
+        queue = await channel.declare_queue(exclusive=True, arguments=QUEUE_ARGUMENTS)
+        # Acknowledged in turns: so RabbitMQ stores, and in the end drops, what is sent faster than it is read.
+        await channel.set_qos(prefetch_count=2 * bounds.REPORTS_PER_TURN)
+        self._unacked, self._acks = 0, asyncio.Queue()
+        await queue.consume(self._on_message)
         return queue
 
-    async def _sync_bindings(self, queue: AbstractQueue, lost: asyncio.Event) -> None:
+    async def _sync_bindings(self, queue: AbstractQueue) -> None:
         """Bind the queue to the TaskQueues to listen for, after each change, until the connection is lost."""
-        bound: frozenset[str] = frozenset()
-        while not lost.is_set():
+        bound: set[str] = set()
+        self._unsynced = set(self._taskqueues)
+        while not self._lost.is_set():
             self._changed.clear()
-            desired = self._taskqueues
-            for name in desired ^ bound:
-                change = queue.bind if name in desired else queue.unbind
-                async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
-                    await change(EXCHANGE, name)
-            bound = desired
-            if not lost.is_set() and desired == self._taskqueues:
+            while self._unsynced and not self._lost.is_set():
+                await self._sync_binding(queue, self._unsynced.pop(), bound)
+            if not self._lost.is_set():
                 await self._changed.wait()
 
+    async def _sync_binding(self, queue: AbstractQueue, name: str, bound: set[str]) -> None:
+        if (name in self._taskqueues) == (name in bound):
+            return
+        change = queue.unbind if name in bound else queue.bind
+        bound ^= {name}
+        async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
+            await change(EXCHANGE, name)
+
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
-        # The routing key is bound in this vhost only, so a worker of another vhost cannot report for this TaskQueue.
-        self._on_report(message.routing_key or "", message.body, message.reply_to or "")
+        reason = self._refusal(message)
+        if reason is None:
+            self._on_report(message.routing_key or "", message.body, message.reply_to or "")
+        elif self._log_lines.take(loop_time()):
+            self._log.warning("report refused", detail=reason)
+        self._unacked += 1
+        oversized = len(message.body) > bounds.REPORT_BYTES
+        if message.delivery_tag is not None and (self._unacked >= bounds.REPORTS_PER_TURN or oversized):
+            self._unacked = 0
+            pause = len(message.body) / bounds.REPORT_BYTES_PER_SECOND if oversized else 0.0
+            self._acks.put_nowait(_Ack(message.delivery_tag, pause))
+
+    def _refusal(self, message: AbstractIncomingMessage) -> str | None:
+        """Return why a message is no report of a TaskQueue that is read here; None if it is one.
+
+        Headers `CC` and `BCC`, other exchanges and the name of our queue lead messages with any routing key to us. The
+        routing key of a TaskQueue of another vhost is not listened for here, so no one can report for it.
+        """
+        if message.exchange != EXCHANGE or message.routing_key not in self._taskqueues:
+            return f"It was not published to exchange {EXCHANGE} with the routing key of a TaskQueue of this vhost."
+        if not (message.reply_to or "").startswith(DIRECT_REPLY_TO):
+            return f"Its property reply_to is not {DIRECT_REPLY_TO.rstrip('.')}."
+        if len(message.body) > bounds.REPORT_BYTES:
+            return f"It has {len(message.body)} bytes, which is more than {bounds.REPORT_BYTES}."
+        return None
+
+    async def _acknowledge(self, channel: AbstractChannel, acks: asyncio.Queue[_Ack]) -> None:
+        """Acknowledge reports whenever this control channel may read further ones, until cancelled."""
+        while True:
+            ack = await acks.get()
+            await asyncio.sleep(ack.pause_seconds)
+            await self._budget.turn()
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                    await (await channel.get_underlay_channel()).basic_ack(ack.tag, multiple=True)
+            except _CONNECTION_LOST:  # otherwise RabbitMQ might wait for this acknowledgement for ever
+                self._on_close()
+                return
 
     def _explain(self, error: Exception) -> BrokerFault:
+        if isinstance(error, ProbableAuthenticationError):
+            refusal = faults.wrong_password(self._endpoint)
+            self._login.refused(AMQP, refusal)
+            return refusal
         if isinstance(error, ChannelAccessRefused):
             return faults.forbidden(self._endpoint, self._endpoint.username, f'use exchange "{EXCHANGE}"')
         return faults.unreachable(self._endpoint, faults.cause(error))

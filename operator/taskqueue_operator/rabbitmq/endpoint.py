@@ -1,10 +1,10 @@
 """Address, credentials and certificates of one vhost."""
 
-import os
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from . import tls
 from .address import bracketed
 
 
@@ -17,6 +17,8 @@ class Endpoint:
         ca: Trusted certificates (PEM); if empty, the system's certificates are trusted.
         certificate: Client certificate (PEM); empty if none is used.
         key: Private key (PEM) of the client certificate.
+        vouched: Whether the platform team names the hosts as brokers. Otherwise no message tells what a peer is that is
+            no broker, so that a Secret is no port scanner.
     """
 
     host: str
@@ -31,6 +33,7 @@ class Endpoint:
     ca: str = field(default="", repr=False)
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
+    vouched: bool = True
 
     @property
     def address(self) -> str:
@@ -43,25 +46,10 @@ class Endpoint:
         uri = urlsplit(self.management)
         return f"{uri.scheme}://{uri.netloc}"
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return the TLS context of all connections to this endpoint; the server is always verified.
+    def ssl_context(self, protocol: str = "amqp") -> ssl.SSLContext:
+        """Return the TLS context of all connections of one protocol to this endpoint; the server is always verified.
 
         Raises:
             ssl.SSLError, ValueError: A certificate or the key is invalid.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if self.ca:
-            context.load_verify_locations(cadata=self.ca)
-        else:
-            context.load_default_certs()
-        if self.certificate:
-            _load_certificate(context, f"{self.certificate}\n{self.key}\n")
-        return context
-
-
-def _load_certificate(context: ssl.SSLContext, pem: str) -> None:
-    """Load the client certificate. OpenSSL reads it from a file only, so this is a file in memory."""
-    with os.fdopen(os.memfd_create("certificate"), "w") as file:
-        file.write(pem)
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
+        return tls.context(self.ca, self.certificate, self.key, protocol)

@@ -2,19 +2,21 @@
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final
 
 from pamqp import base, frame
-from pamqp.exceptions import PAMQPException
+
+from taskqueue_operator.resource.bounds import AMQP_FRAME_BYTES, AMQP_METHOD_BYTES
 
 METHOD: Final = 1
 HEARTBEAT: Final = 8
 HEADER: Final = struct.Struct(">BHI")
 """Frame type, channel number, size of the payload. One byte after the payload ends the frame."""
 END: Final = 0xCE
-LONGEST_PAYLOAD: Final = 1 << 17
-"""In bytes. No answer that this client expects is longer."""
+KINDS: Final = frozenset({METHOD, 2, 3, HEARTBEAT})
+"""Methods, content headers, content bodies, heartbeats."""
 
 _DECLARE: Final = b"\x00\x32\x00\x0a"
 _PASSIVE: Final = b"\x01" + bytes(4)
@@ -42,7 +44,13 @@ def _passive_declare(queue: str) -> bytes:
 
 
 def parse_declare_ok(data: bytes, begin: int, end: int) -> tuple[bytes, int]:
-    """Return the queue name and the number of ready messages of a DeclareOk payload."""
+    """Return the queue name and the number of ready messages of a DeclareOk payload.
+
+    Raises:
+        NotAmqp: The payload is too short.
+    """
+    if end - begin < len(DECLARE_OK) + 1 + _COUNTS.size:
+        raise NotAmqp
     ready, _ = _COUNTS.unpack_from(data, end - _COUNTS.size)
     return data[begin + len(DECLARE_OK) + 1 : end - _COUNTS.size], ready
 
@@ -56,7 +64,7 @@ def complete_frames(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     position, last = 0, len(data) - HEADER.size
     while position < last:
         kind, channel, size = HEADER.unpack_from(data, position)
-        if size > LONGEST_PAYLOAD:
+        if kind not in KINDS or size > AMQP_FRAME_BYTES:
             raise NotAmqp
         begin = position + HEADER.size
         end = begin + size
@@ -74,10 +82,12 @@ def parse_method(payload: bytes) -> base.Frame:
     Raises:
         NotAmqp: The payload is not an AMQP method.
     """
-    try:
-        _, _, method = frame.unmarshal(HEADER.pack(METHOD, 0, len(payload)) + payload + bytes([END]))
-    except (PAMQPException, ValueError, struct.error):
-        raise NotAmqp from None
+    method: object = None
+    # Not raised inside: an error that is kept would keep the frames of the decoder, and copies of its input.
+    if len(payload) <= AMQP_METHOD_BYTES:
+        # Whatever the decoder raises, and RecursionError for tables within tables.
+        with suppress(Exception):
+            _, _, method = frame.unmarshal(HEADER.pack(METHOD, 0, len(payload)) + payload + bytes([END]))
     if not isinstance(method, base.Frame):
         raise NotAmqp
     return method

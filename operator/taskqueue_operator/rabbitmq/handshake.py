@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from pamqp import base, commands, frame
 from pamqp.header import ProtocolHeader
 
+from taskqueue_operator.resource.bounds import AMQP_FRAME_BYTES
 from taskqueue_operator.resource.faults import BrokerFault
 
 from . import faults, frames
@@ -89,12 +90,12 @@ def _write(writer: asyncio.StreamWriter, method: base.Frame) -> None:
 
 
 async def _read(reader: asyncio.StreamReader, expected: type[Method]) -> Method:
-    header = await reader.readexactly(frames.HEADER.size)
-    kind, _, size = frames.HEADER.unpack(header)
-    if kind == frames.HEARTBEAT:
-        await reader.readexactly(size + 1)
-        return await _read(reader, expected)
-    if kind != frames.METHOD or size > frames.LONGEST_PAYLOAD:
+    kind, _, size = frames.HEADER.unpack(await reader.readexactly(frames.HEADER.size))
+    # A broker that needs several seconds to open a vhost sends one.
+    if kind == frames.HEARTBEAT and size == 0:
+        await reader.readexactly(1)
+        kind, _, size = frames.HEADER.unpack(await reader.readexactly(frames.HEADER.size))
+    if kind != frames.METHOD or size > AMQP_FRAME_BYTES:
         raise frames.NotAmqp
     method = frames.parse_method((await reader.readexactly(size + 1))[:-1])
     if isinstance(method, commands.Connection.Close):

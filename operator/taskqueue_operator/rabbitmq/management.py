@@ -6,51 +6,82 @@ and write on `amq.default`. Policies need the tag `policymaker`, which includes 
 """
 
 import asyncio
-import ssl
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-import httpx
+import httpcore
 import orjson
 
+from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault, excerpt
 from taskqueue_operator.resource.lease import Guard
 
 from . import faults
-from .endpoint import Endpoint
+from .access import Access
+from .bodies import TooLargeError
+from .login import MANAGEMENT
+from .outage import Outage
+from .shapes import PARSER_ERRORS, is_listing
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
+PHRASE_CHARACTERS: Final = 64
+"""Longest reason phrase of an HTTP status that a message repeats."""
 REQUEST_TIMEOUT_SECONDS: Final = 20.0
 """Listing 10,000 queues takes about a second; a broker that loses its leader may need several seconds."""
-MAX_CONNECTIONS: Final = 4
-KEEPALIVE_SECONDS: Final = 3.0
-"""RabbitMQ closes a connection after 5 s without a request, so a request every 5 s would meet the close."""
+ALARMS: Final = frozenset({"memory", "disk"})
+"""Resources for which a broker can have an alarm; it then blocks every connection that publishes."""
 _NOT_MANAGEMENT: Final = "the server is not a RabbitMQ management API"
+_CONNECTING: Final = "connection.connect_tcp.started"
+"""Trace event of httpcore: there is no idle connection, and a new one is opened."""
 _SENDING: Final = "http11.send_request_headers.started"
 """Trace event of httpcore: there is a connection, and the request is about to be sent."""
+_CONNECTION_LOST: Final = (httpcore.NetworkError, httpcore.RemoteProtocolError)
+_FAILED: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
+"""OSError: a server that rejects our certificate does so after the handshake, and httpcore does not wrap the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    phrase: str
+    body: bytearray
+
+    @property
+    def is_success(self) -> bool:
+        return self.status // 100 == HTTPStatus.OK // 100
+
+    def json(self) -> Any:  # noqa: ANN401  any JSON value
+        """Return the body as JSON; None if it is no JSON, or nested too deeply."""
+        try:
+            value = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+        return value if _is_shallow(value) else None
 
 
 class Management:
     """Sends requests below `/api`, and maps errors to faults. Paths contain the vhost as `{vhost}`."""
 
-    def __init__(self, endpoint: Endpoint, guard: Guard | None = None) -> None:
+    def __init__(self, access: Access, guard: Guard | None = None) -> None:
         """`guard` is called before each request that writes; what it raises is raised by the request."""
-        self._endpoint = endpoint
+        self._endpoint = endpoint = access.endpoint
+        self._network = access.network
+        self._login = access.login
+        self._outage = Outage()
         self._guard = guard
-        # Plain HTTP never uses the context: an empty one avoids loading the system's certificates.
-        tls = endpoint.management.startswith("https:")
-        context = endpoint.ssl_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._http = httpx.AsyncClient(
-            # Not in the URL, because errors and logs show URLs.
-            auth=httpx.BasicAuth(endpoint.management_username, endpoint.management_password),
-            verify=context,
-            timeout=httpx.Timeout(REQUEST_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS),
-            # A proxy or a redirect would send the password to another host.
-            trust_env=False,
-            follow_redirects=False,
-        )
+        self._connections = access.network.http(endpoint)
+        user = f"{endpoint.management_username}:{endpoint.management_password}"
+        self._headers: Mapping[bytes | str, bytes | str] = {
+            "Authorization": f"Basic {b64encode(user.encode()).decode()}",
+            "Content-Type": "application/json",
+            # A compressed answer could be a thousand times longer than what is received.
+            "Accept-Encoding": "identity",
+        }
 
     async def read(self, path: str, *, operation: str = "read the topology", **query: str) -> list[dict[str, Any]]:
         """Read a list; `operation` describes the request in error messages.
@@ -59,7 +90,7 @@ class Management:
             BrokerFault: The management API cannot be used.
         """
         listing = await self._read(path, operation, query)
-        if not isinstance(listing, list):
+        if not is_listing(listing):
             raise faults.management_unreachable(self._endpoint, _NOT_MANAGEMENT)
         return listing
 
@@ -74,11 +105,38 @@ class Management:
             raise faults.management_unreachable(self._endpoint, _NOT_MANAGEMENT)
         return overview
 
+    async def read_alarms(self) -> frozenset[str]:
+        """Read for which resources the broker has an alarm: `memory`, `disk`. Any user of the API may ask.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        answer = await self._send("GET", "health/checks/alarms")
+        body = answer.json()
+        alarms = body.get("alarms") if isinstance(body, dict) else None
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and isinstance(alarms, list):
+            return ALARMS & {str(alarm.get("resource")) for alarm in alarms if isinstance(alarm, dict)}
+        if answer.status != HTTPStatus.OK:
+            raise self._fault(answer, "read the alarms of the broker")
+        return frozenset()
+
     async def _read(self, path: str, operation: str, query: dict[str, str]) -> Any:  # noqa: ANN401  any JSON value
-        response = await self._send("GET", path, params=query)
-        if response.status_code != HTTPStatus.OK:
-            raise self._fault(response, operation)
-        return _json(response)
+        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path)
+        if answer.status != HTTPStatus.OK:
+            raise self._fault(answer, operation)
+        return answer.json()
+
+    @contextmanager
+    def parsing(self) -> Iterator[None]:
+        """Parse answers inside of this context.
+
+        Raises:
+            BrokerFault: An answer does not have the form that RabbitMQ's answers have.
+        """
+        try:
+            yield
+        except PARSER_ERRORS as error:
+            raise faults.management_unreachable(self._endpoint, _NOT_MANAGEMENT) from error
 
     async def write(self, method: str, path: str, body: dict[str, Any], *, operation: str) -> None:
         """Create an object; an equal object stays unchanged.
@@ -93,9 +151,9 @@ class Management:
             TopologyFault: The broker refuses the object.
             BrokerFault: The management API cannot be used.
         """
-        response = await self._send(method, path, content=orjson.dumps(body))
-        if not response.is_success:
-            raise self._fault(response, operation)
+        answer = await self._send(method, path, content=orjson.dumps(body))
+        if not answer.is_success:
+            raise self._fault(answer, operation)
 
     async def delete(self, path: str, *, operation: str) -> None:
         """Delete an object; an object that is already gone counts as deleted.
@@ -104,41 +162,66 @@ class Management:
             TopologyFault: The broker refuses.
             BrokerFault: The management API cannot be used.
         """
-        response = await self._send("DELETE", path)
-        if not response.is_success and response.status_code != HTTPStatus.NOT_FOUND:
-            raise self._fault(response, operation)
+        answer = await self._send("DELETE", path)
+        if not answer.is_success and answer.status != HTTPStatus.NOT_FOUND:
+            raise self._fault(answer, operation)
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        """Close all connections that no other endpoint uses."""
+        await self._network.release_http(self._endpoint)
 
-    async def _send(
-        self, method: str, path: str, *, params: dict[str, str] | None = None, content: bytes | None = None
-    ) -> httpx.Response:
-        url = f"{self._endpoint.management}/api/{path.format(vhost=segment(self._endpoint.vhost))}"
+    async def _send(self, method: str, path: str, *, content: bytes | None = None) -> _Answer:
+        """Send a request, and receive the whole answer in time."""
+        self._outage.check()
+        self._login.check(MANAGEMENT)
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                return await self._http.request(
-                    method,
-                    url,
-                    params=params,
-                    content=content,
-                    headers={"content-type": "application/json"},
-                    extensions={"trace": self._on_trace} if method != "GET" else None,
-                )
-        # OSError: a server that rejects our certificate does so after the handshake, and httpx does not wrap the error.
-        except (httpx.HTTPError, OSError) as error:
-            raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
+                answer = await self._exchange(method, path, content)
+        except (TooLargeError, *_FAILED) as error:
+            why = "its answer is too large" if isinstance(error, TooLargeError) else faults.cause(error)
+        else:
+            self._outage.ended()
+            return answer
+        # Not raised above: a fault that is kept would keep the error, and that what was received.
+        fault = faults.management_unreachable(self._endpoint, why)
+        self._outage.failed(fault)
+        raise fault
 
-    async def _on_trace(self, event: str, _: object) -> None:
-        if event == _SENDING and self._guard is not None:
-            self._guard()
+    async def _exchange(self, method: str, path: str, content: bytes | None) -> _Answer:
+        """Send a request; once more if it only reads and an idle connection turns out to be closed."""
+        for is_last in (False, True):
+            connected = False
 
-    def _fault(self, response: httpx.Response, operation: str) -> Fault:
+            async def on_trace(event: str, _: object) -> None:
+                nonlocal connected
+                connected = connected or event == _CONNECTING
+                if event == _SENDING and method != "GET" and self._guard is not None:
+                    self._guard()
+
+            try:
+                return await self._request(method, path, content, {"trace": on_trace})
+            except _CONNECTION_LOST:
+                if is_last or connected or method != "GET":
+                    raise
+        raise AssertionError
+
+    async def _request(self, method: str, path: str, content: bytes | None, extensions: Mapping[str, Any]) -> _Answer:
+        url = f"{self._endpoint.management}/api/{path.replace('{vhost}', segment(self._endpoint.vhost))}"
+        limits = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": REQUEST_TIMEOUT_SECONDS}
+        async with self._connections.stream(
+            method, url, headers=self._headers, content=content, extensions={**extensions, "timeout": limits}
+        ) as response:
+            body = await self._network.bodies.receive(response.aiter_stream())
+        if response.status != HTTPStatus.UNAUTHORIZED:
+            self._login.accepted(MANAGEMENT)
+        phrase = bytes(response.extensions.get("reason_phrase", b"")).decode("ascii", errors="replace")
+        return _Answer(response.status, phrase[:PHRASE_CHARACTERS], body)
+
+    def _fault(self, answer: _Answer, operation: str) -> Fault:
         """Map an error response. The API uses few status codes: 401 may mean the password, a tag or a permission."""
-        body = _json(response)
+        body = answer.json()
         error, reason = (str(body.get(key)) for key in ("error", "reason")) if isinstance(body, dict) else ("", "")
-        status = response.status_code
+        status, reason = answer.status, excerpt(reason)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return self._denied(reason, operation)
         if status == HTTPStatus.NOT_FOUND and reason:
@@ -147,9 +230,9 @@ class Management:
             drift = reason.startswith("inequivalent arg")
             return TopologyFault(
                 Reason.IMMUTABLE_DRIFT if drift else Reason.TOPOLOGY_REFUSED,
-                f"RabbitMQ refuses to {operation}: {excerpt(reason)}",
+                f"RabbitMQ refuses to {operation}: {reason}",
             )
-        return faults.management_unreachable(self._endpoint, f"HTTP status {status} {response.reason_phrase}")
+        return faults.management_unreachable(self._endpoint, f"HTTP status {status} {answer.phrase}")
 
     def _denied(self, reason: str, operation: str) -> BrokerFault:
         username = self._endpoint.management_username
@@ -159,7 +242,9 @@ class Management:
             return faults.no_tag(self._endpoint, "policymaker", operation)
         if reason.startswith("Access refused") or "access to" in reason:
             return faults.forbidden(self._endpoint, username, operation)
-        return faults.wrong_management_password(self._endpoint)
+        refusal = faults.wrong_management_password(self._endpoint)
+        self._login.refused(MANAGEMENT, refusal)
+        return refusal
 
     def _not_found(self, error: str, reason: str, operation: str) -> Fault:
         if error == "Object Not Found" or reason == "vhost_not_found":
@@ -167,7 +252,7 @@ class Management:
             return faults.wrong_management_path(self._endpoint) if has_path else faults.no_vhost(self._endpoint)
         if reason == "Not Found":
             return faults.vhost_forbidden(self._endpoint, self._endpoint.management_username)
-        return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {excerpt(reason)}")
+        return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {reason}")
 
 
 def segment(name: str) -> str:
@@ -175,8 +260,12 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _json(response: httpx.Response) -> Any:  # noqa: ANN401  any JSON value
-    try:
-        return orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        return None
+def _is_shallow(value: object) -> bool:
+    """Whether objects and lists are nested no deeper than they may be; without recursion."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(bounds.JSON_DEPTH):
+        containers = (inner.values() if isinstance(inner, dict) else inner for inner in level)
+        level = [inner for container in containers for inner in container if isinstance(inner, dict | list)]
+        if not level:
+            return True
+    return False

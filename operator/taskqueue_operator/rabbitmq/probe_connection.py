@@ -12,6 +12,8 @@ from pamqp.heartbeat import Heartbeat
 from . import frames
 from .endpoint import Endpoint
 from .handshake import handshake
+from .network import Network
+from .pace import Pace
 
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
 READ_SIZE: Final = 1 << 16
@@ -59,7 +61,7 @@ class ProbeConnection:
         self._beating = asyncio.create_task(self._send_heartbeats(), name="heartbeats")
 
     @classmethod
-    async def open(cls, endpoint: Endpoint, name: str) -> Self:
+    async def open(cls, network: Network, endpoint: Endpoint, name: str) -> Self:
         """Connect. The caller sets the timeout.
 
         Raises:
@@ -67,7 +69,7 @@ class ProbeConnection:
             OSError, EOFError: The broker cannot be reached, or the peer is not a broker.
         """
         context = endpoint.ssl_context() if endpoint.tls else None
-        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context)
+        reader, writer = await network.open_stream(endpoint.host, endpoint.port, context)
         try:
             return cls(reader, writer, await handshake(reader, writer, endpoint, name))
         except BaseException:
@@ -112,7 +114,7 @@ class ProbeConnection:
         return self._open_channels
 
     async def _read(self) -> None:
-        data = b""
+        data, pace = b"", Pace()
         # Every error ends this connection, and with it all batches.
         try:
             with contextlib.suppress(OSError):
@@ -121,7 +123,8 @@ class ProbeConnection:
                         chunk = await self._reader.read(READ_SIZE)
                     if not chunk:
                         break
-                    data = self._process(data + chunk)
+                    data, count = self._process(data + chunk)
+                    await pace.wait(len(chunk), count)
         finally:
             self._end()
 
@@ -130,16 +133,17 @@ class ProbeConnection:
             await asyncio.sleep(self._limits.heartbeat / 2)
             self._send(Heartbeat().marshal())
 
-    def _process(self, data: bytes) -> bytes:
-        """Process all complete frames and return the rest."""
-        processed = 0
+    def _process(self, data: bytes) -> tuple[bytes, int]:
+        """Process all complete frames; returns the rest and the number of frames."""
+        processed = count = 0
         for kind, channel, begin, end in frames.complete_frames(data):
             if kind == frames.METHOD and data.startswith(frames.DECLARE_OK, begin):
                 self._on_declare_ok(channel, *frames.parse_declare_ok(data, begin, end))
             elif kind == frames.METHOD:
                 self._on_method(channel, frames.parse_method(data[begin:end]))
             processed = end + 1
-        return data[processed:]
+            count += 1
+        return data[processed:], count
 
     def _on_declare_ok(self, channel: int, name: bytes, ready: int) -> None:
         batch = self._batches.get(channel)

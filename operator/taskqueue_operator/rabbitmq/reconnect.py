@@ -5,18 +5,20 @@ import random
 from typing import Final
 
 from taskqueue_operator.resource.backoff import Backoff
-from taskqueue_operator.resource.faults import BrokerFault
+from taskqueue_operator.resource.faults import BrokerFault, Reason
 
 from . import faults
+from .access import Access
 from .clock import loop_time
-from .endpoint import Endpoint
+from .login import AMQP
+from .outage import Outage
 from .probe_connection import ProbeConnection
 
 CONNECT_TIMEOUT_SECONDS: Final = 8.0
 SILENCE_TIMEOUT_SECONDS: Final = 6.0
 """A connection that has not answered any probe for this long is closed; heartbeats would need longer to notice."""
 LONGEST_BACKOFF_SECONDS: Final = 4.0
-"""Short, so that the fault ends soon after its cause: there is one connection per broker, not one per queue."""
+"""In the first 40 s of an outage. Short, so that the fault ends soon after its cause."""
 BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=LONGEST_BACKOFF_SECONDS)
 
 
@@ -26,13 +28,16 @@ class Reconnector:
     Delays between attempts have full jitter, so that several operators do not reconnect at the same time.
     """
 
-    def __init__(self, endpoint: Endpoint, *, name: str) -> None:
+    def __init__(self, access: Access, *, name: str) -> None:
         """The broker shows `name` as the name of the connection."""
-        self._endpoint = endpoint
+        self._endpoint = access.endpoint
+        self._network = access.network
+        self._login = access.login
         self._name = name
         self._connection: ProbeConnection | None = None
         self._connecting = asyncio.Lock()
         self._failures = 0
+        self._outage = Outage()
         self._retry_at = 0.0
         self._silent_since: float | None = None
         self._fault: BrokerFault | None = None
@@ -49,7 +54,7 @@ class Reconnector:
             if self._connection is not None:
                 return self._connection
             if self._fault is not None and loop_time() < self._retry_at:
-                raise self._fault
+                raise self._fault.with_traceback(None)  # otherwise it grows with each raise
             try:
                 self._connection = await self._connect()
             except BrokerFault as fault:
@@ -61,6 +66,7 @@ class Reconnector:
         """Record an answer on this connection: the next failure counts as the first one."""
         if connection is self._connection:
             self._failures, self._fault, self._silent_since = 0, None, None
+            self._outage.ended()
 
     def record_timeout(self, connection: ProbeConnection, since: float) -> None:
         """Record that probes sent at `since`, a time of the loop, were not answered in time.
@@ -69,7 +75,7 @@ class Reconnector:
             BrokerFault: The connection is lost, or was silent for too long and is now closed.
         """
         if self._connection is None and self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
         # Several probes may be in flight when a connection is lost: that is one failure, and not one of the next
         # connection.
         if connection is not self._connection:
@@ -91,16 +97,24 @@ class Reconnector:
             await connection.close()
 
     async def _connect(self) -> ProbeConnection:
+        self._login.check(AMQP)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                return await ProbeConnection.open(self._endpoint, self._name)
+                connection = await ProbeConnection.open(self._network, self._endpoint, self._name)
+        except BrokerFault as fault:
+            if fault.reason is Reason.AUTHENTICATION_FAILED:
+                self._login.refused(AMQP, fault)
+            raise
         except (OSError, EOFError) as error:
             raise faults.unreachable(self._endpoint, faults.cause(error)) from None
+        self._login.accepted(AMQP)
+        return connection
 
     def _fail(self, fault: BrokerFault) -> None:
         if self._connection is not None:
             self._connection.abort()
         self._connection, self._silent_since = None, None
         self._fault = fault
-        self._retry_at = loop_time() + random.uniform(0, BACKOFF.seconds(self._failures))  # noqa: S311  jitter
+        longest = max(BACKOFF.seconds(self._failures), self._outage.failed(fault))
+        self._retry_at = loop_time() + random.uniform(0, longest)  # noqa: S311  jitter
         self._failures += 1

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.resource.lease import Guard
@@ -14,13 +15,17 @@ from taskqueue_operator.topology.diff import Declare, Step
 from taskqueue_operator.topology.objects import Queue, Topology
 
 from . import faults
+from .access import Access
 from .apply import apply_step
+from .broker_hosts import ANYWHERE, BrokerHosts
 from .consumers import read_consumers
 from .control_channel import ControlChannel, OnReport
 from .endpoint import Endpoint
 from .management import Management
+from .network import Network
 from .probe import Prober
 from .reconnect import Reconnector
+from .report_budget import ReportBudget
 from .secret import parse_secret
 from .vhost_reader import CONSUMER_TIMEOUT_VERSION, Version, read_sweep, read_topology, read_version
 
@@ -33,12 +38,16 @@ CONTROL_CONNECTION_NAME: Final = f"{MANAGER} control"
 class Vhost:
     """Uses the management API for reads and writes, and one AMQP connection for probes; both connect on first use."""
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
-        self._endpoint = endpoint
+    def __init__(
+        self, access: Access, clock: Callable[[], datetime], reports: ReportBudget, guard: Guard | None = None
+    ) -> None:
+        self._access = access
+        self._endpoint = endpoint = access.endpoint
         self._clock = clock
+        self._reports = reports
         self._guard = guard
-        self._management = Management(endpoint, guard)
-        self._reconnector = Reconnector(endpoint, name=PROBE_CONNECTION_NAME)
+        self._management = Management(access.for_management(), guard)
+        self._reconnector = Reconnector(access, name=PROBE_CONNECTION_NAME)
         self._prober = Prober(endpoint, self._reconnector, clock)
         self._version: Version | None = None
 
@@ -48,9 +57,10 @@ class Vhost:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        topology = await read_topology(self._management)
-        if self._version is None:  # read once: an upgraded broker still supports what its old version did
-            self._version = await read_version(self._management)
+        with self._management.parsing():
+            topology = await read_topology(self._management)
+            if self._version is None:  # read once: an upgraded broker still supports what its old version did
+                self._version = await read_version(self._management)
         return replace(topology, supports_consumer_timeout=self._version >= CONSUMER_TIMEOUT_VERSION)
 
     async def apply(self, steps: Sequence[Step]) -> None:
@@ -61,7 +71,8 @@ class Vhost:
             BrokerFault: The management API cannot be used.
         """
         for step in steps:
-            await apply_step(self._management, step)
+            with self._management.parsing():
+                await apply_step(self._management, step)
             if isinstance(step, Declare) and isinstance(step.item, Queue):
                 self._prober.on_queues_found({step.item.name})
 
@@ -72,13 +83,22 @@ class Vhost:
             BrokerFault: The management API cannot be used.
         """
         try:
-            async with asyncio.timeout(SWEEP_TIMEOUT_SECONDS):
-                sweeps = await read_sweep(self._management, self._clock)
+            with self._management.parsing():
+                async with asyncio.timeout(SWEEP_TIMEOUT_SECONDS):
+                    sweeps = await read_sweep(self._management, self._clock)
         except TimeoutError as error:
             raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
         # A queue whose node is down is listed too, but a probe does not find it.
         self._prober.on_queues_found({queue for queue, sweep in sweeps.items() if sweep.running})
         return sweeps
+
+    async def alarms(self) -> frozenset[str]:
+        """Read for which resources the broker has an alarm, `memory` or `disk`: one request.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        return await self._management.read_alarms()
 
     async def consumers(self) -> ConsumerSnapshot:
         """Read all connections, the queues that they consume and the messages that they hold: three requests.
@@ -86,7 +106,8 @@ class Vhost:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        return await read_consumers(self._management, self._clock)
+        with self._management.parsing():
+            return await read_consumers(self._management, self._clock)
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         """Read the ready count of each queue; queues that have not answered are left out.
@@ -98,7 +119,7 @@ class Vhost:
 
     def control_channel(self, on_report: OnReport) -> ControlChannel:
         """Return a control channel. It connects while it runs and listens for at least one TaskQueue."""
-        return ControlChannel(self._endpoint, CONTROL_CONNECTION_NAME, on_report, self._guard)
+        return ControlChannel(self._access, CONTROL_CONNECTION_NAME, on_report, self._reports, self._guard)
 
     async def close(self) -> None:
         """Close all connections but those of control channels."""
@@ -106,6 +127,7 @@ class Vhost:
         try:
             await self._reconnector.close()
         finally:
+            self._access.network.dismiss(self._endpoint)
             await self._management.close()
 
 
@@ -115,11 +137,17 @@ class VhostFactory:
     Args:
         clock: Gives the time of each probe and sweep.
         guard: Called before each write.
+        hosts: The hosts that may be contacted.
     """
 
-    def __init__(self, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
+    def __init__(
+        self, clock: Callable[[], datetime], guard: Guard | None = None, hosts: BrokerHosts = ANYWHERE
+    ) -> None:
         self._clock = clock
         self._guard = guard
+        self._reports = ReportBudget()
+        self._hosts = hosts
+        self._network = Network(hosts=hosts)
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
         """Parse a Secret's data.
@@ -127,10 +155,17 @@ class VhostFactory:
         Raises:
             BrokerFault: A key is missing or invalid; the message names it.
         """
-        return parse_secret(secret, data, vhost)
+        endpoint = parse_secret(secret, data, vhost)
+        named = {endpoint.host, urlsplit(endpoint.management).hostname or ""}
+        return replace(endpoint, vouched=all(map(self._hosts.names, named)))
 
     def connect(self, endpoint: object) -> Vhost:
-        """Return the vhost of an endpoint that this factory parsed; it connects on first use."""
+        """Return the vhost of an endpoint that this factory parsed; it connects on first use.
+
+        Raises:
+            BrokerFault: Too many endpoints are read.
+        """
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"not an endpoint of RabbitMQ: {type(endpoint).__name__}")
-        return Vhost(endpoint, self._clock, self._guard)
+        self._network.admit(endpoint)
+        return Vhost(Access(endpoint, self._network), self._clock, self._reports, self._guard)

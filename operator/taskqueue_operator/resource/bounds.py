@@ -38,3 +38,83 @@ SPEC_CHARACTERS: Final = 1 << 16
 """Largest spec of a TaskQueue; most of it is repeated in each of its pods, and read again with each change of a pod."""
 LIST_PAGE_OBJECTS: Final = 50
 """Objects of one page of a list; all of a page are in memory at once."""
+
+# Reports of workers.
+
+REPORT_BYTES: Final = 16 * 1024
+"""Largest report that is parsed. A report of `taskqueue_worker` has 600 bytes."""
+REPORT_TEXT_CHARACTERS: Final = 256
+"""Longest name or reason in a report, and longest address of its sender; AMQP allows 255 bytes for the address."""
+REPORT_NUMBER: Final = 2**63 - 1
+"""Highest number in a report: without a bound, one number could have thousands of digits."""
+REPORTS_PER_SECOND: Final = 1000
+"""Reports that this process reads, of all brokers together. 10,000 workers send 667 a second."""
+REPORTS_PER_TURN: Final = 32
+"""Reports that one control channel reads before it waits for its next turn; twice as many are on their way at most."""
+REPORT_BYTES_PER_SECOND: Final = 1024 * 1024
+"""Bytes of oversized reports that one control channel reads in a second; one message may have 16 MiB."""
+REPORT_QUEUE_MESSAGES: Final = 10_000
+"""Reports that wait in the broker; beyond that, RabbitMQ drops the oldest."""
+REPORT_QUEUE_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of the reports that wait in the broker."""
+TASKQUEUE_REPORTS_PER_SECOND: Final = 250
+"""Reports of one TaskQueue that are parsed. 500 workers that drain send 100 a second, and answer commands."""
+TASKQUEUE_REPORTS_AT_ONCE: Final = 2500
+"""Reports of one TaskQueue that are parsed in one moment: all its workers may change their state together."""
+UNKNOWN_PODS: Final = 500
+"""Pods of one TaskQueue whose reports are stored before the API shows the pods; the watch lags by seconds."""
+REPORT_LOG_LINES_PER_SECOND: Final = 1 / 60
+"""Log lines about reports of one TaskQueue, or of one control channel, that are refused."""
+REPORT_LOG_LINES_AT_ONCE: Final = 5
+"""Log lines about refused reports in one moment."""
+
+# Connections to brokers.
+
+HTTP_BODY_BYTES: Final = 32 * 1024 * 1024
+"""Longest answer of a management API. The bindings of 50,000 queues take half of it."""
+HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
+"""Answers that are being received, all together. Beyond that the longest fails: the pod has 512 MiB by default."""
+JSON_CONTAINERS: Final = 500_000
+"""Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
+JSON_VALUES: Final = 1_500_000
+"""Values in one answer. A listing of 100,000 bindings has 400,000."""
+JSON_DEPTH: Final = 16
+"""Objects and lists within one another. The deepest that RabbitMQ sends are arguments, at 4."""
+COUNT: Final = 2**53
+"""Largest number of messages: arithmetic with larger ones is not exact everywhere."""
+AMQP_FRAME_BYTES: Final = 128 * 1024
+"""Longest frame; what RabbitMQ offers by default, and the operator accepts no more."""
+AMQP_METHOD_BYTES: Final = 8 * 1024
+"""Longest method, and longest properties of a message. The beginning of a connection has 600 bytes. Methods have tables
+that contain tables, and the decoder copies the rest of its input at each level."""
+AMQP_BODY_BYTES: Final = 64 * 1024
+"""Longest message that is received; of a longer one, the beginning. Longer than every report that is parsed."""
+AMQP_BYTES_PER_SECOND: Final = 4 * 1024 * 1024
+"""What one AMQP connection reads in a second: 4,000 answers to probes of queues with the longest names take 1 MiB."""
+AMQP_FRAMES_PER_SECOND: Final = 20_000
+"""The same for frames: a frame without content has 8 bytes, and takes as much time as one with an answer."""
+ADDRESSES: Final = 8
+"""Addresses of one host that are tried."""
+RESOLVED_HOSTS: Final = 4096
+"""Hosts whose addresses are kept."""
+LOOKUPS: Final = 64
+"""Name resolutions at the same time, each of another host; each takes a thread, also when the DNS server is silent."""
+SLOW_LOOKUPS: Final = 32
+"""The same for hosts whose last resolution was slow, so that they never take all."""
+TLS_CONTEXTS: Final = 256
+"""TLS contexts that are kept, one for each set of certificates; one of all public authorities takes 1 MiB."""
+
+# Questions to brokers.
+
+ZERO_PROBES_PER_SECOND: Final = 4000
+"""Probes of queues at zero that one broker host answers, for all readers together: about a tenth of what it can."""
+PROBE_WORK_PER_SECOND: Final = 20_000
+"""Work for probes of queues at zero, in questions of 26 µs: half of a core. Hosts share it equally."""
+PROBE_BATCH_WORK: Final = 10
+"""What a batch costs beside its questions, in questions."""
+CONNECTS_PER_HOST: Final = 16
+"""Connections to one broker host that are being opened at the same time; further ones wait."""
+READERS_PER_HOST: Final = 2500
+"""Endpoints that are read on one broker host; each has two AMQP connections."""
+READERS: Final = 5000
+"""Endpoints that are read by this process; each takes three file descriptors and 100 KiB."""

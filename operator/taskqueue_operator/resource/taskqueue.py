@@ -11,6 +11,7 @@ from .broker import Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Que
 from .faults import Fault, Reason, excerpt
 from .fields import Model, rule, rules
 from .names import Key
+from .retry import MAX_ATTEMPTS, DeadLetter, Retry
 from .scaling import Scaling
 from .worker import Worker
 
@@ -44,6 +45,17 @@ class Spec(Model):
                 path=".bindings",
             ),
             rule(
+                "!has(self.retry) || self.worker.protocol == 'TaskQueue'",
+                "Only workers of protocol TaskQueue count attempts. Remove retry, or set worker.protocol: TaskQueue.",
+                path=".retry",
+            ),
+            rule(
+                "!has(self.deadLetter) || (has(self.queue) && self.queue.external)",
+                "The operator declares the dead-letter queue of each queue that is not external. Remove deadLetter, or "
+                "set queue.external: true.",
+                path=".deadLetter",
+            ),
+            rule(
                 "!has(self.bindings) || (has(self.exchange) && self.exchange.type != 'Direct') || "
                 f"self.bindings.all(binding, !binding.routingKey.matches('{TOPIC_PATTERN}'))",
                 "A Direct exchange compares routing keys literally, so a pattern with * or # matches no message. Set "
@@ -67,6 +79,15 @@ class Spec(Model):
         description="Bindings from the exchange to the queue. Defaults to one binding with the name of the TaskQueue "
         "as routing key; for a Topic exchange, #.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    retry: Retry | None = Field(
+        None, description=f"Attempts of a task. Defaults to {MAX_ATTEMPTS} for a task that ends its worker."
+    )
+    dead_letter: DeadLetter | None = Field(
+        None,
+        description="Where workers of protocol TaskQueue publish the messages of an external queue that they cannot "
+        "process. Defaults to the queue with the name of the external queue and .dlq. If no queue accepts such a "
+        "message, it stays in the external queue, and the worker waits.",
     )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
@@ -129,6 +150,11 @@ class TaskQueue:
     def exchange(self) -> Exchange:
         """The exchange, with defaults."""
         return self.spec.exchange or Exchange()
+
+    @property
+    def retry(self) -> Retry:
+        """The attempts of a task, with defaults."""
+        return self.spec.retry or Retry()
 
     @property
     def queue_name(self) -> str:

@@ -28,6 +28,9 @@ _SOURCES: Final = {
     "TASKQUEUE_CONCURRENCY": "spec.worker.concurrency",
     "TASKQUEUE_PREFETCH": "spec.worker.prefetch",
     "TASKQUEUE_TASK_TIMEOUT_SECONDS": "spec.worker.taskTimeoutSeconds",
+    "TASKQUEUE_MAX_ATTEMPTS": "spec.retry.maxAttempts",
+    "TASKQUEUE_DEAD_LETTER_EXCHANGE": "spec.deadLetter.exchange",
+    "TASKQUEUE_DEAD_LETTER_ROUTING_KEY": "spec.deadLetter.routingKey",
     "SERVICE_BINDING_ROOT": "spec.worker.secretRef",
 }
 """Field of the spec from which the operator derives a variable."""
@@ -43,13 +46,24 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
         "TASKQUEUE_CONCURRENCY": str(worker.concurrency),
         "TASKQUEUE_PREFETCH": str(worker.effective_prefetch),
         "TASKQUEUE_TASK_TIMEOUT_SECONDS": str(worker.task_timeout_seconds),
+        "TASKQUEUE_MAX_ATTEMPTS": str(taskqueue.retry.max_attempts),
         **({"TASKQUEUE_VHOST": vhost} if vhost is not None else {}),
+        **_dead_letter_variables(taskqueue),
         "SERVICE_BINDING_ROOT": BINDING_ROOT,
     }
     # The kubelet expands $(NAME) and replaces $$ by $; names of queues and vhosts may contain both.
     escaped = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
     # Identifies the pod in reports of the worker.
     return [*escaped, {"name": "TASKQUEUE_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
+
+
+def _dead_letter_variables(taskqueue: TaskQueue) -> dict[str, str]:
+    target = taskqueue.spec.dead_letter
+    values = {
+        "TASKQUEUE_DEAD_LETTER_EXCHANGE": target.exchange if target is not None else None,
+        "TASKQUEUE_DEAD_LETTER_ROUTING_KEY": target.routing_key if target is not None else None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def secret_name(taskqueue: TaskQueue) -> str:

@@ -23,11 +23,15 @@ def template_hash(taskqueue: TaskQueue) -> str:
         exclude_none=True,
         exclude_defaults=True,
     )
+    settings = spec.model_dump(
+        mode="json", by_alias=True, include={"retry", "dead_letter"}, exclude_none=True, exclude_defaults=True
+    )
     fields = {
         "worker": worker,
         "queue": taskqueue.queue_name,
         "secret": secret_name(taskqueue),
         **({"vhost": spec.broker.vhost} if spec.broker.vhost is not None else {}),
+        **{name: value for name, value in settings.items() if value},
     }
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -126,6 +126,13 @@ def test_an_unreachable_management_api_is_reported(tenant: Tenant) -> None:
     assert_approved("broker.management_unreachable", message.replace(CAUSE[ConnectionRefusedError], "WHY"))
 
 
+def test_a_wrong_path_of_the_management_api_is_reported(tenant: Tenant) -> None:
+    uri = f"{tenant.broker.url}{tenant.vhost}"
+    tenant.secret(uri=uri, **{"management-uri": f"{tenant.broker.management_url}/rabbit"})
+    tenant.taskqueue("jobs")
+    assert_approved("broker.wrong_management_path", complaint(tenant, "ManagementUnreachable"))
+
+
 def test_an_existing_queue_of_another_type_is_reported(tenant: Tenant) -> None:
     tenant.secret()
     classic = {"durable": True, "arguments": {"x-queue-type": "classic"}}

@@ -12,6 +12,7 @@ from kubernetes.aio.client.configuration import Configuration
 from taskqueue_operator.kube import client
 from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.resource.backoff import Backoff
+from taskqueue_operator.resource.bounds import LIST_PAGE_OBJECTS
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from tests.cluster import ports
@@ -156,8 +157,9 @@ async def test_a_list_whose_continue_token_expires_is_read_in_one_page(
     first = {"items": [{"n": 1}], "metadata": {"continue": "more"}}
     whole = {"items": [{"n": 1}, {"n": 2}], "metadata": {}}
     server.answers = [responds(200, first), responds(410), responds(200, whole)]
+    limit = str(LIST_PAGE_OBJECTS)
     assert await cluster.list_pods() == whole["items"]
-    assert [request.query.get("limit") for request in server.requests] == ["500", "500", "0"]
+    assert [request.query.get("limit") for request in server.requests] == [limit, limit, "0"]
 
 
 @pytest.mark.parametrize(

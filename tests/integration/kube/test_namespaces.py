@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
@@ -55,6 +56,8 @@ def test_a_deleted_namespace_is_named_and_the_others_are_served(plane: ControlPl
         log = operator.log.read_text()
         assert "namespace not served" in log
         assert DELETED in log
+        metrics = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
+        assert "taskqueue_namespaces_not_served 1.0" in metrics
         create(plane, DELETED)
         assert is_served(plane, DELETED, "jobs")
         plane.kubectl("-n", DELETED, "delete", "taskqueue", "jobs")

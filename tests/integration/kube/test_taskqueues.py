@@ -102,6 +102,6 @@ async def test_the_status_of_a_missing_taskqueue_is_none(cluster: KubernetesClus
 async def test_a_list_of_several_pages_is_complete(
     cluster: KubernetesCluster, create: Create, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PAGE_SIZE", 2)
+    monkeypatch.setattr(client, "LIST_PAGE_OBJECTS", 2)
     names = [create(f"tq-{number}").key.name for number in range(5)]
     assert [body["metadata"]["name"] for body in await cluster.list_taskqueues()] == names

@@ -7,7 +7,7 @@ from pamqp.common import FieldValue
 
 from tests.cluster.broker import Broker
 from tests.cluster.progress import until
-from tests.integration.rabbitmq.conftest import Connect, probed
+from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 
 QUORUM: dict[str, FieldValue] = {"x-queue-type": "quorum"}
 
@@ -108,3 +108,18 @@ async def test_a_probe_without_queues_does_not_connect(connect: Connect, broker:
 def _names(admin: httpx.Client, vhost: str) -> list[str]:
     listing = admin.get(f"/vhosts/{quote(vhost, safe='')}/connections").raise_for_status().json()
     return sorted(item.get("client_properties", {}).get("connection_name", "") for item in listing)
+
+
+async def test_an_alarm_of_the_broker_is_read_by_a_user_without_special_rights(
+    connect: Connect, user: MakeUser, broker: Broker
+) -> None:
+    rabbitmq = connect(username=user("management"), password=PASSWORD)
+    before = await rabbitmq.alarms()
+
+    await asyncio.to_thread(broker.ctl, "eval", "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).")
+    try:
+        during = await rabbitmq.alarms()
+    finally:
+        await asyncio.to_thread(broker.ctl, "eval", "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).")
+
+    assert [set(found) for found in (before, during, await rabbitmq.alarms())] == [set(), {"memory"}, set()]

@@ -128,3 +128,21 @@ def test_kubectl_finds_a_taskqueue_by_short_name_and_category(api: ControlPlane,
     write(MINIMAL, name="found", dry=False)
     for name in ("tq", "taskqueue", "messaging"):
         assert "taskqueue.taskqueue.dev/found" in api.kubectl("get", name, "-n", namespace, "-o", "name")
+
+
+def test_bindings_of_two_field_managers_are_merged_and_equal_ones_refused(api: ControlPlane, namespace: str) -> None:
+    def apply(manager: str, *keys: str) -> set[str]:
+        spec: dict[str, Any] = {"bindings": [{"routingKey": key} for key in keys]} if keys else {}
+        spec |= MINIMAL if manager == "first" else {}
+        metadata = {"name": "bound", "namespace": namespace}
+        body = {"apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue", "metadata": metadata, "spec": spec}
+        flags = ("apply", "--server-side", f"--field-manager={manager}", "-o", "json", "-f", "-")
+        stored = json.loads(api.kubectl(*flags, text=json.dumps(body)))
+        return {binding["routingKey"] for binding in stored["spec"]["bindings"]}
+
+    assert apply("first", "a", "b") == {"a", "b"}
+    assert apply("second", "b", "c") == {"a", "b", "c"}
+    assert apply("first", "a") == {"a", "b", "c"}
+    assert apply("second") == {"a"}
+    with pytest.raises(RuntimeError, match="bindings"):
+        apply("first", "a", "a")

@@ -74,6 +74,16 @@ RULES = {
         changed("worker", {"image": "a", "protocol": "Plain", "acksLate": True}),
         changed("worker", {"image": "a", "acksLate": False}),
     ),
+    "crd.retry_with_plain": Rule(
+        "spec.retry",
+        changed("retry", {"maxAttempts": 2}),
+        changed("retry", {"maxAttempts": 2}) | {"worker": {"image": "a", "protocol": "Plain"}},
+    ),
+    "crd.dead_letter_of_an_own_queue": Rule(
+        "spec.deadLetter",
+        changed("queue", EXTERNAL) | {"deadLetter": {"routingKey": "failed"}},
+        changed("deadLetter", {"routingKey": "failed"}),
+    ),
     "crd.max_priority_of_a_quorum_queue": Rule(
         "spec.queue.maxPriority",
         changed("queue", {"type": "Classic", "maxPriority": 5}),

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -77,6 +78,15 @@ async def loop(_: dict[str, Any]) -> None:
 @task("fail")
 async def fail(payload: dict[str, Any]) -> None:
     raise LookupError(f"no such image: {payload['n']}")
+
+
+@task("kill")
+async def kill(payload: dict[str, Any]) -> None:
+    """End the process as the kernel does for lack of memory, once the gate is open."""
+    write(f"started {payload['n']}")
+    while not is_open(payload):  # noqa: ASYNC110 - another process opens the gate
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @task("exit")

@@ -91,6 +91,10 @@ class RunningWorker:
         lines = self.get("/metrics")[1].splitlines()
         return float(next(line for line in lines if line.startswith(series + " ")).split()[-1])
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 

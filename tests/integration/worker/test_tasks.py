@@ -41,7 +41,7 @@ async def test_an_exception_dead_letters_the_message_and_its_stack_trace_is_logg
     assert "ledger_tasks.py" in line["exception"]
     message = await queue.get(queue.dead_letters)
     assert message.message_id == "id-7"
-    assert message.headers["x-first-death-reason"] == "rejected"
+    assert message.headers["x-failure-reason"] == "failed"
     assert worker.lines(event="task") == [line], "delivered once"
     assert worker.metric(f'taskqueue_worker_tasks_total{{queue="{queue.name}",status="failed",type="fail"}}') == 1
 

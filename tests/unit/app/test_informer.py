@@ -1,5 +1,6 @@
 """kopf is used as an informer only."""
 
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,3 +42,13 @@ def test_no_handler_is_registered_that_makes_kopf_write() -> None:
     assert not made._spawning.get_all_handlers()
     assert not made._indexing.get_all_handlers()
     assert {str(handler.id) for handler in made._watching.get_all_handlers()} == {"taskqueue", "deployment", "pod"}
+
+
+def test_a_request_of_kopf_is_repeated_without_end() -> None:
+    """Otherwise a namespace that was deleted would end the watches of all others."""
+    backoffs = informer.settings().networking.error_backoffs
+    assert not isinstance(backoffs, float)
+    delays = list(islice(iter(backoffs), 100))
+    assert len(delays) == 100
+    assert delays == sorted(delays)
+    assert list(islice(iter(backoffs), 2)) == delays[:2], "each request begins anew"

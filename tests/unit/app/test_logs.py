@@ -54,7 +54,7 @@ def test_a_line_of_a_library_has_the_same_form(lines: Lines) -> None:
 
 
 def test_requests_that_libraries_log_are_omitted(lines: Lines) -> None:
-    for chatty in ("httpx", "kopf", "aiohttp.access"):
+    for chatty in ("httpcore", "kopf", "aiohttp.access"):
         logging.getLogger(chatty).info("one line for each request")
     structlog.get_logger("scale").debug("below the level")
     assert lines() == []

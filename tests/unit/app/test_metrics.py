@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from taskqueue_operator.app.metrics import ControllerCollector, LeadershipCollector, Metrics
+from taskqueue_operator.app.metrics import ControllerCollector, LeadershipCollector, Metrics, NamespacesCollector
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
@@ -58,6 +58,7 @@ async def world() -> AsyncIterator[World]:
     brokers = FakeBrokers(clock)
     control = Controller(cluster, brokers, metrics, clock, Leader("default", 1))
     metrics.registry.register(ControllerCollector(control, clock))
+    metrics.registry.register(NamespacesCollector(cluster))
     leadership = Leadership(LeaseConnection(LeaseServer()), "pod-1", clock, asyncio.get_running_loop().time)
     metrics.registry.register(LeadershipCollector(leadership))
     notes = {"taskqueues": control.on_taskqueue, "deployments": control.on_deployment, "pods": control.on_pod}

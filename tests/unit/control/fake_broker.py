@@ -18,6 +18,7 @@ from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 
 PASSWORD = "correct-horse-battery-staple"
 DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
+TIMEOUT_SECONDS = 20
 START = datetime(2026, 1, 1, tzinfo=UTC)
 UNREACHABLE = BrokerFault(Reason.BROKER_UNREACHABLE, "RabbitMQ at broker:5672 does not answer (connection refused).")
 AUTHENTICATION_FAILED = BrokerFault(
@@ -41,6 +42,7 @@ class FakeBroker:
         self.topology_ = Topology()
         self.depths: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self.fault: Fault | None = None
+        self.silent = False
         self.refused: dict[str, BrokerFault] = {}
         self.applied: list[Step] = []
         self.probes: list[tuple[float, frozenset[str]]] = []
@@ -48,6 +50,7 @@ class FakeBroker:
         self.consumer_polls: list[float] = []
         self.consumer_fault: BrokerFault | None = None
         self.connections: Callable[[], Iterable[Connection]] = tuple
+        self.alarms_ = frozenset[str]()
         self.reads = 0
         self.closed = False
         self.control_channels: list[FakeControlChannel] = []
@@ -71,6 +74,10 @@ class FakeBroker:
             name: Sweep(at, present=True, running=True, ready=self.depths[name][0], unacked=self.depths[name][1])
             for name in self.topology_.queues
         }
+
+    async def alarms(self) -> frozenset[str]:
+        await self._answer()
+        return self.alarms_
 
     async def consumers(self) -> ConsumerSnapshot:
         self.consumer_polls.append(asyncio.get_running_loop().time())
@@ -104,7 +111,9 @@ class FakeBroker:
         return Probe(at, self.depths[name][0]) if name in self.topology_.queues else Probe(at, None, missing=True)
 
     async def _answer(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(TIMEOUT_SECONDS if self.silent else 0)
+        if self.silent:
+            raise UNREACHABLE
         if self.fault is not None:
             raise self.fault
 
@@ -120,8 +129,8 @@ class FakeControlChannel:
         self.sent: list[tuple[str, bytes]] = []
         self.answer: Callable[[str, bytes], None] | None = None
 
-    def listen(self, taskqueues: Collection[str]) -> None:
-        self.subscribed = set(taskqueues)
+    def listen(self, taskqueue: str, *, enabled: bool) -> None:
+        self.subscribed = self.subscribed - {taskqueue} | ({taskqueue} if enabled else set())
 
     async def send(self, address: str, command: bytes) -> None:
         self.sent.append((address, command))

@@ -6,7 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from taskqueue_operator.control.workqueue import MAX_BACKOFF_SECONDS, RetryLater, WorkQueue
+from taskqueue_operator.control.slots import Group, Slots
+from taskqueue_operator.control.workqueue import (
+    EVENT_LOST_SECONDS,
+    MAX_BACKOFF_SECONDS,
+    RetryLater,
+    WaitForEvent,
+    WorkQueue,
+)
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 
@@ -42,8 +49,8 @@ class Worker:
 
 
 @asynccontextmanager
-async def running(work: Work, *, workers: int = 4) -> AsyncIterator[WorkQueue]:
-    queue = WorkQueue("test", work, workers=workers, jitter=lambda _, most: most)
+async def running(work: Work, *, slots: Slots | None = None) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue("test", work, slots or Slots(4), jitter=lambda _, most: most)
     task = asyncio.create_task(queue.run())
     yield queue
     task.cancel()
@@ -143,7 +150,7 @@ async def test_the_jitter_covers_the_whole_delay() -> None:
 
     worker = Worker()
     worker.fails[A] = RetryLater()
-    queue = WorkQueue("test", worker, workers=1, jitter=jitter)
+    queue = WorkQueue("test", worker, Slots(1), jitter=jitter)
     task = asyncio.create_task(queue.run())
     queue.add(A)
     await asyncio.sleep(3.5)
@@ -168,7 +175,7 @@ async def test_a_new_event_does_not_wait_for_the_backoff() -> None:
 async def test_a_key_that_always_fails_does_not_slow_other_keys() -> None:
     worker = Worker()
     worker.fails[A] = ValueError("poison")
-    async with running(worker, workers=1) as queue:
+    async with running(worker, slots=Slots(1)) as queue:
         queue.add(A)
         for _ in range(10):
             queue.add(B)
@@ -178,7 +185,7 @@ async def test_a_key_that_always_fails_does_not_slow_other_keys() -> None:
 
 async def test_the_number_of_workers_limits_parallel_processing() -> None:
     worker = Worker(1)
-    async with running(worker, workers=2) as queue:
+    async with running(worker, slots=Slots(2)) as queue:
         for n in range(6):
             queue.add(Key("n", str(n)))
         await asyncio.sleep(10)
@@ -204,20 +211,85 @@ async def test_a_stop_cancels_running_work() -> None:
     assert now() == 1
 
 
-async def test_wait_idle_returns_once_no_key_is_processed() -> None:
-    async with running(Worker(seconds=1), workers=1) as queue:
+async def test_wait_idle_returns_once_no_key_is_due_and_one_share_of_the_slots_is_in_use() -> None:
+    async with running(Worker(seconds=1), slots=Slots(2)) as queue:
         await queue.wait_idle(5)
         assert now() == 0
-        queue.add(A)
-        queue.add(B)
+        for name in "abc":
+            queue.add(Key("n", name))
         await asyncio.sleep(0.5)
         await queue.wait_idle(5)
-        assert now() == 2
+        assert now() == 1
 
 
 async def test_wait_idle_returns_at_its_timeout() -> None:
     async with running(Worker(seconds=60)) as queue:
         queue.add(A)
+        queue.add(B)
         await asyncio.sleep(0.5)
         await queue.wait_idle(2)
         assert now() == 2.5
+
+
+def by_namespace(key: Key) -> tuple[Group]:
+    return (Group.namespace(key.namespace),)
+
+
+def by_namespace_and_first_letter(key: Key) -> tuple[Group, ...]:
+    return (*by_namespace(key), Group("letter", key.name[0], 0.25))
+
+
+async def test_a_group_whose_keys_take_long_delays_no_key_of_another_group() -> None:
+    worker = Worker(20)
+    async with running(worker, slots=Slots(8, by_namespace)) as queue:
+        for number in range(300):
+            queue.add(Key("silent", f"{number:03}"))
+        await asyncio.sleep(1)
+        queue.add(Key("other", "new"))
+        await asyncio.sleep(45)
+        assert worker.began[:3] == [(0, "000"), (0, "001"), (1, "new")]
+        assert worker.began[3:] == [(20, "002"), (20, "003"), (40, "004"), (40, "005")]
+
+
+async def test_all_slots_are_used_and_no_more() -> None:
+    worker = Worker(10)
+    async with running(worker, slots=Slots(8, by_namespace)) as queue:
+        for number in range(100):
+            queue.add(Key(f"tenant-{number % 10}", f"{number}"))
+        await asyncio.sleep(9)
+        assert len(worker.at_once) == 8
+        await asyncio.sleep(1000)
+        assert len(worker.began) == 100
+
+
+async def test_a_key_of_two_groups_waits_for_both_of_them() -> None:
+    worker = Worker(10)
+    async with running(worker, slots=Slots(4, by_namespace_and_first_letter)) as queue:
+        for key in (Key("m", "a1"), Key("m", "b1"), Key("n", "a2"), Key("n", "b2"), Key("n", "c1")):
+            queue.add(key)
+        await asyncio.sleep(100)
+        assert [name for _, name in worker.began[:2]] == ["a1", "b2"]
+        assert sorted(name for _, name in worker.began) == ["a1", "a2", "b1", "b2", "c1"]
+
+
+async def test_a_removed_key_that_waits_for_its_group_keeps_no_other_key_waiting() -> None:
+    worker = Worker(10)
+    async with running(worker, slots=Slots(4, by_namespace)) as queue:
+        for name in "abc":
+            queue.add(Key("n", name))
+        await asyncio.sleep(1)
+        queue.forget(Key("n", "b"))
+        await asyncio.sleep(100)
+        assert worker.began == [(0, "a"), (10, "c")]
+
+
+async def test_a_key_that_waits_for_an_event_is_tried_again_at_the_event_or_after_a_long_time() -> None:
+    worker = Worker()
+    worker.fails[A] = worker.fails[B] = WaitForEvent()
+    async with running(worker) as queue:
+        queue.add(A)
+        queue.add(B)
+        await asyncio.sleep(5)
+        queue.add(A)
+        await asyncio.sleep(EVENT_LOST_SECONDS)
+        assert worker.began == [(0, "a"), (0, "b"), (5, "a"), (EVENT_LOST_SECONDS, "b")]

@@ -2,10 +2,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskqueue_operator.drain.protocol import Command, FencingToken, Report, Result, State, Unreadable, Verb
+from taskqueue_operator.resource.bounds import REPORT_NUMBER, REPORT_TEXT_CHARACTERS
+from tests.hostile_json import hostile_json
 
 EXAMPLE: dict[str, Any] = {
     "version": 1,
@@ -134,3 +136,20 @@ def test_tokens_are_parsed_as_written_and_ordered_by_epoch_then_seq(
 @pytest.mark.parametrize("annotation", ["", "7", "7.", ".1", "7.1.2", "-7.1", "a.b", "7.²"])
 def test_an_annotation_of_another_form_is_no_token(annotation: str) -> None:
     assert FencingToken.parse(annotation) is None
+
+
+@settings(max_examples=100)
+@given(hostile_json(EXAMPLE))
+def test_any_message_is_a_report_within_bounds_or_unreadable(message: bytes) -> None:
+    try:
+        report = Report.parse(message)
+    except Unreadable:
+        return
+    assert max(report.number, report.in_flight, report.completed) <= REPORT_NUMBER
+    assert len(report.pod) <= REPORT_TEXT_CHARACTERS
+    assert report.answer is None or len(report.answer.reason or "") <= REPORT_TEXT_CHARACTERS
+
+
+def test_a_report_of_16_mib_is_unreadable_without_being_parsed() -> None:
+    with pytest.raises(Unreadable, match="more than 16384"):
+        parsed(pod="x" * 16 * 1024 * 1024)

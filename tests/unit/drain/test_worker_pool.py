@@ -7,8 +7,9 @@ import pytest
 from taskqueue_operator.drain.protocol import Drain, Result, State, Verb
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.drain.worker_state import RemovedState, WorkerState
+from taskqueue_operator.resource.bounds import UNKNOWN_PODS
 
-from .builders import EPOCH, NO_CONTAINER, START, pod, report
+from .builders import DEPLOYMENT, EPOCH, NO_CONTAINER, START, pod, report
 from .scenario import DrainScenario
 
 
@@ -170,7 +171,24 @@ def test_reports_of_pods_that_never_appear_do_not_accumulate(scenario: DrainScen
     for number in range(1, 100):
         scenario.pool.on_report(report("elsewhere", number), "an address", scenario.now)
         scenario.wait(15)
-    assert len(scenario.pool._early_reports["elsewhere"]) == 3
+    scenario.pool.on_report(report("another", 1), "an address", scenario.now + timedelta(minutes=1))
+    assert list(scenario.pool._early_reports) == ["another"]
+
+
+def test_reports_of_unknown_pods_are_bounded_and_the_last_ones_are_kept(scenario: DrainScenario) -> None:
+    for number in range(2 * UNKNOWN_PODS):
+        scenario.pool.on_report(report(f"pod-{number}", 1), "an address", scenario.now)
+    assert list(scenario.pool._early_reports) == [f"pod-{number}" for number in range(UNKNOWN_PODS, 2 * UNKNOWN_PODS)]
+
+
+def test_ids_of_commands_cannot_be_guessed() -> None:
+    ids = []
+    for secret in (b"one", b"other"):
+        pool = WorkerPool("default", EPOCH, START, secret)
+        pool.sync(DEPLOYMENT, [pod("a")], START)
+        pool.on_report(report("a", 1), "an address", START)
+        ids += [pool.command("a", Verb.DRAIN, START).id for _ in range(2)]
+    assert len(set(ids)) == 4
 
 
 def test_reports_of_a_worker_outside_of_kubernetes_are_ignored(scenario: DrainScenario) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, cast
 
 import pytest
@@ -10,7 +10,10 @@ from pamqp import base, commands, frame
 from pamqp.header import ProtocolHeader
 from pamqp.heartbeat import Heartbeat
 
+from taskqueue_operator.rabbitmq.access import Access
+from taskqueue_operator.rabbitmq.network import Network
 from taskqueue_operator.rabbitmq.probe_connection import ProbeConnection
+from taskqueue_operator.rabbitmq.resolver import Resolver
 from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.resource.names import Key
 
@@ -153,7 +156,21 @@ class _Channel:
             self.peer.send(self.number, commands.Queue.DeclareOk(queue, READY, 0))
 
 
+def network() -> Network:
+    """A network that knows every host, without a DNS."""
+
+    async def lookup(_: str) -> Sequence[str]:
+        return ("192.0.2.1",)
+
+    return Network(Resolver(lookup))
+
+
+def access() -> Access:
+    """An access to the server; its login has not been tried yet."""
+    return Access(ENDPOINT, network())
+
+
 async def connected(broker: FakeAmqp, monkeypatch: pytest.MonkeyPatch) -> ProbeConnection:
     """Open a connection to the server."""
     monkeypatch.setattr(asyncio, "open_connection", broker.connect)
-    return await ProbeConnection.open(ENDPOINT, "a name")
+    return await ProbeConnection.open(network(), ENDPOINT, "a name")

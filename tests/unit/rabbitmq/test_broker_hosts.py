@@ -1,8 +1,10 @@
 """Which hosts the operator contacts as brokers."""
 
+import contextlib
+
 import pytest
 
-from taskqueue_operator.rabbitmq.broker_hosts import BrokerHosts
+from taskqueue_operator.rabbitmq.broker_hosts import BrokerHosts, ForbiddenHostError
 
 INTERNAL = ("127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1%eth0", "::", "224.0.0.1")
 EMBEDDED = ("::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:0.0.0.0", "64:ff9b::7f00:1", "2002:7f00:1::")
@@ -39,7 +41,9 @@ def test_an_entry_with_the_network_allows_the_address(entry: str, address: str) 
 )
 def test_with_names_only_those_hosts_are_contacted(host: str, allowed: bool) -> None:  # noqa: FBT001  a table
     hosts = BrokerHosts(["rabbitmq.shop.svc", "*.MQ.example.com"])
-    assert bool(hosts.allowed(host, ["10.9.9.9"])) is allowed
+    assert hosts.names(host) is allowed
+    with contextlib.nullcontext() if allowed else pytest.raises(ForbiddenHostError):
+        hosts.allowed(host, ["10.9.9.9"])
 
 
 def test_names_and_networks_can_be_combined() -> None:
@@ -52,3 +56,9 @@ def test_names_and_networks_can_be_combined() -> None:
 def test_an_entry_that_is_neither_a_name_nor_a_network_is_an_error(entry: str) -> None:
     with pytest.raises(ValueError, match="neither"):
         BrokerHosts([entry])
+
+
+def test_without_entries_no_host_is_named() -> None:
+    assert not BrokerHosts().names("broker.example.com")
+    assert BrokerHosts(["*"]).names("broker.example.com")
+    assert BrokerHosts(["10.0.0.0/8"]).names(BROKER)

@@ -98,6 +98,7 @@ def test_operator_and_worker_read_the_same_username_and_password_beside_the_uri(
         ("::1", None, "[::1]:5672"),
         ("192.0.2.1", "5673", "192.0.2.1:5673"),
         ("localhost", None, "localhost:5672"),
+        ("xn--bcher-kva.example", None, "xn--bcher-kva.example:5672"),
     ],
 )
 def test_the_key_host_may_contain_the_port(host: str, port: str | None, address: str) -> None:
@@ -175,6 +176,7 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ({"uri": f"amqp://app:secret@broker/{'v' * 128}"}, "secret.vhost_too_long"),
         ({"uri": "amqp://app:secret@[::1::2]/"}, "secret.uri_invalid"),
         ({"uri": "amqp://app:secret@127.1/"}, "secret.uri_invalid"),
+        ({"uri": "amqp://app:secret@xn--a/"}, "secret.uri_invalid"),
         ({"uri": b64encode(b"amqp://app:secret@broker/").decode()}, "secret.uri_encoded_twice"),
         ({"uri": "x" * 5000}, "secret.value_too_long"),
         ({"host": "amqp://app:secret@broker:5672/media"}, "secret.host_is_a_uri"),

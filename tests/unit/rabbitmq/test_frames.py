@@ -1,5 +1,7 @@
+from contextlib import suppress
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pamqp import commands, frame
 
@@ -55,3 +57,29 @@ def test_bytes_that_are_not_a_frame_are_refused(data: bytes) -> None:
 def test_a_payload_that_is_not_a_method_is_refused(payload: bytes) -> None:
     with pytest.raises(frames.NotAmqp):
         frames.parse_method(payload)
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=300))
+def test_any_payload_is_a_method_or_refused(payload: bytes) -> None:
+    for known in (b"", b"\x00\x0a\x00\x0a\x00\x09", b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28", b"\x00\x32\x00\x0b"):
+        with suppress(frames.NotAmqp):
+            frames.parse_method(known + payload)
+
+
+def test_tables_within_tables_are_refused() -> None:
+    table = b""
+    for _ in range(20_000):
+        table = b"\x01aF" + len(table).to_bytes(4, "big") + table
+    start = b"\x00\x0a\x00\x0a\x00\x09" + len(table).to_bytes(4, "big") + table + bytes(8)
+    with pytest.raises(frames.NotAmqp):
+        frames.parse_method(start)
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=400))
+def test_any_bytes_are_frames_or_refused(data: bytes) -> None:
+    with suppress(frames.NotAmqp):
+        for kind, _, begin, end in frames.complete_frames(data):
+            if kind == frames.METHOD and data.startswith(frames.DECLARE_OK, begin):
+                frames.parse_declare_ok(data, begin, end)

@@ -23,7 +23,7 @@ from taskqueue_operator.rabbitmq.reconnect import Reconnector
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.scaling.reading import PROBE_MAX_AGE, Probe
 
-from .fake_amqp import ENDPOINT, NEVER, PROMPT, READY, FakeAmqp, connected
+from .fake_amqp import ENDPOINT, NEVER, PROMPT, READY, FakeAmqp, access, connected
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
@@ -300,7 +300,7 @@ async def test_a_restarted_broker_gets_no_more_probes_than_usual(monkeypatch: py
     """In the seconds after a restart, each queue is probed as often as at any other time."""
     broker, queues = FakeAmqp(), names("jobs", 1000)
     monkeypatch.setattr(asyncio, "open_connection", broker.connect)
-    reconnector = Reconnector(ENDPOINT, name="probe")
+    reconnector = Reconnector(access(), name="probe")
     prober = Prober(ENDPOINT, reconnector, now)
     async with probed_every_quarter_second(prober, queues):
         await asyncio.sleep(5)

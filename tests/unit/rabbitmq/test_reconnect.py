@@ -16,7 +16,7 @@ from taskqueue_operator.rabbitmq.reconnect import (
 )
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 
-from .fake_amqp import ENDPOINT, FakeAmqp
+from .fake_amqp import FakeAmqp, access
 
 pytestmark = pytest.mark.looptime
 
@@ -32,7 +32,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> FakeAmqp:
 
 @pytest.fixture
 def reconnector() -> Reconnector:
-    return Reconnector(ENDPOINT, name="probe")
+    return Reconnector(access(), name="probe")
 
 
 async def fault(reconnector: Reconnector) -> BrokerFault:
@@ -77,7 +77,7 @@ async def test_attempts_back_off_and_are_spread_over_time(broker: FakeAmqp, monk
     spread = random.Random(1)
     monkeypatch.setattr(random, "uniform", spread.uniform)
     broker.down = True
-    reconnectors = [Reconnector(ENDPOINT, name="probe") for _ in range(50)]
+    reconnectors = [Reconnector(access(), name="probe") for _ in range(50)]
     for _ in range(60 * 20):
         for reconnector in reconnectors:
             await fault(reconnector)

@@ -41,6 +41,7 @@ ACCEPTED: dict[str, Spec] = {
         "exchange": {"name": "tasks", "type": "Topic"},
         "queue": {"name": "thumbnails:v2 a", "type": "Classic", "maxPriority": 10},
         "bindings": [{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": ""}],
+        "retry": {"maxAttempts": 3},
         "deletionPolicy": "DeleteIfEmpty",
         "worker": {
             "image": "ghcr.io/acme/thumbnails@sha256:00",
@@ -101,6 +102,8 @@ ACCEPTED: dict[str, Spec] = {
     "fanout without bindings": MINIMAL | {"exchange": {"type": "Fanout"}},
     "plain workers": MINIMAL | {"worker": {"image": "acme/app:1", "protocol": "Plain", "acksLate": False}},
     "external": MINIMAL | {"queue": {"name": "celery", "external": True}},
+    "dead letters of an external queue": MINIMAL
+    | {"queue": {"name": "celery", "external": True}, "deadLetter": {"exchange": "dlx", "routingKey": "failed"}},
     "largest numbers": changed("scaling", {"minReplicas": 10000, "maxReplicas": 10000, "readyPerReplica": 10**9}),
     "longest queue name": changed("queue.name", "q" * 200),
 }
@@ -110,6 +113,12 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "no Secret": ("spec.broker.secretRef", changed("broker", {})),
     "invalid name of a Secret": ("spec.broker.secretRef.name", changed("broker.secretRef.name", "Rabbit_MQ")),
     "an empty vhost": ("spec.broker.vhost", changed("broker.vhost", "")),
+    "maxAttempts 0": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 0)),
+    "too many attempts": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 1001)),
+    "a routing key that is not ASCII": (
+        "spec.deadLetter.routingKey",
+        changed("queue", {"name": "celery", "external": True}) | {"deadLetter": {"routingKey": "\u00e9"}},
+    ),
     "no worker": ("spec.worker", changed("worker", None)),
     "no image": ("spec.worker.image", changed("worker", {})),
     "an empty image": ("spec.worker.image", changed("worker.image", "")),

@@ -70,7 +70,7 @@ def test_prefetch_defaults_to_concurrency() -> None:
 
 
 def test_an_older_operator_ignores_unknown_fields() -> None:
-    newer = copy.deepcopy(MINIMAL) | {"retry": {"maxAttempts": 5}}
+    newer = copy.deepcopy(MINIMAL) | {"chaos": {"kills": 5}}
     newer["scaling"]["forecast"] = [{"name": "office"}]
     newer["broker"]["secretRef"]["namespace"] = "other"
     assert parsed(newer) == parsed(MINIMAL)

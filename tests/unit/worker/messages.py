@@ -1,15 +1,27 @@
 """Fake messages, and what runs them in virtual time, for tests without a broker."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
+from aio_pika import Message
 from aio_pika.abc import AbstractIncomingMessage
 
+from taskqueue_worker.brake import Brake
 from taskqueue_worker.bridge import Inbox
+from taskqueue_worker.dead_letter_target import DeadLetterTarget
+from taskqueue_worker.dead_letters import REASON_HEADER
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.handler_loop import HandlerLoop
+from taskqueue_worker.metrics import Metrics
+from taskqueue_worker.publish_errors import PublishFailedError
+from taskqueue_worker.run import Run
 from taskqueue_worker.runner import Runner
+from taskqueue_worker.settlement import Settlement
 from taskqueue_worker.tasks import Registry
+from taskqueue_worker.worker import Worker
 
 
 class FakeMessage:
@@ -19,8 +31,13 @@ class FakeMessage:
         self.type = type
         self.body = body
         self.content_type = content_type
+        self.exchange = "x"
         self.routing_key = "by.key"
         self.message_id = "id"
+        self.content_encoding = self.correlation_id = self.reply_to = self.expiration = self.app_id = None
+        self.timestamp: datetime | None = None
+        self.priority = 0
+        self.channel = SimpleNamespace(is_closed=False)
         self.consumer_tag = "tag"
         self.headers: dict[str, Any] = {}
         self.redelivered = False
@@ -43,13 +60,59 @@ class FakeMessage:
         self.settled.append(method)
 
 
-def delivery(
+class FakeBroker:
+    """Confirms the messages that are sent to it, or refuses all with `fault`."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, Message]] = []
+        self.fault: PublishFailedError | None = None
+
+    async def send(self, message: Message, exchange: str, routing_key: str) -> None:
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+        self.sent.append((exchange, routing_key, message))
+
+    def reasons(self) -> list[object]:
+        """Return the reasons of the dead letters."""
+        return [message.headers.get(REASON_HEADER) for _, _, message in self.sent]
+
+
+def make_worker(  # noqa: PLR0913 - all but two have a default
+    runner: Runner,
+    metrics: Metrics,
+    state_changed: asyncio.Event,
+    *,
+    concurrency: int = 1,
+    max_attempts: int = 5,
+    broker: FakeBroker | None = None,
+    on_lost: Callable[[Delivery, Run], None] = lambda *_: None,
+) -> Worker:
+    return Worker(
+        runner,
+        Settlement((broker or FakeBroker()).send, DeadLetterTarget(), metrics),
+        Brake(prefetch=1, jitter=lambda: 1.0),
+        metrics,
+        state_changed=state_changed,
+        on_lost=on_lost,
+        concurrency=concurrency,
+        max_attempts=max_attempts,
+    )
+
+
+def delivery(  # noqa: PLR0913 - all have a default
     type: str | None = "t",  # noqa: A002 - the AMQP name
     *,
     body: bytes = b"{}",
     content_type: str | None = None,
+    headers: dict[str, Any] | None = None,
+    redelivered: bool = False,
+    counts_failures: bool = False,
 ) -> Delivery:
-    return Delivery(cast("AbstractIncomingMessage", FakeMessage(type, body, content_type)), "q")
+    message = FakeMessage(type, body, content_type)
+    message.headers = headers or {}
+    message.redelivered = redelivered
+    return Delivery.of(cast("AbstractIncomingMessage", message), "q", counts_failures=counts_failures)
 
 
 def message_of(delivery: Delivery) -> FakeMessage:

@@ -11,8 +11,7 @@ from taskqueue_worker.consume_gate import ConsumeGate
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Answer, Drain, Result
 from taskqueue_worker.tasks import Registry
-from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import delivery, message_of, runner_of
+from tests.unit.worker.messages import delivery, make_worker, message_of, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -30,7 +29,7 @@ class CommandHarness:
         self.metrics = Metrics("ns/name", "1", ())
         registry = Registry()
         registry.task("second")(lambda _: None)
-        self.worker = Worker(runner_of(registry), 1, self.metrics, self.gate.state_changed, lambda *_: None)
+        self.worker = make_worker(runner_of(registry), self.metrics, self.gate.state_changed)
         self.handler = CommandHandler(ME, self.gate, self.worker, self._wait_until_quiet, self.metrics)
 
     async def _wait_until_quiet(self) -> None:

@@ -14,8 +14,7 @@ from taskqueue_worker.control_channel import ControlChannel
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Identity, Snapshot, State
 from taskqueue_worker.tasks import Registry
-from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import runner_of
+from tests.unit.worker.messages import make_worker, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -54,7 +53,7 @@ class ControlChannelHarness:
         self.state = State.CONSUMING
         self.gate = ConsumeGate()
         metrics = Metrics("ns/name", "1", ())
-        worker = Worker(runner_of(Registry()), 1, metrics, self.gate.state_changed, lambda *_: None)
+        worker = make_worker(runner_of(Registry()), metrics, self.gate.state_changed)
         self.commands = CommandHandler("me", self.gate, worker, asyncio.Event().wait, metrics)  # type: ignore[arg-type]  # never quiet
         identity = Identity("ns/name", "", "me", 50)
         self.channel = ControlChannel(BrokerUri("amqp://x"), identity, self.snapshot, self.commands, metrics)

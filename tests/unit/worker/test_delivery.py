@@ -26,13 +26,6 @@ def test_the_routing_key_is_the_type_only_of_a_message_without_type() -> None:
     assert delivery("t").type == "t"
 
 
-def test_the_attempt_is_one_more_than_the_failed_attempts_that_the_broker_counted() -> None:
-    delivered = delivery()
-    assert delivered.attempt is None
-    message_of(delivered).headers["x-delivery-count"] = 2
-    assert delivered.attempt == 3
-
-
 async def test_a_requeued_message_does_not_count_as_a_failed_attempt() -> None:
     delivered = delivery()
     assert await delivered.requeue()
@@ -46,7 +39,6 @@ async def test_a_settlement_on_a_lost_channel_returns_false_and_raises_nothing(f
     delivered = delivery()
     message_of(delivered).fault = fault
     assert not await delivered.acknowledge()
-    assert not await delivered.dead_letter()
     assert not await delivered.requeue()
 
 

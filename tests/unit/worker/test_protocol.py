@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskqueue_worker.protocol import (
@@ -21,6 +21,7 @@ from taskqueue_worker.protocol import (
     parse_command,
 )
 from tests.approved import assert_approved
+from tests.hostile_json import hostile_json
 
 ME = "5f2b8f0f6c0e4b6f9a3f6d1f4a7c9e21"
 REFUSALS = {
@@ -184,3 +185,21 @@ def test_a_report_is_the_example_of_the_document() -> None:
 def test_only_a_quiet_worker_without_messages_is_drained(conditions: dict[str, bool], expected: State) -> None:
     none = dict.fromkeys(("leaving", "closed", "quiet", "busy", "consuming"), False)
     assert current_state(**(none | conditions)) == expected
+
+
+@settings(max_examples=100)
+@given(hostile_json(DRAIN))
+def test_any_message_is_a_command_a_refusal_or_ignored(message: bytes) -> None:
+    parsed = parse_command(message, ME)
+    if isinstance(parsed, Answer):
+        assert parsed.result is Result.REFUSED
+        assert len(parsed.id) <= 256
+        assert len(parsed.reason or "") < 200
+    elif parsed is not None:
+        assert parsed.lease_seconds <= 120
+
+
+@pytest.mark.parametrize("depth", [999, 1000, 1010])
+def test_a_deeply_nested_value_is_refused(depth: int) -> None:
+    message = json.dumps(DRAIN).encode().replace(b'"epoch": 1795000000', b'"epoch": ' + b"[" * depth + b"]" * depth)
+    assert isinstance(parse_command(message, ME), Answer)

@@ -64,6 +64,7 @@ def test_a_binding_overrides_the_uri(tmp_path: Path) -> None:
         ("worker.settings.concurrency", {"TASKQUEUE_CONCURRENCY": "0"}),
         ("worker.settings.prefetch", {"TASKQUEUE_CONCURRENCY": "3", "TASKQUEUE_PREFETCH": "70000"}),
         ("worker.settings.task_timeout", {"TASKQUEUE_TASK_TIMEOUT_SECONDS": "1.5"}),
+        ("worker.settings.max_attempts", {"TASKQUEUE_MAX_ATTEMPTS": "0"}),
         ("worker.settings.http_port", {"TASKQUEUE_HTTP_PORT": "http"}),
         ("worker.settings.no_broker", {"RABBITMQ_URL": ""}),
         ("worker.settings.no_binding", {"RABBITMQ_URL": "", "SERVICE_BINDING_ROOT": "/nowhere"}),

@@ -10,7 +10,7 @@ from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import delivery, message_of, runner_of
+from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -21,6 +21,7 @@ class WorkerHarness:
     runner: Runner
     metrics: Metrics
     state_changed: asyncio.Event
+    broker: FakeBroker
     lost: list[Delivery]
 
     def metric(self, name: str, **labels: str) -> float | None:
@@ -61,8 +62,11 @@ async def harness() -> WorkerHarness:
     metrics = Metrics("ns/name", "1", (handler.type for handler in registry))
     state_changed = asyncio.Event()
     lost: list[Delivery] = []
-    worker = Worker(runner, 2, metrics, state_changed, lambda delivery, _: lost.append(delivery))
-    return WorkerHarness(worker, runner, metrics, state_changed, lost)
+    broker = FakeBroker()
+    worker = make_worker(
+        runner, metrics, state_changed, concurrency=2, broker=broker, on_lost=lambda delivery, _: lost.append(delivery)
+    )
+    return WorkerHarness(worker, runner, metrics, state_changed, broker, lost)
 
 
 async def test_running_tasks_never_exceed_the_concurrency(harness: WorkerHarness) -> None:
@@ -75,10 +79,11 @@ async def test_running_tasks_never_exceed_the_concurrency(harness: WorkerHarness
     assert harness.metric("task_duration_seconds_count", queue="q", type="second") == 5
 
 
-async def test_a_failed_task_is_rejected_and_the_next_one_runs(harness: WorkerHarness) -> None:
+async def test_a_failed_task_is_dead_lettered_and_the_next_one_runs(harness: WorkerHarness) -> None:
     deliveries = [*harness.receive("fail"), *harness.receive("no.handler"), *harness.receive("second")]
     await harness.worker.wait_until_settled()
-    assert settled(*deliveries) == [["reject requeue=False"], ["reject requeue=False"], ["ack"]]
+    assert settled(*deliveries) == [["ack"], ["ack"], ["ack"]]
+    assert sorted(map(str, harness.broker.reasons())) == ["failed", "unknown_type"]
     assert harness.metric("tasks_total", queue="q", type="unknown", status="unknown_type") == 1
 
 
@@ -153,7 +158,8 @@ async def test_a_task_that_does_not_stop_is_settled_but_keeps_its_slot(harness: 
     stubborn = harness.receive("stubborn", count=2)
     (waiting,) = harness.receive()
     await asyncio.sleep(60)
-    assert settled(*stubborn, waiting) == [["reject requeue=False"], ["reject requeue=False"], []]
+    assert settled(*stubborn, waiting) == [["ack"], ["ack"], []]
+    assert harness.broker.reasons() == ["timeout", "timeout"]
     assert (harness.metric("in_flight"), harness.metric("prefetched")) == (2, 1)
     await asyncio.sleep(300)
     assert settled(waiting) == [["ack"]]

@@ -44,9 +44,15 @@ def test_the_hash_depends_on_every_field_of_the_worker(make: Make, worker: dict[
 
 @pytest.mark.parametrize(
     "spec",
-    [{"queue": {"name": "other"}}, {"broker": BROKER | {"vhost": "v"}}, {"broker": {"secretRef": {"name": "other"}}}],
+    [
+        {"queue": {"name": "other"}},
+        {"broker": BROKER | {"vhost": "v"}},
+        {"broker": {"secretRef": {"name": "other"}}},
+        {"retry": {"maxAttempts": 2}},
+        {"deadLetter": {"exchange": "dlx"}},
+    ],
 )
-def test_the_hash_depends_on_queue_vhost_and_secret(make: Make, spec: dict[str, Any]) -> None:
+def test_the_hash_depends_on_every_other_field_of_the_contract(make: Make, spec: dict[str, Any]) -> None:
     assert template_hash(make(spec=spec)) != template_hash(make())
 
 
@@ -58,6 +64,7 @@ def test_the_hash_depends_on_queue_vhost_and_secret(make: Make, spec: dict[str, 
         {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a.#"}]},
         {"queue": {"type": "Classic", "maxPriority": 5}},
         {"queue": {"name": "thumbnails"}},
+        {"retry": {"maxAttempts": 5}},
     ],
 )
 def test_the_hash_does_not_depend_on_other_fields(make: Make, spec: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from . import __version__, event_loop, log
 from .bounds import LOST_SLOT_EXIT_CODE
+from .brake import Brake
 from .bridge import Inbox
 from .command_handler import CommandHandler
 from .connection import Supervisor
@@ -22,9 +23,11 @@ from .endpoints import serve_endpoints
 from .handler_loop import HandlerLoop
 from .metrics import Metrics
 from .protocol import Identity, Snapshot, State, current_state
+from .publisher import Publisher
 from .run import Run
 from .runner import Runner
 from .settings import Settings, SettingsError
+from .settlement import Settlement
 from .stacks import stack_of_run
 from .subscription import Subscription
 from .tasks import Registry
@@ -81,7 +84,18 @@ class App:
             registry, self._handlers, inbox, timeout_seconds=settings.task_timeout_seconds, threads=settings.concurrency
         )
         self._watchdog = Watchdog(self._handlers, self._runner, metrics)
-        self.worker = Worker(self._runner, settings.concurrency, metrics, gate.state_changed, self._on_lost)
+        # A connection of its own: a memory alarm blocks connections that publish, and acknowledgements must not wait.
+        self._publisher = Publisher(settings.broker, name=f"{settings.name} dead letters")
+        self.worker = Worker(
+            self._runner,
+            Settlement(self._publisher.send, settings.dead_letter_target, metrics),
+            Brake(settings.prefetch * len(settings.queues)),
+            metrics,
+            state_changed=gate.state_changed,
+            on_lost=self._on_lost,
+            concurrency=settings.concurrency,
+            max_attempts=settings.max_attempts,
+        )
         subscriptions = [Subscription(queue, settings, self.worker, gate) for queue in settings.queues]
         self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, gate)
         identity = Identity(settings.name, settings.pod, uuid4().hex, settings.task_timeout_seconds)
@@ -141,6 +155,7 @@ class App:
             await supervision
             await self.worker.wait_until_settled()
             control.cancel()
+            await self._publisher.close()
             await self._supervisor.close()
             with suppress(asyncio.CancelledError):
                 await control

@@ -9,8 +9,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import orjson
-
 from .broker import BrokerError
 from .settings import Settings, SettingsError, broker_source
 from .tasks import Registry, registry
@@ -65,14 +63,15 @@ def _check(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from .log import quiet_libraries
+    from .payload import PayloadError, decode
     from .publisher import Publisher, PublishFailedError
 
     quiet_libraries()
 
     try:
-        payload = orjson.loads(options.payload)
-    except ValueError as error:
-        raise SettingsError(f"The payload is not valid JSON: {error}.") from error
+        payload = decode(os.fsencode(options.payload))
+    except PayloadError as error:
+        raise SettingsError(str(error)) from error
 
     source = broker_source(environment)
     source.read()

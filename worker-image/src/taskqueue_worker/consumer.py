@@ -14,6 +14,8 @@ from .aio import is_cancellation_requested
 from .delivery import Delivery
 
 RPC_TIMEOUT_SECONDS: Final = 10
+CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
+COUNTS_FAILURES_SINCE: Final = (4, 3)
 # aiormq raises RuntimeError on a closed channel or connection.
 CHANNEL_ERRORS: Final = (AMQPError, OSError, RuntimeError)
 
@@ -39,6 +41,7 @@ class Consumer:
         self._state_changed = state_changed
         self._receive: Callable[[Delivery], None] | None = None
         self._stray_deliveries = 0
+        self._counts_failures = False
         self.ended = asyncio.Event()
         self.cancelled_for_certain = asyncio.Event()
 
@@ -71,6 +74,9 @@ class Consumer:
             AMQPError, OSError, RuntimeError: The broker refused, or the channel is closed.
         """
         self._receive = receive
+        # Since 4.3 a quorum queue counts failed deliveries, and not those that were only given back. Only quorum queues
+        # accept a consumer timeout there.
+        self._counts_failures = CONSUMER_TIMEOUT in arguments and await _version(self.channel) >= COUNTS_FAILURES_SINCE
         queue = await self.channel.get_queue(self._queue, ensure=False)
         await queue.consume(
             self._on_message, consumer_tag=self.tag, arguments=dict(arguments), timeout=RPC_TIMEOUT_SECONDS
@@ -115,7 +121,7 @@ class Consumer:
                     await self.channel.close()
 
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
-        delivery = Delivery(message, self._queue)
+        delivery = Delivery.of(message, self._queue, counts_failures=self._counts_failures)
         if self._receive is not None:
             self._receive(delivery)
             return
@@ -126,6 +132,13 @@ class Consumer:
         await delivery.requeue()
         self._stray_deliveries -= 1
         await self.make_certain()
+
+
+async def _version(channel: AbstractChannel) -> tuple[int, ...]:
+    """Return major and minor version of the broker; (0,) if it states none."""
+    connection = (await channel.get_underlay_channel()).connection
+    version = str(cast("aiormq.Connection", connection).server_properties.get("version"))
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) or (0,)
 
 
 async def _is_answered(call: Awaitable[object]) -> bool:

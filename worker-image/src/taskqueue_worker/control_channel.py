@@ -14,8 +14,8 @@ from .backoff import Backoff
 from .broker import BrokerSource
 from .command_handler import CommandHandler
 from .connection import CONNECTION_ERRORS, close, connect
-from .delivery import JSON
 from .metrics import Metrics
+from .payload import JSON
 from .protocol import EXCHANGE, Identity, Snapshot, State, build_report
 
 REPORT_PERIOD_SECONDS: Final = 15

@@ -1,16 +1,19 @@
-"""A message that was delivered to this worker, and the three ways to settle it."""
+"""A message that was delivered to this worker, and the two ways to settle it."""
 
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
+from aiormq.exceptions import ChannelInvalidStateError
+
+from .attempts import Attempt
+from .dead_letters import original_routing_key
+from .payload import JSON, decode
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
-JSON: Final = "application/json"
 
 _log = structlog.get_logger("delivery")
 
@@ -21,6 +24,15 @@ class Delivery:
 
     message: AbstractIncomingMessage
     queue: str
+    attempt: Attempt
+
+    @classmethod
+    def of(cls, message: AbstractIncomingMessage, queue: str, *, counts_failures: bool) -> "Delivery":
+        """Describe a message that was delivered. `counts_failures`: see `Attempt.of`."""
+        redelivered = bool(message.redelivered)
+        return cls(
+            message, queue, Attempt.of(message.headers, redelivered=redelivered, counts_failures=counts_failures)
+        )
 
     @property
     def task_id(self) -> str | None:
@@ -30,30 +42,38 @@ class Delivery:
     @property
     def type(self) -> str:
         """The task type: the AMQP `type`, else the routing key."""
-        return self.message.type or self.message.routing_key or ""
+        return self.message.type or self.routing_key
 
     @property
-    def attempt(self) -> int | None:
-        """Number of this attempt, where the broker counts failed ones (quorum queues, from the second attempt on)."""
-        failed = self.message.headers.get("x-delivery-count")
-        return failed + 1 if isinstance(failed, int) else None
+    def routing_key(self) -> str:
+        """The routing key with which the task was published."""
+        return original_routing_key(self.message)
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the message was delivered before: another worker may have started the task."""
+        return bool(self.message.redelivered) or self.attempt.is_copy
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the channel is closed, so that the broker delivers the message again."""
+        try:
+            return self.message.channel.is_closed
+        except ChannelInvalidStateError:
+            return True
 
     def payload(self) -> object:
         """Decode the body if it is JSON or has no content type; return the bytes otherwise.
 
         Raises:
-            ValueError: The body is not valid JSON although the content type says so.
+            PayloadError: The content type says JSON, but the body is not valid, or contains a number that is not exact.
         """
         media_type = (self.message.content_type or JSON).partition(";")[0].strip().lower()
-        return orjson.loads(self.message.body) if media_type == JSON else self.message.body
+        return decode(self.message.body) if media_type == JSON else self.message.body
 
     async def acknowledge(self) -> bool:
         """Acknowledge the message. False if the channel is lost: the broker delivers the message again."""
         return await self._settle(self.message.ack())
-
-    async def dead_letter(self) -> bool:
-        """Reject the message, so that the broker dead-letters it. False if the channel is lost."""
-        return await self._settle(self.message.reject(requeue=False))
 
     async def requeue(self) -> bool:
         """Return the message to its queue. False if the channel is lost, which has the same effect."""

@@ -13,10 +13,13 @@ class DeliveryBuffer(Generic[Message]):
     No step awaits, so on one event loop a message is never both requeued and run.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, runs_alone: Callable[[Message], bool] = lambda _: False) -> None:
+        """`runs_alone` selects the messages that run only while no other one does."""
         self._slots = slots
+        self._runs_alone = runs_alone
         self._waiting: deque[Message] = deque()
         self._running: set[Message] = set()
+        self._alone: Message | None = None
         self._closed = False
 
     @property
@@ -33,17 +36,43 @@ class DeliveryBuffer(Generic[Message]):
         """Add a delivered message; it waits."""
         self._waiting.append(message)
 
+    @property
+    def can_start(self) -> bool:
+        """Whether the message that waits longest may start now."""
+        if self._closed or not self._waiting or len(self._running) >= self._slots or self.is_exclusive:
+            return False
+        return not self._running or not self._runs_alone(self._waiting[0])
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether a message runs that runs alone."""
+        return self._alone is not None
+
     def start_next(self) -> Message | None:
-        """Start the message that waits longest. None if none waits, no slot is free, or the buffer is closed."""
-        if self._closed or not self._waiting or len(self._running) >= self._slots:
+        """Start the message that waits longest. None if none waits, it may not start now, or the buffer is closed."""
+        if not self.can_start:
             return None
         message = self._waiting.popleft()
         self._running.add(message)
+        if self._runs_alone(message):
+            self._alone = message
         return message
+
+    def take(self, matches: Callable[[Message], bool]) -> list[Message]:
+        """Move the waiting messages that match to the running ones, whatever runs, and return them."""
+        taken = self.withdraw(matches)
+        self._running.update(taken)
+        return taken
+
+    def add_first(self, message: Message) -> None:
+        """Add a message that starts before all that wait."""
+        self._waiting.appendleft(message)
 
     def release(self, message: Message) -> None:
         """Free the slot of a message that ran."""
         self._running.remove(message)
+        if message is self._alone:
+            self._alone = None
 
     @property
     def is_quiet(self) -> bool:

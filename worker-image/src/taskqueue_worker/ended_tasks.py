@@ -41,7 +41,7 @@ class EndedTasks(Generic[Result]):
 
     def take(self, delivery: Delivery) -> Result | None:
         """Return the result of the message of a new delivery, and forget it; None if it has to run."""
-        if not self._results or not delivery.message.redelivered:
+        if not self._results or not delivery.redelivered:
             return None
         message = _identify(delivery)
         ended_at, result = self._results.pop(message, (0.0, None)) if message else (0.0, None)
@@ -51,5 +51,4 @@ class EndedTasks(Generic[Result]):
 def _identify(delivery: Delivery) -> _Message | None:
     if delivery.task_id is None:
         return None
-    message = delivery.message
-    return _Message(delivery.queue, delivery.task_id, delivery.type, message.routing_key, hash(message.body))
+    return _Message(delivery.queue, delivery.task_id, delivery.type, delivery.routing_key, hash(delivery.message.body))

@@ -13,6 +13,8 @@ _GAUGES: Final = {
     "in_flight": "Running tasks.",
     "prefetched": "Messages delivered to this worker and not started.",
     "consuming": "Queues that have a consumer of this worker.",
+    "dead_letters_blocked": "Messages that wait because their dead letter cannot be stored.",
+    "braked": "1 while starts are delayed because tasks fail one after the other.",
     "handlers_held_seconds": "For how long a handler has held the loop of the handlers; 0 unless for seconds.",
     "draining": "1 while the worker is draining, drained or leaving.",
 }
@@ -46,6 +48,12 @@ class Metrics:
         self.ack_failed = Counter(
             "taskqueue_worker_ack_failed", "Tasks that ended but could not be settled.", registry=self.registry
         )
+        self._dead_letters = Counter(
+            "taskqueue_worker_dead_letters",
+            "Messages whose dead letter was stored.",
+            ["queue", "reason"],
+            registry=self.registry,
+        )
         self.reports = Counter("taskqueue_worker_reports", "Reports sent to the operator.", registry=self.registry)
         self._commands = Counter(
             "taskqueue_worker_commands", "Commands from the operator.", ["command", "outcome"], registry=self.registry
@@ -66,6 +74,10 @@ class Metrics:
             outcome: `done`, `refused` or `ignored`.
         """
         self._commands.labels(command, outcome).inc()
+
+    def count_dead_letter(self, queue: str, reason: str) -> None:
+        """Count a dead letter that its queue confirmed."""
+        self._dead_letters.labels(queue, reason).inc()
 
     def count_task(self, queue: str, type: str, status: Status, seconds: float) -> None:  # noqa: A002 - the AMQP name
         """Count a task that ended, with its run time."""

@@ -1,5 +1,6 @@
 """The messages of docs/control-protocol.md: parses commands, builds reports."""
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -7,12 +8,16 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from .bounds import COMMAND_BYTES, COMMAND_TEXT_CHARACTERS
+
 VERSION: Final = 1
 EXCHANGE: Final = "taskqueue.reports"
 MAX_LEASE_SECONDS: Final = 120
 """Not longer than the memory of fencing tokens, so that a drain never outlives the token that protects it."""
 
 _MAX_QUOTED_CHARACTERS: Final = 40
+_REPR: Final = reprlib.Repr()
+_REPR.maxstring = 4 * _MAX_QUOTED_CHARACTERS
 
 
 class State(StrEnum):
@@ -136,11 +141,15 @@ def parse_command(body: bytes, incarnation: str) -> Command | Answer | None:
     Returns:
         The command; the refusal of a command that is not valid; or None for a message that is to be ignored.
     """
+    if len(body) > COMMAND_BYTES:
+        return None
     try:
         message = orjson.loads(body)
     except ValueError:
         return None
-    if not isinstance(message, dict) or not isinstance(id_ := message.get("id"), str) or not id_:
+    if not isinstance(message, dict) or not isinstance(id_ := message.get("id"), str):
+        return None
+    if not 0 < len(id_) <= COMMAND_TEXT_CHARACTERS:
         return None
     try:
         return _command(id_, message, incarnation)
@@ -173,8 +182,10 @@ def _verb(message: Mapping[str, Any]) -> Verb:
 
 def _text(message: Mapping[str, Any], field: str) -> str:
     value = _present(message, field)
-    if not isinstance(value, str) or not value:
-        raise _MalformedError(f"{field} must be a non-empty string, not {_quoted(value)}")
+    if not isinstance(value, str) or not 0 < len(value) <= COMMAND_TEXT_CHARACTERS:
+        raise _MalformedError(
+            f"{field} must be a string of 1 to {COMMAND_TEXT_CHARACTERS} characters, not {_quoted(value)}"
+        )
     return value
 
 
@@ -201,4 +212,5 @@ def _present(message: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - e
 
 
 def _quoted(value: object) -> str:
-    return repr(value)[:_MAX_QUOTED_CHARACTERS]
+    # Not repr: it fails on values that are nested a thousand levels deep.
+    return _REPR.repr(value)[:_MAX_QUOTED_CHARACTERS]

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-import orjson
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
@@ -15,15 +14,10 @@ from aiormq.exceptions import PublishError as ReturnedError
 from .aio import is_cancellation_requested
 from .broker import BrokerSource, BrokerUri
 from .connection import CONNECTION_ERRORS, close, connect
-from .delivery import JSON
+from .payload import JSON, encode
+from .publish_errors import PublishFailedError, UnroutableError
 
-
-class PublishFailedError(Exception):
-    """The broker did not confirm the message, but may have received it. Publish again with the same `message_id`."""
-
-
-class UnroutableError(PublishFailedError):
-    """No queue is bound to the exchange for this routing key. The broker dropped the message."""
+__all__ = ["PublishFailedError", "Publisher", "UnroutableError"]
 
 
 class Publisher:
@@ -81,11 +75,12 @@ class Publisher:
         Raises:
             UnroutableError: No queue would receive the message.
             PublishFailedError: The broker did not confirm the message, or refused it.
+            PayloadError: The payload contains NaN or an infinite number, which JSON does not have.
             TypeError: The payload cannot be encoded as JSON.
         """
         message_id = message_id or str(uuid4())
         body, content_type = (
-            (payload, "application/octet-stream") if isinstance(payload, bytes) else (orjson.dumps(payload), JSON)
+            (payload, "application/octet-stream") if isinstance(payload, bytes) else (encode(payload), JSON)
         )
         message = Message(
             body,
@@ -96,6 +91,16 @@ class Publisher:
             headers=dict(headers or {}),
             priority=priority,
         )
+        await self.send(message, exchange, routing_key)
+        return message_id
+
+    async def send(self, message: Message, exchange: str, routing_key: str) -> None:
+        """Publish a message, and return once its queues have confirmed it.
+
+        Raises:
+            UnroutableError: No queue would receive the message.
+            PublishFailedError: The broker did not confirm the message, or refused it.
+        """
         try:
             async with asyncio.timeout(self._timeout), self._in_flight:
                 channel = await self._open_channel()
@@ -123,7 +128,10 @@ class Publisher:
             raise PublishFailedError(
                 "Not confirmed: the connection was lost. Publish again with the same message_id."
             ) from error
-        return message_id
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        await self._close()
 
     async def _close(self) -> None:
         if self._connection is not None:

@@ -14,6 +14,7 @@ from .bridge import Inbox
 from .delivery import Delivery
 from .failure import Failure
 from .handler_loop import HandlerLoop
+from .payload import PayloadError
 from .run import Run
 from .tasks import Context, Handler, Registry
 
@@ -31,6 +32,8 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     UNKNOWN_TYPE = "unknown_type"
     INVALID_PAYLOAD = "invalid_payload"
+    WORKER_LOST = "worker_lost"
+    """Its attempts are used, and the worker was lost during the last one: the task did not run again."""
     REQUEUED = "requeued"
     """The handler was cancelled although it did nothing wrong; the message returns to its queue."""
     ABANDONED = "abandoned"
@@ -99,18 +102,17 @@ class Runner:
             return Outcome(Status.UNKNOWN_TYPE, Failure.of(error))
         try:
             payload = delivery.payload()
-        except ValueError as error:
+        except PayloadError as error:
             return Outcome(Status.INVALID_PAYLOAD, Failure.of(error))
         return await self._wait_for(self._start(handler, payload, delivery))
 
     def _context(self, delivery: Delivery) -> Context:
-        message = delivery.message
         return Context(
             task_id=delivery.task_id,
             type=delivery.type,
-            routing_key=message.routing_key or "",
-            headers=message.headers,
-            redelivered=bool(message.redelivered),
+            routing_key=delivery.routing_key,
+            headers=delivery.message.headers,
+            redelivered=delivery.redelivered,
             deadline=datetime.now(UTC) + timedelta(seconds=self._timeout),
             draining=self._handlers.draining,
             log=structlog.get_logger("task").bind(task_id=delivery.task_id, type=delivery.type),

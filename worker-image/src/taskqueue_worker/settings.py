@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from .broker import BindingDirectory, BrokerSource, BrokerUri
+from .dead_letter_target import DeadLetterTarget
 
 CONTRACT: Final = "1"
 CONSUMER_TIMEOUT_MARGIN_SECONDS: Final = 60
@@ -29,6 +30,9 @@ class Settings:
     task_timeout_seconds: int
     modules: tuple[str, ...]
     http_port: int
+    max_attempts: int = 5
+    """Attempts of a task that ends its worker, before it is dead-lettered."""
+    dead_letter_target: DeadLetterTarget = field(default_factory=DeadLetterTarget)
     pod: str = ""
     """UID of the pod; empty outside Kubernetes."""
 
@@ -66,6 +70,11 @@ class Settings:
             ),
             modules=_names(environment, "TASKQUEUE_MODULES", default="tasks"),
             http_port=_number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535),
+            max_attempts=_number(environment, "TASKQUEUE_MAX_ATTEMPTS", default=5, minimum=1, maximum=1000),
+            dead_letter_target=DeadLetterTarget(
+                environment.get("TASKQUEUE_DEAD_LETTER_EXCHANGE", ""),
+                environment.get("TASKQUEUE_DEAD_LETTER_ROUTING_KEY"),
+            ),
             pod=environment.get("TASKQUEUE_POD_UID", ""),
         )
 

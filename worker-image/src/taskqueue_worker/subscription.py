@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -12,11 +12,9 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 from .aio import is_cancellation_requested, run_unless, sleep_unless
 from .backoff import Backoff
 from .consume_gate import ConsumeGate
-from .consumer import CHANNEL_ERRORS, RPC_TIMEOUT_SECONDS, Consumer
+from .consumer import CHANNEL_ERRORS, CONSUMER_TIMEOUT, RPC_TIMEOUT_SECONDS, Consumer
 from .settings import Settings
 from .worker import Worker
-
-CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 
 _log = structlog.get_logger("subscription")
 

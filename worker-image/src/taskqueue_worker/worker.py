@@ -1,55 +1,85 @@
 """Receives deliveries, runs as many at once as the concurrency allows, settles each one, and logs the result."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from structlog.contextvars import bind_contextvars
 
 from .activity import Activity
+from .attempts import Attempt, AttemptState
+from .bounds import RETURN_PAUSE_SECONDS
+from .brake import Brake
+from .dead_letters import Problem
 from .delivery import Delivery
 from .delivery_buffer import DeliveryBuffer
 from .ended_tasks import EndedTasks
+from .failure import Failure
 from .metrics import Metrics
 from .run import Run
 from .runner import Outcome, Runner, Status
+from .settlement import Settlement
 
 _log = structlog.get_logger("worker")
+
+
+class WorkerLostError(Exception):
+    """The worker was lost while it ran a task, in every attempt."""
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(
+            f"The process of the worker ended in each of {attempts} attempts while it ran this task, for example for "
+            "lack of memory. Look at the last state of the container, and raise its limit or correct the handler."
+        )
 
 
 class Worker:
     """The life of a message from its delivery to its settlement."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a worker
         self,
         runner: Runner,
-        concurrency: int,
+        settlement: Settlement,
+        brake: Brake,
         metrics: Metrics,
+        *,
         state_changed: asyncio.Event,
         on_lost: Callable[[Delivery, Run], None],
+        concurrency: int,
+        max_attempts: int,
     ) -> None:
         """Start with no message.
 
         Args:
             runner: Runs the handlers.
-            concurrency: Number of slots.
+            settlement: Dead-letters messages and records attempts.
+            brake: Delays starts after failures.
             metrics: Where ended tasks are counted.
             state_changed: Set when nothing runs any more and nothing can start.
             on_lost: Called with the delivery and the run of a handler that does not stop.
+            concurrency: Number of slots.
+            max_attempts: Attempts of a task that ends its worker.
         """
         self._runner = runner
+        self._settlement = settlement
+        self._brake = brake
+        self._max_attempts = max_attempts
+        self._retry_start: asyncio.TimerHandle | None = None
         self._on_lost = on_lost
         self._state_changed = state_changed
         self._clock = asyncio.get_running_loop().time
         self.activity = Activity(self._clock())
-        self._buffer: DeliveryBuffer[Delivery] = DeliveryBuffer(concurrency)
+        self._buffer: DeliveryBuffer[Delivery] = DeliveryBuffer(concurrency, runs_alone=_is_recorded)
         self._metrics = metrics
         self._ended = EndedTasks[Outcome]()
         self._tasks: set[asyncio.Task[None]] = set()
         metrics.add_gauge("in_flight", lambda: self._buffer.in_flight)
         metrics.add_gauge("prefetched", lambda: self._buffer.prefetched)
+        metrics.add_gauge("braked", lambda: brake.is_engaged)
 
     @property
     def in_flight(self) -> int:
@@ -72,20 +102,24 @@ class Worker:
             return
         self._buffer.add(delivery)
         self._fill_slots()
+        if self._buffer.is_exclusive and _is_recorded(delivery):
+            self._spawn(self._cancel_other_attempts())
 
     def stop_starting(self) -> None:
         """Start no task from now on; running tasks continue."""
         self._buffer.close()
+        self._settlement.stopping.set()
 
     def resume_starting(self) -> None:
         """Undo `stop_starting`: start waiting messages."""
+        self._settlement.stopping.clear()
         self._buffer.reopen()
         self._fill_slots()
 
     async def requeue(self, matches: Callable[[Delivery], bool]) -> int:
         """Requeue the waiting messages that match; return their number."""
         withdrawn = self._buffer.withdraw(matches)
-        await asyncio.gather(*(delivery.requeue() for delivery in withdrawn))
+        await asyncio.gather(*(self._return_unstarted(delivery) for delivery in withdrawn))
         return len(withdrawn)
 
     async def wait_until_settled(self) -> None:
@@ -94,9 +128,20 @@ class Worker:
             await asyncio.wait(self._tasks)
 
     def _fill_slots(self) -> None:
-        while (delivery := self._buffer.start_next()) is not None:
-            self.activity.begin(delivery, self._clock())
-            self._spawn(self._process(delivery))
+        while self._buffer.can_start and not self._is_braked():
+            if (delivery := self._buffer.start_next()) is not None:
+                self._brake.start(self._clock())
+                self.activity.begin(delivery, self._clock())
+                returned = delivery.attempt.state is AttemptState.RETURNED
+                self._spawn(self._process_returned(delivery) if returned else self._process(delivery))
+
+    def _is_braked(self) -> bool:
+        """Return whether the brake delays the next start; it is then tried again when the pause is over."""
+        pause = self._brake.remaining_seconds(self._clock())
+        if self._retry_start is not None:
+            self._retry_start.cancel()
+        self._retry_start = asyncio.get_running_loop().call_later(pause, self._fill_slots) if pause else None
+        return pause > 0
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -105,9 +150,12 @@ class Worker:
 
     async def _process(self, delivery: Delivery) -> None:
         bind_contextvars(task_id=delivery.task_id)
+        if _is_recorded(delivery):
+            await self._cancel_other_attempts()
         started_at = time.monotonic()  # uvloop's clock counts whole milliseconds, and stands still between two steps
         outcome = await self._runner.run(delivery)
         seconds = time.monotonic() - started_at
+        self._notify_brake(outcome.status)
         settled = await self._settle(delivery, outcome)
         self.activity.settle(delivery, self._clock(), done=_is_done(outcome.status))
         if outcome.still_running is None:
@@ -119,15 +167,72 @@ class Worker:
         if outcome.is_lost and outcome.still_running is not None:
             self._on_lost(delivery, outcome.still_running)
 
+    async def _process_returned(self, delivery: Delivery) -> None:
+        """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
+        bind_contextvars(task_id=delivery.task_id)
+        if delivery.attempt.is_last(self._max_attempts):
+            outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
+            settled = await self._settle(delivery, outcome)
+            self.activity.settle(delivery, self._clock(), done=False)
+            self._record(delivery, outcome, 0, settled=settled)
+        else:
+            await self._record_next_attempt(delivery)
+            self.activity.settle(delivery, self._clock(), done=None)
+        self._release(delivery)
+
+    async def _record_next_attempt(self, delivery: Delivery) -> None:
+        if not delivery.message.redelivered:
+            # Another worker gave it back, because a suspect runs there. Without a pause the two workers could exchange
+            # it for as long as that takes.
+            await asyncio.sleep(RETURN_PAUSE_SECONDS * random.random())  # noqa: S311 - spreads load
+        if await self._settlement.record_next(delivery):
+            return
+        if self._settlement.stopping.is_set():
+            await delivery.requeue()
+        else:
+            unrecorded = Attempt(delivery.attempt.number + 1, AttemptState.RECORDED, is_copy=True)
+            self._buffer.add_first(replace(delivery, attempt=unrecorded))
+
+    async def _return_unstarted(self, delivery: Delivery) -> None:
+        if _is_recorded(delivery):
+            await self._settlement.cancel_attempt(delivery)
+        else:
+            await delivery.requeue()
+
+    async def _cancel_other_attempts(self) -> None:
+        """Give back the other suspects before one runs: if it ends this process, their attempts have not begun."""
+        suspects = self._buffer.take(_is_recorded)
+        await asyncio.gather(*(self._settlement.cancel_attempt(suspect) for suspect in suspects))
+        for suspect in suspects:
+            self._buffer.release(suspect)
+
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
-        settled = await _settle(delivery, outcome.status)
+        settled = await self._settle_as(delivery, outcome)
         if not settled and _is_done(outcome.status) is not None:
             self._ended.remember(delivery, outcome)
         return settled
 
+    async def _settle_as(self, delivery: Delivery, outcome: Outcome) -> bool:
+        match outcome.status:
+            case Status.DONE:
+                return await delivery.acknowledge()
+            case Status.REQUEUED:
+                return await delivery.requeue()
+            case Status.ABANDONED:
+                return False
+            case _:
+                return await self._settlement.dead_letter(delivery, _problem(outcome))
+
     async def _settle_again(self, delivery: Delivery, outcome: Outcome) -> None:
         settled = await self._settle(delivery, outcome)
         _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
+
+    def _notify_brake(self, status: Status) -> None:
+        done = _is_done(status)
+        if done and self._brake.succeed():
+            _log.info("brake released")
+        elif done is False and self._brake.fail(self._clock()):
+            _log.warning("brake engaged", consecutive_failures=self._brake.failures)
 
     def _release(self, delivery: Delivery) -> None:
         self._buffer.release(delivery)
@@ -140,10 +245,10 @@ class Worker:
         self._metrics.count_task(delivery.queue, delivery.type, outcome.status, seconds)
         fields = {
             "type": delivery.type,
-            "routing_key": delivery.message.routing_key,
+            "routing_key": delivery.routing_key,
             "queue": delivery.queue,
-            "attempt": delivery.attempt,
-            "redelivered": bool(delivery.message.redelivered),
+            "attempt": delivery.attempt.number,
+            "redelivered": delivery.redelivered,
             "duration_ms": round(seconds * 1000, 3),
             "status": outcome.status.value,
             "settled": settled,
@@ -162,13 +267,10 @@ def _is_done(status: Status) -> bool | None:
     return None if status in {Status.REQUEUED, Status.ABANDONED} else status is Status.DONE
 
 
-async def _settle(delivery: Delivery, status: Status) -> bool:
-    match status:
-        case Status.DONE:
-            return await delivery.acknowledge()
-        case Status.REQUEUED:
-            return await delivery.requeue()
-        case Status.ABANDONED:
-            return False
-        case Status.FAILED | Status.TIMEOUT | Status.UNKNOWN_TYPE | Status.INVALID_PAYLOAD:
-            return await delivery.dead_letter()
+def _is_recorded(delivery: Delivery) -> bool:
+    return delivery.attempt.state is AttemptState.RECORDED
+
+
+def _problem(outcome: Outcome) -> Problem:
+    failure = outcome.failure or Failure("", "", "")
+    return Problem(outcome.status.value, failure.type, failure.text)

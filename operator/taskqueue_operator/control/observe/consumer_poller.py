@@ -41,5 +41,6 @@ class ConsumerPoller:
                 self._used.clear()
                 self._snapshots = ()
 
-    async def _poll(self) -> None:
+    async def _poll(self) -> bool:
         self._snapshots = (*self._snapshots, await self._read())[-2:]
+        return True

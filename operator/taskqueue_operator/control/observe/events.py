@@ -30,6 +30,10 @@ class ObserverEvents(Protocol):
         """A worker of TaskQueue `subject` (`namespace/name`) has reported; `address` receives commands to it."""
         ...
 
+    def on_answering(self, keys: Collection[Key]) -> None:
+        """The broker of these TaskQueues can be read for the first time."""
+        ...
+
     def on_broker_health(self, keys: Collection[Key]) -> None:
         """The broker of these TaskQueues cannot be read, can be read again, or fails for another reason."""
         ...

@@ -16,6 +16,7 @@ from taskqueue_operator.control.clock import Clock, now
 from taskqueue_operator.control.ports import Endpoint, Vhost
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.control.telemetry import Telemetry
+from taskqueue_operator.control.workqueue import WaitForEvent
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
@@ -26,13 +27,17 @@ from taskqueue_operator.topology.objects import Topology
 from .consumer_poller import SOURCE as CONSUMERS
 from .consumer_poller import ConsumerPoller
 from .events import ObserverEvents
-from .probe_rounds import ProbeRounds
+from .probe_rounds import PROBE_PERIOD_SECONDS, ProbeRounds
+from .probe_shares import ZERO_PROBE_PERIOD_SECONDS, ProbeShares
 from .read_health import ReadHealth
-from .rounds import Rounds, refresh_index
+from .rounds import BATCH_INTERVAL_SECONDS, Rounds, refresh_index
 from .samples import Samples, queue_state
 
 SWEEP_PERIOD_SECONDS: Final = 5.0
 TOPOLOGY_PERIOD_SECONDS: Final = 30.0
+ALARMS: Final = "alarms"
+ALARMS_DELAY_SECONDS: Final = SWEEP_PERIOD_SECONDS / 2
+"""Alarms are read halfway between two sweeps, so that the HTTP connection stays open from sweep to sweep."""
 
 
 class Observer:
@@ -43,27 +48,38 @@ class Observer:
         vhost: What it reads.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, vhost: Vhost, listener: ObserverEvents, telemetry: Telemetry, clock: Clock
+    def __init__(  # noqa: PLR0913  the parts that make a reader
+        self,
+        endpoint: Endpoint,
+        vhost: Vhost,
+        listener: ObserverEvents,
+        telemetry: Telemetry,
+        clock: Clock,
+        *,
+        shares: ProbeShares | None = None,
     ) -> None:
+        """`shares` is what all observers of the process have together."""
         self.endpoint = endpoint
         self.vhost = vhost
         self._topology = SingleFlight(vhost.topology)
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
+        self._has_answered = False
         self._samples: dict[str, Samples] = {}
         self._queues: dict[Key, set[str]] = {}
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
         self._health = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
         self._probe_rounds = ProbeRounds(vhost, self._health, self._on_probes)
         self._control_channel = vhost.control_channel(listener.on_worker_report)
+        self._shares = shares or ProbeShares()
         self._subscribed: set[Key] = set()
         self._consumer_poller = ConsumerPoller(vhost.consumers)
+        self._alarms = frozenset[str]()
 
     @property
     def faults(self) -> Mapping[str, Fault]:
-        """The fault of each source: `probe`, `sweep`, `topology`, `consumers`."""
+        """The fault of each source: `probe`, `sweep`, `topology`, `consumers`, `alarms`."""
         return self._health.faults
 
     @property
@@ -75,6 +91,11 @@ class Observer:
     def fault(self) -> Fault | None:
         """Why the broker cannot be used at present; None while it can. That of the AMQP connection comes first."""
         return next((self.faults[source] for source in ("probe", "sweep") if source in self.faults), None)
+
+    @property
+    def alarms(self) -> frozenset[str]:
+        """Resources for which the broker has an alarm, `memory` or `disk`; none while it cannot be asked."""
+        return self._alarms if ALARMS not in self.faults else frozenset()
 
     def fault_at(self, queue: str) -> Fault | None:
         """Why a queue cannot be read at present: a fault of the broker, or of the permission for this queue."""
@@ -99,7 +120,7 @@ class Observer:
         """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
         if enabled != (key in self._subscribed):
             self._subscribed ^= {key}
-            self._control_channel.listen({str(key) for key in self._subscribed})
+            self._control_channel.listen(str(key), enabled=enabled)
 
     @property
     def control_channel_fault(self) -> Fault | None:
@@ -127,10 +148,18 @@ class Observer:
     async def topology(self) -> Topology:
         """Read all objects of the vhost; simultaneous callers share one request.
 
+        A broker that does not answer is not asked: no one waits for it. The next sweep shows whether it answers again.
+
         Raises:
+            WaitForEvent: The broker has not answered yet.
             BrokerFault: The broker cannot be used.
             Conflict: The observer was closed meanwhile.
         """
+        fault = self.faults.get("sweep") if self._has_answered else self.fault
+        if fault is not None:
+            raise fault
+        if not self._has_answered:
+            raise WaitForEvent
         return await self._topology()
 
     def reading(self, queue: str) -> Reading:
@@ -153,18 +182,23 @@ class Observer:
         """Read until cancelled, then close the broker's connections."""
         try:
             async with asyncio.TaskGroup() as group:
-                for at_zero in (False, True):
+                for at_zero, period_of in ((False, lambda _: PROBE_PERIOD_SECONDS), (True, self._zero_probe_period)):
                     queues_to_probe = partial(self._queues_to_probe, at_zero=at_zero)
-                    group.create_task(self._probe_rounds.run(group, queues_to_probe, at_zero=at_zero))
+                    group.create_task(self._probe_rounds.run(group, queues_to_probe, period_of))
                 group.create_task(self._control_channel.run())
                 group.create_task(self._consumer_poller.run(self._health))
                 group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD_SECONDS))
+                group.create_task(self._repeat(ALARMS, self._read_alarms, SWEEP_PERIOD_SECONDS, ALARMS_DELAY_SECONDS))
                 group.create_task(self._repeat("topology", self._read_topology, TOPOLOGY_PERIOD_SECONDS))
         finally:
+            self._shares.forget(self)
             await self._topology.close()
             await self.vhost.close()
 
-    async def _repeat(self, source: str, read: Callable[[], Awaitable[None]], period: float) -> None:
+    async def _repeat(
+        self, source: str, read: Callable[[], Awaitable[bool]], period: float, delay: float = 0.0
+    ) -> None:
+        await asyncio.sleep(delay)
         rounds = Rounds()
         while True:
             await self._health.run(source, read)
@@ -172,6 +206,10 @@ class Observer:
 
     def _queues_to_probe(self, *, at_zero: bool) -> list[str]:
         return [queue for queue, samples in self._samples.items() if self._is_at_zero(samples) == at_zero]
+
+    def _zero_probe_period(self, queues: int) -> float:
+        batches = round(ZERO_PROBE_PERIOD_SECONDS / BATCH_INTERVAL_SECONDS)
+        return self._shares.period(self, self.endpoint.address, queues=queues, batches=batches)
 
     def _is_at_zero(self, samples: Samples) -> bool:
         return all(self._listener.is_scaled_to_zero(key) for key in samples.keys)
@@ -212,9 +250,9 @@ class Observer:
                 self._listener.on_queue_missing(key)
         return not answer.missing and (before is None or bool(before.ready) or answer.ready != 0)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self) -> bool:
         if not self._samples:
-            return
+            return False
         queues, sent_at = list(self._samples), self._clock()
 
         async def sweep() -> Mapping[str, Sweep]:
@@ -224,16 +262,30 @@ class Observer:
         for queue, answer in (await self._health.measure("sweep", queues, sweep)).items():
             if queue in self._samples:
                 self._samples[queue].add_sweep(answer)
+        if not self._has_answered:
+            self._has_answered = True
+            self._listener.on_answering(self.keys)
+        return True
+
+    async def _read_alarms(self) -> bool:
+        if not self._samples:
+            return False
+        before, self._alarms = self._alarms, await self.vhost.alarms()
+        if self._alarms != before:
+            self._log.warning("broker alarms changed", alarms=sorted(self._alarms))
+            self._listener.on_broker_health(self.keys)
+        return True
 
     def _notify_queue_fault(self, queue: str, samples: Samples, fault: Fault | None) -> None:
         if fault is not None:
             self._log.warning("queue unreadable", queue=queue, reason=fault.reason, detail=fault.message)
         self._listener.on_broker_health(samples.keys)
 
-    async def _read_topology(self) -> None:
-        if self._samples:
-            actual = await self.topology()
-            self._listener.on_topology(self.keys, actual)
+    async def _read_topology(self) -> bool:
+        if not self._samples:
+            return False
+        self._listener.on_topology(self.keys, await self._topology())
+        return True
 
 
 def _fault_message(probe: Probe | None) -> str | None:

@@ -1,6 +1,7 @@
 """One observer per endpoint, shared by all TaskQueues on that endpoint, and ended with the last of them."""
 
 import asyncio
+from collections import Counter
 from functools import partial
 from typing import Final
 
@@ -13,6 +14,7 @@ from taskqueue_operator.resource.names import Key
 
 from .events import ObserverEvents
 from .observer import Observer
+from .probe_shares import ProbeShares
 
 RESTART_SECONDS: Final = 5.0
 """Delay before restarting a crashed observer, so that one that crashes on start does not spin."""
@@ -28,9 +30,11 @@ class Observers:
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
+        self._shares = ProbeShares()
         self._observers: dict[Endpoint, Observer] = {}
         self._tasks: dict[Endpoint, asyncio.Task[None]] = {}
         self._users: dict[Key, Endpoint] = {}
+        self._user_counts = Counter[Endpoint]()
 
     def running(self) -> list[Observer]:
         """Return the running observers."""
@@ -41,6 +45,7 @@ class Observers:
         if self._users.get(key) != endpoint:
             self.release(key)
             self._users[key] = endpoint
+            self._user_counts[endpoint] += 1
         if endpoint not in self._observers:
             self._start(endpoint)
         return self._observers[endpoint]
@@ -50,12 +55,13 @@ class Observers:
         endpoint = self._users.pop(key, None)
         if endpoint is None:
             return
-        if endpoint not in self._observers:
-            return  # it crashed, and has not been restarted yet
-        self._observers[endpoint].follow(key)
-        if endpoint not in self._users.values():
-            del self._observers[endpoint]
-            self._tasks.pop(endpoint).cancel()
+        self._user_counts[endpoint] -= 1
+        if endpoint in self._observers:  # otherwise it crashed, and has not been restarted yet
+            self._observers[endpoint].follow(key)
+        if not self._user_counts[endpoint]:
+            del self._user_counts[endpoint]
+            if self._observers.pop(endpoint, None) is not None:
+                self._tasks.pop(endpoint).cancel()
 
     async def close(self) -> None:
         """End all observers and wait for them."""
@@ -63,13 +69,14 @@ class Observers:
         self._observers.clear()
         self._tasks.clear()
         self._users.clear()
+        self._user_counts.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start(self, endpoint: Endpoint) -> None:
         vhost = self._vhosts.connect(endpoint)
-        observer = Observer(endpoint, vhost, self._listener, self._telemetry, self._clock)
+        observer = Observer(endpoint, vhost, self._listener, self._telemetry, self._clock, shares=self._shares)
         self._observers[endpoint] = observer
         task = self._tasks[endpoint] = asyncio.create_task(observer.run(), name=f"observe {endpoint!r}")
         task.add_done_callback(partial(self._on_end, observer))

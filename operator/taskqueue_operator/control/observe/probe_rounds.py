@@ -13,10 +13,6 @@ from .read_health import ReadHealth
 from .rounds import Rounds, batches
 
 PROBE_PERIOD_SECONDS: Final = 1.0
-ZERO_PROBE_PERIOD_SECONDS: Final = 0.25
-"""Probe period of queues whose TaskQueues are scaled to zero; longer when there are very many of them."""
-ZERO_PROBES_PER_SECOND: Final = 4000
-"""Upper limit for the probes of queues whose TaskQueues are scaled to zero."""
 
 OnAnswers = Callable[[Sequence[str], Mapping[str, Probe], float], None]
 """Called with the queues of a batch, their answers, and the time of the loop at which the batch was due."""
@@ -31,14 +27,20 @@ class ProbeRounds:
         self._on_answers = on_answers
         self._probing: set[str] = set()
 
-    async def run(self, group: asyncio.TaskGroup, queues_to_probe: Callable[[], list[str]], *, at_zero: bool) -> None:
-        """Probe in rounds until cancelled; the batches run as tasks of `group`."""
+    async def run(
+        self, group: asyncio.TaskGroup, queues_to_probe: Callable[[], list[str]], period_of: Callable[[int], float]
+    ) -> None:
+        """Probe in rounds until cancelled; the batches run as tasks of `group`.
+
+        Args:
+            group: Where the batches run.
+            queues_to_probe: Returns the queues of the next round.
+            period_of: Returns the period of a round of so many queues, in seconds.
+        """
         rounds = Rounds()
         while True:
             queues = queues_to_probe()
-            period = PROBE_PERIOD_SECONDS
-            if at_zero:
-                period = max(ZERO_PROBE_PERIOD_SECONDS, len(queues) / ZERO_PROBES_PER_SECOND)
+            period = period_of(len(queues))
             for slot, batch in batches(queues, period):
                 due_at = rounds.started_at + slot
                 await sleep_until(due_at)
@@ -46,7 +48,7 @@ class ProbeRounds:
                 group.create_task(self._health.run("probe", partial(self._probe, batch, due_at)))
             await rounds.next(period)
 
-    async def _probe(self, batch: Sequence[str], due_at: float) -> None:
+    async def _probe(self, batch: Sequence[str], due_at: float) -> bool:
         queues = [queue for queue in batch if queue not in self._probing]
         answers: Mapping[str, Probe] = {}
         self._probing.update(queues)
@@ -57,3 +59,4 @@ class ProbeRounds:
             self._probing.difference_update(queues)
             # Without an answer too: readings age, and the spec may have changed.
             self._on_answers(batch, answers, due_at)
+        return bool(answers)

@@ -9,10 +9,10 @@ import structlog
 
 from taskqueue_operator.control.clock import now
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 
-FAILURE_THRESHOLD: Final = {"probe": 1, "sweep": 2, "topology": 2, "consumers": 2}
+FAILURE_THRESHOLD: Final = {"probe": 1, "sweep": 2, "topology": 2, "consumers": 2, "alarms": 2}
 """Failures in a row that make a fault of a source. A listing is a single request, which may get lost while nothing is
 wrong. Until the next one succeeds, readings are in doubt, so nothing is done that would need them."""
 RECOVERY_SECONDS: Final = 1.0
@@ -38,12 +38,16 @@ class ReadHealth:
         self._failures = Counter[str]()
         self._failed_at: dict[str, float] = {}
 
-    async def run(self, source: str, read: Callable[[], Awaitable[None]]) -> None:
-        """Read once; raises nothing but the cancellation of the present task."""
+    async def run(self, source: str, read: Callable[[], Awaitable[bool]]) -> None:
+        """Read once; raises nothing but the cancellation of the present task.
+
+        `read` returns whether the broker answered: a fault does not end because there was nothing to read, or because
+        a connection was accepted.
+        """
         # Failures need no backoff here: reads are periodic, and the broker's side delays reconnects.
         try:
-            await read()
-            self._record_success(source)
+            if await read():
+                self._record_success(source)
         except Fault as fault:
             self._record_failure(source, fault)
         except (Exception, asyncio.CancelledError) as error:
@@ -75,10 +79,14 @@ class ReadHealth:
         self._failures[source] += 1
         self._failed_at[source] = now()
         details = {"source": source, "reason": fault.reason, "detail": fault.message}
+        if isinstance(fault, BrokerFault) and fault.cause:
+            details["cause"] = fault.cause
         before = self.faults.get(source)
         if before is None and self._failures[source] < FAILURE_THRESHOLD[source]:
             self._log.info("broker read failed, retrying", **details, exc_info=bug)
             return
+        # The frames of a fault that is kept hold what was received.
+        fault.__traceback__ = fault.__context__ = fault.__cause__ = None
         self.faults[source] = fault
         if before is None or before.message != fault.message:
             self._log.warning("broker unreadable", **details, exc_info=bug)

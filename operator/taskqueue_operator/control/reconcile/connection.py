@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from taskqueue_operator.control.clock import Clock
@@ -49,14 +50,15 @@ class BrokerConnector:
 
     async def connect_all(self, taskqueues: Iterable[TaskQueue]) -> None:
         """Start to read all queues; faults are found again when each TaskQueue is reconciled."""
-        semaphore = asyncio.Semaphore(PARALLEL_READS)
-
-        async def connect(taskqueue: TaskQueue) -> None:
-            async with semaphore:
-                await self.connect(taskqueue, taskqueue.queue_name)
-
         remaining = (taskqueue for taskqueue in taskqueues if not taskqueue.deleting)
-        await asyncio.gather(*map(connect, remaining), return_exceptions=True)
+
+        async def connect_next() -> None:
+            for taskqueue in remaining:
+                with suppress(Exception):
+                    await self.connect(taskqueue, taskqueue.queue_name)
+                await asyncio.sleep(0)  # thousands share a Secret that is read already
+
+        await asyncio.gather(*(connect_next() for _ in range(PARALLEL_READS)))
 
     def forget(self, key: Key) -> None:
         """Stop reading for a TaskQueue that no longer exists."""

@@ -6,6 +6,7 @@ What to do is decided by pure functions. Here it is written to the API server, s
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from secrets import token_bytes
 from typing import Final, NamedTuple
 
 import structlog
@@ -22,7 +23,6 @@ from taskqueue_operator.drain.context import DrainContext, QueueState
 from taskqueue_operator.drain.execution import Request, Send, execute
 from taskqueue_operator.drain.plain import with_idle_evidence
 from taskqueue_operator.drain.plan import Plan, plan
-from taskqueue_operator.drain.protocol import Report, Result, Unreadable
 from taskqueue_operator.drain.replicaset_order import cost_annotations
 from taskqueue_operator.drain.scale_in import MOMENTARY, Blocker
 from taskqueue_operator.drain.worker import Worker
@@ -32,8 +32,11 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
+from .report_reader import read_report
+
 FROM_THE_START: Final = datetime.max.replace(tzinfo=UTC)
 """Treat the queue as empty from the start: used when the user paused the workers."""
+SECRET_BYTES: Final = 32
 
 _log = structlog.get_logger("drain")
 
@@ -67,23 +70,23 @@ class Drainer:
         Returns:
             The TaskQueue; None if the report is invalid or its TaskQueue is unknown.
         """
-        report = _parse(taskqueue, message)
         namespace, _, name = taskqueue.partition("/")
         key = Key(namespace, name)
         deployment = self.cache.deployments.get(key)
-        if report is None or self.cache.taskqueue(key) is None or deployment is None:
+        if self.cache.taskqueue(key) is None or deployment is None:
             return None
-        pool = self._pool(self.states[key], deployment)
-        if pool.worker(report.pod) is None:
-            self._sync(key, pool, deployment)
-        pool.on_report(report, address, self.clock())
+        state = self.states[key]
+        report = read_report(taskqueue, message, state.drain)
+        if report is None:
+            return None
+        self._pool(key, state, deployment).on_report(report, address, self.clock())
         return key
 
     def on_pods(self, key: Key) -> None:
         """The API shows a change of the Deployment or its pods: when a container starts or ends matters at once."""
         state, deployment = self.states.get(key), self.cache.deployments.get(key)
         if state is not None and state.drain.pool is not None and deployment is not None:
-            self._sync(key, self._pool(state, deployment), deployment)
+            self._sync(key, self._pool(key, state, deployment), deployment)
 
     def update_subscription(self, key: Key) -> None:
         """Subscribe to the reports of a TaskQueue while it has workers that may send some."""
@@ -122,7 +125,7 @@ class Drainer:
         state, deployment = self.states[key], self.cache.deployments.get(key)
         if deployment is None:
             return None
-        pool = self._pool(state, deployment)
+        pool = self._pool(key, state, deployment)
 
         def next_plan() -> Plan | None:
             present = self.cache.deployments.get(key)
@@ -139,7 +142,7 @@ class Drainer:
         return written
 
     def _plan(self, key: Key, state: TaskQueueState, deployment: Deployment, desired: int, *, paused: bool) -> Plan:
-        pool, taskqueue, now = self._pool(state, deployment), self.cache.taskqueue(key), self.clock()
+        pool, taskqueue, now = self._pool(key, state, deployment), self.cache.taskqueue(key), self.clock()
         self._sync(key, pool, deployment)
         observer, queue = state.connection.observer, QueueState(running=False)
         if taskqueue is not None and observer is not None:
@@ -186,11 +189,16 @@ class Drainer:
     def _terminating(self, key: Key) -> list[Pod]:
         return [pod for pod in self.cache.pods(key) if pod.deleting and not pod.finished]
 
-    def _pool(self, state: TaskQueueState, deployment: Deployment) -> WorkerPool:
+    def _pool(self, key: Key, state: TaskQueueState, deployment: Deployment) -> WorkerPool:
         """Return the pool of this Deployment. A former Deployment of the same name had another one."""
         drain = state.drain
         if drain.pool is None or drain.pool_uid != deployment.uid:
-            drain.pool, drain.pool_uid = WorkerPool(*self.leader, self.clock()), deployment.uid
+            drain.pool, drain.pool_uid = (
+                WorkerPool(*self.leader, self.clock(), token_bytes(SECRET_BYTES)),
+                deployment.uid,
+            )
+            # Once: a later change of the pods comes as an event, and not every report may cost as much as all pods.
+            self._sync(key, drain.pool, deployment)
         return drain.pool
 
     def _sync(self, key: Key, pool: WorkerPool, deployment: Deployment) -> None:
@@ -204,21 +212,6 @@ class Drainer:
         state = worker.removed_state()
         self.telemetry.removed(state)
         _log.info("worker removed", taskqueue=str(key), pod=worker.pod.key.name, state=str(state))
-
-
-def _parse(taskqueue: str, message: bytes) -> Report | None:
-    try:
-        report = Report.parse(message)
-    except Unreadable as error:
-        _log.warning("report unreadable", taskqueue=taskqueue, detail=str(error))
-        return None
-    if report.taskqueue != taskqueue:
-        detail = f"Field taskqueue names another TaskQueue than the routing key {taskqueue}."
-        _log.warning("report rejected", taskqueue=taskqueue, detail=detail)
-        return None
-    if report.answer is not None and report.answer.result is Result.REFUSED:
-        _log.info("command refused", taskqueue=taskqueue, pod=report.pod, reason=report.answer.reason)
-    return report
 
 
 def _is_plain(taskqueue: TaskQueue) -> bool:

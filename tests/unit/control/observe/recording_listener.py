@@ -44,6 +44,9 @@ class RecordingListener:
         self.reports.append((report, address))
         self.subjects.append(about)
 
+    def on_answering(self, keys: Collection[Key]) -> None:
+        """Nothing is decided here."""
+
     def on_broker_health(self, keys: Collection[Key]) -> None:
         self.faults.append((round(asyncio.get_running_loop().time()), frozenset(keys)))
 

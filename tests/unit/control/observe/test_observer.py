@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from taskqueue_operator.control.observe.observer import Observer
+from taskqueue_operator.control.observe.observer import SWEEP_PERIOD_SECONDS, Observer
 from taskqueue_operator.control.observe.rounds import BATCH_INTERVAL_SECONDS
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
@@ -304,3 +304,26 @@ async def test_discarded_samples_leave_a_doubt_until_the_window_is_covered_again
         await asyncio.sleep(18)
         assert observer.reading("jobs").doubt is None
         assert observer.keys == {KEY}
+
+
+async def test_alarms_of_the_broker_are_known_within_a_sweep_period(broker: FakeBroker) -> None:
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
+        await asyncio.sleep(3)
+        broker.alarms_ = frozenset({"memory"})
+        await asyncio.sleep(SWEEP_PERIOD_SECONDS)
+        alarmed, notified = observer.alarms, len(listener.faults)
+        broker.alarms_ = frozenset()
+        await asyncio.sleep(SWEEP_PERIOD_SECONDS)
+        ended = observer.alarms
+    assert (set(alarmed), notified, set(ended)) == ({"memory"}, 1, set())
+
+
+async def test_alarms_of_a_broker_that_does_not_answer_are_unknown(broker: FakeBroker) -> None:
+    broker.alarms_ = frozenset({"disk"})
+    async with observing(broker, RecordingListener()) as observer:
+        await asyncio.sleep(SWEEP_PERIOD_SECONDS)
+        assert observer.alarms == {"disk"}
+        broker.fault = UNREACHABLE
+        await asyncio.sleep(3 * SWEEP_PERIOD_SECONDS)
+        assert observer.alarms == frozenset()

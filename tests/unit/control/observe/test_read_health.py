@@ -25,7 +25,7 @@ async def test_the_listener_is_notified_when_a_fault_begins_changes_and_ends(bro
         await asyncio.sleep(60)
         assert observer.fault is UNREACHABLE
         count = len(listener.faults)
-        assert count == 3  # probe, sweep, topology: each once
+        assert count == 4  # probe, sweep, topology, alarms: each once
         broker.fault = AUTHENTICATION_FAILED
         await asyncio.sleep(60)
         assert len(listener.faults) == 2 * count
@@ -124,3 +124,26 @@ async def test_repeated_failures_of_some_queues_are_one_fault(
         await asyncio.sleep(5)
         assert observer.faults == {}
     assert len(listener.faults) == 2
+
+
+async def test_a_fault_does_not_end_while_nothing_is_read(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is accepted, and rounds in which every queue is still awaited, are no sign of recovery."""
+    listener = RecordingListener()
+    async with observing(broker, listener) as observer:
+        broker.fault = UNREACHABLE
+        await asyncio.sleep(20)
+        changes = len(listener.faults)
+        broker.fault = None
+
+        async def no_answer(_: Collection[str]) -> Mapping[str, Probe]:
+            return {}
+
+        answers = broker.probe
+        monkeypatch.setattr(broker, "probe", no_answer)
+        await asyncio.sleep(20)
+        faults = [observer.fault]
+        monkeypatch.setattr(broker, "probe", answers)
+        await asyncio.sleep(20)
+        faults.append(observer.fault)
+    assert faults == [UNREACHABLE, None]
+    assert len(listener.faults) == 2 * changes, "each source has recovered once"

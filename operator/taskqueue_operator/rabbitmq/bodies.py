@@ -1,0 +1,65 @@
+"""The bodies of HTTP answers while they are received: bounded one by one, and all together."""
+
+from collections.abc import AsyncIterable
+
+from taskqueue_operator.resource import bounds
+
+
+class TooLargeError(Exception):
+    """An answer is longer than it may be, or has too many values."""
+
+
+class Bodies:
+    """Receives bodies. When all together are too long, the longest gives way, so that the others are received."""
+
+    def __init__(self, *, longest: int = bounds.HTTP_BODY_BYTES, together: int = bounds.HTTP_BODIES_BYTES) -> None:
+        self._longest = longest
+        self._together = together
+        self._bodies: set[_Body] = set()
+        self._received = 0
+
+    async def receive(self, chunks: AsyncIterable[bytes]) -> bytearray:
+        """Return a whole body. The caller sets the timeout.
+
+        Raises:
+            TooLargeError: It is too long or has too many values, or is the longest while all together are too long.
+        """
+        body = _Body()
+        self._bodies.add(body)
+        try:
+            async for chunk in chunks:
+                body.data += chunk
+                self._received += len(chunk)
+                if len(body.data) > self._longest:
+                    self._refuse(body)
+                if self._received > self._together:
+                    self._refuse(max(self._bodies, key=lambda other: len(other.data)))
+                if body.refused:
+                    raise TooLargeError
+            _check_values(body.data)
+            return body.data
+        finally:
+            self._received -= len(body.data)
+            self._bodies.remove(body)
+            body.data = bytearray()  # an exception that is kept keeps this frame
+
+    def _refuse(self, body: "_Body") -> None:
+        self._received -= len(body.data)
+        body.data = bytearray()
+        body.refused = True
+
+
+def _check_values(data: bytearray) -> None:
+    """Refuse JSON that takes much more memory than its text."""
+    if data.count(b"{") + data.count(b"[") > bounds.JSON_CONTAINERS or data.count(b",") > bounds.JSON_VALUES:
+        raise TooLargeError
+
+
+class _Body:
+    """One body; a refused one no longer takes memory."""
+
+    __slots__ = ("data", "refused")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.refused = False

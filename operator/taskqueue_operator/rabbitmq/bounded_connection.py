@@ -1,0 +1,161 @@
+"""A connection of the AMQP library that reads bounded frames and messages, and so many bytes per second.
+
+The AMQP library reads frames and bodies of any length, and decodes tables that contain one another to any depth.
+"""
+
+import asyncio
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from aio_pika import Connection
+from aio_pika.abc import AbstractConnection
+from aio_pika.connection import make_url
+from aiormq.connection import TransportFactory
+from pamqp import frame
+from typing_extensions import override
+from yarl import URL
+
+from taskqueue_operator.resource import bounds
+
+from . import frames
+from .endpoint import Endpoint
+from .handshake import HEARTBEAT_SECONDS
+from .network import Network
+from .pace import Pace
+
+_HEADER: Final = 2
+_BODY: Final = 3
+_BODY_SIZE: Final = struct.Struct(">HHQ")
+"""The beginning of a content header: class, weight, length of the body."""
+
+
+class BoundedReader:
+    """Stands in for the stream of the AMQP library, which reads whole frames from it.
+
+    Of a message that is too long, the beginning of its body arrives; a message with properties that cannot be decoded
+    arrives without properties. Otherwise every publisher of a vhost could end the connection.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._frame = b""
+        self._cut: dict[int, _Cut] = {}
+        self._pace = Pace()
+
+    def at_eof(self) -> bool:
+        """Whether nothing is left to read."""
+        return not self._frame and self._reader.at_eof()
+
+    async def readexactly(self, size: int) -> bytes:
+        """Read a part of the next frame.
+
+        Raises:
+            NotAmqp: The peer does not send AMQP frames.
+            OSError, asyncio.IncompleteReadError: The connection is lost.
+        """
+        if not self._frame:
+            self._frame = await self._next_frame()
+        part, self._frame = self._frame[:size], self._frame[size:]
+        return part
+
+    async def _next_frame(self) -> bytes:
+        while True:
+            header = await self._reader.readexactly(frames.HEADER.size)
+            kind, channel, size = frames.HEADER.unpack(header)
+            if kind not in frames.KINDS or size > bounds.AMQP_FRAME_BYTES:
+                raise frames.NotAmqp
+            payload = await self._reader.readexactly(size + 1)
+            if payload[-1] != frames.END:
+                raise frames.NotAmqp
+            await self._pace.wait(len(header) + len(payload), 1)
+            if kind == frames.METHOD:
+                frames.parse_method(payload[:-1])
+            if kind == _HEADER:
+                return self._content_header(channel, payload)
+            if kind != _BODY or channel not in self._cut:
+                return header + payload
+            if beginning := self._cut_body(channel, payload[:-1]):
+                return _frame(_BODY, channel, beginning)
+
+    def _content_header(self, channel: int, payload: bytes) -> bytes:
+        if len(payload) <= _BODY_SIZE.size:
+            raise frames.NotAmqp
+        klass, weight, length = _BODY_SIZE.unpack_from(payload)
+        if length > bounds.AMQP_BODY_BYTES:
+            self._cut[channel] = _Cut(kept=bounds.AMQP_BODY_BYTES, left=length)
+            length = bounds.AMQP_BODY_BYTES
+        content = _BODY_SIZE.pack(klass, weight, length)
+        if len(payload) > bounds.AMQP_METHOD_BYTES:
+            return _frame(_HEADER, channel, content + bytes(2))
+        whole = _frame(_HEADER, channel, content + payload[_BODY_SIZE.size : -1])
+        return whole if _is_decodable(whole) else _frame(_HEADER, channel, content + bytes(2))
+
+    def _cut_body(self, channel: int, content: bytes) -> bytes:
+        """Return what is kept of the next part of a body that is too long."""
+        cut = self._cut[channel]
+        beginning = content[: cut.kept]
+        cut.kept -= len(beginning)
+        cut.left -= len(content)
+        if cut.left <= 0:
+            del self._cut[channel]
+        return beginning
+
+
+@dataclass(slots=True)
+class _Cut:
+    """What is still to be kept, and to be received, of a body that is too long; in bytes."""
+
+    kept: int
+    left: int
+
+
+async def bounded_connection(network: Network, endpoint: Endpoint, name: str) -> AbstractConnection:
+    """Connect with the AMQP library. The caller sets the timeout.
+
+    Raises:
+        AMQPError, OSError, StopAsyncIteration: The broker cannot be reached, or refuses.
+    """
+    url = make_url(
+        host=endpoint.host,
+        port=endpoint.port,
+        login=endpoint.username,
+        password=endpoint.password,
+        virtualhost=endpoint.vhost,
+        heartbeat=HEARTBEAT_SECONDS,
+    )
+    connection = Connection(url, client_properties={"connection_name": name})
+    connection.kwargs["transport_factory"] = _BoundedTransport(network, endpoint)
+    await connection.connect()
+    return connection
+
+
+class _BoundedTransport(TransportFactory):
+    """Connects for the AMQP library by way of our resolver, and bounds what it reads."""
+
+    def __init__(self, network: Network, endpoint: Endpoint) -> None:
+        self._network = network
+        self._endpoint = endpoint
+
+    @override
+    async def create(  # type: ignore[override]  # what the library uses of a reader
+        self,
+        url: URL,
+        **_: object,
+    ) -> tuple[BoundedReader, asyncio.StreamWriter]:
+        endpoint = self._endpoint
+        context = endpoint.ssl_context() if endpoint.tls else None
+        reader, writer = await self._network.open_stream(endpoint.host, endpoint.port, context)
+        return BoundedReader(reader), writer
+
+
+def _frame(kind: int, channel: int, payload: bytes) -> bytes:
+    return frames.HEADER.pack(kind, channel, len(payload)) + payload + bytes([frames.END])
+
+
+def _is_decodable(whole: bytes) -> bool:
+    try:
+        frame.unmarshal(whole)
+    except Exception:  # noqa: BLE001  whatever the decoder raises, and RecursionError
+        return False
+    return True

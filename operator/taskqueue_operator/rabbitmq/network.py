@@ -1,0 +1,165 @@
+"""What all connections to brokers share: name resolution, and the HTTP connections of equal credentials."""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from weakref import WeakValueDictionary
+
+import httpcore
+from typing_extensions import override
+
+from taskqueue_operator.resource import bounds
+
+from . import faults
+from .bodies import Bodies
+from .broker_hosts import ANYWHERE, BrokerHosts
+from .endpoint import Endpoint
+from .resolver import Resolver
+from .tls import unused_context
+
+ADDRESS_SECONDS: Final = 3.0
+"""How long one of several addresses of a host has to accept a connection."""
+HTTP_CONNECTIONS: Final = 8
+"""Connections to one management API with the same credentials, of all vhosts together."""
+KEEPALIVE_SECONDS: Final = 4.0
+"""RabbitMQ closes a connection after 5 s without a request; there is one about every 2.5 s."""
+
+Connected = TypeVar("Connected")
+
+
+class Network:
+    """Connects to hosts. There is one for the whole process.
+
+    Attributes:
+        bodies: The answers of all management APIs that are being received.
+    """
+
+    def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
+        self.bodies = Bodies()
+        self._hosts = hosts
+        self._resolver = resolver or Resolver()
+        self._readers = Counter[str]()
+        self._connecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._pools: dict[tuple[str, ...], _Pool] = {}
+
+    def admit(self, endpoint: Endpoint) -> None:
+        """Count another reader of an endpoint's host.
+
+        Raises:
+            BrokerFault: There are too many, of this host or of all hosts.
+        """
+        if self._readers[endpoint.address] >= bounds.READERS_PER_HOST:
+            raise faults.too_many_readers(endpoint, bounds.READERS_PER_HOST)
+        if self._readers.total() >= bounds.READERS:
+            raise faults.too_many_readers(endpoint, bounds.READERS)
+        self._readers[endpoint.address] += 1
+
+    def dismiss(self, endpoint: Endpoint) -> None:
+        """Record that a reader has ended."""
+        self._readers[endpoint.address] -= 1
+        self._readers += Counter()  # without the hosts that have none
+
+    async def open_stream(
+        self, host: str, port: int, tls: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the first address of a host that accepts. The caller sets the timeout.
+
+        Raises:
+            OSError: The host is unknown, no address accepts, or TLS fails.
+        """
+        name = host if tls is not None else None
+        return await self.first_address(
+            host, lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
+        )
+
+    async def first_address(self, host: str, connect: Callable[[str], Awaitable[Connected]]) -> Connected:
+        """Connect to one address of a host after the other, until one accepts.
+
+        Raises:
+            OSError: The host is unknown, or may not be contacted.
+            Exception: What `connect` raised for the last address.
+        """
+        *others, last = self._hosts.allowed(host, await self._resolver.addresses(host))
+        async with self._turns(host):
+            for address in others:
+                try:
+                    async with asyncio.timeout(ADDRESS_SECONDS):
+                        return await connect(address)
+                except (OSError, httpcore.NetworkError, httpcore.TimeoutException):
+                    continue
+            try:
+                return await connect(last)
+            except (OSError, httpcore.NetworkError):
+                self._resolver.forget(host)
+                raise
+
+    def _turns(self, host: str) -> asyncio.Semaphore:
+        """Limit simultaneous attempts per host: of hundreds of TLS handshakes at once, a broker ends none in time."""
+        turns = self._connecting.get(host)
+        if turns is None:
+            turns = self._connecting[host] = asyncio.Semaphore(bounds.CONNECTS_PER_HOST)
+        return turns
+
+    def http(self, endpoint: Endpoint) -> httpcore.AsyncConnectionPool:
+        """Return the HTTP connections of an endpoint, which endpoints with equal credentials share."""
+        pool = self._pools.get(_credentials(endpoint))
+        if pool is None:
+            tls = endpoint.management.startswith("https:")
+            pool = self._pools[_credentials(endpoint)] = _Pool(
+                httpcore.AsyncConnectionPool(
+                    ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
+                    max_connections=HTTP_CONNECTIONS,
+                    keepalive_expiry=KEEPALIVE_SECONDS,
+                    network_backend=_Backend(self),
+                )
+            )
+        pool.users += 1
+        return pool.connections
+
+    async def release_http(self, endpoint: Endpoint) -> None:
+        """Close the HTTP connections of an endpoint, unless another endpoint uses them."""
+        pool = self._pools[_credentials(endpoint)]
+        pool.users -= 1
+        if not pool.users:
+            del self._pools[_credentials(endpoint)]
+            await pool.connections.aclose()
+
+
+@dataclass(slots=True)
+class _Pool:
+    connections: httpcore.AsyncConnectionPool
+    users: int = 0
+
+
+class _Backend(httpcore.AsyncNetworkBackend):
+    """Connects for the HTTP library by way of our resolver."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._library = httpcore.AnyIOBackend()
+
+    @override
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._network.first_address(
+                    host,
+                    lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
+                )
+        except OSError as error:
+            raise httpcore.ConnectError from error
+
+
+def _credentials(endpoint: Endpoint) -> tuple[str, ...]:
+    login = (endpoint.management, endpoint.management_username, endpoint.management_password)
+    return (*login, endpoint.ca, endpoint.certificate, endpoint.key)

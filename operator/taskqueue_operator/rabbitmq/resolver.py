@@ -1,0 +1,150 @@
+"""Resolves host names in threads of its own, and keeps the answers.
+
+The event loop's own resolver has two threads for all: two names whose DNS server is silent would stop everybody.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from taskqueue_operator.resource import bounds
+
+from .clock import loop_time
+
+FRESH_SECONDS: Final = 30.0
+"""Addresses of this age are used without asking again; the DNS of a cluster itself keeps them as long."""
+UNKNOWN_SECONDS: Final = 5.0
+"""A host that does not exist is not asked for again for this time."""
+WAIT_SECONDS: Final = 4.0
+"""A caller waits this long for an answer; the lookup itself goes on."""
+SLOW_SECONDS: Final = 1.0
+"""A lookup that takes longer makes its host a slow one."""
+
+Lookup = Callable[[str], Awaitable[Sequence[str]]]
+
+
+@dataclass(slots=True, eq=False)
+class _Host:
+    addresses: Sequence[str] = ()
+    answered_at: float = 0.0
+    error: OSError | None = None
+    slow: bool = False
+    lookup: "asyncio.Task[None] | None" = field(default=None, repr=False)
+
+
+async def look_up(host: str) -> Sequence[str]:
+    """Resolve a host name in a thread that nothing waits for at exit.
+
+    Raises:
+        OSError: The name is not known, or the DNS does not answer.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Sequence[str]] = loop.create_future()
+
+    def settle(addresses: Sequence[str], error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(addresses)
+        else:
+            answer.set_exception(error)
+
+    def resolve() -> None:
+        addresses: Sequence[str] = ()
+        error: Exception | None = None
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            addresses = tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+        except (OSError, UnicodeError) as failure:
+            error = failure if isinstance(failure, OSError) else socket.gaierror(socket.EAI_NONAME, "invalid name")
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, addresses, error)
+
+    threading.Thread(target=resolve, name=f"resolve {host}", daemon=True).start()
+    return await answer
+
+
+class Resolver:
+    """Resolves each host once at a time, and hosts that were slow only in a part of the threads.
+
+    An old answer is used while a new one is awaited, so a DNS server that fails does no harm to hosts that were
+    resolved before. A connection that fails makes its host's answer invalid: `forget`.
+    """
+
+    def __init__(self, lookup: Lookup = look_up) -> None:
+        self._lookup = lookup
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._slots = asyncio.Semaphore(bounds.LOOKUPS)
+        self._slow_slots = asyncio.Semaphore(bounds.SLOW_LOOKUPS)
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        """Return the addresses of a host, in the order in which to try them.
+
+        Raises:
+            OSError: The name is not known, or the DNS does not answer in time (`TimeoutError`).
+        """
+        if _is_address(host):
+            return (host,)
+        known = self._host(host)
+        age = loop_time() - known.answered_at
+        if known.error is not None and age < UNKNOWN_SECONDS:
+            raise known.error
+        if not known.addresses or age > FRESH_SECONDS:
+            await self._refresh(host, known)
+        if not known.addresses:
+            raise known.error or TimeoutError
+        return known.addresses
+
+    def forget(self, host: str) -> None:
+        """Ask again before the next connection: none could be made to the known addresses."""
+        if host in self._hosts:
+            self._hosts[host].addresses = ()
+
+    def _host(self, name: str) -> _Host:
+        known = self._hosts.setdefault(name, _Host())
+        self._hosts.move_to_end(name)
+        if len(self._hosts) > bounds.RESOLVED_HOSTS:
+            self._hosts.popitem(last=False)
+        return known
+
+    async def _refresh(self, name: str, known: _Host) -> None:
+        """Start a lookup unless one is under way; wait for it if there is no old answer."""
+        if known.lookup is None:
+            known.lookup = asyncio.create_task(self._look_up(name, known), name=f"look up {name}")
+        if not known.addresses:
+            await asyncio.wait([known.lookup], timeout=WAIT_SECONDS)
+
+    async def _look_up(self, name: str, known: _Host) -> None:
+        # A slow host waits for both: so slow ones never hold all slots.
+        try:
+            if known.slow:
+                async with self._slow_slots, self._slots:
+                    await self._ask(name, known)
+            else:
+                async with self._slots:
+                    await self._ask(name, known)
+        finally:
+            known.lookup = None
+
+    async def _ask(self, name: str, known: _Host) -> None:
+        asked_at = loop_time()
+        try:
+            known.addresses, known.error = (await self._lookup(name))[: bounds.ADDRESSES], None
+        except OSError as error:
+            # Old addresses stay in use: a DNS server that fails for a while changes nothing.
+            known.error = error if not known.addresses else None
+        known.answered_at = loop_time()
+        known.slow = known.answered_at - asked_at > SLOW_SECONDS
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,169 @@
+"""Played brokers: a management API and an AMQP server for any number of vhosts, with or without TLS."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+from aiohttp import web
+
+from taskqueue_operator.topology.objects import Topology
+from tests.bench.played.amqp import AmqpConnection, OnCommand
+
+Item = Mapping[str, Any]
+
+
+@dataclass
+class Vhost:
+    """The objects of a vhost, as the management API lists them.
+
+    Attributes:
+        listings: The lists by name; replace a list to change it.
+        reads: How often each list was read.
+        connections: The AMQP connections that receive reports.
+    """
+
+    listings: dict[str, list[Item]] = field(
+        default_factory=lambda: {name: [] for name in ("exchanges", "queues", "bindings", "policies")}
+    )
+    reads: dict[str, int] = field(default_factory=dict)
+    connections: list[AmqpConnection] = field(default_factory=list)
+    rendered: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def add(self, topology: Topology) -> None:
+        """Add the objects of a TaskQueue."""
+        self.listings["exchanges"] += [
+            {"name": item.name, "type": item.type, "durable": True, "auto_delete": False, "arguments": item.arguments}
+            for item in topology.exchanges.values()
+        ]
+        self.listings["queues"] += [queue(item.name, item.arguments) for item in topology.queues.values()]
+        self.listings["bindings"] += [
+            {
+                "source": item.source,
+                "destination": item.destination,
+                "destination_type": "queue" if item.to_queue else "exchange",
+                "routing_key": item.routing_key,
+                "arguments": {},
+            }
+            for item in topology.bindings
+        ]
+
+    def add_all(self, name: str, items: Iterable[Item]) -> None:
+        """Add items to a list."""
+        self.listings[name] += items
+        self.rendered.clear()
+
+    def render(self, name: str, columns: str) -> bytes:
+        """Return a list with these columns."""
+        if (name, columns) not in self.rendered:
+            names = columns.split(",")
+            items = [{column: item[column] for column in names if column in item} for item in self.listings[name]]
+            self.rendered[name, columns] = orjson.dumps(items)
+        return self.rendered[name, columns]
+
+
+def queue(name: str, arguments: Mapping[str, Any]) -> Item:
+    """Return a queue that is empty and running."""
+    return {
+        "name": name,
+        "type": arguments.get("x-queue-type", "classic"),
+        "durable": True,
+        "auto_delete": False,
+        "exclusive": False,
+        "arguments": dict(arguments),
+        "state": "running",
+        "messages": 0,
+        "messages_ready": 0,
+        "messages_unacknowledged": 0,
+        "policy": None,
+        "effective_policy_definition": {},
+    }
+
+
+class PlayedBroker:
+    """Serves vhosts. All loopback addresses reach it, so it can stand for hundreds of brokers."""
+
+    def __init__(self) -> None:
+        self.vhosts: dict[str, Vhost] = {"/": Vhost()}
+        self.on_command: OnCommand = lambda _address, _command: None
+        self.amqp_port = 0
+        self.management_port = 0
+        self._connections: set[AmqpConnection] = set()
+        self._stack = AsyncExitStack()
+
+    def disconnect_all(self) -> None:
+        """Close all AMQP connections, without a closing handshake."""
+        for connection in list(self._connections):
+            connection.abort()
+
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listen on the ports of the last time, or on free ones."""
+        amqp = await asyncio.start_server(self._serve, "0.0.0.0", self.amqp_port, ssl=tls, backlog=1024)  # noqa: S104  all loopback addresses
+        self.amqp_port = amqp.sockets[0].getsockname()[1]
+        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "0.0.0.0", self.management_port, ssl_context=tls, backlog=1024)  # noqa: S104  likewise
+        await site.start()
+        self.management_port = runner.addresses[0][1]
+        self._stack.push_async_callback(runner.cleanup)
+        self._stack.callback(amqp.close)
+
+    async def stop(self) -> None:
+        """Close the ports and all connections."""
+        await self._stack.aclose()
+        self.disconnect_all()
+
+    def deliver(self, vhost: str, routing_key: str, report: bytes, reply_to: str) -> None:
+        """Deliver a report to the operator."""
+        for connection in self.vhosts[vhost].connections:
+            connection.deliver(routing_key, report, reply_to)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = AmqpConnection(reader, writer, self.on_command)
+        self._connections.add(connection)
+        with suppress(OSError, EOFError, asyncio.CancelledError):
+            vhost = self.vhosts.setdefault(await connection.open(), Vhost())
+            vhost.connections.append(connection)
+            try:
+                await connection.serve()
+            finally:
+                vhost.connections.remove(connection)
+        self._connections.discard(connection)
+        connection.abort()
+
+    def _application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/api/overview", self._overview)
+        app.router.add_get("/api/{listing}/{vhost}", self._list)
+        app.router.add_route("*", "/api/{rest:.*}", self._accept)
+        return app
+
+    async def _overview(self, _: web.Request) -> web.Response:
+        return web.json_response({"rabbitmq_version": "4.3.6"})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        vhost = self.vhosts.setdefault(unquote(request.match_info["vhost"]), Vhost())
+        name = request.match_info["listing"]
+        if name not in vhost.listings:
+            return web.json_response([])
+        vhost.reads[name] = vhost.reads.get(name, 0) + 1
+        body = vhost.render(name, request.query.get("columns", ""))
+        return web.Response(body=body, content_type="application/json")
+
+    async def _accept(self, _: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+
+@asynccontextmanager
+async def played_broker(tls: ssl.SSLContext | None = None) -> AsyncIterator[PlayedBroker]:
+    """Serve while the context lasts."""
+    broker = PlayedBroker()
+    await broker.start(tls)
+    try:
+        yield broker
+    finally:
+        await broker.stop()

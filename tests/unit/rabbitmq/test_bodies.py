@@ -1,0 +1,45 @@
+"""Bodies of answers are bounded one by one and together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from taskqueue_operator.rabbitmq.bodies import Bodies, TooLargeError
+
+pytestmark = pytest.mark.looptime
+
+
+async def chunks(size: int, count: int, pause: float = 0.1) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"x" * size
+        await asyncio.sleep(pause)
+
+
+async def test_a_body_that_is_too_long_is_refused_while_it_is_received() -> None:
+    bodies, received = Bodies(longest=10, together=100), 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal received
+        while True:
+            received += 1
+            yield b"x"
+
+    assert await bodies.receive(chunks(5, 2)) == b"x" * 10
+    with pytest.raises(TooLargeError):
+        await bodies.receive(endless())
+    assert received == 11
+
+
+async def test_of_many_bodies_the_longest_gives_way() -> None:
+    bodies = Bodies(longest=60, together=100)
+    outcomes = await asyncio.gather(
+        bodies.receive(chunks(1, 20)),
+        *(bodies.receive(chunks(6, 10)) for _ in range(3)),
+        bodies.receive(chunks(2, 10)),
+        return_exceptions=True,
+    )
+    assert [outcomes[0], outcomes[-1]] == [bytearray(b"x" * 20)] * 2
+    assert sum(isinstance(outcome, TooLargeError) for outcome in outcomes) >= 1
+    assert sum(isinstance(outcome, bytearray) for outcome in outcomes) >= 3
+    assert await bodies.receive(chunks(6, 10)) == b"x" * 60, "nothing is left of them"

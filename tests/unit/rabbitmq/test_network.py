@@ -1,0 +1,100 @@
+"""What the connections of this process share."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from taskqueue_operator.rabbitmq.network import Network
+from taskqueue_operator.rabbitmq.resolver import Resolver
+from taskqueue_operator.resource import bounds
+from taskqueue_operator.resource.faults import BrokerFault
+
+from .fake_amqp import ENDPOINT
+
+pytestmark = pytest.mark.looptime
+
+ADDRESSES: Final = ("192.0.2.1", "192.0.2.2", "192.0.2.3")
+
+
+@pytest.fixture
+def network() -> Network:
+    async def look_up(_: str) -> Sequence[str]:
+        return ADDRESSES
+
+    return Network(Resolver(look_up))
+
+
+async def test_the_addresses_of_a_host_are_tried_in_order(network: Network) -> None:
+    tried = []
+
+    async def connect(address: str) -> str:
+        tried.append(address)
+        if address == ADDRESSES[0]:
+            raise ConnectionRefusedError
+        if address == ADDRESSES[1]:
+            await asyncio.Event().wait()
+        return "connected"
+
+    assert await network.first_address("broker", connect) == "connected"
+    assert tried == [*ADDRESSES]
+
+
+async def test_the_error_of_the_last_address_is_raised(network: Network) -> None:
+    async def connect(_: str) -> str:
+        raise ConnectionRefusedError
+
+    with pytest.raises(ConnectionRefusedError):
+        await network.first_address("broker", connect)
+
+
+async def test_connections_to_one_host_are_opened_in_turns(network: Network) -> None:
+    busy = Counter[str]()
+    busiest = Counter[str]()
+
+    async def connect(host: str) -> None:
+        busy[host] += 1
+        busiest[host] = max(busiest[host], busy[host])
+        await asyncio.sleep(1)
+        busy[host] -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(250):
+            host = f"broker-{number % 2}"
+            group.create_task(network.first_address(host, lambda _, host=host: connect(host)))  # type: ignore[misc]  # mypy cannot infer a default
+    assert busiest == {"broker-0": bounds.CONNECTS_PER_HOST, "broker-1": bounds.CONNECTS_PER_HOST}
+
+
+async def test_endpoints_with_equal_credentials_share_http_connections(network: Network) -> None:
+    vhosts = [replace(ENDPOINT, vhost=vhost) for vhost in ("a", "b")]
+    first, second = (network.http(endpoint) for endpoint in vhosts)
+    other = network.http(replace(ENDPOINT, management_password="another"))
+
+    assert first is second
+    assert other is not first
+    for endpoint in vhosts:
+        await network.release_http(endpoint)
+    assert network.http(ENDPOINT) is not first, "the last user closed them"
+
+
+async def test_so_many_endpoints_are_read_and_no_more(network: Network) -> None:
+    for _ in range(bounds.READERS_PER_HOST):
+        network.admit(ENDPOINT)
+    with pytest.raises(BrokerFault) as of_host:
+        network.admit(ENDPOINT)
+    for number in range(bounds.READERS - bounds.READERS_PER_HOST):
+        network.admit(replace(ENDPOINT, host=f"broker-{number}"))
+    with pytest.raises(BrokerFault):
+        network.admit(replace(ENDPOINT, host="another"))
+    network.dismiss(ENDPOINT)
+    network.admit(replace(ENDPOINT, host="another"))
+    assert str(bounds.READERS_PER_HOST) in of_host.value.message
+
+
+def test_endpoints_with_equal_certificates_share_one_tls_context() -> None:
+    contexts = {replace(ENDPOINT, password=str(number)).ssl_context() for number in range(250)}
+    assert len(contexts) == 1
+    assert ENDPOINT.ssl_context("http") not in contexts, "the HTTP library writes into it"

@@ -1,0 +1,76 @@
+"""Which attempt of a task comes next."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue_worker.attempts import Attempt, AttemptState
+from taskqueue_worker.bounds import ATTEMPTS
+
+ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.integers())
+
+
+def attempt(*, redelivered: bool = False, counts_failures: bool = False, **headers: object) -> Attempt:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Attempt.of(named, redelivered=redelivered, counts_failures=counts_failures)
+
+
+def test_a_first_delivery_is_attempt_1_and_runs_beside_others() -> None:
+    assert attempt() == Attempt(1, AttemptState.NEW, is_copy=False)
+
+
+def test_a_message_that_was_delivered_before_may_have_begun_its_attempt() -> None:
+    assert attempt(redelivered=True) == Attempt(1, AttemptState.RETURNED, is_copy=False)
+
+
+def test_a_queue_that_counts_failures_tells_a_returned_message_that_did_not_begin() -> None:
+    assert attempt(redelivered=True, counts_failures=True).state is AttemptState.NEW
+    assert attempt(redelivered=True, counts_failures=True, x_delivery_count=1).state is AttemptState.RETURNED
+    recorded = attempt(redelivered=True, counts_failures=True, x_attempt=3, x_suspect="recorded")
+    assert recorded == Attempt(3, AttemptState.RECORDED, is_copy=True), "given back before its task began"
+
+
+def test_a_copy_that_says_so_on_a_queue_that_counts_nothing_is_not_believed() -> None:
+    assert attempt(redelivered=True, x_delivery_count=0, x_acquired_count=1).state is AttemptState.RETURNED
+
+
+def test_a_poison_message_is_recorded_until_its_attempts_are_used() -> None:
+    limit, returned = 3, attempt(redelivered=True)
+    numbers = [returned.number]
+    while not returned.is_last(limit):
+        headers = returned.headers_of_next()
+        recorded = Attempt.of(headers, redelivered=False, counts_failures=False)
+        assert recorded.state is AttemptState.RECORDED
+        returned = Attempt.of(headers, redelivered=True, counts_failures=False)
+        numbers.append(recorded.number)
+    assert numbers == [1, 2, 3]
+
+
+def test_an_attempt_that_is_requeued_does_not_count() -> None:
+    recorded = attempt(x_attempt=3, x_suspect="recorded")
+    cancelled = Attempt.of(recorded.headers_of_cancelled(), redelivered=False, counts_failures=False)
+    assert cancelled == Attempt(2, AttemptState.RETURNED, is_copy=True)
+    again = Attempt.of(cancelled.headers_of_next(), redelivered=False, counts_failures=False)
+    assert again == recorded
+
+
+def test_the_first_return_is_never_the_last_attempt() -> None:
+    assert not attempt(redelivered=True).is_last(1), "it may have been given back before its task began"
+    assert attempt(redelivered=True, x_attempt=2, x_suspect="recorded").is_last(1)
+
+
+@given(
+    headers=st.dictionaries(st.sampled_from(["x-attempt", "x-suspect", "x-delivery-count"]), ANYTHING),
+    redelivered=st.booleans(),
+)
+def test_headers_of_any_kind_are_read_as_an_attempt(headers: dict[str, Any], *, redelivered: bool) -> None:
+    found = Attempt.of(headers, redelivered=redelivered, counts_failures=False)
+    assert 1 <= found.number <= ATTEMPTS
+    assert (found.state is AttemptState.RETURNED) or not redelivered
+
+
+@pytest.mark.parametrize("number", [-1, 0, True, "7", 2**70])
+def test_a_number_that_no_worker_wrote_does_no_harm(number: object) -> None:
+    assert attempt(x_attempt=number).number in {1, ATTEMPTS}

@@ -1,0 +1,153 @@
+"""Messages that may have ended a worker: counted, alone, and dead-lettered in the end; in virtual time."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from taskqueue_worker.attempts import AttemptState
+from taskqueue_worker.delivery import Delivery
+from taskqueue_worker.metrics import Metrics
+from taskqueue_worker.publish_errors import PublishFailedError
+from taskqueue_worker.tasks import Registry
+from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of, runner_of
+
+pytestmark = pytest.mark.looptime
+
+
+class Scene:
+    """A worker of concurrency 3 whose tasks write when they start and end."""
+
+    def __init__(self) -> None:
+        registry = Registry()
+        self.ledger: list[str] = []
+        self.broker = FakeBroker()
+
+        @registry.task("t")
+        async def run(payload: Any) -> None:  # noqa: ANN401 - any payload
+            self.ledger.append(f"start {payload}")
+            await asyncio.sleep(10)
+            self.ledger.append(f"end {payload}")
+
+        metrics = Metrics("ns/name", "1", ["t"])
+        self.worker = make_worker(
+            runner_of(registry), metrics, asyncio.Event(), concurrency=3, max_attempts=3, broker=self.broker
+        )
+
+    def receive(self, name: str, *, redelivered: bool = False, **headers: object) -> Delivery:
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        delivered = delivery(body=f'"{name}"'.encode(), headers=named, redelivered=redelivered)
+        self.worker.receive(delivered)
+        return delivered
+
+    def copies(self) -> list[tuple[str, object, object]]:
+        return [
+            (key, message.headers.get("x-attempt"), message.headers.get("x-suspect"))
+            for _, key, message in self.broker.sent
+        ]
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    return Scene()
+
+
+async def test_the_next_attempt_of_a_returned_message_is_recorded_before_it_may_begin(scene: Scene) -> None:
+    returned = scene.receive("poison", redelivered=True)
+    await scene.worker.wait_until_settled()
+    assert scene.copies() == [("q", 2, "recorded")]
+    assert message_of(returned).settled == ["ack"]
+    assert scene.ledger == []
+
+
+async def test_a_message_whose_attempts_are_used_is_dead_lettered_with_the_reason(scene: Scene) -> None:
+    scene.receive("poison", redelivered=True, x_attempt=3, x_suspect="recorded")
+    await scene.worker.wait_until_settled()
+    ((_, key, letter),) = scene.broker.sent
+    assert key == "q.dlq"
+    assert letter.headers["x-failure-reason"] == "worker_lost"
+    assert letter.headers["x-attempt"] == 3
+    assert scene.ledger == []
+
+
+async def test_a_recorded_message_runs_alone(scene: Scene) -> None:
+    scene.receive("a")
+    scene.receive("suspect", x_attempt=2, x_suspect="recorded")
+    scene.receive("b")
+    await scene.worker.wait_until_settled()
+    assert scene.ledger == ["start a", "end a", "start suspect", "end suspect", "start b", "end b"]
+
+
+async def test_other_suspects_are_requeued_uncounted_before_and_while_one_runs(scene: Scene) -> None:
+    scene.receive("a")
+    scene.receive("first", x_attempt=2, x_suspect="recorded")
+    early = scene.receive("early", x_attempt=3, x_suspect="recorded")
+    await asyncio.sleep(15)
+    late = scene.receive("late", x_attempt=2, x_suspect="recorded")
+    returned = scene.receive("returned", redelivered=True)
+    await asyncio.sleep(1)
+    assert scene.copies() == [("q", 2, "returned"), ("q", 1, "returned")]
+    assert [message_of(item).settled for item in (early, late, returned)] == [["ack"], ["ack"], []]
+    await scene.worker.wait_until_settled()
+    assert scene.copies()[2:] == [("q", 2, "recorded")], "recorded after the one that ran alone"
+
+
+async def test_a_suspect_that_was_requeued_is_recorded_after_a_pause(scene: Scene) -> None:
+    scene.receive("s", x_attempt=1, x_suspect="returned")
+    await scene.worker.wait_until_settled()
+    assert 0 < asyncio.get_running_loop().time() <= 1
+    assert scene.copies() == [("q", 2, "recorded")]
+
+
+async def test_an_attempt_that_cannot_be_recorded_runs_alone_all_the_same(scene: Scene) -> None:
+    scene.broker.fault = PublishFailedError("no permission")
+    scene.receive("a")
+    returned = scene.receive("returned", redelivered=True)
+    await asyncio.sleep(0.5)
+    assert scene.ledger == ["start a"]
+    assert message_of(returned).settled == []
+    await asyncio.sleep(30)
+    assert scene.ledger == ["start a", "end a", "start returned", "end returned"]
+    assert message_of(returned).settled == ["ack"]
+
+
+async def test_a_suspect_that_cannot_be_requeued_by_a_copy_is_requeued(scene: Scene) -> None:
+    scene.receive("first", x_attempt=2, x_suspect="recorded")
+    await asyncio.sleep(1)
+    scene.broker.fault = PublishFailedError("no permission")
+    other = scene.receive("other", x_attempt=2, x_suspect="recorded")
+    await asyncio.sleep(1)
+    assert message_of(other).settled == ["nack requeue=True"]
+    await scene.worker.wait_until_settled()
+
+
+async def test_of_a_message_that_was_requeued_before_it_began_nothing_is_recorded_where_the_broker_can_tell(
+    scene: Scene,
+) -> None:
+    requeued = delivery(body=b'"a"', redelivered=True, counts_failures=True)
+    assert requeued.attempt.state is AttemptState.NEW
+    scene.worker.receive(requeued)
+    await scene.worker.wait_until_settled()
+    assert scene.ledger == ["start a", "end a"]
+    assert scene.broker.sent == []
+
+
+async def test_a_drained_worker_requeues_suspects_without_counting_an_attempt(scene: Scene) -> None:
+    scene.receive("a")
+    recorded = scene.receive("recorded", x_attempt=3, x_suspect="recorded")
+    returned = scene.receive("returned", redelivered=True)
+    scene.worker.stop_starting()
+    assert await scene.worker.requeue(lambda _: True) == 2
+    assert scene.copies() == [("q", 2, "returned")]
+    assert message_of(recorded).settled == ["ack"]
+    assert message_of(returned).settled == ["nack requeue=True"]
+    await scene.worker.wait_until_settled()
+
+
+async def test_a_drained_worker_requeues_a_suspect_whose_attempt_it_cannot_record(scene: Scene) -> None:
+    scene.broker.fault = PublishFailedError("no permission")
+    returned = scene.receive("returned", redelivered=True)
+    scene.worker.stop_starting()
+    await scene.worker.wait_until_settled()
+    assert message_of(returned).settled == ["nack requeue=True"]
+    assert (scene.worker.in_flight, scene.worker.prefetched) == (0, 0)

@@ -1,0 +1,120 @@
+"""Copies of messages: a dead letter with what went wrong, and a message that returns to its queue. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import pamqp.encode
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractIncomingMessage
+
+from .bounds import HEADERS_BYTES, TEXT_CHARACTERS
+
+REASON_HEADER: Final = "x-failure-reason"
+CLASS_HEADER: Final = "x-failure-class"
+TEXT_HEADER: Final = "x-failure-text"
+FIRST_FAILURE_HEADER: Final = "x-first-failure-at"
+LAST_FAILURE_HEADER: Final = "x-last-failure-at"
+EXCHANGE_HEADER: Final = "x-original-exchange"
+ROUTING_KEY_HEADER: Final = "x-original-routing-key"
+QUEUE_HEADER: Final = "x-original-queue"
+DROPPED_HEADER: Final = "x-dropped-headers"
+
+_NOT_COPIED: Final = frozenset({"cc", "bcc", "x-death", "x-delivery-count", "x-acquired-count", "x-suspect"})
+"""CC and BCC would route the copy to further queues. The others describe the life of the original in the broker."""
+_NOT_COPIED_PREFIXES: Final = ("x-first-death-", "x-last-death-")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a task."""
+
+    reason: str
+    """`failed`, `timeout`, `unknown_type`, `invalid_payload`, or `worker_lost`."""
+    error_class: str
+    error_text: str
+
+
+def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, problem: Problem, now: datetime) -> Message:
+    """Return the dead letter of a message: the same message, with headers that say what went wrong."""
+    at = now.isoformat(timespec="milliseconds")
+    first = message.headers.get(FIRST_FAILURE_HEADER)
+    return _copy(
+        message,
+        {
+            REASON_HEADER: problem.reason,
+            CLASS_HEADER: one_line(problem.error_class),
+            TEXT_HEADER: one_line(problem.error_text),
+            "x-attempt": attempt,
+            FIRST_FAILURE_HEADER: first if isinstance(first, str) else at,
+            LAST_FAILURE_HEADER: at,
+            QUEUE_HEADER: queue,
+            **_origin(message),
+        },
+        expires=False,
+    )
+
+
+def returning(message: AbstractIncomingMessage, attempt_headers: Mapping[str, object], now: datetime) -> Message:
+    """Return the copy of a message that goes to its queue again, with the headers of its next attempt."""
+    first = message.headers.get(FIRST_FAILURE_HEADER)
+    at = first if isinstance(first, str) else now.isoformat(timespec="milliseconds")
+    return _copy(message, {**attempt_headers, FIRST_FAILURE_HEADER: at, **_origin(message)}, expires=True)
+
+
+def original_routing_key(message: AbstractIncomingMessage) -> str:
+    """Return the routing key with which the task was published."""
+    key = message.headers.get(ROUTING_KEY_HEADER)
+    return key if isinstance(key, str) else message.routing_key or ""
+
+
+def one_line(text: str) -> str:
+    """Return the text without line breaks and repeated blanks, cut to `TEXT_CHARACTERS`, and valid Unicode."""
+    words = " ".join(text[: 4 * TEXT_CHARACTERS].split())[:TEXT_CHARACTERS]
+    return words.encode(errors="backslashreplace").decode()
+
+
+def _origin(message: AbstractIncomingMessage) -> dict[str, str]:
+    exchange = message.headers.get(EXCHANGE_HEADER)
+    return {
+        EXCHANGE_HEADER: exchange if isinstance(exchange, str) else message.exchange or "",
+        ROUTING_KEY_HEADER: original_routing_key(message),
+    }
+
+
+def _copy(message: AbstractIncomingMessage, ours: dict[str, Any], *, expires: bool) -> Message:
+    """Copy a message. `user_id` is left out: the broker compares it with the user of the connection."""
+    theirs = {
+        name: value
+        for name, value in message.headers.items()
+        if name not in ours and name.lower() not in _NOT_COPIED and not name.startswith(_NOT_COPIED_PREFIXES)
+    }
+    return Message(
+        message.body,
+        headers={**_within_bound(theirs), **ours},
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        delivery_mode=DeliveryMode.PERSISTENT,
+        priority=message.priority,
+        correlation_id=message.correlation_id,
+        reply_to=message.reply_to,
+        expiration=message.expiration if expires else None,
+        message_id=message.message_id,
+        timestamp=message.timestamp,
+        type=message.type,
+        app_id=message.app_id,
+    )
+
+
+def _within_bound(headers: dict[str, Any]) -> dict[str, Any]:
+    """Drop the largest headers, if all together do not fit into one frame with ours, and name them."""
+    sizes = {name: len(pamqp.encode.field_table({name: value})) for name, value in headers.items()}
+    dropped: list[str] = []
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if sum(sizes.values()) <= HEADERS_BYTES:
+            break
+        del sizes[name]
+        dropped.append(name)
+    kept = {name: headers[name] for name in sizes}
+    return {**kept, DROPPED_HEADER: one_line(", ".join(dropped))} if dropped else kept

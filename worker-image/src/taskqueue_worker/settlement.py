@@ -1,0 +1,112 @@
+"""Settles messages. A message leaves its queue only when it is done, or when another queue has confirmed its copy."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
+from aio_pika import Message
+
+from .aio import sleep_unless
+from .backoff import Backoff
+from .dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
+from .dead_letters import Problem, dead_letter, returning
+from .delivery import Delivery
+from .metrics import Metrics
+from .publish_errors import PublishFailedError
+
+Send = Callable[[Message, str, str], Awaitable[None]]
+"""Publishes a message to an exchange with a routing key, and returns once a queue has confirmed it.
+
+Raises:
+    PublishFailedError: No queue has confirmed it.
+"""
+
+_log = structlog.get_logger("settlement")
+
+
+class Settlement:
+    """Dead-letters messages, and records attempts, by confirmed copies.
+
+    Attributes:
+        stopping: Set while the worker starts no task. A message that cannot be dead-lettered is then requeued.
+        blocked: Number of messages that wait because their dead letter cannot be stored.
+    """
+
+    def __init__(self, send: Send, target: DeadLetterTarget, metrics: Metrics) -> None:
+        self._send = send
+        self._target = target
+        self._metrics = metrics
+        self.stopping = asyncio.Event()
+        self.blocked = 0
+        metrics.add_gauge("dead_letters_blocked", lambda: self.blocked)
+
+    async def dead_letter(self, delivery: Delivery, problem: Problem) -> bool:
+        """Store the dead letter, however long that takes, then acknowledge the message.
+
+        A message is never rejected: without a dead-letter exchange, or if the dead-letter queue is missing or full, the
+        broker would drop it.
+
+        Returns:
+            Whether the message is settled: dead-lettered, or requeued because the worker stops.
+        """
+        letter = dead_letter(delivery.message, delivery.queue, delivery.attempt.number, problem, _now())
+        if await self._store(delivery, letter):
+            self._metrics.count_dead_letter(delivery.queue, problem.reason)
+            return await delivery.acknowledge()
+        return not delivery.is_lost and await delivery.requeue()
+
+    async def record_next(self, delivery: Delivery) -> bool:
+        """Replace a returned message by its copy with the next attempt. False: that failed, and nothing has changed."""
+        return await self._replace(delivery, delivery.attempt.headers_of_next())
+
+    async def cancel_attempt(self, delivery: Delivery) -> None:
+        """Replace a recorded message, whose attempt does not begin here, by a copy that does not count the attempt."""
+        if not await self._replace(delivery, delivery.attempt.headers_of_cancelled()):
+            await delivery.requeue()
+
+    async def _store(self, delivery: Delivery, letter: Message) -> bool:
+        exchange, routing_key = self._target.exchange, self._target.routing_key_of(delivery.queue)
+        backoff, waits = Backoff(), False
+        try:
+            while not delivery.is_lost:
+                try:
+                    await self._send(letter, exchange, routing_key)
+                except PublishFailedError as error:
+                    self.blocked += not waits
+                    waits = True
+                    await self._pause(delivery, backoff, error)
+                    if self.stopping.is_set():
+                        return False
+                else:
+                    return True
+            return False
+        finally:
+            self.blocked -= waits
+
+    async def _pause(self, delivery: Delivery, backoff: Backoff, error: PublishFailedError) -> None:
+        delay = backoff.next_delay(0)
+        _log.error(
+            "dead letter not stored",
+            task_id=delivery.task_id,
+            queue=delivery.queue,
+            exchange=self._target.exchange,
+            routing_key=self._target.routing_key_of(delivery.queue),
+            reason=str(error),
+            retry_in_seconds=round(delay, 3),
+        )
+        await sleep_unless(self.stopping, delay)
+
+    async def _replace(self, delivery: Delivery, headers: dict[str, object]) -> bool:
+        copy = returning(delivery.message, headers, _now())
+        try:
+            await self._send(copy, DEFAULT_EXCHANGE, delivery.queue)
+        except PublishFailedError as error:
+            _log.warning("attempt not recorded", task_id=delivery.task_id, queue=delivery.queue, reason=str(error))
+            return False
+        await delivery.acknowledge()
+        return True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

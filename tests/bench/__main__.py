@@ -13,13 +13,28 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import drain, faults, grow, harm, idle, lag, lateness, neighbour, plain, restart, takeover, wake
+from tests.bench import (
+    drain,
+    faults,
+    grow,
+    harm,
+    idle,
+    lag,
+    lateness,
+    neighbour,
+    plain,
+    restart,
+    takeover,
+    wake,
+    worker_cpu,
+)
 from tests.bench.context import Context
 from tests.bench.result import Result
 from tests.cluster.prerequisites import MissingError
 from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
+    "worker_cpu": worker_cpu.run,
     "faults": faults.run,
     "drain": drain.run,
     "harm": harm.run,

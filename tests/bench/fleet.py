@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from kubernetes.aio.client import CustomObjectsApi
+from kubernetes.aio.client import AppsV1Api, CustomObjectsApi
 
-from taskqueue_operator.resource.names import GROUP, PLURAL, VERSION
+from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_STARTED, GROUP, PLURAL, VERSION
 from tests.bench import api_server
 from tests.bench.polling import eventually
 from tests.cluster.installation import create_namespace, create_secret
@@ -41,6 +41,17 @@ class Fleet:
     async def scale_to_one(self) -> None:
         """Wait until all have one worker, with any backlog, and the operator writes nothing more."""
         await self._scale(1)
+
+    async def mark_started(self, names: list[str]) -> None:
+        """Say that a worker of each has been ready: here none ever is, and three would try its version first."""
+        async with api_server.admin_client(self.cluster) as client:
+            apps = AppsV1Api(client)
+            for name in names:
+                deployment = await apps.read_namespaced_deployment(name, NAMESPACE)
+                assert deployment.metadata is not None
+                assert deployment.metadata.annotations is not None
+                annotations = {ANNOTATION_STARTED: deployment.metadata.annotations[ANNOTATION_DIGEST]}
+                await apps.patch_namespaced_deployment(name, NAMESPACE, {"metadata": {"annotations": annotations}})
 
     async def _scale(self, workers: int) -> None:
         with working(f"scaling {len(self.names)} TaskQueues to {workers} workers each"):

@@ -22,6 +22,7 @@ async def run(context: Context) -> Result:
     await fleet.scale_to_zero()
     chosen = random.sample(fleet.names, min(2 * SAMPLES, len(fleet.names)))
     seconds: dict[int, list[float]] = {0: [], 1: []}
+    await fleet.mark_started(chosen)
     async with backlog(fleet) as queues:
         for number, name in enumerate(chosen):
             workers = number % 2

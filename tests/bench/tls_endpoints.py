@@ -19,6 +19,7 @@ import httpx
 import uvloop
 
 from taskqueue_operator.control.clock import loop_clock
+from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.control.observe.observers import Observers
 from taskqueue_operator.rabbitmq.vhost import VhostFactory
 from taskqueue_operator.resource.names import Key
@@ -76,6 +77,7 @@ class _Listener:
 
     def on_readings(self, _: Collection[Key]) -> None: ...
     def on_queue_missing(self, _: Key) -> None: ...
+    def on_dead_letters(self, _: Collection[Key]) -> None: ...
     def on_topology(self, _: Collection[Key], __: Topology) -> None: ...
     def on_worker_report(self, _: str, __: bytes, ___: str) -> None: ...
     def on_answering(self, _: Collection[Key]) -> None: ...
@@ -90,7 +92,7 @@ class _Telemetry:
 
 
 async def _read(secrets: list[Mapping[str, str]]) -> None:
-    """Read until every endpoint has a sure reading, and print the memory."""
+    """Read until every endpoint has been read, and print the memory."""
     clock = loop_clock(datetime.now(UTC))
     factory = VhostFactory(clock)
     observers = Observers(factory, _Listener(), _Telemetry(), clock)
@@ -100,11 +102,19 @@ async def _read(secrets: list[Mapping[str, str]]) -> None:
         observer = observers.use(key, factory.endpoint(key, data, None))
         observer.follow(key, QUEUE)
         observer.subscribe_reports(key, enabled=True)
+    unread = set(observers.running())
     async with asyncio.timeout(240):
-        while not all(observer.reading(QUEUE).at_most is not None for observer in observers.running()):  # noqa: ASYNC110
+        while unread:
             await asyncio.sleep(1)
+            unread = {observer for observer in unread if not _is_read(observer)}
     print(_resident_mib())
     await observers.close()
+
+
+def _is_read(observer: Observer) -> bool:
+    """Whether both the probe and the sweep have an answer, and reports can arrive."""
+    reading = observer.reading(QUEUE)
+    return None not in {reading.at_least, reading.unacked} and observer.control_channel_fault is None
 
 
 def _resident_mib() -> float:

@@ -15,7 +15,7 @@ from taskqueue_operator.app import informer
 from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, probe_rounds, probe_shares, read_health
 from taskqueue_operator.control.reconcile import finalizer, reconciler
-from taskqueue_operator.control.status import scale_in_blocked, writer
+from taskqueue_operator.control.status import inputs, scale_in_blocked
 from taskqueue_operator.drain import consumers, context, protocol, worker, worker_pool
 from taskqueue_operator.rabbitmq import control_channel, handshake, network, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
@@ -93,7 +93,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "DEFAULT_SECONDS": consumer_timeout,
     "DELETION_RETRY_SECONDS": reconciler,
     "DRAINING_REPORT_PERIOD_SECONDS": worker_control_channel,
-    "FIRST_READING": writer,
+    "FIRST_READING": inputs,
     "GRACE_MARGIN_SECONDS": deployment,
     "HEARTBEAT_SECONDS": handshake,
     "HOLD_MARGIN_SECONDS": worker_spec,

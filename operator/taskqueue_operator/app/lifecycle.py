@@ -76,7 +76,7 @@ class LeaderLifecycle:
             # With scanning off, kopf would wait silently for a CRD that does not exist.
             await cluster.require_taskqueues()
             vhosts = VhostFactory(self._clock, check, BrokerHosts(settings.broker_hosts))
-            leader = Leader(settings.installation, self._leadership.epoch)
+            leader = Leader(settings.installation, self._leadership.epoch, self._leadership.confirm)
             controller = Controller(cluster, vhosts, self._metrics, self._clock, leader, pod_limits=settings.pod_limits)
             self._controller = controller
             self._metrics.registry.register(ControllerCollector(controller, self._clock))

@@ -24,6 +24,7 @@ LONG_STRETCH_SECONDS: Final = 0.25
 SAMPLE_SECONDS: Final = 0.1
 """Time between two looks of the thread."""
 STACK_FRAMES: Final = 12
+"""Innermost frames of a stretch in its log line."""
 LOG_LINES_PER_SECOND: Final = 0.1
 LOG_LINES_AT_ONCE: Final = 5
 

@@ -16,6 +16,7 @@ from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import TaskQueueState
+from taskqueue_operator.control.status.inputs import dead_letters
 from taskqueue_operator.drain.worker_state import RemovedState
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
@@ -27,6 +28,7 @@ LAG_BUCKETS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2
 PER_TASKQUEUE: Final = {
     "taskqueue_queue_messages_ready": "Messages that certainly wait for a worker; absent while unknown.",
     "taskqueue_queue_messages_unacked": "Messages delivered and not yet acknowledged; absent while unknown.",
+    "taskqueue_dead_letters": "Messages in the dead-letter queue; absent while unknown.",
     "taskqueue_reading_age_seconds": "Age of the last probe that returned a depth; +Inf: none yet.",
     "taskqueue_desired_replicas": "Number of workers that was decided.",
     "taskqueue_replicas": "spec.replicas of the Deployment.",
@@ -173,6 +175,7 @@ class ControllerCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Return the gauges."""
         yield from self._per_taskqueue()
+        yield self._conditions()
         depths = GaugeMetricFamily(
             "taskqueue_workqueue_depth", "TaskQueues that wait or are being processed.", labels=("name",)
         )
@@ -198,6 +201,20 @@ class ControllerCollector(Collector):
                     gauge.add_metric(key, figure)
         yield from gauges.values()
 
+    def _conditions(self) -> GaugeMetricFamily:
+        """Return the conditions as this process knows them, before they are written too."""
+        gauge = GaugeMetricFamily(
+            "taskqueue_condition",
+            "1 for the present status and reason of each condition.",
+            labels=("namespace", "name", "type", "status", "reason"),
+        )
+        for key, seen in self._controller.cache.taskqueues.copy().items():
+            state = self._controller.states.get(key)
+            known = state.status.conditions if state is not None else None
+            for condition in known if known is not None else seen.status.get("conditions", ()):
+                gauge.add_metric((*key, condition["type"], condition["status"], condition["reason"]), 1)
+        return gauge
+
     def _figures(self, seen: CachedTaskQueue, state: TaskQueueState, now: datetime) -> tuple[float | None, ...]:
         """Return the figures in the order of `PER_TASKQUEUE`; None produces no series."""
         reading, decision = state.scaling.reading, state.scaling.decision
@@ -205,6 +222,7 @@ class ControllerCollector(Collector):
         return (
             reading.at_least if reading is not None else None,
             reading.unacked if reading is not None else None,
+            dead_letters(self._controller.cache.taskqueue(seen.key), state),
             _age(seen, state, now),
             decision.desired if decision is not None else None,
             deployment.replicas if deployment is not None else None,

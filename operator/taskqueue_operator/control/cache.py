@@ -63,18 +63,35 @@ class Cache:
         return self._pods[key].values() if key in self._pods else ()
 
     def scale_out_blocker(self, key: Key) -> WorkersFault | None:
-        """Return why more workers would not start; computed again only when an object has changed.
-
-        Whether a template has ever started is remembered in memory only. After a restart of the operator, a template
-        without a ready pod counts as never started.
-        """
+        """Return why more workers would not start; computed again only when an object has changed."""
         deployment = self.deployments.get(key)
         if deployment is None:
             return None
         if key not in self._blockers:
-            started = self._started_template.get(key) == deployment.template_hash
-            self._blockers[key] = scale_out_blocker(deployment, self.pods(key), started=started)
+            self._blockers[key] = scale_out_blocker(deployment, self.pods(key), started=self.has_started(key))
         return self._blockers[key]
+
+    def has_started(self, key: Key) -> bool:
+        """Whether a worker of the present template has been ready, also before a restart of the operator."""
+        deployment = self.deployments.get(key)
+        if deployment is None:
+            return False
+        return deployment.template_hash in {deployment.started_template, self._started_template.get(key)}
+
+    def record_start(self, key: Key, template_hash: str) -> None:
+        """Record that a worker of a template consumes; its own report may be the only sign."""
+        deployment = self.deployments.get(key)
+        if deployment is None or deployment.template_hash != template_hash or self.has_started(key):
+            return
+        self._started_template[key] = template_hash
+        self._blockers.pop(key, None)
+
+    def unrecorded_start(self, key: Key) -> str:
+        """Return the hash of the present template if it has started and its Deployment does not say so yet."""
+        deployment = self.deployments.get(key)
+        if deployment is None or not self.has_started(key) or deployment.template_hash == deployment.started_template:
+            return ""
+        return deployment.template_hash
 
     def update_taskqueue(self, body: Body) -> Key:
         """Store a TaskQueue; returns its key."""
@@ -98,14 +115,18 @@ class Cache:
         return deployment.key
 
     def update_pod(self, body: Body) -> Key:
-        """Store a worker pod; returns the key of its TaskQueue."""
+        """Store a worker pod; returns the key of its TaskQueue. A pod of no ReplicaSet of ours is no worker."""
         pod = Pod.parse(body)
         owner = Key(pod.key.namespace, pod.taskqueue)
+        if not pod.replica_set:
+            self.discard_pod(owner, pod.key)
+            return owner
         known = self._pods[owner].get(pod.key)
         is_newer = known is None or int(known.resource_version) < int(pod.resource_version)
         if is_newer and body["metadata"]["uid"] not in self._removed:
             self._pods[owner][pod.key] = pod
-            self._record_start(owner, pod)
+            if pod.ready:
+                self.record_start(owner, pod.template_hash)
             self._blockers.pop(owner, None)
         return owner
 
@@ -145,11 +166,6 @@ class Cache:
     def forget_removed(self) -> None:
         """Forget which objects were removed: answers to requests of that time can no longer arrive."""
         self._removed.clear()
-
-    def _record_start(self, owner: Key, pod: Pod) -> None:
-        deployment = self.deployments.get(owner)
-        if pod.ready and deployment is not None and pod.template_hash == deployment.template_hash:
-            self._started_template[owner] = pod.template_hash
 
 
 def _parse(body: Body) -> TaskQueue | Fault:

@@ -87,7 +87,7 @@ class Controller:
         self.credentials = Credentials(cluster, brokers, request_reconcile)
         self._connector = BrokerConnector(states, self.credentials, self.observers, clock)
         self._topology = TopologyReconciler(cache, states, telemetry, leader.installation)
-        deployment = DeploymentReconciler(cache, states, cluster, telemetry, pod_limits)
+        deployment = DeploymentReconciler(cache, states, cluster, telemetry, clock, pod_limits)
         stages = Stages(cache, cluster, self._connector, self._topology, deployment, telemetry)
         finalizer = Finalizer(cache, states, cluster, self._connector, self._topology, telemetry, clock)
         self._reconciler = Reconciler(cache, states, stages, finalizer, telemetry)
@@ -135,10 +135,14 @@ class Controller:
 
     def on_deployment(self, body: Body, *, deleted: bool) -> None:
         """A worker Deployment was listed, changed or deleted."""
+        before = self.cache.deployments.get(Key(body["metadata"]["namespace"], body["metadata"]["name"]))
         key = self.cache.update_deployment(body)
+        after = self.cache.deployments.get(key)
         if deleted:
             self.cache.remove_deployment(key, body["metadata"]["uid"])
             self.work_queues.reconcile.add(key)
+        elif before is not None and after is not None and before.field_owners != after.field_owners:
+            self.work_queues.reconcile.add(key)  # another client has changed what belongs to the operator, or to itself
         self._on_workers(key)
 
     def on_pod(self, body: Body, *, deleted: bool) -> None:
@@ -174,6 +178,11 @@ class Controller:
     def on_queue_missing(self, key: Key) -> None:
         """Check the topology at once, but only once: the queue is not on the broker."""
         self._check_topology(key)
+
+    def on_dead_letters(self, keys: Collection[Key]) -> None:
+        """Update the status."""
+        for key in keys:
+            self.work_queues.status.add(key)
 
     def on_topology(self, keys: Collection[Key], actual: Topology) -> None:
         """Compare what is on the broker with what was declared."""

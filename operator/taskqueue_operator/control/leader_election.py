@@ -96,6 +96,15 @@ class Leadership:
         if not self.is_leader():
             raise LeadershipLost("This process is not the leader.")
 
+    async def confirm(self) -> bool:
+        """Return whether the Lease, read now, names this process and its epoch; False if it cannot be read."""
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                lease = await self._leases.read()
+        except (Fault, TimeoutError):
+            return False
+        return lease is not None and (lease.holder, lease.epoch) == (self._identity, self.epoch)
+
     async def acquire(self, stop: asyncio.Event) -> bool:
         """Wait until this process leads; returns False if `stop` is set before."""
         while not stop.is_set():

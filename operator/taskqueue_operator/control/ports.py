@@ -76,6 +76,10 @@ class Vhost(Protocol):
         """Read all connections, the queues that they consume and the messages that they hold."""
         ...
 
+    async def close_connections(self, names: Collection[str]) -> None:
+        """Close connections of clients, by the broker's names of them."""
+        ...
+
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         """Read the ready count of each queue; a queue that is missing or does not answer never delays the others."""
         ...
@@ -129,7 +133,9 @@ class Cluster(Protocol):
         """
         ...
 
-    async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+    async def scale(
+        self, key: Key, *, replicas: int, generation: int, drain_token: str = "", started_template: str = ""
+    ) -> Body:
         """Set `spec.replicas` if the Deployment is at this generation; returns the scaled Deployment.
 
         Args:
@@ -137,6 +143,7 @@ class Cluster(Protocol):
             replicas: The number of replicas to set.
             generation: The expected `metadata.generation`.
             drain_token: The expected drain annotation, if not empty.
+            started_template: What to write as the annotation of the last template that has started, if not empty.
 
         Raises:
             Conflict: The generation or the annotation differs, or the Deployment is gone.

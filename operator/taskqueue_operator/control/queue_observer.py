@@ -53,6 +53,14 @@ class QueueObserver(Protocol):
         """Return what a drain plan needs to know of a queue now."""
         ...
 
+    def consumers(self, queue: str) -> int | None:
+        """Return the number of consumers that the last probe found; None if it is unknown."""
+        ...
+
+    def dead_letters(self, queue: str) -> int | None:
+        """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
+        ...
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         ...
@@ -83,4 +91,8 @@ class QueueObserver(Protocol):
 
     def consumer_snapshots(self) -> tuple[ConsumerSnapshot, ...]:
         """Return the last snapshots of consumers, oldest first. Polling goes on only while this is called."""
+        ...
+
+    def survey_consumers(self) -> ConsumerSnapshot | None:
+        """Return a snapshot of consumers that may be a minute old. Another one follows only if this is called again."""
         ...

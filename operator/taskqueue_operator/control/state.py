@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
@@ -21,10 +21,12 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.decision import Decision
 from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.policy import Policy
+from taskqueue_operator.scaling.progress import Progress
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
 
 from .queue_observer import QueueObserver
+from .replicas_conflict import ReplicasConflict
 
 RECENT_DECISIONS: Final = 20
 FIGURES_PERIOD: Final = timedelta(seconds=30)
@@ -50,6 +52,20 @@ class ConnectionState:
         return self.observer if self.broker == broker else None
 
 
+class Restoration(NamedTuple):
+    """The operator has set fields of the Deployment again that another client had changed.
+
+    Attributes:
+        at: When it did.
+        times: How often in a row.
+        message: Which fields, and who had changed them.
+    """
+
+    at: datetime
+    times: int
+    message: str
+
+
 @dataclass(slots=True)
 class ReconcileState:
     """The outcome of the reconcile stages. Written by reconcile.
@@ -59,12 +75,18 @@ class ReconcileState:
         topology_generation: The generation whose topology was last found on the broker; None requests a check.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
+        unreachable_since: Since when the broker has not answered a deletion.
+        unowned_fields: Fields that the API server does not show as the operator's, right after it has applied them.
+        restoration: The last restoration of the Deployment; None if there was none.
     """
 
     observed_generation: int | None = None
     topology_generation: int | None = None
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     deletion_blocker: Fault | None = None
+    unreachable_since: datetime | None = None
+    unowned_fields: frozenset[str] = frozenset()
+    restoration: Restoration | None = None
 
     def request_topology_check(self) -> bool:
         """Have the next reconcile compare the topology with the broker; returns False if that is due already."""
@@ -91,6 +113,9 @@ class DecisionState:
         decision: The last decision.
         memory: What the next decision needs to know of earlier ones.
         recent_decisions: The last decisions that changed the desired number, with all their inputs.
+        progress: Since when no message has left the queue although all allowed workers hold some.
+        is_stalled: Whether that has been so for longer than a task may take.
+        conflict: What other clients did to the number of replicas.
         last_scale: The last change of the number of replicas; None before the first one.
         decision_fault: Why no decision could be made.
         write_fault: Why the number of replicas could not be written.
@@ -101,6 +126,9 @@ class DecisionState:
     decision: Decision | None = None
     memory: Memory = field(default_factory=Memory)
     recent_decisions: deque[Recording] = field(default_factory=lambda: deque(maxlen=RECENT_DECISIONS))
+    progress: Progress = field(default_factory=Progress)
+    is_stalled: bool = False
+    conflict: ReplicasConflict = field(default_factory=ReplicasConflict)
     last_scale: LastScale | None = None
     decision_fault: Fault | None = None
     write_fault: Fault | None = None
@@ -111,6 +139,21 @@ class DecisionState:
         if self._policy is None or self._policy[0] is not taskqueue:
             self._policy = taskqueue, Policy.of(taskqueue)
         return self._policy[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """A worker that did not stop in good order at SIGTERM, so that a task may have been cut.
+
+    Attributes:
+        pod: Its pod.
+        template_hash: The version of the template of that pod.
+        what: What it did instead, as the end of a sentence.
+    """
+
+    pod: Key
+    template_hash: str
+    what: str
 
 
 def _reports() -> Allowance:
@@ -133,6 +176,10 @@ class DrainState:
         blocked_by: Why scale-in waits, if for longer than moments.
         blocked_since: Since when it waits for that.
         unreported_pods: Pods that must report before they can be removed, and do not.
+        interruption: The last Plain worker that did not stop in good order at SIGTERM.
+        interrupted: UIDs of the terminating pods of such workers.
+        other_queues: Queues that Plain workers consume beside that of the TaskQueue.
+        token_replaced_at: When a drain annotation of a later leadership was last replaced: there is no such leader.
     """
 
     pool: WorkerPool | None = None
@@ -142,6 +189,23 @@ class DrainState:
     blocked_by: Blocker = Blocker.NOTHING
     blocked_since: datetime | None = None
     unreported_pods: tuple[Key, ...] = ()
+    interruption: Interruption | None = None
+    interrupted: set[str] = field(default_factory=set)
+    other_queues: tuple[str, ...] = ()
+    token_replaced_at: datetime | None = None
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What conditions show of it."""
+        return self.blocked_by, self.unreported_pods, self.interruption
+
+
+class PendingEvent(NamedTuple):
+    """An Event that is to be posted."""
+
+    reason: str
+    message: str
+    warning: bool
 
 
 @dataclass(slots=True)
@@ -150,9 +214,21 @@ class StatusState:
 
     Attributes:
         written_at: When the status was last written.
+        conditions: The conditions as last known, written or not; None before they are known.
+        turn: When this TaskQueue may write what has changed; None while it has not asked.
+        events: Events to post after the status; the oldest is dropped if too many wait.
+        told_restoration: The last restoration of the Deployment for which an Event was made.
+        dead_letters_grew_at: When the status last showed more dead letters than before.
+        not_consuming_since: Since when messages wait and no worker consumes.
     """
 
     written_at: datetime | None = None
+    conditions: list[dict[str, Any]] | None = None
+    turn: datetime | None = None
+    events: deque[PendingEvent] = field(default_factory=lambda: deque(maxlen=bounds.PENDING_EVENTS))
+    told_restoration: Restoration | None = None
+    dead_letters_grew_at: datetime | None = None
+    not_consuming_since: datetime | None = None
 
     def figures_delay(self, now: datetime) -> float:
         """Return the seconds until a change of figures alone may be written."""

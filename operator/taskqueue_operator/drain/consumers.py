@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from functools import cached_property
@@ -33,11 +33,13 @@ class Connection:
         identifiers: What may identify its pod: the address of the peer, and the words of the connection name.
         acknowledges: For each queue that it consumes, whether it acknowledges all deliveries from there.
         unacked: Messages that it holds, of all queues; None while the broker has no figure.
+        name: The broker's name of the connection, by which it can be closed.
     """
 
     identifiers: frozenset[str]
     acknowledges: Mapping[str, bool]
     unacked: int | None
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,21 @@ class ConsumerSnapshot:
             queue: The queue of these workers.
             pods: All active pods of the TaskQueue.
         """
-        indexes = {pod.uid: frozenset[int]().union(*map(self._find, _identifiers(pod))) for pod in pods}
-        owners = Counter(index for found in indexes.values() for index in found)
+        indexes, owners = self._assign(pods)
         return {uid: self._activity(queue, found, owners) for uid, found in indexes.items()}
+
+    def own_connections(self, pods: Collection[Pod]) -> dict[str, tuple[Connection, ...]]:
+        """Return the connections of each pod, by its UID, without those that may be of several of the pods."""
+        indexes, owners = self._assign(pods)
+        return {
+            uid: tuple(self.connections[index] for index in sorted(found) if owners[index] == 1)
+            for uid, found in indexes.items()
+        }
+
+    def _assign(self, pods: Collection[Pod]) -> tuple[dict[str, frozenset[int]], Counter[int]]:
+        """Return the connections that may be of each pod, and of how many pods each connection may be."""
+        indexes = {pod.uid: frozenset[int]().union(*map(self._find, _identifiers(pod))) for pod in pods}
+        return indexes, Counter(index for found in indexes.values() for index in found)
 
     def _find(self, identifier: str) -> frozenset[int]:
         return self._by_identifier.get(identifier, frozenset())
@@ -114,6 +128,34 @@ def idle_evidence(
     fresh = now - snapshots[-1].at <= SNAPSHOT_MAX_AGE
     idle = {uid: snapshots[0].at for uid, activity in same.items() if activity is Activity.IDLE and fresh}
     return IdleEvidence(idle, frozenset(uid for uid, activity in same.items() if activity is Activity.UNKNOWN))
+
+
+def consuming_after_sigterm(
+    snapshot: ConsumerSnapshot, queue: str, pods: Collection[Pod], terminating_since: Mapping[str, datetime]
+) -> dict[str, Activity]:
+    """Return what the workers do that still consume although SIGTERM is long past, by the UID of the pod.
+
+    Args:
+        snapshot: The last snapshot.
+        queue: The queue of these workers.
+        pods: All pods of the TaskQueue, also those that terminate.
+        terminating_since: By the UID of the pod, when it was first seen to terminate.
+    """
+    late = {uid for uid, since in terminating_since.items() if snapshot.at - since >= MIN_SNAPSHOT_GAP}
+    own = snapshot.own_connections(pods)
+    consuming = {uid for uid in late if any(queue in found.acknowledges for found in own.get(uid, ()))}
+    return {uid: activity for uid, activity in snapshot.activities(queue, pods).items() if uid in consuming}
+
+
+def other_queues(snapshot: ConsumerSnapshot, queue: str, pods: Collection[Pod]) -> tuple[str, ...]:
+    """Return further queues from which these workers take tasks.
+
+    Consumers without acknowledgements are of remote control and events, and `<queue>.DQ` holds the delayed messages of
+    dramatiq for the same queue.
+    """
+    connections = (found for own in snapshot.own_connections(pods).values() for found in own)
+    taken = {name for found in connections for name, acknowledges in found.acknowledges.items() if acknowledges}
+    return tuple(sorted(taken - {queue, f"{queue}.DQ"}))
 
 
 def normalize_address(text: str) -> str:

@@ -10,7 +10,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
 from .candidates import select
-from .protocol import Verb
+from .protocol import FencingToken, Verb
 from .replicaset_order import guaranteed_removals, with_costs
 from .worker import ANSWER_TIMEOUT, Worker
 from .worker_pool import WorkerPool
@@ -45,6 +45,7 @@ class DrainContext:
         queue: The queue, as the last sweep and probe show it.
         desired: The desired number of workers; one that is not lower than the present number drains none.
         now: The present time, by the clock that the pool's times are from.
+        leads: Whether the Lease was read after the drain annotation, and names this leader.
     """
 
     pool: WorkerPool
@@ -52,6 +53,7 @@ class DrainContext:
     queue: QueueState
     desired: int
     now: datetime
+    leads: bool = False
 
     # The Deployment and its pods.
 
@@ -94,6 +96,12 @@ class DrainContext:
         rejected = self.deployment.replica_failure and not self.has_several_versions
         return max(0, self.deployment.replicas - len(self.active)) if rejected else 0
 
+    @property
+    def another_may_lead(self) -> bool:
+        """Whether the drain annotation is of a later leadership, and it is unknown whether there is one."""
+        token = FencingToken.parse(self.deployment.drain_token)
+        return token is not None and token.epoch > self.pool.epoch and not self.leads
+
     # The workers.
 
     @cached_property
@@ -105,7 +113,8 @@ class DrainContext:
     @property
     def unreported_pods(self) -> tuple[Key, ...]:
         """Pods of workers about which nothing is known."""
-        return tuple(worker.pod.key for worker in self.active if self.state(worker) is WorkerState.SILENT)
+        silent = (worker for worker in self.active if self.state(worker) is WorkerState.SILENT)
+        return tuple(worker.pod.key for worker in silent if not worker.never_consumed(self.now))
 
     def state(self, worker: Worker) -> WorkerState:
         """Return what a worker does."""
@@ -135,9 +144,9 @@ class DrainContext:
         return worker.drain_requested(self.pool.installation, self.now)
 
     def is_drained(self, worker: Worker) -> bool:
-        """Whether a worker reports that this installation has drained it, and answers."""
-        reported = self.state(worker) is WorkerState.DRAINED and worker.reports_drained_by(self.pool.installation)
-        return reported and worker.is_responsive(self.now)
+        """Whether a worker reports that it has stopped since this installation drained it, and answers."""
+        stopped = worker.has_stopped and worker.is_reporting(self.now)
+        return stopped and worker.reports_drained_by(self.pool.installation) and worker.is_responsive(self.now)
 
     def ready_to_remove(self, worker: Worker) -> bool:
         """Whether a worker may be removed as soon as it confirms its drain."""
@@ -145,7 +154,8 @@ class DrainContext:
 
     def can_confirm(self, worker: Worker) -> bool:
         """Whether a worker can be asked to confirm its drain."""
-        return not worker.has_no_container and not worker.awaits_answer(self.now)
+        able = not worker.has_no_container and not worker.never_consumed(self.now)
+        return able and not worker.awaits_answer(self.now)
 
     def needs_confirmation(self, worker: Worker) -> bool:
         """Whether a worker has to confirm its drain once more before replicas are reduced."""
@@ -185,6 +195,7 @@ class DrainContext:
             for worker in self.active
             if not worker.readiness_settled(self.now)
             or worker.report_overdue(self.now)
+            or worker.never_consumed(self.now)
             or (worker.reports_unready and worker.uid not in removable)
         }
         return guaranteed_removals(pods, removable, unsettled=unsettled, rejected_pods=self.rejected_pods)

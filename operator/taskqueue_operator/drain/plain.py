@@ -71,6 +71,7 @@ def with_idle_evidence(context: DrainContext, evidence: IdleEvidence | None) -> 
         context.queue,
         context.desired,
         context.now,
+        context.leads,
         unknown=evidence.unknown if evidence is not None else frozenset(),
     )
 

@@ -41,8 +41,7 @@ def plan(context: DrainContext) -> Plan:
     2. `undrain` commands: a needed worker returns before any write that may fail.
     3. One of: deletion costs; replicas; `drain` commands and requests for reports.
     """
-    token = FencingToken.parse(context.deployment.drain_token)
-    if token is not None and token.epoch > context.pool.epoch:
+    if context.another_may_lead:
         return Plan(blocked_by=Blocker.NOT_LEADER)
     step, restored = plan_scale_in(context), plan_restore(context)
     drains, renewals, undrains = _drains(context), _renewals(context, step), _undrains(context)

@@ -4,6 +4,7 @@ The names are those of `docs/control-protocol.md`.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cache
@@ -21,6 +22,9 @@ LEASE_SECONDS: Final = 60
 Count = Annotated[int, Field(ge=0, le=REPORT_NUMBER)]
 Seconds = Annotated[float, Field(ge=0, le=REPORT_NUMBER, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=REPORT_TEXT_CHARACTERS)]
+
+
+_TOKEN: Final = re.compile(r"([0-9]{1,20})\.([0-9]{1,20})")
 
 
 class State(StrEnum):
@@ -61,9 +65,8 @@ class FencingToken:
     @classmethod
     def parse(cls, annotation: str) -> Self | None:
         """Parse what `str` returns; None for anything else."""
-        epoch, _, seq = annotation.partition(".")
-        ours = all(part.isascii() and part.isdecimal() for part in (epoch, seq))
-        return cls(int(epoch), int(seq)) if ours else None
+        found = _TOKEN.fullmatch(annotation)
+        return cls(int(found[1]), int(found[2])) if found is not None else None
 
     @override
     def __str__(self) -> str:

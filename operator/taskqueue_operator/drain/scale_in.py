@@ -24,7 +24,7 @@ class Blocker(StrEnum):
     COSTS = "deletion costs to be written"
     REMOVAL_ORDER = "an order in which the ReplicaSet removes no other pod first"
     EMPTINESS = "a reading of an empty queue"
-    NOT_LEADER = "the operator that leads now"
+    NOT_LEADER = "another operator, which writes annotation taskqueue.dev/drain of the Deployment"
 
 
 MOMENTARY: Final = frozenset({Blocker.SETTLING, Blocker.REMOVAL, Blocker.ANSWERS, Blocker.COSTS})
@@ -90,6 +90,7 @@ def _ready_to_remove(context: DrainContext) -> set[str]:
     all_reported = context.now - context.pool.since >= ALL_REPORTED_WITHIN
     without_container = (worker for worker in context.active if worker.has_no_container)
     removable = {worker.uid for worker in without_container if all_reported or not worker.pod.assigned}
+    removable |= {worker.uid for worker in context.active if worker.never_consumed(context.now)}
     return removable | {worker.uid for worker in context.candidates if context.ready_to_remove(worker)}
 
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from taskqueue_operator.workers.api_objects import Pod
 
 from .protocol import LEASE_SECONDS, Command, Report, Result, State, Verb
-from .worker_state import RemovedState, WorkerState
+from .worker_state import WorkerState
 
 ANSWER_TIMEOUT: Final = timedelta(seconds=5)
 """How long an answer is awaited, and how long a confirmed drain is relied on."""
@@ -20,6 +20,8 @@ REPORT_MAX_AGE: Final = timedelta(seconds=2)
 """Maximum age of a report from which candidates are selected, and how long a requested report is awaited."""
 READINESS_LAG: Final = timedelta(seconds=10)
 """How long the API may take to show a change of readiness: probe, kubelet and watch."""
+OVERDUE_MARGIN: Final = timedelta(seconds=30)
+"""How long after its timeout a running task counts as one that never ends: it was cancelled, and did not end."""
 MAX_INCARNATIONS: Final = 8
 _UNREADY: Final = frozenset({State.STARTING, State.DRAINED, State.LEAVING})
 
@@ -51,9 +53,11 @@ class Worker:
         reported_at: When that report arrived.
         address: Where to send commands.
         last_command: The last `drain` or `undrain` to this incarnation.
-        confirmed_at: When the command was sent that the worker answered with `drained`, or when it was marked idle;
-            None as soon as anything contradicts. A removal relies on it.
-        drained_at: When it first reported `drained`, or when it was first seen idle, without interruption since.
+        confirmed_at: When the command was sent after which the worker reported that it has stopped, or when it was
+            marked idle; None as soon as anything contradicts. A removal relies on it.
+        drained_at: When it first reported that it has stopped, or when it was first seen idle, without interruption
+            since.
+        draining_since: When it first reported `draining`, without interruption since.
         readiness_changed_at: When it first reported a state of the present readiness.
         undrain_seq: The `seq` of its last `undrain`. The next `drain` needs a higher one, or that `undrain`, if it
             arrives late, reverts the drain.
@@ -69,6 +73,7 @@ class Worker:
     last_command: SentCommand | None = None
     confirmed_at: datetime | None = None
     drained_at: datetime | None = None
+    draining_since: datetime | None = None
     readiness_changed_at: datetime | None = None
     undrain_seq: int = -1
     last_active_state: State | None = None
@@ -93,18 +98,23 @@ class Worker:
         if self.report is not None and self.report.incarnation != report.incarnation:
             # Which of the two runs shows only with time: an ended process sends no more reports.
             self.last_command = self.confirmed_at = self.drained_at = self.last_active_state = None
+            self.draining_since = None
         self._numbers.pop(report.incarnation, None)
         self._numbers[report.incarnation] = report.number
         if len(self._numbers) > MAX_INCARNATIONS:
             del self._numbers[next(iter(self._numbers))]
         self.report, self.reported_at, self.address = report, at, address
-        if report.state is not State.LEAVING:
-            self.last_active_state = report.state
-        if report.state is not State.DRAINED:
-            self.confirmed_at = self.drained_at = None
-        elif self.drained_at is None:
-            self.drained_at = at
+        self._on_state(report.state, at)
         self._on_answer(report)
+
+    def _on_state(self, state: State, at: datetime) -> None:
+        if state is not State.LEAVING:
+            self.last_active_state = state
+        self.draining_since = (self.draining_since or at) if state is State.DRAINING else None
+        if self.has_stopped:
+            self.drained_at = self.drained_at or at
+        else:
+            self.confirmed_at = self.drained_at = None
 
     def _on_answer(self, report: Report) -> None:
         sent, answer = self.last_command, report.answer
@@ -112,7 +122,7 @@ class Worker:
             return
         self.last_command = sent._replace(result=answer.result)
         command, drain = sent.command, report.drain
-        drained = command.command is Verb.DRAIN and answer.result is Result.DONE and report.state is State.DRAINED
+        drained = command.command is Verb.DRAIN and answer.result is Result.DONE and self.has_stopped
         if drained and drain is not None and (drain.installation, drain.epoch) == (command.installation, command.epoch):
             self.confirmed_at = sent.at
 
@@ -169,6 +179,28 @@ class Worker:
         """Whether it has reported recently, so that a command can reach it."""
         return self.reported_at is not None and now - self.reported_at < REPORT_TIMEOUT
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether, by its last report, it is drained, or is draining and runs only tasks that never end."""
+        return self.report is not None and (self.report.state is State.DRAINED or self.is_overdue)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it is draining, and all its running tasks have exceeded its timeout, by its last report.
+
+        A drained worker starts no task: once it has been draining for that long, every task that still runs has.
+        """
+        report, since = self.report, self.draining_since
+        if report is None or since is None or self.reported_at is None:
+            return False
+        limit = timedelta(seconds=report.task_timeout_seconds) + OVERDUE_MARGIN
+        oldest = timedelta(seconds=report.oldest_seconds or 0)
+        return oldest > limit and (report.in_flight == 1 or self.reported_at - since > limit)
+
+    def never_consumed(self, now: datetime) -> bool:
+        """Whether it certainly has not consumed since its container started: it neither was ready nor has reported."""
+        return self.report is None and self.pod.never_ready and now - self.container_changed_at >= REPORT_TIMEOUT
+
     # Requested reports.
 
     def needs_report_request(self, now: datetime) -> bool:
@@ -194,13 +226,18 @@ class Worker:
     # Drain.
 
     def is_removable(self, now: datetime) -> bool:
-        """Whether it may be removed: its drain was confirmed recently, or it has no container."""
-        return self.has_no_container or (self.confirmed_at is not None and now - self.confirmed_at < ANSWER_TIMEOUT)
+        """Whether it may be removed: its drain was confirmed recently, or it runs no task for want of a process.
+
+        Such a worker has no container, or has never consumed.
+        """
+        confirmed = self.confirmed_at is not None and now - self.confirmed_at < ANSWER_TIMEOUT
+        return confirmed or self.has_no_container or self.never_consumed(now)
 
     def holds_lease(self, now: datetime) -> bool:
         """Whether it certainly stays drained for a while, by a lease that it has confirmed."""
         held_for = DRAIN_LEASE - ANSWER_TIMEOUT
-        return self.has_no_container or (self.confirmed_at is not None and now - self.confirmed_at < held_for)
+        confirmed = self.confirmed_at is not None and now - self.confirmed_at < held_for
+        return confirmed or self.has_no_container or self.never_consumed(now)
 
     def awaits_answer(self, now: datetime) -> bool:
         """Whether its last command may still be answered."""
@@ -258,15 +295,3 @@ class Worker:
     def readiness_settled(self, now: datetime) -> bool:
         """Whether the API has had the time to show the present readiness."""
         return self.readiness_changed_at is None or now - self.readiness_changed_at >= READINESS_LAG
-
-    def removed_state(self) -> RemovedState:
-        """Return what it did when its pod was removed."""
-        if self.has_no_container:
-            return RemovedState.NO_CONTAINER
-        if self.report is None and self.drained_at is not None:
-            return RemovedState.IDLE
-        if self.last_active_state is State.DRAINED and not self.in_flight:
-            return RemovedState.DRAINED
-        if self.last_active_state is State.DRAINING:
-            return RemovedState.DRAINING
-        return RemovedState.BUSY if self.in_flight else RemovedState.UNKNOWN

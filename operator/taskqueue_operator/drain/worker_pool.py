@@ -20,6 +20,7 @@ from .worker_state import WorkerState
 SIGTERM_ACK_TIMEOUT: Final = timedelta(seconds=2)
 """How long a worker may take to receive SIGTERM and to report `leaving`."""
 ID_BYTES: Final = 16
+"""Bytes of the id of a command: too many to guess one."""
 REMOVAL_SETTLE_TIME: Final = timedelta(seconds=10)
 """How long pods may still be removed after the Deployment's controller has observed another number."""
 
@@ -33,11 +34,19 @@ class PendingScaleIn(NamedTuple):
         generation: The condition on the Deployment's generation; None for a write of an earlier leader.
         drain_token: The condition on its drain annotation.
         at: When it was requested.
+        expected: UIDs of the pods that may be removed by it.
     """
 
     generation: int | None
     drain_token: str
     at: datetime
+    expected: frozenset[str] = frozenset()
+
+    def has_removed(self, worker: Worker, deployment: Deployment) -> bool:
+        """Whether this write removed the pod of a worker. After a later change, a rollout may have removed others."""
+        if self.generation is None:
+            return False
+        return worker.uid in self.expected or deployment.generation <= self.generation + 1
 
 
 class _EarlyReport(NamedTuple):
@@ -93,6 +102,11 @@ class WorkerPool:
         """Return the active worker whose pod has this UID."""
         return self._workers.get(uid)
 
+    @property
+    def terminating_since(self) -> Mapping[str, datetime]:
+        """By the UID of the pod, since when it terminates, as far as the API has shown."""
+        return {uid: found.since for uid, found in self._terminating.items()}
+
     def ignoring_sigterm(self, now: datetime) -> list[Worker]:
         """Return the workers whose pods terminate, and which continue to work as if without SIGTERM.
 
@@ -103,8 +117,7 @@ class WorkerPool:
 
     def sync(self, deployment: Deployment, pods: Iterable[Pod], at: datetime) -> list[Worker]:
         """Store what the API shows. Returns the workers that are no longer active since the last call."""
-        # A pod without a ReplicaSet has our label by mistake: no controller counts or removes it.
-        existing = {pod.uid: pod for pod in pods if pod.replica_set and not pod.finished}
+        existing = {pod.uid: pod for pod in pods if not pod.finished}
         active = {uid: pod for uid, pod in existing.items() if pod.is_active}
         inactive = [self._workers.pop(uid) for uid in self._workers.keys() - active.keys()]
         self._track_terminating(inactive, {uid: existing[uid] for uid in existing.keys() - active.keys()}, at)
@@ -148,7 +161,8 @@ class WorkerPool:
 
     def begin_scale_in(self, generation: int, drain_token: str, at: datetime) -> None:
         """Record that fewer replicas are being requested, on condition of this generation and drain annotation."""
-        self.pending_scale_in, self.last_scale_in_at = PendingScaleIn(generation, drain_token, at), at
+        expected = frozenset(worker.uid for worker in self._workers.values() if worker.is_removable(at))
+        self.pending_scale_in, self.last_scale_in_at = PendingScaleIn(generation, drain_token, at, expected), at
 
     def mark_idle(self, idle_since: Mapping[str, datetime | None], at: datetime) -> None:
         """Record which workers may be removed without an answer of their own, and no others.

@@ -36,10 +36,17 @@ class KubernetesCluster:
         """Server-side apply, if `metadata.resourceVersion` matches or, without it, if the Deployment does not exist."""
         return await deployments.apply(self._api, manifest)
 
-    async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+    async def scale(
+        self, key: Key, *, replicas: int, generation: int, drain_token: str = "", started_template: str = ""
+    ) -> Body:
         """Set `spec.replicas`, if `metadata.generation` and, unless empty, the drain annotation match."""
         return await deployments.scale(
-            self._api, key, replicas=replicas, generation=generation, drain_token=drain_token
+            self._api,
+            key,
+            replicas=replicas,
+            generation=generation,
+            drain_token=drain_token,
+            started_template=started_template,
         )
 
     async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:

@@ -5,7 +5,7 @@ from typing import Final
 
 from taskqueue_operator.resource.bounds import BEYOND_BOUNDS
 from taskqueue_operator.resource.faults import Conflict, Reason, WorkersFault
-from taskqueue_operator.resource.names import ANNOTATION_DRAIN, Key
+from taskqueue_operator.resource.names import ANNOTATION_DRAIN, ANNOTATION_STARTED, Key
 
 from .client import APPLY, JSON_PATCH, Api, Body, path
 from .faults import ApiError, refused, unavailable
@@ -13,6 +13,7 @@ from .faults import ApiError, refused, unavailable
 APPS: Final = "apis/apps/v1"
 DEPLOYMENTS: Final = "deployments"
 _DRAIN_TOKEN_PATH: Final = f"/metadata/annotations/{ANNOTATION_DRAIN.replace('/', '~1')}"
+_STARTED_TEMPLATE_PATH: Final = f"/metadata/annotations/{ANNOTATION_STARTED.replace('/', '~1')}"
 
 
 async def read(api: Api, key: Key) -> Body | None:
@@ -58,10 +59,13 @@ async def apply(api: Api, manifest: Body) -> Body:
         raise unavailable(f"apply Deployment {key}", error) from None
 
 
-async def scale(api: Api, key: Key, *, replicas: int, generation: int, drain_token: str) -> Body:
+async def scale(  # noqa: PLR0913  two conditions and two values
+    api: Api, key: Key, *, replicas: int, generation: int, drain_token: str, started_template: str
+) -> Body:
     """Set `spec.replicas` if the Deployment is at this generation; status changes do not matter.
 
-    A `drain_token` that is not empty must also equal the drain annotation.
+    A `drain_token` that is not empty must also equal the drain annotation. A `started_template` that is not empty is
+    written as an annotation.
 
     Raises:
         Conflict: The generation or the annotation differs, or the Deployment is gone.
@@ -71,6 +75,8 @@ async def scale(api: Api, key: Key, *, replicas: int, generation: int, drain_tok
     if drain_token:
         patch.append({"op": "test", "path": _DRAIN_TOKEN_PATH, "value": drain_token})
     patch.append({"op": "replace", "path": "/spec/replicas", "value": replicas})
+    if started_template:
+        patch.append({"op": "add", "path": _STARTED_TEMPLATE_PATH, "value": started_template})
     try:
         return await api.request(
             "PATCH",

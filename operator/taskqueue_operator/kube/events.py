@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
+from taskqueue_operator.resource.bounds import MESSAGE_CHARACTERS
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.text import shorten
 
 from .client import Api, Body, collection
 from .faults import ApiError, unavailable
 
-MAX_MESSAGE_LENGTH: Final = 1024
 _MAX_NAME_LENGTH: Final = 253
 
 
@@ -31,7 +32,7 @@ async def post(api: Api, regarding: Body, *, reason: str, message: str, warning:
         "involvedObject": regarding,
         "type": "Warning" if warning else "Normal",
         "reason": reason,
-        "message": message if len(message) <= MAX_MESSAGE_LENGTH else message[: MAX_MESSAGE_LENGTH - 1] + "…",
+        "message": shorten(message, MESSAGE_CHARACTERS),
         "count": 1,
         "firstTimestamp": now,
         "lastTimestamp": now,

@@ -45,7 +45,8 @@ def _connection(
     item: Mapping[str, Any], queues: Mapping[str, Mapping[str, bool]], unacked: Mapping[str, int | None]
 ) -> Connection:
     name = item.get("name", "")
-    return Connection(_identifiers(item), queues.get(name, {}), unacked.get(name, _unacked_without_channel(item)))
+    held = unacked.get(name, _unacked_without_channel(item))
+    return Connection(_identifiers(item), queues.get(name, {}), held, name)
 
 
 def _queues_by_connection(consumers: Items) -> Mapping[str, Mapping[str, bool]]:

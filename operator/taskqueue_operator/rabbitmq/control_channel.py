@@ -130,6 +130,9 @@ class ControlChannel:
                 if (task := asyncio.current_task()) is None or task.cancelling():
                     raise
                 self._set_fault(faults.unreachable(self._endpoint, "connection closed"))
+            except Exception as error:  # noqa: BLE001  what the library raises on answers of a peer that is no broker
+                # Not its text, which may quote anything. An error that ends here would end all reads of the broker.
+                self._set_fault(faults.unreachable(self._endpoint, f"unexpected answer, {type(error).__name__}"))
             failures = 0 if loop_time() - started > BACKOFF.longest_seconds else failures + 1
             await asyncio.sleep(random.uniform(0, BACKOFF.seconds(failures)))  # noqa: S311  jitter
 

@@ -43,16 +43,16 @@ def _passive_declare(queue: str) -> bytes:
     return len(payload).to_bytes(4, "big") + payload + bytes([END])
 
 
-def parse_declare_ok(data: bytes, begin: int, end: int) -> tuple[bytes, int]:
-    """Return the queue name and the number of ready messages of a DeclareOk payload.
+def parse_declare_ok(data: bytes, begin: int, end: int) -> tuple[bytes, int, int]:
+    """Return the queue name, the number of ready messages and that of consumers of a DeclareOk payload.
 
     Raises:
         NotAmqp: The payload is too short.
     """
     if end - begin < len(DECLARE_OK) + 1 + _COUNTS.size:
         raise NotAmqp
-    ready, _ = _COUNTS.unpack_from(data, end - _COUNTS.size)
-    return data[begin + len(DECLARE_OK) + 1 : end - _COUNTS.size], ready
+    ready, consumers = _COUNTS.unpack_from(data, end - _COUNTS.size)
+    return data[begin + len(DECLARE_OK) + 1 : end - _COUNTS.size], ready, consumers
 
 
 def complete_frames(data: bytes) -> Iterator[tuple[int, int, int, int]]:

@@ -174,7 +174,9 @@ class _Session:
             self.refusals.discard(queue)
 
     def _record(self, batch: ProbeBatch, at: datetime) -> None:
-        self._answers |= {queue: Probe(at, ready) for queue, ready in batch.ready.items()}
+        self._answers |= {
+            queue: Probe(at, ready, consumers=batch.consumers[queue]) for queue, ready in batch.ready.items()
+        }
         if batch.refusal is not None:
             queue = batch.pending[0]
             self._answers[queue] = self._refused_probe(queue, *batch.refusal, at)

@@ -26,15 +26,17 @@ class ProbeBatch:
     Attributes:
         pending: Queues without an answer yet; the first of them delays the others.
         ready: Number of ready messages, by queue.
+        consumers: Number of consumers, by queue.
         refusal: Reply code and text if the broker refused the first queue of `pending`; then it drops all of them.
         done: Completes when no more answers will come.
     """
 
-    __slots__ = ("done", "pending", "ready", "refusal")
+    __slots__ = ("consumers", "done", "pending", "ready", "refusal")
 
     def __init__(self, queues: Sequence[str]) -> None:
         self.pending = deque(queues)
         self.ready: dict[str, int] = {}
+        self.consumers: dict[str, int] = {}
         self.refusal: tuple[int, str] | None = None
         self.done = asyncio.get_running_loop().create_future()
 
@@ -145,11 +147,12 @@ class ProbeConnection:
             count += 1
         return data[processed:], count
 
-    def _on_declare_ok(self, channel: int, name: bytes, ready: int) -> None:
+    def _on_declare_ok(self, channel: int, name: bytes, ready: int, consumers: int) -> None:
         batch = self._batches.get(channel)
         if batch is None or batch.pending[0].encode() != name:
             raise frames.NotAmqp  # so that it is never used as the answer for another queue
-        batch.ready[batch.pending.popleft()] = ready
+        queue = batch.pending.popleft()
+        batch.ready[queue], batch.consumers[queue] = ready, consumers
         if not batch.pending:
             self._finish(channel)
 

@@ -115,8 +115,8 @@ class _Secret:
         if path and key and path != key:
             raise self._invalid("vhost", "it differs from the path of uri. Remove one of them, or make them equal")
         vhost = path or key or "/"
-        if len(vhost.encode()) > VHOST_BYTES:
-            problem = f"the vhost is longer than {VHOST_BYTES} bytes. Use a shorter vhost"
+        if len(vhost.encode()) > VHOST_BYTES or not vhost.isprintable():
+            problem = f"the vhost is not printable, or longer than {VHOST_BYTES} bytes. Use another vhost"
             raise self._invalid("uri" if path else "vhost", problem)
         return vhost
 

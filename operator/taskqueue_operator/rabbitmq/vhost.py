@@ -21,7 +21,7 @@ from .broker_hosts import ANYWHERE, BrokerHosts
 from .consumers import read_consumers
 from .control_channel import ControlChannel, OnReport
 from .endpoint import Endpoint
-from .management import Management
+from .management import Management, segment
 from .network import Network
 from .probe import Prober
 from .reconnect import Reconnector
@@ -108,6 +108,15 @@ class Vhost:
         """
         with self._management.parsing():
             return await read_consumers(self._management, self._clock)
+
+    async def close_connections(self, names: Collection[str]) -> None:
+        """Close connections of clients; one that is already closed counts as closed.
+
+        Raises:
+            BrokerFault: The management API cannot be used, or the user may not close connections of other users.
+        """
+        for name in names:
+            await self._management.delete(f"connections/{segment(name)}", operation="close a connection of a worker")
 
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         """Read the ready count of each queue; queues that have not answered are left out.

@@ -118,3 +118,10 @@ READERS_PER_HOST: Final = 2500
 """Endpoints that are read on one broker host; each has two AMQP connections."""
 READERS: Final = 5000
 """Endpoints that are read by this process; each takes three file descriptors and 100 KiB."""
+
+# Status.
+
+PENDING_EVENTS: Final = 4
+"""Events of one TaskQueue that wait to be posted; a later one says what is true now."""
+WAITING_REASON_CHARACTERS: Final = 64
+"""Longest reason for which a container waits, as the status shows it; those of Kubernetes are single words."""

@@ -36,11 +36,11 @@ class Broker(Model):
     """RabbitMQ broker that holds the queue."""
 
     secret_ref: SecretRef = Field(
-        description="Secret with the key uri (amqp://USER:PASS@HOST:PORT/VHOST), or the keys host, username and "
-        "password, and optionally port and vhost. The keys username, password and vhost complete a uri that lacks "
-        "them. Other optional keys: management-uri (defaults to http://HOST:15672; with TLS, https://HOST:15671; a "
-        "management-uri without port means 80 or 443), ca.crt, tls.crt, tls.key. The default-user Secret of the "
-        "RabbitMQ cluster operator works without changes."
+        description="Secret with the key uri (amqp://USER:PASS@HOST:PORT/VHOST), or the keys host (HOST or HOST:PORT), "
+        "username and password, and optionally port and vhost. The keys username, password and vhost complete"
+        " a uri that lacks them. Other optional keys: management-uri (defaults to http://HOST:15672; with "
+        "TLS, https://HOST:15671; a management-uri without port means 80 or 443), ca.crt, tls.crt, tls.key. "
+        "The default-user Secret of the RabbitMQ cluster operator works without changes."
     )
     vhost: Annotated[str, Field(min_length=1, max_length=VHOST_BYTES, pattern=r"^[ -~]+$")] | None = Field(
         None,
@@ -116,9 +116,7 @@ class Queue(Model):
 
 
 class Binding(Model):
-    """Binding from the exchange to the queue. Two bindings are the same if all their fields are equal (ADR 11)."""
-
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+    """Binding from the exchange to the queue."""
 
     routing_key: str = Field(
         max_length=255,

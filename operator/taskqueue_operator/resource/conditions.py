@@ -6,6 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from .bounds import FAULT_CHARACTERS
+from .text import shorten
+
 
 class ConditionType(StrEnum):
     """Condition types, in the order in which the status lists them."""
@@ -70,7 +73,7 @@ def _render(condition: Condition, previous: Mapping[str, Any] | None, generation
         "type": condition.type.value,
         "status": condition.status.value,
         "reason": str(condition.reason),
-        "message": condition.message,
+        "message": shorten(condition.message, FAULT_CHARACTERS),
         "observedGeneration": generation,
         "lastTransitionTime": _transition_time(condition, previous, now),
     }

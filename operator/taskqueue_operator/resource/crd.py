@@ -58,6 +58,7 @@ def _condition(type_: str, field: str) -> str:
 COLUMNS: Final = [
     ("Ready", "string", _condition("Ready", "status"), "Whether broker, topology and workers match the spec."),
     ("Backlog", "integer", ".status.backlog.ready", "Number of ready messages in the queue."),
+    ("Dead", "integer", ".status.deadLetters", "Number of messages in the dead-letter queue."),
     ("Workers", "integer", ".status.readyReplicas", "Number of ready worker pods."),
     ("Desired", "integer", ".status.desiredReplicas", "Number of worker pods that the operator has decided on."),
     ("Max", "integer", ".spec.scaling.maxReplicas", "Upper limit for replicas."),

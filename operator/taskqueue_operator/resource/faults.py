@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from .bounds import FAULT_CHARACTERS, MESSAGE_CHARACTERS
+from .text import shorten
 
 
 class Reason(StrEnum):
@@ -24,6 +25,7 @@ class Reason(StrEnum):
     PERMISSION_DENIED = "PermissionDenied"
     BROKER_UNREACHABLE = "BrokerUnreachable"
     MANAGEMENT_UNREACHABLE = "ManagementUnreachable"
+    BROKER_ALARM = "BrokerAlarm"
     # Topology.
     IMMUTABLE_DRIFT = "ImmutableDrift"
     NAME_CONFLICT = "NameConflict"
@@ -34,16 +36,22 @@ class Reason(StrEnum):
     DEPLOYMENT_CONFLICT = "DeploymentConflict"
     FIELD_CONFLICT = "FieldConflict"
     POD_TEMPLATE_INVALID = "PodTemplateInvalid"
+    DEAD_LETTERS_GROWING = "DeadLettersGrowing"
     POD_TEMPLATE_FORBIDDEN = "PodTemplateForbidden"
     WORKERS_FAILING = "WorkersFailing"
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"
     WORKERS_STARTING = "WorkersStarting"
+    WORKERS_NOT_CONSUMING = "WorkersNotConsuming"
     WORKERS_NOT_REPORTING = "WorkersNotReporting"
     IDLENESS_UNKNOWN = "IdlenessUnknown"
     SCALE_IN_WAITING = "ScaleInWaiting"
     ROLLOUT_STUCK = "RolloutStuck"
     DELETION_COST_CONFLICT = "DeletionCostConflict"
+    REPLICAS_CONFLICT = "ReplicasConflict"
+    WORKERS_INTERRUPTED = "WorkersInterrupted"
+    OTHER_QUEUES_CONSUMED = "OtherQueuesConsumed"
+    NOTHING_FINISHED = "NothingFinished"
     # Kubernetes itself.
     API_UNAVAILABLE = "ApiUnavailable"
     INTERNAL_ERROR = "InternalError"
@@ -66,8 +74,7 @@ class Fault(Exception):
     """
 
     def __init__(self, reason: Reason, message: str, *, terminal: bool = False) -> None:
-        if len(message) > FAULT_CHARACTERS:
-            message = f"{message[: FAULT_CHARACTERS - 1]}…"
+        message = shorten(message, FAULT_CHARACTERS)
         super().__init__(message)
         self.reason = reason
         self.message = message

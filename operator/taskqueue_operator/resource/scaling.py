@@ -100,7 +100,8 @@ class Scaling(Model):
         20,
         ge=1,
         le=1_000_000_000,
-        description="Target number of ready messages per worker: workers = ready / readyPerReplica, rounded up.",
+        description="Target number of ready messages per worker. A running task counts like a ready message, but no "
+        "more than its share of a worker. Set 1 for long tasks, so that none waits behind another one.",
     )
     activation_ready: int = Field(
         0, ge=0, le=1_000_000_000, description="Scale from zero only when more messages than this are ready."

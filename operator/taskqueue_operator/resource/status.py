@@ -57,6 +57,11 @@ class Status(Model):
     )
     decision: str | None = Field(None, description="Explanation of desiredReplicas.")
     backlog: Backlog | None = Field(None, description="Number of messages in the queue, as last reported.")
+    dead_letters: int | None = Field(
+        None,
+        description="Number of messages in the dead-letter queue, as last reported.",
+        json_schema_extra={"format": "int64"},
+    )
     conditions: Annotated[list[StatusCondition], Field(max_length=16)] | None = Field(
         None,
         description="Conditions of the TaskQueue.",

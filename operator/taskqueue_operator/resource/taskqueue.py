@@ -78,7 +78,7 @@ class Spec(Model):
         None,
         description="Bindings from the exchange to the queue. Defaults to one binding with the name of the TaskQueue "
         "as routing key; for a Topic exchange, #.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     retry: Retry | None = Field(
         None, description=f"Attempts of a task. Defaults to {MAX_ATTEMPTS} for a task that ends its worker."

@@ -12,7 +12,7 @@ from typing import Final
 from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
 
 from .behavior import limit_rate, stabilize
-from .decision import Decision, DecisionReason, Workers, whole_seconds
+from .decision import UNPROVEN_REASONS, Decision, DecisionReason, Workers, whole_seconds
 from .demand import demand
 from .memory import Memory, is_idle
 from .policy import Policy
@@ -20,7 +20,7 @@ from .reading import Reading
 from .schedule import Minimum, effective_minimum
 
 MAX_UNPROVEN_REPLICAS: Final = 3
-"""Limit for replicas of a version of which no worker has started yet."""
+"""Limit for replicas of a version of which no worker has been ready yet."""
 
 
 def decide(reading: Reading, workers: Workers, policy: Policy, memory: Memory, now: datetime) -> Decision:
@@ -111,7 +111,7 @@ def _cap_at_obstacle(decision: Decision, workers: Workers) -> Decision:
     obstacle = workers.obstacle
     if obstacle is None or decision.desired <= workers.replicas:
         return decision
-    unproven = MAX_UNPROVEN_REPLICAS if obstacle.reason is DecisionReason.WORKERS_FAILING else 0
+    unproven = MAX_UNPROVEN_REPLICAS if obstacle.reason in UNPROVEN_REASONS else 0
     limit = max(workers.replicas, unproven)
     if decision.desired <= limit:
         return decision

@@ -24,6 +24,7 @@ class DecisionReason(StrEnum):
     SCALE_DOWN_STABILIZED = "ScaleDownStabilized"
     SCALE_UP_LIMIT = "ScaleUpLimit"
     SCALE_DOWN_LIMIT = "ScaleDownLimit"
+    WORKERS_STARTING = "WorkersStarting"
     WORKERS_FAILING = "WorkersFailing"
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"
@@ -31,9 +32,9 @@ class DecisionReason(StrEnum):
     MAX_REPLICAS = "TooManyReplicas"
 
 
-OBSTACLE_REASONS: Final = frozenset(
-    {DecisionReason.WORKERS_FAILING, DecisionReason.QUOTA_EXCEEDED, DecisionReason.UNSCHEDULABLE}
-)
+UNPROVEN_REASONS: Final = frozenset({DecisionReason.WORKERS_STARTING, DecisionReason.WORKERS_FAILING})
+"""The obstacles of a version of which no worker has been ready: some workers try it."""
+OBSTACLE_REASONS: Final = UNPROVEN_REASONS | {DecisionReason.QUOTA_EXCEEDED, DecisionReason.UNSCHEDULABLE}
 LIMITING_REASONS: Final = OBSTACLE_REASONS | {
     DecisionReason.SCALE_UP_LIMIT,
     DecisionReason.SCALE_DOWN_LIMIT,

@@ -49,12 +49,14 @@ class Probe:
         ready: Number of ready messages; None if the queue is `missing` or the broker refused the request.
         missing: Whether the queue does not exist.
         fault: Why the broker refused the request.
+        consumers: Number of consumers of the queue; None if it is unknown.
     """
 
     at: datetime
     ready: int | None
     missing: bool = False
     fault: BrokerFault | None = None
+    consumers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Reading:
         at_most: Upper bound of the ready messages; None if unknown.
         unacked: Largest number of unacked messages in recent sweeps; None if unknown.
         doubt: Why `at_most` is None.
+        held_at_least: Unacked messages by the last sweep before the probe of `at_least`; None without one. A later
+            sweep would count messages twice that were delivered after the probe.
     """
 
     at: datetime
@@ -117,6 +121,7 @@ class Reading:
     at_most: int | None
     unacked: int | None
     doubt: Doubt | None = None
+    held_at_least: int | None = None
 
     @classmethod
     def from_samples(cls, probes: Sequence[Probe], sweeps: Sequence[Sweep], now: datetime) -> Self:
@@ -133,11 +138,13 @@ class Reading:
         if doubt is None and at_least is None:
             doubt = Doubt.NO_PROBE
         unacked = max((sweep.unacked for sweep in recent if sweep.unacked is not None), default=None)
+        held = [sweep.unacked for sweep in recent if recent_probe and sweep.at <= probes[-1].at][-1:]
+        reading = cls(now, at_least, None, unacked, doubt, *held)
         if doubt is not None or at_least is None:
-            return cls(now, at_least, None, unacked, doubt)
+            return reading
         probed = (probe.ready or 0 for probe in probes if now - probe.at <= READING_WINDOW)
         at_most = max(*probed, *(sweep.ready or 0 for sweep in recent))
-        return cls(now, at_least, at_most, unacked)
+        return replace(reading, at_most=at_most)
 
     @property
     def unreadable(self) -> bool:

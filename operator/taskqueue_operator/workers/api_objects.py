@@ -5,15 +5,21 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any, Final, NamedTuple, Self
 
+from taskqueue_operator.resource.bounds import WAITING_REASON_CHARACTERS
 from taskqueue_operator.resource.names import (
+    ANNOTATION_APPLIED,
     ANNOTATION_COST,
     ANNOTATION_DIGEST,
     ANNOTATION_DRAIN,
+    ANNOTATION_STARTED,
     DELETION_COST,
     LABEL_NAME,
     WORKER_CONTAINER,
     Key,
 )
+from taskqueue_operator.resource.text import shorten
+
+from .ownership import FieldOwner, field_owners
 
 CRASH_LOOP: Final = "CrashLoopBackOff"
 PULL_BACK_OFF: Final = "ImagePullBackOff"
@@ -41,6 +47,9 @@ class Deployment:
         replica_failure: Why the API server creates no more pods, such as an exceeded quota; empty if it does.
         progress_deadline_exceeded: Whether a rollout has made no progress for too long.
         drain_token: The drain annotation; empty while no worker is drained.
+        applied_digest: Identifies the manifest that was applied last.
+        field_owners: Who owns which of its fields.
+        started_template: Hash of the last template of which a worker has been ready; empty if unknown.
     """
 
     key: Key
@@ -60,6 +69,9 @@ class Deployment:
     updated: int = 0
     progress_deadline_exceeded: bool = False
     drain_token: str = ""
+    applied_digest: str = ""
+    field_owners: tuple[FieldOwner, ...] = ()
+    started_template: str = ""
 
     @property
     def observed(self) -> bool:
@@ -91,6 +103,9 @@ class Deployment:
                 condition.get("reason") == "ProgressDeadlineExceeded" for condition in status.get("conditions") or ()
             ),
             drain_token=annotations.get(ANNOTATION_DRAIN, ""),
+            applied_digest=annotations.get(ANNOTATION_APPLIED, ""),
+            field_owners=field_owners(metadata),
+            started_template=annotations.get(ANNOTATION_STARTED, ""),
         )
 
 
@@ -114,15 +129,19 @@ class Pod:
 
     Attributes:
         template_hash: Identifies the pod template from which it was created.
-        replica_set: UID of the ReplicaSet that created it.
+        replica_set: UID of the ReplicaSet of its worker Deployment; empty for a pod that has only its label.
         assigned: Whether it is assigned to a node.
         phase: Its phase: Pending, Running, Unknown...
         container_stopped: Whether the kubelet shows that the worker container does not run; False if it shows nothing.
         restarts: How often that container was restarted.
+        exit_code: With which code its worker container ended; None while it runs, or waits to be started again.
+        never_ready: Whether that container serves the endpoints of the contract (its startup probe succeeded), and has
+            not been ready since it started: it has not consumed.
         finished: Whether it has succeeded or failed.
         cost: Its deletion cost; None without a valid one.
         cost_is_managed: Whether the operator wrote the cost.
         problem: Why it does not run; None if it does.
+        waiting: What its first container that does not run waits for, such as ContainerCreating; empty if all run.
         addresses: Its own IP addresses; none on the network of its node.
     """
 
@@ -142,7 +161,10 @@ class Pod:
     cost: int | None = None
     cost_is_managed: bool = False
     problem: PodProblem | None = None
+    waiting: str = ""
     addresses: tuple[str, ...] = ()
+    never_ready: bool = False
+    exit_code: int | None = None
 
     @property
     def is_active(self) -> bool:
@@ -160,7 +182,7 @@ class Pod:
             taskqueue=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
             resource_version=metadata["resourceVersion"],
             template_hash=annotations.get(ANNOTATION_DIGEST, ""),
-            replica_set=intern(_owner(metadata).get("uid", "")),
+            replica_set=intern(_replica_set(metadata)),
             assigned=bool((body.get("spec") or {}).get("nodeName")),
             phase=intern(status.get("phase", "")),
             container_stopped=_container_stopped(status, container),
@@ -171,12 +193,22 @@ class Pod:
             cost=_cost(annotations),
             cost_is_managed=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
             problem=_problem(status),
+            waiting=_waiting(status),
             addresses=_addresses(body.get("spec") or {}, status),
+            never_ready=_never_ready(status, container),
+            exit_code=((container.get("state") or {}).get("terminated") or {}).get("exitCode"),
         )
 
 
 def _owner(metadata: dict[str, Any]) -> dict[str, Any]:
     return next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), {})
+
+
+def _replica_set(metadata: dict[str, Any]) -> str:
+    """Return the UID of the ReplicaSet that controls a pod; only if a worker Deployment, by its name, created that."""
+    owner, name = _owner(metadata), (metadata.get("labels") or {}).get(LABEL_NAME, "")
+    ours = owner.get("kind") == "ReplicaSet" and owner.get("name", "").rpartition("-")[0] == name
+    return str(owner.get("uid", "")) if ours else ""
 
 
 def _worker_container(status: dict[str, Any]) -> dict[str, Any]:
@@ -192,6 +224,14 @@ def _addresses(spec: dict[str, Any], status: dict[str, Any]) -> tuple[str, ...]:
 
 def _is_ready(condition: dict[str, Any]) -> bool:
     return (condition["type"], condition["status"]) == ("Ready", "True")
+
+
+def _never_ready(status: dict[str, Any], container: dict[str, Any]) -> bool:
+    """Compare times of one kubelet: Ready became false no later than the container started."""
+    since: dict[str, Any] = next((found for found in status.get("conditions") or () if found["type"] == "Ready"), {})
+    started_at = ((container.get("state") or {}).get("running") or {}).get("startedAt") or ""
+    unready_since = since.get("lastTransitionTime") or "9"
+    return since.get("status") == "False" and container.get("started") is True and str(unready_since) <= str(started_at)
 
 
 def _container_stopped(status: dict[str, Any], container: dict[str, Any]) -> bool:
@@ -230,6 +270,14 @@ def _problem(status: dict[str, Any]) -> PodProblem | None:
         if condition["type"] == "PodScheduled" and condition.get("reason") == UNSCHEDULABLE:
             return PodProblem(UNSCHEDULABLE, "", condition.get("message", ""))
     return None
+
+
+def _waiting(status: dict[str, Any]) -> str:
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting is not None:
+            return intern(shorten(waiting.get("reason", ""), WAITING_REASON_CHARACTERS))
+    return ""
 
 
 def _container_problem(container: dict[str, Any]) -> PodProblem | None:

@@ -1,9 +1,12 @@
 """Builds the manifest of the worker Deployment, for server-side apply."""
 
+import hashlib
+import json
 from typing import Any, Final
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault
 from taskqueue_operator.resource.names import (
+    ANNOTATION_APPLIED,
     ANNOTATION_DIGEST,
     GROUP,
     KIND,
@@ -47,6 +50,17 @@ def deployment(taskqueue: TaskQueue, *, replicas: int, resource_version: str | N
     Raises:
         WorkersFault: The podTemplate is invalid, or conflicts with other fields.
     """
+    manifest = _manifest(taskqueue)
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    manifest["metadata"]["annotations"][ANNOTATION_APPLIED] = digest
+    manifest["spec"]["replicas"] = replicas
+    if resource_version is not None:
+        manifest["metadata"]["resourceVersion"] = resource_version
+    return manifest
+
+
+def _manifest(taskqueue: TaskQueue) -> dict[str, Any]:
+    """Return what follows from the spec alone."""
     key, labels = taskqueue.key, _labels(taskqueue)
     owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": key.name, "uid": taskqueue.uid}
     return {
@@ -55,13 +69,11 @@ def deployment(taskqueue: TaskQueue, *, replicas: int, resource_version: str | N
         "metadata": {
             "name": key.name,
             "namespace": key.namespace,
-            **({"resourceVersion": resource_version} if resource_version is not None else {}),
             "labels": labels,
             "annotations": {ANNOTATION_DIGEST: template_hash(taskqueue)},
             "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": True}],
         },
         "spec": {
-            "replicas": replicas,
             "revisionHistoryLimit": 3,
             "selector": {"matchLabels": {LABEL_NAME: key.name}},  # immutable, so only one label
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},

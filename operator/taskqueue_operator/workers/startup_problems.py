@@ -24,8 +24,8 @@ def scale_out_blocker(deployment: Deployment, pods: Iterable[Pod], *, started: b
     Args:
         deployment: The worker Deployment.
         pods: Its pods. Only pods of the current template count.
-        started: Whether a worker of this template was ever ready. If so, failing workers do not block: the cause is not
-            the template, but for example a node or a registry.
+        started: Whether a worker of this template was ever ready. If not, a few workers try it. If so, failing workers
+            do not block: the cause is not the template, but for example a node or a registry.
     """
     current = _current_pods(deployment, pods)
     started = started or any(pod.ready for pod in current)
@@ -33,19 +33,35 @@ def scale_out_blocker(deployment: Deployment, pods: Iterable[Pod], *, started: b
         if cause.reason is not Reason.WORKERS_FAILING:
             return WorkersFault(cause.reason, cause.text)
         if not started:
-            return WorkersFault(cause.reason, f"no worker of this version has started ({cause.text})")
-    return None
+            return WorkersFault(cause.reason, f"no worker of this version has been ready ({cause.text})")
+    return None if started else WorkersFault(Reason.WORKERS_STARTING, "no worker of this version has been ready yet")
 
 
-def unavailable_reason(deployment: Deployment | None, pods: Iterable[Pod]) -> WorkersFault | None:
-    """Return why no worker of the current template is ready, and how to fix it; None if one is ready or none failed."""
+def unavailable_reason(
+    deployment: Deployment | None, pods: Iterable[Pod], *, started: bool = False
+) -> WorkersFault | None:
+    """Return why no worker of the current template is ready, and how to fix it; None if one is ready or none failed.
+
+    Args:
+        deployment: The worker Deployment.
+        pods: Its pods.
+        started: Whether a worker of this template was ever ready, or has consumed: then what it ran may have ended it.
+    """
     if deployment is None:
         return None
+    pods = list(pods)
     current = _current_pods(deployment, pods)
     cause = next(_causes(deployment, current), None)
     if cause is None or any(pod.ready for pod in current):
         return None
-    return WorkersFault(cause.reason, f"No worker is ready: {cause.text}. {cause.fix}")
+    if any(pod.ready and pod.is_active for pod in pods):
+        what = "No worker of this version is ready; workers of the former version go on"
+    else:
+        what = "No worker is ready"
+    if started and cause.text.startswith(CRASH_LOOP):
+        text = f"workers start, and end again while they run, perhaps because of a task ({cause.text})"
+        return WorkersFault(cause.reason, f"{what}: {text}. {cause.fix} --previous")
+    return WorkersFault(cause.reason, f"{what}: {cause.text}. {cause.fix}")
 
 
 def _current_pods(deployment: Deployment, pods: Iterable[Pod]) -> list[Pod]:

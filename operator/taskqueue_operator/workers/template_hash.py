@@ -2,36 +2,53 @@
 
 import hashlib
 import json
+from typing import Any, Final
 
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 from .contract import secret_name
 
+TEMPLATE_VERSION: Final = 1
+"""Version of the template that the operator builds from the same fields. Raise it only for a correction that running
+workers must get: that restarts all workers of all TaskQueues at the upgrade, so it belongs in the changelog."""
+
+FIRST_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    "worker": {"protocol": "TaskQueue", "concurrency": 1, "taskTimeoutSeconds": 870},
+    "retry": {"maxAttempts": 5},
+    "deadLetter": {},
+}
+"""The default of each field of these parts of the spec in the version that introduced the field. It never changes here.
+
+The API server writes defaults into objects: one that a user created without a field contains the default of that time.
+So a field that a later version adds or whose default it changes leaves the hash of every existing TaskQueue as it is.
+"""
+_NOT_IN_PODS: Final = frozenset({"secretRef", "acksLate"})
+"""Fields of spec.worker that are hashed by their effect, or that describe workers without changing their pods."""
+
 
 def template_hash(taskqueue: TaskQueue) -> str:
     """Return the hash as 16 hex digits.
 
-    It covers only fields that differ from their default, and nothing that the builder adds. So workers are restarted
-    neither by an operator that knows more fields or builds another template, nor by a change of `spec.scaling`.
+    It covers what the user wrote and the version of the template, and nothing else that the builder adds. So workers
+    are restarted neither by an operator with other defaults, more fields or another template, nor by a change of
+    `spec.scaling`.
     """
     spec = taskqueue.spec
-    worker = spec.worker.model_dump(
-        # acksLate describes the workers, but does not change their pods.
-        mode="json",
-        by_alias=True,
-        exclude={"secret_ref", "acks_late"},
-        exclude_none=True,
-        exclude_defaults=True,
+    written = spec.model_dump(
+        mode="json", by_alias=True, include={"worker", "retry", "dead_letter"}, exclude_none=True, exclude_unset=True
     )
-    settings = spec.model_dump(
-        mode="json", by_alias=True, include={"retry", "dead_letter"}, exclude_none=True, exclude_defaults=True
-    )
+    parts = {part: _without_first_defaults(part, fields) for part, fields in written.items()}
     fields = {
-        "worker": worker,
+        "template": TEMPLATE_VERSION,
+        **{part: fields for part, fields in parts.items() if fields},
         "queue": taskqueue.queue_name,
         "secret": secret_name(taskqueue),
         **({"vhost": spec.broker.vhost} if spec.broker.vhost is not None else {}),
-        **{name: value for name, value in settings.items() if value},
     }
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _without_first_defaults(part: str, fields: dict[str, Any]) -> dict[str, Any]:
+    defaults = FIRST_DEFAULTS[part]
+    return {name: value for name, value in fields.items() if name not in _NOT_IN_PODS and defaults.get(name) != value}

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from pamqp import base, commands, frame
 from pamqp.body import ContentBody
+from pamqp.common import FieldTable
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
@@ -15,6 +16,7 @@ OnCommand = Callable[[str, bytes], None]
 """Receives the address of a worker, and a command to it."""
 
 EXCHANGE: Final = "taskqueue.reports"
+CAPABILITIES: Final = {"publisher_confirms": True, "basic.nack": True, "consumer_cancel_notify": True}
 REPLIES: Final[Mapping[type, type[base.Frame]]] = {
     commands.Channel.Open: commands.Channel.OpenOk,
     commands.Channel.Close: commands.Channel.CloseOk,
@@ -37,10 +39,11 @@ class AmqpConnection:
         self._tags = count(1)
         self._address = ""
 
-    async def open(self) -> str:
+    async def open(self, capabilities: Mapping[str, bool] = CAPABILITIES) -> str:
         """Do the handshake; returns the vhost."""
         await self._reader.readexactly(8)
-        self._send(0, commands.Connection.Start(0, 9, {}, "PLAIN", "en_US"))
+        properties: FieldTable = {"capabilities": dict(capabilities)} if capabilities else {}
+        self._send(0, commands.Connection.Start(0, 9, properties, "PLAIN", "en_US"))
         await self._expect(commands.Connection.StartOk)
         self._send(0, commands.Connection.Tune(2047, 131072, 60))
         await self._expect(commands.Connection.TuneOk)

@@ -1,6 +1,9 @@
 """The Deployment of the workers follows the spec, keeps its replicas, and is not taken over from another owner."""
 
+import json
 from typing import Any
+
+import pytest
 
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.operator_process import OperatorProcess
@@ -54,6 +57,68 @@ def test_replicas_that_were_changed_manually_return_to_the_desired_number(tenant
     eventually(lambda: tenant.replicas("jobs"), 3)
     tenant.kubectl("scale", "deployment", "jobs", "--replicas=1")
     eventually(lambda: tenant.replicas("jobs"), 3)
+
+
+def test_what_another_client_changes_is_restored_and_its_additions_stay(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.taskqueue("jobs")
+    ready(tenant, "jobs")
+    tenant.kubectl("annotate", "deployment", "jobs", "theirs=1")
+    sidecar = [{"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "mesh", "image": "mesh:1"}}]
+    tenant.kubectl("patch", "deployment", "jobs", "--type=json", f"--patch={json.dumps(sidecar)}")
+    grace = [{"op": "replace", "path": "/spec/template/spec/terminationGracePeriodSeconds", "value": 5}]
+    tenant.kubectl("patch", "deployment", "jobs", "--type=json", f"--patch={json.dumps(grace)}")
+    eventually(lambda: pod_spec(tenant)["terminationGracePeriodSeconds"], 900)
+    (message,) = eventually(lambda: [text for reason, text in tenant.events("jobs") if reason == "Restored"])
+    assert '"kubectl-patch" changed spec.template.spec.terminationGracePeriodSeconds of Deployment' in message
+    assert tenant.condition("jobs")["status"] == "True"
+    # Again at once: a fight is not fought without pauses.
+    tenant.kubectl("set", "image", "deployment/jobs", "worker=other:2")
+    fault = eventually(lambda: tenant.condition("jobs") if tenant.condition("jobs")["status"] == "False" else {})
+    assert fault["reason"] == "FieldConflict"
+    assert '"kubectl-set" changes spec.template.spec.containers[worker].image of Deployment' in fault["message"]
+    eventually(lambda: container(tenant)["image"], "ghcr.io/acme/thumbnails:1.4")
+    ready(tenant, "jobs")
+    assert [item["name"] for item in pod_spec(tenant)["containers"]] == ["worker", "mesh"]
+    assert tenant.get("deployment", "jobs")["metadata"]["annotations"]["theirs"] == "1"
+
+
+def test_a_version_is_ready_once_its_own_workers_are(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.taskqueue("jobs", scaling={"maxReplicas": 1, "minReplicas": 1})
+    eventually(lambda: tenant.condition("jobs").get("reason"), "WorkersStarting")
+    (first,) = eventually(lambda: pods(tenant))
+    set_pod_status(tenant, first, ready=True)
+    ready(tenant, "jobs")
+    tenant.taskqueue("jobs", scaling={"maxReplicas": 1, "minReplicas": 1}, worker={"image": "acme/app:missing"})
+    (second,) = eventually(lambda: [name for name in pods(tenant) if name != first])
+    set_pod_status(tenant, second, ready=False, waiting="ImagePullBackOff")
+    eventually(lambda: tenant.condition("jobs").get("reason"), "WorkersFailing")
+    assert "workers of the former version go on" in tenant.condition("jobs", "WorkersAvailable")["message"]
+    with pytest.raises(RuntimeError, match="timed out"):
+        tenant.kubectl("wait", "--for=condition=Ready", "taskqueue/jobs", "--timeout=1s")
+    set_pod_status(tenant, second, ready=True)
+    tenant.kubectl("wait", "--for=condition=Ready", "taskqueue/jobs", "--timeout=60s")
+    eventually(lambda: pods(tenant), [second])
+
+
+def pod_spec(tenant: Tenant) -> dict[str, Any]:
+    return tenant.get("deployment", "jobs")["spec"]["template"]["spec"]  # type: ignore[no-any-return]
+
+
+def pods(tenant: Tenant) -> list[str]:
+    found = tenant.plane.api.list("pod", tenant.namespace, "taskqueue.dev/name=jobs")
+    return [pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def set_pod_status(tenant: Tenant, name: str, *, ready: bool, waiting: str = "") -> None:
+    """Write the status of a pod as its kubelet would."""
+    state = {"waiting": {"reason": waiting}} if waiting else {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    shown = {"name": "worker", "ready": ready, "restartCount": 0, "image": "worker", "imageID": "", "state": state}
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    status = {"phase": "Pending" if waiting else "Running", "conditions": conditions, "containerStatuses": [shown]}
+    patch = json.dumps({"status": status})
+    tenant.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", f"--patch={patch}")
 
 
 def container(tenant: Tenant) -> dict[str, Any]:

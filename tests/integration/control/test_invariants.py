@@ -40,6 +40,7 @@ def test_invariant_3_replicas_stay_within_the_bounds_of_the_spec(tenant: Tenant)
     tenant.taskqueue("jobs", scaling={"minReplicas": 2, "maxReplicas": 4, "readyPerReplica": 1})
     ready(tenant, "jobs")
     assert tenant.replicas("jobs") == 2
+    tenant.mark_started("jobs")
     tenant.publish("jobs", "jobs", 30)
     eventually(lambda: tenant.replicas("jobs"), 4)
     tenant.taskqueue("jobs", scaling={"minReplicas": 1, "maxReplicas": 3, "readyPerReplica": 1})
@@ -101,6 +102,7 @@ def test_invariant_7_the_operator_converges_after_a_kill_at_any_time(tenant: Ten
     for number in range(12):
         ready(tenant, f"jobs-{number}")
         assert tenant.queue(f"jobs-{number}")
+    tenant.mark_started("jobs-0")
     tenant.publish("jobs-0", "jobs-0", 90)
     operator.kill()
     operator.start()

@@ -25,6 +25,9 @@ def test_published_messages_scale_out_up_to_max_replicas(tenant: Tenant) -> None
     tenant.publish("thumbnails", "thumbnails", 45)
     eventually(lambda: tenant.replicas("thumbnails"), 3)
     tenant.publish("thumbnails", "thumbnails", 400)
+    eventually(lambda: tenant.condition("thumbnails", "ScalingLimited").get("reason"), "WorkersStarting")
+    assert tenant.replicas("thumbnails") == 3, "a version of which no worker has been ready"
+    tenant.mark_started("thumbnails")
     eventually(lambda: tenant.replicas("thumbnails"), 20)
     eventually(lambda: tenant.condition("thumbnails", "ScalingLimited").get("reason"), "TooManyReplicas")
     assert tenant.get("taskqueue", "thumbnails")["status"]["desiredReplicas"] == 20

@@ -142,6 +142,7 @@ def test_during_a_memory_alarm_no_worker_is_removed_and_idle_ones_are_removed_af
         workers.need_only_the_busy()
         workers.keep_synced(20)
         assert workers.replicas() == WORKERS
+        workers.until(lambda: workers.tenant.condition(QUEUE, "BrokerReachable")["reason"], "BrokerAlarm")
     workers.until(workers.replicas, BUSY)
     workers.finish()
 

@@ -38,6 +38,7 @@ class FaultScenario(Tenant[ThreeNodeBroker]):
         self.secret()
         self.taskqueue(QUEUE, scaling=SCALING)
         eventually(lambda: self.condition(QUEUE).get("status"), "True")
+        self.mark_started(QUEUE)
         self.set_backlog(WORKERS)
         self.set_backlog(WORKERS // 2)
 

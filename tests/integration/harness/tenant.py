@@ -11,6 +11,7 @@ import httpx
 import yaml
 from typing_extensions import TypeVar
 
+from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_STARTED
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
 from tests.idle_connections import KEEP_BRIEFLY
@@ -72,6 +73,11 @@ class Tenant(Generic[B]):
         }
         body = {"apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": name}}
         self.kubectl("apply", "-f", "-", text=yaml.safe_dump(body | {"spec": least | spec}))
+
+    def mark_started(self, name: str) -> None:
+        """Say that a worker of the present template has been ready: without a kubelet none ever is."""
+        digest = self.get("deployment", name)["metadata"]["annotations"][ANNOTATION_DIGEST]
+        self.kubectl("annotate", "deployment", name, f"{ANNOTATION_STARTED}={digest}")
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Read an object; empty when there is none."""

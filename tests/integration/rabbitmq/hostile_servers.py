@@ -134,10 +134,14 @@ class HostileServers:
     def __init__(self) -> None:
         self.ports: dict[str, int] = {}
         self.connects: Counter[str] = Counter()
+        self.tasks: set[asyncio.Task[None]] = set()
 
     def handler(self, name: str, serve: Serve) -> Serve:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connects[name] += 1
+            if task := asyncio.current_task():
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
             try:
                 await serve(reader, writer)
             except (OSError, EOFError):
@@ -147,12 +151,20 @@ class HostileServers:
 
         return handle
 
+    async def close(self) -> None:
+        """End all connections."""
+        tasks = [*self.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
 
 @asynccontextmanager
 async def hostile(servers: Mapping[str, Serve]) -> AsyncIterator[HostileServers]:
     """Run servers within the context."""
     made = HostileServers()
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(made.close)
         for name, serve in servers.items():
             server = await asyncio.start_server(made.handler(name, serve), "127.0.0.1", 0)
             stack.callback(server.close)

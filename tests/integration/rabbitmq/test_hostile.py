@@ -42,6 +42,7 @@ class Listener:
 
     def on_readings(self, _: Collection[Key]) -> None: ...
     def on_queue_missing(self, _: Key) -> None: ...
+    def on_dead_letters(self, _: Collection[Key]) -> None: ...
     def on_topology(self, _: Collection[Key], __: Topology) -> None: ...
     def on_worker_report(self, _: str, __: bytes, ___: str) -> None: ...
     def on_answering(self, _: Collection[Key]) -> None: ...
@@ -225,7 +226,10 @@ async def test_sweeps_share_one_http_connection(
                 target.write(data)
             target.close()
 
-        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+        try:
+            await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+        finally:
+            far_writer.transport.abort()
 
     async with hostile({"proxy": forward}) as proxy, reading(listener) as readers:
         observer = readers.start("jobs", endpoint(management_uri=f"http://127.0.0.1:{proxy.ports['proxy']}"))

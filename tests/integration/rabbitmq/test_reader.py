@@ -38,6 +38,7 @@ class Everybody:
 
     def on_readings(self, _: Collection[Key]) -> None: ...
     def on_queue_missing(self, _: Key) -> None: ...
+    def on_dead_letters(self, _: Collection[Key]) -> None: ...
     def on_topology(self, _: Collection[Key], __: Topology) -> None: ...
     def on_worker_report(self, _: str, __: bytes, ___: str) -> None: ...
     def on_answering(self, _: Collection[Key]) -> None: ...
@@ -128,6 +129,23 @@ async def test_a_tenant_with_wrong_credentials_never_uses_the_connection_of_anot
         nothing = theirs.reading("jobs")
         assert (nothing.at_least, nothing.at_most, nothing.unacked) == (None, None, None)
         assert ours.faults == {}
+
+
+async def test_consumers_and_dead_letters_are_read_along_with_the_backlog(
+    amqp: AbstractConnection, endpoint: Callable[..., Endpoint]
+) -> None:
+    await declare(amqp, ["jobs", "jobs.dlq", "idle"])
+    channel = await amqp.channel()
+    await channel.basic_consume("jobs", lambda _: asyncio.sleep(0))
+    for _ in range(3):
+        await channel.basic_publish(b"{}", routing_key="jobs.dlq")
+    async with reading() as readers:
+        observer = readers.use(Key("media", "jobs"), endpoint())
+        observer.follow(Key("media", "jobs"), "jobs", "idle")
+        await soon(lambda: (observer.consumers("jobs"), observer.consumers("idle")) == (1, 0), "consumers")
+        await soon(lambda: observer.dead_letters("jobs") == 3, "dead letters")
+        assert observer.dead_letters("idle") is None
+        assert observer.consumers("unknown") is None
 
 
 OUTCOMES = {

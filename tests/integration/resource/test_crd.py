@@ -130,19 +130,16 @@ def test_kubectl_finds_a_taskqueue_by_short_name_and_category(api: ControlPlane,
         assert "taskqueue.taskqueue.dev/found" in api.kubectl("get", name, "-n", namespace, "-o", "name")
 
 
-def test_bindings_of_two_field_managers_are_merged_and_equal_ones_refused(api: ControlPlane, namespace: str) -> None:
-    def apply(manager: str, *keys: str) -> set[str]:
-        spec: dict[str, Any] = {"bindings": [{"routingKey": key} for key in keys]} if keys else {}
-        spec |= MINIMAL if manager == "first" else {}
+def test_server_side_apply_replaces_the_bindings_as_a_whole(api: ControlPlane, namespace: str) -> None:
+    def apply(manager: str, *keys: str) -> list[str]:
+        spec = MINIMAL | {"bindings": [{"routingKey": key} for key in keys]}
         metadata = {"name": "bound", "namespace": namespace}
         body = {"apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue", "metadata": metadata, "spec": spec}
         flags = ("apply", "--server-side", f"--field-manager={manager}", "-o", "json", "-f", "-")
         stored = json.loads(api.kubectl(*flags, text=json.dumps(body)))
-        return {binding["routingKey"] for binding in stored["spec"]["bindings"]}
+        return [binding["routingKey"] for binding in stored["spec"]["bindings"]]
 
-    assert apply("first", "a", "b") == {"a", "b"}
-    assert apply("second", "b", "c") == {"a", "b", "c"}
-    assert apply("first", "a") == {"a", "b", "c"}
-    assert apply("second") == {"a"}
-    with pytest.raises(RuntimeError, match="bindings"):
-        apply("first", "a", "a")
+    assert apply("first", "a", "b") == ["a", "b"]
+    assert apply("first", "b", "c") == ["b", "c"]
+    with pytest.raises(RuntimeError, match=r"conflict with \"first\": \.spec\.bindings"):
+        apply("second", "d")

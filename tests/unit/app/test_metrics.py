@@ -19,7 +19,7 @@ from taskqueue_operator.control.scale.drainer import Leader
 from taskqueue_operator.resource.names import Key
 from tests.unit.control.competing_leaders import LeaseConnection, LeaseServer
 from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBrokers
-from tests.unit.control.fake_cluster import KEY, FakeCluster, taskqueue
+from tests.unit.control.fake_cluster import API_UNREACHABLE, KEY, FakeCluster, taskqueue
 
 pytestmark = pytest.mark.looptime
 
@@ -79,6 +79,7 @@ async def test_gauges_show_the_current_state_and_disappear_with_their_taskqueue(
     assert gauges == {
         "queue_messages_ready": 45,
         "queue_messages_unacked": 5,
+        "dead_letters": 0,
         "desired_replicas": 3,
         "replicas": 3,
         "ready_replicas": 2,
@@ -153,6 +154,25 @@ def test_each_promised_limit_of_lateness_is_a_bucket(limit: str) -> None:
     metrics = Metrics()
     metrics.delayed(float(limit))
     assert metrics.registry.get_sample_value("taskqueue_decision_lateness_seconds_bucket", {"le": limit}) == 1
+
+
+async def test_every_condition_is_a_metric_also_before_it_is_written(world: World) -> None:
+    def conditions() -> set[tuple[str, str, str]]:
+        samples = world.scrape()["taskqueue_condition"].samples
+        assert all((sample.labels["name"], sample.value) == (KEY.name, 1) for sample in samples)
+        return {(sample.labels["type"], sample.labels["status"], sample.labels["reason"]) for sample in samples}
+
+    world.cluster.put(taskqueue())
+    await asyncio.sleep(6.5)
+    assert {("Ready", "True", "Ready"), ("BrokerReachable", "True", "Connected")} <= conditions()
+    world.cluster.fault = API_UNREACHABLE
+    world.brokers.broker.refused[KEY.name] = FORBIDDEN
+    await asyncio.sleep(6.5)
+    assert {("Ready", "False", "PermissionDenied"), ("Stalled", "True", "PermissionDenied")} <= conditions()
+    world.cluster.fault = None
+    world.cluster.remove("taskqueues", KEY)
+    await asyncio.sleep(1)
+    assert conditions() == set()
 
 
 async def test_names_follow_the_conventions_of_prometheus(world: World) -> None:

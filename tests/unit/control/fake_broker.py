@@ -41,6 +41,7 @@ class FakeBroker:
         self.clock = clock
         self.topology_ = Topology()
         self.depths: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self.consumer_counts: dict[str, int] = {}
         self.fault: Fault | None = None
         self.silent = False
         self.refused: dict[str, BrokerFault] = {}
@@ -49,6 +50,7 @@ class FakeBroker:
         self.sweeps: list[float] = []
         self.consumer_polls: list[float] = []
         self.consumer_fault: BrokerFault | None = None
+        self.closed_connections: list[str] = []
         self.connections: Callable[[], Iterable[Connection]] = tuple
         self.alarms_ = frozenset[str]()
         self.reads = 0
@@ -87,6 +89,10 @@ class FakeBroker:
             raise self.consumer_fault
         return ConsumerSnapshot(at, tuple(self.connections()))
 
+    async def close_connections(self, names: Collection[str]) -> None:
+        await self._answer()
+        self.closed_connections += names
+
     async def probe(self, queues: Collection[str]) -> Mapping[str, Probe]:
         self.probes.append((asyncio.get_running_loop().time(), frozenset(queues)))
         at = self.clock()
@@ -108,7 +114,9 @@ class FakeBroker:
     def _probed(self, name: str, at: datetime) -> Probe:
         if name in self.refused:
             return Probe(at, None, fault=self.refused[name])
-        return Probe(at, self.depths[name][0]) if name in self.topology_.queues else Probe(at, None, missing=True)
+        if name not in self.topology_.queues:
+            return Probe(at, None, missing=True)
+        return Probe(at, self.depths[name][0], consumers=self.consumer_counts.get(name))
 
     async def _answer(self) -> None:
         await asyncio.sleep(TIMEOUT_SECONDS if self.silent else 0)

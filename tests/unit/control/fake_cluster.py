@@ -10,14 +10,13 @@ from typing import Any
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
-from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_DRAIN, LABEL_NAME, Key
+from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_DRAIN, ANNOTATION_STARTED, LABEL_NAME, Key
 from tests.unit.workers.pod_statuses import READY, refused
 
 from .fake_broker import DATA
 
 KEY = Key("media", "thumbnails")
 SECRET = Key("media", "rabbitmq")
-BY_REPLICA_SET = [{"kind": "ReplicaSet", "uid": "uid-of-replica-set", "controller": True}]
 API_UNREACHABLE = Fault(Reason.API_UNAVAILABLE, "Kubernetes: no answer.")
 
 
@@ -31,10 +30,20 @@ def taskqueue(key: Key = KEY, **spec: object) -> Body:
     return {"metadata": {"namespace": key.namespace, "name": key.name}, "spec": minimal | spec}
 
 
+def by_replica_set(key: Key) -> list[Body]:
+    """The owner of a pod of a Deployment."""
+    return [{"kind": "ReplicaSet", "name": f"{key.name}-7d9f", "uid": "uid-of-replica-set", "controller": True}]
+
+
 class FakeCluster:
-    """An API server of three kinds and Secrets."""
+    """An API server of three kinds and Secrets.
+
+    Attributes:
+        workers_have_started: Whether a new Deployment says that a worker of its template has been ready before.
+    """
 
     def __init__(self) -> None:
+        self.workers_have_started = True
         self.taskqueues: dict[Key, Body] = {}
         self.deployments: dict[Key, Body] = {}
         self.pods: dict[Key, Body] = {}
@@ -93,7 +102,7 @@ class FakeCluster:
                 metadata = template | {
                     **name._asdict(),
                     "uid": f"uid-of-{name.name}",
-                    "ownerReferences": BY_REPLICA_SET,
+                    "ownerReferences": by_replica_set(key),
                 }
                 self._store("pods", copy.deepcopy({"metadata": metadata, "spec": spec, "status": status}))
 
@@ -128,9 +137,15 @@ class FakeCluster:
         old = former["metadata"] if former else new
         body["metadata"] |= {"uid": old["uid"], "generation": old["generation"] + 1}
         body["status"] = former.get("status", {}) if former else {}
+        if former and _template_digest(former) != _template_digest(body):
+            body["status"] = body["status"] | {"updatedReplicas": 0}
+        if self.workers_have_started:
+            _annotate(body, {ANNOTATION_STARTED: body["metadata"]["annotations"].get(ANNOTATION_DIGEST)})
         return self._store("deployments", _observed(body))
 
-    async def scale(self, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+    async def scale(
+        self, key: Key, *, replicas: int, generation: int, drain_token: str = "", started_template: str = ""
+    ) -> Body:
         await self._answer()
         deployment = copy.deepcopy(self.deployments.get(key))
         if deployment is None or deployment["metadata"]["generation"] != generation:
@@ -139,6 +154,8 @@ class FakeCluster:
             raise Conflict(str(key))
         self.writes.append(("replicas", replicas))
         deployment["spec"]["replicas"] = replicas
+        if started_template:
+            _annotate(deployment, {ANNOTATION_STARTED: started_template})
         deployment["metadata"]["generation"] += 1
         return self._store("deployments", _observed(deployment))
 
@@ -276,6 +293,10 @@ class FakeTelemetry:
 
     def decided(self, why: str) -> None:
         self.events.append(("decided", why))
+
+
+def _template_digest(deployment: Body) -> object:
+    return deployment["metadata"]["annotations"][ANNOTATION_DIGEST]
 
 
 def _observed(deployment: Body) -> Body:

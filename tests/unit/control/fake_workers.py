@@ -17,7 +17,7 @@ from taskqueue_operator.workers.api_objects import Pod
 from tests.unit.workers.pod_statuses import UNSCHEDULABLE, container
 
 from .fake_broker import FakeBrokers
-from .fake_cluster import BY_REPLICA_SET, FakeCluster
+from .fake_cluster import FakeCluster, by_replica_set
 
 TICK_SECONDS = 0.1
 REPORT_SECONDS = 15.0
@@ -218,7 +218,12 @@ class FakeWorkers:
         worker = FakeWorker(name, f"uid-of-{name.name}", key, f"10.0.0.{self._made}", blocked_status=blocked_status)
         self.by_pod[name] = worker
         labels = template["labels"] | {LABEL_NAME: key.name}
-        metadata = template | {**name._asdict(), "uid": worker.pod, "labels": labels, "ownerReferences": BY_REPLICA_SET}
+        metadata = template | {
+            **name._asdict(),
+            "uid": worker.pod,
+            "labels": labels,
+            "ownerReferences": by_replica_set(key),
+        }
         self.cluster._store("pods", {"metadata": metadata, "spec": _spec(worker), "status": _status(worker)})
 
     def _is_full(self) -> bool:

@@ -9,11 +9,10 @@ from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.control.single_flight import SingleFlight
-from taskqueue_operator.control.status.writer import RateLimit
 from taskqueue_operator.resource.names import LABEL_NAME, Key
 
 from .fake_broker import START
-from .fake_cluster import KEY, taskqueue
+from .fake_cluster import KEY, by_replica_set, taskqueue
 
 pytestmark = pytest.mark.looptime
 
@@ -81,18 +80,6 @@ async def test_an_error_without_a_waiting_caller_is_no_warning() -> None:
     assert asking.cancelled()
 
 
-async def test_a_rate_limit_never_exceeds_its_rate() -> None:
-    rate_limit, times = RateLimit(20), list[float]()
-
-    async def through() -> None:
-        await rate_limit()
-        times.append(asyncio.get_running_loop().time())
-
-    await asyncio.gather(*(through() for _ in range(40)))
-    assert max(sum(begin <= time < begin + 0.999 for time in times) for begin in times) <= 20
-    assert times[-1] == pytest.approx(2, abs=0.01)
-
-
 async def test_the_clock_goes_with_the_loop() -> None:
     clock = loop_clock(START)
     await asyncio.sleep(90)
@@ -111,7 +98,8 @@ def deployment(version: int, replicas: int, uid: str = "d") -> Body:
 
 
 def pod(version: int, phase: str = "Running") -> Body:
-    metadata = {**POD._asdict(), "uid": "p", "resourceVersion": str(version), "labels": {LABEL_NAME: KEY.name}}
+    metadata: Body = {**POD._asdict(), "uid": "p", "resourceVersion": str(version)}
+    metadata |= {"labels": {LABEL_NAME: KEY.name}, "ownerReferences": by_replica_set(KEY)}
     return {"metadata": metadata, "status": {"phase": phase}}
 
 

@@ -5,10 +5,10 @@ from typing import Any
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Reason
-from taskqueue_operator.resource.names import ANNOTATION_DIGEST, LABEL_NAME
+from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_STARTED, LABEL_NAME
 from tests.unit.workers.pod_statuses import QUOTA, READY, refused, waiting
 
-from .fake_cluster import KEY
+from .fake_cluster import KEY, by_replica_set
 
 FAILING = waiting("ImagePullBackOff")
 
@@ -25,7 +25,8 @@ def deployment(version: int, digest: str = "1.4", *conditions: Body) -> Body:
 
 def pod(version: int, status: dict[str, Any], digest: str = "1.4", name: str = "p") -> Body:
     labels, annotations = {LABEL_NAME: KEY.name}, {ANNOTATION_DIGEST: digest}
-    named = {"namespace": KEY.namespace, "name": name, "uid": name, "labels": labels, "annotations": annotations}
+    named: Body = {"namespace": KEY.namespace, "name": name, "uid": name, "labels": labels, "annotations": annotations}
+    named["ownerReferences"] = by_replica_set(KEY)
     return {"metadata": named | {"resourceVersion": str(version)}, "status": status}
 
 
@@ -38,11 +39,11 @@ def test_a_blocker_follows_the_observed_objects() -> None:
     cache = Cache()
     assert reason(cache) is None
     cache.update_deployment(deployment(1))
-    assert reason(cache) is None
+    assert reason(cache) is Reason.WORKERS_STARTING
     cache.update_pod(pod(2, FAILING))
     assert reason(cache) is Reason.WORKERS_FAILING
     cache.remove_pod(pod(3, FAILING))
-    assert reason(cache) is None
+    assert reason(cache) is Reason.WORKERS_STARTING
     cache.update_deployment(deployment(4, "1.4", refused(QUOTA)))
     assert reason(cache) is Reason.QUOTA_EXCEEDED
     cache.remove_deployment(KEY, "d")
@@ -72,19 +73,41 @@ def test_a_pod_deleted_without_an_event_is_no_blocker() -> None:
     assert reason(cache) is Reason.WORKERS_FAILING
     ((owner, name),) = cache.all_pods()
     cache.discard_pod(owner, name)
-    assert reason(cache) is None
+    assert reason(cache) is Reason.WORKERS_STARTING
 
 
-def test_a_version_that_has_started_is_known_to_work_until_the_operator_restarts() -> None:
+def test_a_version_that_has_started_is_known_to_work_also_after_a_restart_of_the_operator() -> None:
     cache = Cache()
     cache.update_deployment(deployment(1))
     cache.update_pod(pod(2, READY))
     cache.update_pod(pod(3, FAILING))
     assert reason(cache) is None
+    assert cache.unrecorded_start(KEY) == "1.4"
     fresh = Cache()
     fresh.update_deployment(deployment(1))
     fresh.update_pod(pod(3, FAILING))
     assert reason(fresh) is Reason.WORKERS_FAILING
+    recorded = deployment(4)
+    recorded["metadata"]["annotations"][ANNOTATION_STARTED] = "1.4"
+    fresh.update_deployment(recorded)
+    assert (reason(fresh), fresh.unrecorded_start(KEY)) == (None, "")
+
+
+def test_a_version_whose_worker_has_reported_that_it_consumes_has_started() -> None:
+    """A task may end every worker before the API shows that it is ready."""
+    cache = Cache()
+    cache.update_deployment(deployment(1))
+    cache.update_pod(pod(2, FAILING))
+    cache.record_start(KEY, "1.4")
+    assert reason(cache) is None
+
+
+def test_a_pod_of_no_replica_set_of_ours_is_no_worker() -> None:
+    cache = Cache()
+    stray = pod(1, READY)
+    del stray["metadata"]["ownerReferences"]
+    assert cache.update_pod(stray) == KEY
+    assert list(cache.pods(KEY)) == []
 
 
 def test_every_new_version_must_start_once() -> None:
@@ -97,7 +120,7 @@ def test_every_new_version_must_start_once() -> None:
     cache.update_pod(pod(5, READY))  # a pod of the former version
     assert reason(cache) is Reason.WORKERS_FAILING
     cache.update_deployment(deployment(6, "1.6"))
-    assert reason(cache) is None
+    assert reason(cache) is Reason.WORKERS_STARTING
 
 
 def test_nothing_is_stored_of_a_deleted_deployment() -> None:

@@ -1,9 +1,12 @@
 """The drain token is written before commands and writes that it protects, and removed when no worker is drained."""
 
+from dataclasses import replace
+
 import pytest
 
 from taskqueue_operator.drain.actions import WriteDrainToken
-from taskqueue_operator.drain.plan import Plan
+from taskqueue_operator.drain.context import QueueState
+from taskqueue_operator.drain.plan import Plan, plan
 from taskqueue_operator.drain.protocol import Drain, FencingToken, State, Verb
 from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST
 from taskqueue_operator.drain.scale_in import Blocker
@@ -88,6 +91,15 @@ def test_a_former_leader_does_nothing(scenario: DrainScenario) -> None:
     scenario.change_deployment(drain_token=str(FencingToken(EPOCH + 1, 1)))
     for desired in (0, 3):
         assert scenario.plan(desired).plan == Plan(blocked_by=Blocker.NOT_LEADER)
+
+
+def test_an_annotation_of_a_later_epoch_is_replaced_if_the_lease_names_this_leader() -> None:
+    """A client that never held the Lease wrote it, such as a restored backup."""
+    found = str(FencingToken(EPOCH + 1, 1))
+    scenario = DrainScenario(drain_token=found)
+    context = scenario.context(0, QueueState(running=True))
+    assert plan(context).blocked_by is Blocker.NOT_LEADER
+    assert plan(replace(context, leads=True)).actions == (WriteDrainToken(found, TOKEN, generation=1),)
 
 
 def test_after_a_scale_in_without_an_answer_seq_is_raised_before_anything_else(scenario: DrainScenario) -> None:

@@ -14,6 +14,7 @@ from taskqueue_operator.drain.consumers import IdleEvidence
 from taskqueue_operator.drain.context import DrainContext, QueueState
 from taskqueue_operator.drain.plain import UNPROVEN_REMOVAL_INTERVAL, with_idle_evidence
 from taskqueue_operator.drain.plan import plan
+from taskqueue_operator.drain.removed import removed_state
 from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
@@ -47,7 +48,7 @@ class PlainScenario:
     def sync(self) -> list[RemovedState]:
         """Show the pool what the API shows; returns the states of the workers that are no longer active."""
         inactive = self.pool.sync(self.deployment, self.pods.values(), self.now)
-        return [worker.removed_state() for worker in inactive]
+        return [removed_state(worker, START) for worker in inactive]
 
     def change_pod(self, name: str, **fields: Any) -> None:  # noqa: ANN401  any field of a pod
         self.pods[name] = replace(self.pods[name], **fields)

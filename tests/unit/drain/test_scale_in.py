@@ -10,6 +10,7 @@ from taskqueue_operator.drain.plan import plan
 from taskqueue_operator.drain.protocol import Drain, State
 from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST
 from taskqueue_operator.drain.scale_in import Blocker
+from taskqueue_operator.drain.worker import REPORT_TIMEOUT
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.workers.api_objects import PodProblem
 
@@ -244,3 +245,17 @@ class TestRollouts:
         assert scenario.plan_after_costs(2).scale_in_to is None, "a busy worker of the new one could be removed"
         scenario.drain("d")
         assert scenario.plan_after_costs(1).scale_in_to == 2
+
+
+@pytest.mark.parametrize(("names", "desired"), [("abc", 3), ("", 0)], ids=["beside others", "alone, when paused"])
+def test_a_worker_that_has_never_consumed_is_removed_without_an_answer(names: str, desired: int) -> None:
+    scenario = DrainScenario(names)
+    scenario.change_pod("z", ready=False, never_ready=True)
+    count = len(names) + 1
+    scenario.change_deployment(replicas=count, current_replicas=count, updated=count)
+    assert scenario.plan_after_costs(desired, empty=not names).scale_in_to is None
+    scenario.wait(REPORT_TIMEOUT.total_seconds())
+    for name in names:
+        scenario.report(name)
+    planned = scenario.plan_after_costs(desired, empty=not names)
+    assert (planned.scale_in_to, planned.drains) == (desired, "")

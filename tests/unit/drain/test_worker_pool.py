@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 
 from taskqueue_operator.drain.protocol import Drain, Result, State, Verb
+from taskqueue_operator.drain.removed import removed_state
+from taskqueue_operator.drain.worker import ANSWER_TIMEOUT, OVERDUE_MARGIN, REPORT_TIMEOUT
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.drain.worker_state import RemovedState, WorkerState
 from taskqueue_operator.resource.bounds import UNKNOWN_PODS
@@ -230,7 +232,7 @@ def test_the_state_of_a_removed_worker_is_known() -> None:
     scenario.report("c", in_flight=1)
     scenario.wait(1)
     scenario.change_pod("e", **NO_CONTAINER)
-    states = {name: scenario.worker(name).removed_state() for name in "abcde"}
+    states = {name: removed_state(scenario.worker(name), scenario.now) for name in "abcde"}
     assert states == {
         "a": RemovedState.DRAINED,
         "b": RemovedState.DRAINING,
@@ -240,15 +242,82 @@ def test_the_state_of_a_removed_worker_is_known() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("before", "in_flight", "removed_state"), [("drained", 0, "drained"), ("consuming", 1, "busy")]
-)
+@pytest.mark.parametrize(("before", "in_flight", "removed"), [("drained", 0, "drained"), ("consuming", 1, "busy")])
 def test_a_report_of_leaving_does_not_hide_the_state_before_it(
-    scenario: DrainScenario, before: State, in_flight: int, removed_state: str
+    scenario: DrainScenario, before: State, in_flight: int, removed: str
 ) -> None:
     scenario.report("a", State(before))
     scenario.report("a", State.LEAVING, in_flight=in_flight)
-    assert scenario.worker("a").removed_state() == removed_state
+    assert removed_state(scenario.worker("a"), scenario.now) == removed
+
+
+LIMIT = 300 + OVERDUE_MARGIN.total_seconds()
+"""Run time from which a task counts as one that never ends."""
+
+
+@pytest.mark.parametrize(
+    ("state", "in_flight", "oldest_seconds", "draining_seconds", "overdue"),
+    [
+        (State.DRAINING, 1, LIMIT + 1, 5, True),
+        (State.DRAINING, 1, LIMIT - 1, 400, False),
+        (State.DRAINING, 2, LIMIT + 1, LIMIT - 1, False),
+        (State.DRAINING, 2, 700, LIMIT + 1, True),
+        (State.CONSUMING, 1, LIMIT + 1, 5, False),
+        (State.DRAINING, 1, None, 400, False),
+    ],
+    ids=["one task", "in time", "another one may be in time", "all of them", "it may start a task", "unknown"],
+)
+def test_a_draining_worker_whose_tasks_never_end_is_removable(  # noqa: PLR0913  the fields of a report
+    scenario: DrainScenario,
+    state: State,
+    in_flight: int,
+    oldest_seconds: float | None,
+    draining_seconds: float,
+    *,
+    overdue: bool,
+) -> None:
+    fields = {"in_flight": in_flight, "oldest_seconds": oldest_seconds}
+    scenario.drain("a", state=state, **fields)
+    scenario.wait(draining_seconds)
+    scenario.drain("a", state=state, **fields)
+    assert removable(scenario, "a") is overdue
+    if overdue:
+        assert removed_state(scenario.worker("a"), scenario.now) is RemovedState.OVERDUE
+    scenario.wait(ANSWER_TIMEOUT.total_seconds())
+    assert not removable(scenario, "a")
+
+
+def test_a_worker_that_has_never_consumed_is_removable(scenario: DrainScenario) -> None:
+    """It serves its endpoints, was never ready and has not reported: the broker refuses its credentials, say."""
+    scenario.change_pod("d", ready=False, never_ready=True)
+    scenario.wait(REPORT_TIMEOUT.total_seconds() - 1)
+    assert not removable(scenario, "d")
+    scenario.wait(1)
+    assert removable(scenario, "d")
+    assert removed_state(scenario.worker("d"), scenario.now) is RemovedState.NEVER_CONSUMED
+    scenario.report("d")
+    assert not removable(scenario, "d")
+
+
+def test_a_silent_worker_that_may_have_consumed_is_not_removable(scenario: DrainScenario) -> None:
+    scenario.change_pod("d", ready=False)
+    scenario.wait(600)
+    assert not removable(scenario, "d")
+
+
+def test_only_pods_that_the_scale_in_removed_are_counted() -> None:
+    """A rollout that begins before the pods are gone removes others, in good order."""
+    scenario = DrainScenario("abc")
+    scenario.drain("a")
+    scenario.begin_scale_in()
+    pending = scenario.pool.pending_scale_in
+    assert pending is not None
+    scenario.change_deployment(replicas=2, generation=2)
+    counted = {name: pending.has_removed(scenario.worker(name), scenario.deployment) for name in "ab"}
+    assert counted == {"a": True, "b": True}, "b would be a fault of the operator"
+    scenario.change_deployment(generation=3, template_hash="2")
+    counted = {name: pending.has_removed(scenario.worker(name), scenario.deployment) for name in "ab"}
+    assert counted == {"a": True, "b": False}
 
 
 def test_a_new_pool_assumes_a_pending_scale_in_until_the_view_is_settled() -> None:
@@ -308,8 +377,3 @@ def test_a_lease_is_held_for_less_than_a_minute_from_the_last_confirmed_renewal(
     scenario.drain("a")
     assert scenario.worker("a").holds_lease(scenario.now + timedelta(seconds=54))
     assert not scenario.worker("a").holds_lease(scenario.now + timedelta(seconds=55))
-
-
-def test_a_pod_without_a_replica_set_is_no_worker(scenario: DrainScenario) -> None:
-    scenario.change_pod("z", replica_set="")
-    assert scenario.pool.worker("z") is None

@@ -38,6 +38,7 @@ class Rule(StrEnum):
     RAISED_SEQ = "seq is raised after a scale-in without an answer"
     REDRAIN_SEQ = "seq is raised before a drain that follows an undrain"
     REMOVALS_FIRST = "no worker is undrained while pods are being removed"
+    OVERDUE = "a worker that runs only tasks beyond their timeout is removable"
     EMPTINESS = "zero follows an empty queue seen after the last worker was drained"
 
 
@@ -176,6 +177,17 @@ class _ContextWithoutPendingScaleIn(DrainContext):
         return False
 
 
+class _AwaitingEveryTask(Worker):
+    @property
+    @override
+    def is_overdue(self) -> bool:
+        return False
+
+
+class _PoolAwaitingEveryTask(WorkerPool):
+    worker_type = _AwaitingEveryTask
+
+
 class _ContextAlwaysEmpty(DrainContext):
     @override
     def is_empty(self) -> bool:
@@ -192,5 +204,6 @@ _WITHOUT = {
     Rule.RAISED_SEQ: OperatorTypes(pool=_PoolForgettingScaleIns),
     Rule.REDRAIN_SEQ: OperatorTypes(pool=_PoolForgettingUndrains),
     Rule.REMOVALS_FIRST: OperatorTypes(_ContextWithoutPendingScaleIn),
+    Rule.OVERDUE: OperatorTypes(pool=_PoolAwaitingEveryTask),
     Rule.EMPTINESS: OperatorTypes(_ContextAlwaysEmpty),
 }

@@ -40,6 +40,7 @@ class FaultRates:
         stop: An operator process stops, and continues some time later.
         takeover: Another operator becomes the leader.
         change: The desired number of workers changes.
+        hang: A task never ends.
     """
 
     lost: float = 0
@@ -53,11 +54,12 @@ class FaultRates:
     stop: float = 0
     takeover: float = 0
     change: float = 0
+    hang: float = 0
 
     @classmethod
     def draw(cls, random: Random) -> Self:
         """Draw about half of all faults, rare or frequent."""
-        worst = cls(0.3, 0.4, 0.3, 0.4, 0.3, 0.02, 0.02, 0.05, 0.05, 0.03, 0.2)
+        worst = cls(0.3, 0.4, 0.3, 0.4, 0.3, 0.02, 0.02, 0.05, 0.05, 0.03, 0.2, 0.2)
         drawn = {f.name: getattr(worst, f.name) * random.choice((0, 0, 0.2, 1)) for f in fields(cls)}
         return cls(**drawn | {"change": random.choice((0.02, 0.05, 0.2))})
 
@@ -158,8 +160,10 @@ class Simulation:
         )
 
     def _calm(self) -> None:
-        """End all faults; one operator leads, or none runs any more."""
+        """End all faults; one operator leads, or none runs any more. A task that hangs continues to."""
         self.rates = FaultRates()
+        for process in self.processes.values():
+            process.hangs = 0
         self.partitioned_until = {"workers": 0, "operators": 0}
         self.queue.has_leader = True
         alive = self.random.random() < 0.5
@@ -178,7 +182,8 @@ class Simulation:
             self.harm.append(f"there are {len(self.cluster.active)} workers, not {self.desired}")
 
     def _busy(self) -> bool:
-        return any(process.task is not None for process in self.processes.values())
+        processes = self.processes.values()
+        return any(process.task is not None and not process.is_overdue(self.now) for process in processes)
 
     # The kubelet.
 
@@ -198,13 +203,14 @@ class Simulation:
             self.processes[uid] = WorkerProcess(
                 uid, f"{self.incarnations:032x}", self.random, self.off, self.queue, self._report, self.now
             )
+            self.processes[uid].hangs = self.rates.hang
             self.processes[uid].report(self.now)
 
     def _terminate(self, uid: str) -> None:
         process = self.processes.get(uid)
         if process is not None and process.state is not State.LEAVING:
             process.terminate(self.now)
-        if process is None or process.task is None:
+        if process is None or process.task is None or process.is_overdue(self.now):  # the kubelet kills it then
             self.processes.pop(uid, None)
             self.cluster.pods.pop(uid, None)
 
@@ -277,6 +283,8 @@ class Simulation:
         if process is None or process.task is None or write is None or pod.uid in write.without_container:
             return
         decided_at = write.decided_at
+        if process.is_overdue(decided_at):
+            return
         first_reports = (operator.first_reports.get(process.incarnation, self.now) for operator in self.operators)
         known = any(at <= decided_at for at in first_reports)
         if known or process.started_at + KNOWN_AFTER_SECONDS <= decided_at:

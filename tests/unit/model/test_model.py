@@ -40,6 +40,7 @@ WALKS = {
     Rule.RAISED_SEQ: Walk(FaultRates(slow=0.5, change=0.3), 7),
     Rule.REDRAIN_SEQ: Walk(FaultRates(twice=0.8, late=0.6, change=0.3), 20),
     Rule.REMOVALS_FIRST: Walk(FaultRates(change=0.2, slow=0.2), 12),
+    Rule.OVERDUE: Walk(FaultRates(change=0.1, hang=0.3)),
     Rule.EMPTINESS: Walk(FaultRates(change=0.1)),
 }
 

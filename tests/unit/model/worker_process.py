@@ -10,6 +10,9 @@ from taskqueue_operator.drain.protocol import Answer, Drain, Report, Result, Sta
 from .rules import Rule
 
 PREFETCH = 2
+TASK_TIMEOUT_SECONDS = 45
+"""Longer than every task that ends."""
+NEVER = 10**9
 FENCING_MEMORY_SECONDS = 120
 """A worker forgets the highest epoch and seq after this long without a command."""
 
@@ -65,6 +68,7 @@ class WorkerProcess:
         send: Sends a report.
         subscribed: Whether the broker has a consumer for it.
         prefetched: Messages that it holds and has not started.
+        hangs: The probability that a task never ends.
     """
 
     pod: str
@@ -78,7 +82,9 @@ class WorkerProcess:
     subscribed: bool = False
     prefetched: list[int] = field(default_factory=list)
     task: int | None = None
+    task_began: int = 0
     task_ends: int = 0
+    hangs: float = 0
     idle_since: int = 0
     drain: Drain | None = None
     lease_ends: int = 0
@@ -105,6 +111,10 @@ class WorkerProcess:
         period = 5 if self.state in {State.DRAINING, State.DRAINED} else 15
         if now - self.reported_at >= period:
             self.report(now)
+
+    def is_overdue(self, at: int) -> bool:
+        """Whether it runs a task that has exceeded its timeout, and will never end."""
+        return self.task is not None and at - self.task_began > TASK_TIMEOUT_SECONDS
 
     def end(self) -> None:
         """Die: the messages that it held are delivered again."""
@@ -152,11 +162,11 @@ class WorkerProcess:
             in_flight=int(self.task is not None),
             prefetched=len(self.prefetched),
             idle_seconds=0 if self.task is not None else now - self.idle_since,
-            oldest_seconds=None,
+            oldest_seconds=now - self.task_began if self.task is not None else None,
             completed=0,
             failed=0,
             busy_seconds=0,
-            task_timeout_seconds=300,
+            task_timeout_seconds=TASK_TIMEOUT_SECONDS,
             drain=self.drain,
             answer=answer,
         )
@@ -194,7 +204,10 @@ class WorkerProcess:
         if self.task is None and self.prefetched and self._may_start():
             self.task = self.prefetched.pop(0)
             self.queue.start(self.task, self.incarnation)
+            self.task_began = now
             self.task_ends = now + self.random.choice((1, 2, 3, 10, 40))
+            if self.hangs and self.random.random() < self.hangs:
+                self.task_ends = NEVER
 
     def _may_start(self) -> bool:
         # A worker whose cancel was not processed does not know that it still consumes.

@@ -43,7 +43,7 @@ def test_answers_are_decoded_wherever_the_bytes_are_split(asked: list[tuple[str,
             processed = end + 1
         rest = rest[processed:]
 
-    assert read == [(5, name.encode(), ready) for name, ready in asked]
+    assert read == [(5, name.encode(), ready, 3) for name, ready in asked]
     assert rest == b""
 
 

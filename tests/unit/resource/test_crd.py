@@ -248,6 +248,7 @@ def test_the_printer_columns_have_these_names() -> None:
     assert [column["name"].upper() for column in columns] == [
         "READY",
         "BACKLOG",
+        "DEAD",
         "WORKERS",
         "DESIRED",
         "MAX",

@@ -15,7 +15,7 @@ def at(seconds: float) -> datetime:
 
 
 def certain(ready: int, unacked: int = 0, *, now: float = 0) -> Reading:
-    return Reading(at(now), ready, ready, unacked)
+    return Reading(at(now), ready, ready, unacked, held_at_least=unacked)
 
 
 def doubtful(at_least: int | None, doubt: Doubt = Doubt.ABSENT, *, unacked: int | None = None) -> Reading:

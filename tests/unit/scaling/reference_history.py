@@ -27,22 +27,31 @@ def minimum(policy: Policy, now: datetime) -> int:
     return max([policy.min_replicas, *active])
 
 
+def running(step: Recording, unacked: int | None) -> int:
+    """Return how many of the unacked messages run: no more than the ready workers can run."""
+    return min(unacked or 0, step.policy.concurrency * min(step.workers.ready, step.workers.replicas))
+
+
+def need(step: Recording, ready: int, unacked: int | None) -> Fraction:
+    """Return the exact number of workers for so many ready and unacked messages."""
+    per = step.policy.ready_per_replica
+    return Fraction(ready, per) + Fraction(running(step, unacked), max(per, step.policy.concurrency))
+
+
 def demand(step: Recording) -> int:
     """Return the demand of the queue, without stages that depend on the past."""
     replicas, reading, policy = step.workers.replicas, step.reading, step.policy
-    per = policy.ready_per_replica
     if reading.at_least is not None and (replicas or reading.at_least > policy.activation_ready):
-        needed = Fraction(reading.at_least, per)
+        needed = need(step, reading.at_least, reading.held_at_least)
         if needed > replicas:
             share = needed / replicas - 1 if replicas else INFINITE
             return replicas if share <= policy.scale_up.tolerance else ceil(needed)
     if reading.at_most is None or replicas == 0:
         return replicas
-    needed = Fraction(reading.at_most, per)
+    needed = need(step, reading.at_most, reading.unacked)
     if abs(1 - needed / replicas) <= policy.scale_down.tolerance:
         return replicas
-    running = Fraction(reading.unacked or 0, policy.concurrency)
-    return min(max(ceil(needed), min(ceil(running), step.workers.ready)), replicas)
+    return min(max(ceil(needed), ceil(Fraction(running(step, reading.unacked), policy.concurrency))), replicas)
 
 
 def is_idle(step: Recording) -> bool:
@@ -148,7 +157,7 @@ def obstacle_limit(step: Recording) -> int:
     """Return the highest number that an obstacle allows; of an unproven version, three workers."""
     obstacle = step.workers.obstacle
     assert obstacle is not None
-    return max(step.workers.replicas, 3 if obstacle.reason == "WorkersFailing" else 0)
+    return max(step.workers.replicas, 3 if obstacle.reason in {"WorkersFailing", "WorkersStarting"} else 0)
 
 
 def _longest(policy: Policy) -> timedelta:

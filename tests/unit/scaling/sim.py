@@ -182,10 +182,11 @@ class State:
         )
         if not self._happens(phase.doubted):
             more = 0 if self.lull else self.random.choice((0, 0, 0, 1, self._up_to(phase.depth)))
-            return Reading(now, self.depth, self.depth + more, unacked)
+            return Reading(now, self.depth, self.depth + more, unacked, held_at_least=self._up_to(unacked))
         doubt = self.random.choice(list(Doubt))
         at_least = None if phase.doubted == 1 else self.random.choice((None, 0, self.depth))
-        return Reading(now, at_least, None, self.random.choice((None, unacked)), doubt)
+        held = self.random.choice((None, unacked))
+        return Reading(now, at_least, None, held, doubt, held)
 
     def apply(self, made: Recording, phase: Phase) -> None:
         self.memory = made.decision.memory

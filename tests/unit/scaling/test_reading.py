@@ -125,3 +125,11 @@ def test_the_lower_bound_never_exceeds_the_upper_bound(figures: list[int], ready
 def test_invariant_2_messages_that_only_an_earlier_probe_counted_are_part_of_the_upper_bound() -> None:
     probes = [Probe(at(-9), 40), Probe(at(-1), 0), Probe(at(0), 0)]
     assert Reading.from_samples(probes, sweeps(0, 0, 0, 0), at(0)).at_most == 40
+
+
+def test_held_messages_are_those_of_the_last_sweep_before_the_probe() -> None:
+    """By a later sweep, messages that were delivered after the probe would count twice."""
+    recent = [replace(sweep, unacked=unacked) for sweep, unacked in zip(SWEEPS, (9, 9, 2, 8), strict=True)]
+    reading = Reading.from_samples([Probe(at(-1), 7)], recent, at(0))
+    assert (reading.held_at_least, reading.unacked) == (2, 9)
+    assert Reading.from_samples([], recent, at(0)).held_at_least is None

@@ -1,4 +1,4 @@
-"""Running tasks keep workers but never add any: simulations of a queue and its workers."""
+"""Running tasks keep workers, and add some only for what waits behind them: simulations of a queue and its workers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from taskqueue_operator.scaling.memory import Memory
 from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.reading import Reading
 
-from .builders import at, certain
+from .builders import at, certain, settled
 
 HOUR = range(3600)
 START_SECONDS = 30
@@ -123,3 +123,32 @@ def test_prefetched_messages_keep_no_more_workers_than_can_run_them() -> None:
     for _ in HOUR:
         decider(0, 12, 9)
     assert decider(0, 12, 9) == 3
+
+
+@pytest.mark.parametrize(
+    ("running", "ready", "desired"),
+    [(1, 1, 2), (2, 2, 4), (1, 0, 1), (3, 9, 5)],
+    ids=["one behind one", "two behind two", "nothing waits", "limited by maxReplicas"],
+)
+def test_what_waits_behind_running_tasks_gets_workers(running: int, ready: int, desired: int) -> None:
+    policy = Policy(5, ready_per_replica=1)
+    decision = decide(certain(ready, running), Workers(running, running), policy, settled(running), at(0))
+    assert decision.desired == desired
+
+
+def test_a_message_that_waits_behind_a_full_worker_adds_one_worker_not_one_for_each_running_task() -> None:
+    policy = Policy(20, ready_per_replica=1, concurrency=4)
+    assert decide(certain(1, 4), Workers(1, 1), policy, settled(1), at(0)).desired == 2
+
+
+def test_long_tasks_with_ready_per_replica_1_get_a_worker_each_and_no_more() -> None:
+    """Five tasks of half an hour that arrive one after the other: each new one finds all workers busy."""
+    decider, messages, replicas, numbers = Decider(Policy(50, ready_per_replica=1)), 0, 0, []
+    for second in range(600):
+        messages += second % 100 == 0 and messages < 5
+        running = min(messages, replicas)
+        replicas = decider(messages - running, running, replicas)
+        numbers.append(replicas)
+    assert max(numbers) == 5
+    assert [numbers[100 * n + 50] for n in range(5)] == [1, 2, 3, 4, 5]
+    assert numbers == sorted(numbers), "no worker is removed while all of them run a task"

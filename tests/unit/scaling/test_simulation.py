@@ -78,7 +78,8 @@ def check(step: Recording, history: History) -> None:
     assert_zero_is_certain(step, history)
     assert_number_is_exact(step, history)
     assert_monotone(step)
-    assert_unacked_adds_no_worker(step)
+    assert_running_tasks_add_no_worker_alone(step)
+    assert_a_delivery_adds_no_worker(step)
     assert_fixed_point(step)
 
 
@@ -151,9 +152,28 @@ def assert_monotone(step: Recording) -> None:
         assert again.desired >= step.decision.desired
 
 
-def assert_unacked_adds_no_worker(step: Recording) -> None:
-    without = replace(step, reading=replace(step.reading, unacked=0)).replay().desired
-    assert step.decision.desired <= max(without, step.workers.replicas, minimum(step.policy, step.at))
+def assert_running_tasks_add_no_worker_alone(step: Recording) -> None:
+    """Without a ready message, no unacked one adds a worker."""
+    reading = replace(step.reading, at_least=0)
+    assert replace(step, reading=reading).replay().desired <= max(step.workers.replicas, minimum(step.policy, step.at))
+
+
+def assert_a_delivery_adds_no_worker(step: Recording) -> None:
+    """When workers take messages, the number never rises: what they hold cannot add workers that hold more."""
+    reading = step.reading
+    if reading.at_least is None or reading.at_most is None:
+        return
+    for taken in {1, reading.at_least // 2, reading.at_least} - {0}:
+        if taken <= reading.at_least:
+            later = replace(
+                reading,
+                at_least=reading.at_least - taken,
+                at_most=reading.at_most - taken,
+                unacked=(reading.unacked or 0) + taken,
+                held_at_least=(reading.held_at_least or 0) + taken,
+            )
+            before = max(step.decision.desired, step.workers.replicas)
+            assert replace(step, reading=later).replay().desired <= before
 
 
 def assert_fixed_point(step: Recording) -> None:
@@ -164,7 +184,7 @@ def assert_fixed_point(step: Recording) -> None:
     replicas, desired = step.workers.replicas, step.decision.desired
     if (replicas == 0 and desired == minimum(step.policy, step.at)) or step.memory.began is None:
         return
-    workers = replace(step.workers, replicas=desired, ready=desired)
+    workers = replace(step.workers, replicas=desired, ready=min(step.workers.ready, desired))
     assert replace(step, workers=workers, memory=step.decision.memory).replay().desired == desired
 
 

@@ -126,6 +126,13 @@ CASES = {
         15,
         DecisionReason.RUNNING_TASKS,
     ),
+    "decision.behind_running_tasks": Case(
+        certain(2, unacked=2),
+        Workers(2, 2),
+        Policy(5, ready_per_replica=1),
+        4,
+        DecisionReason.BACKLOG,
+    ),
     "decision.running_tasks_up_to_ready_workers": Case(
         certain(20, unacked=300),
         Workers(18, 4),
@@ -256,15 +263,24 @@ CASES = {
     ),
     "decision.failing_version_is_limited": Case(
         certain(400),
-        Workers(1, obstacle=Obstacle(DecisionReason.WORKERS_FAILING, "no worker of this version has started (a: b)")),
+        Workers(
+            1, obstacle=Obstacle(DecisionReason.WORKERS_FAILING, "no worker of this version has been ready (a: b)")
+        ),
         Policy(50),
         3,
         DecisionReason.WORKERS_FAILING,
     ),
+    "decision.unproven_version_is_limited": Case(
+        certain(400),
+        Workers(0, obstacle=Obstacle(DecisionReason.WORKERS_STARTING, "no worker of this version has been ready yet")),
+        Policy(50),
+        3,
+        DecisionReason.WORKERS_STARTING,
+    ),
     "decision.failing_version_keeps_workers": Case(
         certain(400),
         Workers(
-            7, 7, obstacle=Obstacle(DecisionReason.WORKERS_FAILING, "no worker of this version has started (a: b)")
+            7, 7, obstacle=Obstacle(DecisionReason.WORKERS_FAILING, "no worker of this version has been ready (a: b)")
         ),
         Policy(50),
         7,

@@ -73,8 +73,9 @@ def recommendation(step: Step) -> int:
     """The recommendation at a step, calculated independently; if the reading is unknown, the current number."""
     if step.reading.at_most is None:
         return step.before
-    backlog = -(-step.reading.at_most // POLICY.ready_per_replica)
-    return max(backlog, min(-(-(step.reading.unacked or 0) // POLICY.concurrency), step.before))
+    running = min(step.reading.unacked or 0, POLICY.concurrency * step.before)
+    outstanding = step.reading.at_most + running  # readyPerReplica is greater than the concurrency
+    return max(-(-outstanding // POLICY.ready_per_replica), -(-running // POLICY.concurrency))
 
 
 @given(histories, st.integers(0, 12))

@@ -2,9 +2,12 @@ from typing import Any
 
 import pytest
 
+from taskqueue_operator.resource.names import LABEL_NAME
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
 from .pod_statuses import READY, UNSCHEDULABLE, container, waiting
+
+REPLICA_SET = {"kind": "ReplicaSet", "name": "thumbnails-5d8c", "uid": "r", "controller": True}
 
 
 def parsed(status: dict[str, Any], *, node: str = "n", **annotations: str) -> Pod:
@@ -14,7 +17,8 @@ def parsed(status: dict[str, Any], *, node: str = "n", **annotations: str) -> Po
         "uid": "u",
         "resourceVersion": "1",
         "annotations": {name.replace("__", "/").replace("_", "-"): value for name, value in annotations.items()},
-        "ownerReferences": [{"kind": "ReplicaSet", "uid": "r", "controller": True}],
+        "labels": {LABEL_NAME: "thumbnails"},
+        "ownerReferences": [REPLICA_SET],
     }
     return Pod.parse({"metadata": metadata, "spec": {"nodeName": node} if node else {}, "status": status})
 
@@ -120,3 +124,55 @@ def test_a_deployment_has_a_fencing_token_updated_replicas_and_a_stuck_rollout()
     )
     fresh = Deployment.parse({"metadata": metadata, "spec": {}, "status": {"observedGeneration": 3}})
     assert (fresh.drain_token, fresh.progress_deadline_exceeded, fresh.observed) == ("", False, False)
+
+
+@pytest.mark.parametrize(
+    ("owner", "replica_set"),
+    [
+        (REPLICA_SET, "r"),
+        (None, ""),
+        (REPLICA_SET | {"name": "other-5d8c"}, ""),
+        (REPLICA_SET | {"kind": "StatefulSet"}, ""),
+        (REPLICA_SET | {"controller": False}, ""),
+    ],
+    ids=["ours", "without an owner", "of another Deployment", "of another kind", "released"],
+)
+def test_a_pod_that_has_only_our_label_belongs_to_no_replica_set(
+    owner: dict[str, Any] | None, replica_set: str
+) -> None:
+    metadata = {
+        "namespace": "media",
+        "name": "p",
+        "resourceVersion": "1",
+        "labels": {LABEL_NAME: "thumbnails"},
+        "ownerReferences": [owner] if owner else [],
+    }
+    assert Pod.parse({"metadata": metadata}).replica_set == replica_set
+
+
+def running(ready: str, since: str, **fields: object) -> dict[str, Any]:
+    """A running worker whose container started at 10:00:05."""
+    condition = {"type": "Ready", "status": ready, "lastTransitionTime": f"2026-01-01T10:00:{since}Z"}
+    started = {"running": {"startedAt": "2026-01-01T10:00:05Z"}}
+    return {"phase": "Running", "conditions": [condition]} | container(started, **{"started": True} | fields)
+
+
+@pytest.mark.parametrize(
+    ("status", "never_ready"),
+    [
+        (running("False", "01"), True),
+        (running("False", "05"), True),
+        (running("False", "06"), False),
+        (running("True", "01"), False),
+        (running("False", "01", started=False), False),
+        (waiting("CrashLoopBackOff"), False),
+        (READY, False),
+        ({}, False),
+    ],
+    ids=["never", "same second", "was ready", "ready", "no endpoints yet", "no container", "no times", "nothing shown"],
+)
+def test_a_worker_was_never_ready_if_it_is_unready_since_before_it_started(
+    status: dict[str, Any],
+    never_ready: bool,  # noqa: FBT001  what is expected
+) -> None:
+    assert parsed(status).never_ready is never_ready

@@ -143,7 +143,7 @@ def test_a_cause_that_only_a_change_of_the_spec_can_fix_is_reported_first() -> N
 )
 def test_a_worker_that_starts_or_runs_is_no_problem(status: dict[str, Any]) -> None:
     assert unavailable_reason(deployment(), [pod(status)]) is None
-    assert scale_out_blocker(deployment(), [pod(status)], started=False) is None
+    assert scale_out_blocker(deployment(), [pod(status)], started=True) is None
 
 
 def test_failing_workers_are_no_problem_while_another_worker_of_the_version_is_ready() -> None:
@@ -168,7 +168,23 @@ def test_failing_workers_of_an_older_version_are_ignored() -> None:
     """A corrected image is not blocked by pods that still wait for the wrong one."""
     pods = [pod(waiting("ImagePullBackOff"), digest="old"), pod(UNSCHEDULABLE, digest="old", name="b")]
     assert unavailable_reason(deployment(), pods) is None
-    assert scale_out_blocker(deployment(), pods, started=False) is None
+    assert reason(scale_out_blocker(deployment(), pods, started=False)) is Reason.WORKERS_STARTING
+
+
+def test_a_version_of_which_no_worker_has_been_ready_is_tried_before_all_workers_follow() -> None:
+    fault = scale_out_blocker(deployment(replicas=0), [], started=False)
+    assert reason(fault) is Reason.WORKERS_STARTING
+    assert_approved("workers.blocker_unproven", message(fault))
+    assert scale_out_blocker(deployment(), [pod(READY)], started=False) is None
+    assert scale_out_blocker(deployment(replicas=0), [], started=True) is None
+
+
+def test_workers_that_end_after_they_have_started_are_told_from_workers_that_never_start() -> None:
+    """A task may end them, for example for want of memory."""
+    killed = container({"waiting": {"reason": "CrashLoopBackOff"}}, lastState=KILLED, restartCount=3)
+    fault = unavailable_reason(deployment(), [pod(killed)], started=True)
+    assert reason(fault) is Reason.WORKERS_FAILING
+    assert_approved("workers.unavailable_crash_loop_after_start", message(fault))
 
 
 def test_pods_that_terminate_or_have_ended_are_ignored() -> None:
@@ -176,14 +192,14 @@ def test_pods_that_terminate_or_have_ended_are_ignored() -> None:
     ended = pod({"phase": "Failed", **waiting("ImagePullBackOff")})
     for ignored in (terminating, ended):
         assert unavailable_reason(deployment(), [ignored]) is None
-        assert scale_out_blocker(deployment(), [ignored], started=False) is None
+        assert scale_out_blocker(deployment(), [ignored], started=True) is None
 
 
 def test_without_a_deployment_or_at_zero_there_is_no_problem() -> None:
     pods = [pod(waiting("ImagePullBackOff"))]
     assert unavailable_reason(None, pods) is None
     assert unavailable_reason(deployment(replicas=0), pods) is None
-    assert scale_out_blocker(deployment(replicas=0, refusal=QUOTA), pods, started=False) is None
+    assert scale_out_blocker(deployment(replicas=0, refusal=QUOTA), pods, started=True) is None
 
 
 def test_the_message_does_not_depend_on_the_order_or_names_of_the_pods() -> None:

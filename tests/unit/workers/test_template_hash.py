@@ -1,12 +1,15 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from taskqueue_operator.resource import taskqueue as module
+from taskqueue_operator.resource.retry import DeadLetter, Retry
 from taskqueue_operator.resource.worker import Worker
 from taskqueue_operator.workers import deployment as builder
-from taskqueue_operator.workers.template_hash import template_hash
+from taskqueue_operator.workers import template_hash as template_hash_module
+from taskqueue_operator.workers.template_hash import FIRST_DEFAULTS, template_hash
 
 from .conftest import Make
 
@@ -15,8 +18,34 @@ BROKER = {"secretRef": {"name": "rabbitmq"}}
 
 def test_the_hash_does_not_change_between_versions(make: Make) -> None:
     """A hash that changes with the version of the operator would restart all workers at an upgrade."""
-    assert template_hash(make()) == "b011d340f13dc84b"
-    assert template_hash(make(concurrency=4, env=[{"name": "A", "value": ""}])) == "1dc9110615deb5d8"
+    assert template_hash(make()) == "5789a70907a9aa79"
+    assert template_hash(make(concurrency=4, env=[{"name": "A", "value": ""}])) == "48bb089beade7105"
+
+
+@pytest.mark.parametrize(("part", "model"), [("worker", Worker), ("retry", Retry), ("deadLetter", DeadLetter)])
+def test_each_field_with_a_default_has_a_first_default_that_never_changes(part: str, model: type[BaseModel]) -> None:
+    defaults = {
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if not field.is_required() and field.default is not None
+    }
+    assert FIRST_DEFAULTS[part].keys() == defaults, "a new field: add its default"
+
+
+def test_a_changed_default_does_not_change_the_hash_of_an_object_that_has_the_former_one(make: Make) -> None:
+    """The API server has written the default of that time into the object."""
+
+    class Newer(Worker):
+        task_timeout_seconds: int = Field(900)
+
+    assert template_hash(of_a_newer_version(make(taskTimeoutSeconds=870), Newer)) == template_hash(make())
+    assert template_hash(of_a_newer_version(make(taskTimeoutSeconds=900), Newer)) != template_hash(make())
+
+
+def test_another_version_of_the_template_changes_every_hash(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = template_hash(make())
+    monkeypatch.setattr(template_hash_module, "TEMPLATE_VERSION", 2)
+    assert template_hash(make()) != before
 
 
 @pytest.mark.parametrize(
@@ -95,23 +124,13 @@ def test_an_operator_with_more_fields_and_another_template_has_the_same_hash(
         drain_seconds: int = Field(30)
         warm_up: bool | None = Field(None)
 
-    newer = module.Spec.model_validate(
-        {
-            "broker": BROKER,
-            "worker": {"image": "acme/app:1.4", "env": [{"name": "A", "value": "1"}]},
-            "scaling": {"maxReplicas": 20},
-        }
-    )
-    extended = newer.model_copy(update={"worker": Newer.model_validate(newer.worker.model_dump(by_alias=True))})
-    taskqueue = make()
-    upgraded = module.TaskQueue(
-        key=taskqueue.key,
-        uid=taskqueue.uid,
-        generation=1,
-        resource_version="1",
-        deleting=False,
-        finalizers=(),
-        spec=extended,
-    )
+    upgraded = of_a_newer_version(make(env=[{"name": "A", "value": "1"}]), Newer)
     monkeypatch.setattr(builder, "GRACE_MARGIN_SECONDS", 99)
     assert template_hash(upgraded) == before
+
+
+def of_a_newer_version(taskqueue: module.TaskQueue, newer: type[Worker]) -> module.TaskQueue:
+    """Return the TaskQueue as an operator with another model of spec.worker parses it."""
+    fields = taskqueue.spec.worker.model_dump(by_alias=True, exclude_unset=True)
+    spec = taskqueue.spec.model_copy(update={"worker": newer.model_validate(fields)})
+    return replace(taskqueue, spec=spec)

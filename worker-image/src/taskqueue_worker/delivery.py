@@ -1,8 +1,9 @@
 """A message that was delivered to this worker, and the two ways to settle it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -25,6 +26,7 @@ class Delivery:
     message: AbstractIncomingMessage
     queue: str
     attempt: Attempt
+    received_at: float = field(default_factory=time.monotonic)
 
     @classmethod
     def of(cls, message: AbstractIncomingMessage, queue: str, *, counts_failures: bool) -> "Delivery":

@@ -28,6 +28,11 @@ class DeliveryBuffer(Generic[Message]):
         return len(self._waiting)
 
     @property
+    def first_waiting(self) -> Message | None:
+        """The message that waits longest; None if none waits."""
+        return self._waiting[0] if self._waiting else None
+
+    @property
     def in_flight(self) -> int:
         """Number of running messages."""
         return len(self._running)

@@ -82,7 +82,7 @@ class HandlerLoop:
         self._closing = True
         self._inbox.post(self._loop.stop)
         if self._thread is not None:
-            self._thread.join(2 * CLOSE_SECONDS)
+            self._thread.join(0 if self.is_held else 2 * CLOSE_SECONDS)
 
     def _begin(self, run: Run) -> None:
         try:

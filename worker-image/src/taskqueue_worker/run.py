@@ -27,6 +27,7 @@ class Run:
 
     Attributes:
         ended: Resolves on the connection's loop after the call, with its failure, if any.
+        woken: Resolves there when the call has ended, or is not awaited any longer.
         context: The context variables of the call.
         cancelled: Whether the call ended with CancelledError.
         begun: Whether user code has begun.
@@ -41,13 +42,15 @@ class Run:
         arguments: tuple[object, ...],
         context: Context,
         connection: Inbox,
-        ended: "asyncio.Future[Failure | None]",
     ) -> None:
+        """Make a call, in the thread of the connection."""
+        loop = asyncio.get_running_loop()
         self._function = function
         self._arguments = arguments
         self._connection = connection
         self.context = context
-        self.ended = ended
+        self.ended: asyncio.Future[Failure | None] = loop.create_future()
+        self.woken: asyncio.Future[None] = loop.create_future()
         self.cancelled = self.begun = self.is_withdrawn = False
         self.thread: int | None = None
         self.task: asyncio.Task[None] | None = None
@@ -72,6 +75,11 @@ class Run:
             failure = self._failed(error)
         self._connection.post(self._resolve, failure)
 
+    def wake(self) -> None:
+        """Do not let the connection's loop await the end any longer."""
+        if not self.woken.done():
+            self.woken.set_result(None)
+
     def withdraw(self) -> None:
         """End a call whose user code has not begun."""
         self._connection.post(self._resolve, self._failed(asyncio.CancelledError()))
@@ -88,6 +96,7 @@ class Run:
     def _resolve(self, failure: Failure | None) -> None:
         if not self.ended.done():
             self.ended.set_result(failure)
+            self.wake()
 
 
 def _check(result: object) -> None:

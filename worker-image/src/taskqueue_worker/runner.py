@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -68,14 +68,9 @@ class Runner:
         self._timeout = timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._inbox = inbox
-        self._cancel_requested: asyncio.Future[None] = self._loop.create_future()
+        self._is_cancelling = False
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="task")
         self._running: dict[Run, Delivery] = {}
-
-    @property
-    def running(self) -> list[Delivery]:
-        """The deliveries whose handlers run."""
-        return list(self._running.values())
 
     @property
     def holder(self) -> Delivery | None:
@@ -87,8 +82,9 @@ class Runner:
 
     def cancel_running(self) -> None:
         """Cancel the running handlers, and every handler that would start."""
-        if not self._cancel_requested.done():
-            self._cancel_requested.set_result(None)
+        self._is_cancelling = True
+        for run in self._running:
+            run.wake()
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task. Errors of the handler or the publisher are in the outcome, never raised."""
@@ -119,11 +115,10 @@ class Runner:
         )
 
     def _start(self, handler: Handler, payload: object, delivery: Delivery) -> Run:
-        arguments = handler.arguments(payload, self._context(delivery))
+        arguments = (payload, self._context(delivery)) if handler.wants_context else (payload,)
         # Neither another loop nor a thread inherits context variables.
-        run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox, self._loop.create_future())
+        run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox)
         self._running[run] = delivery
-        run.ended.add_done_callback(lambda _: self._running.pop(run))
         if handler.is_coroutine:
             self._handlers.start(run)
         else:
@@ -137,14 +132,17 @@ class Runner:
             _log.exception("no thread for a handler")
 
     async def _wait_for(self, run: Run) -> Outcome:
-        causes: set[asyncio.Future[Any]] = {run.ended, self._cancel_requested}
-        await asyncio.wait(causes, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+        timer = self._loop.call_later(0 if self._is_cancelling else self._timeout, run.wake)
+        await run.woken
+        timer.cancel()
         if run.ended.done():
+            del self._running[run]
             return _result(run)
+        run.ended.add_done_callback(lambda _: self._running.pop(run))
         is_held_up = self._is_held_up(run)
         self._handlers.cancel(run)
         await asyncio.wait({run.ended}, timeout=STOP_GRACE_SECONDS)
-        if self._cancel_requested.done():
+        if self._is_cancelling:
             return _interrupted(run) if run.ended.done() else Outcome(Status.ABANDONED, still_running=run)
         return self._overdue(run, is_held_up=is_held_up)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
@@ -15,6 +15,11 @@ from .consume_gate import ConsumeGate
 from .consumer import CHANNEL_ERRORS, CONSUMER_TIMEOUT, RPC_TIMEOUT_SECONDS, Consumer
 from .settings import Settings
 from .worker import Worker
+
+LONGEST_WAIT_SECONDS: Final = 10.0
+"""How long a prefetched message waits for a slot before its worker returns it and prefetches less: other workers may be
+idle. A prefetch above the concurrency is for tasks that are much shorter."""
+WAIT_CHECK_SECONDS: Final = 1.0
 
 _log = structlog.get_logger("subscription")
 
@@ -32,6 +37,7 @@ class Subscription:
         self._settings = settings
         self._worker = worker
         self._gate = gate
+        self._prefetch = settings.prefetch
         self._arguments: dict[str, Any] = {}
         # The current consumer, and former ones whose deliveries may still run: these are settled on their channels.
         self._consumers: list[Consumer] = []
@@ -81,6 +87,18 @@ class Subscription:
         """Close every channel. The broker has then processed every settlement that was sent before."""
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
+    async def _wait_for_end(self, consumer: Consumer) -> None:
+        """Wait until the broker ends the consumer, or until it is to be replaced by one with a smaller prefetch."""
+        while self._prefetch > self._settings.concurrency:
+            await sleep_unless(consumer.ended, WAIT_CHECK_SECONDS)
+            if consumer.ended.is_set():
+                return
+            if self._worker.longest_wait_seconds >= LONGEST_WAIT_SECONDS:
+                self._prefetch = self._settings.concurrency
+                _log.warning("prefetch reduced", queue=self.queue, prefetch=self._prefetch)
+                return
+        await consumer.ended.wait()
+
     def _drops_refused_timeout(self, error: Exception) -> bool:
         """Consume without a consumer timeout where RabbitMQ refuses it (4.3, classic queues: they never time out)."""
         refused = isinstance(error, ChannelPreconditionFailed) and CONSUMER_TIMEOUT in str(error)
@@ -92,22 +110,24 @@ class Subscription:
         return not self._gate.leaving.is_set()
 
     async def _consume(self, connection: AbstractConnection) -> bool:
-        """Consume until the broker cancels the consumer or the gate closes, then requeue the waiting messages.
+        """Consume until the consumer ends, then requeue the waiting messages.
+
+        It ends when the broker cancels it, the gate closes, or a message has waited too long.
 
         Returns:
-            Whether the gate ended it.
+            Whether the broker did not cancel it.
         """
         self._close_unused_channels()
         tag = f"{self._settings.name}-{uuid4().hex[:12]}"
-        consumer = await Consumer.open(connection, self.queue, tag, self._settings.prefetch, self._gate.state_changed)
+        consumer = await Consumer.open(connection, self.queue, tag, self._prefetch, self._gate.state_changed)
         self._consumers.append(consumer)
         try:
             if not self._gate.closed.is_set():
                 await consumer.start(self._worker.receive, self._arguments)
                 self.consuming = True
                 self._gate.state_changed.set()
-                _log.info("consuming", queue=self.queue, prefetch=self._settings.prefetch, arguments=self._arguments)
-                await run_unless(self._gate.closed, consumer.ended.wait())
+                _log.info("consuming", queue=self.queue, prefetch=self._prefetch, arguments=self._arguments)
+                await run_unless(self._gate.closed, self._wait_for_end(consumer))
         finally:
             stop = self._run_in_background(self._stop(consumer))
         stopped = asyncio.wait({stop}, timeout=RPC_TIMEOUT_SECONDS)

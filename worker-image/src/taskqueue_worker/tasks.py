@@ -44,10 +44,6 @@ class Handler:
     wants_context: bool
     is_coroutine: bool
 
-    def arguments(self, payload: object, context: Context) -> tuple[object, ...]:
-        """Return the arguments for the function."""
-        return (payload, context) if self.wants_context else (payload,)
-
 
 @dataclass(frozen=True, slots=True)
 class Registry:

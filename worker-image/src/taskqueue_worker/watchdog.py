@@ -44,8 +44,7 @@ class Watchdog:
 
     def _check_interpreter(self, seconds: float) -> None:
         if seconds > bounds.HELD_SECONDS:
-            running = sorted({delivery.type for delivery in self._runner.running})
-            _log.error("interpreter held", seconds=round(seconds, 3), running=running)
+            _log.error("interpreter held", seconds=round(seconds, 3), stacks="on stderr")
 
     def _check_loop(self) -> None:
         if not self._handlers.is_held:

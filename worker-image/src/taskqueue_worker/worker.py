@@ -91,15 +91,18 @@ class Worker:
         """Number of messages that wait to be started."""
         return self._buffer.prefetched
 
+    @property
+    def longest_wait_seconds(self) -> float:
+        """How long the first message that waits to be started has waited; 0 if none waits."""
+        first = self._buffer.first_waiting
+        return time.monotonic() - first.received_at if first is not None else 0.0
+
     def holds(self, matches: Callable[[Delivery], bool]) -> bool:
         """Return whether a matching message waits or runs."""
         return self._buffer.holds(matches)
 
     def receive(self, delivery: Delivery) -> None:
-        """A message was delivered: start it if a slot is free, else let it wait. If its task has ended, settle it."""
-        if (outcome := self._ended.take(delivery)) is not None:
-            self._spawn(self._settle_again(delivery, outcome))
-            return
+        """A message was delivered: start it if a slot is free, else let it wait."""
         self._buffer.add(delivery)
         self._fill_slots()
         if self._buffer.is_exclusive and _is_recorded(delivery):
@@ -132,8 +135,13 @@ class Worker:
             if (delivery := self._buffer.start_next()) is not None:
                 self._brake.start(self._clock())
                 self.activity.begin(delivery, self._clock())
-                returned = delivery.attempt.state is AttemptState.RETURNED
-                self._spawn(self._process_returned(delivery) if returned else self._process(delivery))
+                self._spawn(self._begin(delivery))
+
+    def _begin(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
+        if (outcome := self._ended.take(delivery)) is not None:
+            return self._settle_again(delivery, outcome)
+        returned = delivery.attempt.state is AttemptState.RETURNED
+        return self._process_returned(delivery) if returned else self._process(delivery)
 
     def _is_braked(self) -> bool:
         """Return whether the brake delays the next start; it is then tried again when the pause is over."""
@@ -224,7 +232,10 @@ class Worker:
                 return await self._settlement.dead_letter(delivery, _problem(outcome))
 
     async def _settle_again(self, delivery: Delivery, outcome: Outcome) -> None:
+        """The broker delivered a message again whose task has ended here."""
         settled = await self._settle(delivery, outcome)
+        self.activity.settle(delivery, self._clock(), done=None)
+        self._release(delivery)
         _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
 
     def _notify_brake(self, status: Status) -> None:

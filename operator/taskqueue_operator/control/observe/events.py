@@ -22,6 +22,10 @@ class ObserverEvents(Protocol):
         """The queue of this TaskQueue is not on the broker."""
         ...
 
+    def on_dead_letters(self, keys: Collection[Key]) -> None:
+        """The dead-letter queue of these TaskQueues has another depth."""
+        ...
+
     def on_topology(self, keys: Collection[Key], actual: Topology) -> None:
         """All objects of the vhost were read; these TaskQueues are on it."""
         ...

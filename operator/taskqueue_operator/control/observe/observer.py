@@ -20,7 +20,7 @@ from taskqueue_operator.control.workqueue import WaitForEvent
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.names import Key, dead_letter_queue
 from taskqueue_operator.scaling.reading import Probe, Reading, Sweep
 from taskqueue_operator.topology.objects import Topology
 
@@ -135,6 +135,10 @@ class Observer:
         """Return the last snapshots of consumers, oldest first. Polling continues only while this is called."""
         return self._consumer_poller.snapshots()
 
+    def survey_consumers(self) -> ConsumerSnapshot | None:
+        """Return a snapshot of consumers that may be a minute old. Another one follows only if this is called again."""
+        return self._consumer_poller.survey()
+
     @property
     def consumer_poll_fault(self) -> Fault | None:
         """Why consumers cannot be listed at present; None while they can."""
@@ -172,6 +176,16 @@ class Observer:
         """Return what a drain plan needs to know of a queue now."""
         samples, at = self._samples.get(queue), self._clock()
         return queue_state(samples.probes, samples.sweeps, at) if samples is not None else QueueState(running=False)
+
+    def consumers(self, queue: str) -> int | None:
+        """Return the number of consumers that the last probe found; None if it is unknown."""
+        samples = self._samples.get(queue)
+        return samples.probe.consumers if samples is not None and samples.probe is not None else None
+
+    def dead_letters(self, queue: str) -> int | None:
+        """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
+        samples = self._samples.get(queue)
+        return samples.dead_letters if samples is not None else None
 
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
@@ -257,6 +271,7 @@ class Observer:
 
         async def sweep() -> Mapping[str, Sweep]:
             answers = await self.vhost.sweep()
+            self._store_dead_letters(queues, answers)
             return {queue: answers.get(queue) or Sweep(sent_at, present=False) for queue in queues}
 
         for queue, answer in (await self._health.measure("sweep", queues, sweep)).items():
@@ -275,6 +290,15 @@ class Observer:
             self._log.warning("broker alarms changed", alarms=sorted(self._alarms))
             self._listener.on_broker_health(self.keys)
         return True
+
+    def _store_dead_letters(self, queues: Sequence[str], answers: Mapping[str, Sweep]) -> None:
+        for queue in queues:
+            samples, found = self._samples.get(queue), answers.get(dead_letter_queue(queue))
+            if samples is None or found is None or found.ready is None or found.unacked is None:
+                continue
+            before, samples.dead_letters = samples.dead_letters, found.ready + found.unacked
+            if before != samples.dead_letters:
+                self._listener.on_dead_letters(samples.keys)
 
     def _notify_queue_fault(self, queue: str, samples: Samples, fault: Fault | None) -> None:
         if fault is not None:

@@ -40,6 +40,7 @@ class Credentials:
         self._brokers = brokers
         self._on_change = on_change
         self._known: dict[Key, _Known] = {}
+        self._secrets: dict[Key, Key] = {}
 
     async def endpoint(self, taskqueue: TaskQueue) -> Endpoint:
         """Return the endpoint of a TaskQueue's broker.
@@ -48,7 +49,9 @@ class Credentials:
             BrokerFault: The Secret is missing or invalid.
         """
         secret = Key(taskqueue.key.namespace, taskqueue.spec.broker.secret_ref.name)
-        self._forget(taskqueue.key, except_for=secret)
+        if self._secrets.get(taskqueue.key) != secret:
+            self.forget(taskqueue.key)
+            self._secrets[taskqueue.key] = secret
         data = await self._data(taskqueue.key, secret)
         return self._brokers.endpoint(secret, data, taskqueue.spec.broker.vhost)
 
@@ -62,21 +65,19 @@ class Credentials:
         return known.data
 
     async def reread(self, user: Key) -> None:
-        """Read the Secrets of one TaskQueue again at once: the broker refuses their credentials."""
-        for known in list(self._known.values()):
-            if user in known.users:
-                await self._refresh(known)
+        """Read the Secret of one TaskQueue again at once: the broker refuses their credentials."""
+        known = self._known.get(self._secrets[user]) if user in self._secrets else None
+        if known is not None:
+            await self._refresh(known)
 
     def forget(self, user: Key) -> None:
-        """Drop a TaskQueue that no longer exists, and Secrets that no TaskQueue references any more."""
-        self._forget(user)
-
-    def _forget(self, user: Key, *, except_for: Key | None = None) -> None:
-        for secret, known in list(self._known.items()):
-            if secret != except_for:
-                known.users.discard(user)
-                if not known.users:
-                    del self._known[secret]
+        """Drop a TaskQueue that no longer uses its Secret, and a Secret that no TaskQueue uses any more."""
+        secret = self._secrets.pop(user, None)
+        known = self._known.get(secret) if secret is not None else None
+        if secret is not None and known is not None:
+            known.users.discard(user)
+            if not known.users:
+                del self._known[secret]
 
     async def run(self) -> None:
         """Read every Secret in use again each minute, until cancelled."""

@@ -1,6 +1,12 @@
 """Keeps the Deployment of the workers as the spec requires; never changes its number of replicas."""
 
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
 from taskqueue_operator.control.cache import Cache
+from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
@@ -10,35 +16,39 @@ from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment
 from taskqueue_operator.workers.deployment import deployment as build_manifest
+from taskqueue_operator.workers.ownership import lost_fields
 from taskqueue_operator.workers.pod_security import PodLimits, check_pod_template
 from taskqueue_operator.workers.template_hash import template_hash
 
 from .credentials import secret_not_found
+from .restoration import next_restoration, taken_fields
+
+_log = structlog.get_logger("reconcile")
 
 
+@dataclass(frozen=True, slots=True)
 class DeploymentReconciler:
-    """Applies the Deployment if it is missing or if the spec fields that determine it have changed, and only then."""
+    """Applies the Deployment if it is missing, differs from the spec, or was changed by another client; only then."""
 
-    def __init__(self, cache: Cache, states: States, cluster: Cluster, telemetry: Telemetry, limits: PodLimits) -> None:
-        self._cache = cache
-        self._states = states
-        self._cluster = cluster
-        self._telemetry = telemetry
-        self._limits = limits
+    cache: Cache
+    states: States
+    cluster: Cluster
+    telemetry: Telemetry
+    clock: Clock
+    limits: PodLimits
 
     async def reconcile(self, taskqueue: TaskQueue) -> None:
         """Write the Deployment if it differs from the spec.
 
         Raises:
-            WorkersFault: Another Deployment has the name, or the API server or the limits refuse the template.
+            WorkersFault: Another Deployment has the name, the API server or the limits refuse the template, or another
+                client changes the Deployment again and again.
             Conflict: The Deployment has changed meanwhile; the cache has the new one.
         """
         # Also for a Deployment that is up to date: the limits may be stricter than when it was applied.
-        check_pod_template(taskqueue.spec.worker.pod_template, self._limits)
-        async with self._states[taskqueue.key].write_lock:
+        check_pod_template(taskqueue.spec.worker.pod_template, self.limits)
+        async with self.states[taskqueue.key].write_lock:
             deployment = await self._find(taskqueue)
-            if deployment is not None and deployment.template_hash == template_hash(taskqueue):
-                return
             manifest = (
                 build_manifest(taskqueue, replicas=_initial_replicas(taskqueue))
                 if deployment is None
@@ -46,14 +56,29 @@ class DeploymentReconciler:
                     taskqueue, replicas=deployment.replicas, resource_version=deployment.resource_version
                 )
             )
-            await self._require_secret(taskqueue)
-            try:
-                body = await self._cluster.apply_deployment(manifest)
-            except Conflict:
-                await self._refresh(taskqueue, deployment)
-                raise
-            self._cache.update_deployment(body)
-            self._telemetry.wrote("deployment")
+            state, restoration = self.states[taskqueue.key].reconcile, None
+            if deployment is not None and deployment.template_hash == template_hash(taskqueue):
+                taken = taken_fields(manifest, deployment, state)
+                if not taken:
+                    return
+                restoration = next_restoration(deployment, taken, state.restoration, self.clock())
+            await self._apply(taskqueue, deployment, manifest)
+            if restoration is not None:
+                state.restoration = restoration
+                _log.warning("deployment restored", taskqueue=str(taskqueue.key), detail=restoration.message)
+
+    async def _apply(self, taskqueue: TaskQueue, deployment: Deployment | None, manifest: dict[str, Any]) -> None:
+        await self._require_secret(taskqueue)
+        try:
+            body = await self.cluster.apply_deployment(manifest)
+        except Conflict:
+            await self._refresh(taskqueue, deployment)
+            raise
+        self.cache.update_deployment(body)
+        self.telemetry.wrote("deployment")
+        applied = Deployment.parse(body)
+        unowned = lost_fields(manifest, applied.field_owners) if applied.field_owners else {}
+        self.states[taskqueue.key].reconcile.unowned_fields = frozenset(unowned)
 
     async def _require_secret(self, taskqueue: TaskQueue) -> None:
         """Check the workers' own Secret: a pod that waits for a missing Secret shows it in its events only."""
@@ -61,26 +86,26 @@ class DeploymentReconciler:
         if reference is None:
             return
         secret = Key(taskqueue.key.namespace, reference.name)
-        if await self._cluster.secret(secret) is None:
+        if await self.cluster.secret(secret) is None:
             raise WorkersFault(Reason.SECRET_NOT_FOUND, secret_not_found(secret))
 
     async def _refresh(self, taskqueue: TaskQueue, deployment: Deployment | None) -> None:
-        body = await self._cluster.deployment(taskqueue.key)
+        body = await self.cluster.deployment(taskqueue.key)
         if body is not None:
-            self._cache.update_deployment(body)
+            self.cache.update_deployment(body)
         elif deployment is not None:
-            self._cache.remove_deployment(taskqueue.key, deployment.uid)
+            self.cache.remove_deployment(taskqueue.key, deployment.uid)
 
     async def _find(self, taskqueue: TaskQueue) -> Deployment | None:
-        deployment = self._cache.deployments.get(taskqueue.key)
+        deployment = self.cache.deployments.get(taskqueue.key)
         if deployment is None:
             # The watch shows only Deployments with the operator's label: a foreign one must be read.
-            body = await self._cluster.deployment(taskqueue.key)
+            body = await self.cluster.deployment(taskqueue.key)
             if body is None:
                 return None
             deployment = Deployment.parse(body)
             _check_owner(deployment, taskqueue)
-            self._cache.update_deployment(body)
+            self.cache.update_deployment(body)
         _check_owner(deployment, taskqueue)
         return deployment
 

@@ -4,9 +4,8 @@ Any step may be the last one before a crash: the next attempt continues from the
 the owner mark of this TaskQueue are deleted.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -18,7 +17,6 @@ from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.broker import DeletionPolicy
-from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
@@ -59,18 +57,21 @@ class Finalizer:
         """
         if FINALIZER not in taskqueue.finalizers:
             return
+        cause = None
         try:
             await self._apply_policy(taskqueue)
-        except RetainTopology as cause:
-            self.telemetry.retained(taskqueue.key, str(cause))
-            structlog.get_logger("finalizer").warning(
-                "topology retained", taskqueue=str(taskqueue.key), queue=taskqueue.queue_name, why=str(cause)
-            )
+        except RetainTopology as error:
+            cause = str(error)
         others = [finalizer for finalizer in taskqueue.finalizers if finalizer != FINALIZER]
         body = await self.cluster.set_finalizers(taskqueue.key, others, resource_version=taskqueue.resource_version)
         self.telemetry.wrote("finalizer")
         if body is not None:
             self.cache.update_taskqueue(body)
+        if cause is not None:  # told once, also if the finalizer could be removed only at another attempt
+            self.telemetry.retained(taskqueue.key, cause)
+            structlog.get_logger("finalizer").warning(
+                "topology retained", taskqueue=str(taskqueue.key), queue=taskqueue.queue_name, why=cause
+            )
 
     async def _apply_policy(self, taskqueue: TaskQueue) -> None:
         observer = await self._observer(taskqueue)
@@ -89,6 +90,9 @@ class Finalizer:
         except BrokerFault as fault:
             self._check_outage(taskqueue, fault)
             raise
+        except Fault:
+            self.states[taskqueue.key].reconcile.unreachable_since = None
+            raise
 
     async def _observer(self, taskqueue: TaskQueue) -> QueueObserver:
         queue = taskqueue.queue_name
@@ -98,13 +102,11 @@ class Finalizer:
             raise RetainTopology(fault.message) from None
 
     def _check_outage(self, taskqueue: TaskQueue, fault: Fault) -> None:
-        """Retain the topology if the broker is unreachable for too long, by the time in its condition."""
-        seen = self.cache.taskqueues.get(taskqueue.key)
-        conditions = seen.status.get("conditions", ()) if seen is not None else ()
-        reachable = next(filter(_is_reachability, conditions), None)
-        if reachable is None or reachable["status"] != "False":
-            return
-        if self.clock() - datetime.fromisoformat(reachable["lastTransitionTime"]) > BROKER_OUTAGE_GRACE:
+        """Retain the topology if the broker has been unreachable for too long, by this process's own clock."""
+        state = self.states[taskqueue.key].reconcile
+        if state.unreachable_since is None:
+            state.unreachable_since = self.clock()
+        if self.clock() - state.unreachable_since > BROKER_OUTAGE_GRACE:
             raise RetainTopology(fault.message) from None
 
     async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
@@ -176,10 +178,6 @@ class Finalizer:
 
     def _owner(self, taskqueue: TaskQueue) -> str:
         return self.topology.owner(taskqueue.key)
-
-
-def _is_reachability(condition: Mapping[str, str]) -> bool:
-    return condition["type"] == ConditionType.BROKER_REACHABLE
 
 
 def _why_waiting(queue: str, ready: int | None, unacked: int | None) -> str:

@@ -4,8 +4,9 @@ What to do is decided by pure functions. Here it is written to the API server, s
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ from taskqueue_operator.drain.context import DrainContext, QueueState
 from taskqueue_operator.drain.execution import Request, Send, execute
 from taskqueue_operator.drain.plain import with_idle_evidence
 from taskqueue_operator.drain.plan import Plan, plan
+from taskqueue_operator.drain.protocol import FencingToken, State
+from taskqueue_operator.drain.removed import removed_state
 from taskqueue_operator.drain.replicaset_order import cost_annotations
 from taskqueue_operator.drain.scale_in import MOMENTARY, Blocker
 from taskqueue_operator.drain.worker import Worker
@@ -32,20 +35,36 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
+from .plain_workers import record_endings, stop_consumers, survey_queues
 from .report_reader import read_report
 
 FROM_THE_START: Final = datetime.max.replace(tzinfo=UTC)
 """Treat the queue as empty from the start: used when the user paused the workers."""
 SECRET_BYTES: Final = 32
+"""Bytes of the secret from which a worker pool makes the ids of its commands."""
+
+TOKEN_REPLACEMENT_PERIOD: Final = timedelta(minutes=1)
+"""Minimum time between two replacements of a drain annotation that no leader wrote."""
 
 _log = structlog.get_logger("drain")
 
 
+async def _unconfirmed() -> bool:
+    return False
+
+
 class Leader(NamedTuple):
-    """The sender of commands: an installation, and the epoch of its present leader."""
+    """The sender of commands.
+
+    Attributes:
+        installation: The operator's installation.
+        epoch: The epoch of its present leader.
+        confirm: Reads the Lease: whether it still names this leader.
+    """
 
     installation: str
     epoch: int
+    confirm: Callable[[], Awaitable[bool]] = _unconfirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +98,30 @@ class Drainer:
         report = read_report(taskqueue, message, state.drain)
         if report is None:
             return None
-        self._pool(key, state, deployment).on_report(report, address, self.clock())
+        pool = self._pool(key, state, deployment)
+        pool.on_report(report, address, self.clock())
+        worker = pool.worker(report.pod)
+        if worker is not None and report.state is State.CONSUMING:
+            self.cache.record_start(key, worker.pod.template_hash)
         return key
 
     def on_pods(self, key: Key) -> None:
         """The API shows a change of the Deployment or its pods: when a container starts or ends matters at once."""
-        state, deployment = self.states.get(key), self.cache.deployments.get(key)
-        if state is not None and state.drain.pool is not None and deployment is not None:
+        state, deployment, taskqueue = self.states.get(key), self.cache.deployments.get(key), self.cache.taskqueue(key)
+        if state is None:
+            return
+        if state.drain.pool is not None and deployment is not None:
             self._sync(key, self._pool(key, state, deployment), deployment)
+        if taskqueue is not None and _is_plain(taskqueue):
+            record_endings(state.drain, tuple(self.cache.pods(key)), self.telemetry)
+
+    def survey(self, key: Key) -> bool:
+        """Note what else Plain workers consume; returns whether that has changed."""
+        state, taskqueue = self.states[key], self.cache.taskqueue(key)
+        observer = state.connection.observer
+        if taskqueue is None or observer is None or not _is_plain(taskqueue):
+            return False
+        return survey_queues(state.drain, tuple(self.cache.pods(key)), taskqueue.queue_name, observer)
 
     def update_subscription(self, key: Key) -> None:
         """Subscribe to the reports of a TaskQueue while it has workers that may send some."""
@@ -125,13 +160,13 @@ class Drainer:
         state, deployment = self.states[key], self.cache.deployments.get(key)
         if deployment is None:
             return None
-        pool = self._pool(key, state, deployment)
+        pool, leads = self._pool(key, state, deployment), await self._leads_beside(key, state, deployment)
 
         def next_plan() -> Plan | None:
             present = self.cache.deployments.get(key)
             if present is None or present.uid != deployment.uid:
                 return None
-            return self._plan(key, state, present, desired, paused=paused)
+            return self._plan(key, state, present, desired, paused=paused, leads=leads)
 
         written = None
         for requests in execute(pool, next_plan, self.clock):
@@ -139,9 +174,34 @@ class Drainer:
             for request in requests:
                 if isinstance(request, ScaleIn | RestoreReplicas):
                     written = request.replicas
+        taskqueue = self.cache.taskqueue(key)
+        if taskqueue is not None and _is_plain(taskqueue) and taskqueue.spec.worker.acks_late:
+            await stop_consumers(state, tuple(self.cache.pods(key)), taskqueue.queue_name, self.telemetry)
         return written
 
-    def _plan(self, key: Key, state: TaskQueueState, deployment: Deployment, desired: int, *, paused: bool) -> Plan:
+    async def _leads_beside(self, key: Key, state: TaskQueueState, deployment: Deployment) -> bool:
+        """Whether no later leader wrote the drain annotation: the Lease, read now, still names this one.
+
+        Then a client without the Lease wrote it, such as a restored backup. It is replaced, but not again and again:
+        a second operator would write it anew each time.
+        """
+        token, now = FencingToken.parse(deployment.drain_token), self.clock()
+        replaced_at = state.drain.token_replaced_at
+        if token is None or token.epoch <= self.leader.epoch:
+            return False
+        if (
+            replaced_at is not None and now - replaced_at < TOKEN_REPLACEMENT_PERIOD
+        ) or not await self.leader.confirm():
+            return False
+        state.drain.token_replaced_at = now
+        _log.warning(
+            "drain annotation of no leader", taskqueue=str(key), annotation=str(token), epoch=self.leader.epoch
+        )
+        return True
+
+    def _plan(  # noqa: PLR0913  what a plan is made for
+        self, key: Key, state: TaskQueueState, deployment: Deployment, desired: int, *, paused: bool, leads: bool
+    ) -> Plan:
         pool, taskqueue, now = self._pool(key, state, deployment), self.cache.taskqueue(key), self.clock()
         self._sync(key, pool, deployment)
         observer, queue = state.connection.observer, QueueState(running=False)
@@ -149,7 +209,7 @@ class Drainer:
             queue = observer.queue_state(taskqueue.queue_name)
         if paused:
             queue = queue._replace(empty_at=FROM_THE_START)
-        context = DrainContext(pool, deployment, queue, desired, now)
+        context = DrainContext(pool, deployment, queue, desired, now, leads)
         if taskqueue is not None and _is_plain(taskqueue):
             context = _with_idle_evidence(taskqueue, observer, context)
         made = plan(context)
@@ -172,7 +232,13 @@ class Drainer:
             case WriteDeletionCost(pod, cost):
                 await self._write_cost(pod, cost)
             case ScaleIn(replicas, generation, drain_token):
-                body = await self.cluster.scale(key, replicas=replicas, generation=generation, drain_token=drain_token)
+                body = await self.cluster.scale(
+                    key,
+                    replicas=replicas,
+                    generation=generation,
+                    drain_token=drain_token,
+                    started_template=self.cache.unrecorded_start(key),
+                )
                 self._store(body)
             case RestoreReplicas(replicas, generation):
                 self._store(await self.cluster.scale(key, replicas=replicas, generation=generation))
@@ -193,23 +259,21 @@ class Drainer:
         """Return the pool of this Deployment. A former Deployment of the same name had another one."""
         drain = state.drain
         if drain.pool is None or drain.pool_uid != deployment.uid:
-            drain.pool, drain.pool_uid = (
-                WorkerPool(*self.leader, self.clock(), token_bytes(SECRET_BYTES)),
-                deployment.uid,
-            )
+            installation, epoch, _ = self.leader
+            pool = WorkerPool(installation, epoch, self.clock(), token_bytes(SECRET_BYTES))
+            drain.pool, drain.pool_uid = pool, deployment.uid
             # Once: a later change of the pods comes as an event, and not every report may cost as much as all pods.
             self._sync(key, drain.pool, deployment)
         return drain.pool
 
     def _sync(self, key: Key, pool: WorkerPool, deployment: Deployment) -> None:
         pending = pool.pending_scale_in
-        removed_by_us = pending is not None and pending.generation is not None
         for worker in pool.sync(deployment, self.cache.pods(key), self.clock()):
-            if removed_by_us:
+            if pending is not None and pending.has_removed(worker, deployment):
                 self._count(key, worker)
 
     def _count(self, key: Key, worker: Worker) -> None:
-        state = worker.removed_state()
+        state = removed_state(worker, self.clock())
         self.telemetry.removed(state)
         _log.info("worker removed", taskqueue=str(key), pod=worker.pod.key.name, state=str(state))
 

@@ -1,6 +1,7 @@
 """From readings to replicas: decides on every reading, and writes the number of replicas if it is to change."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -16,6 +17,7 @@ from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.resource.worker import HOLD_MARGIN_SECONDS
 from taskqueue_operator.scaling.decide import decide
 from taskqueue_operator.scaling.decision import Decision, DecisionReason, Obstacle, Workers
 from taskqueue_operator.scaling.reading import Reading
@@ -59,17 +61,22 @@ class Scaler:
 
     def _reevaluate(self, key: Key, state: TaskQueueState) -> None:
         scaling = state.scaling
-        before = scaling.reading, scaling.decision
+        before, was_stalled = (scaling.reading, scaling.decision), scaling.is_stalled
         self.drainer.update_subscription(key)
+        if self.drainer.survey(key):
+            self.queues.status.add(key)
         decision = self._decide_again(key)
-        if decision is None or not self._needs_write(key, decision):
+        conflict = scaling.conflict.fault(str(key), self.clock())
+        if conflict is not None:
+            self._set_write_fault(key, conflict)
+        elif decision is None or not self._needs_write(key, decision):
             self._set_write_fault(key, None)
         elif decision.desired > _desired(before[1]):
             self.queues.scale.add(key)
         else:
             # Do not bypass the backoff of a write that keeps failing.
             self.queues.scale.add_unless_backing_off(key)
-        if _outcome(*before) != _outcome(scaling.reading, scaling.decision):
+        if (_outcome(*before), was_stalled) != (_outcome(scaling.reading, scaling.decision), scaling.is_stalled):
             self.queues.status.add(key)
         elif _figures(*before) != _figures(scaling.reading, scaling.decision):
             self.queues.status.add(key, state.status.figures_delay(self.clock()))
@@ -89,21 +96,27 @@ class Scaler:
             decision = self._decide_again(key)
             if decision is None or not self._needs_write(key, decision):
                 return
+            if state.scaling.conflict.fault(str(key), self.clock()) is not None:
+                return
             before = self.cache.deployments[key]
-            unreported = state.drain.unreported_pods
+            shown = state.drain.shown
             try:
                 written = await self._write(key, decision)
             except Conflict:
+                state.scaling.conflict.on_write(None, self.clock())
                 await self._refresh_deployment(key, before.uid)
                 raise RetryLater from None
             except Fault as fault:
+                state.scaling.conflict.on_write(None, self.clock())
                 self._set_write_fault(key, fault)
                 raise
+            finally:
+                if state.drain.shown != shown:
+                    self.queues.status.add(key)
             self._set_write_fault(key, None)
-            if state.drain.unreported_pods != unreported:
-                self.queues.status.add(key)
             if written is None:
                 return
+            state.scaling.conflict.on_write(written, self.clock())
             explanation = f"From {before.replicas} to {written} workers: {decision.explanation}"
             state.scaling.last_scale = LastScale(self.clock(), explanation)
         self._report_scale(key, before.replicas, written, decision)
@@ -122,7 +135,10 @@ class Scaler:
         desired = decision.desired if applies else max(deployment.replicas, deployment.current_replicas)
         written = None
         if applies and desired > deployment.replicas:
-            body = await self.cluster.scale(key, replicas=desired, generation=deployment.generation)
+            started = self.cache.unrecorded_start(key)
+            body = await self.cluster.scale(
+                key, replicas=desired, generation=deployment.generation, started_template=started
+            )
             self.cache.update_deployment(body)
             written = desired
         if not self.drainer.has_work(key, desired):
@@ -139,7 +155,10 @@ class Scaler:
             return None
         scaling = self.states[key].scaling
         before = scaling.decision.desired if scaling.decision is not None else deployment.replicas
+        scaling.conflict.on_seen(deployment, self.clock())
         made = self._decide(taskqueue, deployment)
+        scaling.progress = scaling.progress.observe(made.reading, made.workers, made.policy)
+        scaling.is_stalled = scaling.progress.stalled_for(made.at) > _longest_task(taskqueue)
         scaling.reading, scaling.decision, scaling.memory = made.reading, made.decision, made.decision.memory
         self.telemetry.decided(made.decision.reason)
         if made.decision.desired != before:
@@ -194,6 +213,10 @@ def _log_fields(key: Key, before: int, after: int, decision: Decision) -> dict[s
         "why": decision.reason,
         "decision": decision.explanation,
     }
+
+
+def _longest_task(taskqueue: TaskQueue) -> timedelta:
+    return timedelta(seconds=taskqueue.spec.worker.task_timeout_seconds + HOLD_MARGIN_SECONDS)
 
 
 def _desired(decision: Decision | None) -> int:

@@ -5,14 +5,16 @@ know little, and conditions that change back and forth would alarm their users.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from taskqueue_operator.resource.conditions import Condition, ConditionStatus, ConditionType
-from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.scaling.decision import LIMITING_REASONS, Decision, DecisionReason
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.workers.api_objects import Deployment
+
+from .inputs import StatusInputs
+from .scale_in_blocked import alarm_message
 
 STAGES = (ConditionType.BROKER_REACHABLE, ConditionType.TOPOLOGY_READY, ConditionType.WORKERS_AVAILABLE)
 _MESSAGES = {
@@ -20,35 +22,6 @@ _MESSAGES = {
     ConditionType.TOPOLOGY_READY: (Reason.RECONCILED, "Exchange, queue and bindings match the spec."),
     ConditionType.WORKERS_AVAILABLE: (Reason.RECONCILED, "The Deployment matches the spec."),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class StatusInputs:
-    """What the conditions are built from.
-
-    Attributes:
-        is_observed: Whether all reconcile stages ran for the present generation.
-        faults: The fault of each stage; under Ready, that of the resource as a whole.
-        deletion_blocker: What the deletion waits for.
-        conclusive: Whether the queue was read for long enough to report a doubt.
-        deployment: The Deployment of the workers.
-        scale_out_blocker: Why more workers would not start.
-        scale_in_blocked: Why scale-in waits for an unknown time, or removes workers that may be busy.
-        reading: The reading that the decision rests on.
-        decision: The last decision.
-        mode: The scaling mode of the spec.
-    """
-
-    is_observed: bool
-    faults: dict[ConditionType, Fault]
-    deletion_blocker: Fault | None = None
-    conclusive: bool = False
-    deployment: Deployment | None = None
-    scale_out_blocker: Fault | None = None
-    scale_in_blocked: Fault | None = None
-    reading: Reading | None = None
-    decision: Decision | None = None
-    mode: Mode = Mode.AUTO
 
 
 def build_conditions(inputs: StatusInputs) -> list[Condition]:
@@ -62,7 +35,9 @@ def _stages(inputs: StatusInputs) -> Iterator[Condition]:
         if fault is not None:
             yield Condition(stage, ConditionStatus.FALSE, fault.reason, fault.message)
         elif stage is ConditionType.WORKERS_AVAILABLE and inputs.deployment is not None and inputs.is_observed:
-            yield _workers(inputs.deployment, inputs.scale_out_blocker)
+            yield _workers(inputs, inputs.deployment)
+        elif stage is ConditionType.BROKER_REACHABLE and inputs.alarms and inputs.is_observed:
+            yield Condition(stage, ConditionStatus.TRUE, Reason.BROKER_ALARM, alarm_message(inputs.alarms))
         elif inputs.is_observed and not _blocked(stage, inputs):
             yield Condition(stage, ConditionStatus.TRUE, *_MESSAGES[stage])
         elif inputs.is_observed:
@@ -73,12 +48,12 @@ def _blocked(stage: ConditionType, inputs: StatusInputs) -> bool:
     return any(earlier in inputs.faults for earlier in STAGES[: STAGES.index(stage)])
 
 
-def _workers(deployment: Deployment, scale_out_blocker: Fault | None) -> Condition:
-    type_ = ConditionType.WORKERS_AVAILABLE
+def _workers(inputs: StatusInputs, deployment: Deployment) -> Condition:
+    type_, scale_out_blocker = ConditionType.WORKERS_AVAILABLE, inputs.scale_out_blocker
     if deployment.replicas > 0 and deployment.ready == 0:
         return Condition(type_, ConditionStatus.UNKNOWN, Reason.WORKERS_STARTING, "No worker is ready yet.")
     if not deployment.replicas:
-        return Condition(type_, ConditionStatus.TRUE, Reason.READY, "No workers are needed.")
+        return Condition(type_, ConditionStatus.TRUE, Reason.READY, _why_none(inputs))
     why = (
         f": {scale_out_blocker.message}"
         if scale_out_blocker is not None and deployment.ready < deployment.replicas
@@ -90,6 +65,14 @@ def _workers(deployment: Deployment, scale_out_blocker: Fault | None) -> Conditi
         Reason.READY,
         f"{deployment.ready} of {deployment.replicas} workers are ready{why}.",
     )
+
+
+def _why_none(inputs: StatusInputs) -> str:
+    if inputs.decision is not None and inputs.decision.reason is DecisionReason.PAUSED:
+        return "There are no workers: spec.scaling.mode is Paused."
+    if inputs.mode is Mode.DRY_RUN:
+        return "There are no workers: spec.scaling.mode is DryRun, so decisions are not applied."
+    return "No workers are needed."
 
 
 def _scaling(inputs: StatusInputs) -> Iterator[Condition]:
@@ -114,6 +97,9 @@ def _scaling(inputs: StatusInputs) -> Iterator[Condition]:
 
 def _inactive(inputs: StatusInputs, decision: Decision, reading: Reading) -> tuple[str, str] | None:
     """Return why the number of workers does not follow the queue; None if it does."""
+    fault = inputs.faults.get(ConditionType.SCALING_ACTIVE)
+    if fault is not None and fault.reason is Reason.REPLICAS_CONFLICT:
+        return fault.reason, fault.message
     if decision.reason is DecisionReason.PAUSED:
         return DecisionReason.PAUSED, "spec.scaling.mode is Paused."
     if inputs.mode is Mode.DRY_RUN:
@@ -146,6 +132,10 @@ def _summary(inputs: StatusInputs) -> Iterator[Condition]:
         yield Condition(ConditionType.READY, ConditionStatus.FALSE, fault.reason, fault.message)
         state = ConditionType.STALLED if fault.terminal else ConditionType.RECONCILING
         yield Condition(state, ConditionStatus.TRUE, fault.reason, fault.message)
+    elif inputs.is_observed and inputs.rollout is not None:
+        rollout = inputs.rollout
+        yield Condition(ConditionType.READY, ConditionStatus.FALSE, rollout.reason, rollout.message)
+        yield Condition(ConditionType.RECONCILING, ConditionStatus.TRUE, rollout.reason, rollout.message)
     elif inputs.is_observed:
         yield Condition(
             ConditionType.READY, ConditionStatus.TRUE, Reason.READY, "The topology and the workers match the spec."

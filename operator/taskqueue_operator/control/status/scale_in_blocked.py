@@ -1,7 +1,7 @@
 """Why scale-in waits, as a Fault for the user; waits of moments are not reported."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from taskqueue_operator.control.state import TaskQueueState
@@ -13,13 +13,27 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
+from .deadlines import Deadlines
+
 REPORTED_AFTER: Final = timedelta(seconds=30)
 """How long scale-in waits for the same reason before the status shows it."""
 _NAMES_SHOWN: Final = 3
 
 
+def alarm_message(alarms: Collection[str]) -> str:
+    """Return what an alarm of the broker means, and the way out."""
+    return (
+        f"RabbitMQ has an alarm ({', '.join(sorted(alarms))}): it blocks all that publish, also reports of workers. "
+        "Add this resource to the broker, or let consumers empty its queues."
+    )
+
+
 def scale_in_blocked(
-    taskqueue: TaskQueue, deployment: Deployment | None, pods: Iterable[Pod], state: TaskQueueState, now: datetime
+    taskqueue: TaskQueue,
+    deployment: Deployment | None,
+    pods: Iterable[Pod],
+    state: TaskQueueState,
+    deadlines: Deadlines,
 ) -> Fault | None:
     """Return why scale-in waits for an unknown time, or removes workers that may be busy; None if neither."""
     plain = taskqueue.spec.worker.protocol is Protocol.PLAIN
@@ -34,7 +48,12 @@ def scale_in_blocked(
         return None
     is_scaling_in = state.scaling.decision.desired < deployment.replicas
     unproven = (_unmatched(taskqueue, state) if plain else _unreported(state)) if is_scaling_in else None
-    return unproven or _rollout(deployment) or _foreign_cost(pods) or (_waiting(state, now) if is_scaling_in else None)
+    return (
+        unproven
+        or _rollout(deployment)
+        or _foreign_cost(pods)
+        or (_waiting(state, deadlines) if is_scaling_in else None)
+    )
 
 
 def _unreported(state: TaskQueueState) -> Fault | None:
@@ -46,6 +65,8 @@ def _unreported(state: TaskQueueState) -> Fault | None:
     pods = state.drain.unreported_pods
     if not pods:
         return None
+    if state.connection.observer is not None and state.connection.observer.alarms:
+        return Fault(Reason.BROKER_ALARM, f"No worker is removed: {alarm_message(state.connection.observer.alarms)}")
     return Fault(
         Reason.WORKERS_NOT_REPORTING,
         f"{len(pods)} workers ({_names(pods)}) have not reported and will not be removed. Check that the image "
@@ -91,9 +112,9 @@ def _rollout(deployment: Deployment) -> Fault | None:
     )
 
 
-def _waiting(state: TaskQueueState, now: datetime) -> Fault | None:
+def _waiting(state: TaskQueueState, deadlines: Deadlines) -> Fault | None:
     since = state.drain.blocked_since
-    if state.drain.blocked_by is Blocker.NOTHING or since is None or now - since < REPORTED_AFTER:
+    if state.drain.blocked_by is Blocker.NOTHING or since is None or not deadlines.has_passed(since + REPORTED_AFTER):
         return None
     return Fault(Reason.SCALE_IN_WAITING, f"Scale-in is waiting for {state.drain.blocked_by}.")
 

@@ -22,6 +22,7 @@ class RecordingListener:
         self.reads: list[Key] = []
         self.batches: list[Collection[Key]] = []
         self.misses: list[Key] = []
+        self.dead_letters: list[Key] = []
         self.faults: list[tuple[float, frozenset[Key]]] = []
         self.topologies: list[float] = []
         self.reports: list[tuple[bytes, str]] = []
@@ -36,6 +37,9 @@ class RecordingListener:
 
     def on_queue_missing(self, key: Key) -> None:
         self.misses.append(key)
+
+    def on_dead_letters(self, keys: Collection[Key]) -> None:
+        self.dead_letters += keys
 
     def on_topology(self, keys: Collection[Key], actual: Topology) -> None:  # noqa: ARG002  the shape of the port
         self.topologies.append(asyncio.get_running_loop().time())

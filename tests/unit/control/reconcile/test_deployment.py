@@ -1,7 +1,10 @@
 """The Deployment of the workers, also during faults and changes of other clients."""
 
+import copy
+
 import pytest
 
+from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.objects import Topology
@@ -92,6 +95,45 @@ async def test_a_missing_secret_of_the_workers_is_reported_before_pods_wait_for_
     harness.cluster.secrets[Key("media", "workers-own")] = DATA
     await harness.settle(40)
     assert harness.replicas() == 0
+
+
+def take_image(harness: ControlHarness) -> None:
+    """Another client changes the image, as the API server shows it."""
+    body = copy.deepcopy(harness.cluster.deployments[KEY])
+    image: Body = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"worker"}': {"f:image": {}}}}}}}
+    body["metadata"]["managedFields"] = [
+        {"manager": "taskqueue-operator", "operation": "Apply", "fieldsV1": {}},
+        {"manager": "keel", "operation": "Update", "fieldsV1": image},
+    ]
+    body["metadata"]["generation"] += 1
+    harness.cluster._store("deployments", body)
+
+
+async def test_a_field_that_another_client_changed_is_restored_at_once(harness: ControlHarness) -> None:
+    await harness.apply()
+    take_image(harness)
+    await harness.settle(1)
+    assert len(harness.cluster.written("deployment")) == 2
+    assert harness.cluster.condition("Ready")["status"] == "True"
+    message = dict(harness.cluster.events)["Restored"]
+    assert '"keel" changed ' in message
+
+
+@pytest.mark.slow
+async def test_a_client_that_changes_a_field_again_and_again_is_named_and_not_fought_in_a_hot_loop(
+    harness: ControlHarness,
+) -> None:
+    await harness.apply()
+    conflicts = 0
+    for _ in range(700):
+        if "managedFields" not in harness.cluster.deployments[KEY]["metadata"]:
+            take_image(harness)
+        await harness.settle(1)
+        conflicts += harness.cluster.condition("Ready")["reason"] == "FieldConflict"
+    assert 5 <= len(harness.cluster.written("deployment")) <= 9
+    assert conflicts > 500
+    assert '"keel" changes ' in harness.cluster.condition("WorkersAvailable")["message"]
+    assert [reason for reason, _ in harness.cluster.events].count("FieldConflict") <= 20
 
 
 HOURS = {"image": "acme/app:1.4", "protocol": "Plain", "taskTimeoutSeconds": 7200}

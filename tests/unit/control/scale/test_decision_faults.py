@@ -80,7 +80,7 @@ async def test_a_refused_write_is_retried_with_backoff(
 ) -> None:
     attempts: list[int] = []
 
-    async def refuse(self: FakeCluster, key: Key, *, replicas: int, generation: int) -> None:  # noqa: ARG001
+    async def refuse(_: FakeCluster, __: Key, *, replicas: int, **___: object) -> None:
         attempts.append(replicas)
         raise Fault(Reason.API_UNAVAILABLE, "refused")
 

@@ -93,7 +93,7 @@ async def test_draining_workers_consume_again_at_once_when_they_are_needed(harne
     workers = await start_five_workers(harness, minReplicas=1)
     for worker in workers.of(KEY):
         worker.in_flight = 1
-    harness.broker.depths["thumbnails"] = (100, 5)
+    harness.broker.depths["thumbnails"] = (95, 5)
     await harness.apply(scaling={"maxReplicas": 2})
     await harness.settle(60)
     assert sum(worker.state is State.DRAINING for worker in workers.of(KEY)) == 3
@@ -230,9 +230,9 @@ async def test_a_refused_scale_in_is_reported_and_retried_with_backoff(
     workers = await start_five_workers(harness)
     refused, scale = Counter[Key](), harness.cluster.scale
 
-    async def refuse(key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
+    async def refuse(key: Key, *, replicas: int, generation: int, drain_token: str = "", **others: str) -> Body:
         if not drain_token:
-            return await scale(key, replicas=replicas, generation=generation)
+            return await scale(key, replicas=replicas, generation=generation, **others)
         refused[key] += 1
         await asyncio.sleep(0.01)
         raise Fault(Reason.API_UNAVAILABLE, "Kubernetes: policy denies it.")

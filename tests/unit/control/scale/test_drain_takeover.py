@@ -167,8 +167,16 @@ async def test_a_delayed_scale_in_removes_no_undrained_worker(
     workers, requested, scale_in = await start_four_idle_workers(harness), asyncio.Event(), FakeCluster.scale
     delayed: list[Callable[[], Awaitable[object]]] = []
 
-    async def scale(self: FakeCluster, key: Key, *, replicas: int, generation: int, drain_token: str = "") -> Body:
-        act = partial(scale_in, self, key, replicas=replicas, generation=generation, drain_token=drain_token)
+    async def scale(
+        self: FakeCluster,
+        key: Key,
+        *,
+        replicas: int,
+        generation: int,
+        drain_token: str = "",
+        **others: str,
+    ) -> Body:
+        act = partial(scale_in, self, key, replicas=replicas, generation=generation, drain_token=drain_token, **others)
         if delayed or not drain_token:
             return await act()
         delayed.append(act)

@@ -1,15 +1,22 @@
 """Content and time of status writes."""
 
 import asyncio
+import copy
 
 import pytest
+import structlog.testing
 
 from taskqueue_operator.control.ports import Body
-from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.control.status.write_budget import WriteBudget
+from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
+from taskqueue_operator.resource.faults import BrokerFault, Conflict, Reason
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN
+from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_broker import FORBIDDEN, UNREACHABLE
 from tests.unit.control.fake_cluster import KEY, taskqueue
+from tests.unit.workers.pod_statuses import READY, container, waiting
 
 pytestmark = pytest.mark.looptime
 
@@ -124,7 +131,7 @@ async def test_refused_replicas_are_retried_with_backoff(
     await harness.apply()
     attempts: list[int] = []
 
-    async def refuse(_: Key, *, replicas: int, generation: int) -> Body:  # noqa: ARG001  the port's shape
+    async def refuse(_: Key, *, replicas: int, **_conditions: object) -> Body:
         attempts.append(replicas)
         await asyncio.sleep(0.01)
         raise Conflict("refused")
@@ -141,3 +148,175 @@ async def test_unchanged_replicas_are_not_written(harness: ControlHarness) -> No
     harness.broker.depths["thumbnails"] = (40, 0)
     await harness.settle(60)
     assert harness.cluster.written("replicas") == []
+
+
+async def test_each_change_of_a_condition_is_one_log_line(harness: ControlHarness) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await harness.apply(worker={"image": "acme/app:1", "env": [{"name": "TASKQUEUE_NAME", "value": "x"}]})
+        await harness.settle(120)
+    (line,) = [line for line in lines if line.get("condition") == "Ready"]
+    assert (line["event"], line["log_level"], line["status"]) == ("condition changed", "warning", "False")
+    assert line["detail"] == harness.cluster.condition("Ready")["message"]
+    with structlog.testing.capture_logs() as lines:
+        await harness.restart()
+        await harness.settle(60)
+    assert [line for line in lines if line["event"].startswith("condition")] == [], "a restart changes no condition"
+    with structlog.testing.capture_logs() as lines:
+        await harness.apply()
+    events = {line["condition"]: line["event"] for line in lines if line["event"].startswith("condition")}
+    assert events.pop("Stalled") == "condition removed"
+    assert set(events.values()) == {"condition changed"}
+
+
+@pytest.mark.slow
+async def test_conditions_come_before_events_and_figures(harness: ControlHarness) -> None:
+    keys = [Key("media", f"q-{n}") for n in range(60)]
+    for key in keys:
+        harness.cluster.put(taskqueue(key))
+    await harness.settle(60)
+    harness.controller._status_writer._budget = WriteBudget(2)
+    for n in range(60):  # figures alone take the whole budget
+        for key in keys:
+            harness.broker.depths[key.name] = (0, n)
+        await harness.settle(1)
+    harness.broker.fault = UNREACHABLE
+    await harness.settle(len(keys) / 2 + 5)
+    assert {harness.cluster.condition("BrokerReachable", key)["status"] for key in keys} == {"False"}
+    assert len(harness.cluster.events) < len(keys) + 15, "Events come after the conditions of all"
+    await harness.settle(len(keys) / 2)
+    assert [reason for reason, _ in harness.cluster.events].count("BrokerUnreachable") == len(keys)
+
+
+async def test_a_message_of_any_length_and_content_is_written(harness: ControlHarness) -> None:
+    harness.broker.fault = BrokerFault(Reason.TOPOLOGY_REFUSED, "x\ud800" * 40_000)
+    await harness.apply()
+    message = harness.cluster.condition("Ready")["message"]
+    assert len(message) == FAULT_CHARACTERS
+    assert message.encode()
+
+
+NOT_READY = container({"running": {}}, ready=False)
+ONE = {"minReplicas": 1, "maxReplicas": 3}
+
+
+async def test_a_generation_is_ready_once_its_own_workers_have_replaced_the_former_ones(
+    harness: ControlHarness,
+) -> None:
+    await harness.apply(scaling=ONE)
+    assert ready(harness) == ("False", "WorkersStarting")
+    harness.cluster.run_pods(KEY)
+    await harness.settle()
+    assert ready(harness) == ("True", "Ready")
+    await harness.apply(scaling=ONE, worker={"image": "acme/app:2"})
+    former = copy.deepcopy(list(harness.cluster.pods.values()))
+    assert ready(harness) != ("True", "Ready"), "the former worker is ready, and the new one is not"
+    harness.cluster.run_pods(KEY, status=waiting("ImagePullBackOff"))
+    for pod in former:  # it goes on
+        pod["metadata"] |= {"name": "former", "uid": "former"}
+        harness.cluster._store("pods", pod)
+    await harness.settle()
+    assert ready(harness) == ("False", "WorkersFailing")
+    assert harness.cluster.condition("WorkersAvailable")["message"].startswith(
+        "No worker of this version is ready; workers of the former version go on: "
+    )
+    harness.cluster.run_pods(KEY)
+    await harness.settle()
+    assert ready(harness) == ("True", "Ready")
+    harness.cluster.run_pods(KEY, status=NOT_READY)
+    await harness.settle()
+    assert ready(harness) == ("True", "Ready"), "what has been ready stays so while workers start or drain"
+
+
+async def test_an_idle_queue_at_zero_is_ready_and_so_is_another_image_there(harness: ControlHarness) -> None:
+    await harness.apply()
+    await harness.apply(worker={"image": "acme/app:2"})
+    assert ready(harness) == ("True", "Ready")
+    assert harness.cluster.condition("WorkersAvailable")["message"] == "No workers are needed."
+    assert [reason for reason, _ in harness.cluster.events] == ["Ready"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("status", "consumers"), [(NOT_READY, None), (waiting("ContainerCreating"), None), (READY, 0)])
+async def test_workers_that_never_consume_while_messages_wait_are_told_of_in_minutes(
+    harness: ControlHarness, status: Body, consumers: int | None
+) -> None:
+    await harness.apply()
+    if consumers is not None:
+        harness.broker.consumer_counts[KEY.name] = consumers
+    harness.broker.depths[KEY.name] = (7, 0)
+    await harness.settle(5)
+    harness.cluster.run_pods(KEY, status=status)
+    await harness.settle(CONSUMING_WITHIN.total_seconds() - 10)
+    assert ready(harness) == ("True", "Ready")
+    await harness.settle(20)
+    assert ready(harness) == ("False", "WorkersNotConsuming")
+    assert harness.cluster.condition("WorkersAvailable")["status"] == "False"
+    assert "WorkersNotConsuming" in dict(harness.cluster.events)
+    harness.cluster.run_pods(KEY)
+    harness.broker.consumer_counts[KEY.name] = 1
+    await harness.settle(40)
+    assert ready(harness) == ("True", "Ready")
+
+
+@pytest.mark.slow
+async def test_workers_without_work_may_be_unready_for_ever(harness: ControlHarness) -> None:
+    await harness.apply(scaling=ONE)
+    harness.cluster.run_pods(KEY)
+    await harness.settle()
+    harness.cluster.run_pods(KEY, status=NOT_READY)
+    await harness.settle(2 * CONSUMING_WITHIN.total_seconds())
+    assert ready(harness) == ("True", "Ready")
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("DryRun", "There are no workers: spec.scaling.mode is DryRun, so decisions are not applied."),
+        ("Paused", "There are no workers: spec.scaling.mode is Paused."),
+    ],
+)
+async def test_a_mode_without_workers_is_named_while_messages_wait(
+    harness: ControlHarness, mode: str, message: str
+) -> None:
+    harness.broker.depths[KEY.name] = (7, 0)
+    await harness.apply(scaling={"maxReplicas": 3, "mode": mode})
+    await harness.settle(10)
+    assert harness.cluster.condition("WorkersAvailable")["message"] == message
+
+
+@pytest.mark.slow
+async def test_dead_letters_are_in_the_status_and_their_growth_is_one_event(harness: ControlHarness) -> None:
+    await harness.apply()
+    await harness.settle(60)
+    assert harness.cluster.status()["deadLetters"] == 0
+    for n in range(1, 41):
+        harness.broker.depths["thumbnails.dlq"] = (n, 1)
+        await harness.settle(6)
+        if n == 2:
+            assert harness.cluster.status()["deadLetters"] in {2, 3}, "the first ones are written at once"
+    await harness.settle(40)
+    assert harness.cluster.status()["deadLetters"] == 41
+    growth = [message for reason, message in harness.cluster.events if reason == "DeadLettersGrowing"]
+    assert len(growth) == 1
+    assert "thumbnails.dlq" in growth[0]
+    await harness.settle(900)
+    harness.broker.depths["thumbnails.dlq"] = (50, 0)
+    await harness.settle(10)
+    assert [reason for reason, _ in harness.cluster.events].count("DeadLettersGrowing") == 2
+
+
+async def test_an_alarm_of_the_broker_is_named(harness: ControlHarness) -> None:
+    await harness.apply()
+    harness.broker.alarms_ = frozenset({"memory"})
+    await harness.settle(20)
+    reachable = harness.cluster.condition("BrokerReachable")
+    assert (reachable["status"], reachable["reason"]) == ("True", "BrokerAlarm")
+    assert_approved("broker.alarm", reachable["message"])
+    harness.broker.alarms_ = frozenset()
+    await harness.settle(20)
+    assert harness.cluster.condition("BrokerReachable")["reason"] == "Connected"
+
+
+def ready(harness: ControlHarness) -> tuple[str, str]:
+    condition = harness.cluster.condition("Ready")
+    return condition["status"], condition["reason"]

@@ -1,0 +1,51 @@
+"""What is wrong while the number of workers follows the queue: scaling goes on, and only the user can mend it."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from taskqueue_operator.control.state import TaskQueueState
+from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.workers.api_objects import Deployment
+
+PREFETCH_PER_CONCURRENCY: Final = 4
+"""Above this prefetch per concurrency, the status says what it means."""
+_QUEUES_SHOWN: Final = 3
+
+
+def scaling_warning(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQueueState) -> Fault | None:
+    """Return the first thing that is wrong; None if nothing is."""
+    return next(_warnings(taskqueue, deployment, state), None)
+
+
+def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQueueState) -> Iterator[Fault]:
+    interruption = state.drain.interruption
+    if interruption is not None and deployment is not None and interruption.template_hash == deployment.template_hash:
+        yield Fault(
+            Reason.WORKERS_INTERRUPTED,
+            f"Worker {interruption.pod.name} {interruption.what}. If it ran a task, that was cut and is done again. "
+            "Let the process handle SIGTERM: stop consuming, finish the task, acknowledge it, exit with code 0.",
+        )
+    others = state.drain.other_queues
+    if others:
+        names = ", ".join(f'"{queue}"' for queue in others[:_QUEUES_SHOWN])
+        yield Fault(
+            Reason.OTHER_QUEUES_CONSUMED,
+            f'Its workers also consume {len(others)} other queues ({names}). Only queue "{taskqueue.queue_name}" '
+            "starts workers: messages in another queue may wait at zero workers. Write a TaskQueue for each queue, "
+            "whose workers consume that queue alone.",
+        )
+    if state.scaling.is_stalled:
+        yield Fault(
+            Reason.NOTHING_FINISHED,
+            f"The number of messages has not fallen for longer than taskTimeoutSeconds, although maxReplicas "
+            f"({taskqueue.spec.scaling.max_replicas}) workers hold messages, and more messages wait. Tasks with an ETA "
+            "or a countdown hold a worker until they are due, and tasks that hang do for ever. Publish a task when it "
+            "is due, give tasks a time limit, or raise maxReplicas.",
+        )
+    if taskqueue.spec.worker.effective_prefetch > PREFETCH_PER_CONCURRENCY * taskqueue.spec.worker.concurrency:
+        yield Fault(
+            Reason.READY,
+            "The number of workers follows the queue. spec.worker.prefetch is far above concurrency: a worker holds "
+            "tasks that wait for it while other workers may be idle. For tasks of more than a second, leave it out.",
+        )

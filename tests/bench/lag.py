@@ -112,6 +112,8 @@ class World:
         await asyncio.to_thread(self.operator.start)
 
         async def reconciled() -> bool:
+            if self.operator.process is not None and self.operator.process.poll() is not None:
+                raise RuntimeError(f"the operator has ended: {self.operator.log.read_text()[-2000:]}")
             return await self._reconciles() >= len(self.fleet.objects.taskqueues.items)
 
         await eventually(reconciled, "every TaskQueue is verified", seconds=TIMEOUT_SECONDS, every=1)

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.cluster.broker import Broker
 
 ENDPOINTS: Final = 250
 QUEUE: Final = "tls-endpoints"
+READ_SECONDS: Final = 240
 _ROOT: Final = Path(__file__).parents[2]
 
 
@@ -103,10 +105,14 @@ async def _read(secrets: list[Mapping[str, str]]) -> None:
         observer.follow(key, QUEUE)
         observer.subscribe_reports(key, enabled=True)
     unread = set(observers.running())
-    async with asyncio.timeout(240):
-        while unread:
-            await asyncio.sleep(1)
-            unread = {observer for observer in unread if not _is_read(observer)}
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            while unread:
+                await asyncio.sleep(1)
+                unread = {observer for observer in unread if not _is_read(observer)}
+    except TimeoutError:
+        faults = Counter(str(observer.faults or observer.reading(QUEUE)) for observer in unread)
+        sys.exit(f"{len(unread)} of {len(secrets)} endpoints were not read; the most frequent: {faults.most_common(1)}")
     print(_resident_mib())
     await observers.close()
 

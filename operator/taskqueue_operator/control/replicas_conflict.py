@@ -13,8 +13,8 @@ from taskqueue_operator.workers.api_objects import Deployment
 
 REVERSAL_WITHIN: Final = timedelta(minutes=6)
 """A change by another client this soon after a write of the operator reverses it; a HPA acts within 5 minutes."""
-PAUSES: Final = (timedelta(0), timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
-"""How long the operator gives way after the first, second... reversal. The first one may be a person."""
+PAUSES: Final = (timedelta(0), timedelta(0), timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
+"""How long the operator gives way after the first, second... reversal. The first two may be of a person."""
 
 
 @dataclass(slots=True)

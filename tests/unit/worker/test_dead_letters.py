@@ -72,6 +72,12 @@ def test_headers_that_do_not_fit_into_a_frame_are_left_out_and_named() -> None:
     assert len(pamqp.encode.field_table(headers)) < 2 * HEADERS_BYTES
 
 
+def test_headers_that_cannot_be_written_are_left_out_and_named() -> None:
+    headers = dead_letter(message(raw=b"\xff", nested=[b"\xff"], small="kept"), "q", 1, PROBLEM, NOW).headers
+    assert (headers["raw"], headers["small"], headers["x-dropped-headers"]) == (b"\xff", "kept", "nested")
+    pamqp.encode.field_table(headers)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [("a\n\n\tb  c", "a b c"), ("x" * 5000, "x" * TEXT_CHARACTERS), ("\n" * 10_000_000, ""), ("\ud800", "\\ud800")],

@@ -151,3 +151,13 @@ async def test_a_drained_worker_requeues_a_suspect_whose_attempt_it_cannot_recor
     await scene.worker.wait_until_settled()
     assert message_of(returned).settled == ["nack requeue=True"]
     assert (scene.worker.in_flight, scene.worker.prefetched) == (0, 0)
+
+
+async def test_a_task_that_ended_here_while_its_copy_waited_does_not_run_again(scene: Scene) -> None:
+    lost = scene.receive("a")
+    message_of(lost).fault = ConnectionResetError()
+    await asyncio.sleep(1)
+    copy = scene.receive("a", x_attempt=2, x_suspect="recorded")
+    await scene.worker.wait_until_settled()
+    assert scene.ledger == ["start a", "end a"]
+    assert message_of(copy).settled == ["ack"]

@@ -17,6 +17,7 @@ from .broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
 from .consume_gate import ConsumeGate
 from .metrics import Metrics
 from .subscription import Subscription
+from .unreadable_properties import accept_any_properties
 
 CLOSE_TIMEOUT_SECONDS: Final = 5
 # aiormq raises StopAsyncIteration when the broker closes the connection during the handshake.
@@ -33,6 +34,7 @@ async def connect(source: BrokerSource, name: str) -> AbstractConnection:
     """
     broker = source.read()
     accept_any_name()
+    accept_any_properties()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             connection: AbstractConnection = await aio_pika.connect(**broker.connect_arguments(name))

@@ -1,5 +1,6 @@
 """Copies of messages: a dead letter with what went wrong, and a message that returns to its queue. Pure."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,13 +109,21 @@ def _copy(message: AbstractIncomingMessage, ours: dict[str, Any], *, expires: bo
 
 
 def _within_bound(headers: dict[str, Any]) -> dict[str, Any]:
-    """Drop the largest headers, if all together do not fit into one frame with ours, and name them."""
-    sizes = {name: len(pamqp.encode.field_table({name: value})) for name, value in headers.items()}
+    """Drop and name the headers that cannot be written, and the largest if all do not fit into one frame with ours."""
+    encodable = {name: bytearray(value) if isinstance(value, bytes) else value for name, value in headers.items()}
+    sizes = {name: _size(name, value) for name, value in encodable.items()}
     dropped: list[str] = []
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if sum(sizes.values()) <= HEADERS_BYTES:
             break
         del sizes[name]
         dropped.append(name)
-    kept = {name: headers[name] for name in sizes}
+    kept = {name: encodable[name] for name in sizes}
     return {**kept, DROPPED_HEADER: one_line(", ".join(dropped))} if dropped else kept
+
+
+def _size(name: str, value: Any) -> float:  # noqa: ANN401 - every value of a header
+    try:
+        return len(pamqp.encode.field_table({name: value}))
+    except Exception:  # noqa: BLE001 - TypeError, ValueError, struct.error, RecursionError and more
+        return math.inf

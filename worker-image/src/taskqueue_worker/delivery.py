@@ -13,6 +13,7 @@ from aiormq.exceptions import ChannelInvalidStateError
 from .attempts import Attempt
 from .dead_letters import original_routing_key
 from .payload import JSON, decode
+from .unreadable_properties import UNREADABLE_HEADER
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
 
@@ -63,6 +64,11 @@ class Delivery:
             return self.message.channel.is_closed
         except ChannelInvalidStateError:
             return True
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the properties of the message could not be read, so that neither type nor identity is known."""
+        return UNREADABLE_HEADER in self.message.headers
 
     def payload(self) -> object:
         """Decode the body if it is JSON or has no content type; return the bytes otherwise.

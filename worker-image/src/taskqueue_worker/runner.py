@@ -20,6 +20,10 @@ from .tasks import Context, Handler, Registry
 
 _log = structlog.get_logger("runner")
 
+UNREADABLE: Final = (
+    "The AMQP properties of the message cannot be read: a text is not UTF-8, or a value is out of range. Correct the "
+    "publisher. The bytes are in the header x-unreadable-properties of the dead letter."
+)
 STOP_GRACE_SECONDS: Final = 5
 """How long a cancelled handler may clean up."""
 
@@ -88,6 +92,8 @@ class Runner:
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task. Errors of the handler or the publisher are in the outcome, never raised."""
+        if delivery.is_unreadable:
+            return Outcome(Status.INVALID_PAYLOAD, Failure.of(PayloadError(UNREADABLE)))
         handler = self._registry.get(delivery.type)
         if handler is None:
             known = ", ".join(sorted(handler.type for handler in self._registry))

@@ -308,7 +308,9 @@ class Observer:
     async def _read_topology(self) -> bool:
         if not self._samples:
             return False
-        self._listener.on_topology(self.keys, await self._topology())
+        actual = await self._topology()
+        # Not before the read: at a start most TaskQueues are added during the first one.
+        self._listener.on_topology(self.keys, actual)
         return True
 
 

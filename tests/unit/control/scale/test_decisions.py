@@ -153,9 +153,10 @@ async def test_an_absent_taskqueue_has_no_recordings(harness: ControlHarness) ->
 
 
 @pytest.mark.slow
-async def test_a_version_that_does_not_start_is_not_scaled_out_and_its_correction_is_at_once(
+async def test_a_version_that_does_not_start_is_not_scaled_out_until_its_correction_starts(
     harness: ControlHarness,
 ) -> None:
+    harness.cluster.workers_have_started = False
     await harness.apply(scaling={"maxReplicas": 20, "minReplicas": 1})
     harness.cluster.run_pods(KEY, status=waiting("ImagePullBackOff"))
     harness.broker.depths["thumbnails"] = (400, 0)
@@ -167,4 +168,7 @@ async def test_a_version_that_does_not_start_is_not_scaled_out_and_its_correctio
     assert (limited["status"], limited["reason"]) == ("True", "WorkersFailing")
     assert "ImagePullBackOff" in limited["message"]
     await harness.apply(scaling={"maxReplicas": 20, "minReplicas": 1}, worker={"image": "acme/app:1.6"})
+    assert harness.replicas() == 3
+    harness.cluster.run_pods(KEY)
+    await harness.settle()
     assert harness.replicas() == 20

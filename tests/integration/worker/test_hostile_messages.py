@@ -1,0 +1,48 @@
+"""A message that no client library would write costs only itself."""
+
+from tests.cluster.broker import Broker
+from tests.integration.worker.conftest import StartWorker
+from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.raw_publisher import (
+    HEADERS_AND_MODE,
+    HEADERS_MODE_AND_TYPE,
+    PERSISTENT,
+    nested_table,
+    publish_raw,
+    table_with,
+)
+
+EMPTY = b"\x00\x00\x00\x00"
+UNREADABLE = {
+    "headers nested 5,000 levels deep": (HEADERS_AND_MODE, nested_table(5000) + PERSISTENT),
+    "a header name that is not UTF-8": (HEADERS_AND_MODE, table_with(b"\xff\xfe", b"t\x01") + PERSISTENT),
+    "a timestamp beyond the calendar": (HEADERS_AND_MODE, table_with(b"at", b"T\x7f" + b"\xff" * 7) + PERSISTENT),
+    "a type that is not UTF-8": (HEADERS_MODE_AND_TYPE, EMPTY + PERSISTENT + b"\x02\xff\xfe"),
+    "an unknown delivery mode": (HEADERS_AND_MODE, EMPTY + b"\x07"),
+}
+
+
+async def test_messages_whose_properties_cannot_be_read_are_dead_lettered_and_others_are_done(
+    broker: Broker, start_worker: StartWorker, queue: DeclaredQueue
+) -> None:
+    for flags, properties in UNREADABLE.values():
+        await publish_raw(broker.url, queue.name, flags=flags, properties=properties)
+    await queue.publish(n=1)
+    worker = start_worker(queues=queue.name)
+    await worker.wait_for_ledger("finished 1 draining=False")
+    await queue.wait_for_ready(len(UNREADABLE), queue.dead_letters)
+    for flags, properties in UNREADABLE.values():
+        letter = await queue.get(queue.dead_letters)
+        assert letter.body == b"{}"
+        assert letter.headers["x-failure-reason"] == "invalid_payload"
+        assert letter.headers["x-unreadable-properties"] == flags.to_bytes(2, "big") + properties
+    assert len(worker.lines(event="connected")) == 1
+
+
+async def test_a_header_of_bytes_reaches_the_handler(
+    broker: Broker, start_worker: StartWorker, queue: DeclaredQueue
+) -> None:
+    properties = table_with(b"raw", b"x\x00\x00\x00\x02\xff\xfe") + PERSISTENT + b"\x04work"
+    await publish_raw(broker.url, queue.name, flags=HEADERS_MODE_AND_TYPE, properties=properties, body=b'{"n": 2}')
+    worker = start_worker(queues=queue.name)
+    await worker.wait_for_ledger("finished 2 draining=False")

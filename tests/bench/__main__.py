@@ -13,7 +13,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import drain, faults, grow, harm, idle, lag, lateness, plain, restart, takeover, wake, worker_cpu
+from tests.bench import (
+    drain,
+    faults,
+    grow,
+    harm,
+    idle,
+    lag,
+    lateness,
+    neighbour,
+    plain,
+    restart,
+    takeover,
+    wake,
+    worker_cpu,
+)
 from tests.bench.context import Context
 from tests.bench.result import Result
 from tests.cluster.prerequisites import MissingError
@@ -25,6 +39,7 @@ BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "drain": drain.run,
     "harm": harm.run,
     "plain": plain.run,
+    "neighbour": neighbour.run,
     "idle": idle.run,
     "lag": lag.run,
     "wake": wake.run,

@@ -50,6 +50,11 @@ class ManagementApi:
         self._write("PUT", f"/api/users/{name}", {"password": password, "tags": tags})
         self._write("PUT", f"/api/permissions/{vhost}/{name}", {"configure": ".*", "write": ".*", "read": ".*"})
 
+    def put_policy(self, vhost: str, name: str, pattern: str, definition: dict[str, Any]) -> None:
+        """Create or change a policy for queues."""
+        policy = {"pattern": pattern, "definition": definition, "apply-to": "queues"}
+        self._write("PUT", f"/api/policies/{vhost}/{name}", policy)
+
     def delete_user(self, name: str) -> None:
         """Delete a user; the broker closes its connections."""
         self._write("DELETE", f"/api/users/{name}")

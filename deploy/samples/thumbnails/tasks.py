@@ -1,8 +1,11 @@
 # ruff: noqa: INP001 - not a package: the file is copied to /app
-"""A sample application that simulates thumbnails: its tasks take time and write nothing."""
+"""A sample application: it makes thumbnails of images that it draws itself, and takes the time of a download."""
 
 import asyncio
+import tempfile
 from typing import Any
+
+from PIL import Image  # type: ignore[import-not-found]  # installed in the image
 
 from taskqueue_worker import Context, task
 
@@ -14,6 +17,10 @@ async def thumbnail(payload: dict[str, Any], context: Context) -> None:
     A message may be delivered twice. The result is named after the task_id, so a second run changes nothing.
     """
     await asyncio.sleep(float(payload.get("seconds", 0.5)))
+    image = Image.new("RGB", (640, 480), "teal")
+    image.thumbnail((64, 64))
+    with tempfile.TemporaryFile() as file:  # in /tmp: the rest of the filesystem is read-only
+        image.save(file, "WEBP")
     context.log.info("thumbnail made", image=payload.get("image"), name=f"{context.task_id}.webp")
 
 

@@ -13,6 +13,7 @@ from taskqueue_operator.control.leader_election import Leadership
 from taskqueue_operator.control.scale.drainer import Leader
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.cluster import KubernetesCluster
+from taskqueue_operator.rabbitmq.broker_hosts import BrokerHosts
 from taskqueue_operator.rabbitmq.vhost import VhostFactory
 from taskqueue_operator.resource.faults import LeadershipLost
 from taskqueue_operator.resource.names import MANAGER, Key
@@ -74,7 +75,7 @@ class LeaderLifecycle:
         try:
             # With scanning off, kopf would wait silently for a CRD that does not exist.
             await cluster.require_taskqueues()
-            vhosts = VhostFactory(self._clock, check)
+            vhosts = VhostFactory(self._clock, check, BrokerHosts(settings.broker_hosts))
             leader = Leader(settings.installation, self._leadership.epoch, self._leadership.confirm)
             controller = Controller(cluster, vhosts, self._metrics, self._clock, leader, pod_limits=settings.pod_limits)
             self._controller = controller

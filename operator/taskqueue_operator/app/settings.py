@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from taskqueue_operator.rabbitmq.broker_hosts import BrokerHosts
 from taskqueue_operator.resource.names import MANAGER, Key
 from taskqueue_operator.workers.pod_security import DEFAULT_LIMITS, PodLimits, PodSecurity
 
@@ -26,6 +27,7 @@ class Settings:
         identity: Identifies this process in the Lease: the same after a restart, and never that of another process.
             Empty means a new one at each start.
         pod_limits: What a podTemplate may ask for.
+        broker_hosts: The hosts that may be contacted as brokers, as entries of `BrokerHosts`.
     """
 
     installation: str = "default"
@@ -35,6 +37,7 @@ class Settings:
     lease: Key = LEASE
     identity: str = ""
     pod_limits: PodLimits = DEFAULT_LIMITS
+    broker_hosts: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -59,6 +62,7 @@ class Settings:
             lease=Key(*lease),
             identity=environment.get("TASKQUEUE_IDENTITY", ""),
             pod_limits=_pod_limits(environment),
+            broker_hosts=_broker_hosts(environment),
         )
 
 
@@ -72,3 +76,12 @@ def _pod_limits(environment: Mapping[str, str]) -> PodLimits:
         choices = ", ".join(PodSecurity)
         raise ValueError(f"TASKQUEUE_POD_SECURITY: {security!r} is not a profile. Set one of {choices}.")
     return PodLimits(PodSecurity(security), frozenset(_names(environment, "TASKQUEUE_SERVICE_ACCOUNTS")))
+
+
+def _broker_hosts(environment: Mapping[str, str]) -> tuple[str, ...]:
+    entries = _names(environment, "TASKQUEUE_BROKER_HOSTS")
+    try:
+        BrokerHosts(entries)
+    except ValueError as error:
+        raise ValueError(f"TASKQUEUE_BROKER_HOSTS: {error} Set names, such as *.example.com, or networks.") from None
+    return entries

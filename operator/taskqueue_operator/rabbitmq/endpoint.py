@@ -17,6 +17,8 @@ class Endpoint:
         ca: Trusted certificates (PEM); if empty, the system's certificates are trusted.
         certificate: Client certificate (PEM); empty if none is used.
         key: Private key (PEM) of the client certificate.
+        vouched: Whether the platform team names the hosts as brokers. Otherwise no message tells what a peer is that is
+            no broker, so that a Secret is no port scanner.
     """
 
     host: str
@@ -31,6 +33,7 @@ class Endpoint:
     ca: str = field(default="", repr=False)
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
+    vouched: bool = True
 
     @property
     def address(self) -> str:

@@ -9,12 +9,16 @@ import httpcore
 
 from taskqueue_operator.resource.faults import BrokerFault, Reason, excerpt
 
+from .broker_hosts import ForbiddenHostError
 from .endpoint import Endpoint
 from .frames import NotAmqp
 
 CORRECT_SECRET: Final = "Correct the Secret; the operator reads it again within a minute."
+HIDDEN_CAUSE: Final = "the log of the operator has the cause"
+FORBIDDEN_HOST: Final = "the chart value brokers.hosts of the operator does not allow this host"
 UNTRUSTED_CERTIFICATE: Final = "its certificate is not trusted"
 CAUSES: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (ForbiddenHostError, FORBIDDEN_HOST),
     (ssl.SSLError, "TLS handshake failed"),
     (socket.gaierror, "host name not found"),
     (ConnectionRefusedError, "connection refused"),
@@ -110,8 +114,9 @@ def unreachable(endpoint: Endpoint, why: str) -> BrokerFault:
     """AMQP does not answer."""
     return BrokerFault(
         Reason.BROKER_UNREACHABLE,
-        f"RabbitMQ at {endpoint.address} does not answer ({why}). "
+        f"RabbitMQ at {endpoint.address} does not answer ({_shown(endpoint, why)}). "
         "Start the broker, or correct host and port in the Secret.",
+        cause=why,
     )
 
 
@@ -128,19 +133,26 @@ def management_unreachable(endpoint: Endpoint, why: str) -> BrokerFault:
     """The management API does not answer, or another server does."""
     return BrokerFault(
         Reason.MANAGEMENT_UNREACHABLE,
-        f"Management API {endpoint.management_address} cannot be used ({why}). "
+        f"Management API {endpoint.management_address} cannot be used ({_shown(endpoint, why)}). "
         "Enable the rabbitmq_management plugin, or set management-uri in the Secret.",
+        cause=why,
     )
 
 
 def wrong_management_path(endpoint: Endpoint) -> BrokerFault:
     """The management API finds nothing below the path of management-uri, or has no such vhost; both answer alike."""
+    if not endpoint.vouched:
+        return management_unreachable(endpoint, "HTTP status 404")
     return BrokerFault(
         Reason.MANAGEMENT_UNREACHABLE,
         f"Management API {endpoint.management_address} finds no vhost of this name below the path of management-uri. "
         "Remove the path, or correct it to the management.path_prefix of RabbitMQ.",
         terminal=True,
     )
+
+
+def _shown(endpoint: Endpoint, why: str) -> str:
+    return why if endpoint.vouched or why == FORBIDDEN_HOST else HIDDEN_CAUSE
 
 
 def cause(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from taskqueue_operator.resource import bounds
 
 from . import faults
 from .bodies import Bodies
+from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
 from .resolver import Resolver
 from .tls import unused_context
@@ -36,8 +37,9 @@ class Network:
         bodies: The answers of all management APIs that are being received.
     """
 
-    def __init__(self, resolver: Resolver | None = None) -> None:
+    def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
         self.bodies = Bodies()
+        self._hosts = hosts
         self._resolver = resolver or Resolver()
         self._readers = Counter[str]()
         self._connecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -77,10 +79,10 @@ class Network:
         """Connect to one address of a host after the other, until one accepts.
 
         Raises:
-            OSError: The host is unknown.
+            OSError: The host is unknown, or may not be contacted.
             Exception: What `connect` raised for the last address.
         """
-        *others, last = await self._resolver.addresses(host)
+        *others, last = self._hosts.allowed(host, await self._resolver.addresses(host))
         async with self._turns(host):
             for address in others:
                 try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.resource.lease import Guard
@@ -16,6 +17,7 @@ from taskqueue_operator.topology.objects import Queue, Topology
 from . import faults
 from .access import Access
 from .apply import apply_step
+from .broker_hosts import ANYWHERE, BrokerHosts
 from .consumers import read_consumers
 from .control_channel import ControlChannel, OnReport
 from .endpoint import Endpoint
@@ -144,13 +146,17 @@ class VhostFactory:
     Args:
         clock: Gives the time of each probe and sweep.
         guard: Called before each write.
+        hosts: The hosts that may be contacted.
     """
 
-    def __init__(self, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
+    def __init__(
+        self, clock: Callable[[], datetime], guard: Guard | None = None, hosts: BrokerHosts = ANYWHERE
+    ) -> None:
         self._clock = clock
         self._guard = guard
         self._reports = ReportBudget()
-        self._network = Network()
+        self._hosts = hosts
+        self._network = Network(hosts=hosts)
 
     def endpoint(self, secret: Key, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
         """Parse a Secret's data.
@@ -158,7 +164,9 @@ class VhostFactory:
         Raises:
             BrokerFault: A key is missing or invalid; the message names it.
         """
-        return parse_secret(secret, data, vhost)
+        endpoint = parse_secret(secret, data, vhost)
+        named = {endpoint.host, urlsplit(endpoint.management).hostname or ""}
+        return replace(endpoint, vouched=all(map(self._hosts.names, named)))
 
     def connect(self, endpoint: object) -> Vhost:
         """Return the vhost of an endpoint that this factory parsed; it connects on first use.

@@ -84,7 +84,15 @@ class Fault(Exception):
 
 
 class BrokerFault(Fault):
-    """The broker cannot be used: wrong credentials, address or vhost, or a missing permission."""
+    """The broker cannot be used: wrong credentials, address or vhost, or a missing permission.
+
+    Attributes:
+        cause: What the network or the peer did, for the log of the operator; the message may hide it from the user.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, terminal: bool = False, cause: str = "") -> None:
+        super().__init__(reason, message, terminal=terminal)
+        self.cause = cause
 
 
 class TopologyFault(Fault):

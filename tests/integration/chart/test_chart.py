@@ -84,6 +84,7 @@ def test_the_error_without_an_image_names_the_value_to_set() -> None:
         "podAnnotations=[]",
         "workers.podSecurity=restricted",
         'workers.serviceAccounts=["Not A Name"]',
+        'brokers.hosts=["amqp://broker"]',
     ],
 )
 def test_an_invalid_value_is_rejected(value: str) -> None:
@@ -98,7 +99,7 @@ def test_the_schema_covers_exactly_the_values() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert keys(schema) == set(values)
-    for name in ("image", "crds", "resources", "service", "workers"):
+    for name in ("image", "crds", "resources", "service", "brokers", "workers"):
         assert keys(schema["properties"][name]) == set(values[name]), name
         assert schema["properties"][name]["additionalProperties"] is False, name
 
@@ -237,7 +238,11 @@ def test_a_rollout_starts_the_new_pod_before_it_stops_the_old_one(replicas: int)
 
 def test_values_become_environment_variables_of_the_operator() -> None:
     template = pod(
-        "installation=blue", 'namespaces=["a","b"]', "logLevel=debug", 'workers.serviceAccounts=["mail","web"]'
+        "installation=blue",
+        'namespaces=["a","b"]',
+        "logLevel=debug",
+        'brokers.hosts=["*.example.com","10.0.0.0/8"]',
+        'workers.serviceAccounts=["mail","web"]',
     )
     (container,) = template["spec"]["containers"]
     assert {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable} == {
@@ -246,6 +251,9 @@ def test_values_become_environment_variables_of_the_operator() -> None:
         "TASKQUEUE_HTTP_PORT": "8080",
         "TASKQUEUE_LOG_LEVEL": "debug",
         "TASKQUEUE_LEASE": f"system/{NAME}",
+        "TASKQUEUE_BROKER_HOSTS": "*.example.com,10.0.0.0/8",
+        "TASKQUEUE_POD_SECURITY": "baseline",
+        "TASKQUEUE_SERVICE_ACCOUNTS": "mail,web",
         "TASKQUEUE_IDENTITY": "$(POD_NAME)_$(POD_UID)",
     }
 

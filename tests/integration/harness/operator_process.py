@@ -32,6 +32,8 @@ class OperatorProcess:
                 "KUBECONFIG": str(kubeconfig),
                 "PYTHONPATH": str(ROOT / "operator"),
                 "TASKQUEUE_HTTP_PORT": str(self.port),
+                # The brokers of the tests are on the loopback.
+                "TASKQUEUE_BROKER_HOSTS": "*,127.0.0.0/8",
                 # As in a pod, whose name outlives its container: after a kill it leads again at once.
                 "TASKQUEUE_IDENTITY": f"operator-{self.port}",
                 "PYTHONWARNINGS": "error::ResourceWarning",

@@ -24,6 +24,7 @@ def test_every_setting_can_be_set() -> None:
             "TASKQUEUE_LEASE": "system/scaler",
             "TASKQUEUE_IDENTITY": "pod-1",
             "TASKQUEUE_POD_SECURITY": "privileged",
+            "TASKQUEUE_BROKER_HOSTS": "*.example.com,10.0.0.0/8",
             "TASKQUEUE_SERVICE_ACCOUNTS": "thumbnails, mail",
         }
     ) == Settings(
@@ -34,11 +35,12 @@ def test_every_setting_can_be_set() -> None:
         lease=Key("system", "scaler"),
         identity="pod-1",
         pod_limits=PodLimits(PodSecurity.PRIVILEGED, frozenset({"thumbnails", "mail"})),
+        broker_hosts=("*.example.com", "10.0.0.0/8"),
     )
 
 
 def test_empty_values_mean_the_defaults() -> None:
-    variables = ("INSTALLATION", "NAMESPACES", "LEASE", "IDENTITY", "POD_SECURITY", "SERVICE_ACCOUNTS")
+    variables = ("INSTALLATION", "NAMESPACES", "LEASE", "IDENTITY", "POD_SECURITY", "SERVICE_ACCOUNTS", "BROKER_HOSTS")
     assert Settings.read({f"TASKQUEUE_{variable}": "" for variable in variables}) == Settings()
 
 
@@ -55,6 +57,7 @@ def test_empty_values_mean_the_defaults() -> None:
         ("TASKQUEUE_LEASE", "a/b/c", "operator.settings.lease"),
         ("TASKQUEUE_LOG_LEVEL", "", "operator.settings.log_level"),
         ("TASKQUEUE_POD_SECURITY", "restricted", "operator.settings.pod_security"),
+        ("TASKQUEUE_BROKER_HOSTS", "broker:5672", "operator.settings.broker_hosts"),
     ],
 )
 def test_the_error_of_an_invalid_setting_names_the_variable_and_the_way_out(

@@ -9,7 +9,7 @@ import structlog
 
 from taskqueue_operator.control.clock import now
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.scaling.reading import Doubt, Probe, Sweep
 
 FAILURE_THRESHOLD: Final = {"probe": 1, "sweep": 2, "topology": 2, "consumers": 2, "alarms": 2}
@@ -79,6 +79,8 @@ class ReadHealth:
         self._failures[source] += 1
         self._failed_at[source] = now()
         details = {"source": source, "reason": fault.reason, "detail": fault.message}
+        if isinstance(fault, BrokerFault) and fault.cause:
+            details["cause"] = fault.cause
         before = self.faults.get(source)
         if before is None and self._failures[source] < FAILURE_THRESHOLD[source]:
             self._log.info("broker read failed, retrying", **details, exc_info=bug)

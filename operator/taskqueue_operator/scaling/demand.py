@@ -1,6 +1,6 @@
 """The demand of the queue: scale-out by the lower bound of its depth, scale-in by the upper bound.
 
-A task that runs counts too: otherwise a message that waits behind a task of an hour would get no worker (ADR 11).
+A task that runs counts too: otherwise a message that waits behind a task of an hour would get no worker (ADR 13).
 """
 
 from dataclasses import dataclass

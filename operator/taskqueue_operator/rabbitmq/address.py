@@ -6,8 +6,6 @@ import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
-import httpx
-
 from taskqueue_operator.resource.bounds import HOST_CHARACTERS
 
 LARGEST_PORT: Final = (1 << 16) - 1
@@ -31,15 +29,7 @@ def is_host(text: str) -> bool:
             return True
     except AddressValueError:
         return False
-    return _NAME.fullmatch(text) is not None and _is_readable(text)
-
-
-def _is_readable(name: str) -> bool:
-    """Whether the HTTP client can decode a name: that of another script, such as xn--bcher-kva, may be invalid."""
-    try:
-        return bool(httpx.URL(scheme="http", host=name).host)
-    except (httpx.InvalidURL, UnicodeError):
-        return False
+    return _NAME.fullmatch(text) is not None
 
 
 def port_number(text: str) -> int | None:

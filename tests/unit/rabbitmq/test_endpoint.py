@@ -177,7 +177,6 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ({"uri": "amqp://app:secret@broker/a%0Ab"}, "secret.vhost_invalid"),
         ({"uri": "amqp://app:secret@[::1::2]/"}, "secret.uri_invalid"),
         ({"uri": "amqp://app:secret@127.1/"}, "secret.uri_invalid"),
-        ({"uri": "amqp://app:secret@xn--a/"}, "secret.uri_invalid"),
         ({"uri": b64encode(b"amqp://app:secret@broker/").decode()}, "secret.uri_encoded_twice"),
         ({"uri": "x" * 5000}, "secret.value_too_long"),
         ({"host": "amqp://app:secret@broker:5672/media"}, "secret.host_is_a_uri"),

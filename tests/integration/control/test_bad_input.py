@@ -11,7 +11,7 @@ from tests.cluster import ports
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.tenant import Tenant
 
-from .test_invariants import ready
+from .test_invariants import ready, starting
 
 CAUSE = dict(CAUSES)
 
@@ -162,7 +162,7 @@ def test_an_external_queue_that_its_workers_declare_is_reported_until_it_exists(
     assert_approved("topology.external_queue_missing", complaint(tenant, "QueueNotFound"))
     eventually(lambda: tenant.replicas("jobs"), 1)
     tenant.http.put(tenant.path("queues", "celery"), json={"durable": True}).raise_for_status()
-    ready(tenant, "jobs")
+    starting(tenant, "jobs")
 
 
 def test_a_queue_on_which_workers_do_harm_is_reported(tenant: Tenant) -> None:

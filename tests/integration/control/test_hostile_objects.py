@@ -9,7 +9,7 @@ from tests.integration.harness.operator_process import OperatorProcess
 from tests.integration.harness.tenant import Tenant
 from tests.unit.rabbitmq.test_secret_canary import CANARY, WRONG_SECRETS
 
-from .test_invariants import ready
+from .test_invariants import starting
 
 HOSTILE = {
     "deep": '{"a":' * 1_200 + "1" + "}" * 1_200,
@@ -44,7 +44,7 @@ def conditions(tenant: Tenant, field: str) -> dict[str, str]:
 def test_an_object_beyond_a_bound_costs_only_itself(tenant: Tenant, operator: OperatorProcess) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", scaling={"maxReplicas": 5, "minReplicas": 1})
-    ready(tenant, "jobs")
+    starting(tenant, "jobs")
     for name, template in HOSTILE.items():
         text = json.dumps(taskqueue(name)).replace('"podTemplate": {}', f'"podTemplate": {template}')
         tenant.kubectl("create", "-f", "-", text=text)

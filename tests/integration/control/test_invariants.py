@@ -14,6 +14,11 @@ def ready(tenant: Tenant, name: str) -> None:
     eventually(lambda: tenant.condition(name).get("status"), "True")
 
 
+def starting(tenant: Tenant, name: str) -> None:
+    """Wait until everything is as declared but the workers, which no kubelet starts here."""
+    eventually(lambda: tenant.condition(name).get("reason"), "WorkersStarting")
+
+
 @pytest.mark.fault
 def test_invariant_2_an_unreachable_broker_removes_no_worker(tenant: Tenant) -> None:
     tenant.secret()
@@ -39,7 +44,7 @@ def test_invariant_3_replicas_stay_within_the_bounds_of_the_spec(tenant: Tenant)
     tenant.secret()
     tenant.taskqueue("jobs", scaling={"minReplicas": 2, "maxReplicas": 4, "readyPerReplica": 1})
     eventually(lambda: tenant.replicas("jobs"), 2)
-    eventually(lambda: tenant.condition("jobs").get("reason"), "WorkersStarting")  # no kubelet starts them
+    starting(tenant, "jobs")
     tenant.mark_started("jobs")
     tenant.publish("jobs", "jobs", 30)
     eventually(lambda: tenant.replicas("jobs"), 4)

@@ -54,6 +54,7 @@ def has_work(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs")
     eventually(lambda: tenant.condition("jobs").get("status"), "True")
+    tenant.mark_started("jobs")
 
 
 def scales(tenant: Tenant, workers: int) -> None:

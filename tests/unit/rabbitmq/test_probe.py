@@ -182,7 +182,7 @@ async def test_an_answer_has_the_time_of_its_probe(loop: ProbeLoop) -> None:
     assert await loop.prober.probe(["slow-0"]) == {}
     await asyncio.sleep(PERIOD)
 
-    assert (await loop.prober.probe(["slow-0"]))["slow-0"] == Probe(asked, READY)
+    assert (await loop.prober.probe(["slow-0"]))["slow-0"] == Probe(asked, READY, consumers=0)
     assert loop.reconnector.answered == [False, False, True]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import chain, repeat
 from typing import Final
 
 import structlog
@@ -13,6 +14,8 @@ from .cache import Cache
 from .ports import Body, Cluster
 
 RESYNC_PERIOD_SECONDS: Final = 600.0
+SECOND_RESYNC_SECONDS: Final = 30.0
+"""After the start: no watch shows what is deleted between the first listing and the start of the watch."""
 BATCH_SIZE: Final = 20
 
 _log = structlog.get_logger("resync")
@@ -28,8 +31,8 @@ class Resync:
 
     async def run(self) -> None:
         """List all objects periodically, until cancelled."""
-        while True:
-            await asyncio.sleep(RESYNC_PERIOD_SECONDS)
+        for seconds in chain([SECOND_RESYNC_SECONDS], repeat(RESYNC_PERIOD_SECONDS)):
+            await asyncio.sleep(seconds)
             try:
                 await self.once()
             except Fault as fault:

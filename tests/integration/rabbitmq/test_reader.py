@@ -150,7 +150,7 @@ async def test_consumers_and_dead_letters_are_read_along_with_the_backlog(
 
 OUTCOMES = {
     "fine": ("ok", None),
-    "404": ("VhostNotFound", Doubt.NO_SWEEP),
+    "404": ("ManagementUnreachable", Doubt.NO_SWEEP),
     "401": ("AuthenticationFailed", Doubt.NO_SWEEP),
     "500": ("ManagementUnreachable", Doubt.NO_SWEEP),
     "half": ("ManagementUnreachable", Doubt.NO_SWEEP),

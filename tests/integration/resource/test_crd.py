@@ -77,11 +77,6 @@ def test_null_is_the_same_as_an_absent_field(write: Write) -> None:
     assert stored["deletionPolicy"] == "Retain"
 
 
-def test_two_bindings_with_the_same_key_are_rejected(write: Write) -> None:
-    with pytest.raises(RuntimeError, match=r"spec\.bindings\[1\]: Duplicate value"):
-        write(MINIMAL | {"bindings": [{"routingKey": "a"}, {"routingKey": "a"}]}, verb="create")
-
-
 def test_two_variables_with_the_same_name_are_rejected(write: Write) -> None:
     env = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
     with pytest.raises(RuntimeError, match=r"spec\.worker\.env\[1\]: Duplicate value"):
@@ -120,7 +115,7 @@ def test_kubectl_get_shows_the_printer_columns(api: ControlPlane, write: Write, 
     patch = json.dumps({"status": status})
     api.kubectl("patch", "-n", namespace, "tq", "columns", "--subresource=status", "--type=merge", "-p", patch)
     head, row = api.kubectl("get", "tq", "-n", namespace, "columns").splitlines()
-    assert head.split() == ["NAME", "READY", "BACKLOG", "WORKERS", "DESIRED", "MAX", "REASON", "AGE"]
+    assert head.split() == ["NAME", "READY", "BACKLOG", "DEAD", "WORKERS", "DESIRED", "MAX", "REASON", "AGE"]
     assert row.split()[:-1] == ["columns", "True", "75", "3", "4", "20", "Backlog"]
 
 

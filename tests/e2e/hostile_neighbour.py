@@ -69,7 +69,6 @@ class HostileNeighbour:
             "deep": {"podTemplate": _DEEP},
             "host-access": {"podTemplate": {"spec": {"hostPID": True}}},
             "no-template": {"podTemplate": {"spec": {"containers": "worker"}}},
-            "quantity": {"resources": {"limits": {"memory": "512MB"}}},
         }
         for number in range(OF_EACH_KIND):
             for kind in (*self._secret_data(), "missing"):

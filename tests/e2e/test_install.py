@@ -7,7 +7,7 @@ from tests.cluster.provider import Cluster
 from tests.e2e.installed_operator import InstalledOperator
 from tests.e2e.tenant import Tenant
 
-COLUMNS = ["NAME", "READY", "BACKLOG", "WORKERS", "DESIRED", "MAX", "REASON", "AGE"]
+COLUMNS = ["NAME", "READY", "BACKLOG", "DEAD", "WORKERS", "DESIRED", "MAX", "REASON", "AGE"]
 
 
 def test_helm_installs_a_ready_operator_under_the_restricted_pod_security_standard(

@@ -22,8 +22,10 @@ def test_helm_installs_a_ready_operator_under_the_restricted_pod_security_standa
 
 def test_kubectl_explain_describes_every_field(
     real_cluster: Cluster,
-    operator: InstalledOperator,  # noqa: ARG001 - its chart installs the CRD
+    operator: InstalledOperator,  # noqa: ARG001 - it installs the CRD
 ) -> None:
+    # `explain` keeps what kubectl has cached of the API, also from before the CRD; `get` renews it.
+    real_cluster.kubectl("get", "tq", "--all-namespaces")
     assert "maxReplicas\t<integer> -required-\n" in real_cluster.kubectl("explain", "tq.spec.scaling")
     for field in ("tq", "tq.spec", "tq.spec.worker", "tq.spec.scaling", "tq.spec.scaling.behavior.scaleDown"):
         assert "<no description>" not in real_cluster.kubectl("explain", field), field

@@ -14,7 +14,7 @@ from .cache import Cache
 from .ports import Body, Cluster
 
 RESYNC_PERIOD_SECONDS: Final = 600.0
-SECOND_RESYNC_SECONDS: Final = 30.0
+SECOND_LISTING_SECONDS: Final = 30.0
 """After the start: no watch shows what is deleted between the first listing and the start of the watch."""
 BATCH_SIZE: Final = 20
 
@@ -22,7 +22,7 @@ _log = structlog.get_logger("resync")
 
 
 class Resync:
-    """Updates the cache to what the API server lists, and requests a reconcile of every TaskQueue."""
+    """Updates the cache to what the API server lists, and requests reconciles."""
 
     def __init__(self, cache: Cache, cluster: Cluster, request_reconcile: Callable[[Key], None]) -> None:
         self._cache = cache
@@ -31,15 +31,18 @@ class Resync:
 
     async def run(self) -> None:
         """List all objects periodically, until cancelled."""
-        for seconds in chain([SECOND_RESYNC_SECONDS], repeat(RESYNC_PERIOD_SECONDS)):
+        for seconds, only_missed in chain([(SECOND_LISTING_SECONDS, True)], repeat((RESYNC_PERIOD_SECONDS, False))):
             await asyncio.sleep(seconds)
             try:
-                await self.once()
+                await self.once(only_missed=only_missed)
             except Fault as fault:
                 _log.warning("resync failed", reason=fault.reason, detail=fault.message)
 
-    async def once(self) -> None:
+    async def once(self, *, only_missed: bool = False) -> None:
         """List all objects, and remove from the cache what was in it before and is not listed.
+
+        Args:
+            only_missed: Reconcile only the TaskQueues that are new, and those of which an object is gone, not all.
 
         Raises:
             Fault: The API server cannot be used.
@@ -55,16 +58,20 @@ class Resync:
         }
         pods = {(cache.update_pod(body), _key(body)) async for body in _in_batches(await self._cluster.list_pods())}
         unknown = self._cluster.forbidden_namespaces()
+        missed = taskqueues - taskqueues_before.keys()
         for key in taskqueues_before.keys() - taskqueues:
             if key.namespace not in unknown:
                 cache.remove_taskqueue(key, taskqueues_before[key])
+                missed.add(key)
         for key in deployments_before.keys() - deployments:
             if key.namespace not in unknown:
                 cache.remove_deployment(key, deployments_before[key])
+                missed.add(key)
         for owner, pod in pods_before - pods:
             if owner.namespace not in unknown:
                 cache.discard_pod(owner, pod)
-        for key in taskqueues_before.keys() | taskqueues:
+                missed.add(owner)
+        for key in missed if only_missed else taskqueues_before.keys() | taskqueues:
             self._request_reconcile(key)
 
 

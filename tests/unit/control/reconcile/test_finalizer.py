@@ -88,6 +88,25 @@ async def test_delete_waits_for_the_workers_after_a_restart_too(harness: Control
     assert not is_deleted(harness)
 
 
+async def test_a_pod_that_is_gone_before_its_watch_starts_does_not_block_a_deletion(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="Delete")
+    harness.broker.depths["thumbnails"] = (100, 5)
+    await harness.settle()
+    harness.cluster.run_pods(KEY)
+    await harness.restart()
+    harness.cluster.delete(KEY)
+    await harness.settle()
+    harness.cluster.silent = True
+    for pod in list(harness.cluster.pods):
+        harness.cluster.remove("pods", pod)
+    harness.cluster.silent = False
+    harness.cluster.run_pods(KEY)
+    await harness.settle(10)
+    assert not is_deleted(harness), "the cache still has the pod"
+    await harness.settle(30)
+    assert is_deleted(harness)
+
+
 async def test_delete_if_empty_removes_empty_queues(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     harness.cluster.delete(KEY)

@@ -45,6 +45,11 @@ class Spec(Model):
                 path=".bindings",
             ),
             rule(
+                "!has(self.bindings) || self.bindings.all(binding, self.bindings.exists_one(other, other == binding))",
+                "Two bindings are equal. Remove one of them.",
+                path=".bindings",
+            ),
+            rule(
                 "!has(self.retry) || self.worker.protocol == 'TaskQueue'",
                 "Only workers of protocol TaskQueue count attempts. Remove retry, or set worker.protocol: TaskQueue.",
                 path=".retry",

@@ -149,6 +149,11 @@ RULES = {
         MINIMAL | {"bindings": [{"routingKey": "image*.#1"}]},
         MINIMAL | {"bindings": [{"routingKey": "image.*"}]},
     ),
+    "crd.equal_bindings": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"routingKey": "a"}, {"routingKey": "b"}]},
+        MINIMAL | {"bindings": [{"routingKey": "a"}, {"routingKey": "b"}, {"routingKey": "a"}]},
+    ),
     "crd.reserved_name": Rule(
         "",
         MINIMAL | {"queue": {"name": "a"}, "exchange": {"name": "a"}},

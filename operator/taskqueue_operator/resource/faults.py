@@ -34,11 +34,11 @@ class Reason(StrEnum):
     NOT_EMPTY = "NotEmpty"
     POLICY_CONFLICT = "PolicyConflict"
     DEAD_LETTER_QUEUE_MISSING = "DeadLetterQueueMissing"
+    DEAD_LETTERS_GROWING = "DeadLettersGrowing"
     # Workers.
     DEPLOYMENT_CONFLICT = "DeploymentConflict"
     FIELD_CONFLICT = "FieldConflict"
     POD_TEMPLATE_INVALID = "PodTemplateInvalid"
-    DEAD_LETTERS_GROWING = "DeadLettersGrowing"
     POD_TEMPLATE_FORBIDDEN = "PodTemplateForbidden"
     WORKERS_FAILING = "WorkersFailing"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -62,8 +62,7 @@ class Reason(StrEnum):
 def excerpt(text: str) -> str:
     """Return a text from outside as messages quote it: on one line, printable, and no longer than the bound."""
     line = "".join(character if character.isprintable() else " " for character in text[: 2 * MESSAGE_CHARACTERS])
-    line = " ".join(line.split())
-    return line if len(line) <= MESSAGE_CHARACTERS else f"{line[: MESSAGE_CHARACTERS - 1]}…"
+    return shorten(" ".join(line.split()), MESSAGE_CHARACTERS)
 
 
 class Fault(Exception):

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -24,8 +24,8 @@ from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.control.observe.observers import Observers
 from taskqueue_operator.rabbitmq.vhost import VhostFactory
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.topology.objects import Topology
 from tests.cluster.broker import Broker
+from tests.integration.rabbitmq.silent_listener import SilentListener
 
 ENDPOINTS: Final = 250
 QUEUE: Final = "tls-endpoints"
@@ -73,19 +73,6 @@ def _secrets(broker: Broker, count: int) -> list[dict[str, str]]:
     return [{key: base64.b64encode(text.encode()).decode() for key, text in secret.items()} for secret in texts]
 
 
-class _Listener:
-    def is_scaled_to_zero(self, _: Key) -> bool:
-        return True
-
-    def on_readings(self, _: Collection[Key]) -> None: ...
-    def on_queue_missing(self, _: Key) -> None: ...
-    def on_dead_letters(self, _: Collection[Key]) -> None: ...
-    async def on_topology(self, _: Collection[Key], __: Topology) -> None: ...
-    def on_worker_report(self, _: str, __: bytes, ___: str) -> None: ...
-    def on_answering(self, _: Collection[Key]) -> None: ...
-    def on_broker_health(self, _: Collection[Key]) -> None: ...
-
-
 class _Telemetry:
     def __getattr__(self, _: str) -> "_Telemetry":
         return self
@@ -97,7 +84,7 @@ async def _read(secrets: list[Mapping[str, str]]) -> None:
     """Read until every endpoint has been read, and print the memory."""
     clock = loop_clock(datetime.now(UTC))
     factory = VhostFactory(clock)
-    observers = Observers(factory, _Listener(), _Telemetry(), clock)
+    observers = Observers(factory, SilentListener(at_zero=True), _Telemetry(), clock)
     for number, secret in enumerate(secrets):
         key = Key("media", f"tls-{number}")
         data = {name: base64.b64decode(value) for name, value in secret.items()}

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import quote
@@ -10,6 +10,8 @@ import httpx
 import pytest
 from aiormq.abc import AbstractConnection
 
+from taskqueue_operator.rabbitmq.endpoint import Endpoint
+from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe
@@ -39,6 +41,18 @@ def approve(key: str, message: str, placeholders: Mapping[str, str]) -> None:
     for value, placeholder in placeholders.items():
         message = message.replace(value, placeholder)
     assert_approved(key, message)
+
+
+def secret_data(broker: Broker, **keys: str) -> dict[str, bytes]:
+    """Return the data of a Secret for the broker; `management_uri` stands for the key management-uri, and so on."""
+    secret = {
+        "host": "127.0.0.1",
+        "port": str(broker.amqp_port),
+        "username": "guest",
+        "password": "guest",
+        "management-uri": broker.management_url,
+    } | {key.replace("_", "-"): value for key, value in keys.items()}
+    return {key: value.encode() for key, value in secret.items()}
 
 
 async def probed(rabbitmq: Vhost, queue: str) -> Probe:
@@ -72,21 +86,19 @@ def vhost(admin: httpx.Client) -> Iterator[str]:
 
 
 @pytest.fixture
+def endpoint(broker: Broker, vhost: str) -> Callable[..., Endpoint]:
+    """Parses a Secret for the vhost; arguments replace its keys."""
+    return lambda **keys: parse_secret(Key("media", "rabbitmq"), secret_data(broker, **keys), vhost)
+
+
+@pytest.fixture
 async def connect(broker: Broker, vhost: str) -> AsyncIterator[Connect]:
     """Connects to the vhost as the operator does, from a Secret; `management_uri` stands for management-uri."""
     made: list[Vhost] = []
     factory = VhostFactory(lambda: datetime.now(UTC))
 
     def connect(**keys: str) -> Vhost:
-        secret = {
-            "host": "127.0.0.1",
-            "port": str(broker.amqp_port),
-            "username": "guest",
-            "password": "guest",
-            "management-uri": broker.management_url,
-        }
-        secret |= {key.replace("_", "-"): value for key, value in keys.items() if key != "vhost"}
-        data = {key: value.encode() for key, value in secret.items()}
+        data = secret_data(broker, **{key: value for key, value in keys.items() if key != "vhost"})
         made.append(factory.connect(factory.endpoint(Key("media", "rabbitmq"), data, keys.get("vhost", vhost))))
         return made[-1]
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 from aiormq.abc import AbstractConnection
+from typing_extensions import override
 
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe.observer import Observer
@@ -21,8 +22,8 @@ from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.rabbitmq.vhost import VhostFactory
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.topology.objects import Topology
 from tests.cluster.broker import Broker
+from tests.integration.rabbitmq.silent_listener import SilentListener
 from tests.unit.control.fake_cluster import FakeTelemetry
 
 from .hostile_servers import AMQP, MIB, hostile, hostile_process
@@ -31,21 +32,14 @@ MEMORY: Final = 160 * MIB
 """More than a parsed answer may take; far less than what the servers send."""
 
 
-class Listener:
+class Listener(SilentListener):
     """Counts how often the health of a broker changed, by TaskQueue."""
 
     def __init__(self) -> None:
+        super().__init__(at_zero=True)
         self.changes: Counter[Key] = Counter()
 
-    def is_scaled_to_zero(self, _: Key) -> bool:
-        return True
-
-    def on_readings(self, _: Collection[Key]) -> None: ...
-    def on_queue_missing(self, _: Key) -> None: ...
-    def on_dead_letters(self, _: Collection[Key]) -> None: ...
-    async def on_topology(self, _: Collection[Key], __: Topology) -> None: ...
-    def on_worker_report(self, _: str, __: bytes, ___: str) -> None: ...
-    def on_answering(self, _: Collection[Key]) -> None: ...
+    @override
     def on_broker_health(self, keys: Collection[Key]) -> None:
         self.changes.update(keys)
 
@@ -77,24 +71,6 @@ async def reading(listener: Listener) -> AsyncIterator[Readers]:
         yield Readers(observers)
     finally:
         await observers.close()
-
-
-@pytest.fixture
-def endpoint(broker: Broker, vhost: str) -> Callable[..., Endpoint]:
-    def endpoint(**keys: str) -> Endpoint:
-        secret = {
-            "host": "127.0.0.1",
-            "port": str(broker.amqp_port),
-            "username": "guest",
-            "password": "guest",
-            "management-uri": broker.management_url,
-        } | {key.replace("_", "-"): value for key, value in keys.items()}
-        data = {key: value.encode() for key, value in secret.items()}
-        made = VhostFactory(lambda: datetime.now(UTC)).endpoint(Key("media", "rabbitmq"), data, vhost)
-        assert isinstance(made, Endpoint)
-        return made
-
-    return endpoint
 
 
 async def soon(true: Callable[[], bool]) -> None:

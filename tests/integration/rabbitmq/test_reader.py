@@ -15,56 +15,24 @@ from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.observe.observer import Observer
 from taskqueue_operator.control.observe.observers import Observers
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
-from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.rabbitmq.vhost import VhostFactory
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Doubt
-from taskqueue_operator.topology.objects import Topology
 from tests.cluster.broker import Broker
 from tests.cluster.progress import until
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 from tests.integration.rabbitmq.management_proxy import SPOILS, proxied
+from tests.integration.rabbitmq.silent_listener import SilentListener
 from tests.unit.control.fake_cluster import FakeTelemetry
 
 MANY = [f"jobs-{n}" for n in range(500)]
 
 
-class Everybody:
-    """Is always awake, and hears nothing."""
-
-    def is_scaled_to_zero(self, _: Key) -> bool:
-        return False
-
-    def on_readings(self, _: Collection[Key]) -> None: ...
-    def on_queue_missing(self, _: Key) -> None: ...
-    def on_dead_letters(self, _: Collection[Key]) -> None: ...
-    async def on_topology(self, _: Collection[Key], __: Topology) -> None: ...
-    def on_worker_report(self, _: str, __: bytes, ___: str) -> None: ...
-    def on_answering(self, _: Collection[Key]) -> None: ...
-    def on_broker_health(self, _: Collection[Key]) -> None: ...
-
-
-@pytest.fixture
-def endpoint(broker: Broker, vhost: str) -> Callable[..., Endpoint]:
-    def endpoint(**keys: str) -> Endpoint:
-        secret = {
-            "host": "127.0.0.1",
-            "port": str(broker.amqp_port),
-            "username": "guest",
-            "password": "guest",
-            "management-uri": broker.management_url,
-        } | {key.replace("_", "-"): value for key, value in keys.items()}
-        data = {key: value.encode() for key, value in secret.items()}
-        return parse_secret(Key("media", "rabbitmq"), data, vhost)
-
-    return endpoint
-
-
 @asynccontextmanager
 async def reading(telemetry: FakeTelemetry | None = None) -> AsyncIterator[Observers]:
     clock = loop_clock(datetime.now(UTC))
-    readers = Observers(VhostFactory(clock), Everybody(), telemetry or FakeTelemetry(), clock)
+    readers = Observers(VhostFactory(clock), SilentListener(at_zero=False), telemetry or FakeTelemetry(), clock)
     yield readers
     await readers.close()
 
@@ -175,7 +143,7 @@ async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
         for name in OUTCOMES:
             at, told[name] = endpoint(management_uri=f"{proxy.url}/{quote(name)}"), FakeTelemetry()
             rabbitmq = VhostFactory(clock).connect(at)
-            observers[name] = Observer(at, rabbitmq, Everybody(), told[name], clock)
+            observers[name] = Observer(at, rabbitmq, SilentListener(at_zero=False), told[name], clock)
             observers[name].follow(Key("media", name), "jobs")
         running = [group.create_task(observer.run()) for observer in observers.values()]
         await soon(lambda: observers["fine"].reading("jobs").at_most == 1, "sure")

@@ -20,18 +20,19 @@ from taskqueue_operator.control.workqueue import WaitForEvent
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
-from taskqueue_operator.resource.names import CONTROL_EXCHANGE, Key, dead_letter_queue
+from taskqueue_operator.resource.names import CONTROL_EXCHANGE, Key
 from taskqueue_operator.scaling.reading import Probe, Reading, Sweep
 from taskqueue_operator.topology.objects import Topology
 
 from .consumer_poller import SOURCE as CONSUMERS
 from .consumer_poller import ConsumerPoller
 from .events import ObserverEvents
+from .followed_queues import FollowedQueues
 from .probe_rounds import PROBE_PERIOD_SECONDS, ProbeRounds
 from .probe_shares import ZERO_PROBE_PERIOD_SECONDS, ProbeShares
 from .read_health import ReadHealth
 from .rounds import BATCH_INTERVAL_SECONDS, Rounds, refresh_index
-from .samples import Samples, queue_state
+from .samples import Samples
 
 SWEEP_PERIOD_SECONDS: Final = 5.0
 TOPOLOGY_PERIOD_SECONDS: Final = 30.0
@@ -66,9 +67,7 @@ class Observer:
         self._telemetry = telemetry
         self._clock = clock
         self._has_answered = False
-        self._samples: dict[str, Samples] = {}
-        self._queues: dict[Key, set[str]] = {}
-        self._required: dict[Key, Collection[str]] = {}
+        self._followed = FollowedQueues(clock)
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
         self._health = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
         self._probe_rounds = ProbeRounds(vhost, self._health, self._on_probes)
@@ -86,7 +85,7 @@ class Observer:
     @property
     def keys(self) -> set[Key]:
         """The TaskQueues on whose behalf it reads."""
-        return set(self._queues)
+        return self._followed.keys
 
     @property
     def fault(self) -> Fault | None:
@@ -100,27 +99,18 @@ class Observer:
 
     def fault_at(self, queue: str) -> Fault | None:
         """Why a queue cannot be read at present: a fault of the broker, or of the permission for this queue."""
-        samples = self._samples.get(queue)
+        samples = self._followed.samples(queue)
         return self.fault or (samples.probe.fault if samples is not None and samples.probe is not None else None)
 
     def follow(self, key: Key, *queues: str) -> None:
         """Read these queues on behalf of a TaskQueue, and no longer any others."""
-        for queue in self._queues.pop(key, set()) - set(queues):
-            self._samples[queue].keys.discard(key)
-            if not self._samples[queue].keys:
-                del self._samples[queue]
+        self._followed.follow(key, queues)
         if not queues:
-            self._required.pop(key, None)
             self.subscribe_reports(key, enabled=False)
-        for queue in queues:
-            self._queues.setdefault(key, set()).add(queue)
-            if queue not in self._samples:
-                self._samples[queue] = Samples((), self._clock())
-            self._samples[queue].keys.add(key)
 
     def require(self, key: Key, queues: Collection[str]) -> None:
         """Notify the listener when one of these queues of a TaskQueue is missing, although it is not read."""
-        self._required[key] = queues
+        self._followed.require(key, queues)
 
     def subscribe_reports(self, key: Key, *, enabled: bool) -> None:
         """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
@@ -152,8 +142,7 @@ class Observer:
 
     def discard_samples(self, queue: str) -> None:
         """Discard the samples of a queue: a write has made them obsolete."""
-        if queue in self._samples:
-            self._samples[queue] = Samples(self._samples[queue].keys, self._clock())
+        self._followed.discard_samples(queue)
 
     async def topology(self) -> Topology:
         """Read all objects of the vhost; simultaneous callers share one request.
@@ -174,29 +163,23 @@ class Observer:
 
     def reading(self, queue: str) -> Reading:
         """Return the bounds of a queue's depth as known now."""
-        samples = self._samples.get(queue)
-        probes, sweeps = (samples.probes, samples.sweeps) if samples is not None else ((), ())
-        return Reading.from_samples(probes, sweeps, self._clock())
+        return self._followed.reading(queue)
 
     def queue_state(self, queue: str) -> QueueState:
         """Return what a drain plan needs to know of a queue now."""
-        samples, at = self._samples.get(queue), self._clock()
-        return queue_state(samples.probes, samples.sweeps, at) if samples is not None else QueueState(running=False)
+        return self._followed.queue_state(queue)
 
     def consumers(self, queue: str) -> int | None:
         """Return the number of consumers that the last probe found; None if it is unknown."""
-        samples = self._samples.get(queue)
-        return samples.probe.consumers if samples is not None and samples.probe is not None else None
+        return self._followed.consumers(queue)
 
     def dead_letters(self, queue: str) -> int | None:
         """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
-        samples = self._samples.get(queue)
-        return samples.dead_letters if samples is not None else None
+        return self._followed.dead_letters(queue)
 
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
-        samples = self._samples.get(queue)
-        return samples.read_at if samples is not None else None
+        return self._followed.read_at(queue)
 
     async def run(self) -> None:
         """Read until cancelled, then close the broker's connections."""
@@ -225,7 +208,7 @@ class Observer:
             await rounds.next(period)
 
     def _queues_to_probe(self, *, at_zero: bool) -> list[str]:
-        return [queue for queue, samples in self._samples.items() if self._is_at_zero(samples) == at_zero]
+        return [queue for queue, samples in self._followed.items() if self._is_at_zero(samples) == at_zero]
 
     def _zero_probe_period(self, queues: int) -> float:
         batches = round(ZERO_PROBE_PERIOD_SECONDS / BATCH_INTERVAL_SECONDS)
@@ -247,7 +230,7 @@ class Observer:
         """
         keys: set[Key] = set()
         for queue in batch:
-            samples = self._samples.get(queue)
+            samples = self._followed.samples(queue)
             if samples is None:
                 continue
             changed = queue in answers and self._store_probe(queue, samples, answers[queue])
@@ -271,29 +254,26 @@ class Observer:
         return not answer.missing and (before is None or bool(before.ready) or answer.ready != 0)
 
     async def _sweep(self) -> bool:
-        if not self._samples:
+        if not self._followed:
             return False
-        queues, sent_at = list(self._samples), self._clock()
+        queues, sent_at = list(self._followed), self._clock()
 
         async def sweep() -> Mapping[str, Sweep]:
             answers = await self.vhost.sweep()
-            for key in [
-                key for key, required in self._required.items() if any(queue not in answers for queue in required)
-            ]:
+            for key in self._followed.lacking(answers):
                 self._listener.on_queue_missing(key)
-            self._store_dead_letters(queues, answers)
+            if changed := self._followed.store_dead_letters(answers):
+                self._listener.on_dead_letters(changed)
             return {queue: answers.get(queue) or Sweep(sent_at, present=False) for queue in queues}
 
-        for queue, answer in (await self._health.measure("sweep", queues, sweep)).items():
-            if queue in self._samples:
-                self._samples[queue].add_sweep(answer)
+        self._followed.store_sweeps(await self._health.measure("sweep", queues, sweep))
         if not self._has_answered:
             self._has_answered = True
             self._listener.on_answering(self.keys)
         return True
 
     async def _read_alarms(self) -> bool:
-        if not self._samples:
+        if not self._followed:
             return False
         before, self._alarms = self._alarms, await self.vhost.alarms()
         if self._alarms != before:
@@ -301,22 +281,13 @@ class Observer:
             self._listener.on_broker_health(self.keys)
         return True
 
-    def _store_dead_letters(self, queues: Sequence[str], answers: Mapping[str, Sweep]) -> None:
-        for queue in queues:
-            samples, found = self._samples.get(queue), answers.get(dead_letter_queue(queue))
-            if samples is None or found is None or found.ready is None or found.unacked is None:
-                continue
-            before, samples.dead_letters = samples.dead_letters, found.ready + found.unacked
-            if before != samples.dead_letters:
-                self._listener.on_dead_letters(samples.keys)
-
     def _notify_queue_fault(self, queue: str, samples: Samples, fault: Fault | None) -> None:
         if fault is not None:
             self._log.warning("queue unreadable", queue=queue, reason=fault.reason, detail=fault.message)
         self._listener.on_broker_health(samples.keys)
 
     async def _read_topology(self) -> bool:
-        if not self._samples:
+        if not self._followed:
             return False
         actual = await self._topology()
         self._restore_control_objects(actual)

@@ -208,7 +208,8 @@ async def test_stored_samples_do_not_grow_with_the_number_of_probes(broker: Fake
     broker.depths["jobs"] = (3, 0)
     async with observing(broker, listener) as observer:
         await asyncio.sleep(30)
-        kept = observer._samples["jobs"]
+        kept = observer._followed.samples("jobs")
+        assert kept is not None
         assert (len(kept.probes), len(kept.sweeps)) == (1, 4)
         for depth in (9, 5, 7):
             broker.depths["jobs"] = (depth, 0)

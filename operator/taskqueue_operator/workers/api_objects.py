@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from sys import intern
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from taskqueue_operator.resource.bounds import WAITING_REASON_CHARACTERS
 from taskqueue_operator.resource.names import (
@@ -20,17 +20,8 @@ from taskqueue_operator.resource.names import (
 from taskqueue_operator.resource.text import shorten
 
 from .ownership import FieldOwner, field_owners
+from .pod_problem import PodProblem, pod_problem
 
-CRASH_LOOP: Final = "CrashLoopBackOff"
-PULL_BACK_OFF: Final = "ImagePullBackOff"
-UNSCHEDULABLE: Final = "Unschedulable"
-IMAGE_FAULTS: Final = frozenset({"ErrImagePull", PULL_BACK_OFF, "InvalidImageName", "ErrImageNeverPull"})
-START_FAULTS: Final = IMAGE_FAULTS | {
-    CRASH_LOOP,
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-}
 # As the controller parses it: leading zeros are valid only after a minus sign.
 _COST: Final = re.compile(r"-[0-9]+|0|[1-9][0-9]*")
 
@@ -109,20 +100,6 @@ class Deployment:
         )
 
 
-class PodProblem(NamedTuple):
-    """Why a pod does not run.
-
-    Attributes:
-        reason: The reason of the kubelet or the scheduler, such as ImagePullBackOff.
-        container: The failing container; empty if the pod as a whole fails.
-        detail: The image, the last termination of the container, or the message of the kubelet or the scheduler.
-    """
-
-    reason: str
-    container: str
-    detail: str
-
-
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A worker pod.
@@ -192,7 +169,7 @@ class Pod:
             finished=status.get("phase") in {"Succeeded", "Failed"},
             cost=_cost(annotations),
             cost_is_managed=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
-            problem=_problem(status),
+            problem=pod_problem(status),
             waiting=_waiting(status),
             addresses=_addresses(body.get("spec") or {}, status),
             never_ready=_never_ready(status, container),
@@ -261,37 +238,9 @@ def _replica_failure(status: dict[str, Any]) -> str:
     return ""
 
 
-def _problem(status: dict[str, Any]) -> PodProblem | None:
-    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        found = _container_problem(container)
-        if found is not None:
-            return found
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "PodScheduled" and condition.get("reason") == UNSCHEDULABLE:
-            return PodProblem(UNSCHEDULABLE, "", condition.get("message", ""))
-    return None
-
-
 def _waiting(status: dict[str, Any]) -> str:
     for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         waiting = (container.get("state") or {}).get("waiting")
         if waiting is not None:
             return intern(shorten(waiting.get("reason", ""), WAITING_REASON_CHARACTERS))
     return ""
-
-
-def _container_problem(container: dict[str, Any]) -> PodProblem | None:
-    name, state, last = container["name"], container.get("state") or {}, container.get("lastState") or {}
-    waiting, ended = state.get("waiting") or {}, state.get("terminated") or last.get("terminated") or {}
-    reason = waiting.get("reason", "")
-    # Between two crashes it runs for a moment: without this, its problem would come and go with every restart.
-    crashed_again = (
-        ended and ended.get("exitCode") != 0 and container.get("restartCount", 0) > 0 and not container.get("ready")
-    )
-    if reason == CRASH_LOOP or (crashed_again and reason not in START_FAULTS):
-        end, code = ended.get("reason", "Error"), ended.get("exitCode", "unknown")
-        return PodProblem(CRASH_LOOP, name, f"{end}, exit code {code}" if end != "Error" else f"exit code {code}")
-    if reason in IMAGE_FAULTS:
-        # The two alternate with every attempt, and mean the same.
-        return PodProblem(PULL_BACK_OFF if reason == "ErrImagePull" else reason, name, container.get("image", ""))
-    return PodProblem(reason, name, waiting.get("message", "")) if reason in START_FAULTS else None

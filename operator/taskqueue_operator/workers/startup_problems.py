@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 from taskqueue_operator.resource.faults import Reason, WorkersFault, excerpt
 from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER, Key
 
-from .api_objects import CRASH_LOOP, IMAGE_FAULTS, UNSCHEDULABLE, Deployment, Pod, PodProblem
+from .api_objects import Deployment, Pod
+from .pod_problem import CRASH_LOOP, IMAGE_FAULTS, UNSCHEDULABLE, PodProblem
 
 _QUOTA: Final = re.compile(r"exceeded quota: ([^,]+), (.+)", re.DOTALL)
 

@@ -6,7 +6,7 @@ from tests.integration.harness.eventually import eventually
 from tests.integration.harness.operator_process import OperatorProcess
 from tests.integration.harness.tenant import Tenant
 
-from .test_invariants import ready, starting
+from .test_invariants import ready
 
 
 def gone(tenant: Tenant, name: str = "jobs") -> None:
@@ -27,7 +27,7 @@ def test_retain_keeps_the_queue_and_its_messages(tenant: Tenant) -> None:
     eventually(lambda: tenant.get("deployment", "jobs"), {})
     eventually(lambda: tenant.queue("jobs").get("messages"), 2)
     tenant.taskqueue("jobs")
-    starting(tenant, "jobs")
+    eventually(lambda: tenant.replicas("jobs"), 1)
 
 
 def test_delete_removes_all_owned_objects_and_messages(tenant: Tenant) -> None:

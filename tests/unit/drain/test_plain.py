@@ -19,7 +19,7 @@ from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.drain.worker_state import RemovedState
-from taskqueue_operator.workers.api_objects import PodProblem
+from taskqueue_operator.workers.pod_problem import PodProblem
 
 from .builders import DEPLOYMENT, EPOCH, NO_CONTAINER, START, TOKEN, pod
 from .planned import Planned

@@ -12,7 +12,7 @@ from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker import REPORT_TIMEOUT
 from taskqueue_operator.drain.worker_pool import WorkerPool
-from taskqueue_operator.workers.api_objects import PodProblem
+from taskqueue_operator.workers.pod_problem import PodProblem
 
 from .builders import EPOCH, NO_CONTAINER, pod
 from .planned import Planned

@@ -53,6 +53,15 @@ async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_e
     assert Counter(event for event in harness.telemetry.events if event[0] == "removed") == {("removed", "drained"): 5}
 
 
+async def test_a_pod_that_another_client_deletes_is_not_recorded_as_removed(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness, minReplicas=5)
+    deleted = workers.by_pod.pop(workers.of(KEY)[0].key)
+    harness.cluster.remove("pods", deleted.key)
+    await harness.settle(10)
+    assert len(workers.of(KEY)) == 5
+    assert [event for event in harness.telemetry.events if event[0] == "removed"] == []
+
+
 @pytest.mark.slow
 async def test_a_scale_in_to_zero_is_recorded_like_any_other(harness: ControlHarness) -> None:
     workers = await start_five_workers(harness)

@@ -6,7 +6,8 @@ import pytest
 
 from taskqueue_operator.drain.protocol import Drain, Result, State, Verb
 from taskqueue_operator.drain.removed import removed_state
-from taskqueue_operator.drain.worker import ANSWER_TIMEOUT, OVERDUE_MARGIN, REPORT_TIMEOUT
+from taskqueue_operator.drain.sent_command import ANSWER_TIMEOUT
+from taskqueue_operator.drain.worker import OVERDUE_MARGIN, REPORT_TIMEOUT
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.drain.worker_state import RemovedState, WorkerState
 from taskqueue_operator.resource.bounds import UNKNOWN_PODS

@@ -4,6 +4,7 @@ What to do is decided by pure functions. Here it is written to the API server, s
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_bytes

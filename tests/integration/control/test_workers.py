@@ -99,8 +99,8 @@ async def consume_after_sigterm(tenant: Tenant, operator: OperatorProcess, first
         await asyncio.to_thread(eventually, lambda: shown(tenant, operator, "jobs", "ScalingActive"), reason)
 
     held, closed = asyncio.Queue[AbstractIncomingMessage](), asyncio.Event()
-    name = {"connection_name": first}
-    async with await aio_pika.connect(f"{tenant.broker.url}{tenant.vhost}", client_properties=name) as connection:
+    url = f"{tenant.broker.url}{tenant.vhost}"
+    async with await aio_pika.connect(url, client_properties={"connection_name": first}) as connection:
         connection.close_callbacks.add(lambda *_: closed.set())
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=1)

@@ -17,6 +17,7 @@ from . import faults
 from .bodies import Bodies
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
+from .paced_stream import AnswerBudget, AnswerPace, PacedStream
 from .resolver import Resolver
 from .tls import unused_context
 
@@ -39,6 +40,7 @@ class Network:
 
     def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
         self.bodies = Bodies()
+        self._answers = AnswerBudget()
         self._hosts = hosts
         self._resolver = resolver or Resolver()
         self._readers = Counter[str]()
@@ -113,7 +115,7 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self),
+                    network_backend=_Backend(self, AnswerPace(self._answers)),
                 )
             )
         pool.users += 1
@@ -135,10 +137,11 @@ class _Pool:
 
 
 class _Backend(httpcore.AsyncNetworkBackend):
-    """Connects for the HTTP library by way of our resolver."""
+    """Connects for the HTTP library by way of our resolver, and paces what it parses."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, pace: AnswerPace) -> None:
         self._network = network
+        self._pace = pace
         self._library = httpcore.AnyIOBackend()
 
     @override
@@ -152,12 +155,13 @@ class _Backend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                return await self._network.first_address(
+                stream = await self._network.first_address(
                     host,
                     lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
                 )
         except OSError as error:
             raise httpcore.ConnectError from error
+        return PacedStream(stream, self._pace)
 
 
 def _credentials(endpoint: Endpoint) -> tuple[str, ...]:

@@ -74,6 +74,16 @@ HTTP_BODY_BYTES: Final = 32 * 1024 * 1024
 """Longest answer of a management API. The bindings of 50,000 queues take half of it."""
 HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
 """Answers that are being received, all together. Beyond that the longest fails: the pod has 512 MiB by default."""
+HTTP_LINES_PER_PIECE: Final = 200
+"""Lines of an answer that are parsed in one stretch: each begins a chunk or is a header, and takes up to 0.1 ms."""
+HTTP_LINE_BYTES: Final = 8 * 1024
+"""Bytes that count as much as a line."""
+ENDPOINT_HTTP_WORK_AT_ONCE: Final = 2000
+"""Lines that one endpoint may send in one moment: a listing of 16 MiB, or of 3 MiB in chunks of 4 KiB."""
+ENDPOINT_HTTP_WORK_PER_SECOND: Final = 100
+"""Lines that it may send over time. An answer of RabbitMQ has 12."""
+HTTP_WORK_PER_SECOND: Final = 1000
+"""Lines beyond the allowances of their endpoints, of all endpoints together: less than a tenth of the process."""
 JSON_CONTAINERS: Final = 500_000
 """Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
 JSON_VALUES: Final = 1_500_000

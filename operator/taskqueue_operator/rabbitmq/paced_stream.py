@@ -1,10 +1,9 @@
-"""Reads the answers of management APIs in pieces that are parsed within milliseconds, and no faster than they may be.
+"""Reads the answers of management APIs in pieces that are parsed within milliseconds.
 
 The HTTP library parses all that it has read without a pause, and 64 KiB may be 10,000 chunks of a body, or 3,000
 informational answers, none of which counts as body: more than a second in which the process does nothing else.
 """
 
-import asyncio
 import ssl
 from typing import Any, Final
 
@@ -12,47 +11,16 @@ import httpcore
 from typing_extensions import override
 
 from taskqueue_operator.resource import bounds
-from taskqueue_operator.resource.allowance import Allowance
 
-from .clock import loop_time
+from .pace import Pace
 
 _LINE: Final = b"\n"
-
-
-class AnswerBudget:
-    """What is parsed of all answers that exceed the allowance of their endpoint: one piece after the other."""
-
-    def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-
-    async def turn(self, work: float) -> None:
-        """Wait until another piece may be parsed."""
-        async with self._turn:
-            await asyncio.sleep(work / bounds.HTTP_WORK_PER_SECOND)
-
-
-class AnswerPace:
-    """How fast the answers of one endpoint are parsed, on all its connections together."""
-
-    def __init__(self, budget: AnswerBudget) -> None:
-        self._budget = budget
-        self._allowance = Allowance(
-            per_second=bounds.ENDPOINT_HTTP_WORK_PER_SECOND, at_once=bounds.ENDPOINT_HTTP_WORK_AT_ONCE
-        )
-
-    async def wait(self, piece: bytes) -> None:
-        """Wait until a piece may be parsed. Others run meanwhile, however short the wait is."""
-        work = piece.count(_LINE) + len(piece) / bounds.HTTP_LINE_BYTES
-        if self._allowance.take(loop_time(), work):
-            await asyncio.sleep(0)
-        else:
-            await self._budget.turn(work)
 
 
 class PacedStream(httpcore.AsyncNetworkStream):
     """A connection of the HTTP library whose answers arrive in pieces of few lines."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream, pace: AnswerPace) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, pace: Pace) -> None:
         self._stream = stream
         self._pace = pace
         self._read = b""
@@ -63,7 +31,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
             self._read = await self._stream.read(max_bytes, timeout)
         end = _end_of_lines(self._read)
         piece, self._read = self._read[:end], self._read[end:]
-        await self._pace.wait(piece)
+        await self._pace.wait(units=piece.count(_LINE), read=len(piece))
         return piece
 
     @override
@@ -89,9 +57,9 @@ class PacedStream(httpcore.AsyncNetworkStream):
 
 
 def _end_of_lines(data: bytes) -> int:
-    """Return the end of as many lines as one piece may have."""
+    """Return the end of as many lines as may be parsed in one stretch."""
     end = 0
-    for _ in range(bounds.HTTP_LINES_PER_PIECE):
+    for _ in range(bounds.WORK_PER_STRETCH):
         end = data.find(_LINE, end) + 1
         if not end:
             return len(data)

@@ -8,7 +8,8 @@ import pytest
 from typing_extensions import override
 
 from taskqueue_operator.rabbitmq.network import Network
-from taskqueue_operator.rabbitmq.paced_stream import AnswerBudget, AnswerPace, PacedStream
+from taskqueue_operator.rabbitmq.pace import Budget, Pace
+from taskqueue_operator.rabbitmq.paced_stream import PacedStream
 from taskqueue_operator.resource import bounds
 
 from .fake_amqp import ENDPOINT
@@ -48,8 +49,8 @@ class Peer(httpcore.AsyncNetworkStream):
         return None
 
 
-def paced(answer: bytes, budget: AnswerBudget | None = None) -> PacedStream:
-    return PacedStream(Peer(answer), AnswerPace(budget or AnswerBudget()))
+def paced(answer: bytes, budget: Budget | None = None) -> PacedStream:
+    return PacedStream(Peer(answer), Pace(budget or Budget(bounds.HTTP_WORK_PER_SECOND)))
 
 
 async def seconds(stream: httpcore.AsyncNetworkStream, length: int) -> float:
@@ -64,7 +65,7 @@ async def test_an_answer_arrives_in_pieces_of_few_lines_and_is_whole() -> None:
     stream, received = paced(SMALL_CHUNKS), b""
     while len(received) < READ_BYTES:
         piece = await stream.read(READ_BYTES)
-        assert piece.count(b"\n") <= bounds.HTTP_LINES_PER_PIECE
+        assert piece.count(b"\n") <= bounds.WORK_PER_STRETCH
         received += piece
     assert received == SMALL_CHUNKS[: len(received)]
     assert await paced(b'[{"name":"jobs"}]').read(READ_BYTES) == b'[{"name":"jobs"}]'
@@ -76,7 +77,7 @@ async def test_a_large_listing_of_few_lines_does_not_wait() -> None:
 
 @pytest.mark.parametrize("answer", [SMALL_CHUNKS, INFORMATIONAL])
 async def test_answers_of_many_lines_are_read_slowly_and_delay_no_other_answer(answer: bytes) -> None:
-    budget = AnswerBudget()
+    budget = Budget(bounds.HTTP_WORK_PER_SECOND)
     floods = [asyncio.create_task(seconds(paced(answer, budget), 1 << 30)) for _ in range(20)]
     await asyncio.sleep(10)
     assert await seconds(paced(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * READ_BYTES, budget), 1 << 20) == 0
@@ -88,7 +89,7 @@ async def test_answers_of_many_lines_are_read_slowly_and_delay_no_other_answer(a
 async def test_every_stream_of_the_http_library_is_paced(tls: bool) -> None:  # noqa: FBT001  a parameter of the test
     stream: httpcore.AsyncNetworkStream = paced(SMALL_CHUNKS)
     stream = await stream.start_tls(cast("Any", None)) if tls else stream
-    lines = bounds.ENDPOINT_HTTP_WORK_AT_ONCE + 10 * bounds.HTTP_WORK_PER_SECOND
+    lines = bounds.PEER_WORK_AT_ONCE + 10 * bounds.HTTP_WORK_PER_SECOND
     assert await seconds(stream, 3 * lines) > 5
 
 

@@ -73,7 +73,8 @@ REPORT_LOG_LINES_AT_ONCE: Final = 5
 HTTP_BODY_BYTES: Final = 32 * 1024 * 1024
 """Longest answer of a management API. The bindings of 50,000 queues take half of it."""
 HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
-"""Answers that are being received, all together. Beyond that the longest fails: the pod has 512 MiB by default."""
+"""Answers that are being received, all together. Beyond that the one that took the most for the longest
+fails: the pod has 512 MiB by default."""
 JSON_CONTAINERS: Final = 500_000
 """Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
 JSON_VALUES: Final = 1_500_000

@@ -77,7 +77,7 @@ def test_a_text_that_no_copy_has_recorded_is_not_repeated(name: str) -> None:
     original = message(**{name: "x" * 130_000})
     assert original_routing_key(original) == "by.key"
     for copy in (dead_letter(original, "q", 1, PROBLEM, NOW), returning(original, {}, NOW)):
-        assert len(copy.headers[name]) < 100
+        assert len(str(copy.headers[name])) < 100
         assert copy.headers["x-original-routing-key"] == "by.key"
 
 

@@ -37,6 +37,8 @@ SEND_TIMEOUT_SECONDS: Final = 2.0
 BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=15.0)
 DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to."
 """How the addresses begin that RabbitMQ makes for direct reply-to; any other address could be anyone's queue."""
+PREFETCH: Final = 2 * bounds.REPORTS_PER_TURN
+"""Reports that the broker delivers before the first of them is acknowledged."""
 QUEUE_ARGUMENTS: Final[FieldTable] = {
     "x-max-length": bounds.REPORT_QUEUE_MESSAGES,
     "x-max-length-bytes": bounds.REPORT_QUEUE_BYTES,
@@ -80,7 +82,7 @@ class ControlChannel:
         self._unbound: set[str] = set()
         self._changed = asyncio.Event()
         self._lost = asyncio.Event()
-        self._acks: asyncio.Queue[_Ack] = asyncio.Queue()
+        self._acks: asyncio.Queue[_Ack] = asyncio.Queue(PREFETCH)
         self._unacked = 0
         self._log_lines = Allowance(
             per_second=bounds.REPORT_LOG_LINES_PER_SECOND, at_once=bounds.REPORT_LOG_LINES_AT_ONCE
@@ -185,8 +187,8 @@ class ControlChannel:
         await _declare_exchange(channel)
         queue = await channel.declare_queue(exclusive=True, arguments=QUEUE_ARGUMENTS)
         # Acknowledged in turns: so RabbitMQ stores, and in the end drops, what is sent faster than it is read.
-        await channel.set_qos(prefetch_count=2 * bounds.REPORTS_PER_TURN)
-        self._unacked, self._acks = 0, asyncio.Queue()
+        await channel.set_qos(prefetch_count=PREFETCH)
+        self._unacked, self._acks = 0, asyncio.Queue(PREFETCH)
         await queue.consume(self._on_message)
         return queue
 
@@ -227,7 +229,10 @@ class ControlChannel:
         if message.delivery_tag is not None and (self._unacked >= bounds.REPORTS_PER_TURN or oversized):
             self._unacked = 0
             pause = len(message.body) / bounds.REPORT_BYTES_PER_SECOND if oversized else 0.0
-            self._acks.put_nowait(_Ack(message.delivery_tag, pause))
+            if self._acks.full():  # what ignores the prefetch is no broker
+                self._on_close()
+            else:
+                self._acks.put_nowait(_Ack(message.delivery_tag, pause))
 
     def _refusal(self, message: AbstractIncomingMessage) -> str | None:
         """Return why a message is no report of a TaskQueue that is read here; None if it is one.

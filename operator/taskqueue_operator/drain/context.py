@@ -12,7 +12,8 @@ from taskqueue_operator.workers.api_objects import Deployment, Pod
 from .candidates import select
 from .protocol import FencingToken, Verb
 from .replicaset_order import guaranteed_removals, with_costs
-from .worker import ANSWER_TIMEOUT, Worker
+from .sent_command import ANSWER_TIMEOUT
+from .worker import Worker
 from .worker_pool import WorkerPool
 from .worker_state import WorkerState
 
@@ -167,7 +168,7 @@ class DrainContext:
     def may_answer_soon(self, worker: Worker) -> bool:
         """Whether a worker was sent a command a moment ago, so that others wait for its answer."""
         sent = worker.last_command
-        return worker.awaits_answer(self.now) and sent is not None and self.now - sent.at < ANSWER_GATHER_WINDOW
+        return sent is not None and sent.awaits_answer(self.now) and self.now - sent.at < ANSWER_GATHER_WINDOW
 
     # How far replicas can be reduced.
 

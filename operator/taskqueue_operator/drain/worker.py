@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from taskqueue_operator.workers.api_objects import Pod
 
 from .protocol import LEASE_SECONDS, Command, Report, Result, State, Verb
+from .sent_command import ANSWER_TIMEOUT, SentCommand
 from .worker_state import WorkerState
 
-ANSWER_TIMEOUT: Final = timedelta(seconds=5)
-"""How long an answer is awaited, and how long a confirmed drain is relied on."""
 DRAIN_LEASE: Final = timedelta(seconds=LEASE_SECONDS)
-RENEWAL_PERIOD: Final = timedelta(seconds=20)
-"""Time between two `drain` commands that renew a drain lease."""
 REPORT_TIMEOUT: Final = timedelta(seconds=45)
 """Without a report for this long, a worker is silent."""
 REPORT_MAX_AGE: Final = timedelta(seconds=2)
@@ -24,22 +21,6 @@ OVERDUE_MARGIN: Final = timedelta(seconds=30)
 """How long after its timeout a running task counts as one that never ends: it was cancelled, and did not end."""
 MAX_INCARNATIONS: Final = 8
 _UNREADY: Final = frozenset({State.STARTING, State.DRAINED, State.LEAVING})
-
-
-class SentCommand(NamedTuple):
-    """The last `drain` or `undrain` command to a worker.
-
-    Attributes:
-        command: The command.
-        at: When it was sent.
-        previous_unanswered: Whether the command before it was never answered.
-        result: The answer; None until it arrives.
-    """
-
-    command: Command
-    at: datetime
-    previous_unanswered: bool = False
-    result: Result | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +39,8 @@ class Worker:
         drained_at: When it first reported that it has stopped, or when it was first seen idle, without interruption
             since.
         draining_since: When it first reported `draining`, without interruption since.
+        dead_letters_blocked_since: When it first reported messages whose dead letter no queue takes, without
+            interruption since.
         readiness_changed_at: When it first reported a state of the present readiness.
         undrain_seq: The `seq` of its last `undrain`. The next `drain` needs a higher one, or that `undrain`, if it
             arrives late, reverts the drain.
@@ -74,6 +57,7 @@ class Worker:
     confirmed_at: datetime | None = None
     drained_at: datetime | None = None
     draining_since: datetime | None = None
+    dead_letters_blocked_since: datetime | None = None
     readiness_changed_at: datetime | None = None
     undrain_seq: int = -1
     last_active_state: State | None = None
@@ -104,6 +88,9 @@ class Worker:
         if len(self._numbers) > MAX_INCARNATIONS:
             del self._numbers[next(iter(self._numbers))]
         self.report, self.reported_at, self.address = report, at, address
+        self.dead_letters_blocked_since = (
+            (self.dead_letters_blocked_since or at) if report.dead_letters_blocked else None
+        )
         self._on_state(report.state, at)
         self._on_answer(report)
 
@@ -122,7 +109,7 @@ class Worker:
             return
         self.last_command = sent._replace(result=answer.result)
         command, drain = sent.command, report.drain
-        drained = command.command is Verb.DRAIN and answer.result is Result.DONE and self.has_stopped
+        drained = sent.is_drain and answer.result is Result.DONE and self.has_stopped
         if drained and drain is not None and (drain.installation, drain.epoch) == (command.installation, command.epoch):
             self.confirmed_at = sent.at
 
@@ -131,8 +118,8 @@ class Worker:
         if command.command is Verb.REPORT:
             self.report_requested_at = at
             return
-        unanswered = self.last_command is not None and self.last_command.result is None
-        self.last_command = SentCommand(command, at, unanswered)
+        before = self.last_command
+        self.last_command = SentCommand(command, at, previous_unanswered=before is not None and before.result is None)
         if command.command is Verb.UNDRAIN:
             self.confirmed_at, self.undrain_seq = None, command.seq
 
@@ -241,27 +228,22 @@ class Worker:
 
     def awaits_answer(self, now: datetime) -> bool:
         """Whether its last command may still be answered."""
-        sent = self.last_command
-        return sent is not None and sent.result is None and now - sent.at < ANSWER_TIMEOUT
+        return self.last_command is not None and self.last_command.awaits_answer(now)
 
     def recently_refused(self, now: datetime) -> bool:
         """Whether it refused its last command a short while ago. It would refuse the next one as well."""
-        sent = self.last_command
-        return sent is not None and sent.result is Result.REFUSED and not self.may_resend(now)
+        return self.last_command is not None and self.last_command.recently_refused(now)
+
+    def may_resend(self, now: datetime) -> bool:
+        """Whether the last command may be sent again, if there is one."""
+        return self.last_command is None or self.last_command.may_resend(now)
 
     def is_responsive(self, now: datetime) -> bool:
         """Whether it has done what the last command says, or may be doing it."""
-        if self.last_command is None or self.last_command.result is not None:
-            return self.is_reporting(now) and not self.recently_refused(now)
-        return not self.last_command.previous_unanswered and self.awaits_answer(now)
-
-    def may_resend(self, now: datetime) -> bool:
-        """Whether the last command may be sent again: its answer is missing, or the lease needs a renewal."""
         sent = self.last_command
-        if sent is None:
-            return True
-        drained = sent.result is Result.DONE and sent.command.command is Verb.DRAIN
-        return now - sent.at >= (RENEWAL_PERIOD if drained or sent.result is Result.REFUSED else ANSWER_TIMEOUT)
+        if sent is None or sent.result is not None:
+            return self.is_reporting(now) and not self.recently_refused(now)
+        return not sent.previous_unanswered and sent.awaits_answer(now)
 
     def reports_drained_by(self, installation: str) -> bool:
         """Whether its last report says that this installation has drained it, in whichever epoch."""
@@ -277,14 +259,14 @@ class Worker:
         if self.reports_drained_by(installation):
             return self.reported_at is not None and now - self.reported_at < DRAIN_LEASE
         sent = self.last_command
-        if sent is None or sent.command.command is not Verb.DRAIN or sent.result is not None:
+        if sent is None or not sent.is_drain or sent.result is not None:
             return False
         no_report_since = self.reported_at is None or self.reported_at <= sent.at
         return now - sent.at < (DRAIN_LEASE if no_report_since else ANSWER_TIMEOUT)
 
     def drain_requested(self, installation: str, now: datetime) -> bool:
         """Whether it is, or may be, drained, and no `undrain` was sent."""
-        undrained = self.last_command is not None and self.last_command.command.command is Verb.UNDRAIN
+        undrained = self.last_command is not None and not self.last_command.is_drain
         return not undrained and self.possibly_drained(installation, now)
 
     @property

@@ -41,6 +41,8 @@ class Bodies:
                     self._refuse(max(self._bodies, key=_Body.burden))
                 if body.refused:
                     raise TooLargeError
+            if body.refused:  # after its last chunk
+                raise TooLargeError
             _check_values(body.data)
             return body.data
         finally:

@@ -53,6 +53,7 @@ async def test_bodies_that_never_end_do_not_displace_a_longer_one_that_arrives()
         while True:
             with suppress(TooLargeError):
                 await bodies.receive(slow())
+            await asyncio.sleep(4)  # until the next question
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"x" * 9
@@ -66,3 +67,14 @@ async def test_bodies_that_never_end_do_not_displace_a_longer_one_that_arrives()
         assert await bodies.receive(chunks(6, 5, pause=0.01)) == b"x" * 30
     for flood in floods:
         flood.cancel()
+
+
+async def test_a_body_that_gives_way_after_its_last_chunk_is_refused_too() -> None:
+    bodies = Bodies(longest=60, together=100)
+
+    async def late(size: int) -> AsyncIterator[bytes]:
+        yield b"x" * size
+        await asyncio.sleep(1)
+
+    outcomes = await asyncio.gather(*(bodies.receive(late(60)) for _ in range(2)), return_exceptions=True)
+    assert sorted(map(type, outcomes), key=str) == [bytearray, TooLargeError]

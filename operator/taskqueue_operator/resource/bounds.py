@@ -47,6 +47,8 @@ REPORT_TEXT_CHARACTERS: Final = 256
 """Longest name or reason in a report, and longest address of its sender; AMQP allows 255 bytes for the address."""
 REPORT_NUMBER: Final = 2**63 - 1
 """Highest number in a report: without a bound, one number could have thousands of digits."""
+DRAIN_SEQ: Final = 10**9
+"""Highest `seq` that is adopted from a drain annotation; a leader that raises it once a second needs 30 years."""
 REPORTS_PER_SECOND: Final = 1000
 """Reports that this process reads, of all brokers together. 10,000 workers send 667 a second."""
 REPORTS_PER_TURN: Final = 32

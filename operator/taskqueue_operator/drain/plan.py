@@ -128,7 +128,7 @@ def _token_update(context: DrainContext, drains: Iterable[Worker], *, needs_toke
     before = deployment.drain_token
     token = FencingToken.parse(before)
     update = WriteDrainToken(before, str(FencingToken(pool.epoch, pool.seq + 1)), deployment.generation)
-    is_ours = token is not None and token.epoch == pool.epoch
+    is_ours = pool.has_written(token)
     if (before and not is_ours) or pool.scale_in_may_still_apply(deployment):
         # The scale-in either has been applied, or no longer can be.
         return update

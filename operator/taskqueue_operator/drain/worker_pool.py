@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import ClassVar, Final, NamedTuple
 
-from taskqueue_operator.resource.bounds import UNKNOWN_PODS
+from taskqueue_operator.resource.bounds import DRAIN_SEQ, UNKNOWN_PODS
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
 from .pending_scale_in import PendingScaleIn
@@ -159,13 +159,22 @@ class WorkerPool:
         for uid, worker in self._workers.items():
             worker.mark_idle(at if uid in idle_since else None, idle_since.get(uid))
 
+    def has_written(self, token: FencingToken | None) -> bool:
+        """Whether this leader has written a drain annotation, as far as the annotation shows.
+
+        It raises `seq` by one at a time. A client that writes another number must not make it use all numbers.
+        """
+        if token is None or token.epoch != self.epoch:
+            return False
+        return token.seq <= max(self.seq + 1, DRAIN_SEQ)
+
     def scale_in_may_still_apply(self, deployment: Deployment) -> bool:
         """Whether a scale-in without an answer may still be applied: its condition still holds."""
         return self.pending_scale_in is not None and self.pending_scale_in.may_still_apply(deployment)
 
     def _sync_scale_in(self, deployment: Deployment, at: datetime) -> None:
         token = FencingToken.parse(deployment.drain_token)
-        if token is not None and token.epoch == self.epoch:
+        if token is not None and self.has_written(token):
             self.seq = max(self.seq, token.seq)
         elif deployment.drain_token:
             # Until the annotation is replaced, the leader that wrote it may scale in.

@@ -21,7 +21,7 @@ def add_silent(harness: ControlHarness, *, namespaces: int) -> list[Key]:
     """Create TaskQueues on brokers that never answer, each with a Secret of its own."""
     keys = [Key(f"silent-{number % namespaces}", f"queue-{number}") for number in range(MANY)]
     for number, key in enumerate(keys):
-        data = {"uri": f"amqp://silent/{number}".encode()}
+        data = {"uri": f"amqp://silent-{number}/".encode()}
         harness.brokers.brokers[FakeEndpoint(data["uri"])].silent = True
         harness.cluster.secrets[Key(key.namespace, f"secret-{number}")] = data
         harness.cluster.put(taskqueue(key, broker={"secretRef": {"name": f"secret-{number}"}}))

@@ -187,6 +187,9 @@ async def test_a_condition_names_workers_that_do_not_report(harness: ControlHarn
     condition = harness.cluster.condition("ScalingActive")
     assert (condition["status"], condition["reason"]) == ("True", "WorkersNotReporting")
     assert condition["message"].startswith("5 workers (thumbnails-")
+    harness.broker.alarms_ = frozenset({"memory"})
+    await harness.settle(20)
+    assert harness.cluster.condition("ScalingActive")["reason"] == "BrokerAlarm", "it blocks the reports"
 
 
 @pytest.mark.slow

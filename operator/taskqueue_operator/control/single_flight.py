@@ -12,12 +12,14 @@ Answer = TypeVar("Answer")
 class SingleFlight(Generic[Answer]):
     """Calls `request` so that every caller receives an answer to a request sent after the caller's call.
 
-    Callers that arrive while a request is under way share the next one.
+    Callers that arrive while a request is under way share the next one. They continue one after the other, and other
+    tasks run in between: what 64 of them do with an answer would hold the event loop.
     """
 
     def __init__(self, request: Callable[[], Awaitable[Answer]]) -> None:
         self._request = request
         self._in_flight = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._next: asyncio.Task[Answer] | None = None
         self._tasks: set[asyncio.Task[Answer]] = set()
 
@@ -33,6 +35,8 @@ class SingleFlight(Generic[Answer]):
             self._next.add_done_callback(self._on_done)
         call = self._next
         await asyncio.wait([call])
+        async with self._turn:
+            await asyncio.sleep(0)
         if call.cancelled():
             raise Conflict("the request was cancelled: its target is closed")
         return call.result()

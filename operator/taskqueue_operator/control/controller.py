@@ -95,7 +95,7 @@ class Controller:
         finalizer = Finalizer(cache, states, cluster, self._connector, self._topology, telemetry, clock)
         self._reconciler = Reconciler(cache, states, stages, finalizer, telemetry)
         self._status_writer = StatusWriter(cache, states, cluster, telemetry, clock)
-        self._drainer = Drainer(cache, states, cluster, telemetry, clock, leader)
+        self._drainer = Drainer(cache, states, cluster, telemetry, clock, leader, self.work_queues.status.add)
         self._scaler = Scaler(cache, states, cluster, telemetry, clock, self.work_queues, self._drainer)
 
     async def run(self) -> None:

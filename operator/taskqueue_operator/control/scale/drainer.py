@@ -4,6 +4,7 @@ What to do is decided by pure functions. Here it is written to the API server, s
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_bytes
@@ -43,7 +44,10 @@ _log = structlog.get_logger("drain")
 
 @dataclass(frozen=True, slots=True)
 class Drainer:
-    """Drains workers, and reduces replicas as far as the workers are drained."""
+    """Drains workers, and reduces replicas as far as the workers are drained.
+
+    `request_status` is called when a report has changed what conditions show.
+    """
 
     cache: Cache
     states: States
@@ -51,6 +55,7 @@ class Drainer:
     telemetry: Telemetry
     clock: Clock
     leader: Leader
+    request_status: Callable[[Key], None]
 
     def on_report(self, taskqueue: str, message: bytes, address: str) -> Key | None:
         """Store a report of a worker.
@@ -72,8 +77,10 @@ class Drainer:
         report = read_report(taskqueue, message, state.drain)
         if report is None:
             return None
-        pool = self._pool(key, state, deployment)
+        pool, shown = self._pool(key, state, deployment), state.drain.shown
         pool.on_report(report, address, self.clock())
+        if state.drain.shown != shown:
+            self.request_status(key)
         worker = pool.worker(report.pod)
         if worker is not None and report.state is State.CONSUMING:
             self.cache.record_start(key, worker.pod.template_hash)

@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 from taskqueue_operator.resource.faults import Conflict
 
+from .turns import Turns
+
 Answer = TypeVar("Answer")
 
 
@@ -19,7 +21,7 @@ class SingleFlight(Generic[Answer]):
     def __init__(self, request: Callable[[], Awaitable[Answer]]) -> None:
         self._request = request
         self._in_flight = asyncio.Lock()
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._next: asyncio.Task[Answer] | None = None
         self._tasks: set[asyncio.Task[Answer]] = set()
 
@@ -35,8 +37,7 @@ class SingleFlight(Generic[Answer]):
             self._next.add_done_callback(self._on_done)
         call = self._next
         await asyncio.wait([call])
-        async with self._turn:
-            await asyncio.sleep(0)
+        await self._turns.take()
         if call.cancelled():
             raise Conflict("the request was cancelled: its target is closed")
         return call.result()

@@ -20,6 +20,8 @@ from . import faults
 from .bodies import Bodies
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
+from .pace import Budget, Pace
+from .paced_stream import PacedStream
 from .resolver import Resolver
 from .tls import unused_context
 from .turns import Turns
@@ -47,6 +49,8 @@ class Network:
 
     def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
         self.bodies = Bodies()
+        self._http_budget = Budget(bounds.HTTP_WORK_PER_SECOND)
+        self._amqp_budget = Budget(bounds.AMQP_WORK_PER_SECOND)
         self._hosts = hosts
         self._resolver = resolver or Resolver()
         self._readers = Counter[str]()
@@ -70,6 +74,10 @@ class Network:
         """Record that a reader has ended."""
         self._readers[endpoint.address] -= 1
         self._readers += Counter()  # without the hosts that have none
+
+    def amqp_pace(self) -> Pace:
+        """Return the pace at which one AMQP connection is read."""
+        return Pace(self._amqp_budget)
 
     async def open_stream(
         self, host: str, port: int, tls: ssl.SSLContext | None
@@ -128,7 +136,7 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self, tls=tls),
+                    network_backend=_Backend(self, Pace(self._http_budget), tls=tls),
                 )
             )
         pool.users += 1
@@ -150,10 +158,11 @@ class _Pool:
 
 
 class _Backend(httpcore.AsyncNetworkBackend):
-    """Connects for the HTTP library by way of our resolver."""
+    """Connects for the HTTP library by way of our resolver, and paces what it parses."""
 
-    def __init__(self, network: Network, *, tls: bool) -> None:
+    def __init__(self, network: Network, pace: Pace, *, tls: bool) -> None:
         self._network = network
+        self._pace = pace
         self._tls = tls
         self._library = httpcore.AnyIOBackend()
 
@@ -168,13 +177,14 @@ class _Backend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                return await self._network.first_address(
+                stream = await self._network.first_address(
                     host,
                     lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
                     tls=self._tls,
                 )
         except OSError as error:
             raise httpcore.ConnectError from error
+        return PacedStream(stream, self._pace)
 
 
 def _credentials(endpoint: Endpoint) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from tests.unit.control.control_harness import ControlHarness, cancel
 from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY
 from tests.unit.control.fake_workers import FakeWorkers
+from tests.unit.iterations import counted_iterations
 
 pytestmark = pytest.mark.looptime
 
@@ -60,6 +61,17 @@ async def test_a_pod_that_another_client_deletes_is_not_recorded_as_removed(harn
     await harness.settle(10)
     assert len(workers.of(KEY)) == 5
     assert [event for event in harness.telemetry.events if event[0] == "removed"] == []
+
+
+async def test_other_tasks_run_between_the_commands_to_workers(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start_five_workers(harness)
+    with counted_iterations() as iterations:
+        monkeypatch.setattr(harness.telemetry, "commanded", lambda _: iterations.record())
+        await harness.settle(20)
+    assert iterations.total >= 4
+    assert iterations.most == 1
 
 
 @pytest.mark.slow

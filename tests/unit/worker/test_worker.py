@@ -87,6 +87,15 @@ async def test_a_failed_task_is_dead_lettered_and_the_next_one_runs(harness: Wor
     assert harness.metric("tasks_total", queue="q", type="unknown", status="unknown_type") == 1
 
 
+async def test_invalid_payloads_do_not_delay_the_tasks_behind_them(harness: WorkerHarness) -> None:
+    for _ in range(1000):
+        harness.worker.receive(delivery("second", body=b"[NaN]"))
+    (good,) = harness.receive()
+    await asyncio.sleep(2)
+    assert settled(good) == [["ack"]]
+    assert harness.broker.reasons() == ["invalid_payload"] * 1000
+
+
 async def test_after_stop_starting_no_task_starts_and_waiting_messages_can_be_requeued(harness: WorkerHarness) -> None:
     deliveries = harness.receive(count=4)
     harness.worker.stop_starting()

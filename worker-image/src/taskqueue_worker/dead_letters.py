@@ -64,10 +64,10 @@ def returning(message: AbstractIncomingMessage, attempt_headers: Mapping[str, ob
     return _copy(message, {**attempt_headers, FIRST_FAILURE_HEADER: at, **_origin(message)}, expires=True)
 
 
-def original_routing_key(message: AbstractIncomingMessage) -> str:
-    """Return the routing key with which the task was published."""
-    key = message.headers.get(ROUTING_KEY_HEADER)
-    return key if isinstance(key, str) else message.routing_key or ""
+def original_routing_key(headers: Mapping[str, Any], routing_key: str | None) -> str:
+    """Return the routing key with which the task was published, from those of its message."""
+    key = headers.get(ROUTING_KEY_HEADER)
+    return key if isinstance(key, str) else routing_key or ""
 
 
 def one_line(text: str) -> str:
@@ -80,7 +80,7 @@ def _origin(message: AbstractIncomingMessage) -> dict[str, str]:
     exchange = message.headers.get(EXCHANGE_HEADER)
     return {
         EXCHANGE_HEADER: exchange if isinstance(exchange, str) else message.exchange or "",
-        ROUTING_KEY_HEADER: original_routing_key(message),
+        ROUTING_KEY_HEADER: original_routing_key(message.headers, message.routing_key),
     }
 
 

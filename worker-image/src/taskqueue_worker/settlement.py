@@ -12,8 +12,10 @@ from .backoff import Backoff
 from .dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
 from .dead_letters import Problem, dead_letter, returning
 from .delivery import Delivery
+from .failure import Failure
 from .metrics import Metrics
 from .publish_errors import PublishFailedError
+from .runner import Outcome, Status
 
 Send = Callable[[Message, str, str], Awaitable[None]]
 """Publishes a message to an exchange with a routing key, and returns once a queue has confirmed it.
@@ -33,13 +35,27 @@ class Settlement:
         blocked: Number of messages that wait because their dead letter cannot be stored.
     """
 
-    def __init__(self, send: Send, target: DeadLetterTarget, metrics: Metrics) -> None:
+    def __init__(self, send: Send, target: DeadLetterTarget, metrics: Metrics, state_changed: asyncio.Event) -> None:
+        """`state_changed` is set when a message begins or ends to wait."""
         self._send = send
+        self._state_changed = state_changed
         self._target = target
         self._metrics = metrics
         self.stopping = asyncio.Event()
         self.blocked = 0
         metrics.add_gauge("dead_letters_blocked", lambda: self.blocked)
+
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Settle the message of an ended task; return whether it is settled."""
+        match outcome.status:
+            case Status.DONE:
+                return await delivery.acknowledge()
+            case Status.REQUEUED:
+                return await delivery.requeue()
+            case Status.ABANDONED:
+                return False
+            case _:
+                return await self.dead_letter(delivery, _problem(outcome))
 
     async def dead_letter(self, delivery: Delivery, problem: Problem) -> bool:
         """Store the dead letter, however long that takes, then acknowledge the message.
@@ -73,8 +89,9 @@ class Settlement:
                 try:
                     await self._send(letter, exchange, routing_key)
                 except PublishFailedError as error:
-                    self.blocked += not waits
-                    waits = True
+                    if not waits:
+                        waits = True
+                        self._count_blocked(1)
                     await self._pause(delivery, backoff, error)
                     if self.stopping.is_set():
                         return False
@@ -82,7 +99,12 @@ class Settlement:
                     return True
             return False
         finally:
-            self.blocked -= waits
+            if waits:
+                self._count_blocked(-1)
+
+    def _count_blocked(self, change: int) -> None:
+        self.blocked += change
+        self._state_changed.set()
 
     async def _pause(self, delivery: Delivery, backoff: Backoff, error: PublishFailedError) -> None:
         delay = backoff.next_delay(0)
@@ -106,6 +128,11 @@ class Settlement:
             return False
         await delivery.acknowledge()
         return True
+
+
+def _problem(outcome: Outcome) -> Problem:
+    failure = outcome.failure or Failure("", "", "")
+    return Problem(outcome.status.value, failure.type, failure.text)
 
 
 def _now() -> datetime:

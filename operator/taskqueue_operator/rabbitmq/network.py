@@ -17,6 +17,8 @@ from . import faults
 from .bodies import Bodies
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
+from .pace import Budget, Pace
+from .paced_stream import PacedStream
 from .resolver import Resolver
 from .tls import unused_context
 
@@ -39,6 +41,8 @@ class Network:
 
     def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
         self.bodies = Bodies()
+        self._http_budget = Budget(bounds.HTTP_WORK_PER_SECOND)
+        self._amqp_budget = Budget(bounds.AMQP_WORK_PER_SECOND)
         self._hosts = hosts
         self._resolver = resolver or Resolver()
         self._readers = Counter[str]()
@@ -61,6 +65,10 @@ class Network:
         """Record that a reader has ended."""
         self._readers[endpoint.address] -= 1
         self._readers += Counter()  # without the hosts that have none
+
+    def amqp_pace(self) -> Pace:
+        """Return the pace at which one AMQP connection is read."""
+        return Pace(self._amqp_budget)
 
     async def open_stream(
         self, host: str, port: int, tls: ssl.SSLContext | None
@@ -113,7 +121,7 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self),
+                    network_backend=_Backend(self, Pace(self._http_budget)),
                 )
             )
         pool.users += 1
@@ -135,10 +143,11 @@ class _Pool:
 
 
 class _Backend(httpcore.AsyncNetworkBackend):
-    """Connects for the HTTP library by way of our resolver."""
+    """Connects for the HTTP library by way of our resolver, and paces what it parses."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, pace: Pace) -> None:
         self._network = network
+        self._pace = pace
         self._library = httpcore.AnyIOBackend()
 
     @override
@@ -152,12 +161,13 @@ class _Backend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                return await self._network.first_address(
+                stream = await self._network.first_address(
                     host,
                     lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
                 )
         except OSError as error:
             raise httpcore.ConnectError from error
+        return PacedStream(stream, self._pace)
 
 
 def _credentials(endpoint: Endpoint) -> tuple[str, ...]:

@@ -1,13 +1,16 @@
 """What all connections to brokers share: name resolution, and the HTTP connections of equal credentials."""
 
 import asyncio
+import importlib.util
 import ssl
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
+import anyio._backends._asyncio  # noqa: F401  otherwise the first connection imports it, for 40 ms
 import httpcore
 from typing_extensions import override
 
@@ -21,6 +24,7 @@ from .pace import Budget, Pace
 from .paced_stream import PacedStream
 from .resolver import Resolver
 from .tls import unused_context
+from .turns import Turns
 
 ADDRESS_SECONDS: Final = 3.0
 """How long one of several addresses of a host has to accept a connection."""
@@ -30,6 +34,10 @@ KEEPALIVE_SECONDS: Final = 4.0
 """RabbitMQ closes a connection after 5 s without a request; there is one about every 2.5 s."""
 
 Connected = TypeVar("Connected")
+
+if importlib.util.find_spec("sniffio") is None:
+    # Otherwise httpcore searches all directories for this module several times in each request.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # documented: importing it raises ModuleNotFoundError
 
 
 class Network:
@@ -48,6 +56,7 @@ class Network:
         self._readers = Counter[str]()
         self._connecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._pools: dict[tuple[str, ...], _Pool] = {}
+        self._handshakes = Turns(bounds.TLS_HANDSHAKES_PER_SECOND)
 
     def admit(self, endpoint: Endpoint) -> None:
         """Count another reader of an endpoint's host.
@@ -80,11 +89,15 @@ class Network:
         """
         name = host if tls is not None else None
         return await self.first_address(
-            host, lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
+            host,
+            lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name),
+            tls=tls is not None,
         )
 
-    async def first_address(self, host: str, connect: Callable[[str], Awaitable[Connected]]) -> Connected:
+    async def first_address(self, host: str, connect: Callable[[str], Awaitable[Connected]], *, tls: bool) -> Connected:
         """Connect to one address of a host after the other, until one accepts.
+
+        With TLS, one host after the other: handshakes that end at once hold the event loop together.
 
         Raises:
             OSError: The host is unknown, or may not be contacted.
@@ -92,6 +105,8 @@ class Network:
         """
         *others, last = self._hosts.allowed(host, await self._resolver.addresses(host))
         async with self._turns(host):
+            if tls:
+                await self._handshakes.take()
             for address in others:
                 try:
                     async with asyncio.timeout(ADDRESS_SECONDS):
@@ -121,7 +136,7 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self, Pace(self._http_budget)),
+                    network_backend=_Backend(self, Pace(self._http_budget), tls=tls),
                 )
             )
         pool.users += 1
@@ -145,9 +160,10 @@ class _Pool:
 class _Backend(httpcore.AsyncNetworkBackend):
     """Connects for the HTTP library by way of our resolver, and paces what it parses."""
 
-    def __init__(self, network: Network, pace: Pace) -> None:
+    def __init__(self, network: Network, pace: Pace, *, tls: bool) -> None:
         self._network = network
         self._pace = pace
+        self._tls = tls
         self._library = httpcore.AnyIOBackend()
 
     @override
@@ -164,6 +180,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
                 stream = await self._network.first_address(
                     host,
                     lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
+                    tls=self._tls,
                 )
         except OSError as error:
             raise httpcore.ConnectError from error

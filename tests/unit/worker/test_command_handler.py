@@ -13,7 +13,7 @@ from taskqueue_worker.drain_lease import TOO_MANY
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Answer, Drain, Result
 from taskqueue_worker.tasks import Registry
-from tests.unit.worker.messages import delivery, make_worker, message_of, runner_of
+from tests.unit.worker.messages import channel_of, delivery, make_worker, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -103,7 +103,7 @@ async def test_a_drain_that_is_not_confirmed_is_refused_and_the_worker_resumes(h
     assert harness.gate.opened.is_set()
     assert harness.handler.drained_by is None
     await harness.worker.wait_until_settled()
-    assert message_of(prefetched).settled == ["ack"], "the prefetched message runs"
+    assert channel_of(prefetched).settled == ["ack"], "the prefetched message runs"
     await asyncio.sleep(100)
     assert harness.answers == []
     assert harness.counted("drain", "refused") == 1

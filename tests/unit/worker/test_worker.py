@@ -10,7 +10,7 @@ from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of, runner_of
+from tests.unit.worker.messages import FakeBroker, channel_of, delivery, make_worker, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -35,7 +35,7 @@ class WorkerHarness:
 
 
 def settled(*deliveries: Delivery) -> list[list[str]]:
-    return [message_of(delivered).settled for delivered in deliveries]
+    return [channel_of(delivered).settled for delivered in deliveries]
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ async def test_a_requeued_task_counts_neither_as_failed_nor_as_done(harness: Wor
 
 async def test_a_task_that_cannot_be_settled_is_counted_and_frees_its_slot(harness: WorkerHarness) -> None:
     (lost,) = harness.receive()
-    message_of(lost).fault = ConnectionResetError()
+    channel_of(lost).fault = ConnectionResetError()
     await harness.worker.wait_until_settled()
     assert harness.metric("ack_failed_total") == 1
     assert harness.metric("in_flight") == 0

@@ -189,7 +189,7 @@ class Worker:
         self._release(delivery)
 
     async def _record_next_attempt(self, delivery: Delivery) -> None:
-        if not delivery.message.redelivered:
+        if not delivery.is_returned:
             # Another worker gave it back, because a suspect runs there. Without a pause the two workers could exchange
             # it for as long as that takes.
             await asyncio.sleep(RETURN_PAUSE_SECONDS * random.random())  # noqa: S311 - spreads load

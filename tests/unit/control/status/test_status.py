@@ -357,6 +357,18 @@ async def test_an_alarm_of_the_broker_is_named(harness: ControlHarness) -> None:
     assert harness.cluster.condition("BrokerReachable")["reason"] == "Connected"
 
 
+async def test_a_prefetch_far_above_the_concurrency_is_named(harness: ControlHarness) -> None:
+    worker = {"image": "acme/app:1", "concurrency": 2}
+    await harness.apply(worker=worker | {"prefetch": 8})
+    await harness.settle(30)
+    assert "prefetch" not in harness.cluster.condition("ScalingActive")["message"]
+    await harness.apply(worker=worker | {"prefetch": 9})
+    await harness.settle(30)
+    active = harness.cluster.condition("ScalingActive")
+    assert (active["status"], active["reason"]) == ("True", "Ready")
+    assert "spec.worker.prefetch is far above concurrency" in active["message"]
+
+
 def ready(harness: ControlHarness) -> tuple[str, str]:
     condition = harness.cluster.condition("Ready")
     return condition["status"], condition["reason"]

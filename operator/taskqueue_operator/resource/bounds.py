@@ -123,5 +123,22 @@ READERS: Final = 5000
 
 PENDING_EVENTS: Final = 4
 """Events of one TaskQueue that wait to be posted; a later one says what is true now."""
+TASKQUEUE_EVENTS_AT_ONCE: Final = 25
+"""Events of one TaskQueue in a short time; what client-go allows for one object."""
+TASKQUEUE_EVENTS_PER_SECOND: Final = 1 / 60
+"""Events of one TaskQueue over time; the API server keeps each of them for an hour."""
 WAITING_REASON_CHARACTERS: Final = 64
 """Longest reason for which a container waits, as the status shows it; those of Kubernetes are single words."""
+
+# Log lines.
+
+TASKQUEUE_LOG_LINES_AT_ONCE: Final = 600
+"""Log lines of one TaskQueue in a short time; the removal of 500 workers is a line each."""
+TASKQUEUE_LOG_LINES_PER_SECOND: Final = 0.5
+"""Log lines of one TaskQueue over time."""
+GROUP_LOG_LINES_AT_ONCE: Final = 6000
+"""Log lines of one namespace, or of one broker host, in a short time: changed conditions of 2,000 TaskQueues."""
+GROUP_LOG_LINES_PER_SECOND: Final = 20
+"""Log lines of one namespace, or of one broker host, over time; each line takes 0.1 ms."""
+LOG_SHARES: Final = 20_000
+"""TaskQueues, namespaces and hosts whose log lines are counted; those without a line for the longest time are not."""

@@ -145,7 +145,7 @@ class _BoundedTransport(TransportFactory):
     ) -> tuple[BoundedReader, asyncio.StreamWriter]:
         endpoint = self._endpoint
         context = endpoint.ssl_context() if endpoint.tls else None
-        reader, writer = await self._network.open_stream(endpoint.host, endpoint.port, context)
+        reader, writer = await self._network.open_stream(endpoint, context)
         return BoundedReader(reader), writer
 
 

@@ -28,7 +28,7 @@ from .access import Access
 from .bounded_connection import bounded_connection
 from .clock import loop_time
 from .login import AMQP
-from .report_budget import ReportBudget
+from .turns import Turns
 
 EXCHANGE: Final = CONTROL_EXCHANGE
 RPC_TIMEOUT_SECONDS: Final = 8.0
@@ -65,7 +65,7 @@ class ControlChannel:
     """
 
     def __init__(
-        self, access: Access, name: str, on_report: OnReport, budget: ReportBudget, guard: Guard | None = None
+        self, access: Access, name: str, on_report: OnReport, turns: Turns, guard: Guard | None = None
     ) -> None:
         self.fault: BrokerFault | None = None
         self._endpoint = endpoint = access.endpoint
@@ -73,7 +73,7 @@ class ControlChannel:
         self._login = access.login
         self._name = name
         self._on_report = on_report
-        self._budget = budget
+        self._turns = turns
         self._guard = guard
         self._taskqueues: set[str] = set()
         self._unsynced: set[str] = set()
@@ -248,7 +248,7 @@ class ControlChannel:
         while True:
             ack = await acks.get()
             await asyncio.sleep(ack.pause_seconds)
-            await self._budget.turn()
+            await self._turns.wait(self._endpoint.namespace)
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                     await (await channel.get_underlay_channel()).basic_ack(ack.tag, multiple=True)

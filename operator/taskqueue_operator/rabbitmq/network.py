@@ -19,6 +19,7 @@ from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
 from .resolver import Resolver
 from .tls import unused_context
+from .turns import Turns
 
 ADDRESS_SECONDS: Final = 3.0
 """How long one of several addresses of a host has to accept a connection."""
@@ -42,6 +43,8 @@ class Network:
         self._hosts = hosts
         self._resolver = resolver or Resolver()
         self._readers = Counter[str]()
+        self._readers_of_namespaces = Counter[str]()
+        self._connects = Turns(bounds.CONNECTS_PER_SECOND, at_once=bounds.CONNECTS_PER_SECOND)
         self._connecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._pools: dict[tuple[str, ...], _Pool] = {}
 
@@ -49,40 +52,51 @@ class Network:
         """Count another reader of an endpoint's host.
 
         Raises:
-            BrokerFault: There are too many, of this host or of all hosts.
+            BrokerFault: There are too many, of this host, of its namespace or of all.
         """
         if self._readers[endpoint.address] >= bounds.READERS_PER_HOST:
             raise faults.too_many_readers(endpoint, bounds.READERS_PER_HOST)
+        if self._readers_of_namespaces[endpoint.namespace] >= bounds.READERS_PER_NAMESPACE:
+            raise faults.too_many_readers(endpoint, bounds.READERS_PER_NAMESPACE)
         if self._readers.total() >= bounds.READERS:
             raise faults.too_many_readers(endpoint, bounds.READERS)
         self._readers[endpoint.address] += 1
+        self._readers_of_namespaces[endpoint.namespace] += 1
 
     def dismiss(self, endpoint: Endpoint) -> None:
         """Record that a reader has ended."""
         self._readers[endpoint.address] -= 1
+        self._readers_of_namespaces[endpoint.namespace] -= 1
         self._readers += Counter()  # without the hosts that have none
+        self._readers_of_namespaces += Counter()
 
     async def open_stream(
-        self, host: str, port: int, tls: ssl.SSLContext | None
+        self, endpoint: Endpoint, tls: ssl.SSLContext | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the first address of a host that accepts. The caller sets the timeout.
+        """Connect by AMQP to the first address of an endpoint's host that accepts. The caller sets the timeout.
 
         Raises:
             OSError: The host is unknown, no address accepts, or TLS fails.
         """
+        host, port = endpoint.host, endpoint.port
         name = host if tls is not None else None
         return await self.first_address(
-            host, lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
+            host,
+            endpoint.namespace,
+            lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name),
         )
 
-    async def first_address(self, host: str, connect: Callable[[str], Awaitable[Connected]]) -> Connected:
-        """Connect to one address of a host after the other, until one accepts.
+    async def first_address(
+        self, host: str, namespace: str, connect: Callable[[str], Awaitable[Connected]]
+    ) -> Connected:
+        """Connect to one address of a host after the other, until one accepts, with the share of a namespace.
 
         Raises:
             OSError: The host is unknown, or may not be contacted.
             Exception: What `connect` raised for the last address.
         """
-        *others, last = self._hosts.allowed(host, await self._resolver.addresses(host))
+        *others, last = self._hosts.allowed(host, await self._resolver.addresses(host, namespace))
+        await self._connects.wait(namespace)
         async with self._turns(host):
             for address in others:
                 try:
@@ -113,7 +127,7 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self),
+                    network_backend=_Backend(self, endpoint.namespace),
                 )
             )
         pool.users += 1
@@ -137,8 +151,9 @@ class _Pool:
 class _Backend(httpcore.AsyncNetworkBackend):
     """Connects for the HTTP library by way of our resolver."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, namespace: str) -> None:
         self._network = network
+        self._namespace = namespace
         self._library = httpcore.AnyIOBackend()
 
     @override
@@ -154,6 +169,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
             async with asyncio.timeout(timeout):
                 return await self._network.first_address(
                     host,
+                    self._namespace,
                     lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
                 )
         except OSError as error:

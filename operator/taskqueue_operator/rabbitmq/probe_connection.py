@@ -71,7 +71,7 @@ class ProbeConnection:
             OSError, EOFError: The broker cannot be reached, or the peer is not a broker.
         """
         context = endpoint.ssl_context() if endpoint.tls else None
-        reader, writer = await network.open_stream(endpoint.host, endpoint.port, context)
+        reader, writer = await network.open_stream(endpoint, context)
         try:
             return cls(reader, writer, await handshake(reader, writer, endpoint, name))
         except BaseException:

@@ -48,7 +48,7 @@ REPORT_TEXT_CHARACTERS: Final = 256
 REPORT_NUMBER: Final = 2**63 - 1
 """Highest number in a report: without a bound, one number could have thousands of digits."""
 REPORTS_PER_SECOND: Final = 1000
-"""Reports that this process reads, of all brokers together. 10,000 workers send 667 a second."""
+"""Reports that this process reads, shared equally by namespaces. 10,000 workers send 667 a second."""
 REPORTS_PER_TURN: Final = 32
 """Reports that one control channel reads before it waits for its next turn; twice as many are on their way at most."""
 REPORT_BYTES_PER_SECOND: Final = 1024 * 1024
@@ -95,10 +95,12 @@ AMQP_FRAMES_PER_SECOND: Final = 20_000
 """The same for frames: a frame without content has 8 bytes, and takes as much time as one with an answer."""
 ADDRESSES: Final = 8
 """Addresses of one host that are tried."""
-RESOLVED_HOSTS: Final = 4096
-"""Hosts whose addresses are kept."""
+RESOLVED_HOSTS: Final = 10_000
+"""Hosts whose addresses are kept; each reader has two at most."""
 LOOKUPS: Final = 64
 """Name resolutions at the same time, each of another host; each takes a thread, also when the DNS server is silent."""
+LOOKUPS_PER_NAMESPACE: Final = 8
+"""The same for the hosts that the Secrets of one namespace name."""
 SLOW_LOOKUPS: Final = 32
 """The same for hosts whose last resolution was slow, so that they never take all."""
 TLS_CONTEXTS: Final = 256
@@ -107,13 +109,18 @@ TLS_CONTEXTS: Final = 256
 # Questions to brokers.
 
 ZERO_PROBES_PER_SECOND: Final = 4000
-"""Probes of queues at zero that one broker host answers, for all readers together: about a tenth of what it can."""
+"""Probes of queues at zero that one broker host answers, a tenth of what it can. Namespaces share them equally."""
 PROBE_WORK_PER_SECOND: Final = 20_000
-"""Work for probes of queues at zero, in questions of 26 µs: half of a core. Hosts share it equally."""
+"""Work for probes of queues at zero, in questions of 26 µs: half of a core. Namespaces share it equally."""
 PROBE_BATCH_WORK: Final = 10
 """What a batch costs beside its questions, in questions."""
 CONNECTS_PER_HOST: Final = 16
 """Connections to one broker host that are being opened at the same time; further ones wait."""
+CONNECTS_PER_SECOND: Final = 250
+"""Connections to brokers that this process opens in a second, which namespaces share equally: with TLS, more would take
+more than half of a core."""
+READERS_PER_NAMESPACE: Final = 2000
+"""Endpoints that are read for the Secrets of one namespace."""
 READERS_PER_HOST: Final = 2500
 """Endpoints that are read on one broker host; each has two AMQP connections."""
 READERS: Final = 5000

@@ -33,6 +33,7 @@ class FakeEndpoint:
     uri: bytes = field(default=b"", repr=False)
     vhost: str = "/"
     address: str = "broker:5672"
+    namespace: str = "media"
 
 
 class FakeBroker:

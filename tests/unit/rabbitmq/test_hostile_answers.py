@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from taskqueue_operator.rabbitmq.access import Access
 from taskqueue_operator.rabbitmq.network import Network
-from taskqueue_operator.rabbitmq.report_budget import ReportBudget
+from taskqueue_operator.rabbitmq.turns import Turns
 from taskqueue_operator.rabbitmq.vhost import Vhost
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import BrokerFault, Fault
@@ -78,7 +78,7 @@ class _OnePool(Network):
 
 def vhost(status: int, body: bytes) -> Vhost:
     access = Access(ENDPOINT, _OnePool(_Pool(status, body)))
-    return Vhost(access, lambda: datetime.now(UTC), ReportBudget())
+    return Vhost(access, lambda: datetime.now(UTC), Turns(1))
 
 
 def encoded(value: object) -> bytes:

@@ -212,7 +212,8 @@ class Observer:
 
     def _zero_probe_period(self, queues: int) -> float:
         batches = round(ZERO_PROBE_PERIOD_SECONDS / BATCH_INTERVAL_SECONDS)
-        return self._shares.period(self, self.endpoint.address, queues=queues, batches=batches)
+        endpoint = self.endpoint
+        return self._shares.period(self, endpoint.address, endpoint.namespace, queues=queues, batches=batches)
 
     def _is_at_zero(self, samples: Samples) -> bool:
         return all(self._listener.is_scaled_to_zero(key) for key in samples.keys)

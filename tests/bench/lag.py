@@ -5,57 +5,45 @@ as a process of its own.
 """
 
 import asyncio
-import json
-import math
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import httpx
-from aiohttp import web
-from prometheus_client.parser import text_string_to_metric_families
-
 from tests.bench.context import Context
-from tests.bench.lateness import Histogram
-from tests.bench.played.api_server import PlayedApiServer
-from tests.bench.played.broker import PlayedBroker, played_broker, queue
-from tests.bench.played.fleet import PlayedFleet, PlayedWorkers
-from tests.bench.played.objects import Objects
+from tests.bench.played.broker import PlayedBroker, Vhost, played_broker, queue
+from tests.bench.played.fleet import PlayedWorkers
+from tests.bench.played.world import TIMEOUT_SECONDS, World, played_world
 from tests.bench.polling import eventually
 from tests.bench.result import Result, Target
 from tests.cluster.certificates import Authority
 from tests.cluster.progress import step
-from tests.integration.harness.operator_process import OperatorProcess
 
 TARGETS: Final = {"max_stretch_ms": Target("<=", 50), "max_stretch_10k_ms": Target("<=", 200)}
 POLICIES: Final = 1000
 TLS_BROKERS: Final = 250
 WORKERS: Final = 500
 QUEUES: Final = 50_000
-TIMEOUT_SECONDS: Final = 600
 OUTAGE_SECONDS: Final = 20
-SETTLE_SECONDS: Final = 5
-"""After the end of a scene: what it caused ends too."""
-_METRIC: Final = "taskqueue_event_loop_lag_seconds"
+DRAINING_SECONDS: Final = 30
 
 
 async def run(context: Context) -> Result:
     """Play all scenes with `size` TaskQueues, and those of large fleets with ten times as many."""
     figures: dict[str, float] = {}
-    async with _world(context.size) as world:
+    async with played_world(context.size) as world:
         figures |= await _small_scenes(world, context.size)
     figures["max_stretch_ms"] = max(figures.values())
-    async with _world(10 * context.size) as world:
+    async with played_world(10 * context.size) as world:
         large = await _large_scenes(world)
     figures |= large | {"max_stretch_10k_ms": max(large.values()), "taskqueues": context.size}
     return Result(figures, samples=world.samples, targets=TARGETS)
 
 
-async def _small_scenes(world: "World", size: int) -> dict[str, float]:
+async def _small_scenes(world: World, size: int) -> dict[str, float]:
     scale = size / 1000
     fleet, operator = world.fleet, world.operator
     step(f"{TLS_BROKERS * scale:.0f} brokers with TLS")
@@ -76,119 +64,12 @@ async def _small_scenes(world: "World", size: int) -> dict[str, float]:
     return figures
 
 
-async def _large_scenes(world: "World") -> dict[str, float]:
+async def _large_scenes(world: World) -> dict[str, float]:
     figures = {"start_10k_ms": await world.measure(world.start)}
     figures["takeover_10k_ms"] = await world.measure(world.restart)
     figures["workers_10k_ms"] = await world.measure(lambda: _give_workers(world))
     world.operator.stop()
     return figures
-
-
-@dataclass
-class World:
-    """A played cluster with one broker, and an operator."""
-
-    fleet: PlayedFleet
-    broker: PlayedBroker
-    operator: OperatorProcess
-    samples: int = 0
-    _before: Histogram = field(default_factory=lambda: Histogram({}, 0))
-
-    async def measure(self, play: Callable[[], Awaitable[None]]) -> float:
-        """Play a scene; returns the longest stretch in milliseconds, as the bound of a bucket."""
-        self._before = await self._lags()
-        await play()
-        await asyncio.sleep(SETTLE_SECONDS)
-        lags = (await self._lags()).since(self._before)
-        self.samples += round(lags.count)
-        longest = lags.not_above(1) * 1000
-        step(f"longest stretch {longest:.0f} ms")
-        return longest
-
-    async def start(self) -> None:
-        """Start the operator, and wait until it has verified all TaskQueues."""
-        step(f"starting the operator with {len(self.fleet.objects.taskqueues.items)} TaskQueues")
-        self._before = Histogram({}, 0)
-        await asyncio.to_thread(self.operator.start)
-
-        async def reconciled() -> bool:
-            if self.operator.process is not None and self.operator.process.poll() is not None:
-                raise RuntimeError(f"the operator has ended: {self.operator.log.read_text()[-2000:]}")
-            return await self._reconciles() >= len(self.fleet.objects.taskqueues.items)
-
-        await eventually(reconciled, "every TaskQueue is verified", seconds=TIMEOUT_SECONDS, every=1)
-
-    async def restart(self) -> None:
-        """End the operator, and start it again."""
-        await asyncio.to_thread(self.operator.stop)
-        await self.start()
-
-    async def _lags(self) -> Histogram:
-        samples = await self._samples(_METRIC)
-        buckets = {float(labels["le"]): value for name, labels, value in samples if name.endswith("_bucket")}
-        return Histogram(buckets, sum(value for name, _, value in samples if name.endswith("_sum")))
-
-    async def _reconciles(self) -> float:
-        samples = await self._samples("taskqueue_reconciles")
-        return sum(value for _, labels, value in samples if labels["result"] == "success")
-
-    async def _samples(self, family: str) -> list[tuple[str, dict[str, str], float]]:
-        try:
-            async with httpx.AsyncClient(timeout=30) as client:
-                page = (await client.get(f"http://127.0.0.1:{self.operator.port}/metrics")).text
-        except httpx.TransportError:
-            return []
-        lines = "\n".join(line for line in page.splitlines() if line.startswith(family))
-        found = text_string_to_metric_families(lines)
-        return [(sample.name, sample.labels, sample.value) for metric in found for sample in metric.samples]
-
-
-@asynccontextmanager
-async def _world(size: int) -> AsyncIterator[World]:
-    objects = Objects()
-    fleet = PlayedFleet(objects)
-    runner = web.AppRunner(PlayedApiServer(objects).application(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        async with played_broker() as broker:
-            with tempfile.TemporaryDirectory() as directory:
-                operator = OperatorProcess(_kubeconfig(Path(directory), runner.addresses[0][1]), Path(directory))
-                fleet.add_broker("rabbitmq", broker)
-                for number in range(size):
-                    fleet.add_taskqueue(broker, f"queue-{number:05}")
-                try:
-                    yield World(fleet, broker, operator)
-                finally:
-                    if operator.process is not None and operator.process.poll() is None:
-                        operator.kill()
-                    _keep_log(operator)
-    finally:
-        await runner.cleanup()
-
-
-def _kubeconfig(directory: Path, port: int) -> Path:
-    file = directory / "kubeconfig"
-    cluster = {"name": "played", "cluster": {"server": f"http://127.0.0.1:{port}"}}
-    context = {"name": "played", "context": {"cluster": "played", "user": "played"}}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "played",
-        "clusters": [cluster],
-        "contexts": [context],
-        "users": [{"name": "played", "user": {"token": "played"}}],
-    }
-    file.write_text(json.dumps(config))
-    return file
-
-
-def _keep_log(operator: OperatorProcess) -> None:
-    """Show the stretches that the operator named."""
-    for line in operator.log.read_text().splitlines() if operator.log.exists() else ():
-        if "event loop held" in line:
-            step(line)
 
 
 @dataclass
@@ -241,7 +122,7 @@ async def _add_policies(world: World, size: int) -> None:
 
 async def _add_large_vhost(world: World, size: int) -> None:
     step(f"a vhost of {size} queues")
-    vhost = world.broker.vhosts.setdefault("large", type(world.broker.vhosts["/"])())
+    vhost = world.broker.vhosts.setdefault("large", Vhost())
     names = [f"other-{number}" for number in range(size)]
     vhost.add_all("queues", [queue(name, {"x-queue-type": "quorum"}) for name in names])
     binding = {"source": "amq.topic", "destination_type": "queue", "routing_key": "#", "arguments": {}}
@@ -252,11 +133,11 @@ async def _add_large_vhost(world: World, size: int) -> None:
 
 
 async def _read_again(broker: PlayedBroker, vhost: str) -> None:
-    """Wait until the topology of a vhost has been read twice more."""
-    reads = broker.vhosts[vhost].reads.get("bindings", 0)
+    """Wait until the topology of a vhost has been read once more; policies are the last of its listings."""
+    reads = broker.vhosts[vhost].reads.get("policies", 0)
 
     async def has_read() -> bool:
-        return broker.vhosts[vhost].reads.get("bindings", 0) >= reads + 2
+        return broker.vhosts[vhost].reads.get("policies", 0) > reads
 
     await eventually(has_read, "the topology is read", seconds=TIMEOUT_SECONDS, every=0.5)
 
@@ -269,15 +150,15 @@ async def _drain(world: World, workers: PlayedWorkers) -> None:
         return len(workers.draining) >= 1
 
     await eventually(are_draining, "workers drain", seconds=TIMEOUT_SECONDS, every=0.5)
-    await asyncio.sleep(60)
+    await asyncio.sleep(DRAINING_SECONDS)
     step(f"{len(workers.draining)} workers drain")
 
 
 async def _give_workers(world: World) -> None:
     names = [name for _, name in world.fleet.objects.taskqueues.items]
     step(f"a worker for each of {len(names)} TaskQueues")
-    for name in names:
+    for number, name in enumerate(names):
         world.fleet.set_replicas(name, 1)
-        if math.fmod(int(name[-3:]), 50) == 0:
+        if number % 50 == 0:
             await asyncio.sleep(0.05)
     await asyncio.sleep(30)

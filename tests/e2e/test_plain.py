@@ -35,7 +35,7 @@ def test_without_acks_late_workers_are_removed_one_by_one_and_finish_their_tasks
     task = start_four_workers_and_one_task(tenant, ACKS_EARLY)
     tenant.until_reason("ScalingActive", "IdlenessUnknown")
     tenant.patch({"scaling": {"minReplicas": 0}})
-    tenant.until_replicas(lambda replicas: replicas == 3, "the first worker is removed")
+    tenant.until_replicas(lambda replicas: replicas < 4, "the first worker is removed")
     tenant.until_replicas(lambda replicas: replicas == 1, "one worker is left for the running task")
     assert not tenant.receipts("done"), "the gated task still runs"
     tenant.open_gate()

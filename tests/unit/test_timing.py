@@ -15,7 +15,7 @@ from taskqueue_operator.app import informer
 from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, probe_rounds, probe_shares, read_health
 from taskqueue_operator.control.reconcile import finalizer, reconciler
-from taskqueue_operator.control.status import inputs, scale_in_blocked
+from taskqueue_operator.control.status import blocked_dead_letters, inputs, scale_in_blocked
 from taskqueue_operator.drain import consumers, context, protocol, sent_command, worker, worker_pool
 from taskqueue_operator.rabbitmq import control_channel, handshake, network, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
@@ -54,6 +54,7 @@ RULES: Final = (
     "DRAINING_REPORT_PERIOD_SECONDS < REPORT_PERIOD_SECONDS < ALL_REPORTED_WITHIN < REPORT_TIMEOUT",
     "2 * REPORT_PERIOD_SECONDS < REPORT_TIMEOUT",
     "ALL_REPORTED_WITHIN < REPORTED_AFTER",
+    "SWEEP_PERIOD_SECONDS < BLOCKED_FOR",
     "2 * ANSWER_GATHER_WINDOW < ANSWER_TIMEOUT",
     "REPORT_MAX_AGE < ANSWER_TIMEOUT",
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
@@ -85,6 +86,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "ANSWER_GATHER_WINDOW": context,
     "ANSWER_TIMEOUT": sent_command,
     "BACKOFF_RESET_SECONDS": controller,
+    "BLOCKED_FOR": blocked_dead_letters,
     "BROKER_OUTAGE_GRACE": finalizer,
     "CANCEL_TIMEOUT_SECONDS": command_handler,
     "CLOSE_TIMEOUT_SECONDS": connection,

@@ -10,7 +10,7 @@ import structlog
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
-from taskqueue_operator.control.scale.drainer import Leader
+from taskqueue_operator.control.scale.leader import Leader
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.cluster import KubernetesCluster
 from taskqueue_operator.rabbitmq.broker_hosts import BrokerHosts

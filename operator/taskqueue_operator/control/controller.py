@@ -17,7 +17,8 @@ from taskqueue_operator.control.reconcile.finalizer import Finalizer
 from taskqueue_operator.control.reconcile.reconciler import Reconciler
 from taskqueue_operator.control.reconcile.stages import Stages
 from taskqueue_operator.control.reconcile.topology import TopologyReconciler
-from taskqueue_operator.control.scale.drainer import Drainer, Leader
+from taskqueue_operator.control.scale.drainer import Drainer
+from taskqueue_operator.control.scale.leader import Leader
 from taskqueue_operator.control.scale.scaler import Scaler
 from taskqueue_operator.control.status.writer import StatusWriter
 from taskqueue_operator.resource.faults import Fault
@@ -96,7 +97,7 @@ class Controller:
         self._status_writer = StatusWriter(
             cache, states, cluster, telemetry, clock, request_write=self.work_queues.status.add
         )
-        self._drainer = Drainer(cache, states, cluster, telemetry, clock, leader)
+        self._drainer = Drainer(cache, states, cluster, telemetry, clock, leader, self.work_queues.status.add)
         self._scaler = Scaler(cache, states, cluster, telemetry, clock, self.work_queues, self._drainer)
 
     async def run(self) -> None:

@@ -203,7 +203,8 @@ class DrainState:
     @property
     def shown(self) -> tuple[object, ...]:
         """What conditions show of it."""
-        return self.blocked_by, self.unreported_pods, self.interruption
+        dead_letters_blocked = self.pool.dead_letters_blocked if self.pool is not None else frozenset()
+        return self.blocked_by, self.unreported_pods, self.interruption, dead_letters_blocked
 
 
 class PendingEvent(NamedTuple):

@@ -113,6 +113,8 @@ class Report:
     task_timeout_seconds: Seconds
     drain: Drain | None
     answer: Answer | None
+    dead_letters_blocked: Count = 0
+    """Missing in reports of earlier workers."""
 
     @classmethod
     def parse(cls, message: bytes) -> "Report":

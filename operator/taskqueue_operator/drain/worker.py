@@ -39,6 +39,8 @@ class Worker:
         drained_at: When it first reported that it has stopped, or when it was first seen idle, without interruption
             since.
         draining_since: When it first reported `draining`, without interruption since.
+        dead_letters_blocked_since: When it first reported messages whose dead letter no queue takes, without
+            interruption since.
         readiness_changed_at: When it first reported a state of the present readiness.
         undrain_seq: The `seq` of its last `undrain`. The next `drain` needs a higher one, or that `undrain`, if it
             arrives late, reverts the drain.
@@ -55,6 +57,7 @@ class Worker:
     confirmed_at: datetime | None = None
     drained_at: datetime | None = None
     draining_since: datetime | None = None
+    dead_letters_blocked_since: datetime | None = None
     readiness_changed_at: datetime | None = None
     undrain_seq: int = -1
     last_active_state: State | None = None
@@ -85,6 +88,9 @@ class Worker:
         if len(self._numbers) > MAX_INCARNATIONS:
             del self._numbers[next(iter(self._numbers))]
         self.report, self.reported_at, self.address = report, at, address
+        self.dead_letters_blocked_since = (
+            (self.dead_letters_blocked_since or at) if report.dead_letters_blocked else None
+        )
         self._on_state(report.state, at)
         self._on_answer(report)
 

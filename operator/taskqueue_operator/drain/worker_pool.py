@@ -74,6 +74,7 @@ class WorkerPool:
         seq: The highest sequence number used in this epoch.
         last_scale_in_at: When fewer replicas were last requested.
         pending_scale_in: The scale-in that may not have ended yet.
+        dead_letters_blocked: UIDs of the pods whose workers hold messages that no queue takes as dead letters.
     """
 
     worker_type: ClassVar[type[Worker]] = Worker
@@ -87,6 +88,7 @@ class WorkerPool:
         # Assume the previous leader may have scaled in just before us.
         self.last_scale_in_at = at
         self.pending_scale_in: PendingScaleIn | None = PendingScaleIn(None, "", at)
+        self.dead_letters_blocked: frozenset[str] = frozenset()
         self._workers: dict[str, Worker] = {}
         self._terminating: dict[str, _Terminating] = {}
         self._early_reports: OrderedDict[str, _EarlyReport] = OrderedDict()
@@ -120,6 +122,7 @@ class WorkerPool:
         existing = {pod.uid: pod for pod in pods if not pod.finished}
         active = {uid: pod for uid, pod in existing.items() if pod.is_active}
         inactive = [self._workers.pop(uid) for uid in self._workers.keys() - active.keys()]
+        self.dead_letters_blocked = self.dead_letters_blocked.intersection(active)
         self._track_terminating(inactive, {uid: existing[uid] for uid in existing.keys() - active.keys()}, at)
         for uid, pod in active.items():
             if uid in self._workers:
@@ -135,6 +138,7 @@ class WorkerPool:
         worker = self._find(report.pod)
         if worker is not None:
             worker.on_report(report, address, at)
+            self._record_blocked(worker)
         elif report.pod:  # empty outside of Kubernetes
             self._store_early_report(report, address, at)
 
@@ -233,6 +237,12 @@ class WorkerPool:
         worker = self._workers[pod.uid] = self.worker_type(pod, early.first_at if early is not None else at)
         if early is not None:
             worker.on_report(early.report, early.address, early.at)
+            self._record_blocked(worker)
+
+    def _record_blocked(self, worker: Worker) -> None:
+        is_blocked = worker.dead_letters_blocked_since is not None and worker.uid in self._workers
+        if is_blocked != (worker.uid in self.dead_letters_blocked):
+            self.dead_letters_blocked ^= {worker.uid}
 
     def _store_early_report(self, report: Report, address: str, at: datetime) -> None:
         """Store the report of a pod that the API has not shown yet, or shows no more; drop the oldest ones."""

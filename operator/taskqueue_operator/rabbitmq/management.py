@@ -9,7 +9,6 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -17,25 +16,23 @@ from urllib.parse import quote, urlencode
 import httpcore
 import orjson
 
-from taskqueue_operator.resource import bounds
-from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault, excerpt
+from taskqueue_operator.resource.bounds import HTTP_BODY_BYTES, HTTP_OTHER_BODY_BYTES
+from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.lease import Guard
 
 from . import faults
 from .access import Access
+from .answer import NOT_MANAGEMENT, PHRASE_CHARACTERS, Answer
 from .bodies import TooLargeError
 from .login import MANAGEMENT
 from .outage import Outage
 from .shapes import PARSER_ERRORS, is_listing
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-PHRASE_CHARACTERS: Final = 64
-"""Longest reason phrase of an HTTP status that a message repeats."""
 REQUEST_TIMEOUT_SECONDS: Final = 20.0
 """Listing 10,000 queues takes about a second; a broker that loses its leader may need several seconds."""
 ALARMS: Final = frozenset({"memory", "disk"})
 """Resources for which a broker can have an alarm; it then blocks every connection that publishes."""
-_NOT_MANAGEMENT: Final = "the server is not a RabbitMQ management API"
 _CONNECTING: Final = "connection.connect_tcp.started"
 """Trace event of httpcore: there is no idle connection, and a new one is opened."""
 _SENDING: Final = "http11.send_request_headers.started"
@@ -43,25 +40,6 @@ _SENDING: Final = "http11.send_request_headers.started"
 _CONNECTION_LOST: Final = (httpcore.NetworkError, httpcore.RemoteProtocolError)
 _FAILED: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
 """OSError: a server that rejects our certificate does so after the handshake, and httpcore does not wrap the error."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    phrase: str
-    body: bytearray
-
-    @property
-    def is_success(self) -> bool:
-        return self.status // 100 == HTTPStatus.OK // 100
-
-    def json(self) -> Any:  # noqa: ANN401  any JSON value
-        """Return the body as JSON; None if it is no JSON, or nested too deeply."""
-        try:
-            value = orjson.loads(self.body)
-        except orjson.JSONDecodeError:
-            return None
-        return value if _is_shallow(value) else None
 
 
 class Management:
@@ -91,7 +69,7 @@ class Management:
         """
         listing = await self._read(path, operation, query)
         if not is_listing(listing):
-            raise faults.management_unreachable(self._endpoint, _NOT_MANAGEMENT)
+            raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return listing
 
     async def read_overview(self, *columns: str) -> dict[str, Any]:
@@ -102,7 +80,7 @@ class Management:
         """
         overview = await self._read("overview", "read the broker's version", {"columns": ",".join(columns)})
         if not isinstance(overview, dict):
-            raise faults.management_unreachable(self._endpoint, _NOT_MANAGEMENT)
+            raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return overview
 
     async def read_alarms(self) -> frozenset[str]:
@@ -121,7 +99,7 @@ class Management:
         return frozenset()
 
     async def _read(self, path: str, operation: str, query: dict[str, str]) -> Any:  # noqa: ANN401  any JSON value
-        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path)
+        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path, longest=HTTP_BODY_BYTES)
         if answer.status != HTTPStatus.OK:
             raise self._fault(answer, operation)
         return answer.json()
@@ -136,7 +114,7 @@ class Management:
         try:
             yield
         except PARSER_ERRORS as error:
-            raise faults.management_unreachable(self._endpoint, _NOT_MANAGEMENT) from error
+            raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT) from error
 
     async def write(self, method: str, path: str, body: dict[str, Any], *, operation: str) -> None:
         """Create an object; an equal object stays unchanged.
@@ -170,13 +148,15 @@ class Management:
         """Close all connections that no other endpoint uses."""
         await self._network.release_http(self._endpoint)
 
-    async def _send(self, method: str, path: str, *, content: bytes | None = None) -> _Answer:
+    async def _send(
+        self, method: str, path: str, *, content: bytes | None = None, longest: int = HTTP_OTHER_BODY_BYTES
+    ) -> Answer:
         """Send a request, and receive the whole answer in time."""
         self._outage.check()
         self._login.check(MANAGEMENT)
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                answer = await self._exchange(method, path, content)
+                answer = await self._exchange(method, path, content, longest)
         except (TooLargeError, *_FAILED) as error:
             why = "its answer is too large" if isinstance(error, TooLargeError) else faults.cause(error)
         else:
@@ -187,7 +167,7 @@ class Management:
         self._outage.failed(fault)
         raise fault
 
-    async def _exchange(self, method: str, path: str, content: bytes | None) -> _Answer:
+    async def _exchange(self, method: str, path: str, content: bytes | None, longest: int) -> Answer:
         """Send a request; once more if it only reads and an idle connection turns out to be closed."""
         for is_last in (False, True):
             connected = False
@@ -199,73 +179,34 @@ class Management:
                     self._guard()
 
             try:
-                return await self._request(method, path, content, {"trace": on_trace})
+                return await self._request(method, path, content, longest, {"trace": on_trace})
             except _CONNECTION_LOST:
                 if is_last or connected or method != "GET":
                     raise
         raise AssertionError
 
-    async def _request(self, method: str, path: str, content: bytes | None, extensions: Mapping[str, Any]) -> _Answer:
+    async def _request(
+        self, method: str, path: str, content: bytes | None, longest: int, extensions: Mapping[str, Any]
+    ) -> Answer:
         url = f"{self._endpoint.management}/api/{path.replace('{vhost}', segment(self._endpoint.vhost))}"
         limits = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": REQUEST_TIMEOUT_SECONDS}
         async with self._connections.stream(
             method, url, headers=self._headers, content=content, extensions={**extensions, "timeout": limits}
         ) as response:
-            body = await self._network.bodies.receive(response.aiter_stream())
+            body = await self._network.bodies.receive(response.aiter_stream(), longest)
         if response.status != HTTPStatus.UNAUTHORIZED:
             self._login.accepted(MANAGEMENT)
         phrase = bytes(response.extensions.get("reason_phrase", b"")).decode("ascii", errors="replace")
-        return _Answer(response.status, phrase[:PHRASE_CHARACTERS], body)
+        return Answer(response.status, phrase[:PHRASE_CHARACTERS], body)
 
-    def _fault(self, answer: _Answer, operation: str) -> Fault:
-        """Map an error response. The API uses few status codes: 401 may mean the password, a tag or a permission."""
-        body = answer.json()
-        error, reason = (str(body.get(key)) for key in ("error", "reason")) if isinstance(body, dict) else ("", "")
-        status, reason = answer.status, excerpt(reason)
-        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return self._denied(reason, operation)
-        if status == HTTPStatus.NOT_FOUND and reason:
-            return self._not_found(error, reason, operation)
-        if status == HTTPStatus.BAD_REQUEST and reason:
-            drift = reason.startswith("inequivalent arg")
-            return TopologyFault(
-                Reason.IMMUTABLE_DRIFT if drift else Reason.TOPOLOGY_REFUSED,
-                f"RabbitMQ refuses to {operation}: {reason}",
-            )
-        return faults.management_unreachable(self._endpoint, f"HTTP status {status} {answer.phrase}")
-
-    def _denied(self, reason: str, operation: str) -> BrokerFault:
-        username = self._endpoint.management_username
-        if reason == "Not management user":
-            return faults.no_tag(self._endpoint, "management", "use the management API")
-        if reason == "User not authorised to access object":
-            return faults.no_tag(self._endpoint, "policymaker", operation)
-        if reason.startswith("Access refused") or "access to" in reason:
-            return faults.forbidden(self._endpoint, username, operation)
-        refusal = faults.wrong_management_password(self._endpoint)
-        self._login.refused(MANAGEMENT, refusal)
-        return refusal
-
-    def _not_found(self, error: str, reason: str, operation: str) -> Fault:
-        if error == "Object Not Found" or reason == "vhost_not_found":
-            has_path = self._endpoint.management != self._endpoint.management_address
-            return faults.wrong_management_path(self._endpoint) if has_path else faults.no_vhost(self._endpoint)
-        if reason == "Not Found":
-            return faults.vhost_forbidden(self._endpoint, self._endpoint.management_username)
-        return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {reason}")
+    def _fault(self, answer: Answer, operation: str) -> Fault:
+        """Return the fault of a refusal; refused credentials delay further logins."""
+        fault = answer.fault(self._endpoint, operation)
+        if isinstance(fault, BrokerFault) and fault.reason is Reason.AUTHENTICATION_FAILED:
+            self._login.refused(MANAGEMENT, fault)
+        return fault
 
 
 def segment(name: str) -> str:
     """Quote a name as one segment of a path."""
     return quote(name, safe="")
-
-
-def _is_shallow(value: object) -> bool:
-    """Whether objects and lists are nested no deeper than they may be; without recursion."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(bounds.JSON_DEPTH):
-        containers = (inner.values() if isinstance(inner, dict) else inner for inner in level)
-        level = [inner for container in containers for inner in container if isinstance(inner, dict | list)]
-        if not level:
-            return True
-    return False

@@ -72,6 +72,8 @@ REPORT_LOG_LINES_AT_ONCE: Final = 5
 
 HTTP_BODY_BYTES: Final = 32 * 1024 * 1024
 """Longest answer of a management API. The bindings of 50,000 queues take half of it."""
+HTTP_OTHER_BODY_BYTES: Final = 1 << 18
+"""Longest answer of a management API that is no listing, such as that about alarms or the refusal of an object."""
 HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
 """Answers that are being received, all together. Beyond that the longest fails: the pod has 512 MiB by default."""
 JSON_CONTAINERS: Final = 500_000

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     POLICY_CONFLICT = "PolicyConflict"
     DEAD_LETTER_QUEUE_MISSING = "DeadLetterQueueMissing"
     DEAD_LETTERS_GROWING = "DeadLettersGrowing"
+    DEAD_LETTERS_BLOCKED = "DeadLettersBlocked"
     # Workers.
     DEPLOYMENT_CONFLICT = "DeploymentConflict"
     FIELD_CONFLICT = "FieldConflict"

@@ -16,8 +16,8 @@ class Retry(Model):
         MAX_ATTEMPTS,
         ge=1,
         le=1000,
-        description="Attempts of a task that ends its worker, for example for lack of memory. After the last attempt, "
-        "the message goes to the dead-letter queue. A task whose handler fails goes there at once.",
+        description="Attempts of a task that ends its worker, for example for lack of memory; 1 acts as 2. After the "
+        "last attempt, the message goes to the dead-letter queue. A task whose handler fails goes there at once.",
     )
 
 

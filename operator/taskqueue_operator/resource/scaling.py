@@ -59,7 +59,7 @@ class Fallback(Model):
 
 
 class Scaling(Model):
-    """Number of workers as a function of the ready messages."""
+    """Number of workers as a function of the ready messages and the running tasks."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -110,7 +110,7 @@ class Scaling(Model):
         60,
         ge=0,
         le=86400,
-        description="How long the queue must be idle (nothing ready, nothing unacked) before scaling to zero.",
+        description="How long the queue must be idle (no message in any state) before scaling to zero.",
     )
     behavior: Behavior = Field(
         Behavior(), description="Rate of scaling, with the field names and semantics of autoscaling/v2."

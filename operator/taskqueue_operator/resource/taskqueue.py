@@ -101,7 +101,7 @@ class Spec(Model):
         "once the queues are empty. Delete: the operator deletes exchange and queues with all messages.",
     )
     worker: Worker = Field(description="Container that runs the tasks.")
-    scaling: Scaling = Field(description="Number of workers as a function of the ready messages.")
+    scaling: Scaling = Field(description="Number of workers as a function of the ready messages and the running tasks.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ OnCommand = Callable[[str, bytes], None]
 """Receives the address of a worker, and a command to it."""
 
 EXCHANGE: Final = "taskqueue.reports"
+QUEUE: Final = "amq.gen-played"
+"""Where the operator receives reports."""
 CAPABILITIES: Final = {"publisher_confirms": True, "basic.nack": True, "consumer_cancel_notify": True}
 REPLIES: Final[Mapping[type, type[base.Frame]]] = {
     commands.Channel.Open: commands.Channel.OpenOk,
@@ -28,14 +30,18 @@ REPLIES: Final[Mapping[type, type[base.Frame]]] = {
 
 
 class AmqpConnection:
-    """Answers what the operator asks; every queue exists and is empty."""
+    """Answers what the operator asks; every queue exists and is empty.
+
+    Attributes:
+        bound: The routing keys of the reports that it delivers.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_command: OnCommand) -> None:
         self._reader = reader
         self._writer = writer
         self._on_command = on_command
         self._consumer: tuple[int, str] | None = None
-        self._bound: set[str] = set()
+        self.bound: set[str] = set()
         self._tags = count(1)
         self._address = ""
 
@@ -63,7 +69,7 @@ class AmqpConnection:
 
     def deliver(self, routing_key: str, report: bytes, reply_to: str) -> None:
         """Deliver a report, if this connection consumes those of its TaskQueue."""
-        if self._consumer is None or routing_key not in self._bound or self._writer.is_closing():
+        if self._consumer is None or routing_key not in self.bound or self._writer.is_closing():
             return
         channel, tag = self._consumer
         properties = commands.Basic.Properties(reply_to=reply_to)
@@ -83,11 +89,11 @@ class AmqpConnection:
             case Heartbeat():
                 self._writer.write(Heartbeat().marshal())
             case commands.Queue.Declare(queue=name):
-                self._send(channel, commands.Queue.DeclareOk(name or "amq.gen-played", 0, 0))
+                self._send(channel, commands.Queue.DeclareOk(name or QUEUE, 0, 0))
             case commands.Queue.Bind(routing_key=name):
-                self._bound.add(name)
+                self.bound.add(name)
             case commands.Queue.Unbind(routing_key=name):
-                self._bound.discard(name)
+                self.bound.discard(name)
             case commands.Basic.Consume(consumer_tag=tag):
                 self._consumer = channel, tag or "played"
                 self._send(channel, commands.Basic.ConsumeOk(self._consumer[1]))

@@ -78,14 +78,17 @@ class PlayedApiServer:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         bookmark = {"apiVersion": collection.api_version, "kind": collection.kind}
-        with collection.watch() as events:
+        with collection.watch(int(request.query["resourceVersion"])) as events:
             while True:
                 try:
                     event = await asyncio.wait_for(events.get(), 30)
                 except TimeoutError:
                     version = {"metadata": {"resourceVersion": self.objects.version}}
                     event = {"type": "BOOKMARK", "object": bookmark | version}
-                await response.write(orjson.dumps(event) + b"\n")
+                try:
+                    await response.write(orjson.dumps(event) + b"\n")
+                except ConnectionResetError:
+                    return response
 
     async def _read(self, request: web.Request) -> web.Response:
         found = self._find(request)

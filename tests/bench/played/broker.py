@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from taskqueue_operator.topology.objects import Topology
-from tests.bench.played.amqp import AmqpConnection, OnCommand
+from tests.bench.played.amqp import EXCHANGE, QUEUE, AmqpConnection, OnCommand
 
 Item = Mapping[str, Any]
 
@@ -25,6 +25,7 @@ class Vhost:
         listings: The lists by name; replace a list to change it.
         reads: How often each list was read.
         connections: The AMQP connections that receive reports.
+        rendered: By list and columns, how many items were rendered last, and their text.
     """
 
     listings: dict[str, list[Item]] = field(
@@ -32,7 +33,7 @@ class Vhost:
     )
     reads: dict[str, int] = field(default_factory=dict)
     connections: list[AmqpConnection] = field(default_factory=list)
-    rendered: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    rendered: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
 
     def add(self, topology: Topology) -> None:
         """Add the objects of a TaskQueue."""
@@ -42,28 +43,42 @@ class Vhost:
         ]
         self.listings["queues"] += [queue(item.name, item.arguments) for item in topology.queues.values()]
         self.listings["bindings"] += [
-            {
-                "source": item.source,
-                "destination": item.destination,
-                "destination_type": "queue" if item.to_queue else "exchange",
-                "routing_key": item.routing_key,
-                "arguments": {},
-            }
+            _binding(item.source, item.destination, item.routing_key, to_queue=item.to_queue)
             for item in topology.bindings
         ]
 
     def add_all(self, name: str, items: Iterable[Item]) -> None:
         """Add items to a list."""
         self.listings[name] += items
-        self.rendered.clear()
 
     def render(self, name: str, columns: str) -> bytes:
         """Return a list with these columns."""
-        if (name, columns) not in self.rendered:
-            names = columns.split(",")
-            items = [{column: item[column] for column in names if column in item} for item in self.listings[name]]
-            self.rendered[name, columns] = orjson.dumps(items)
-        return self.rendered[name, columns]
+        items = self._listing(name)
+        size, text = self.rendered.get((name, columns), (-1, b""))
+        if size != len(items):
+            text = orjson.dumps([_part(item, columns.split(",")) for item in items])
+            self.rendered[name, columns] = len(items), text
+        return text
+
+    def _listing(self, name: str) -> list[Item]:
+        if name != "bindings":
+            return self.listings[name]
+        bound = (key for connection in self.connections for key in connection.bound)
+        return self.listings[name] + [_binding(EXCHANGE, QUEUE, key, to_queue=True) for key in bound]
+
+
+def _part(item: Item, columns: Sequence[str]) -> Item:
+    return {column: item[column] for column in columns if column in item}
+
+
+def _binding(source: str, destination: str, routing_key: str, *, to_queue: bool) -> Item:
+    return {
+        "source": source,
+        "destination": destination,
+        "destination_type": "queue" if to_queue else "exchange",
+        "routing_key": routing_key,
+        "arguments": {},
+    }
 
 
 def queue(name: str, arguments: Mapping[str, Any]) -> Item:
@@ -138,12 +153,16 @@ class PlayedBroker:
     def _application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/api/overview", self._overview)
+        app.router.add_get("/api/health/checks/alarms", self._alarms)
         app.router.add_get("/api/{listing}/{vhost}", self._list)
         app.router.add_route("*", "/api/{rest:.*}", self._accept)
         return app
 
     async def _overview(self, _: web.Request) -> web.Response:
         return web.json_response({"rabbitmq_version": "4.3.6"})
+
+    async def _alarms(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
 
     async def _list(self, request: web.Request) -> web.Response:
         vhost = self.vhosts.setdefault(unquote(request.match_info["vhost"]), Vhost())

@@ -101,7 +101,8 @@ class PlayedWorkers:
                 await asyncio.sleep(REPORT_PERIOD_SECONDS / len(self._numbers))
 
     def _add_pod(self, fleet: PlayedFleet, deployment: Body, name: str) -> None:
-        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "replica-set", "controller": True}
+        replica_set = f"{self._taskqueue}-{deployment['metadata']['generation']}"
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": replica_set, "uid": "1", "controller": True}
         template = deployment["spec"]["template"]["metadata"]
         metadata = {
             "namespace": NAMESPACE,

@@ -34,9 +34,12 @@ class Collection:
         return self.items[name]
 
     @contextmanager
-    def watch(self) -> Iterator[asyncio.Queue[Body]]:
-        """Receive the events from now on."""
+    def watch(self, version: int) -> Iterator[asyncio.Queue[Body]]:
+        """Receive what changes after a resourceVersion."""
         events: asyncio.Queue[Body] = asyncio.Queue()
+        for body in self.items.values():
+            if int(body["metadata"]["resourceVersion"]) > version:
+                events.put_nowait({"type": "MODIFIED", "object": body})
         self._watches.add(events)
         try:
             yield events
@@ -55,10 +58,12 @@ class Objects:
         self.secrets = Collection("api/v1", "Secret", "secrets", self)
         self.events = Collection("api/v1", "Event", "events", self)
         self.leases = Collection("apis/coordination.k8s.io/v1", "Lease", "leases", self)
+        # kopf watches nothing before it finds this kind.
+        self.namespaces = Collection("api/v1", "Namespace", "namespaces", self)
 
     def collections(self) -> dict[str, Collection]:
         """Return the collections by the plural of their kind."""
-        found = (self.taskqueues, self.deployments, self.pods, self.secrets, self.events, self.leases)
+        found = (self.taskqueues, self.deployments, self.pods, self.secrets, self.events, self.leases, self.namespaces)
         return {collection.plural: collection for collection in found}
 
     def next_version(self) -> str:

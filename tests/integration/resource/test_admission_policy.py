@@ -16,8 +16,8 @@ BROKER = {"secretRef": {"name": "rabbitmq"}}
 IMAGE = "registry.example.com/app:1"
 
 
-def spec(**worker: object) -> dict[str, Any]:
-    return {"broker": BROKER, "worker": {"image": IMAGE} | worker, "scaling": {"maxReplicas": 1}}
+def spec(broker: dict[str, Any] = BROKER, **worker: object) -> dict[str, Any]:
+    return {"broker": broker, "worker": {"image": IMAGE} | worker, "scaling": {"maxReplicas": 1}}
 
 
 @pytest.fixture
@@ -46,9 +46,12 @@ def test_the_sample_policy_admits_plain_workers_and_rejects_the_others(write: Wr
         ({"podTemplate": {"spec": {"hostNetwork": True}}}, r"spec\.worker\.podTemplate"),
         ({"env": [_from_secret("admin-token")]}, r"spec\.worker\.env"),
         ({"envFrom": [{"secretRef": {"name": "admin-token"}}]}, r"spec\.worker\.env"),
+        ({"secretRef": {"name": "admin-token"}}, r"spec\.worker\.secretRef"),
     ):
         with pytest.raises(RuntimeError, match=field):
             write(spec(**worker))
+    with pytest.raises(RuntimeError, match=r"spec\.broker\.secretRef"):
+        write(spec({"secretRef": {"name": "admin-token"}}))
 
 
 def _from_secret(name: str) -> dict[str, Any]:

@@ -150,8 +150,8 @@ async def test_a_drain_ends_when_its_lease_expires(
 
 async def test_each_further_drain_renews_the_lease(worker: RunningWorker, operator: FakeOperator) -> None:
     for _ in range(5):
-        await operator.done("drain", lease_seconds=2)
-        await asyncio.sleep(0.7)
+        await operator.done("drain", lease_seconds=4)
+        await asyncio.sleep(1)
     assert {report["state"] for report in operator.reports[-5:]} == {"drained"}
     await operator.wait_for_report(state="consuming")
     assert worker.ledger == []

@@ -130,19 +130,20 @@ async def test_a_drain_survives_the_loss_of_both_connections_and_ends_with_its_l
     taskqueue = operator.taskqueue
     await queue.publish(n=1, gate=str(gate))
     await impatient_worker.wait_for_ledger("started 1")
-    await operator.done("drain", lease_seconds=20)
+    await operator.done("drain", lease_seconds=60)
     address = operator.address
     await api.close_connections(management, taskqueue)
     await api.close_connections(management, f"{taskqueue} control")
     await impatient_worker.wait_for_log(event="connected", times=2)
     await eventually("another address", lambda: operator.address != address)
     assert (operator.last["state"], operator.last["in_flight"]) == ("draining", 1), "the running task continues"
-    await operator.done("drain", seq=2, lease_seconds=3)
+    await operator.done("drain", seq=2, lease_seconds=60)
     assert await queue.ready() == 1, "requeued when the connection was lost"
     gate.open()
     drained = await operator.wait_for_report(state="drained")
     assert drained["drain"] == {"installation": "default", "epoch": drained["drain"]["epoch"], "seq": 2}
     assert await queue.ready() == 1
+    await operator.done("drain", seq=3, lease_seconds=1)
     await operator.wait_for_report(state="consuming", drain=None)
     await queue.wait_for_ready(0)
 

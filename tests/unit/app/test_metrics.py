@@ -15,7 +15,7 @@ from taskqueue_operator.app.metrics import ControllerCollector, LeadershipCollec
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
-from taskqueue_operator.control.scale.drainer import Leader
+from taskqueue_operator.control.scale.leader import Leader
 from taskqueue_operator.resource.names import Key
 from tests.unit.control.competing_leaders import LeaseConnection, LeaseServer
 from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBrokers

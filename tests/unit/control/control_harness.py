@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from taskqueue_operator.control.clock import Clock, loop_clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.ports import Body
-from taskqueue_operator.control.scale.drainer import Leader
+from taskqueue_operator.control.scale.leader import Leader
 
 from .fake_broker import FakeBroker, FakeBrokers
 from .fake_cluster import KEY, FakeCluster, FakeTelemetry, taskqueue

@@ -52,6 +52,11 @@ def test_unknown_fields_are_ignored() -> None:
     assert parsed(mood="fine", drain=drain).number == 17
 
 
+def test_a_report_of_an_earlier_worker_says_nothing_of_dead_letters_that_wait() -> None:
+    assert parsed().dead_letters_blocked == 0
+    assert parsed(dead_letters_blocked=3).dead_letters_blocked == 3
+
+
 @pytest.mark.parametrize("field", EXAMPLE)
 def test_a_report_with_a_missing_field_is_unreadable_and_the_field_is_named(field: str) -> None:
     body = {name: value for name, value in EXAMPLE.items() if name != field}
@@ -79,6 +84,9 @@ def test_a_report_with_a_missing_field_is_unreadable_and_the_field_is_named(fiel
         ("oldest_seconds", "long"),
         ("busy_seconds", float("nan")),
         ("task_timeout_seconds", float("inf")),
+        ("dead_letters_blocked", -1),
+        ("dead_letters_blocked", REPORT_NUMBER + 1),
+        ("dead_letters_blocked", None),
         ("drain", ["default", 1, 4]),
         ("drain.seq", None),
         ("answer.result", "maybe"),

@@ -90,7 +90,7 @@ def make_worker(  # noqa: PLR0913 - all but two have a default
 ) -> Worker:
     return Worker(
         runner,
-        Settlement((broker or FakeBroker()).send, DeadLetterTarget(), metrics),
+        Settlement((broker or FakeBroker()).send, DeadLetterTarget(), metrics, state_changed),
         Brake(prefetch=1, jitter=lambda: 1.0),
         metrics,
         state_changed=state_changed,

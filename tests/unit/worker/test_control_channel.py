@@ -51,6 +51,7 @@ class ControlChannelHarness:
     def __init__(self) -> None:
         self.connection = FakeConnection()
         self.state = State.CONSUMING
+        self.blocked = 0
         self.gate = ConsumeGate()
         metrics = Metrics("ns/name", "1", ())
         worker = make_worker(runner_of(Registry()), metrics, self.gate.state_changed)
@@ -59,7 +60,11 @@ class ControlChannelHarness:
         self.channel = ControlChannel(BrokerUri("amqp://x"), identity, self.snapshot, self.commands, metrics)
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.state, 0, 0, 0, None, 0, 0, 0, None)
+        return Snapshot(self.state, 0, 0, 0, None, 0, 0, 0, None, self.blocked)
+
+    def block(self, messages: int) -> None:
+        self.blocked = messages
+        self.gate.state_changed.set()
 
     def change_state(self, state: State) -> None:
         self.state = state
@@ -104,6 +109,13 @@ async def test_a_worker_reports_a_change_of_state_at_once_and_no_other_event(har
     loop.call_later(4, harness.change_state, State.DRAINING)
     loop.call_later(7, harness.change_state, State.CONSUMING)
     assert await report_times(harness, 23) == [0, 4, 7, 22]
+
+
+async def test_a_worker_reports_at_once_when_dead_letters_begin_or_end_to_wait(harness: ControlChannelHarness) -> None:
+    loop = asyncio.get_running_loop()
+    for at, messages in ((2, 1), (3, 2), (4, 1), (6, 0)):
+        loop.call_later(at, harness.block, messages)
+    assert await report_times(harness, 20) == [0, 2, 6]
 
 
 async def test_each_command_is_answered_at_once_in_its_own_report(harness: ControlChannelHarness) -> None:

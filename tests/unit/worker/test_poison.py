@@ -83,6 +83,7 @@ async def test_other_suspects_are_requeued_uncounted_before_and_while_one_runs(s
     scene.receive("first", x_attempt=2, x_suspect="recorded")
     early = scene.receive("early", x_attempt=3, x_suspect="recorded")
     await asyncio.sleep(15)
+    assert scene.copies() == [("q", 2, "returned")], "before it begins: it may end the process"
     late = scene.receive("late", x_attempt=2, x_suspect="recorded")
     returned = scene.receive("returned", redelivered=True)
     await asyncio.sleep(1)

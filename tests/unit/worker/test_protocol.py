@@ -166,6 +166,7 @@ def test_a_report_is_the_example_of_the_document() -> None:
         "task_timeout_seconds": 300,
         "drain": {"installation": "default", "epoch": 1795000000, "seq": 4},
         "answer": {"id": "b1f0c0de", "result": "done", "reason": None},
+        "dead_letters_blocked": 0,
     }
     assert json.loads(build_report(identity, 18, SNAPSHOT, None))["answer"] is None
 

@@ -20,7 +20,8 @@ class Scene:
     def __init__(self, target: DeadLetterTarget) -> None:
         self.broker = FakeBroker()
         self.metrics = Metrics("ns/name", "1", ["t"])
-        self.settlement = Settlement(self.broker.send, target, self.metrics)
+        self.state_changed = asyncio.Event()
+        self.settlement = Settlement(self.broker.send, target, self.metrics, self.state_changed)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"taskqueue_worker_{name}", labels)
@@ -52,13 +53,16 @@ async def test_a_message_waits_until_its_dead_letter_can_be_stored(scene: Scene)
         storing = asyncio.ensure_future(scene.settlement.dead_letter(delivered, PROBLEM))
         await asyncio.sleep(120)
     assert message_of(delivered).settled == []
-    assert scene.metric("dead_letters_blocked") == 1
+    assert (scene.metric("dead_letters_blocked"), scene.settlement.blocked) == (1, 1)
+    assert scene.state_changed.is_set(), "it is reported"
+    scene.state_changed.clear()
     assert 3 < len(logs) < 60, "said each time, with backoff"
     assert {line["event"] for line in logs} == {"dead letter not stored"}
     scene.broker.fault = None
     assert await storing
     assert message_of(delivered).settled == ["ack"]
     assert scene.metric("dead_letters_blocked") == 0
+    assert scene.state_changed.is_set()
 
 
 async def test_a_worker_that_stops_requeues_what_it_cannot_dead_letter(scene: Scene) -> None:

@@ -160,6 +160,7 @@ async def test_a_task_that_does_not_stop_is_settled_but_keeps_its_slot(harness: 
     await asyncio.sleep(60)
     assert settled(*stubborn, waiting) == [["ack"], ["ack"], []]
     assert harness.broker.reasons() == ["timeout", "timeout"]
+    assert harness.lost == stubborn, "each slot is lost"
     assert (harness.metric("in_flight"), harness.metric("prefetched")) == (2, 1)
     await asyncio.sleep(300)
     assert settled(waiting) == [["ack"]]
@@ -174,5 +175,6 @@ async def test_cancelled_tasks_that_stop_are_requeued_and_the_others_stay_unsett
     await harness.worker.wait_until_settled()
     assert settled(*deliveries) == [["nack requeue=True"], []]
     assert harness.worker.in_flight == 1
+    assert harness.lost == [], "it was cancelled, and is not overdue"
     assert harness.metric("ack_failed_total") == 0
     await asyncio.sleep(300)

@@ -86,9 +86,10 @@ class App:
         self._watchdog = Watchdog(self._handlers, self._runner, metrics)
         # A connection of its own: a memory alarm blocks connections that publish, and acknowledgements must not wait.
         self._publisher = Publisher(settings.broker, name=f"{settings.name} dead letters")
+        self._settlement = Settlement(self._publisher.send, settings.dead_letter_target, metrics, gate.state_changed)
         self.worker = Worker(
             self._runner,
-            Settlement(self._publisher.send, settings.dead_letter_target, metrics),
+            self._settlement,
             Brake(settings.prefetch * len(settings.queues)),
             metrics,
             state_changed=gate.state_changed,
@@ -187,4 +188,5 @@ class App:
             failed=activity.failed,
             busy_seconds=round(activity.busy_seconds, 3),
             drain=self._commands.drained_by,
+            dead_letters_blocked=self._settlement.blocked,
         )

@@ -47,7 +47,7 @@ class ControlChannel:
         self._metrics = metrics
         self._clock = asyncio.get_running_loop().time
         self._number = 0
-        self._reported: State | None = None
+        self._reported: Snapshot | None = None
         self._fault: str | None = None
 
     async def run(self) -> None:
@@ -110,16 +110,19 @@ class ControlChannel:
         exchange = await channel.get_exchange(EXCHANGE, ensure=False)
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
             await exchange.publish(message, self._identity.taskqueue, mandatory=False)
-        self._reported, self._fault = snapshot.state, None
+        self._reported, self._fault = snapshot, None
         self._metrics.reports.inc()
 
     async def _wait_until_due(self) -> None:
-        """Wait for an answer, a change of state, or the end of the report period."""
-        is_draining = self._reported in {State.DRAINING, State.DRAINED}
+        """Wait for an answer, an urgent change, or the end of the report period."""
+        reported = self._reported
+        is_draining = reported is not None and reported.state in {State.DRAINING, State.DRAINED}
         period = DRAINING_REPORT_PERIOD_SECONDS if is_draining else REPORT_PERIOD_SECONDS
         try:
             async with asyncio.timeout(period):
-                while not self._commands.answers and self._snapshot().state is self._reported:
+                while (
+                    not self._commands.answers and reported is not None and self._snapshot().urgent == reported.urgent
+                ):
                     self._commands.state_changed.clear()
                     await self._commands.state_changed.wait()
         except TimeoutError:

@@ -109,6 +109,12 @@ class Snapshot:
     failed: int
     busy_seconds: float
     drain: Drain | None
+    dead_letters_blocked: int = 0
+
+    @property
+    def urgent(self) -> tuple[State, bool]:
+        """What is reported as soon as it changes."""
+        return self.state, self.dead_letters_blocked > 0
 
 
 def current_state(*, leaving: bool, closed: bool, quiet: bool, busy: bool, consuming: bool) -> State:

@@ -33,8 +33,10 @@ class Settlement:
         blocked: Number of messages that wait because their dead letter cannot be stored.
     """
 
-    def __init__(self, send: Send, target: DeadLetterTarget, metrics: Metrics) -> None:
+    def __init__(self, send: Send, target: DeadLetterTarget, metrics: Metrics, state_changed: asyncio.Event) -> None:
+        """`state_changed` is set when a message begins or ends to wait."""
         self._send = send
+        self._state_changed = state_changed
         self._target = target
         self._metrics = metrics
         self.stopping = asyncio.Event()
@@ -73,8 +75,9 @@ class Settlement:
                 try:
                     await self._send(letter, exchange, routing_key)
                 except PublishFailedError as error:
-                    self.blocked += not waits
-                    waits = True
+                    if not waits:
+                        waits = True
+                        self._count_blocked(1)
                     await self._pause(delivery, backoff, error)
                     if self.stopping.is_set():
                         return False
@@ -82,7 +85,12 @@ class Settlement:
                     return True
             return False
         finally:
-            self.blocked -= waits
+            if waits:
+                self._count_blocked(-1)
+
+    def _count_blocked(self, change: int) -> None:
+        self.blocked += change
+        self._state_changed.set()
 
     async def _pause(self, delivery: Delivery, backoff: Backoff, error: PublishFailedError) -> None:
         delay = backoff.next_delay(0)

@@ -70,9 +70,8 @@ class Finalizer:
             self.cache.update_taskqueue(body)
         if cause is not None:  # told once, also if the finalizer could be removed only at another attempt
             self.telemetry.retained(taskqueue.key, cause)
-            structlog.get_logger("finalizer").warning(
-                "topology retained", taskqueue=str(taskqueue.key), queue=taskqueue.queue_name, why=cause
-            )
+            log = structlog.get_logger("finalizer")
+            log.warning("topology retained", taskqueue=str(taskqueue.key), queue=taskqueue.queue_name, why=cause)
 
     async def _apply_policy(self, taskqueue: TaskQueue) -> None:
         observer = await self._observer(taskqueue)

@@ -4,38 +4,34 @@ What to do is decided by pure functions. Here it is written to the API server, s
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from secrets import token_bytes
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Body, Cluster
-from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain.actions import RestoreReplicas, ScaleIn, WriteDeletionCost, WriteDrainToken
-from taskqueue_operator.drain.consumers import idle_evidence
 from taskqueue_operator.drain.context import DrainContext, QueueState
 from taskqueue_operator.drain.execution import Request, Send, execute
-from taskqueue_operator.drain.plain import with_idle_evidence
 from taskqueue_operator.drain.plan import Plan, plan
-from taskqueue_operator.drain.protocol import FencingToken, State
+from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.drain.removed import removed_state
 from taskqueue_operator.drain.replicaset_order import cost_annotations
 from taskqueue_operator.drain.scale_in import MOMENTARY, Blocker
 from taskqueue_operator.drain.worker import Worker
 from taskqueue_operator.drain.worker_pool import WorkerPool
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
-from .plain_workers import record_endings, stop_consumers, survey_queues
+from .leader import Leader
+from .plain_workers import is_plain, record_endings, stop_consumers, survey_queues, with_broker_evidence
 from .report_reader import read_report
 
 FROM_THE_START: Final = datetime.max.replace(tzinfo=UTC)
@@ -43,33 +39,15 @@ FROM_THE_START: Final = datetime.max.replace(tzinfo=UTC)
 SECRET_BYTES: Final = 32
 """Bytes of the secret from which a worker pool makes the ids of its commands."""
 
-TOKEN_REPLACEMENT_PERIOD: Final = timedelta(minutes=1)
-"""Minimum time between two replacements of a drain annotation that no leader wrote."""
-
 _log = structlog.get_logger("drain")
-
-
-async def _unconfirmed() -> bool:
-    return False
-
-
-class Leader(NamedTuple):
-    """The sender of commands.
-
-    Attributes:
-        installation: The operator's installation.
-        epoch: The epoch of its present leader.
-        confirm: Reads the Lease: whether it still names this leader.
-    """
-
-    installation: str
-    epoch: int
-    confirm: Callable[[], Awaitable[bool]] = _unconfirmed
 
 
 @dataclass(frozen=True, slots=True)
 class Drainer:
-    """Drains workers, and reduces replicas as far as the workers are drained."""
+    """Drains workers, and reduces replicas as far as the workers are drained.
+
+    `request_status` is called when a report has changed what conditions show.
+    """
 
     cache: Cache
     states: States
@@ -77,6 +55,7 @@ class Drainer:
     telemetry: Telemetry
     clock: Clock
     leader: Leader
+    request_status: Callable[[Key], None]
 
     def on_report(self, taskqueue: str, message: bytes, address: str) -> Key | None:
         """Store a report of a worker.
@@ -98,8 +77,10 @@ class Drainer:
         report = read_report(taskqueue, message, state.drain)
         if report is None:
             return None
-        pool = self._pool(key, state, deployment)
+        pool, shown = self._pool(key, state, deployment), state.drain.shown
         pool.on_report(report, address, self.clock())
+        if state.drain.shown != shown:
+            self.request_status(key)
         worker = pool.worker(report.pod)
         if worker is not None and report.state is State.CONSUMING:
             self.cache.record_start(key, worker.pod.template_hash)
@@ -112,14 +93,14 @@ class Drainer:
             return
         if state.drain.pool is not None and deployment is not None:
             self._sync(key, self._pool(key, state, deployment), deployment)
-        if taskqueue is not None and _is_plain(taskqueue):
+        if taskqueue is not None and is_plain(taskqueue):
             record_endings(state.drain, tuple(self.cache.pods(key)), self.telemetry)
 
     def survey(self, key: Key) -> bool:
         """Note what else Plain workers consume; returns whether that has changed."""
         state, taskqueue = self.states[key], self.cache.taskqueue(key)
         observer = state.connection.observer
-        if taskqueue is None or observer is None or not _is_plain(taskqueue):
+        if taskqueue is None or observer is None or not is_plain(taskqueue):
             return False
         return survey_queues(state.drain, tuple(self.cache.pods(key)), taskqueue.queue_name, observer)
 
@@ -131,7 +112,7 @@ class Drainer:
                 deployment.replicas or deployment.current_replicas or deployment.drain_token or self._terminating(key)
             )
             taskqueue = self.cache.taskqueue(key)
-            reports = taskqueue is None or not _is_plain(taskqueue)
+            reports = taskqueue is None or not is_plain(taskqueue)
             observer.subscribe_reports(key, enabled=has_workers and reports)
 
     def has_work(self, key: Key, desired: int) -> bool:
@@ -160,7 +141,8 @@ class Drainer:
         state, deployment = self.states[key], self.cache.deployments.get(key)
         if deployment is None:
             return None
-        pool, leads = self._pool(key, state, deployment), await self._leads_beside(key, state, deployment)
+        pool = self._pool(key, state, deployment)
+        leads = await self.leader.leads_beside(key, deployment.drain_token, state.drain, self.clock())
 
         def next_plan() -> Plan | None:
             present = self.cache.deployments.get(key)
@@ -175,29 +157,9 @@ class Drainer:
                 if isinstance(request, ScaleIn | RestoreReplicas):
                     written = request.replicas
         taskqueue = self.cache.taskqueue(key)
-        if taskqueue is not None and _is_plain(taskqueue) and taskqueue.spec.worker.acks_late:
+        if taskqueue is not None and is_plain(taskqueue) and taskqueue.spec.worker.acks_late:
             await stop_consumers(state, tuple(self.cache.pods(key)), taskqueue.queue_name, self.telemetry)
         return written
-
-    async def _leads_beside(self, key: Key, state: TaskQueueState, deployment: Deployment) -> bool:
-        """Whether no later leader wrote the drain annotation: the Lease, read now, still names this one.
-
-        Then a client without the Lease wrote it, such as a restored backup. It is replaced, but not again and again:
-        a second operator would write it anew each time.
-        """
-        token, now = FencingToken.parse(deployment.drain_token), self.clock()
-        replaced_at = state.drain.token_replaced_at
-        if token is None or token.epoch <= self.leader.epoch:
-            return False
-        if (
-            replaced_at is not None and now - replaced_at < TOKEN_REPLACEMENT_PERIOD
-        ) or not await self.leader.confirm():
-            return False
-        state.drain.token_replaced_at = now
-        _log.warning(
-            "drain annotation of no leader", taskqueue=str(key), annotation=str(token), epoch=self.leader.epoch
-        )
-        return True
 
     def _plan(  # noqa: PLR0913  what a plan is made for
         self, key: Key, state: TaskQueueState, deployment: Deployment, desired: int, *, paused: bool, leads: bool
@@ -210,8 +172,8 @@ class Drainer:
         if paused:
             queue = queue._replace(empty_at=FROM_THE_START)
         context = DrainContext(pool, deployment, queue, desired, now, leads)
-        if taskqueue is not None and _is_plain(taskqueue):
-            context = _with_idle_evidence(taskqueue, observer, context)
+        if taskqueue is not None and is_plain(taskqueue):
+            context = with_broker_evidence(taskqueue, observer, context)
         made = plan(context)
         if made.blocked_by not in {state.drain.blocked_by, *MOMENTARY}:
             state.drain.blocked_by, state.drain.blocked_since = made.blocked_by, now
@@ -276,16 +238,3 @@ class Drainer:
         state = removed_state(worker, self.clock())
         self.telemetry.removed(state)
         _log.info("worker removed", taskqueue=str(key), pod=worker.pod.key.name, state=str(state))
-
-
-def _is_plain(taskqueue: TaskQueue) -> bool:
-    return taskqueue.spec.worker.protocol is Protocol.PLAIN
-
-
-def _with_idle_evidence(taskqueue: TaskQueue, observer: QueueObserver | None, context: DrainContext) -> DrainContext:
-    """For Plain workers, derive idleness from consumer snapshots of the broker, which needs `acksLate`."""
-    if not taskqueue.spec.worker.acks_late:
-        return with_idle_evidence(context, None)
-    snapshots = observer.consumer_snapshots() if observer is not None else ()
-    evidence = idle_evidence(snapshots, taskqueue.queue_name, context.pods, context.now)
-    return with_idle_evidence(context, evidence)

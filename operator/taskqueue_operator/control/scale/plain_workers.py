@@ -1,4 +1,7 @@
-"""What Plain workers do that no protocol prevents: ignore SIGTERM, die of it, consume other queues."""
+"""Plain workers: evidence that they are idle, and what no protocol prevents.
+
+They may ignore SIGTERM, die of it, or consume other queues.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -8,9 +11,19 @@ import structlog
 from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import DrainState, Interruption, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.drain.consumers import Activity, ConsumerSnapshot, consuming_after_sigterm, other_queues
+from taskqueue_operator.drain.consumers import (
+    Activity,
+    ConsumerSnapshot,
+    consuming_after_sigterm,
+    idle_evidence,
+    other_queues,
+)
+from taskqueue_operator.drain.context import DrainContext
+from taskqueue_operator.drain.plain import with_idle_evidence
 from taskqueue_operator.drain.worker_state import RemovedState
 from taskqueue_operator.resource.faults import BrokerFault
+from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Pod
 
 INTERRUPTED_BY: Final = {
@@ -19,6 +32,20 @@ INTERRUPTED_BY: Final = {
 }
 
 _log = structlog.get_logger("drain")
+
+
+def is_plain(taskqueue: TaskQueue) -> bool:
+    """Whether the workers do not implement the control protocol."""
+    return taskqueue.spec.worker.protocol is Protocol.PLAIN
+
+
+def with_broker_evidence(taskqueue: TaskQueue, observer: QueueObserver | None, context: DrainContext) -> DrainContext:
+    """Derive idleness from consumer snapshots of the broker, which needs `acksLate`."""
+    if not taskqueue.spec.worker.acks_late:
+        return with_idle_evidence(context, None)
+    snapshots = observer.consumer_snapshots() if observer is not None else ()
+    evidence = idle_evidence(snapshots, taskqueue.queue_name, context.pods, context.now)
+    return with_idle_evidence(context, evidence)
 
 
 def record_endings(drain: DrainState, pods: Collection[Pod], telemetry: Telemetry) -> None:

@@ -26,7 +26,7 @@ def growth_event(before: dict[str, Any], after: dict[str, Any]) -> PendingEvent:
     """Return the Event for a dead-letter queue that starts to grow."""
     queue = dead_letter_queue(after["queue"])
     message = (
-        f'{growth(before, after)} messages were rejected: queue "{queue}" holds {after["deadLetters"]}. The headers of '
-        "each message say why, and the log of the workers has the errors."
+        f'{growth(before, after)} tasks could not be done: queue "{queue}" holds {after["deadLetters"]}. The headers '
+        "of each message say why, and the log of the workers has the errors."
     )
     return PendingEvent(Reason.DEAD_LETTERS_GROWING, message, warning=True)

@@ -18,6 +18,7 @@ from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN, has_no_co
 from taskqueue_operator.workers.rollout import unfinished_rollout
 from taskqueue_operator.workers.startup_problems import unavailable_reason
 
+from .blocked_dead_letters import blocked_dead_letters
 from .deadlines import Deadlines
 from .scale_in_blocked import scale_in_blocked
 from .scaling_warnings import scaling_warning
@@ -122,12 +123,13 @@ def _faults(taskqueue: TaskQueue | None, state: TaskQueueState) -> dict[Conditio
 def _workers_fault(
     seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadlines: Deadlines
 ) -> dict[ConditionType, Fault]:
-    """Return why no worker starts or consumes, unless the Deployment itself could not be written."""
+    """Return why workers do not start, consume or settle, unless the Deployment itself could not be written."""
     type_, deployment, pods = ConditionType.WORKERS_AVAILABLE, cache.deployments.get(seen.key), cache.pods(seen.key)
-    idle = (
-        _not_consuming(seen.parsed, deployment, pods, state, deadlines) if isinstance(seen.parsed, TaskQueue) else None
-    )
-    fault = unavailable_reason(deployment, pods, started=cache.has_started(seen.key)) or idle
+    fault: Fault | None = None
+    if isinstance(seen.parsed, TaskQueue):
+        idle = _not_consuming(seen.parsed, deployment, pods, state, deadlines)
+        fault = idle or blocked_dead_letters(seen.parsed, state, seen.status, deadlines)
+    fault = unavailable_reason(deployment, pods, started=cache.has_started(seen.key)) or fault
     return {type_: fault} if fault is not None and type_ not in state.reconcile.faults else {}
 
 

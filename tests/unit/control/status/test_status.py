@@ -7,6 +7,8 @@ import pytest
 import structlog.testing
 
 from taskqueue_operator.control.ports import Body
+from taskqueue_operator.control.status.blocked_dead_letters import BLOCKED_FOR
+from taskqueue_operator.drain.worker import REPORT_TIMEOUT
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.faults import BrokerFault, Conflict, Reason
 from taskqueue_operator.resource.names import Key
@@ -305,6 +307,44 @@ async def test_a_mode_without_workers_is_named_while_messages_wait(
     await harness.apply(scaling={"maxReplicas": 3, "mode": mode})
     await harness.settle(10)
     assert harness.cluster.condition("WorkersAvailable")["message"] == message
+
+
+async def test_dead_letters_that_no_queue_takes_are_a_condition_for_as_long_as_a_worker_reports_them(
+    harness: ControlHarness,
+) -> None:
+    workers = harness.start_workers()
+    await harness.apply(scaling=ONE)
+    await harness.settle(20)
+    (worker,) = workers.by_pod.values()
+    worker.report_overrides, worker.reported = {"dead_letters_blocked": 2}, None
+    await harness.settle(BLOCKED_FOR.total_seconds() - 1)
+    assert ready(harness) == ("True", "Ready"), "the operator may declare the dead-letter queue again meanwhile"
+    await harness.settle(2)
+    assert ready(harness) == ("False", "DeadLettersBlocked")
+    workers_available = harness.cluster.condition("WorkersAvailable")
+    assert workers_available["status"] == "False"
+    assert_approved("workers.dead_letters_blocked", workers_available["message"])
+    await harness.restart()
+    await harness.settle(60)
+    assert [reason for reason, _ in harness.cluster.events].count("DeadLettersBlocked") == 1, "a restart ends nothing"
+    worker.report_overrides, worker.reported = {"dead_letters_blocked": None}, None
+    await harness.settle(2)
+    assert ready(harness) == ("True", "Ready"), "a worker of an earlier version does not report the field"
+
+
+async def test_a_worker_that_ends_ends_the_condition_of_its_dead_letters(harness: ControlHarness) -> None:
+    workers = harness.start_workers()
+    await harness.apply(scaling=ONE, queue={"name": "q", "external": True}, deadLetter={"exchange": "dlx"})
+    harness.broker.depths["q"] = (0, 0)
+    await harness.settle(20)
+    (worker,) = workers.by_pod.values()
+    worker.report_overrides, worker.reported = {"dead_letters_blocked": 1}, None
+    await harness.settle(BLOCKED_FOR.total_seconds() + 2)
+    message = harness.cluster.condition("WorkersAvailable")["message"]
+    assert 'exchange "dlx" with routing key "q.dlq"' in message
+    worker.silent = True
+    await harness.settle(REPORT_TIMEOUT.total_seconds() + 1)
+    assert harness.cluster.condition("WorkersAvailable")["status"] == "True"
 
 
 @pytest.mark.slow

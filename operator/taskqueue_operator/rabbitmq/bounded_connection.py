@@ -11,6 +11,7 @@ from typing import Final
 from aio_pika import Connection
 from aio_pika.abc import AbstractConnection
 from aio_pika.connection import make_url
+from aio_pika.exceptions import AMQPError
 from aiormq.connection import TransportFactory
 from pamqp import frame
 from typing_extensions import override
@@ -24,6 +25,9 @@ from .handshake import HEARTBEAT_SECONDS
 from .network import Network
 from .pace import Pace
 
+# aiormq raises RuntimeError for a closed channel or connection, and StopAsyncIteration if the broker closes the
+# connection during the handshake.
+CONNECTION_LOST: Final = (AMQPError, OSError, RuntimeError, TimeoutError, StopAsyncIteration)
 _HEADER: Final = 2
 _BODY: Final = 3
 _BODY_SIZE: Final = struct.Struct(">HHQ")

@@ -1,23 +1,19 @@
 """Receives reports from workers and sends commands to them, on a connection of its own.
 
-`docs/control-protocol.md` describes the messages; this module only transports them, and decides which messages are
-reports at all: a client that may publish to a vhost can send anything to it.
+`docs/control-protocol.md` describes the messages; this module only transports them.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
-from typing import Final, NamedTuple
+from collections.abc import Collection
+from functools import partial
+from typing import Final
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import AMQPError
+from aio_pika.abc import AbstractChannel, AbstractQueue
 from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
-from pamqp.common import FieldTable
 
-from taskqueue_operator.resource import bounds
-from taskqueue_operator.resource.allowance import Allowance
 from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.lease import Guard
@@ -25,9 +21,10 @@ from taskqueue_operator.resource.names import CONTROL_EXCHANGE
 
 from . import faults
 from .access import Access
-from .bounded_connection import bounded_connection
+from .bounded_connection import CONNECTION_LOST, bounded_connection
 from .clock import loop_time
 from .login import AMQP
+from .report_queue import OnReport, ReportQueue
 from .turns import Turns
 
 EXCHANGE: Final = CONTROL_EXCHANGE
@@ -35,26 +32,6 @@ RPC_TIMEOUT_SECONDS: Final = 8.0
 SEND_TIMEOUT_SECONDS: Final = 2.0
 """A broker with a memory alarm does not read what is sent to it."""
 BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=15.0)
-DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to."
-"""How the addresses begin that RabbitMQ makes for direct reply-to; any other address could be anyone's queue."""
-QUEUE_ARGUMENTS: Final[FieldTable] = {
-    "x-max-length": bounds.REPORT_QUEUE_MESSAGES,
-    "x-max-length-bytes": bounds.REPORT_QUEUE_BYTES,
-}
-
-# aiormq raises RuntimeError for a closed channel or connection, and StopAsyncIteration if the broker closes the
-# connection during the handshake.
-_CONNECTION_LOST: Final = (AMQPError, OSError, RuntimeError, TimeoutError, StopAsyncIteration)
-
-OnReport = Callable[[str, bytes, str], None]
-"""Receives the TaskQueue (`namespace/name`), the report, and the address for commands to its sender."""
-
-
-class _Ack(NamedTuple):
-    """The acknowledgement of a report and of all before it, after a pause. Does not keep the report in memory."""
-
-    tag: int
-    pause_seconds: float
 
 
 class ControlChannel:
@@ -72,21 +49,15 @@ class ControlChannel:
         self._network = access.network
         self._login = access.login
         self._name = name
-        self._on_report = on_report
-        self._turns = turns
         self._guard = guard
         self._taskqueues: set[str] = set()
         self._unsynced: set[str] = set()
         self._unbound: set[str] = set()
         self._changed = asyncio.Event()
         self._lost = asyncio.Event()
-        self._acks: asyncio.Queue[_Ack] = asyncio.Queue()
-        self._unacked = 0
-        self._log_lines = Allowance(
-            per_second=bounds.REPORT_LOG_LINES_PER_SECOND, at_once=bounds.REPORT_LOG_LINES_AT_ONCE
-        )
         self._channel: AbstractChannel | None = None
         self._log = structlog.get_logger("control").bind(broker=endpoint.address, vhost=endpoint.vhost)
+        self._reports = ReportQueue(self._taskqueues, on_report, partial(turns.wait, endpoint.namespace), self._log)
 
     def listen(self, taskqueue: str, *, enabled: bool) -> None:
         """Receive the reports of a TaskQueue (`namespace/name`), or no longer."""
@@ -117,7 +88,7 @@ class ControlChannel:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await channel.default_exchange.publish(message, address, mandatory=False)
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             self._log.info("command not sent", detail=faults.cause(error))
 
     async def run(self) -> None:
@@ -128,7 +99,7 @@ class ControlChannel:
             started = loop_time()
             try:
                 await self._session()
-            except _CONNECTION_LOST as error:
+            except CONNECTION_LOST as error:
                 self._set_fault(self._explain(error))
             except BrokerFault as fault:
                 self._set_fault(fault)
@@ -158,9 +129,10 @@ class ControlChannel:
             async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                 channel = await connection.channel(publisher_confirms=False)
                 channel.close_callbacks.add(self._on_close)
-                queue = await self._consume(channel)
+                await _declare_exchange(channel)
+                queue = await self._reports.consume(channel)
             self._channel, self.fault = channel, None
-            acknowledging = asyncio.create_task(self._acknowledge(channel, self._acks))
+            acknowledging = asyncio.create_task(self._acknowledge(channel))
             await self._sync_bindings(channel, queue)
             raise ConnectionError
         finally:
@@ -180,15 +152,6 @@ class ControlChannel:
             connection = await bounded_connection(self._network, self._endpoint, self._name)
         self._login.accepted(AMQP)
         return connection
-
-    async def _consume(self, channel: AbstractChannel) -> AbstractQueue:
-        await _declare_exchange(channel)
-        queue = await channel.declare_queue(exclusive=True, arguments=QUEUE_ARGUMENTS)
-        # Acknowledged in turns: so RabbitMQ stores, and in the end drops, what is sent faster than it is read.
-        await channel.set_qos(prefetch_count=2 * bounds.REPORTS_PER_TURN)
-        self._unacked, self._acks = 0, asyncio.Queue()
-        await queue.consume(self._on_message)
-        return queue
 
     async def _sync_bindings(self, channel: AbstractChannel, queue: AbstractQueue) -> None:
         """Bind the queue to the TaskQueues to listen for, after each change, until the connection is lost."""
@@ -216,45 +179,9 @@ class ControlChannel:
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
             await change(EXCHANGE, name)
 
-    async def _on_message(self, message: AbstractIncomingMessage) -> None:
-        reason = self._refusal(message)
-        if reason is None:
-            self._on_report(message.routing_key or "", message.body, message.reply_to or "")
-        elif self._log_lines.take(loop_time()):
-            self._log.warning("report refused", detail=reason)
-        self._unacked += 1
-        oversized = len(message.body) > bounds.REPORT_BYTES
-        if message.delivery_tag is not None and (self._unacked >= bounds.REPORTS_PER_TURN or oversized):
-            self._unacked = 0
-            pause = len(message.body) / bounds.REPORT_BYTES_PER_SECOND if oversized else 0.0
-            self._acks.put_nowait(_Ack(message.delivery_tag, pause))
-
-    def _refusal(self, message: AbstractIncomingMessage) -> str | None:
-        """Return why a message is no report of a TaskQueue that is read here; None if it is one.
-
-        Headers `CC` and `BCC`, other exchanges and the name of our queue lead messages with any routing key to us. The
-        routing key of a TaskQueue of another vhost is not listened for here, so no one can report for it.
-        """
-        if message.exchange != EXCHANGE or message.routing_key not in self._taskqueues:
-            return f"It was not published to exchange {EXCHANGE} with the routing key of a TaskQueue of this vhost."
-        if not (message.reply_to or "").startswith(DIRECT_REPLY_TO):
-            return f"Its property reply_to is not {DIRECT_REPLY_TO.rstrip('.')}."
-        if len(message.body) > bounds.REPORT_BYTES:
-            return f"It has {len(message.body)} bytes, which is more than {bounds.REPORT_BYTES}."
-        return None
-
-    async def _acknowledge(self, channel: AbstractChannel, acks: asyncio.Queue[_Ack]) -> None:
-        """Acknowledge reports whenever this control channel may read further ones, until cancelled."""
-        while True:
-            ack = await acks.get()
-            await asyncio.sleep(ack.pause_seconds)
-            await self._turns.wait(self._endpoint.namespace)
-            try:
-                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                    await (await channel.get_underlay_channel()).basic_ack(ack.tag, multiple=True)
-            except _CONNECTION_LOST:  # otherwise RabbitMQ might wait for this acknowledgement for ever
-                self._on_close()
-                return
+    async def _acknowledge(self, channel: AbstractChannel) -> None:
+        await self._reports.acknowledge(channel)
+        self._on_close()
 
     def _explain(self, error: Exception) -> BrokerFault:
         if isinstance(error, ProbableAuthenticationError):

@@ -20,12 +20,13 @@ from .access import Access
 from .apply import apply_step
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .consumers import read_consumers
-from .control_channel import ControlChannel, OnReport
+from .control_channel import ControlChannel
 from .endpoint import Endpoint
 from .management import Management, segment
 from .network import Network
 from .probe import Prober
 from .reconnect import Reconnector
+from .report_queue import OnReport
 from .secret import parse_secret
 from .turns import Turns
 from .vhost_reader import CONSUMER_TIMEOUT_VERSION, Version, read_sweep, read_topology, read_version

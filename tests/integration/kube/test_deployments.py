@@ -1,20 +1,15 @@
 import asyncio
-import json
 from typing import Any
 
 import pytest
-import yaml
 
 from taskqueue_operator.kube.cluster import KubernetesCluster
-from taskqueue_operator.resource.faults import Conflict, Fault, Reason, WorkersFault
+from taskqueue_operator.resource.faults import Conflict, Fault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 from taskqueue_operator.workers.deployment import deployment
-from taskqueue_operator.workers.ownership import lost_fields
-from tests.approved import assert_approved
 from tests.cluster.control_plane import ControlPlane
-from tests.unit.workers.test_deployment import INPUTS
 
 from .conftest import Create
 
@@ -180,151 +175,6 @@ async def test_the_operator_is_the_only_manager_of_the_spec(cluster: KubernetesC
     # The annotation deployment.kubernetes.io/revision is the controller's, and is written along with the status.
     assert set(managers) == {("taskqueue-operator", "Apply"), ("taskqueue-operator", "Update")}
     assert managers["taskqueue-operator", "Update"] == scaling
-
-
-EVERY_KIND_OF_FIELD = {
-    "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-    "envFrom": [{"configMapRef": {"name": "c"}}],
-    "args": ["run", "--fast"],
-    "resources": {"limits": {"cpu": "0.5", "memory": "1000Mi"}, "requests": {"cpu": "0.1"}},
-    "podTemplate": {
-        "metadata": {"labels": {"team": "media"}, "annotations": {"a.b/c": "d"}},
-        "spec": {
-            "serviceAccountName": "app",
-            "imagePullSecrets": [{"name": "ghcr"}],
-            "nodeSelector": {"disk": "ssd"},
-            "tolerations": [{"key": "gpu", "operator": "Exists"}],
-            "affinity": {
-                "nodeAffinity": {
-                    "requiredDuringSchedulingIgnoredDuringExecution": {
-                        "nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}]
-                    }
-                }
-            },
-            "topologySpreadConstraints": [
-                {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}}
-            ],
-            "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["a", "b"]}],
-            "initContainers": [{"name": "migrate", "image": "acme/db:1", "command": ["migrate"]}],
-            "containers": [
-                {"name": "worker", "lifecycle": {"preStop": {"exec": {"command": ["true"]}}}},
-                {"name": "proxy", "image": "acme/proxy:1", "ports": [{"containerPort": 1, "protocol": "UDP"}]},
-            ],
-            "volumes": [{"name": "all", "projected": {"sources": [{"secret": {"name": "s"}}]}}],
-        },
-    },
-}
-
-
-@pytest.mark.parametrize("worker", [{}, EVERY_KIND_OF_FIELD], ids=["least", "every kind of field"])
-async def test_the_operator_sees_which_of_its_fields_another_client_has_taken(
-    cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str, worker: dict[str, Any]
-) -> None:
-    taskqueue = create(**worker)
-    manifest = deployment(taskqueue, replicas=0)
-    made = Deployment.parse(await cluster.apply_deployment(manifest))
-    scaled = Deployment.parse(await cluster.scale(taskqueue.key, replicas=2, generation=made.generation))
-    await cluster.set_drain_token(taskqueue.key, "1.1", generation=scaled.generation)
-
-    async def lost() -> dict[str, str]:
-        body = await cluster.deployment(taskqueue.key)
-        assert body is not None
-        return lost_fields(manifest, Deployment.parse(body).field_owners)
-
-    def patch(*operations: dict[str, object]) -> None:
-        control_plane.kubectl(
-            "-n", namespace, "patch", "deployment", "thumbnails", "--type=json", f"--patch={json.dumps(operations)}"
-        )
-
-    assert await lost() == {}, "right after the apply, and after the operator's other writes"
-    foreign = {"name": "sidecar", "image": "mesh:1"}
-    patch({"op": "add", "path": "/spec/template/spec/containers/-", "value": foreign})
-    control_plane.kubectl("-n", namespace, "annotate", "deployment", "thumbnails", "theirs=1")
-    assert await lost() == {}, "additions of others take nothing"
-    control_plane.kubectl("-n", namespace, "set", "image", "deployment/thumbnails", "worker=other:2")
-    patch({"op": "replace", "path": "/spec/template/spec/terminationGracePeriodSeconds", "value": 5})
-    patch({"op": "remove", "path": "/spec/template/spec/securityContext/runAsNonRoot"})
-    taken = await lost()
-    assert taken == {
-        ".spec.template.spec.containers[worker].image": "kubectl-set",
-        ".spec.template.spec.terminationGracePeriodSeconds": "kubectl-patch",
-        ".spec.template.spec.securityContext.runAsNonRoot": "",
-    }
-
-
-@pytest.mark.parametrize(
-    ("template", "words"),
-    [
-        ({"spec": {"fooBar": 1}}, "spec.template.spec.fooBar: field not declared in schema"),
-        (
-            {"spec": {"containers": [{"name": "worker", "imagePulPolicy": "Always"}]}},
-            'spec.template.spec.containers[name="worker"].imagePulPolicy: field not declared in schema',
-        ),
-        (
-            {"spec": {"priority": "high"}},
-            "spec.template.spec.priority: expected numeric (int or float), got string",
-        ),
-        ({"spec": {"nodeSelector": {"a": 1}}}, "spec.template.spec.nodeSelector.a: expected string, got 1"),
-        (
-            {"spec": {"containers": [{"name": "worker", "imagePullPolicy": "Sometimes"}]}},
-            (
-                'spec.template.spec.containers[0].imagePullPolicy: Unsupported value: "Sometimes": '
-                'supported values: "Always", "IfNotPresent", "Never"'
-            ),
-        ),
-        (
-            {"spec": {"containers": [{"name": "sidecar"}]}},
-            "spec.template.spec.containers[1].image: Required value",
-        ),
-    ],
-)
-async def test_an_invalid_field_of_the_pod_template_is_named(
-    cluster: KubernetesCluster, create: Create, template: dict[str, Any], words: str
-) -> None:
-    taskqueue = create(podTemplate=template)
-    with pytest.raises(WorkersFault) as refused:
-        await cluster.apply_deployment(deployment(taskqueue, replicas=0))
-    assert refused.value.reason == Reason.POD_TEMPLATE_INVALID
-    assert refused.value.terminal
-    assert_approved("kubernetes.deployment_refused", refused.value.message.replace(words, "TEXT OF THE API SERVER"))
-    assert await cluster.deployment(taskqueue.key) is None
-
-
-@pytest.mark.parametrize("text", [file.read_text() for file in INPUTS], ids=[file.stem for file in INPUTS])
-async def test_the_api_server_accepts_the_golden_manifests(
-    cluster: KubernetesCluster, create: Create, text: str
-) -> None:
-    worker = yaml.safe_load(text)["spec"]["worker"]
-    made = await cluster.apply_deployment(deployment(create(**worker), replicas=0))
-    assert made["spec"]["template"]["spec"]["restartPolicy"] == "Always"
-
-
-async def test_a_missing_permission_is_named(unprivileged: KubernetesCluster, create: Create) -> None:
-    taskqueue = create()
-    with pytest.raises(Fault, match=r"cannot patch resource.*permissions of the chart") as refused:
-        await unprivileged.apply_deployment(deployment(taskqueue, replicas=0))
-    assert refused.value.reason == Reason.API_UNAVAILABLE
-    assert not isinstance(refused.value, WorkersFault)
-
-
-async def test_an_exceeded_quota_is_reported_in_the_text_of_the_api_server(
-    cluster: KubernetesCluster, create: Create, control_plane: ControlPlane, namespace: str
-) -> None:
-    control_plane.kubectl("-n", namespace, "create", "quota", "none", "--hard=count/deployments.apps=0")
-    taskqueue = create()
-    await quota_counted(control_plane, namespace)
-    with pytest.raises(Fault, match="exceeded quota: none") as refused:
-        await cluster.apply_deployment(deployment(taskqueue, replicas=0))
-    assert "ServiceAccount" not in refused.value.message
-
-
-async def quota_counted(control_plane: ControlPlane, namespace: str) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            used = r"jsonpath={.status.used.count/deployments\.apps}"
-            if control_plane.kubectl("-n", namespace, "get", "quota", "none", "-o", used) == "0":
-                return
-            await asyncio.sleep(0.2)
 
 
 async def test_only_worker_deployments_of_the_watched_namespaces_are_listed(

@@ -12,8 +12,10 @@ from .backoff import Backoff
 from .dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
 from .dead_letters import Problem, dead_letter, returning
 from .delivery import Delivery
+from .failure import Failure
 from .metrics import Metrics
 from .publish_errors import PublishFailedError
+from .runner import Outcome, Status
 
 Send = Callable[[Message, str, str], Awaitable[None]]
 """Publishes a message to an exchange with a routing key, and returns once a queue has confirmed it.
@@ -42,6 +44,18 @@ class Settlement:
         self.stopping = asyncio.Event()
         self.blocked = 0
         metrics.add_gauge("dead_letters_blocked", lambda: self.blocked)
+
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Settle the message of an ended task; return whether it is settled."""
+        match outcome.status:
+            case Status.DONE:
+                return await delivery.acknowledge()
+            case Status.REQUEUED:
+                return await delivery.requeue()
+            case Status.ABANDONED:
+                return False
+            case _:
+                return await self.dead_letter(delivery, _problem(outcome))
 
     async def dead_letter(self, delivery: Delivery, problem: Problem) -> bool:
         """Store the dead letter, however long that takes, then acknowledge the message.
@@ -114,6 +128,11 @@ class Settlement:
             return False
         await delivery.acknowledge()
         return True
+
+
+def _problem(outcome: Outcome) -> Problem:
+    failure = outcome.failure or Failure("", "", "")
+    return Problem(outcome.status.value, failure.type, failure.text)
 
 
 def _now() -> datetime:

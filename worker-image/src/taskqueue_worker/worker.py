@@ -14,9 +14,9 @@ from .activity import Activity
 from .attempts import Attempt, AttemptState
 from .bounds import RETURN_PAUSE_SECONDS
 from .brake import Brake
-from .dead_letters import Problem
 from .delivery import Delivery
 from .delivery_buffer import DeliveryBuffer
+from .end_record import record_end
 from .ended_tasks import EndedTasks
 from .failure import Failure
 from .metrics import Metrics
@@ -171,7 +171,7 @@ class Worker:
         else:
             # A handler that does not stop keeps its slot, so that never more handlers run than the concurrency allows.
             outcome.still_running.ended.add_done_callback(lambda _: self._release(delivery))
-        self._record(delivery, outcome, seconds, settled=settled)
+        record_end(self._metrics, delivery, outcome, seconds, settled=settled)
         if outcome.is_lost and outcome.still_running is not None:
             self._on_lost(delivery, outcome.still_running)
 
@@ -182,7 +182,7 @@ class Worker:
             outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
             settled = await self._settle(delivery, outcome)
             self.activity.settle(delivery, self._clock(), done=False)
-            self._record(delivery, outcome, 0, settled=settled)
+            record_end(self._metrics, delivery, outcome, 0, settled=settled)
         else:
             await self._record_next_attempt(delivery)
             self.activity.settle(delivery, self._clock(), done=None)
@@ -215,21 +215,10 @@ class Worker:
             self._buffer.release(suspect)
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
-        settled = await self._settle_as(delivery, outcome)
+        settled = await self._settlement.settle(delivery, outcome)
         if not settled and _is_done(outcome.status) is not None:
             self._ended.remember(delivery, outcome)
         return settled
-
-    async def _settle_as(self, delivery: Delivery, outcome: Outcome) -> bool:
-        match outcome.status:
-            case Status.DONE:
-                return await delivery.acknowledge()
-            case Status.REQUEUED:
-                return await delivery.requeue()
-            case Status.ABANDONED:
-                return False
-            case _:
-                return await self._settlement.dead_letter(delivery, _problem(outcome))
 
     async def _settle_again(self, delivery: Delivery, outcome: Outcome) -> None:
         """The broker delivered a message again whose task has ended here."""
@@ -252,27 +241,6 @@ class Worker:
         if self._buffer.is_quiet:
             self._state_changed.set()
 
-    def _record(self, delivery: Delivery, outcome: Outcome, seconds: float, *, settled: bool) -> None:
-        self._metrics.count_task(delivery.queue, delivery.type, outcome.status, seconds)
-        fields = {
-            "type": delivery.type,
-            "routing_key": delivery.routing_key,
-            "queue": delivery.queue,
-            "attempt": delivery.attempt.number,
-            "redelivered": delivery.redelivered,
-            "duration_ms": round(seconds * 1000, 3),
-            "status": outcome.status.value,
-            "settled": settled,
-        }
-        line = {name: value for name, value in fields.items() if value is not None}
-        if outcome.failure is None:
-            _log.info("task", **line)
-        else:
-            _log.error("task", **line, exception=outcome.failure.stack)
-        if not settled and outcome.status is not Status.ABANDONED:
-            self._metrics.ack_failed.inc()
-            _log.warning("connection lost before the task was settled, the broker redelivers it")
-
 
 def _is_done(status: Status) -> bool | None:
     return None if status in {Status.REQUEUED, Status.ABANDONED} else status is Status.DONE
@@ -280,8 +248,3 @@ def _is_done(status: Status) -> bool | None:
 
 def _is_recorded(delivery: Delivery) -> bool:
     return delivery.attempt.state is AttemptState.RECORDED
-
-
-def _problem(outcome: Outcome) -> Problem:
-    failure = outcome.failure or Failure("", "", "")
-    return Problem(outcome.status.value, failure.type, failure.text)

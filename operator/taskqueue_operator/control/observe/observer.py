@@ -5,14 +5,14 @@ its listener which TaskQueues to re-evaluate. It makes no decisions.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
 
 import structlog
 
-from taskqueue_operator.control.clock import Clock, now
+from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Endpoint, Vhost
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.control.telemetry import Telemetry
@@ -20,19 +20,20 @@ from taskqueue_operator.control.workqueue import WaitForEvent
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Fault
-from taskqueue_operator.resource.names import CONTROL_EXCHANGE, Key
-from taskqueue_operator.scaling.reading import Probe, Reading, Sweep
+from taskqueue_operator.resource.names import Key
+from taskqueue_operator.scaling.reading import Reading, Sweep
 from taskqueue_operator.topology.objects import Topology
 
 from .consumer_poller import SOURCE as CONSUMERS
 from .consumer_poller import ConsumerPoller
 from .events import ObserverEvents
 from .followed_queues import FollowedQueues
+from .probe_answers import ProbeAnswers
 from .probe_rounds import PROBE_PERIOD_SECONDS, ProbeRounds
 from .probe_shares import ZERO_PROBE_PERIOD_SECONDS, ProbeShares
 from .read_health import ReadHealth
-from .rounds import BATCH_INTERVAL_SECONDS, Rounds, refresh_index
-from .samples import Samples
+from .report_subscriptions import ReportSubscriptions
+from .rounds import BATCH_INTERVAL_SECONDS, Rounds
 
 SWEEP_PERIOD_SECONDS: Final = 5.0
 TOPOLOGY_PERIOD_SECONDS: Final = 30.0
@@ -64,16 +65,15 @@ class Observer:
         self.vhost = vhost
         self._topology = SingleFlight(vhost.topology)
         self._listener = listener
-        self._telemetry = telemetry
         self._clock = clock
         self._has_answered = False
         self._followed = FollowedQueues(clock)
         self._log = structlog.get_logger("observe").bind(broker=endpoint.address, vhost=endpoint.vhost)
         self._health = ReadHealth(self._log, telemetry, lambda: listener.on_broker_health(self.keys))
-        self._probe_rounds = ProbeRounds(vhost, self._health, self._on_probes)
-        self._control_channel = vhost.control_channel(listener.on_worker_report)
+        self._probe_answers = ProbeAnswers(self._followed, listener, telemetry, self._log)
+        self._probe_rounds = ProbeRounds(vhost, self._health, self._probe_answers.store)
+        self._subscriptions = ReportSubscriptions(vhost.control_channel(listener.on_worker_report))
         self._shares = shares or ProbeShares()
-        self._subscribed: set[Key] = set()
         self._consumer_poller = ConsumerPoller(vhost.consumers)
         self._alarms = frozenset[str]()
 
@@ -114,18 +114,16 @@ class Observer:
 
     def subscribe_reports(self, key: Key, *, enabled: bool) -> None:
         """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
-        if enabled != (key in self._subscribed):
-            self._subscribed ^= {key}
-            self._control_channel.listen(str(key), enabled=enabled)
+        self._subscriptions.subscribe(key, enabled=enabled)
 
     @property
     def control_channel_fault(self) -> Fault | None:
         """Why no worker report can arrive at present; None while reports can arrive."""
-        return self._control_channel.fault
+        return self._subscriptions.control_channel.fault
 
     async def send_command(self, address: str, command: bytes) -> None:
         """Send a command to a worker."""
-        await self._control_channel.send(address, command)
+        await self._subscriptions.control_channel.send(address, command)
 
     def consumer_snapshots(self) -> tuple[ConsumerSnapshot, ...]:
         """Return the last snapshots of consumers, oldest first. Polling continues only while this is called."""
@@ -188,7 +186,7 @@ class Observer:
                 for at_zero, period_of in ((False, lambda _: PROBE_PERIOD_SECONDS), (True, self._zero_probe_period)):
                     queues_to_probe = partial(self._queues_to_probe, at_zero=at_zero)
                     group.create_task(self._probe_rounds.run(group, queues_to_probe, period_of))
-                group.create_task(self._control_channel.run())
+                group.create_task(self._subscriptions.control_channel.run())
                 group.create_task(self._consumer_poller.run(self._health))
                 group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD_SECONDS))
                 group.create_task(self._repeat(ALARMS, self._read_alarms, SWEEP_PERIOD_SECONDS, ALARMS_DELAY_SECONDS))
@@ -208,51 +206,13 @@ class Observer:
             await rounds.next(period)
 
     def _queues_to_probe(self, *, at_zero: bool) -> list[str]:
-        return [queue for queue, samples in self._followed.items() if self._is_at_zero(samples) == at_zero]
+        is_at_zero = self._probe_answers.is_at_zero
+        return [queue for queue, samples in self._followed.items() if is_at_zero(samples) == at_zero]
 
     def _zero_probe_period(self, queues: int) -> float:
         batches = round(ZERO_PROBE_PERIOD_SECONDS / BATCH_INTERVAL_SECONDS)
         endpoint = self.endpoint
         return self._shares.period(self, endpoint.address, endpoint.namespace, queues=queues, batches=batches)
-
-    def _is_at_zero(self, samples: Samples) -> bool:
-        return all(self._listener.is_scaled_to_zero(key) for key in samples.keys)
-
-    def _on_probes(self, batch: Sequence[str], answers: Mapping[str, Probe], due_at: float) -> None:
-        self._listener.on_readings(self._store_probes(batch, answers))
-        self._telemetry.delayed(now() - due_at)
-
-    def _store_probes(self, batch: Sequence[str], answers: Mapping[str, Probe]) -> set[Key]:
-        """Store the answers.
-
-        Returns:
-            The TaskQueues to re-evaluate: all that have workers; those at zero if their depth changed or a refresh is
-            due.
-        """
-        keys: set[Key] = set()
-        for queue in batch:
-            samples = self._followed.samples(queue)
-            if samples is None:
-                continue
-            changed = queue in answers and self._store_probe(queue, samples, answers[queue])
-            index = refresh_index(queue, SWEEP_PERIOD_SECONDS)
-            if changed or samples.refresh_index != index or not self._is_at_zero(samples):
-                keys |= samples.keys
-                samples.refresh_index = index
-        return keys
-
-    def _store_probe(self, queue: str, samples: Samples, answer: Probe) -> bool:
-        """Store an answer; returns whether it matters to a TaskQueue at zero."""
-        before = samples.probe
-        if not samples.add_probe(answer):
-            return False
-        if _fault_message(before) != _fault_message(answer):
-            self._notify_queue_fault(queue, samples, answer.fault)
-        # Once, not at every probe: a queue whose node is down is listed, and a probe does not find it meanwhile.
-        if answer.missing and (before is None or not before.missing):
-            for key in samples.keys:
-                self._listener.on_queue_missing(key)
-        return not answer.missing and (before is None or bool(before.ready) or answer.ready != 0)
 
     async def _sweep(self) -> bool:
         if not self._followed:
@@ -282,27 +242,11 @@ class Observer:
             self._listener.on_broker_health(self.keys)
         return True
 
-    def _notify_queue_fault(self, queue: str, samples: Samples, fault: Fault | None) -> None:
-        if fault is not None:
-            self._log.warning("queue unreadable", queue=queue, reason=fault.reason, detail=fault.message)
-        self._listener.on_broker_health(samples.keys)
-
     async def _read_topology(self) -> bool:
         if not self._followed:
             return False
         actual = await self._topology()
-        self._restore_control_objects(actual)
+        self._subscriptions.restore(actual)
         # Not before the read: at a start most TaskQueues are added during the first one.
         await self._listener.on_topology(self.keys, actual)
         return True
-
-    def _restore_control_objects(self, actual: Topology) -> None:
-        """Restore the bindings for reports, which go with their exchange. A needless restoration changes nothing."""
-        bound = {binding.routing_key for binding in actual.bindings_from.get(CONTROL_EXCHANGE, ())}
-        unbound = {str(key) for key in self._subscribed} - bound
-        if unbound and self._control_channel.fault is None:
-            self._control_channel.restore(unbound)
-
-
-def _fault_message(probe: Probe | None) -> str | None:
-    return probe.fault.message if probe is not None and probe.fault is not None else None

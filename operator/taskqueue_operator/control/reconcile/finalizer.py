@@ -125,25 +125,8 @@ class Finalizer:
 
     async def _empty(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Fence the queue, then wait until it and its dead-letter queue are empty; the workers continue meanwhile."""
-        desired, owner = self._desired(taskqueue), self._owner(taskqueue)
-        actual = await observer.topology()
-        for _ in range(ROUNDS):
-            steps = fence_steps(desired, actual, owner=owner)
-            if not steps:
-                break
-            try:
-                await self._apply(observer, steps)
-            finally:  # without an answer too: the steps may have been applied
-                for queue in desired.queues:
-                    observer.discard_samples(queue)
-            actual = await observer.topology()
-        else:
-            raise Fault(
-                Reason.NOT_EMPTY,
-                f'Deletion waits: another client restores the bindings of queue "{taskqueue.queue_name}". '
-                "Find and stop it.",
-            )
-        for queue in (name for name in desired.queues if name in actual.queues):
+        fenced = await self._fence(taskqueue, observer)
+        for queue in (name for name in self._desired(taskqueue).queues if name in fenced.queues):
             reading = observer.reading(queue)
             if reading.is_empty:
                 continue
@@ -153,6 +136,26 @@ class Finalizer:
                 await self._unfence(taskqueue, observer)
                 raise RetainTopology(f"queue {queue} holds messages and its workers are gone")
             raise Fault(Reason.NOT_EMPTY, _why_waiting(queue, reading))
+
+    async def _fence(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
+        """Fence the queue; return what is on the broker then."""
+        desired, owner = self._desired(taskqueue), self._owner(taskqueue)
+        actual = await observer.topology()
+        for _ in range(ROUNDS):
+            steps = fence_steps(desired, actual, owner=owner)
+            if not steps:
+                return actual
+            try:
+                await self._apply(observer, steps)
+            finally:  # without an answer too: the steps may have been applied
+                for queue in desired.queues:
+                    observer.discard_samples(queue)
+            actual = await observer.topology()
+        raise Fault(
+            Reason.NOT_EMPTY,
+            f'Deletion waits: another client restores the bindings of queue "{taskqueue.queue_name}". '
+            "Find and stop it.",
+        )
 
     async def _stop_workers(self, taskqueue: TaskQueue) -> None:
         """Scale to zero, and wait until the workers have finished their tasks."""

@@ -1,29 +1,20 @@
 """The deletion of a TaskQueue follows its policy, reports every wait, and always ends."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from taskqueue_operator.control.reconcile.topology import ROUNDS
 from taskqueue_operator.resource.names import FINALIZER, Key
-from taskqueue_operator.topology.diff import Declare, Remove, Step
-from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
+from taskqueue_operator.topology.objects import Queue
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY, SECRET, taskqueue
 
+from .deletion_outcome import is_deleted, retained
+
 pytestmark = pytest.mark.looptime
-
-
-def is_deleted(harness: ControlHarness) -> bool:
-    return KEY not in harness.cluster.taskqueues
-
-
-def retained(harness: ControlHarness) -> list[str]:
-    return [str(event[2]) for event in harness.telemetry.events if event[0] == "retained"]
 
 
 def finalizers(harness: ControlHarness) -> list[str]:
@@ -104,88 +95,6 @@ async def test_a_pod_that_is_gone_before_its_watch_starts_does_not_block_a_delet
     await harness.settle(10)
     assert not is_deleted(harness), "the cache still has the pod"
     await harness.settle(30)
-    assert is_deleted(harness)
-
-
-async def test_delete_if_empty_removes_empty_queues(harness: ControlHarness) -> None:
-    await harness.apply(deletionPolicy="DeleteIfEmpty")
-    harness.cluster.delete(KEY)
-    await harness.settle(5)
-    assert_approved("deletion.waiting_for_readings", harness.cluster.condition("Ready")["message"])
-    await harness.settle(30)
-    assert is_deleted(harness)
-    assert harness.broker.topology_.queues == {}
-
-
-@pytest.mark.slow
-async def test_invariant_4_delete_if_empty_waits_behind_a_fence_for_the_last_message(harness: ControlHarness) -> None:
-    await harness.apply(deletionPolicy="DeleteIfEmpty")
-    harness.broker.depths["thumbnails"] = (100, 0)
-    await harness.settle(20)
-    harness.cluster.delete(KEY)
-    await harness.settle(60)
-    assert harness.cluster.condition("Ready")["reason"] == "NotEmpty"
-    assert_approved("deletion.waiting_for_messages", harness.cluster.condition("Ready")["message"])
-    assert not any(
-        binding.to_queue and binding.destination == "thumbnails" for binding in harness.broker.topology_.bindings
-    )
-    assert "thumbnails.fence" in harness.broker.topology_.queues
-    assert harness.replicas() == 5
-    harness.broker.depths["thumbnails"] = (0, 1)
-    await harness.settle(60)
-    assert not is_deleted(harness)
-    harness.broker.depths["thumbnails"] = (0, 0)
-    await harness.settle(30)
-    assert is_deleted(harness)
-    assert (harness.broker.topology_.queues, harness.broker.topology_.exchanges) == ({}, {})
-    assert harness.broker.topology_.policies == {}
-
-
-async def test_invariant_4_the_fence_exists_before_the_queue_is_unbound(harness: ControlHarness) -> None:
-    await harness.apply(deletionPolicy="DeleteIfEmpty")
-    harness.broker.applied.clear()
-    harness.cluster.delete(KEY)
-    await harness.settle(60)
-    first = next(n for n, step in enumerate(harness.broker.applied) if isinstance(step, Remove))
-    assert isinstance(harness.broker.applied[first].item, Binding)
-    assert {"thumbnails.fence"} == {
-        step.item.name for step in harness.broker.applied[:first] if isinstance(step.item, Exchange | Queue)
-    }
-
-
-@pytest.mark.slow
-async def test_invariant_4_dead_letters_are_messages_too(harness: ControlHarness) -> None:
-    await harness.apply(deletionPolicy="DeleteIfEmpty")
-    harness.broker.depths["thumbnails.dlq"] = (3, 0)
-    harness.cluster.delete(KEY)
-    await harness.settle(60)
-    assert not is_deleted(harness)
-    assert 'queue "thumbnails.dlq" holds 3 ready messages' in harness.cluster.condition("Ready")["message"]
-
-
-async def test_invariant_4_messages_that_wait_for_their_retry_are_messages_too(harness: ControlHarness) -> None:
-    await harness.apply(deletionPolicy="DeleteIfEmpty")
-    harness.broker.deferred["thumbnails"] = 5
-    harness.cluster.delete(KEY)
-    await harness.settle(60)
-    assert not is_deleted(harness)
-    assert_approved("deletion.waiting_for_deferred_messages", harness.cluster.condition("Ready")["message"])
-    harness.broker.deferred.clear()
-    await harness.settle(30)
-    assert is_deleted(harness)
-
-
-async def test_invariant_4_a_policy_that_displaces_the_fence_delays_the_deletion(harness: ControlHarness) -> None:
-    await harness.apply(deletionPolicy="DeleteIfEmpty")
-    company = Policy("company", ".*", "all", {"max-length": 9}, 5000)
-    await harness.broker.apply([Declare(company)])
-    harness.cluster.delete(KEY)
-    await harness.settle(60)
-    assert not is_deleted(harness)
-    assert harness.cluster.condition("Ready")["reason"] == "PolicyConflict"
-    assert Binding("thumbnails.in", "thumbnails", to_queue=True) in harness.broker.topology_.bindings
-    await harness.broker.apply([Remove(company)])
-    await harness.settle(60)
     assert is_deleted(harness)
 
 
@@ -324,55 +233,6 @@ async def test_invariant_8_a_fence_that_another_client_removes_is_restored_with_
     await harness.settle(11)
     assert len(taken) <= 3 * ROUNDS * 4
     assert_approved("deletion.bindings_restored", harness.cluster.condition("Ready")["message"])
-
-
-@pytest.mark.slow
-async def test_invariant_4_readings_before_an_unanswered_unbinding_are_discarded(
-    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await harness.apply(deletionPolicy="DeleteIfEmpty")
-    await harness.settle(60)
-    apply, clock = harness.broker.apply, asyncio.get_running_loop().time
-    unbound: list[float] = []
-    removed: list[float] = []
-
-    async def unanswered(steps: Sequence[Step]) -> None:
-        removals = [step.item for step in steps if isinstance(step, Remove)]
-        if any(isinstance(item, Binding) for item in removals):
-            await asyncio.sleep(15)
-            await apply(steps)
-            unbound.append(clock())
-            raise UNREACHABLE
-        removed.extend(clock() for item in removals if isinstance(item, Queue))
-        await apply(steps)
-
-    monkeypatch.setattr(harness.broker, "apply", unanswered)
-    harness.cluster.delete(KEY)
-    await harness.settle(60)
-    assert is_deleted(harness)
-    assert removed[0] - unbound[0] > 12
-
-
-@pytest.mark.slow
-async def test_invariant_4_a_queue_that_another_client_creates_again_is_not_deleted_again_unread(
-    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await harness.apply(deletionPolicy="DeleteIfEmpty")
-    before, apply, removed = harness.broker.topology_, harness.broker.apply, []
-
-    async def undone(steps: Sequence[Step]) -> None:
-        await apply(steps)
-        if any(isinstance(step, Remove) and isinstance(step.item, Queue) for step in steps):
-            removed.append(steps)
-            harness.broker.topology_ = before
-            harness.broker.depths["thumbnails"] = (100, 0)
-            assert len(removed) < 10, "it is deleted without backoff"
-
-    monkeypatch.setattr(harness.broker, "apply", undone)
-    harness.cluster.delete(KEY)
-    await harness.settle(120)
-    assert len(removed) == 1
-    assert 'queue "thumbnails" holds 100 ready messages' in harness.cluster.condition("Ready")["message"]
 
 
 @pytest.mark.slow

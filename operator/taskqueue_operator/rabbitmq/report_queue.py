@@ -48,7 +48,7 @@ class ReportQueue:
         next_turn: Callable[[], Awaitable[None]],
         log: FilteringBoundLogger,
     ) -> None:
-        """`taskqueues` are those to listen for now, whenever a message arrives. `next_turn` waits until it may be read."""
+        """`taskqueues` are those to listen for when a message arrives; `next_turn` waits for a turn to read."""
         self._taskqueues = taskqueues
         self._on_report = on_report
         self._next_turn = next_turn

@@ -16,7 +16,7 @@ from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import consumer_poller, observer, probe_rounds, probe_shares, read_health
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import blocked_dead_letters, inputs, scale_in_blocked
-from taskqueue_operator.drain import consumers, context, protocol, sent_command, worker, worker_pool
+from taskqueue_operator.drain import consumers, context, protocol, report_requests, sent_command, worker, worker_pool
 from taskqueue_operator.rabbitmq import control_channel, handshake, network, probe, reconnect, vhost
 from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
@@ -118,7 +118,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "RENEW_DEADLINE": leader_election,
     "RENEW_PERIOD": leader_election,
     "REPORTED_AFTER": scale_in_blocked,
-    "REPORT_MAX_AGE": worker,
+    "REPORT_MAX_AGE": report_requests,
     "REPORT_PERIOD_SECONDS": worker_control_channel,
     "REPORT_TIMEOUT": worker,
     "REQUEST_TIMEOUT": leader_election,

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Final
 
+from . import report_requests
 from .worker import Worker
 from .worker_pool import WorkerPool
 from .worker_state import WorkerState
@@ -64,7 +65,7 @@ def _sort_key(pool: WorkerPool, worker: Worker, now: datetime) -> SortKey | None
     if state is not WorkerState.CONSUMING:
         return (_Group.STARTING,)
     # An idle worker that refused is selected, and awaited, before any busy one.
-    doubtful = worker.recently_refused(now) or worker.report_overdue(now)
+    doubtful = worker.recently_refused(now) or report_requests.is_late(worker, now)
     return (_Group.CONSUMING, worker.in_flight > 0, doubtful, -worker.idle_seconds, worker.in_flight)
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
+from . import report_requests
 from .candidates import select
 from .protocol import FencingToken, Verb
 from .replicaset_order import guaranteed_removals, with_costs
@@ -195,7 +196,7 @@ class DrainContext:
             worker.uid
             for worker in self.active
             if not worker.readiness_settled(self.now)
-            or worker.report_overdue(self.now)
+            or report_requests.is_late(worker, self.now)
             or worker.never_consumed(self.now)
             or (worker.reports_unready and worker.uid not in removable)
         }

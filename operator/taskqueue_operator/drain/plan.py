@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from taskqueue_operator.resource.names import Key
 
+from . import report_requests
 from .actions import Action, RestoreReplicas, ScaleIn, SendCommand, WriteDeletionCost, WriteDrainToken
 from .context import ALL_REPORTED_WITHIN, DrainContext
 from .protocol import FencingToken, Verb
@@ -115,10 +116,10 @@ def _ignoring_sigterm(context: DrainContext) -> tuple[Worker, ...]:
 def _drains_or_report_requests(context: DrainContext, drains: tuple[Worker, ...]) -> tuple[SendCommand, ...]:
     """Request reports before workers are drained: regular reports are too rare to know which ones are idle."""
     consuming = [worker for worker in context.active if context.state(worker) is WorkerState.CONSUMING]
-    requests = [worker for worker in consuming if worker.needs_report_request(context.now)]
-    if drains and (requests or any(worker.awaits_report(context.now) for worker in consuming)):
+    requests = [worker for worker in consuming if report_requests.needs_request(worker, context.now)]
+    if drains and (requests or any(report_requests.is_awaited(worker, context.now) for worker in consuming)):
         return _commands(Verb.REPORT, requests)
-    return _commands(Verb.DRAIN, (worker for worker in drains if not worker.report_overdue(context.now)))
+    return _commands(Verb.DRAIN, (worker for worker in drains if not report_requests.is_late(worker, context.now)))
 
 
 def _token_update(context: DrainContext, drains: Iterable[Worker], *, needs_token: bool) -> WriteDrainToken | None:
@@ -127,7 +128,7 @@ def _token_update(context: DrainContext, drains: Iterable[Worker], *, needs_toke
     before = deployment.drain_token
     token = FencingToken.parse(before)
     update = WriteDrainToken(before, str(FencingToken(pool.epoch, pool.seq + 1)), deployment.generation)
-    is_ours = token is not None and token.epoch == pool.epoch
+    is_ours = pool.has_written(token)
     if (before and not is_ours) or pool.scale_in_may_still_apply(deployment):
         # The scale-in either has been applied, or no longer can be.
         return update

@@ -13,8 +13,6 @@ from .worker_state import WorkerState
 DRAIN_LEASE: Final = timedelta(seconds=LEASE_SECONDS)
 REPORT_TIMEOUT: Final = timedelta(seconds=45)
 """Without a report for this long, a worker is silent."""
-REPORT_MAX_AGE: Final = timedelta(seconds=2)
-"""Maximum age of a report from which candidates are selected, and how long a requested report is awaited."""
 READINESS_LAG: Final = timedelta(seconds=10)
 """How long the API may take to show a change of readiness: probe, kubelet and watch."""
 OVERDUE_MARGIN: Final = timedelta(seconds=30)
@@ -187,28 +185,6 @@ class Worker:
     def never_consumed(self, now: datetime) -> bool:
         """Whether it certainly has not consumed since its container started: it neither was ready nor has reported."""
         return self.report is None and self.pod.never_ready and now - self.container_changed_at >= REPORT_TIMEOUT
-
-    # Requested reports.
-
-    def needs_report_request(self, now: datetime) -> bool:
-        """Whether its last report is too old to select by, and no requested report is on its way."""
-        if self.reported_at is None or now - self.reported_at < REPORT_MAX_AGE:
-            return False
-        requested_at = self.report_requested_at
-        return requested_at is None or requested_at <= self.reported_at or now - requested_at >= ANSWER_TIMEOUT
-
-    def awaits_report(self, now: datetime) -> bool:
-        """Whether a report was requested a moment ago and has not arrived yet."""
-        requested_at = self.report_requested_at
-        arrived = requested_at is None or (self.reported_at is not None and self.reported_at >= requested_at)
-        return not arrived and requested_at is not None and now - requested_at < REPORT_MAX_AGE
-
-    def report_overdue(self, now: datetime) -> bool:
-        """Whether a requested report has not arrived in time: the worker may be busy by now."""
-        requested_at = self.report_requested_at
-        if requested_at is None or self.reported_at is None or self.reported_at >= requested_at:
-            return False
-        return now - requested_at >= REPORT_MAX_AGE
 
     # Drain.
 

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import ClassVar, Final, NamedTuple
 
-from taskqueue_operator.resource.bounds import UNKNOWN_PODS
+from taskqueue_operator.resource.bounds import DRAIN_SEQ, UNKNOWN_PODS
 from taskqueue_operator.workers.api_objects import Deployment, Pod
 
+from .pending_scale_in import PendingScaleIn
 from .protocol import Command, FencingToken, Report, Verb
 from .worker import REPORT_TIMEOUT, Worker
 from .worker_state import WorkerState
@@ -21,32 +22,8 @@ SIGTERM_ACK_TIMEOUT: Final = timedelta(seconds=2)
 """How long a worker may take to receive SIGTERM and to report `leaving`."""
 ID_BYTES: Final = 16
 """Bytes of the id of a command: too many to guess one."""
-REMOVAL_SETTLE_TIME: Final = timedelta(seconds=10)
-"""How long pods may still be removed after the Deployment's controller has observed another number."""
 
 _WORKING: Final = frozenset({WorkerState.CONSUMING, WorkerState.DRAINING, WorkerState.DRAINED})
-
-
-class PendingScaleIn(NamedTuple):
-    """A write of fewer replicas that may have been applied, or may still be.
-
-    Attributes:
-        generation: The condition on the Deployment's generation; None for a write of an earlier leader.
-        drain_token: The condition on its drain annotation.
-        at: When it was requested.
-        expected: UIDs of the pods that may be removed by it.
-    """
-
-    generation: int | None
-    drain_token: str
-    at: datetime
-    expected: frozenset[str] = frozenset()
-
-    def has_removed(self, worker: Worker, deployment: Deployment) -> bool:
-        """Whether this write removed the pod of a worker. After a later change, a rollout may have removed others."""
-        if self.generation is None:
-            return False
-        return worker.uid in self.expected or deployment.generation <= self.generation + 1
 
 
 class _EarlyReport(NamedTuple):
@@ -182,42 +159,29 @@ class WorkerPool:
         for uid, worker in self._workers.items():
             worker.mark_idle(at if uid in idle_since else None, idle_since.get(uid))
 
+    def has_written(self, token: FencingToken | None) -> bool:
+        """Whether this leader has written a drain annotation, as far as the annotation shows.
+
+        It raises `seq` by one at a time. A client that writes another number must not make it use all numbers.
+        """
+        if token is None or token.epoch != self.epoch:
+            return False
+        return token.seq <= max(self.seq + 1, DRAIN_SEQ)
+
     def scale_in_may_still_apply(self, deployment: Deployment) -> bool:
         """Whether a scale-in without an answer may still be applied: its condition still holds."""
-        pending = self.pending_scale_in
-        return (
-            pending is not None
-            and pending.generation == deployment.generation
-            and pending.drain_token == deployment.drain_token
-        )
+        return self.pending_scale_in is not None and self.pending_scale_in.may_still_apply(deployment)
 
     def _sync_scale_in(self, deployment: Deployment, at: datetime) -> None:
         token = FencingToken.parse(deployment.drain_token)
-        if token is not None and token.epoch == self.epoch:
+        if token is not None and self.has_written(token):
             self.seq = max(self.seq, token.seq)
         elif deployment.drain_token:
             # Until the annotation is replaced, the leader that wrote it may scale in.
             self.pending_scale_in = PendingScaleIn(None, deployment.drain_token, at)
-        if self.pending_scale_in is not None and self._has_ended(self.pending_scale_in, deployment, at):
+        pending = self.pending_scale_in
+        if pending is not None and pending.has_ended(deployment, len(self._workers), at):
             self.pending_scale_in = None
-
-    def _has_ended(self, pending: PendingScaleIn, deployment: Deployment, at: datetime) -> bool:
-        """Whether the scale-in was not applied, or its pods are no longer active."""
-        if self.scale_in_may_still_apply(deployment) or (
-            pending.generation is None and pending.drain_token == deployment.drain_token != ""
-        ):
-            return False
-        if pending.generation == deployment.generation:
-            return True  # it was not applied, and another drain annotation prevents it
-        if not deployment.observed:
-            return False
-        is_last_change = pending.generation is None or deployment.generation == pending.generation + 1
-        if is_last_change and deployment.replicas == deployment.current_replicas == len(self.active):
-            return True
-        # Another number was written after it, so the counts alone prove nothing.
-        has_several_versions = deployment.updated != deployment.current_replicas
-        settled = has_several_versions or len(self.active) <= deployment.replicas
-        return at - pending.at >= REMOVAL_SETTLE_TIME and settled
 
     def _find(self, uid: str) -> Worker | None:
         terminating = self._terminating.get(uid)

@@ -4,13 +4,18 @@ from collections.abc import AsyncIterable
 
 from taskqueue_operator.resource import bounds
 
+from .clock import loop_time
+
 
 class TooLargeError(Exception):
     """An answer is longer than it may be, or has too many values."""
 
 
 class Bodies:
-    """Receives bodies. When all together are too long, the longest gives way, so that the others are received."""
+    """Receives bodies. When all together are too long, the one that has taken the most for the longest gives way.
+
+    So neither one long body nor many that never end keep the others from being received.
+    """
 
     def __init__(self, *, longest: int = bounds.HTTP_BODY_BYTES, together: int = bounds.HTTP_BODIES_BYTES) -> None:
         self._longest = longest
@@ -22,7 +27,7 @@ class Bodies:
         """Return a whole body of at most `longest` bytes. The caller sets the timeout.
 
         Raises:
-            TooLargeError: It is too long or has too many values, or is the longest while all together are too long.
+            TooLargeError: It is too long or has too many values, or gives way while all together are too long.
         """
         body = _Body()
         longest = self._longest if longest is None else longest
@@ -34,9 +39,11 @@ class Bodies:
                 if len(body.data) > longest:
                     self._refuse(body)
                 if self._received > self._together:
-                    self._refuse(max(self._bodies, key=lambda other: len(other.data)))
+                    self._refuse(max(self._bodies, key=_Body.burden))
                 if body.refused:
                     raise TooLargeError
+            if body.refused:  # after its last chunk
+                raise TooLargeError
             _check_values(body.data)
             return body.data
         finally:
@@ -59,8 +66,14 @@ def _check_values(data: bytearray) -> None:
 class _Body:
     """One body; a refused one no longer takes memory."""
 
-    __slots__ = ("data", "refused")
+    __slots__ = ("began", "data", "refused")
 
     def __init__(self) -> None:
+        self.began = loop_time()
         self.data = bytearray()
         self.refused = False
+
+    def burden(self) -> tuple[float, int]:
+        """Order bodies by the memory that they have taken, and for how long."""
+        length = len(self.data)
+        return length * (loop_time() - self.began), length

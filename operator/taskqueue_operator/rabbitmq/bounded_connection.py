@@ -1,4 +1,4 @@
-"""A connection of the AMQP library that reads bounded frames and messages, and so many bytes per second.
+"""A connection of the AMQP library that reads bounded frames and messages, at a bounded pace.
 
 The AMQP library reads frames and bodies of any length, and decodes tables that contain one another to any depth.
 """
@@ -41,11 +41,11 @@ class BoundedReader:
     arrives without properties. Otherwise every publisher of a vhost could end the connection.
     """
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, pace: Pace) -> None:
         self._reader = reader
+        self._pace = pace
         self._frame = b""
         self._cut: dict[int, _Cut] = {}
-        self._pace = Pace()
 
     def at_eof(self) -> bool:
         """Whether nothing is left to read."""
@@ -72,7 +72,7 @@ class BoundedReader:
             payload = await self._reader.readexactly(size + 1)
             if payload[-1] != frames.END:
                 raise frames.NotAmqp
-            await self._pace.wait(len(header) + len(payload), 1)
+            await self._pace.wait(units=1, read=len(header) + len(payload))
             if kind == frames.METHOD:
                 frames.parse_method(payload[:-1])
             if kind == _HEADER:
@@ -150,7 +150,7 @@ class _BoundedTransport(TransportFactory):
         endpoint = self._endpoint
         context = endpoint.ssl_context() if endpoint.tls else None
         reader, writer = await self._network.open_stream(endpoint, context)
-        return BoundedReader(reader), writer
+        return BoundedReader(reader, self._network.amqp_pace()), writer
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:

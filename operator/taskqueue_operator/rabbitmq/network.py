@@ -17,6 +17,8 @@ from . import faults
 from .bodies import Bodies
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
+from .pace import Budget, Pace
+from .paced_stream import PacedStream
 from .resolver import Resolver
 from .tls import unused_context
 from .turns import Turns
@@ -40,6 +42,8 @@ class Network:
 
     def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
         self.bodies = Bodies()
+        self._http_budget = Budget(bounds.HTTP_WORK_PER_SECOND)
+        self._amqp_budget = Budget(bounds.AMQP_WORK_PER_SECOND)
         self._hosts = hosts
         self._resolver = resolver or Resolver()
         self._readers = Counter[str]()
@@ -69,6 +73,10 @@ class Network:
         self._readers_of_namespaces[endpoint.namespace] -= 1
         self._readers += Counter()  # without the hosts that have none
         self._readers_of_namespaces += Counter()
+
+    def amqp_pace(self) -> Pace:
+        """Return the pace at which one AMQP connection is read."""
+        return Pace(self._amqp_budget)
 
     async def open_stream(
         self, endpoint: Endpoint, tls: ssl.SSLContext | None
@@ -127,7 +135,7 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self, endpoint.namespace),
+                    network_backend=_Backend(self, endpoint.namespace, Pace(self._http_budget)),
                 )
             )
         pool.users += 1
@@ -149,11 +157,12 @@ class _Pool:
 
 
 class _Backend(httpcore.AsyncNetworkBackend):
-    """Connects for the HTTP library by way of our resolver."""
+    """Connects for the HTTP library by way of our resolver, and paces what it parses."""
 
-    def __init__(self, network: Network, namespace: str) -> None:
+    def __init__(self, network: Network, namespace: str, pace: Pace) -> None:
         self._network = network
         self._namespace = namespace
+        self._pace = pace
         self._library = httpcore.AnyIOBackend()
 
     @override
@@ -167,13 +176,14 @@ class _Backend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                return await self._network.first_address(
+                stream = await self._network.first_address(
                     host,
                     self._namespace,
                     lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
                 )
         except OSError as error:
             raise httpcore.ConnectError from error
+        return PacedStream(stream, self._pace)
 
 
 def _credentials(endpoint: Endpoint) -> tuple[str, ...]:

@@ -1,22 +1,48 @@
-"""How fast an AMQP connection is read."""
+"""How fast the process works on what peers send: each within its own allowance, and beyond that in turns with others.
+
+A peer may send without end what costs it nothing: heartbeats, chunks of one byte, informational answers. The unit of
+work is what takes time: a line of HTTP, a frame of AMQP that no one has asked for, or `WORK_BYTES`.
+"""
 
 import asyncio
 
-from taskqueue_operator.resource.bounds import AMQP_BYTES_PER_SECOND, AMQP_FRAMES_PER_SECOND
+from taskqueue_operator.resource import bounds
+from taskqueue_operator.resource.allowance import Allowance
 
 from .clock import loop_time
 
 
+class Budget:
+    """The work for all peers that exceed their allowances, together."""
+
+    def __init__(self, per_second: float) -> None:
+        self._turn_seconds = bounds.WORK_PER_TURN / per_second
+        self._turn = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Wait for the next turn: as long as others wait, each has one after the other."""
+        async with self._turn:
+            await asyncio.sleep(self._turn_seconds)
+
+
 class Pace:
-    """Delays a reader that has read too much in a short time; meanwhile the peer has to wait."""
+    """The work for one peer."""
 
-    def __init__(self) -> None:
-        self._free_at = 0.0
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._allowance = Allowance(per_second=bounds.PEER_WORK_PER_SECOND, at_once=bounds.PEER_WORK_AT_ONCE)
+        self._unpaid = 0.0
+        self._stretch = 0.0
 
-    async def wait(self, read: int, frames: int) -> None:
-        """Wait, after so many bytes and frames were read, until more may be read. A second's worth is free."""
-        now = loop_time()
-        seconds = max(read / AMQP_BYTES_PER_SECOND, frames / AMQP_FRAMES_PER_SECOND)
-        self._free_at = max(self._free_at, now - 1) + seconds
-        if self._free_at > now:
-            await asyncio.sleep(self._free_at - now)
+    async def wait(self, *, units: int, read: int) -> None:
+        """Wait until further work may be done, after so many units and bytes. Other tasks run after each stretch."""
+        self._unpaid += units + read / bounds.WORK_BYTES
+        while self._unpaid >= bounds.WORK_PER_TURN:
+            self._unpaid -= bounds.WORK_PER_TURN
+            if not self._allowance.take(loop_time(), bounds.WORK_PER_TURN):
+                await self._budget.turn()
+                continue
+            self._stretch += bounds.WORK_PER_TURN
+            if self._stretch >= bounds.WORK_PER_STRETCH:
+                self._stretch = 0.0
+                await asyncio.sleep(0)

@@ -50,9 +50,14 @@ class ProbeConnection:
     """Probes on as many channels as there are batches in flight; reads and sends heartbeats until closed or lost."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: commands.Connection.TuneOk
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        limits: commands.Connection.TuneOk,
+        pace: Pace,
     ) -> None:
         self.closed = False
+        self._pace = pace
         self._reader = reader
         self._writer = writer
         self._limits = limits
@@ -73,7 +78,8 @@ class ProbeConnection:
         context = endpoint.ssl_context() if endpoint.tls else None
         reader, writer = await network.open_stream(endpoint, context)
         try:
-            return cls(reader, writer, await handshake(reader, writer, endpoint, name))
+            limits = await handshake(reader, writer, endpoint, name)
+            return cls(reader, writer, limits, network.amqp_pace())
         except BaseException:
             writer.transport.abort()
             raise
@@ -116,7 +122,7 @@ class ProbeConnection:
         return self._open_channels
 
     async def _read(self) -> None:
-        data, pace = b"", Pace()
+        data = b""
         # Every error ends this connection, and with it all batches.
         try:
             with contextlib.suppress(OSError):
@@ -125,8 +131,8 @@ class ProbeConnection:
                         chunk = await self._reader.read(READ_SIZE)
                     if not chunk:
                         break
-                    data, count = self._process(data + chunk)
-                    await pace.wait(len(chunk), count)
+                    data, unasked = self._process(data + chunk)
+                    await self._pace.wait(units=unasked, read=len(chunk))
         finally:
             self._end()
 
@@ -136,16 +142,17 @@ class ProbeConnection:
             self._send(Heartbeat().marshal())
 
     def _process(self, data: bytes) -> tuple[bytes, int]:
-        """Process all complete frames; returns the rest and the number of frames."""
-        processed = count = 0
+        """Process all complete frames; returns the rest, and the number of frames that are no answers."""
+        processed = unasked = 0
         for kind, channel, begin, end in frames.complete_frames(data):
             if kind == frames.METHOD and data.startswith(frames.DECLARE_OK, begin):
                 self._on_declare_ok(channel, *frames.parse_declare_ok(data, begin, end))
-            elif kind == frames.METHOD:
-                self._on_method(channel, frames.parse_method(data[begin:end]))
+            else:
+                unasked += 1
+                if kind == frames.METHOD:
+                    self._on_method(channel, frames.parse_method(data[begin:end]))
             processed = end + 1
-            count += 1
-        return data[processed:], count
+        return data[processed:], unasked
 
     def _on_declare_ok(self, channel: int, name: bytes, ready: int, consumers: int) -> None:
         batch = self._batches.get(channel)

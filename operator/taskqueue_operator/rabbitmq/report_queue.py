@@ -22,6 +22,8 @@ ACK_TIMEOUT_SECONDS: Final = 2.0
 """A broker with a memory alarm does not read what is sent to it."""
 DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to."
 """How the addresses begin that RabbitMQ makes for direct reply-to; any other address could be anyone's queue."""
+PREFETCH: Final = 2 * bounds.REPORTS_PER_TURN
+"""Reports that the broker delivers before the first of them is acknowledged."""
 QUEUE_ARGUMENTS: Final[FieldTable] = {
     "x-max-length": bounds.REPORT_QUEUE_MESSAGES,
     "x-max-length-bytes": bounds.REPORT_QUEUE_BYTES,
@@ -53,7 +55,8 @@ class ReportQueue:
         self._on_report = on_report
         self._next_turn = next_turn
         self._log = log
-        self._acks: asyncio.Queue[_Ack] = asyncio.Queue()
+        self._acks: asyncio.Queue[_Ack] = asyncio.Queue(PREFETCH)
+        self._has_overflowed = False
         self._unacked = 0
         self._log_lines = Allowance(
             per_second=bounds.REPORT_LOG_LINES_PER_SECOND, at_once=bounds.REPORT_LOG_LINES_AT_ONCE
@@ -63,15 +66,18 @@ class ReportQueue:
         """Declare the queue on a new channel, and consume it."""
         queue = await channel.declare_queue(exclusive=True, arguments=QUEUE_ARGUMENTS)
         # Acknowledged in turns: so RabbitMQ stores, and in the end drops, what is sent faster than it is read.
-        await channel.set_qos(prefetch_count=2 * bounds.REPORTS_PER_TURN)
-        self._unacked, self._acks = 0, asyncio.Queue()
+        await channel.set_qos(prefetch_count=PREFETCH)
+        self._unacked, self._acks, self._has_overflowed = 0, asyncio.Queue(PREFETCH), False
         await queue.consume(self._on_message)
         return queue
 
     async def acknowledge(self, channel: AbstractChannel) -> None:
-        """Acknowledge reports whenever this queue may be read further; returns when the connection is lost."""
+        """Acknowledge reports whenever this queue may be read further.
+
+        Returns when the connection is lost, or is of no use: the broker ignores the prefetch.
+        """
         acks = self._acks
-        while True:
+        while not self._has_overflowed:
             ack = await acks.get()
             await asyncio.sleep(ack.pause_seconds)
             await self._next_turn()
@@ -92,7 +98,9 @@ class ReportQueue:
         if message.delivery_tag is not None and (self._unacked >= bounds.REPORTS_PER_TURN or oversized):
             self._unacked = 0
             pause = len(message.body) / bounds.REPORT_BYTES_PER_SECOND if oversized else 0.0
-            self._acks.put_nowait(_Ack(message.delivery_tag, pause))
+            self._has_overflowed = self._has_overflowed or self._acks.full()
+            if not self._has_overflowed:
+                self._acks.put_nowait(_Ack(message.delivery_tag, pause))
 
     def _refusal(self, message: AbstractIncomingMessage) -> str | None:
         """Return why a message is no report of a TaskQueue that is read here; None if it is one.

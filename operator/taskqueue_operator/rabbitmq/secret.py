@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from taskqueue_operator.resource.bounds import CERTIFICATE_BYTES, SECRET_VALUE_BYTES, VHOST_BYTES
 from taskqueue_operator.resource.faults import BrokerFault, Reason
@@ -125,7 +125,8 @@ class _Secret:
         if not self._text("management-uri"):
             return f"https://{bracketed(host)}:15671" if tls else f"http://{bracketed(host)}:15672", "", ""
         uri = self._uri("management-uri", ("http", "https"))
-        base = f"{uri.scheme}://{bracketed(uri.hostname or '')}:{uri.port or PORTS[uri.scheme]}{uri.path.rstrip('/')}"
+        path = quote(uri.path.rstrip("/"), safe="/%")
+        base = f"{uri.scheme}://{bracketed(uri.hostname or '')}:{uri.port or PORTS[uri.scheme]}{path}"
         username, password = (self._decoded("management-uri", part or "") for part in (uri.username, uri.password))
         return base, username, password
 

@@ -11,11 +11,11 @@ class Allowance:
         self._at_once = self._left = at_once
         self._at = 0.0
 
-    def take(self, now: float) -> bool:
-        """Take one if there is one left; returns whether there was."""
+    def take(self, now: float, count: float = 1) -> bool:
+        """Take so many if they are left; returns whether they were."""
         self._left = min(self._at_once, self._left + max(0.0, now - self._at) * self._per_second)
         self._at = now
-        if self._left < 1:
+        if self._left < count:
             return False
-        self._left -= 1
+        self._left -= count
         return True

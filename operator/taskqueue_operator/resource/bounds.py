@@ -47,6 +47,8 @@ REPORT_TEXT_CHARACTERS: Final = 256
 """Longest name or reason in a report, and longest address of its sender; AMQP allows 255 bytes for the address."""
 REPORT_NUMBER: Final = 2**63 - 1
 """Highest number in a report: without a bound, one number could have thousands of digits."""
+DRAIN_SEQ: Final = 10**9
+"""Highest `seq` that is adopted from a drain annotation; a leader that raises it once a second needs 30 years."""
 REPORTS_PER_SECOND: Final = 1000
 """Reports that this process reads, shared equally by namespaces. 10,000 workers send 667 a second."""
 REPORTS_PER_TURN: Final = 32
@@ -75,7 +77,8 @@ HTTP_BODY_BYTES: Final = 32 * 1024 * 1024
 HTTP_OTHER_BODY_BYTES: Final = 1 << 18
 """Longest answer of a management API that is no listing, such as that about alarms or the refusal of an object."""
 HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
-"""Answers that are being received, all together. Beyond that the longest fails: the pod has 512 MiB by default."""
+"""Answers that are being received, all together. Beyond that the one that took the most for the longest
+fails: the pod has 512 MiB by default."""
 JSON_CONTAINERS: Final = 500_000
 """Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
 JSON_VALUES: Final = 1_500_000
@@ -91,10 +94,21 @@ AMQP_METHOD_BYTES: Final = 8 * 1024
 that contain tables, and the decoder copies the rest of its input at each level."""
 AMQP_BODY_BYTES: Final = 64 * 1024
 """Longest message that is received; of a longer one, the beginning. Longer than every report that is parsed."""
-AMQP_BYTES_PER_SECOND: Final = 4 * 1024 * 1024
-"""What one AMQP connection reads in a second: 4,000 answers to probes of queues with the longest names take 1 MiB."""
-AMQP_FRAMES_PER_SECOND: Final = 20_000
-"""The same for frames: a frame without content has 8 bytes, and takes as much time as one with an answer."""
+WORK_BYTES: Final = 8 * 1024
+"""Bytes from a broker that count as one unit of work, as do a line of HTTP, which may begin a chunk, and an AMQP frame
+that is not an answer to a probe. A line takes up to 0.1 ms, a frame a quarter of that."""
+WORK_PER_TURN: Final = 10
+"""Units of work that one connection pays for at a time."""
+WORK_PER_STRETCH: Final = 100
+"""Units of work that one connection may do before other tasks run."""
+PEER_WORK_AT_ONCE: Final = 2000
+"""Units of work that one peer may cause in one moment: a listing of 16 MiB, or of 3 MiB in chunks of 4 KiB."""
+PEER_WORK_PER_SECOND: Final = 100
+"""Units of work that it may cause over time. An answer of the management API has 12 lines, a report three frames."""
+HTTP_WORK_PER_SECOND: Final = 1000
+"""Units of work for all management APIs beyond their own: less than a tenth of the process."""
+AMQP_WORK_PER_SECOND: Final = 4000
+"""The same for AMQP connections: less than a tenth, and more than REPORTS_PER_SECOND have."""
 ADDRESSES: Final = 8
 """Addresses of one host that are tried."""
 RESOLVED_HOSTS: Final = 10_000

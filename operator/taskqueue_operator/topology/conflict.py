@@ -8,7 +8,7 @@ from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import DERIVED_SUFFIXES, OWNER_ARGUMENT
 
 from .desired import DEAD_LETTER_KEY, MAX_PRIORITY, QUEUE_TYPE, queue_arguments
-from .objects import Argument, Arguments, Exchange, Queue, Topology
+from .objects import Argument, Arguments, Exchange, Policy, Queue, Topology
 
 RESERVED_PREFIX: Final = "amq."
 DERIVED_WAYS_OUT: Final = "Delete it if it is not needed, or choose another spec.queue.name."
@@ -30,6 +30,8 @@ def check_conflicts(desired: Topology, actual: Topology, *, owner: str) -> None:
             _check_private_exchange(exchange, actual.exchanges.get(name), owner)
         else:
             _check_exchange(exchange, actual.exchanges.get(name), owner)
+    for name, policy in desired.policies.items():
+        _check_policy(policy, actual.policies.get(name))
 
 
 def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
@@ -79,6 +81,18 @@ def _check_not_private(name: str, actual: Exchange | None, owner: str) -> None:
         "queues. Choose another spec.exchange.name.",
         terminal=True,
     )
+
+
+def _check_policy(desired: Policy, actual: Policy | None) -> None:
+    """Refuse to overwrite the policy of a user. A policy has no owner, but those of the operator match one name."""
+    if actual is not None and (actual.pattern, actual.apply_to) != (desired.pattern, desired.apply_to):
+        raise TopologyFault(
+            Reason.POLICY_CONFLICT,
+            f'Policy "{desired.name}" exists and applies to {actual.apply_to} that match "{actual.pattern}", and the '
+            "operator needs a policy of this name. Give the existing policy another name, or choose another "
+            "spec.queue.name.",
+            terminal=True,
+        )
 
 
 def _check_reserved(kind: str, name: str) -> None:

@@ -71,6 +71,23 @@ async def _wrong_types(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     await _answer(reader, writer, b'[{"name":["x"],"messages_ready":-1e308,"state":7},5,null]')
 
 
+async def _small_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send a body in chunks of one byte, as fast as they are read."""
+    await _request(reader)
+    writer.write(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"1\r\n \r\n" * 8192)
+        await writer.drain()
+
+
+async def _informational(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send nothing but informational answers, as fast as they are read."""
+    await _request(reader)
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 8192)
+        await writer.drain()
+
+
 async def _close(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
     """Accept and close."""
 
@@ -115,6 +132,8 @@ MANAGEMENT: Final[Mapping[str, Serve]] = {
     "nested": _nested,
     "small objects": _small_objects,
     "wrong types": _wrong_types,
+    "small chunks": _small_chunks,
+    "informational": _informational,
     "close": _close,
     "silent": _silent,
 }

@@ -1,6 +1,9 @@
 """A message that no client library would write costs only itself."""
 
+import struct
+
 from tests.cluster.broker import Broker
+from tests.integration.worker.amqp10_publisher import publish_over_amqp_10
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.raw_publisher import (
@@ -46,3 +49,24 @@ async def test_a_header_of_bytes_reaches_the_handler(
     await publish_raw(broker.url, queue.name, flags=HEADERS_MODE_AND_TYPE, properties=properties, body=b'{"n": 2}')
     worker = start_worker(queues=queue.name)
     await worker.wait_for_ledger("finished 2 draining=False")
+
+
+async def test_messages_whose_copies_the_broker_would_refuse_are_dead_lettered_and_others_are_done(
+    broker: Broker, start_worker: StartWorker, queue: DeclaredQueue
+) -> None:
+    # With headers that the worker writes itself, their dead letter would be longer than a frame.
+    for header in (b"x-original-routing-key", b"x-original-exchange", b"x-first-failure-at"):
+        headers = table_with(header, b"S" + struct.pack(">I", 130_900) + b"x" * 130_900)
+        await publish_raw(broker.url, queue.name, flags=HEADERS_AND_MODE, properties=headers + PERSISTENT)
+    # In AMQP 0-9-1 it stands for a consumer of the same channel.
+    await publish_over_amqp_10(broker.url, queue.name, type_="unknown", reply_to="amq.rabbitmq.reply-to")
+    await queue.publish(n=1)
+    worker = start_worker(queues=queue.name)
+    await worker.wait_for_ledger("finished 1 draining=False")
+    await queue.wait_for_ready(4, queue.dead_letters)
+    for _ in range(4):
+        letter = await queue.get(queue.dead_letters)
+        assert letter.headers["x-failure-reason"] == "unknown_type"
+        assert letter.headers["x-original-routing-key"] == queue.name
+        assert letter.reply_to is None
+    assert not worker.lines(event="dead letter not stored")

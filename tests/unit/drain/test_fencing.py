@@ -11,6 +11,7 @@ from taskqueue_operator.drain.protocol import Drain, FencingToken, State, Verb
 from taskqueue_operator.drain.replicaset_order import CANDIDATE_COST
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.drain.worker_pool import WorkerPool
+from taskqueue_operator.resource.bounds import DRAIN_SEQ
 
 from .builders import EPOCH, NO_CONTAINER, TOKEN
 from .scenario import DrainScenario
@@ -84,6 +85,15 @@ def test_a_new_leader_replaces_any_annotation_before_it_sends_commands(found: st
     scenario.report("a", State.DRAINED, drain=Drain("default", EPOCH - 1, 9))
     for desired in (0, 3):
         assert scenario.plan(desired).actions == (WriteDrainToken(found, TOKEN, generation=1),)
+
+
+@pytest.mark.parametrize("seq", [DRAIN_SEQ + 1, 2**63, 10**20 - 1])
+def test_a_number_that_no_leader_has_reached_is_replaced_and_not_adopted(seq: int) -> None:
+    found = f"{EPOCH}.{seq}"
+    scenario = DrainScenario(drain_token=found)
+    assert scenario.plan(2).actions == (WriteDrainToken(found, TOKEN, generation=1),)
+    scenario.change_deployment(drain_token=TOKEN)
+    assert len(scenario.plan(2).drains) == 1
 
 
 def test_a_former_leader_does_nothing(scenario: DrainScenario) -> None:

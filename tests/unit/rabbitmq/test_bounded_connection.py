@@ -12,11 +12,14 @@ from pamqp.header import ContentHeader
 
 from taskqueue_operator.rabbitmq import frames
 from taskqueue_operator.rabbitmq.bounded_connection import BoundedReader
+from taskqueue_operator.rabbitmq.network import Network
 from taskqueue_operator.resource import bounds
 
 pytestmark = pytest.mark.looptime
 
 DELIVER = frame.marshal(commands.Basic.Deliver("tag", 1, False, "taskqueue.reports", "media/jobs"), 1)
+
+HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 
 def message(size: int, properties: commands.Basic.Properties | None = None, *, part: int = 100_000) -> bytes:
@@ -41,7 +44,7 @@ async def read(data: bytes) -> list[Any]:
     stream = asyncio.StreamReader(limit=1 << 30)
     stream.feed_data(data)
     stream.feed_eof()
-    reader, found = BoundedReader(stream), list[Any]()
+    reader, found = BoundedReader(stream, Network().amqp_pace()), list[Any]()
     try:
         while not reader.at_eof():
             whole = await reader.readexactly(1) + await reader.readexactly(6)
@@ -79,10 +82,19 @@ async def test_a_long_frame_ends_the_connection_before_it_is_read() -> None:
     assert isinstance(error, frames.NotAmqp)
 
 
-async def test_a_peer_that_sends_without_end_is_read_at_a_limited_rate() -> None:
+@pytest.mark.parametrize("sent", [message(24 * 1024 * 1024), HEARTBEAT * 8000])
+async def test_a_peer_that_sends_without_end_is_read_at_a_limited_rate(sent: bytes) -> None:
     started = asyncio.get_running_loop().time()
-    await read(message(10 * bounds.AMQP_BYTES_PER_SECOND))
-    assert 8 <= asyncio.get_running_loop().time() - started <= 11
+    await read(sent)
+    assert 0.2 <= asyncio.get_running_loop().time() - started <= 10
+
+
+async def test_other_tasks_run_while_a_peer_sends_without_end() -> None:
+    reading, turns = asyncio.create_task(read(HEARTBEAT * bounds.PEER_WORK_AT_ONCE)), 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= bounds.PEER_WORK_AT_ONCE / bounds.WORK_PER_STRETCH
 
 
 @settings(max_examples=300)
@@ -95,7 +107,7 @@ async def test_a_peer_that_sends_without_end_is_read_at_a_limited_rate() -> None
                     DELIVER,
                     message(5),
                     nested(3),
-                    b"\x08\x00\x00\x00\x00\x00\x00\xce",
+                    HEARTBEAT,
                     b"AMQP\x00\x00\x09\x01",
                     b"\x02",
                     b"\xce",

@@ -1,23 +1,43 @@
 """A peer that is no broker costs its own control channel a fault, and ends nothing."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+import pytest
+
 from taskqueue_operator.rabbitmq.vhost import VhostFactory
+from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import Key
 from tests.bench.played.amqp import AmqpConnection
 
+Play = Callable[[AmqpConnection], Awaitable[None]]
 
-async def test_a_peer_without_capabilities_is_a_fault_and_the_control_channel_tries_again() -> None:
+
+async def without_capabilities(connection: AmqpConnection) -> None:
+    await connection.open(capabilities={})
+    await connection.serve()
+
+
+async def without_regard_to_the_prefetch(connection: AmqpConnection) -> None:
+    await connection.open()
+    serving = asyncio.create_task(connection.serve())
+    while not serving.done():
+        connection.deliver("media/a", b"x" * (bounds.REPORT_BYTES + 1), "amq.rabbitmq.reply-to.x")
+        await asyncio.sleep(0.001)
+    await serving
+
+
+@pytest.mark.parametrize("play", [without_capabilities, without_regard_to_the_prefetch])
+async def test_a_peer_that_is_no_broker_is_a_fault_and_the_control_channel_tries_again(play: Play) -> None:
     connects: asyncio.Queue[None] = asyncio.Queue()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = AmqpConnection(reader, writer, lambda _address, _command: None)
         connects.put_nowait(None)
         try:
-            await connection.open(capabilities={})
-            await connection.serve()
+            await play(connection)
         except (EOFError, OSError):
             pass
         finally:

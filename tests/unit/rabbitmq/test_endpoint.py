@@ -149,6 +149,7 @@ def test_port_5671_enables_tls() -> None:
         ("http://broker", "http://broker:80", "app"),
         ("http://broker:8080/", "http://broker:8080", "app"),
         ("https://broker:443/rabbit/media/", "https://broker:443/rabbit/media", "app"),
+        ("https://broker/é a%2Fb/", "https://broker:443/%C3%A9%20a%2Fb", "app"),
         ("http://[::1]:15672", "http://[::1]:15672", "app"),
         ("http://reader:s%40cret@broker:15672", "http://broker:15672", "reader"),
     ],

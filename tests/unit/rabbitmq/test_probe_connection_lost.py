@@ -11,6 +11,7 @@ import pytest
 import uvloop
 from pamqp import commands
 
+from taskqueue_operator.rabbitmq.network import Network
 from taskqueue_operator.rabbitmq.probe_connection import ProbeBatch, ProbeConnection
 
 RESET = struct.pack("ii", 1, 0)
@@ -53,7 +54,8 @@ def test_a_probe_on_a_reset_connection_gets_no_answer_and_raises_nothing(
         server = await asyncio.start_server(reset, "127.0.0.1", 0)
         with contextlib.closing(server):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            connection = ProbeConnection(reader, writer, commands.Connection.TuneOk(2047, 131072, 15))
+            limits = commands.Connection.TuneOk(2047, 131072, 15)
+            connection = ProbeConnection(reader, writer, limits, Network().amqp_pace())
             async with asyncio.timeout(10):
                 batches = await action(connection)
                 await asyncio.wait([connection._reading, connection._beating])

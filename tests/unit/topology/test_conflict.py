@@ -5,7 +5,7 @@ import pytest
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.desired import queue_arguments
 from taskqueue_operator.topology.diff import diff
-from taskqueue_operator.topology.objects import Argument, Exchange, Queue, Topology
+from taskqueue_operator.topology.objects import Argument, Exchange, Policy, Queue, Topology
 from tests.approved import assert_approved
 from tests.unit.topology.builders import (
     OTHER_OWNER,
@@ -178,6 +178,21 @@ def test_taskqueues_may_share_the_publishers_exchange(owner: str | None) -> None
     steps = diff(desired, vhost_with(with_owner(shared, owner)), owner=OWNER)
 
     assert not any(isinstance(step.item, Exchange) and step.item.name == "tasks" for step in steps)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy("jobs.timeout", "^invoices", "queues", {"consumer-timeout": 7_200_000}, 5),
+        Policy("jobs.timeout", "^jobs$", "exchanges", {"alternate-exchange": "unrouted"}, 5),
+    ],
+)
+def test_a_policy_of_a_user_with_the_name_of_one_of_the_operator_is_never_overwritten(policy: Policy) -> None:
+    ours = Policy("jobs.timeout", "^jobs$", "queues", {"consumer-timeout": 3_600_000})
+    with pytest.raises(TopologyFault) as raised:
+        diff(Topology(policies={ours.name: ours}), Topology(policies={policy.name: policy}), owner=OWNER)
+    assert raised.value.reason is Reason.POLICY_CONFLICT
+    assert policy.pattern in raised.value.message
 
 
 def test_every_conflict_is_found_before_the_first_step() -> None:

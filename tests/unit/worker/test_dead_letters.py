@@ -72,6 +72,26 @@ def test_headers_that_do_not_fit_into_a_frame_are_left_out_and_named() -> None:
     assert len(pamqp.encode.field_table(headers)) < 2 * HEADERS_BYTES
 
 
+@pytest.mark.parametrize("name", ["x-original-routing-key", "x-original-exchange", "x-first-failure-at"])
+def test_a_text_that_no_copy_has_recorded_is_not_repeated(name: str) -> None:
+    original = message(**{name: "x" * 130_000})
+    assert original_routing_key(original) == "by.key"
+    for copy in (dead_letter(original, "q", 1, PROBLEM, NOW), returning(original, {}, NOW)):
+        assert len(str(copy.headers[name])) < 100
+        assert copy.headers["x-original-routing-key"] == "by.key"
+
+
+def test_a_reply_to_a_consumer_of_the_same_channel_is_left_out() -> None:
+    original = message()
+    for reply_to, copied in (
+        ("amq.rabbitmq.reply-to", None),
+        ("amq.rabbitmq.reply-to.g1h2", "amq.rabbitmq.reply-to.g1h2"),
+    ):
+        original.reply_to = reply_to
+        assert dead_letter(original, "q", 1, PROBLEM, NOW).reply_to == copied
+        assert returning(original, {}, NOW).reply_to == copied
+
+
 def test_headers_that_cannot_be_written_are_left_out_and_named() -> None:
     headers = dead_letter(message(raw=b"\xff", nested=[b"\xff"], small="kept"), "q", 1, PROBLEM, NOW).headers
     assert (headers["raw"], headers["small"], headers["x-dropped-headers"]) == (b"\xff", "kept", "nested")

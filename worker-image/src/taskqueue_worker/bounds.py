@@ -47,6 +47,8 @@ ATTEMPTS: Final = 1_000_000
 HEADERS_BYTES: Final = 65_536
 """Longest headers of a message that its dead letter repeats: with those of the worker they must fit into one AMQP frame
 of 128 KiB, or the broker closes the connection."""
+NAME_BYTES: Final = 255
+"""Longest name of an exchange, queue or routing key in AMQP."""
 RETURN_PAUSE_SECONDS: Final = 1.0
 """Longest pause before the attempt of a task is recorded again that another worker gave back."""
 

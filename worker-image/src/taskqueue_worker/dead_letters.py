@@ -10,7 +10,7 @@ import pamqp.encode
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
-from .bounds import HEADERS_BYTES, TEXT_CHARACTERS
+from .bounds import HEADERS_BYTES, NAME_BYTES, TEXT_CHARACTERS
 
 REASON_HEADER: Final = "x-failure-reason"
 CLASS_HEADER: Final = "x-failure-class"
@@ -21,6 +21,7 @@ EXCHANGE_HEADER: Final = "x-original-exchange"
 ROUTING_KEY_HEADER: Final = "x-original-routing-key"
 QUEUE_HEADER: Final = "x-original-queue"
 DROPPED_HEADER: Final = "x-dropped-headers"
+DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 _NOT_COPIED: Final = frozenset({"cc", "bcc", "x-death", "x-delivery-count", "x-acquired-count", "x-suspect"})
 """CC and BCC would route the copy to further queues. The others describe the life of the original in the broker."""
@@ -40,7 +41,6 @@ class Problem:
 def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, problem: Problem, now: datetime) -> Message:
     """Return the dead letter of a message: the same message, with headers that say what went wrong."""
     at = now.isoformat(timespec="milliseconds")
-    first = message.headers.get(FIRST_FAILURE_HEADER)
     return _copy(
         message,
         {
@@ -48,7 +48,7 @@ def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, prob
             CLASS_HEADER: one_line(problem.error_class),
             TEXT_HEADER: one_line(problem.error_text),
             "x-attempt": attempt,
-            FIRST_FAILURE_HEADER: first if isinstance(first, str) else at,
+            FIRST_FAILURE_HEADER: _recorded(message, FIRST_FAILURE_HEADER, at),
             LAST_FAILURE_HEADER: at,
             QUEUE_HEADER: queue,
             **_origin(message),
@@ -59,15 +59,13 @@ def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, prob
 
 def returning(message: AbstractIncomingMessage, attempt_headers: Mapping[str, object], now: datetime) -> Message:
     """Return the copy of a message that goes to its queue again, with the headers of its next attempt."""
-    first = message.headers.get(FIRST_FAILURE_HEADER)
-    at = first if isinstance(first, str) else now.isoformat(timespec="milliseconds")
+    at = _recorded(message, FIRST_FAILURE_HEADER, now.isoformat(timespec="milliseconds"))
     return _copy(message, {**attempt_headers, FIRST_FAILURE_HEADER: at, **_origin(message)}, expires=True)
 
 
 def original_routing_key(message: AbstractIncomingMessage) -> str:
     """Return the routing key with which the task was published."""
-    key = message.headers.get(ROUTING_KEY_HEADER)
-    return key if isinstance(key, str) else message.routing_key or ""
+    return _recorded(message, ROUTING_KEY_HEADER, message.routing_key or "")
 
 
 def one_line(text: str) -> str:
@@ -77,15 +75,20 @@ def one_line(text: str) -> str:
 
 
 def _origin(message: AbstractIncomingMessage) -> dict[str, str]:
-    exchange = message.headers.get(EXCHANGE_HEADER)
     return {
-        EXCHANGE_HEADER: exchange if isinstance(exchange, str) else message.exchange or "",
+        EXCHANGE_HEADER: _recorded(message, EXCHANGE_HEADER, message.exchange or ""),
         ROUTING_KEY_HEADER: original_routing_key(message),
     }
 
 
+def _recorded(message: AbstractIncomingMessage, header: str, otherwise: str) -> str:
+    """Return what an earlier copy has recorded in a header. No copy records a longer text: a publisher wrote that."""
+    text = message.headers.get(header)
+    return text if isinstance(text, str) and len(text.encode()) <= NAME_BYTES else otherwise
+
+
 def _copy(message: AbstractIncomingMessage, ours: dict[str, Any], *, expires: bool) -> Message:
-    """Copy a message. `user_id` is left out: the broker compares it with the user of the connection."""
+    """Copy a message, without what the broker compares with the connection: the user, and a reply to this channel."""
     theirs = {
         name: value
         for name, value in message.headers.items()
@@ -99,7 +102,7 @@ def _copy(message: AbstractIncomingMessage, ours: dict[str, Any], *, expires: bo
         delivery_mode=DeliveryMode.PERSISTENT,
         priority=message.priority,
         correlation_id=message.correlation_id,
-        reply_to=message.reply_to,
+        reply_to=None if message.reply_to == DIRECT_REPLY_TO else message.reply_to,
         expiration=message.expiration if expires else None,
         message_id=message.message_id,
         timestamp=message.timestamp,

@@ -1,0 +1,111 @@
+"""Answers of many short lines hold neither the event loop nor the answers of other endpoints."""
+
+import asyncio
+from typing import Any, Final, cast
+
+import httpcore
+import pytest
+from typing_extensions import override
+
+from taskqueue_operator.rabbitmq.network import Network
+from taskqueue_operator.rabbitmq.pace import Budget, Pace
+from taskqueue_operator.rabbitmq.paced_stream import PacedStream
+from taskqueue_operator.resource import bounds
+
+from .fake_amqp import ENDPOINT
+
+pytestmark = pytest.mark.looptime
+
+READ_BYTES: Final = 1 << 16
+SMALL_CHUNKS: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000
+INFORMATIONAL: Final = b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000
+
+
+class Peer(httpcore.AsyncNetworkStream):
+    """Sends an answer again and again, as fast as it is read."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._at = 0
+
+    @override
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        read = self._answer[self._at : self._at + max_bytes]
+        self._at = (self._at + len(read)) % len(self._answer)
+        return read
+
+    @override
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None: ...
+
+    @override
+    async def aclose(self) -> None: ...
+
+    @override
+    async def start_tls(self, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
+        return self
+
+    @override
+    def get_extra_info(self, info: str) -> Any:
+        return None
+
+
+def paced(answer: bytes, budget: Budget | None = None) -> PacedStream:
+    return PacedStream(Peer(answer), Pace(budget or Budget(bounds.HTTP_WORK_PER_SECOND)))
+
+
+async def seconds(stream: httpcore.AsyncNetworkStream, length: int) -> float:
+    """Return how long it takes to read so many bytes."""
+    began = asyncio.get_running_loop().time()
+    while length > 0:
+        length -= len(await stream.read(READ_BYTES))
+    return asyncio.get_running_loop().time() - began
+
+
+async def test_an_answer_arrives_in_pieces_of_few_lines_and_is_whole() -> None:
+    stream, received = paced(SMALL_CHUNKS), b""
+    while len(received) < READ_BYTES:
+        piece = await stream.read(READ_BYTES)
+        assert piece.count(b"\n") <= bounds.WORK_PER_STRETCH
+        received += piece
+    assert received == SMALL_CHUNKS[: len(received)]
+    assert await paced(b'[{"name":"jobs"}]').read(READ_BYTES) == b'[{"name":"jobs"}]'
+
+
+async def test_a_large_listing_of_few_lines_does_not_wait() -> None:
+    assert await seconds(paced(b"x" * READ_BYTES), 12 << 20) == 0
+
+
+@pytest.mark.parametrize("answer", [SMALL_CHUNKS, INFORMATIONAL])
+async def test_answers_of_many_lines_are_read_slowly_and_delay_no_other_answer(answer: bytes) -> None:
+    budget = Budget(bounds.HTTP_WORK_PER_SECOND)
+    floods = [asyncio.create_task(seconds(paced(answer, budget), 1 << 30)) for _ in range(20)]
+    await asyncio.sleep(10)
+    assert await seconds(paced(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * READ_BYTES, budget), 1 << 20) == 0
+    for flood in floods:
+        flood.cancel()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_every_stream_of_the_http_library_is_paced(tls: bool) -> None:  # noqa: FBT001  a parameter of the test
+    stream: httpcore.AsyncNetworkStream = paced(SMALL_CHUNKS)
+    stream = await stream.start_tls(cast("Any", None)) if tls else stream
+    lines = bounds.PEER_WORK_AT_ONCE + 10 * bounds.HTTP_WORK_PER_SECOND
+    assert await seconds(stream, 3 * lines) > 5
+
+
+async def test_an_idle_connection_with_something_to_read_is_readable() -> None:
+    stream = paced(SMALL_CHUNKS)
+    assert not stream.get_extra_info("is_readable")
+    await stream.read(READ_BYTES)
+    assert stream.get_extra_info("is_readable")
+
+
+async def test_the_connections_of_a_network_are_paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(*_: object, **__: object) -> httpcore.AsyncNetworkStream:
+        return Peer(INFORMATIONAL)
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect)
+    pool = Network().http(ENDPOINT)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(20):
+            await pool.request("GET", "http://127.0.0.1/")

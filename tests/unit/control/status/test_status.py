@@ -15,8 +15,8 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
-from tests.unit.control.fake_broker import FORBIDDEN, UNREACHABLE
-from tests.unit.control.fake_cluster import DATA, KEY, taskqueue
+from tests.unit.control.fake_broker import DATA, FORBIDDEN, UNREACHABLE
+from tests.unit.control.fake_cluster import KEY, taskqueue
 from tests.unit.workers.pod_statuses import READY, container, waiting
 
 pytestmark = pytest.mark.looptime

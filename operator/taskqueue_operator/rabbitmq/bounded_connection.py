@@ -150,7 +150,7 @@ class _BoundedTransport(TransportFactory):
         endpoint = self._endpoint
         context = endpoint.ssl_context() if endpoint.tls else None
         reader, writer = await self._network.open_stream(endpoint, context)
-        return BoundedReader(reader, self._network.amqp_pace()), writer
+        return BoundedReader(reader, self._network.amqp_pace(endpoint)), writer
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:

@@ -17,7 +17,7 @@ from . import faults
 from .bodies import Bodies
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
-from .pace import Budget, Pace
+from .pace import Pace, work_turns
 from .paced_stream import PacedStream
 from .resolver import Resolver
 from .tls import unused_context
@@ -42,8 +42,8 @@ class Network:
 
     def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
         self.bodies = Bodies()
-        self._http_budget = Budget(bounds.HTTP_WORK_PER_SECOND)
-        self._amqp_budget = Budget(bounds.AMQP_WORK_PER_SECOND)
+        self._http_work = work_turns(bounds.HTTP_WORK_PER_SECOND)
+        self._amqp_work = work_turns(bounds.AMQP_WORK_PER_SECOND)
         self._hosts = hosts
         self._resolver = resolver or Resolver()
         self._readers = Counter[str]()
@@ -74,9 +74,9 @@ class Network:
         self._readers += Counter()  # without the hosts that have none
         self._readers_of_namespaces += Counter()
 
-    def amqp_pace(self) -> Pace:
+    def amqp_pace(self, endpoint: Endpoint) -> Pace:
         """Return the pace at which one AMQP connection is read."""
-        return Pace(self._amqp_budget)
+        return Pace(self._amqp_work, endpoint.namespace)
 
     async def open_stream(
         self, endpoint: Endpoint, tls: ssl.SSLContext | None
@@ -135,7 +135,7 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self, endpoint.namespace, Pace(self._http_budget)),
+                    network_backend=_Backend(self, endpoint.namespace, Pace(self._http_work, endpoint.namespace)),
                 )
             )
         pool.users += 1

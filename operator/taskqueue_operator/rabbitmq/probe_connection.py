@@ -79,7 +79,7 @@ class ProbeConnection:
         reader, writer = await network.open_stream(endpoint, context)
         try:
             limits = await handshake(reader, writer, endpoint, name)
-            return cls(reader, writer, limits, network.amqp_pace())
+            return cls(reader, writer, limits, network.amqp_pace(endpoint))
         except BaseException:
             writer.transport.abort()
             raise

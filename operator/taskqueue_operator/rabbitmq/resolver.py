@@ -8,8 +8,8 @@ import ipaddress
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakValueDictionary
@@ -71,8 +71,22 @@ async def look_up(host: str) -> Sequence[str]:
     return await answer
 
 
+class _Slots:
+    """Slots for lookups; slow hosts never hold more than half of them."""
+
+    def __init__(self, total: int) -> None:
+        self._all = asyncio.Semaphore(total)
+        self._slow = asyncio.Semaphore(total // 2)
+
+    @asynccontextmanager
+    async def taken(self, *, slow: bool) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it."""
+        async with self._slow if slow else nullcontext(), self._all:
+            yield
+
+
 class Resolver:
-    """Resolves each host once at a time and namespace, and hosts that were slow only in a part of the threads.
+    """Resolves each host once at a time and namespace, and hosts that were slow only in half of the threads.
 
     A namespace has a share of the threads. A host that several namespaces name waits for the share of each of them; the
     first answer is that of all.
@@ -84,9 +98,8 @@ class Resolver:
     def __init__(self, lookup: Lookup = look_up) -> None:
         self._lookup = lookup
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
-        self._slots = asyncio.Semaphore(bounds.LOOKUPS)
-        self._slow_slots = asyncio.Semaphore(bounds.SLOW_LOOKUPS)
-        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots = _Slots(bounds.LOOKUPS)
+        self._shares: WeakValueDictionary[str, _Slots] = WeakValueDictionary()
 
     async def addresses(self, host: str, namespace: str = "") -> Sequence[str]:
         """Return the addresses of a host that a namespace names, in the order in which to try them.
@@ -130,11 +143,10 @@ class Resolver:
     async def _look_up(self, name: str, known: _Host, namespace: str) -> None:
         share = self._shares.get(namespace)
         if share is None:
-            share = self._shares[namespace] = asyncio.Semaphore(bounds.LOOKUPS_PER_NAMESPACE)
+            share = self._shares[namespace] = _Slots(bounds.LOOKUPS_PER_NAMESPACE)
         before = known.answered_at
-        # A slow host waits for both: so slow ones never hold all slots.
         try:
-            async with share, self._slow_slots if known.slow else nullcontext(), self._slots:
+            async with share.taken(slow=known.slow), self._slots.taken(slow=known.slow):
                 if known.answered_at == before:  # otherwise another namespace has asked meanwhile
                     await self._ask(name, known)
         finally:

@@ -113,12 +113,11 @@ ADDRESSES: Final = 8
 """Addresses of one host that are tried."""
 RESOLVED_HOSTS: Final = 10_000
 """Hosts whose addresses are kept; each reader has two at most."""
-LOOKUPS: Final = 64
-"""Name resolutions at the same time, each of another host; each takes a thread, also when the DNS server is silent."""
-LOOKUPS_PER_NAMESPACE: Final = 8
+LOOKUPS: Final = 256
+"""Name resolutions at the same time; each takes a thread, also when the DNS server is silent. Hosts whose last
+resolution was slow have half of them."""
+LOOKUPS_PER_NAMESPACE: Final = 64
 """The same for the hosts that the Secrets of one namespace name."""
-SLOW_LOOKUPS: Final = 32
-"""The same for hosts whose last resolution was slow, so that they never take all."""
 TLS_CONTEXTS: Final = 256
 """TLS contexts that are kept, one for each set of certificates; one of all public authorities takes 1 MiB."""
 

@@ -138,6 +138,18 @@ async def test_a_namespace_with_many_silent_names_delays_no_name_of_another_one(
     assert dns.asked["broker"] == 1
 
 
+async def test_slow_names_of_a_namespace_delay_no_new_name_of_it(resolver: Resolver, dns: Dns) -> None:
+    for _ in range(2):
+        many = [asyncio.create_task(ask(resolver, f"{n}.silent")) for n in range(200)]
+        await asyncio.gather(*many)
+        await asyncio.sleep(200)
+    many = [asyncio.create_task(ask(resolver, f"{n}.silent")) for n in range(200)]
+    await asyncio.sleep(0.1)
+    assert dns.busy == bounds.LOOKUPS_PER_NAMESPACE // 2
+    assert await ask(resolver, "broker") == ADDRESSES
+    await asyncio.gather(*many)
+
+
 @pytest.mark.looptime(False)
 async def test_a_real_name_is_resolved_in_a_thread() -> None:
     assert set(await look_up("localhost")) <= {"127.0.0.1", "::1"}

@@ -143,6 +143,8 @@ READERS: Final = 5000
 
 # Status.
 
+TERMINATION_MESSAGE_CHARACTERS: Final = 4096
+"""End of the termination message of a container that is searched; the kubelet writes no longer one."""
 PENDING_EVENTS: Final = 4
 """Events of one TaskQueue that wait to be posted; a later one says what is true now."""
 TASKQUEUE_EVENTS_AT_ONCE: Final = 25

@@ -137,6 +137,8 @@ def _container(taskqueue: TaskQueue) -> dict[str, Any]:
         "name": WORKER_CONTAINER,
         **fields,
         "env": env,
+        # So the status of a pod shows why its container ended, also to the operator.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         **(_probes() if taskqueue.spec.worker.protocol is Protocol.TASK_QUEUE else {}),
         "securityContext": {
             "allowPrivilegeEscalation": False,

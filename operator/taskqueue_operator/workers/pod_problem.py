@@ -2,6 +2,8 @@
 
 from typing import Any, Final, NamedTuple
 
+from .refused_declaration import RefusedDeclaration
+
 CRASH_LOOP: Final = "CrashLoopBackOff"
 PULL_BACK_OFF: Final = "ImagePullBackOff"
 UNSCHEDULABLE: Final = "Unschedulable"
@@ -21,11 +23,18 @@ class PodProblem(NamedTuple):
         reason: The reason of the kubelet or the scheduler, such as ImagePullBackOff.
         container: The failing container; empty if the pod as a whole fails.
         detail: The image, the last termination of the container, or the message of the kubelet or the scheduler.
+        refused: The declaration that the broker refused before the container ended; None if that shows nowhere.
     """
 
     reason: str
     container: str
     detail: str
+    refused: RefusedDeclaration | None = None
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts problems; of equal ones, those that are explained come first."""
+        return self.reason, self.container, self.detail, self.refused is None, self.refused or ()
 
 
 def pod_problem(status: dict[str, Any]) -> PodProblem | None:
@@ -50,7 +59,8 @@ def _container_problem(container: dict[str, Any]) -> PodProblem | None:
     )
     if reason == CRASH_LOOP or (crashed_again and reason not in START_FAULTS):
         end, code = ended.get("reason", "Error"), ended.get("exitCode", "unknown")
-        return PodProblem(CRASH_LOOP, name, f"{end}, exit code {code}" if end != "Error" else f"exit code {code}")
+        detail = f"{end}, exit code {code}" if end != "Error" else f"exit code {code}"
+        return PodProblem(CRASH_LOOP, name, detail, RefusedDeclaration.parse(ended))
     if reason in IMAGE_FAULTS:
         # The two alternate with every attempt, and mean the same.
         return PodProblem(PULL_BACK_OFF if reason == "ErrImagePull" else reason, name, container.get("image", ""))

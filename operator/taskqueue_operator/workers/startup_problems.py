@@ -1,7 +1,7 @@
 """Why workers do not start: briefly for the explanation of a decision, and with a fix for the status."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault, excerpt
@@ -17,6 +17,7 @@ class _Cause(NamedTuple):
     reason: Reason
     text: str
     fix: str
+    is_explained: bool = False
 
 
 def scale_out_blocker(deployment: Deployment, pods: Iterable[Pod], *, started: bool) -> WorkersFault | None:
@@ -39,7 +40,7 @@ def scale_out_blocker(deployment: Deployment, pods: Iterable[Pod], *, started: b
 
 
 def unavailable_reason(
-    deployment: Deployment | None, pods: Iterable[Pod], *, started: bool = False
+    deployment: Deployment | None, pods: Iterable[Pod], *, started: bool = False, queues: Collection[str] = ()
 ) -> WorkersFault | None:
     """Return why no worker of the current template is ready, and how to fix it; None if one is ready or none failed.
 
@@ -47,19 +48,20 @@ def unavailable_reason(
         deployment: The worker Deployment.
         pods: Its pods.
         started: Whether a worker of this template was ever ready, or has consumed: then what it ran may have ended it.
+        queues: Names of the queues of the TaskQueue, of which a worker may have declared one in vain.
     """
     if deployment is None:
         return None
     pods = list(pods)
     current = _current_pods(deployment, pods)
-    cause = next(_causes(deployment, current), None)
+    cause = next(_causes(deployment, current, queues), None)
     if cause is None or any(pod.ready for pod in current):
         return None
     if any(pod.ready and pod.is_active for pod in pods):
         what = "No worker of this version is ready; workers of the former version go on"
     else:
         what = "No worker is ready"
-    if started and cause.text.startswith(CRASH_LOOP):
+    if started and cause.text.startswith(CRASH_LOOP) and not cause.is_explained:
         text = f"workers start, and end again while they run, perhaps because of a task ({cause.text})"
         return WorkersFault(cause.reason, f"{what}: {text}. {cause.fix} --previous")
     return WorkersFault(cause.reason, f"{what}: {cause.text}. {cause.fix}")
@@ -69,20 +71,22 @@ def _current_pods(deployment: Deployment, pods: Iterable[Pod]) -> list[Pod]:
     return [pod for pod in pods if pod.template_hash == deployment.template_hash and not (pod.deleting or pod.finished)]
 
 
-def _causes(deployment: Deployment, pods: Iterable[Pod]) -> Iterator[_Cause]:
+def _causes(deployment: Deployment, pods: Iterable[Pod], queues: Collection[str] = ()) -> Iterator[_Cause]:
     """List all causes; first those that only a change of the spec can fix."""
     if deployment.replicas == 0:
         return
     # Sorted by problem, not by pod: the message does not change while pods come and go.
-    problems = sorted({pod.problem for pod in pods if pod.problem is not None})
-    yield from (_failing(problem, deployment.key) for problem in problems if problem.reason != UNSCHEDULABLE)
+    problems = sorted({pod.problem for pod in pods if pod.problem is not None}, key=lambda problem: problem.order)
+    yield from (_failing(problem, deployment.key, queues) for problem in problems if problem.reason != UNSCHEDULABLE)
     if deployment.replica_failure:
         yield _rejected(deployment.replica_failure)
     yield from (_unschedulable(problem) for problem in problems if problem.reason == UNSCHEDULABLE)
 
 
-def _failing(problem: PodProblem, key: Key) -> _Cause:
+def _failing(problem: PodProblem, key: Key, queues: Collection[str]) -> _Cause:
     text = f"{problem.reason}: {excerpt(problem.detail).rstrip('. ')}" if problem.detail else problem.reason
+    if problem.refused is not None and problem.refused.queue in queues:
+        return _Cause(Reason.WORKERS_FAILING, text, problem.refused.explanation, is_explained=True)
     is_worker = problem.container == WORKER_CONTAINER
     path = "spec.worker" if is_worker else f"container {problem.container} in spec.worker.podTemplate"
     if problem.reason in IMAGE_FAULTS:

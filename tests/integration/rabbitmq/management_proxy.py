@@ -10,6 +10,9 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
+REFUSING = "refusing"
+"""Name under which every write is refused for a reason that is longer than a condition may be."""
+LONG_REASON = "no " * 15_000
 Spoil = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 
@@ -26,6 +29,9 @@ class ManagementProxy:
         self.requests += 1
         _, prefix, name, rest = request.raw_path.split("/", 3)
         assert prefix == "behind"
+        if name == REFUSING and request.method == "PUT":
+            refusal = {"error": "bad_request", "reason": LONG_REASON}
+            return web.Response(status=400, body=orjson.dumps(refusal), content_type="application/json")
         url = URL(f"{self._management_url}/{rest}", encoded=True)
         headers = {"Authorization": request.headers["Authorization"]}
         async with aiohttp.ClientSession() as session:

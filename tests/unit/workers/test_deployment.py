@@ -71,6 +71,13 @@ def test_the_vhost_variable_is_set_only_if_the_spec_has_a_vhost(make: Make) -> N
     assert env(deployment(make(spec=spec), replicas=0))["TASKQUEUE_VHOST"] == "media"
 
 
+def test_the_user_may_set_where_termination_messages_come_from(make: Make) -> None:
+    containers = [{"name": "worker", "terminationMessagePolicy": "File"}]
+    manifest = deployment(make(podTemplate={"spec": {"containers": containers}}), replicas=0)
+    assert container(manifest)["terminationMessagePolicy"] == "File"
+    assert container(deployment(make(), replicas=0))["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_names_that_look_like_variables_are_escaped(make: Make) -> None:
     manifest = deployment(make(spec={"queue": {"name": "$(HOME)$"}}), replicas=0)
     assert env(manifest)["TASKQUEUE_QUEUES"] == "$$(HOME)$$"  # the kubelet replaces $$ by $

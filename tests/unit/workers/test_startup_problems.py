@@ -83,6 +83,55 @@ def test_a_failing_worker_is_reported_and_blocks_scale_out(
     assert_approved(blocker, message(fault))
 
 
+ANSWER = (
+    "PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for queue 'thumbnails' in vhost 'media': received "
+    "none but current is the value 'thumbnails.dlx' of type 'longstr'"
+)
+
+
+def crashed(message: str) -> dict[str, Any]:
+    last = {"terminated": {"exitCode": 1, "reason": "Error", "message": message}}
+    return container({"waiting": {"reason": "CrashLoopBackOff"}}, lastState=last, restartCount=3)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'pika.exceptions.ChannelClosedByBroker: (406, "{ANSWER}")',
+        f"aiormq.exceptions.ChannelPreconditionFailed: {ANSWER}",
+        f"amqp.exceptions.PreconditionFailed: Queue.declare: (406) {ANSWER}",
+        "error='" + ANSWER.replace("'", "\\'") + "'",
+    ],
+    ids=["pika", "aio-pika", "Celery", "quoted"],
+)
+@pytest.mark.parametrize("started", [True, False])
+def test_a_declaration_that_the_broker_refuses_is_explained(line: str, *, started: bool) -> None:
+    log = f"connecting to amqp://user:CANARY@broker\n{line}\npassword CANARY"
+    # Of two pods, the one that shows the cause.
+    pods = [pod(crashed("")), pod(crashed(log), name="thumbnails-new-2")]
+    fault = unavailable_reason(deployment(), pods, started=started, queues=["thumbnails"])
+    assert reason(fault) is Reason.WORKERS_FAILING
+    assert_approved("workers.refused_declaration", message(fault))
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        ANSWER.replace("'thumbnails'", "'CANARY'"),
+        ANSWER.replace("x-dead-letter-exchange", "CANARY"),
+        ANSWER.replace("x-dead-letter-exchange", "x-" + "a" * 41),
+        ANSWER.replace("'thumbnails'", "'thumbnails CANARY"),
+        "PRECONDITION_FAILED - inequivalent arg 'x-" * 100_000,
+        "PRECONDITION_FAILED - inequivalent arg 'durable' for queue '" * 100_000,
+        ANSWER + "." * 5000,
+        "CANARY",
+    ],
+)
+def test_no_other_text_of_a_termination_message_is_repeated(log: str) -> None:
+    expected = message(unavailable_reason(deployment(), [pod(crashed(""))], queues=["thumbnails"]))
+    assert message(unavailable_reason(deployment(), [pod(crashed(log))], queues=["thumbnails"])) == expected
+
+
 def test_an_exceeded_quota_is_reported_by_name_and_blocks_scale_out() -> None:
     with_quota = deployment(refusal=QUOTA)
     for started in (True, False):

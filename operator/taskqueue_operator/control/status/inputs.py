@@ -9,6 +9,7 @@ from taskqueue_operator.control.cache import Cache, CachedTaskQueue
 from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.names import dead_letter_queue
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.decision import Decision
@@ -126,10 +127,12 @@ def _workers_fault(
     """Return why workers do not start, consume or settle, unless the Deployment itself could not be written."""
     type_, deployment, pods = ConditionType.WORKERS_AVAILABLE, cache.deployments.get(seen.key), cache.pods(seen.key)
     fault: Fault | None = None
+    queues: tuple[str, ...] = ()
     if isinstance(seen.parsed, TaskQueue):
+        queues = seen.parsed.queue_name, dead_letter_queue(seen.parsed.queue_name)
         idle = _not_consuming(seen.parsed, deployment, pods, state, deadlines)
         fault = idle or blocked_dead_letters(seen.parsed, state, seen.status, deadlines)
-    fault = unavailable_reason(deployment, pods, started=cache.has_started(seen.key)) or fault
+    fault = unavailable_reason(deployment, pods, started=cache.has_started(seen.key), queues=queues) or fault
     return {type_: fault} if fault is not None and type_ not in state.reconcile.faults else {}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.names import ANNOTATION_APPLIED, Key
 from taskqueue_operator.topology.objects import Topology
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_broker import DATA, UNREACHABLE
@@ -117,6 +117,22 @@ async def test_a_field_that_another_client_changed_is_restored_at_once(harness: 
     assert harness.cluster.condition("Ready")["status"] == "True"
     message = dict(harness.cluster.events)["Restored"]
     assert '"keel" changed ' in message
+
+
+async def test_a_field_that_an_earlier_operator_did_not_set_restarts_no_worker(harness: ControlHarness) -> None:
+    await harness.apply()
+    body = copy.deepcopy(harness.cluster.deployments[KEY])
+    body["metadata"]["managedFields"] = [{"manager": "taskqueue-operator", "operation": "Apply", "fieldsV1": {}}]
+    annotations = body["metadata"]["annotations"]
+    earlier = body["metadata"] | {"annotations": annotations | {ANNOTATION_APPLIED: "of an earlier template"}}
+    harness.cluster._store("deployments", body | {"metadata": earlier})
+    await harness.settle(5)
+    assert len(harness.cluster.written("deployment")) == 1
+    metadata = body["metadata"] | {"resourceVersion": harness.cluster.deployments[KEY]["metadata"]["resourceVersion"]}
+    harness.cluster._store("deployments", body | {"metadata": metadata | {"managedFields": []}})
+    harness.cluster._store("deployments", body | {"metadata": metadata})
+    await harness.settle(5)
+    assert len(harness.cluster.written("deployment")) == 2, "of the same template, a field was removed"
 
 
 @pytest.mark.slow

@@ -24,9 +24,10 @@ from . import faults
 from .access import Access
 from .answer import NOT_MANAGEMENT, PHRASE_CHARACTERS, Answer
 from .bodies import TooLargeError
+from .listing import parse_listing
 from .login import MANAGEMENT
 from .outage import Outage
-from .shapes import PARSER_ERRORS, is_listing
+from .shapes import PARSER_ERRORS
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 REQUEST_TIMEOUT_SECONDS: Final = 20.0
@@ -67,8 +68,8 @@ class Management:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        listing = await self._read(path, operation, query)
-        if not is_listing(listing):
+        listing = await parse_listing((await self._read(path, operation, query)).body)
+        if listing is None:
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return listing
 
@@ -78,7 +79,8 @@ class Management:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        overview = await self._read("overview", "read the broker's version", {"columns": ",".join(columns)})
+        answer = await self._read("overview", "read the broker's version", {"columns": ",".join(columns)})
+        overview = answer.json()
         if not isinstance(overview, dict):
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return overview
@@ -98,11 +100,11 @@ class Management:
             raise self._fault(answer, "read the alarms of the broker")
         return frozenset()
 
-    async def _read(self, path: str, operation: str, query: dict[str, str]) -> Any:  # noqa: ANN401  any JSON value
+    async def _read(self, path: str, operation: str, query: dict[str, str]) -> Answer:
         answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path, longest=HTTP_BODY_BYTES)
         if answer.status != HTTPStatus.OK:
             raise self._fault(answer, operation)
-        return answer.json()
+        return answer
 
     @contextmanager
     def parsing(self) -> Iterator[None]:

@@ -1,13 +1,16 @@
 """What all connections to brokers share: name resolution, and the HTTP connections of equal credentials."""
 
 import asyncio
+import importlib.util
 import ssl
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
+import anyio._backends._asyncio  # noqa: F401  otherwise the first connection imports it, for 40 ms
 import httpcore
 from typing_extensions import override
 
@@ -32,6 +35,10 @@ KEEPALIVE_SECONDS: Final = 4.0
 
 Connected = TypeVar("Connected")
 
+if importlib.util.find_spec("sniffio") is None:
+    # Otherwise httpcore searches all directories for this module several times in each request.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # documented: importing it raises ModuleNotFoundError
+
 
 class Network:
     """Connects to hosts. There is one for the whole process.
@@ -51,6 +58,7 @@ class Network:
         self._connects = Turns(bounds.CONNECTS_PER_SECOND, at_once=bounds.CONNECTS_PER_SECOND)
         self._connecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._pools: dict[tuple[str, ...], _Pool] = {}
+        self._handshakes = Turns(bounds.TLS_HANDSHAKES_PER_SECOND)
 
     def admit(self, endpoint: Endpoint) -> None:
         """Count another reader of an endpoint's host.
@@ -92,20 +100,26 @@ class Network:
             host,
             endpoint.namespace,
             lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name),
+            tls=tls is not None,
         )
 
     async def first_address(
-        self, host: str, namespace: str, connect: Callable[[str], Awaitable[Connected]]
+        self, host: str, namespace: str, connect: Callable[[str], Awaitable[Connected]], *, tls: bool
     ) -> Connected:
         """Connect to one address of a host after the other, until one accepts, with the share of a namespace.
+
+        With TLS, one host after the other: handshakes that end at once hold the event loop together.
 
         Raises:
             OSError: The host is unknown, or may not be contacted.
             Exception: What `connect` raised for the last address.
         """
         *others, last = self._hosts.allowed(host, await self._resolver.addresses(host, namespace))
-        await self._connects.wait(namespace)
+        if not tls:
+            await self._connects.wait(namespace)
         async with self._turns(host):
+            if tls:
+                await self._handshakes.wait(namespace)
             for address in others:
                 try:
                     async with asyncio.timeout(ADDRESS_SECONDS):
@@ -135,7 +149,9 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self, endpoint.namespace, Pace(self._http_work, endpoint.namespace)),
+                    network_backend=_Backend(
+                        self, endpoint.namespace, Pace(self._http_work, endpoint.namespace), tls=tls
+                    ),
                 )
             )
         pool.users += 1
@@ -159,10 +175,11 @@ class _Pool:
 class _Backend(httpcore.AsyncNetworkBackend):
     """Connects for the HTTP library by way of our resolver, and paces what it parses."""
 
-    def __init__(self, network: Network, namespace: str, pace: Pace) -> None:
+    def __init__(self, network: Network, namespace: str, pace: Pace, *, tls: bool) -> None:
         self._network = network
         self._namespace = namespace
         self._pace = pace
+        self._tls = tls
         self._library = httpcore.AnyIOBackend()
 
     @override
@@ -180,6 +197,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
                     host,
                     self._namespace,
                     lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
+                    tls=self._tls,
                 )
         except OSError as error:
             raise httpcore.ConnectError from error

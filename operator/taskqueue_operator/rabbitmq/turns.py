@@ -1,22 +1,20 @@
 """A rate of the process that namespaces share equally."""
 
 import asyncio
+import math
 from collections import deque
 
 from .clock import loop_time
 
 
 class Turns:
-    """Gives turns at a limited rate: to each namespace in turn, so that none delays another one by more than a turn.
-
-    The turns of one second are free if there were none before.
-    """
+    """Gives turns at a limited rate: to each namespace in turn, so that none delays another one by more than a turn."""
 
     def __init__(self, per_second: float, *, at_once: float = 0.0) -> None:
         """`at_once` turns are given without a pause after a time without any."""
         self._interval = 1 / per_second
         self._saved_seconds = at_once * self._interval
-        self._free_at = 0.0
+        self._free_at = -math.inf
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def wait(self, namespace: str) -> None:

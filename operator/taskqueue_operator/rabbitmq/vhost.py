@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
-from taskqueue_operator.resource.bounds import REPORTS_PER_SECOND, REPORTS_PER_TURN
+from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.lease import Guard
 from taskqueue_operator.resource.names import MANAGER, Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
@@ -156,7 +156,7 @@ class VhostFactory:
     ) -> None:
         self._clock = clock
         self._guard = guard
-        self._reports = Turns(REPORTS_PER_SECOND / REPORTS_PER_TURN)
+        self._reports = Turns(bounds.REPORTS_PER_SECOND / bounds.REPORTS_PER_TURN)
         self._hosts = hosts
         self._network = Network(hosts=hosts)
 

@@ -83,6 +83,10 @@ JSON_CONTAINERS: Final = 500_000
 """Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
 JSON_VALUES: Final = 1_500_000
 """Values in one answer. A listing of 100,000 bindings has 400,000."""
+JSON_SLICE_BYTES: Final = 64 * 1024
+"""Part of a listing that is parsed in one piece: about 500 queues, in 3 ms."""
+JSON_PIECE_BYTES: Final = 1024 * 1024
+"""Longest text that is parsed in one piece: an answer that is no listing, or one object of a listing."""
 JSON_DEPTH: Final = 16
 """Objects and lists within one another. The deepest that RabbitMQ sends are arguments, at 4."""
 COUNT: Final = 2**53
@@ -129,11 +133,12 @@ PROBE_WORK_PER_SECOND: Final = 20_000
 """Work for probes of queues at zero, in questions of 26 µs: half of a core. Namespaces share it equally."""
 PROBE_BATCH_WORK: Final = 10
 """What a batch costs beside its questions, in questions."""
+TLS_HANDSHAKES_PER_SECOND: Final = 250
+"""Connections with TLS that this process begins to open, shared equally by namespaces; a handshake takes 2 ms."""
 CONNECTS_PER_HOST: Final = 16
 """Connections to one broker host that are being opened at the same time; further ones wait."""
 CONNECTS_PER_SECOND: Final = 250
-"""Connections to brokers that this process opens in a second, which namespaces share equally: with TLS, more would take
-more than half of a core."""
+"""Connections without TLS that this process begins to open, shared equally by namespaces; up to this many at once."""
 READERS_PER_NAMESPACE: Final = 2000
 """Endpoints that are read for the Secrets of one namespace."""
 READERS_PER_HOST: Final = 2500

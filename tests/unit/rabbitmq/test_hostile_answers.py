@@ -78,7 +78,7 @@ class _OnePool(Network):
 
 def vhost(status: int, body: bytes) -> Vhost:
     access = Access(ENDPOINT, _OnePool(_Pool(status, body)))
-    return Vhost(access, lambda: datetime.now(UTC), Turns(1))
+    return Vhost(access, lambda: datetime.now(UTC), Turns(1000))
 
 
 def encoded(value: object) -> bytes:

@@ -1,7 +1,7 @@
 """Probes queues in rounds; queues whose TaskQueues are scaled to zero more often than others."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,7 +14,7 @@ from .rounds import Rounds, batches
 
 PROBE_PERIOD_SECONDS: Final = 1.0
 
-OnAnswers = Callable[[Sequence[str], Mapping[str, Probe], float], None]
+OnAnswers = Callable[[Sequence[str], Mapping[str, Probe], float], Awaitable[None]]
 """Called with the queues of a batch, their answers, and the time of the loop at which the batch was due."""
 
 
@@ -58,5 +58,5 @@ class ProbeRounds:
         finally:
             self._probing.difference_update(queues)
             # Without an answer too: readings age, and the spec may have changed.
-            self._on_answers(batch, answers, due_at)
+            await self._on_answers(batch, answers, due_at)
         return bool(answers)

@@ -15,6 +15,7 @@ from tests.unit.control.control_harness import ControlHarness, cancel
 from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY
 from tests.unit.control.fake_workers import FakeWorkers
+from tests.unit.iterations import counted_iterations
 
 pytestmark = pytest.mark.looptime
 
@@ -51,6 +52,17 @@ async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_e
     assert [worker.in_flight for worker in workers.removed] == [0] * 5
     assert {worker.state for worker in workers.removed} == {State.DRAINED}
     assert Counter(event for event in harness.telemetry.events if event[0] == "removed") == {("removed", "drained"): 5}
+
+
+async def test_other_tasks_run_between_the_commands_to_workers(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start_five_workers(harness)
+    with counted_iterations() as iterations:
+        monkeypatch.setattr(harness.telemetry, "commanded", lambda _: iterations.record())
+        await harness.settle(20)
+    assert iterations.total >= 4
+    assert iterations.most == 1
 
 
 @pytest.mark.slow

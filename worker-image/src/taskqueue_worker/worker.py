@@ -228,7 +228,7 @@ class Worker:
         _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
 
     def _notify_brake(self, status: Status) -> None:
-        done = _is_done(status)
+        done = None if status is Status.INVALID_PAYLOAD else _is_done(status)  # its handler has not run
         if done and self._brake.succeed():
             _log.info("brake released")
         elif done is False and self._brake.fail(self._clock()):

@@ -145,7 +145,7 @@ class Controller:
         key = self.cache.update_deployment(body)
         after = self.cache.deployments.get(key)
         if deleted:
-            self.cache.remove_deployment(key, body["metadata"]["uid"])
+            self.cache.remove_deployment(key, body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
             self.work_queues.reconcile.add(key)
         elif before is not None and after is not None and before.field_owners != after.field_owners:
             self.work_queues.reconcile.add(key)  # another client has changed what belongs to the operator, or to itself

@@ -119,7 +119,7 @@ def test_any_json_is_an_answer_of_rabbitmq_or_a_fault(status: int, value: object
     "body",
     [
         b"[" * 2000 + b"]" * 2000,
-        b"[" * (bounds.JSON_DEPTH + 1) + b"]" * (bounds.JSON_DEPTH + 1),
+        b'[{"name":"a","arguments":' + b"[" * bounds.JSON_DEPTH + b"]" * bounds.JSON_DEPTH + b"}]",
         b"[" + b"{}," * bounds.JSON_CONTAINERS + b"{}]",
         b"[" + b"0," * bounds.JSON_VALUES + b"0]",
         b"\x1f\x8b compressed",

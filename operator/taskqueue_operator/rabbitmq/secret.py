@@ -16,7 +16,8 @@ AMQP_PORT: Final = 5672
 AMQPS_PORT: Final = 5671
 PORTS: Final = {"amqp": AMQP_PORT, "amqps": AMQPS_PORT, "http": 80, "https": 443}
 """Ports of URIs that contain none."""
-CERTIFICATES: Final = frozenset({"ca.crt", "tls.crt", "tls.key"})
+CERTIFICATES: Final = frozenset({"ca.crt", "tls.crt"})
+PRIVATE_KEY: Final = "PRIVATE KEY-----"
 ENCODE_HINT: Final = (
     "Percent-encode characters such as @ : / ? # % in username and password, "
     "or set the keys host, port, username and password instead"
@@ -67,6 +68,7 @@ class _Secret:
             ca=self._text("ca.crt"),
             certificate=self._text("tls.crt"),
             key=self._text("tls.key"),
+            namespace=self._name.namespace,
         )
         self._check_certificates(endpoint)
         return endpoint
@@ -165,6 +167,8 @@ class _Secret:
             raise self._fault("has only one of the keys tls.crt and tls.key. Add the other key, or remove both")
         if not endpoint.ca and not endpoint.certificate:
             return
+        if PRIVATE_KEY in endpoint.certificate:  # it would be used instead of tls.key, whatever its length
+            raise self._invalid("tls.crt", "it contains a private key. Move that to the key tls.key")
         try:
             endpoint.ssl_context()
         except (ssl.SSLError, ValueError):

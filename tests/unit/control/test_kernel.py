@@ -141,7 +141,7 @@ def test_a_late_answer_does_not_restore_a_removed_object() -> None:
     cache.update_pod(pod(1))
     cache.remove_taskqueue(KEY, "u")
     cache.remove_deployment(KEY, "d")
-    assert cache.remove_pod(pod(2)) == KEY
+    assert cache.remove_pod(pod(4)) == KEY
     cache.update_taskqueue(seen(3))
     cache.update_deployment(deployment(3, 1))
     cache.update_pod(pod(3))

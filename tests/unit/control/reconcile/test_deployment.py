@@ -24,6 +24,19 @@ async def test_a_foreign_deployment_of_the_same_name_is_not_changed(harness: Con
     assert harness.cluster.written("deployment") == harness.cluster.written("replicas") == []
 
 
+async def test_a_deletion_neither_scales_nor_waits_for_a_deployment_of_another_owner(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="Delete", scaling={"maxReplicas": 5, "minReplicas": 2})
+    harness.cluster.run_pods(KEY)
+    orphan = copy.deepcopy(harness.cluster.deployments[KEY])
+    orphan["metadata"] |= {"ownerReferences": [], "resourceVersion": "1000"}
+    harness.cluster.deployments[KEY] = orphan
+    harness.controller.on_deployment(orphan, deleted=False)
+    harness.cluster.delete(KEY)
+    await harness.settle(10)
+    assert KEY not in harness.cluster.taskqueues
+    assert harness.cluster.deployments[KEY]["spec"]["replicas"] == 2
+
+
 @pytest.mark.slow
 async def test_replicas_of_another_client_are_corrected(harness: ControlHarness) -> None:
     harness.start_workers()

@@ -54,6 +54,15 @@ async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_e
     assert Counter(event for event in harness.telemetry.events if event[0] == "removed") == {("removed", "drained"): 5}
 
 
+async def test_a_pod_that_another_client_deletes_is_not_recorded_as_removed(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness, minReplicas=5)
+    deleted = workers.by_pod.pop(workers.of(KEY)[0].key)
+    harness.cluster.remove("pods", deleted.key)
+    await harness.settle(10)
+    assert len(workers.of(KEY)) == 5
+    assert [event for event in harness.telemetry.events if event[0] == "removed"] == []
+
+
 async def test_other_tasks_run_between_the_commands_to_workers(
     harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +199,9 @@ async def test_a_condition_names_workers_that_do_not_report(harness: ControlHarn
     condition = harness.cluster.condition("ScalingActive")
     assert (condition["status"], condition["reason"]) == ("True", "WorkersNotReporting")
     assert condition["message"].startswith("5 workers (thumbnails-")
+    harness.broker.alarms_ = frozenset({"memory"})
+    await harness.settle(20)
+    assert harness.cluster.condition("ScalingActive")["reason"] == "BrokerAlarm", "it blocks the reports"
 
 
 @pytest.mark.slow

@@ -211,7 +211,8 @@ class Observer:
 
     def _zero_probe_period(self, queues: int) -> float:
         batches = round(ZERO_PROBE_PERIOD_SECONDS / BATCH_INTERVAL_SECONDS)
-        return self._shares.period(self, self.endpoint.address, queues=queues, batches=batches)
+        endpoint = self.endpoint
+        return self._shares.period(self, endpoint.address, endpoint.namespace, queues=queues, batches=batches)
 
     async def _sweep(self) -> bool:
         if not self._followed:

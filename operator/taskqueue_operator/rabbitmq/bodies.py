@@ -23,19 +23,20 @@ class Bodies:
         self._bodies: set[_Body] = set()
         self._received = 0
 
-    async def receive(self, chunks: AsyncIterable[bytes]) -> bytearray:
-        """Return a whole body. The caller sets the timeout.
+    async def receive(self, chunks: AsyncIterable[bytes], longest: int | None = None) -> bytearray:
+        """Return a whole body of at most `longest` bytes. The caller sets the timeout.
 
         Raises:
             TooLargeError: It is too long or has too many values, or gives way while all together are too long.
         """
         body = _Body()
+        longest = self._longest if longest is None else longest
         self._bodies.add(body)
         try:
             async for chunk in chunks:
                 body.add(chunk)
                 self._received += len(chunk)
-                if body.has_too_many_values or len(body.data) > self._longest:
+                if body.has_too_many_values or len(body.data) > longest:
                     self._refuse(body)
                 if self._received > self._together:
                     self._refuse(max(self._bodies, key=_Body.burden))

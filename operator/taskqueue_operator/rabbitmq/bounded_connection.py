@@ -149,8 +149,8 @@ class _BoundedTransport(TransportFactory):
     ) -> tuple[BoundedReader, asyncio.StreamWriter]:
         endpoint = self._endpoint
         context = endpoint.ssl_context() if endpoint.tls else None
-        reader, writer = await self._network.open_stream(endpoint.host, endpoint.port, context)
-        return BoundedReader(reader, self._network.amqp_pace()), writer
+        reader, writer = await self._network.open_stream(endpoint, context)
+        return BoundedReader(reader, self._network.amqp_pace(endpoint)), writer
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:

@@ -6,6 +6,7 @@
 import asyncio
 import random
 from collections.abc import Collection
+from functools import partial
 from typing import Final
 
 import aio_pika
@@ -56,7 +57,7 @@ class ControlChannel:
         self._lost = asyncio.Event()
         self._channel: AbstractChannel | None = None
         self._log = structlog.get_logger("control").bind(broker=endpoint.address, vhost=endpoint.vhost)
-        self._reports = ReportQueue(self._taskqueues, on_report, turns, self._log)
+        self._reports = ReportQueue(self._taskqueues, on_report, partial(turns.wait, endpoint.namespace), self._log)
 
     def listen(self, taskqueue: str, *, enabled: bool) -> None:
         """Receive the reports of a TaskQueue (`namespace/name`), or no longer."""

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import httpcore
 import orjson
 
+from taskqueue_operator.resource.bounds import HTTP_BODY_BYTES, HTTP_OTHER_BODY_BYTES
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.lease import Guard
 
@@ -100,7 +101,7 @@ class Management:
         return frozenset()
 
     async def _read(self, path: str, operation: str, query: dict[str, str]) -> Answer:
-        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path)
+        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path, longest=HTTP_BODY_BYTES)
         if answer.status != HTTPStatus.OK:
             raise self._fault(answer, operation)
         return answer
@@ -149,13 +150,15 @@ class Management:
         """Close all connections that no other endpoint uses."""
         await self._network.release_http(self._endpoint)
 
-    async def _send(self, method: str, path: str, *, content: bytes | None = None) -> Answer:
+    async def _send(
+        self, method: str, path: str, *, content: bytes | None = None, longest: int = HTTP_OTHER_BODY_BYTES
+    ) -> Answer:
         """Send a request, and receive the whole answer in time."""
         self._outage.check()
         self._login.check(MANAGEMENT)
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                answer = await self._exchange(method, path, content)
+                answer = await self._exchange(method, path, content, longest)
         except (TooLargeError, *_FAILED) as error:
             why = "its answer is too large" if isinstance(error, TooLargeError) else faults.cause(error)
         else:
@@ -166,7 +169,7 @@ class Management:
         self._outage.failed(fault)
         raise fault
 
-    async def _exchange(self, method: str, path: str, content: bytes | None) -> Answer:
+    async def _exchange(self, method: str, path: str, content: bytes | None, longest: int) -> Answer:
         """Send a request; once more if it only reads and an idle connection turns out to be closed."""
         for is_last in (False, True):
             connected = False
@@ -178,19 +181,21 @@ class Management:
                     self._guard()
 
             try:
-                return await self._request(method, path, content, {"trace": on_trace})
+                return await self._request(method, path, content, longest, {"trace": on_trace})
             except _CONNECTION_LOST:
                 if is_last or connected or method != "GET":
                     raise
         raise AssertionError
 
-    async def _request(self, method: str, path: str, content: bytes | None, extensions: Mapping[str, Any]) -> Answer:
+    async def _request(
+        self, method: str, path: str, content: bytes | None, longest: int, extensions: Mapping[str, Any]
+    ) -> Answer:
         url = f"{self._endpoint.management}/api/{path.replace('{vhost}', segment(self._endpoint.vhost))}"
         limits = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": REQUEST_TIMEOUT_SECONDS}
         async with self._connections.stream(
             method, url, headers=self._headers, content=content, extensions={**extensions, "timeout": limits}
         ) as response:
-            body = await self._network.bodies.receive(response.aiter_stream())
+            body = await self._network.bodies.receive(response.aiter_stream(), longest)
         if response.status != HTTPStatus.UNAUTHORIZED:
             self._login.accepted(MANAGEMENT)
         phrase = bytes(response.extensions.get("reason_phrase", b"")).decode("ascii", errors="replace")

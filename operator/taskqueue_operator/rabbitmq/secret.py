@@ -68,6 +68,7 @@ class _Secret:
             ca=self._text("ca.crt"),
             certificate=self._text("tls.crt"),
             key=self._text("tls.key"),
+            namespace=self._name.namespace,
         )
         self._check_certificates(endpoint)
         return endpoint

@@ -33,6 +33,7 @@ FORBIDDEN = BrokerFault(Reason.PERMISSION_DENIED, 'User "app" may not read the d
 class FakeEndpoint:
     uri: bytes = field(default=b"", repr=False)
     vhost: str = "/"
+    namespace: str = "media"
 
     @property
     def address(self) -> str:

@@ -136,6 +136,12 @@ async def test_an_answer_that_takes_much_memory_or_is_no_json_is_refused(body: b
     assert isinstance(consumers, BrokerFault)
 
 
+async def test_only_a_listing_may_be_long() -> None:
+    sweep, _, _, alarms, _ = await use(200, b" " * bounds.HTTP_OTHER_BODY_BYTES + b"[]")
+    assert sweep == {}
+    assert isinstance(alarms, BrokerFault)
+
+
 async def test_a_long_reason_of_the_broker_is_cut() -> None:
     body = encoded({"error": "bad_request", "reason": "inequivalent arg " + "x" * 100_000})
     *_, applied = await use(400, body)

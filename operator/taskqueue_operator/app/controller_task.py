@@ -9,7 +9,7 @@ import structlog
 
 from taskqueue_operator.control.controller import Controller
 
-FREEZE_SECONDS: Final = 30.0
+FREEZE_SECONDS: Final = 5.0
 """Time between the first two freezes; each further pause is twice as long."""
 
 

@@ -81,16 +81,6 @@ def test_what_another_client_changes_is_restored_and_its_additions_stay(tenant: 
     assert tenant.get("deployment", "jobs")["metadata"]["annotations"]["theirs"] == "1"
 
 
-def test_a_deployment_that_loses_its_label_gets_it_again_and_is_scaled(tenant: Tenant) -> None:
-    tenant.secret()
-    tenant.taskqueue("jobs")
-    ready(tenant, "jobs")
-    tenant.kubectl("label", "deployment", "jobs", "taskqueue.dev/name-")
-    eventually(lambda: tenant.get("deployment", "jobs")["metadata"]["labels"].get("taskqueue.dev/name"), "jobs")
-    tenant.taskqueue("jobs", scaling={"maxReplicas": 2, "minReplicas": 2})
-    eventually(lambda: tenant.get("deployment", "jobs")["spec"]["replicas"], 2)
-
-
 def test_a_version_is_ready_once_its_own_workers_are(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", scaling={"maxReplicas": 1, "minReplicas": 1})

@@ -34,5 +34,5 @@ async def test_what_lives_long_is_frozen_more_and_more_rarely(monkeypatch: pytes
     assert gc.isenabled()
     await task.end()
     await asyncio.sleep(300)
-    assert frozen == [0, 30, 90, 210]
+    assert frozen == [0, 5, 15, 35, 75, 155]
     assert not task.crashed

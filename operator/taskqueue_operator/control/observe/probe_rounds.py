@@ -26,6 +26,8 @@ class ProbeRounds:
         self._health = health
         self._on_answers = on_answers
         self._probing: set[str] = set()
+        self._deciding = asyncio.Lock()
+        """Held while the answers to a batch are decided on: one batch at a time, and meanwhile none begins."""
 
     async def run(
         self, group: asyncio.TaskGroup, queues_to_probe: Callable[[], list[str]], period_of: Callable[[int], float]
@@ -44,8 +46,9 @@ class ProbeRounds:
             for slot, batch in batches(queues, period):
                 due_at = rounds.started_at + slot
                 await sleep_until(due_at)
-                # Not awaited: a batch with a slow queue must delay no other batch.
-                group.create_task(self._health.run("probe", partial(self._probe, batch, due_at)))
+                async with self._deciding:
+                    # Not awaited: a batch with a slow queue must delay no other batch.
+                    group.create_task(self._health.run("probe", partial(self._probe, batch, due_at)))
             await rounds.next(period)
 
     async def _probe(self, batch: Sequence[str], due_at: float) -> bool:
@@ -58,5 +61,6 @@ class ProbeRounds:
         finally:
             self._probing.difference_update(queues)
             # Without an answer too: readings age, and the spec may have changed.
-            await self._on_answers(batch, answers, due_at)
+            async with self._deciding:
+                await self._on_answers(batch, answers, due_at)
         return bool(answers)

@@ -8,7 +8,7 @@ from .clock import loop_time
 
 
 class Turns:
-    """Gives turns at a limited rate: to each namespace in turn, so that none delays another one by more than a turn."""
+    """Gives turns at a limited rate, to each namespace in turn: none delays another one by more than one turn."""
 
     def __init__(self, per_second: float, *, at_once: float = 0.0) -> None:
         """`at_once` turns are given without a pause after a time without any."""

@@ -10,6 +10,6 @@ class Turns:
         self._turn = asyncio.Lock()
 
     async def take(self) -> None:
-        """Wait for a turn; who asks first has the next one."""
+        """Wait for a turn; turns follow the order of the calls."""
         async with self._turn:
             await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from taskqueue_operator.kube.lease import KubernetesLease
 from taskqueue_operator.resource.faults import Fault
 
 from . import health, logs
+from .garbage_collection import short_collections
 from .lifecycle import LeaderLifecycle
 from .loop_lag import measured_loop
 from .metrics import LeadershipCollector, Metrics
@@ -51,7 +52,7 @@ async def run(settings: Settings) -> int:
     endpoints = health.Endpoints(metrics.registry, lifecycle.readiness, lifecycle.recordings)
     try:
         async with health.serving(settings.http_port, endpoints):
-            with measured_loop(metrics.lagged):
+            with short_collections(), measured_loop(metrics.lagged):
                 return await lifecycle.run(stop)
     except Fault as fault:
         return _startup_failed(fault)

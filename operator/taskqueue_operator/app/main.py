@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import time
+from typing import Final
 from uuid import uuid4
 
 import structlog
@@ -24,6 +25,13 @@ from .metrics import LeadershipCollector, Metrics
 from .settings import Settings
 
 
+SWITCH_INTERVAL_SECONDS: Final = 0.0005
+"""How long another thread, such as that of a scrape of the metrics, keeps the interpreter once the event loop needs it.
+
+The loop releases it at each read of a TLS connection: with Python's default of 5 ms, 40 reads take 0.2 s during a scrape.
+"""
+
+
 def main() -> None:
     """Run the operator until a signal stops it."""
     try:
@@ -33,6 +41,7 @@ def main() -> None:
     logs.configure(settings.log_level)
     # Until the loop has a handler of its own: the first process of a container ignores signals without a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     sys.exit(uvloop.run(run(settings)))
 
 

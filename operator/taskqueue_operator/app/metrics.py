@@ -16,7 +16,7 @@ from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import TaskQueueState
-from taskqueue_operator.control.status.inputs import dead_letters
+from taskqueue_operator.control.status.inputs import dead_letters, delayed
 from taskqueue_operator.drain.worker_state import RemovedState
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
@@ -28,6 +28,8 @@ LAG_BUCKETS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2
 PER_TASKQUEUE: Final = {
     "taskqueue_queue_messages_ready": "Messages that certainly wait for a worker; absent while unknown.",
     "taskqueue_queue_messages_unacked": "Messages delivered and not yet acknowledged; absent while unknown.",
+    "taskqueue_queue_messages_delayed": "Messages that wait for a retry or their dead-lettering, at most; absent while "
+    "unknown.",
     "taskqueue_dead_letters": "Messages in the dead-letter queue; absent while unknown.",
     "taskqueue_reading_age_seconds": "Age of the last probe that returned a depth; +Inf: none yet.",
     "taskqueue_desired_replicas": "Number of workers that was decided.",
@@ -222,6 +224,7 @@ class ControllerCollector(Collector):
         return (
             reading.at_least if reading is not None else None,
             reading.unacked if reading is not None else None,
+            delayed(self._controller.cache.taskqueue(seen.key), state),
             dead_letters(self._controller.cache.taskqueue(seen.key), state),
             _age(seen, state, now),
             decision.desired if decision is not None else None,

@@ -185,7 +185,7 @@ class Controller:
         """Check the topology at once, but only once: the queue is not on the broker."""
         self._check_topology(key)
 
-    def on_dead_letters(self, keys: Collection[Key]) -> None:
+    def on_counts(self, keys: Collection[Key]) -> None:
         """Update the status."""
         for key in keys:
             self.work_queues.status.add(key)

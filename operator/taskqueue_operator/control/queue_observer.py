@@ -62,6 +62,10 @@ class QueueObserver(Protocol):
         """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
         ...
 
+    def delayed(self, queue: str) -> int | None:
+        """Return the number of delayed retries of a queue by the last sweep, at most; None if it is unknown."""
+        ...
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         ...

@@ -40,6 +40,11 @@ SPEC_CHARACTERS: Final = 1 << 16
 LIST_PAGE_OBJECTS: Final = 50
 """Objects of one page of a list; all of a page are in memory at once."""
 
+# Retries.
+
+LONGEST_DELAY_SECONDS: Final = 32_768
+"""Longest delay of a retry, 9 hours: workers delay messages in at most 16 queues, whose times are powers of two."""
+
 # Reports of workers.
 
 REPORT_BYTES: Final = 16 * 1024

@@ -65,6 +65,11 @@ COLUMNS: Final = [
     ("Reason", "string", _condition("Ready", "reason"), "Reason of the condition Ready."),
     ("Age", "date", ".metadata.creationTimestamp", "Age of the TaskQueue."),
 ]
+WIDE_COLUMNS: Final = [
+    ("Unacked", "integer", ".status.backlog.unacked", "Number of messages that workers hold."),
+    ("Delayed", "integer", ".status.backlog.delayed", "Number of messages that wait for a retry, at most."),
+]
+"""Columns of `kubectl get -o wide`."""
 
 
 def document() -> dict[str, Any]:
@@ -96,8 +101,9 @@ def _version() -> dict[str, Any]:
         "storage": True,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [
-            {"name": name, "type": type_, "jsonPath": path, "description": description}
-            for name, type_, path, description in COLUMNS
+            {"name": name, "type": type_, "jsonPath": path, "description": description} | priority
+            for columns, priority in ((COLUMNS, {}), (WIDE_COLUMNS, {"priority": 1}))
+            for name, type_, path, description in columns
         ],
         "schema": {"openAPIV3Schema": _root()},
     }

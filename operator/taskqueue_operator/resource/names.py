@@ -37,6 +37,10 @@ CONTROL_EXCHANGE: Final = f"{CONTROL_PREFIX}reports"
 DERIVED_SUFFIXES: Final = (".in", ".dlq", ".fence")
 """Ends of all names that are derived from the name of a queue. No queue that the operator declares has such a name, so
 that the objects of two TaskQueues differ if their queues differ."""
+RETURN_EXCHANGE: Final = f"{CONTROL_PREFIX}return"
+"""Exchange that delay queues publish retries to when their time has come."""
+PARKING: Final = f"{CONTROL_PREFIX}parking"
+"""Exchange and queue for retries whose queue does not exist any more."""
 WORKER_CONTAINER: Final = "worker"
 
 
@@ -60,6 +64,11 @@ def private_exchange(queue: str) -> str:
 def dead_letter_queue(queue: str) -> str:
     """Return the name of the queue for failed messages."""
     return f"{queue}.dlq"
+
+
+def marker_queue(queue: str) -> str:
+    """Return the name of the queue in which workers keep one marker for each delayed retry of a queue."""
+    return f"{CONTROL_PREFIX}delayed.{queue}"
 
 
 def fence_name(queue: str) -> str:

@@ -1,12 +1,48 @@
 """The part of the spec that describes attempts of tasks and dead letters."""
 
+from enum import StrEnum
 from typing import Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from .fields import BrokerName, Model
+from .bounds import LONGEST_DELAY_SECONDS
+from .fields import BrokerName, Model, rule, rules
 
 MAX_ATTEMPTS: Final = 5
+INITIAL_SECONDS: Final = 5
+MAX_SECONDS: Final = 3600
+
+
+class BackoffType(StrEnum):
+    """How delays grow from attempt to attempt."""
+
+    EXPONENTIAL = "Exponential"
+
+
+class Backoff(Model):
+    """Delays between the attempts of a task whose handler fails."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.initialSeconds <= self.maxSeconds",
+                f"initialSeconds is greater than maxSeconds, which defaults to {MAX_SECONDS}. Lower initialSeconds or "
+                "raise maxSeconds.",
+                path=".initialSeconds",
+            )
+        )
+    )
+
+    type: BackoffType = Field(
+        BackoffType.EXPONENTIAL,
+        description="Exponential: the longest delay doubles with each attempt, and the delay is a random part of it.",
+    )
+    initial_seconds: int = Field(
+        INITIAL_SECONDS, ge=1, le=LONGEST_DELAY_SECONDS, description="Longest delay after the first attempt."
+    )
+    max_seconds: int = Field(
+        MAX_SECONDS, ge=1, le=LONGEST_DELAY_SECONDS, description="Longest delay after any attempt."
+    )
 
 
 class Retry(Model):
@@ -16,8 +52,14 @@ class Retry(Model):
         MAX_ATTEMPTS,
         ge=1,
         le=1000,
-        description="Attempts of a task that ends its worker, for example for lack of memory; 1 acts as 2. After the "
-        "last attempt, the message goes to the dead-letter queue. A task whose handler fails goes there at once.",
+        description="Attempts of a task whose handler fails or that ends its worker, for example for lack of memory. "
+        "For the latter, 1 acts as 2. After the last attempt, the message goes to the dead-letter queue.",
+    )
+    backoff: Backoff | None = Field(
+        None,
+        description="Delays between the attempts of a task whose handler fails. Defaults to Exponential, from "
+        f"{INITIAL_SECONDS} s to {MAX_SECONDS} s. For an external queue there are none: a task whose handler fails "
+        "goes to the dead-letter queue at once.",
     )
 
 

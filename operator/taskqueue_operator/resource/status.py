@@ -16,6 +16,12 @@ class Backlog(Model):
         description="Messages delivered to workers and not yet acknowledged.",
         json_schema_extra={"format": "int64"},
     )
+    delayed: int | None = Field(
+        None,
+        description="Messages that are neither, at most: they wait for a retry or for their dead-lettering. Absent "
+        "before the first one.",
+        json_schema_extra={"format": "int64"},
+    )
     at: str = Field(description="When the queue was read.", json_schema_extra={"format": "date-time"})
 
 

@@ -13,7 +13,7 @@ from .fields import Model, rule, rules
 from .names import Key
 from .retry import MAX_ATTEMPTS, DeadLetter, Retry
 from .scaling import Scaling
-from .worker import Worker
+from .worker import Protocol, Worker
 
 TOPIC_PATTERN: Final = "(^|[.])[*#]([.]|$)"
 """A word of a routing key that only a Topic exchange reads as a pattern."""
@@ -55,6 +55,12 @@ class Spec(Model):
                 path=".retry",
             ),
             rule(
+                "!has(self.retry) || !has(self.retry.backoff) || !has(self.queue) || !self.queue.external",
+                "The operator does not bind an external queue, so no delayed retry could return to it. Remove "
+                "retry.backoff, or external: true.",
+                path=".retry.backoff",
+            ),
+            rule(
                 "!has(self.deadLetter) || (has(self.queue) && self.queue.external)",
                 "The operator declares the dead-letter queue of each queue that is not external. Remove deadLetter, or "
                 "set queue.external: true.",
@@ -86,7 +92,7 @@ class Spec(Model):
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     retry: Retry | None = Field(
-        None, description=f"Attempts of a task. Defaults to {MAX_ATTEMPTS} for a task that ends its worker."
+        None, description=f"Attempts of a task. Defaults to {MAX_ATTEMPTS}, with an exponential backoff between them."
     )
     dead_letter: DeadLetter | None = Field(
         None,
@@ -160,6 +166,12 @@ class TaskQueue:
     def retry(self) -> Retry:
         """The attempts of a task, with defaults."""
         return self.spec.retry or Retry()
+
+    @property
+    def delays_retries(self) -> bool:
+        """Whether its workers try a failed task again after a delay."""
+        managed = self.declared_queue is not None and self.spec.worker.protocol is Protocol.TASK_QUEUE
+        return managed and self.retry.max_attempts > 1
 
     @property
     def queue_name(self) -> str:

@@ -5,13 +5,16 @@ from typing import Final
 
 from taskqueue_operator.resource.broker import ExchangeType, QueueType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import DERIVED_SUFFIXES, OWNER_ARGUMENT
+from taskqueue_operator.resource.names import CONTROL_PREFIX, DERIVED_SUFFIXES, OWNER_ARGUMENT
 
 from .desired import DEAD_LETTER_KEY, MAX_PRIORITY, QUEUE_TYPE, queue_arguments
 from .objects import Argument, Arguments, Exchange, Policy, Queue, Topology
 
 RESERVED_PREFIX: Final = "amq."
 DERIVED_WAYS_OUT: Final = "Delete it if it is not needed, or choose another spec.queue.name."
+CONTROL_WAYS_OUT: Final = (
+    "The operator needs it for retries. Delete it when it is empty: the operator declares it again."
+)
 EXCHANGE_WAYS_OUT: Final = "Delete the exchange if it is not needed, or choose another spec.exchange.name."
 
 
@@ -43,7 +46,8 @@ def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
     main = DEAD_LETTER_KEY in desired.arguments
     needed = _needed_arguments(desired, _type(actual)) if main else desired.arguments
     differences = [*_lifetime_differences(actual), *_argument_differences(needed, actual.arguments)]
-    _check_drift(f'Queue "{desired.name}"', differences, _queue_ways_out(actual) if main else DERIVED_WAYS_OUT)
+    ways_out = _queue_ways_out(actual) if main else _derived_ways_out(desired.name)
+    _check_drift(f'Queue "{desired.name}"', differences, ways_out)
 
 
 def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
@@ -51,7 +55,7 @@ def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: s
         _check_owner("Exchange", actual, owner)
         differences = [*_exchange_differences(desired, actual)]
         differences += _argument_differences(desired.arguments, actual.arguments)
-        _check_drift(f'Exchange "{desired.name}"', differences, DERIVED_WAYS_OUT)
+        _check_drift(f'Exchange "{desired.name}"', differences, _derived_ways_out(desired.name))
 
 
 def _check_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
@@ -129,6 +133,10 @@ def _needed_arguments(desired: Queue, type_: str) -> Arguments:
     """Return the desired type, and the other arguments as a queue of the actual type has them: they follow from it."""
     arguments = queue_arguments(desired.name, type_, desired.arguments.get(MAX_PRIORITY))
     return arguments | {QUEUE_TYPE: _type(desired)}
+
+
+def _derived_ways_out(name: str) -> str:
+    return CONTROL_WAYS_OUT if name.startswith(CONTROL_PREFIX) else DERIVED_WAYS_OUT
 
 
 def _queue_ways_out(actual: Queue) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from taskqueue_operator.resource.names import OWNER_ARGUMENT
+from taskqueue_operator.resource.names import OWNER_ARGUMENT, private_exchange
 
 from .conflict import check_conflicts
 from .consumer_timeout import timeout_policies
@@ -59,8 +59,9 @@ def _missing(desired: Topology, actual: Topology) -> Iterator[Declare]:
 
 def _obsolete(desired: Topology, actual: Topology, owner: str) -> Iterator[Exchange | Queue | Binding | Policy]:
     """Objects that this TaskQueue created and no longer declares: old bindings, the fence of a cancelled deletion."""
-    for entry_binding in (binding for binding in desired.bindings if binding.to_queue):
-        queue, private = entry_binding.destination, entry_binding.source
+    for queue, private in ((binding.destination, binding.source) for binding in desired.bindings if binding.to_queue):
+        if private != private_exchange(queue):
+            continue
         if is_owned(actual.exchanges.get(private), owner):
             yield from _old_bindings(private, desired, actual, owner)
         yield from owned_existing(fence_topology(queue, owner), actual, owner)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault
+from taskqueue_operator.resource.retry import Backoff
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 CONTRACT: Final = "1"
@@ -29,6 +30,8 @@ _SOURCES: Final = {
     "TASKQUEUE_PREFETCH": "spec.worker.prefetch",
     "TASKQUEUE_TASK_TIMEOUT_SECONDS": "spec.worker.taskTimeoutSeconds",
     "TASKQUEUE_MAX_ATTEMPTS": "spec.retry.maxAttempts",
+    "TASKQUEUE_RETRY_INITIAL_SECONDS": "spec.retry.backoff.initialSeconds",
+    "TASKQUEUE_RETRY_MAX_SECONDS": "spec.retry.backoff.maxSeconds",
     "TASKQUEUE_DEAD_LETTER_EXCHANGE": "spec.deadLetter.exchange",
     "TASKQUEUE_DEAD_LETTER_ROUTING_KEY": "spec.deadLetter.routingKey",
     "SERVICE_BINDING_ROOT": "spec.worker.secretRef",
@@ -47,6 +50,7 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
         "TASKQUEUE_PREFETCH": str(worker.effective_prefetch),
         "TASKQUEUE_TASK_TIMEOUT_SECONDS": str(worker.task_timeout_seconds),
         "TASKQUEUE_MAX_ATTEMPTS": str(taskqueue.retry.max_attempts),
+        **_retry_variables(taskqueue),
         **({"TASKQUEUE_VHOST": vhost} if vhost is not None else {}),
         **_dead_letter_variables(taskqueue),
         "SERVICE_BINDING_ROOT": BINDING_ROOT,
@@ -55,6 +59,16 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
     escaped = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
     # Identifies the pod in reports of the worker.
     return [*escaped, {"name": "TASKQUEUE_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
+
+
+def _retry_variables(taskqueue: TaskQueue) -> dict[str, str]:
+    if not taskqueue.delays_retries:
+        return {}
+    backoff = taskqueue.retry.backoff or Backoff()
+    return {
+        "TASKQUEUE_RETRY_INITIAL_SECONDS": str(backoff.initial_seconds),
+        "TASKQUEUE_RETRY_MAX_SECONDS": str(backoff.max_seconds),
+    }
 
 
 def _dead_letter_variables(taskqueue: TaskQueue) -> dict[str, str]:

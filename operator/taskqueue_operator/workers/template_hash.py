@@ -14,7 +14,7 @@ workers must get: that restarts all workers of all TaskQueues at the upgrade, so
 
 FIRST_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     "worker": {"protocol": "TaskQueue", "concurrency": 1, "taskTimeoutSeconds": 870},
-    "retry": {"maxAttempts": 5},
+    "retry": {"maxAttempts": 5, "backoff": {"type": "Exponential", "initialSeconds": 5, "maxSeconds": 3600}},
     "deadLetter": {},
 }
 """The default of each field of these parts of the spec in the version that introduced the field. It never changes here.

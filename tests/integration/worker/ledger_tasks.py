@@ -80,6 +80,15 @@ async def fail(payload: dict[str, Any]) -> None:
     raise LookupError(f"no such image: {payload['n']}")
 
 
+@task("slow.fail")
+async def slow_fail(payload: dict[str, Any], context: Context) -> None:
+    """Fail once the worker leaves; at once in a later attempt."""
+    write(f"started {payload['n']}")
+    while not context.draining.is_set() and not context.redelivered:  # noqa: ASYNC110 - set by another thread
+        await asyncio.sleep(0.01)
+    raise LookupError
+
+
 @task("kill")
 async def kill(payload: dict[str, Any]) -> None:
     """End the process as the kernel does for lack of memory, once the gate is open."""

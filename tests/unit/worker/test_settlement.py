@@ -3,13 +3,18 @@
 import asyncio
 
 import pytest
+from aio_pika import Message
 from structlog.testing import capture_logs
 
+from taskqueue_worker.bounds import RETRY_TRIES
 from taskqueue_worker.dead_letter_target import DeadLetterTarget
 from taskqueue_worker.dead_letters import Problem
+from taskqueue_worker.failure import Failure
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.publish_errors import PublishFailedError
-from taskqueue_worker.settlement import Settlement
+from taskqueue_worker.retry_policy import RetryPolicy
+from taskqueue_worker.runner import Outcome, Status
+from taskqueue_worker.settlement import Retries, Settlement
 from tests.unit.worker.messages import FakeBroker, channel_of, delivery
 
 pytestmark = pytest.mark.looptime
@@ -19,9 +24,16 @@ PROBLEM = Problem("failed", "LookupError", "no such image")
 class Scene:
     def __init__(self, target: DeadLetterTarget) -> None:
         self.broker = FakeBroker()
+        self.ladder = FakeBroker()
+        self.delays_ms: list[int] = []
         self.metrics = Metrics("ns/name", "1", ["t"])
         self.state_changed = asyncio.Event()
-        self.settlement = Settlement(self.broker.send, target, self.metrics, self.state_changed)
+        retries = Retries(RetryPolicy(3, initial_seconds=5, max_seconds=60), self.delay)
+        self.settlement = Settlement(self.broker.send, target, self.metrics, self.state_changed, retries)
+
+    async def delay(self, message: Message, queue: str, delay_ms: int) -> None:
+        self.delays_ms.append(delay_ms)
+        await self.ladder.send(message, "delayed", queue)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"taskqueue_worker_{name}", labels)
@@ -85,3 +97,83 @@ async def test_a_message_whose_channel_is_lost_is_not_dead_lettered_twice(scene:
     scene.broker.fault = None
     assert not await storing
     assert (scene.broker.sent, channel_of(delivered).settled) == ([], [])
+
+
+FAILED = Outcome(Status.FAILED, Failure("LookupError", "no such image", ""))
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.TIMEOUT])
+async def test_a_failed_task_is_acknowledged_after_its_retry_is_confirmed(scene: Scene, status: Status) -> None:
+    headers = {
+        "x-attempt": 2,
+        "x-suspect": "recorded",
+        "x-first-failure-at": "then",
+        "CC": ["q2"],
+        "x-death": [],
+        "a": 1,
+    }
+    delivered = delivery(headers=headers, user_id="guest", priority=3)
+    assert await scene.settlement.settle(delivered, Outcome(status))
+    ((_, queue, copy),) = scene.ladder.sent
+    assert (queue, copy.message_id, copy.type, copy.priority, copy.user_id) == ("q", "id", "t", 3, None)
+    assert copy.headers.keys() == {
+        "a", "x-attempt", "x-first-failure-at", "x-last-failure-at", "x-original-exchange", "x-original-routing-key"
+    }  # fmt: skip
+    assert (copy.headers["x-attempt"], copy.headers["x-first-failure-at"]) == (3, "then")
+    assert 1 <= scene.delays_ms[0] <= 10_000
+    assert (channel_of(delivered).settled, scene.broker.sent) == (["ack"], [])
+    assert scene.metric("retries_total", queue="q") == 1
+
+
+async def test_delays_have_full_jitter(scene: Scene) -> None:
+    for _ in range(200):
+        await scene.settlement.settle(delivery(), FAILED)
+    assert min(scene.delays_ms) < 1000
+    assert 4000 < max(scene.delays_ms) <= 5000
+
+
+@pytest.mark.parametrize(
+    ("attempt", "status"), [(3, Status.FAILED), (1, Status.UNKNOWN_TYPE), (1, Status.INVALID_PAYLOAD)]
+)
+async def test_after_the_last_attempt_and_where_a_retry_cannot_help_the_message_is_dead_lettered(
+    scene: Scene, attempt: int, status: Status
+) -> None:
+    delivered = delivery(headers={"x-attempt": attempt})
+    assert await scene.settlement.settle(delivered, Outcome(status, FAILED.failure))
+    assert scene.ladder.sent == []
+    ((_, _, letter),) = scene.broker.sent
+    assert (letter.headers["x-failure-reason"], letter.headers["x-attempt"]) == (status.value, attempt)
+    assert channel_of(delivered).settled == ["ack"]
+
+
+async def test_a_task_whose_retry_cannot_be_stored_is_dead_lettered_within_seconds(scene: Scene) -> None:
+    scene.ladder.fault = PublishFailedError("access refused")
+    delivered = delivery()
+    with capture_logs() as logs:
+        assert await scene.settlement.settle(delivered, FAILED)
+    assert [line["event"] for line in logs] == ["retry not stored"] * RETRY_TRIES
+    assert asyncio.get_running_loop().time() < 20
+    assert (scene.broker.reasons(), channel_of(delivered).settled) == (["failed"], ["ack"])
+
+
+async def test_a_worker_that_stops_stores_the_retry_of_a_task_that_fails_last(scene: Scene) -> None:
+    scene.settlement.stopping.set()
+    delivered = delivery()
+    assert await scene.settlement.settle(delivered, FAILED)
+    assert (len(scene.ladder.sent), channel_of(delivered).settled) == (1, ["ack"])
+
+
+async def test_a_worker_that_stops_requeues_what_it_can_store_nowhere(scene: Scene) -> None:
+    scene.ladder.fault = scene.broker.fault = PublishFailedError("no broker")
+    scene.settlement.stopping.set()
+    delivered = delivery()
+    assert await scene.settlement.settle(delivered, FAILED)
+    assert channel_of(delivered).settled == ["nack requeue=True"]
+
+
+async def test_a_message_whose_channel_is_lost_is_stored_nowhere(scene: Scene) -> None:
+    scene.ladder.fault = PublishFailedError("connection lost")
+    delivered = delivery()
+    channel_of(delivered).is_closed = True
+    assert not await scene.settlement.settle(delivered, FAILED)
+    assert (scene.ladder.sent, scene.broker.sent, channel_of(delivered).settled) == ([], [], [])

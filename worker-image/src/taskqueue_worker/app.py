@@ -21,13 +21,14 @@ from .control_channel import ControlChannel
 from .delivery import Delivery
 from .endpoints import serve_endpoints
 from .handler_loop import HandlerLoop
+from .ladder import Ladder
 from .metrics import Metrics
 from .protocol import Identity, Snapshot, State, current_state
 from .publisher import Publisher
 from .run import Run
 from .runner import Runner
 from .settings import Settings, SettingsError
-from .settlement import Settlement
+from .settlement import Retries, Settlement
 from .stacks import stack_of_run
 from .subscription import Subscription
 from .tasks import Registry
@@ -86,7 +87,14 @@ class App:
         self._watchdog = Watchdog(self._handlers, self._runner, metrics)
         # A connection of its own: a memory alarm blocks connections that publish, and acknowledgements must not wait.
         self._publisher = Publisher(settings.broker, name=f"{settings.name} dead letters")
-        self._settlement = Settlement(self._publisher.send, settings.dead_letter_target, metrics, gate.state_changed)
+        policy = settings.retry_policy
+        self._settlement = Settlement(
+            self._publisher.send,
+            settings.dead_letter_target,
+            metrics,
+            gate.state_changed,
+            Retries(policy, Ladder(self._publisher).delay) if policy is not None else None,
+        )
         self.worker = Worker(
             self._runner,
             self._settlement,

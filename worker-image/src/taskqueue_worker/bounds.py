@@ -52,6 +52,22 @@ NAME_BYTES: Final = 255
 RETURN_PAUSE_SECONDS: Final = 1.0
 """Longest pause before the attempt of a task is recorded again that another worker gave back."""
 
+# Retries
+
+LONGEST_DELAY_SECONDS: Final = 32_768
+"""Longest delay of a retry, and time of the longest delay queue: with 1 s, 16 delay queues of a vhost."""
+RETRY_TRIES: Final = 5
+"""How often a worker tries to store a retry before it dead-letters the message: with the pauses between them, longer
+than the election of a leader takes, and short enough to wait for if the user may not declare a delay queue."""
+MARKER_MARGIN_SECONDS: Final = 30
+"""How much longer a marker lives than its message may be delayed: longer than the operator's reading window of 12 s,
+after which it sees the message in its queue."""
+DECLARED_SECONDS: Final = 3600
+"""How long a declared queue counts as declared. A declaration also begins the time anew after which it expires."""
+DELAYED_EXPIRES_SECONDS: Final = 12 * 3600
+"""After so long without a declaration, the broker removes a queue of markers: longer than DECLARED_SECONDS and the life
+of a marker together."""
+
 # Commands of the operator.
 
 COMMAND_BYTES: Final = 16 * 1024

@@ -1,4 +1,4 @@
-"""Copies of messages: a dead letter with what went wrong, and a message that returns to its queue. Pure."""
+"""Copies of messages: dead letters, retries, and messages that return to their queue at once. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import pamqp.encode
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
+from .attempts import ATTEMPT_HEADER
 from .bounds import HEADERS_BYTES, NAME_BYTES, TEXT_CHARACTERS
 
 REASON_HEADER: Final = "x-failure-reason"
@@ -47,7 +48,7 @@ def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, prob
             REASON_HEADER: problem.reason,
             CLASS_HEADER: one_line(problem.error_class),
             TEXT_HEADER: one_line(problem.error_text),
-            "x-attempt": attempt,
+            ATTEMPT_HEADER: attempt,
             FIRST_FAILURE_HEADER: _recorded(message.headers, FIRST_FAILURE_HEADER, at),
             LAST_FAILURE_HEADER: at,
             QUEUE_HEADER: queue,
@@ -61,6 +62,21 @@ def returning(message: AbstractIncomingMessage, attempt_headers: Mapping[str, ob
     """Return the copy of a message that goes to its queue again, with the headers of its next attempt."""
     at = _recorded(message.headers, FIRST_FAILURE_HEADER, now.isoformat(timespec="milliseconds"))
     return _copy(message, {**attempt_headers, FIRST_FAILURE_HEADER: at, **_origin(message)}, expires=True)
+
+
+def retry(message: AbstractIncomingMessage, attempt: int, now: datetime) -> Message:
+    """Return the copy of a message that is tried again after a delay, as the attempt with this number."""
+    at = now.isoformat(timespec="milliseconds")
+    return _copy(
+        message,
+        {
+            ATTEMPT_HEADER: attempt,
+            FIRST_FAILURE_HEADER: _recorded(message.headers, FIRST_FAILURE_HEADER, at),
+            LAST_FAILURE_HEADER: at,
+            **_origin(message),
+        },
+        expires=False,
+    )
 
 
 def original_routing_key(headers: Mapping[str, Any], routing_key: str | None) -> str:

@@ -54,6 +54,9 @@ class Metrics:
             ["queue", "reason"],
             registry=self.registry,
         )
+        self._retries = Counter(
+            "taskqueue_worker_retries", "Failed tasks whose retry was stored.", ["queue"], registry=self.registry
+        )
         self.reports = Counter("taskqueue_worker_reports", "Reports sent to the operator.", registry=self.registry)
         self._commands = Counter(
             "taskqueue_worker_commands", "Commands from the operator.", ["command", "outcome"], registry=self.registry
@@ -78,6 +81,10 @@ class Metrics:
     def count_dead_letter(self, queue: str, reason: str) -> None:
         """Count a dead letter that its queue confirmed."""
         self._dead_letters.labels(queue, reason).inc()
+
+    def count_retry(self, queue: str) -> None:
+        """Count a retry that its delay queue confirmed."""
+        self._retries.labels(queue).inc()
 
     def count_task(self, queue: str, type: str, status: Status, seconds: float) -> None:  # noqa: A002 - the AMQP name
         """Count a task that ended, with its run time."""

@@ -1,12 +1,13 @@
 """Publishes tasks and waits for the broker's confirm."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from aio_pika import DeliveryMode, Message
+from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
@@ -102,7 +103,7 @@ class Publisher:
             PublishFailedError: The broker did not confirm the message, or refused it.
         """
         try:
-            async with asyncio.timeout(self._timeout), self._in_flight:
+            async with self._answering():
                 channel = await self._open_channel()
                 target = await channel.get_exchange(exchange, ensure=False)
                 await target.publish(message, routing_key, mandatory=True)
@@ -115,6 +116,30 @@ class Publisher:
             raise PublishFailedError(
                 f"Not published: a queue of exchange {exchange!r} refused the message. It may be full or being deleted."
             ) from error
+
+    async def declare(self, queue: str, arguments: Mapping[str, Any], *, exchange: str | None = None) -> None:
+        """Declare a durable queue, and the fanout exchange that feeds it.
+
+        Raises:
+            PublishFailedError: The broker did not answer, or refused.
+        """
+        async with self._answering():
+            connection = await self._open_connection()
+            # A channel of its own: a refused declaration closes it, and others wait for confirms on the usual one.
+            async with connection.channel() as channel:
+                declared = await channel.declare_queue(queue, durable=True, arguments=dict(arguments))
+                if exchange is not None:
+                    source = await channel.declare_exchange(exchange, ExchangeType.FANOUT, durable=True)
+                    await declared.bind(source)
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """Limit the time of an operation, and raise PublishFailedError if the broker does not answer or refuses it."""
+        try:
+            async with asyncio.timeout(self._timeout), self._in_flight:
+                yield
+        except (ReturnedError, DeliveryError):
+            raise
         except TimeoutError as error:
             raise PublishFailedError(
                 f"Not confirmed: the broker did not answer within {self._timeout:g} s. "
@@ -143,11 +168,16 @@ class Publisher:
         except CONNECTION_ERRORS as error:
             raise PublishFailedError(f"Not connected: {error}") from error
 
-    async def _open_channel(self) -> AbstractChannel:
+    async def _open_connection(self) -> AbstractConnection:
         async with self._opening:
             if self._connection is None or not self._connection.connected.is_set():
                 await self._close()
                 self._connection, self._channel = await self._connect(), None
+            return self._connection
+
+    async def _open_channel(self) -> AbstractChannel:
+        connection = await self._open_connection()
+        async with self._opening:
             if self._channel is None or self._channel.is_closed:
-                self._channel = await self._connection.channel(on_return_raises=True)
+                self._channel = await connection.channel(on_return_raises=True)
             return self._channel

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from .bounds import LONGEST_DELAY_SECONDS
 from .broker import BindingDirectory, BrokerSource, BrokerUri
 from .dead_letter_target import DeadLetterTarget
+from .retry_policy import RetryPolicy
 
 CONTRACT: Final = "1"
 CONSUMER_TIMEOUT_MARGIN_SECONDS: Final = 60
@@ -31,7 +33,9 @@ class Settings:
     modules: tuple[str, ...]
     http_port: int
     max_attempts: int = 5
-    """Attempts of a task that ends its worker, before it is dead-lettered."""
+    """Attempts of a task, before it is dead-lettered."""
+    retry_policy: RetryPolicy | None = None
+    """When a task whose handler fails is tried again; None if it is dead-lettered at once."""
     dead_letter_target: DeadLetterTarget = field(default_factory=DeadLetterTarget)
     pod: str = ""
     """UID of the pod; empty outside Kubernetes."""
@@ -57,6 +61,7 @@ class Settings:
             raise SettingsError(
                 "TASKQUEUE_QUEUES is not set. Set it to the queues to consume, for example TASKQUEUE_QUEUES=thumbnails."
             )
+        max_attempts = _number(environment, "TASKQUEUE_MAX_ATTEMPTS", default=5, minimum=1, maximum=1000)
         concurrency = _number(environment, "TASKQUEUE_CONCURRENCY", default=1, minimum=1, maximum=1000)
         return cls(
             name=environment.get("TASKQUEUE_NAME") or "local/worker",
@@ -70,7 +75,8 @@ class Settings:
             ),
             modules=_names(environment, "TASKQUEUE_MODULES", default="tasks"),
             http_port=_number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535),
-            max_attempts=_number(environment, "TASKQUEUE_MAX_ATTEMPTS", default=5, minimum=1, maximum=1000),
+            max_attempts=max_attempts,
+            retry_policy=_retry_policy(environment, max_attempts),
             dead_letter_target=DeadLetterTarget(
                 environment.get("TASKQUEUE_DEAD_LETTER_EXCHANGE", ""),
                 environment.get("TASKQUEUE_DEAD_LETTER_ROUTING_KEY"),
@@ -98,6 +104,19 @@ def broker_source(environment: Mapping[str, str]) -> BrokerSource:
         f"No broker is configured: {binding}, and RABBITMQ_URL is not set. Mount the broker's Secret at "
         "$SERVICE_BINDING_ROOT/broker, or set RABBITMQ_URL=amqp://USER:PASSWORD@HOST/VHOST."
     )
+
+
+def _retry_policy(environment: Mapping[str, str], max_attempts: int) -> RetryPolicy | None:
+    """Return None without an initial delay: the exchange that returns retries to their queue may not exist."""
+    seconds = {
+        variable: _number(environment, variable, default=default, minimum=minimum, maximum=LONGEST_DELAY_SECONDS)
+        for variable, default, minimum in (
+            ("TASKQUEUE_RETRY_INITIAL_SECONDS", 0, 0),
+            ("TASKQUEUE_RETRY_MAX_SECONDS", 3600, 1),
+        )
+    }
+    initial, longest = seconds.values()
+    return RetryPolicy(max_attempts, initial, longest) if initial else None
 
 
 def _check_contract(environment: Mapping[str, str]) -> None:

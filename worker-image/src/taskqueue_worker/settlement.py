@@ -1,20 +1,24 @@
 """Settles messages. A message leaves its queue only when it is done, or when another queue has confirmed its copy."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 from aio_pika import Message
 
 from .aio import sleep_unless
 from .backoff import Backoff
+from .bounds import RETRY_TRIES
 from .dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
-from .dead_letters import Problem, dead_letter, returning
+from .dead_letters import Problem, dead_letter, retry, returning
 from .delivery import Delivery
 from .failure import Failure
 from .metrics import Metrics
 from .publish_errors import PublishFailedError
+from .retry_policy import RetryPolicy
 from .runner import Outcome, Status
 
 Send = Callable[[Message, str, str], Awaitable[None]]
@@ -24,20 +28,42 @@ Raises:
     PublishFailedError: No queue has confirmed it.
 """
 
+Delay = Callable[[Message, str, int], Awaitable[None]]
+"""Publishes a message that returns to a queue after a delay in milliseconds, and returns once it is stored.
+
+Raises:
+    PublishFailedError: It may not be stored.
+"""
+
 _log = structlog.get_logger("settlement")
 
 
+class Retries(NamedTuple):
+    """How failed tasks are tried again."""
+
+    policy: RetryPolicy
+    delay: Delay
+
+
 class Settlement:
-    """Dead-letters messages, and records attempts, by confirmed copies.
+    """Retries and dead-letters messages, and records attempts, by confirmed copies.
 
     Attributes:
         stopping: Set while the worker starts no task. A message that cannot be dead-lettered is then requeued.
         blocked: Number of messages that wait because their dead letter cannot be stored.
     """
 
-    def __init__(self, send: Send, target: DeadLetterTarget, metrics: Metrics, state_changed: asyncio.Event) -> None:
-        """`state_changed` is set when a message begins or ends to wait."""
+    def __init__(
+        self,
+        send: Send,
+        target: DeadLetterTarget,
+        metrics: Metrics,
+        state_changed: asyncio.Event,
+        retries: Retries | None = None,
+    ) -> None:
+        """`state_changed` is set when a message begins or ends to wait. Without `retries` no failed task is retried."""
         self._send = send
+        self._retries = retries
         self._state_changed = state_changed
         self._target = target
         self._metrics = metrics
@@ -54,6 +80,8 @@ class Settlement:
                 return await delivery.requeue()
             case Status.ABANDONED:
                 return False
+            case Status.FAILED | Status.TIMEOUT if await self._retry(delivery):
+                return await delivery.acknowledge()
             case _:
                 return await self.dead_letter(delivery, _problem(outcome))
 
@@ -80,6 +108,28 @@ class Settlement:
         """Replace a recorded message, whose attempt does not begin here, by a copy that does not count the attempt."""
         if not await self._replace(delivery, delivery.attempt.headers_of_cancelled()):
             await delivery.requeue()
+
+    async def _retry(self, delivery: Delivery) -> bool:
+        """Store the next attempt of a failed task in a delay queue; False if none follows, or it cannot be stored."""
+        if self._retries is None or self._retries.policy.is_last(delivery.attempt.number):
+            return False
+        policy, delay = self._retries
+        backoff, next_attempt = Backoff(), delivery.attempt.number + 1
+        for _ in range(RETRY_TRIES):
+            delay_ms = policy.delay_ms(delivery.attempt.number, random.random())  # noqa: S311 - spreads load
+            line = {"task_id": delivery.task_id, "queue": delivery.queue, "attempt": next_attempt}
+            try:
+                await delay(retry(delivery.message, next_attempt, _now()), delivery.queue, delay_ms)
+            except PublishFailedError as error:
+                _log.warning("retry not stored", **line, reason=str(error))
+                await sleep_unless(self.stopping, backoff.next_delay(0))
+            else:
+                _log.info("retry stored", **line, delay_seconds=delay_ms / 1000)
+                self._metrics.count_retry(delivery.queue)
+                return True
+            if delivery.is_lost or self.stopping.is_set():
+                break
+        return False
 
     async def _store(self, delivery: Delivery, letter: Message) -> bool:
         exchange, routing_key = self._target.exchange, self._target.routing_key_of(delivery.queue)

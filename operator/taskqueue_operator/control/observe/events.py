@@ -22,8 +22,8 @@ class ObserverEvents(Protocol):
         """The queue of this TaskQueue is not on the broker."""
         ...
 
-    def on_dead_letters(self, keys: Collection[Key]) -> None:
-        """The dead-letter queue of these TaskQueues has another depth."""
+    def on_counts(self, keys: Collection[Key]) -> None:
+        """The number of dead letters or of delayed retries of these TaskQueues has changed."""
         ...
 
     async def on_topology(self, keys: Collection[Key], actual: Topology) -> None:

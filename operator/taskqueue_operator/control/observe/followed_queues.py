@@ -5,7 +5,7 @@ from datetime import datetime
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.drain.context import QueueState
-from taskqueue_operator.resource.names import Key, dead_letter_queue
+from taskqueue_operator.resource.names import Key, dead_letter_queue, marker_queue
 from taskqueue_operator.scaling.reading import Reading, Sweep
 
 from .samples import Samples, queue_state
@@ -86,6 +86,16 @@ class FollowedQueues:
                 changed |= samples.keys
         return changed
 
+    def store_delayed(self, answers: Mapping[str, Sweep]) -> set[Key]:
+        """Store the number of delayed retries of each queue; return the TaskQueues for which it has changed."""
+        changed: set[Key] = set()
+        for queue, samples in self._samples.items():
+            markers = answers.get(marker_queue(queue))
+            before, samples.delayed = samples.delayed, _total(markers) if markers is not None else 0
+            if before != samples.delayed:
+                changed |= samples.keys
+        return changed
+
     def reading(self, queue: str) -> Reading:
         """Return the bounds of a queue's depth as known now."""
         samples = self._samples.get(queue)
@@ -107,7 +117,18 @@ class FollowedQueues:
         samples = self._samples.get(queue)
         return samples.dead_letters if samples is not None else None
 
+    def delayed(self, queue: str) -> int | None:
+        """Return the number of delayed retries of a queue by the last sweep, at most; None if it is unknown."""
+        samples = self._samples.get(queue)
+        return samples.delayed if samples is not None else None
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         samples = self._samples.get(queue)
         return samples.read_at if samples is not None else None
+
+
+def _total(markers: Sweep) -> int | None:
+    if markers.doubt is not None or markers.ready is None or markers.unacked is None:
+        return None
+    return markers.ready + markers.unacked

@@ -177,6 +177,10 @@ class Observer:
         """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
         return self._followed.dead_letters(queue)
 
+    def delayed(self, queue: str) -> int | None:
+        """Return the number of delayed retries of a queue by the last sweep, at most; None if it is unknown."""
+        return self._followed.delayed(queue)
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         return self._followed.read_at(queue)
@@ -226,8 +230,8 @@ class Observer:
             answers = await self.vhost.sweep()
             for key in self._followed.lacking(answers):
                 self._listener.on_queue_missing(key)
-            if changed := self._followed.store_dead_letters(answers):
-                self._listener.on_dead_letters(changed)
+            if changed := self._followed.store_dead_letters(answers) | self._followed.store_delayed(answers):
+                self._listener.on_counts(changed)
             return {queue: answers.get(queue) or Sweep(sent_at, present=False) for queue in queues}
 
         self._followed.store_sweeps(await self._health.measure("sweep", queues, sweep))

@@ -19,17 +19,19 @@ class Samples:
         probes: The probes within the window.
         sweeps: The sweeps within the window, and one older sweep.
         dead_letters: Number of messages in the dead-letter queue at the last sweep; None if it is unknown.
+        delayed: Number of delayed retries at the last sweep, at most; None if it is unknown.
         read_at: When the last probe that returned a depth was sent.
         refresh_index: The refresh for which the TaskQueues were last notified.
     """
 
-    __slots__ = ("_since", "dead_letters", "keys", "probes", "read_at", "refresh_index", "sweeps")
+    __slots__ = ("_since", "dead_letters", "delayed", "keys", "probes", "read_at", "refresh_index", "sweeps")
 
     def __init__(self, keys: Iterable[Key], since: datetime) -> None:
         self.keys = set(keys)
         self.probes: list[Probe] = []
         self.sweeps: list[Sweep] = []
         self.dead_letters: int | None = None
+        self.delayed: int | None = None
         self.read_at: datetime | None = None
         self.refresh_index = -1
         self._since = since

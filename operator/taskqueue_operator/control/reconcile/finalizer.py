@@ -18,7 +18,7 @@ from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
-from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
+from taskqueue_operator.resource.names import FINALIZER, PARKING, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.topology.consumer_timeout import timeout_policies
@@ -136,6 +136,9 @@ class Finalizer:
                 await self._unfence(taskqueue, observer)
                 raise RetainTopology(f"queue {queue} holds messages and its workers are gone")
             raise Fault(Reason.NOT_EMPTY, _why_waiting(queue, reading))
+        # After the queue: a retry that returns to it is counted until the queue shows it.
+        if (delayed := observer.delayed(taskqueue.queue_name)) != 0:
+            raise Fault(Reason.NOT_EMPTY, _why_waiting_for_retries(taskqueue.queue_name, delayed))
 
     async def _fence(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
         """Fence the queue; return what is on the broker then."""
@@ -194,6 +197,15 @@ class Finalizer:
 
     def _owner(self, taskqueue: TaskQueue) -> str:
         return self.topology.owner(taskqueue.key)
+
+
+def _why_waiting_for_retries(queue: str, delayed: int | None) -> str:
+    count = "an unknown number of" if delayed is None else f"at most {delayed}"
+    return (
+        f'Deletion waits: {count} messages of queue "{queue}" wait for their retry. Publishers are refused, workers '
+        "continue. Set deletionPolicy: Retain to keep the queue or Delete to delete it; the retries then go to queue "
+        f'"{PARKING}".'
+    )
 
 
 def _why_waiting(queue: str, reading: Reading) -> str:

@@ -77,6 +77,8 @@ def _backlog(status: Status, inputs: StatusInputs) -> Status:
     if reading is None or reading.at_least is None:
         return {}
     figures = {"ready": reading.at_least} | ({"unacked": reading.unacked} if reading.unacked is not None else {})
+    if inputs.delayed or (inputs.delayed is not None and "delayed" in before):
+        figures["delayed"] = inputs.delayed
     if figures.items() <= before.items():
         return {}
     return {"backlog": figures | {"at": timestamp(reading.at)}}

@@ -46,6 +46,7 @@ class StatusInputs:
         reading: The reading that the decision rests on.
         decision: The last decision.
         dead_letters: Number of messages in the dead-letter queue.
+        delayed: Number of messages that wait for a retry or for their dead-lettering, at most.
         alarms: Resources for which the broker has an alarm.
         mode: The scaling mode of the spec.
         rollout: What this generation still needs before it is ready for the first time.
@@ -61,6 +62,7 @@ class StatusInputs:
     reading: Reading | None = None
     decision: Decision | None = None
     dead_letters: int | None = None
+    delayed: int | None = None
     alarms: frozenset[str] = frozenset()
     mode: Mode = Mode.AUTO
     rollout: Fault | None = None
@@ -81,6 +83,7 @@ def collect(seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadline
         reading=state.scaling.reading,
         decision=state.scaling.decision,
         dead_letters=dead_letters(taskqueue, state),
+        delayed=delayed(taskqueue, state),
         alarms=state.connection.observer.alarms if state.connection.observer is not None else frozenset(),
         mode=taskqueue.spec.scaling.mode if taskqueue is not None else Mode.AUTO,
         rollout=unfinished_rollout(deployment) if deployment is not None and not _was_ready(seen) else None,
@@ -163,6 +166,15 @@ def dead_letters(taskqueue: TaskQueue | None, state: TaskQueueState) -> int | No
     if observer is None or taskqueue is None or taskqueue.queue.external:
         return None
     return observer.dead_letters(taskqueue.queue_name)
+
+
+def delayed(taskqueue: TaskQueue | None, state: TaskQueueState) -> int | None:
+    """Return the number of messages that are neither ready nor unacked, at most; None if it is unknown."""
+    observer, reading = state.connection.observer, state.scaling.reading
+    if observer is None or taskqueue is None or reading is None:
+        return None
+    retries = observer.delayed(taskqueue.queue_name)
+    return None if retries is None else retries + reading.deferred
 
 
 def _read_fault(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:

@@ -38,7 +38,7 @@ class RecordingListener:
     def on_queue_missing(self, key: Key) -> None:
         self.misses.append(key)
 
-    def on_dead_letters(self, keys: Collection[Key]) -> None:
+    def on_counts(self, keys: Collection[Key]) -> None:
         self.dead_letters += keys
 
     async def on_topology(self, keys: Collection[Key], actual: Topology) -> None:  # noqa: ARG002  the shape of the port

@@ -1,0 +1,33 @@
+"""When a failed task is tried again: exponential backoff with full jitter. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from .bounds import LONGEST_DELAY_SECONDS
+
+_DOUBLINGS: Final = LONGEST_DELAY_SECONDS.bit_length()
+"""More doublings of a second exceed every delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The attempts of a task whose handler fails, and the delays between them."""
+
+    max_attempts: int
+    initial_seconds: int
+    """Longest delay after the first attempt; it doubles with each further attempt."""
+    max_seconds: int
+
+    def is_last(self, attempt: int) -> bool:
+        """Whether no attempt follows the one with this number, which counts from 1."""
+        return attempt >= self.max_attempts
+
+    def delay_ms(self, attempt: int, jitter: float) -> int:
+        """Return the delay after a failed attempt, in milliseconds.
+
+        Args:
+            attempt: Number of the failed attempt, from 1.
+            jitter: From 0 to 1. With random values, tasks that failed together are not tried again together.
+        """
+        longest = min(self.max_seconds, self.initial_seconds << min(attempt - 1, _DOUBLINGS))
+        return max(1, round(longest * 1000 * jitter))

@@ -10,7 +10,7 @@ from tests.idle_connections import KEEP_BRIEFLY
 
 GATE = "gate"
 """An exchange of a test: it opens the gate of `tests.e2e.gate`."""
-_NOT_OF_THE_OPERATOR = frozenset({"receipts", "taskqueue.reports", GATE})
+_NOT_OF_THE_OPERATOR = frozenset({"receipts", GATE})
 
 
 class ManagementApi:
@@ -64,13 +64,13 @@ class ManagementApi:
         self._write("PUT", f"/api/exchanges/{vhost}/{GATE}", {"type": "fanout", "durable": True})
 
     def queues(self, vhost: str) -> dict[str, dict[str, Any]]:
-        """List the queues of a vhost with current totals, without those of the tests and of connections."""
+        """List the queues of a vhost with current totals, without those of the vhost, the tests and connections."""
         totals = {"disable_stats": "true", "enable_queue_totals": "true"}
         listed = self._client.get(f"/api/queues/{vhost}", params=totals).raise_for_status().json()
         return {
             queue["name"]: queue
             for queue in listed
-            if queue["name"] not in _NOT_OF_THE_OPERATOR and not queue["name"].startswith("amq.gen-")
+            if queue["name"] not in _NOT_OF_THE_OPERATOR and not queue["name"].startswith(("amq.gen-", "taskqueue."))
         }
 
     def consumer_count(self, vhost: str, queue: str) -> int:
@@ -79,10 +79,10 @@ class ManagementApi:
         return sum(consumer["queue"]["name"] == queue for consumer in listed)
 
     def exchanges(self, vhost: str) -> set[str]:
-        """Name the exchanges of a vhost, without RabbitMQ's own, the control protocol's and the tests'."""
+        """Name the exchanges of a vhost, without RabbitMQ's own, the vhost's and the tests'."""
         listed = self._client.get(f"/api/exchanges/{vhost}").raise_for_status().json()
         names = {exchange["name"] for exchange in listed}
-        return {name for name in names - _NOT_OF_THE_OPERATOR if name and not name.startswith("amq.")}
+        return {name for name in names - _NOT_OF_THE_OPERATOR if name and not name.startswith(("amq.", "taskqueue."))}
 
     def consume_all(self, vhost: str, queue: str) -> list[Any]:
         """Remove every message from a queue; return the payloads."""

@@ -22,6 +22,7 @@ from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
 from taskqueue_operator.topology import consumer_timeout
 from taskqueue_operator.workers import deployment
+from taskqueue_worker import bounds as worker_bounds
 from taskqueue_worker import command_handler, connection, delivery, drain_lease, runner, settings
 from taskqueue_worker import control_channel as worker_control_channel
 from taskqueue_worker import protocol as worker_protocol
@@ -78,6 +79,8 @@ RULES: Final = (
     "MAX_BACKOFF_SECONDS < BACKOFF_RESET_SECONDS",
     "CONNECT_TIMEOUT_SECONDS + LONGEST_BACKOFF_SECONDS < BROKER_OUTAGE_GRACE",
     "DELETION_RETRY_SECONDS < BROKER_OUTAGE_GRACE",
+    "READING_WINDOW + SWEEP_PERIOD_SECONDS + STATISTICS_INTERVAL < MARKER_MARGIN_SECONDS",
+    "DECLARED_SECONDS + LONGEST_DELAY_SECONDS + MARKER_MARGIN_SECONDS < DELAYED_EXPIRES_SECONDS",
 )
 """Expressions of Python; a name is a constant's. Each has a row on the page that says what breaks without it."""
 
@@ -92,7 +95,9 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "CLOSE_TIMEOUT_SECONDS": connection,
     "CONNECT_TIMEOUT_SECONDS": reconnect,
     "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
+    "DECLARED_SECONDS": worker_bounds,
     "DEFAULT_SECONDS": consumer_timeout,
+    "DELAYED_EXPIRES_SECONDS": worker_bounds,
     "DELETION_RETRY_SECONDS": reconciler,
     "DRAINING_REPORT_PERIOD_SECONDS": worker_control_channel,
     "FIRST_READING": inputs,
@@ -103,6 +108,8 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "LEASE_DURATION": leader_election,
     "LEASE_SECONDS": protocol,
     "LONGEST_BACKOFF_SECONDS": reconnect,
+    "LONGEST_DELAY_SECONDS": worker_bounds,
+    "MARKER_MARGIN_SECONDS": worker_bounds,
     "MAX_BACKOFF_SECONDS": workqueue,
     "MAX_LEASE_SECONDS": worker_protocol,
     "MEMORY_SECONDS": drain_lease,

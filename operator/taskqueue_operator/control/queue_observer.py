@@ -66,6 +66,11 @@ class QueueObserver(Protocol):
         """Return the number of delayed retries of a queue by the last sweep, at most; None if it is unknown."""
         ...
 
+    @property
+    def has_overdue_retries(self) -> bool:
+        """Whether a delay queue of the vhost holds retries whose time has come, of any TaskQueue."""
+        ...
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         ...

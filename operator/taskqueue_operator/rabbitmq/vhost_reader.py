@@ -16,6 +16,7 @@ SLICE: Final = 1000
 """Objects of a listing that are parsed in one piece: about 5 ms."""
 CONSUMER_TIMEOUT_VERSION: Final[Version] = (4, 3)
 """Since this version, a consumer of a quorum queue may request its timeout; consumers of classic queues have none."""
+_LENGTH_LIMITS: Final = frozenset({"max-length", "max-length-bytes"})
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 RUNNING: Final = frozenset({"running", "idle", "flow"})
 """States in which a queue's figures are valid: `flow` throttles publishers, `idle` is `running` in old versions."""
@@ -29,7 +30,9 @@ async def read_topology(management: Management) -> Topology:
     """
     columns = "name,type,durable,auto_delete,arguments,policy"
     exchanges = await management.read("exchanges/{vhost}", disable_stats="true", columns=columns)
-    queues = await management.read("queues/{vhost}", disable_stats="true", columns=columns)
+    queues = await management.read(
+        "queues/{vhost}", disable_stats="true", columns=f"{columns},effective_policy_definition"
+    )
     bindings = await management.read("bindings/{vhost}", columns="source,destination,destination_type,routing_key")
     policies = await management.read("policies/{vhost}", columns="name,pattern,apply-to,definition,priority")
     return Topology(
@@ -115,6 +118,7 @@ def _queue(item: dict[str, Any]) -> Queue:
         auto_delete=item["auto_delete"],
         arguments=arguments,
         policy=item.get("policy"),
+        has_limit=not _LENGTH_LIMITS.isdisjoint(item.get("effective_policy_definition") or ()),
     )
 
 

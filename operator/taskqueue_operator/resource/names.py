@@ -41,6 +41,8 @@ RETURN_EXCHANGE: Final = f"{CONTROL_PREFIX}return"
 """Exchange that delay queues publish retries to when their time has come."""
 PARKING: Final = f"{CONTROL_PREFIX}parking"
 """Exchange and queue for retries whose queue does not exist any more."""
+DELAY_QUEUES: Final = tuple(f"{CONTROL_PREFIX}delay.{1 << power}s" for power in range(16))
+"""Queues in which workers delay retries, shared by all TaskQueues of a vhost."""
 WORKER_CONTAINER: Final = "worker"
 
 
@@ -69,6 +71,11 @@ def dead_letter_queue(queue: str) -> str:
 def marker_queue(queue: str) -> str:
     """Return the name of the queue in which workers keep one marker for each delayed retry of a queue."""
     return f"{CONTROL_PREFIX}delayed.{queue}"
+
+
+def landing_queue(queue: str) -> str:
+    """Return the name of the queue in which retries wait while their own queue, whose length is limited, is full."""
+    return f"{RETURN_EXCHANGE}.{queue}"
 
 
 def fence_name(queue: str) -> str:

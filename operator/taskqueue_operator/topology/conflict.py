@@ -43,7 +43,7 @@ def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
         return
     _check_owner("Queue", actual, owner)
     # The spec sets properties of the main queue only; dead-letter queue and fence follow from its name.
-    main = DEAD_LETTER_KEY in desired.arguments
+    main = DEAD_LETTER_KEY in desired.arguments and not desired.name.startswith(CONTROL_PREFIX)
     needed = _needed_arguments(desired, _type(actual)) if main else desired.arguments
     differences = [*_lifetime_differences(actual), *_argument_differences(needed, actual.arguments)]
     ways_out = _queue_ways_out(actual) if main else _derived_ways_out(desired.name)

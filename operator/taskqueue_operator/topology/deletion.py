@@ -11,6 +11,7 @@ from .consumer_timeout import timeout_policies
 from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
 from .fence import fence_topology
 from .objects import POLICY_PRIORITY, Binding, Exchange, Topology
+from .retry_path import landing
 
 
 def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]:
@@ -72,6 +73,7 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
     private = {binding.source for binding in entry_bindings}
     topologies = (
         Topology(queues=desired.queues),
+        *(Topology(queues=landing(binding.destination, owner)) for binding in entry_bindings),
         Topology(exchanges=dict(_unshared(desired, actual, owner, private))),
         Topology(exchanges={name: item for name, item in desired.exchanges.items() if name in private}),
         *(fence_topology(binding.destination, owner) for binding in entry_bindings),

@@ -37,6 +37,7 @@ class Queue:
 
     Attributes:
         policy: Name of the policy that the broker applies to it.
+        has_limit: Whether a policy limits its length, so that it may refuse messages.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Queue:
     auto_delete: bool = False
     arguments: Arguments = field(default_factory=dict, hash=False)
     policy: str | None = field(default=None, compare=False)
+    has_limit: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

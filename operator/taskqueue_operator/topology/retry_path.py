@@ -5,17 +5,20 @@
 
 Workers delay a retry in one of the delay queues of the vhost, which they declare when they need it
 (docs/worker-contract.md). Exchanges and parking queue belong to the vhost: they have no owner, and stay when the last
-TaskQueue is deleted. Without the parking queue, one message that cannot be routed would stay in its delay queue for
-ever, and 32 of them would stop it.
+TaskQueue is deleted. RabbitMQ stops a delay queue while 32 of its messages find no queue that takes them. So what has
+no queue is parked, and a queue whose length is limited gets a landing queue, which never refuses:
+
+    taskqueue.return --name of the queue--> taskqueue.return.<queue> --as long as it is full, again and again--> queue
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from taskqueue_operator.resource.names import PARKING, RETURN_EXCHANGE
+from taskqueue_operator.resource.names import OWNER_ARGUMENT, PARKING, RETURN_EXCHANGE, landing_queue
 
-from .desired import QUEUE_TYPE
-from .objects import Binding, Exchange, Queue, Topology
+from .desired import DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, QUEUE_TYPE
+from .diff import Remove, Step, diff
+from .objects import Argument, Binding, Exchange, Queue, Topology
 
 _EXCHANGES: Final[Mapping[str, Exchange]] = {
     PARKING: Exchange(PARKING, "fanout"),
@@ -25,7 +28,42 @@ _QUEUES: Final[Mapping[str, Queue]] = {PARKING: Queue(PARKING, arguments={QUEUE_
 _PARKING_BINDING: Final = Binding(PARKING, PARKING, to_queue=True)
 
 
-def retry_path(queue: str) -> Topology:
-    """Return the objects by which retries return to a queue."""
-    returning = Binding(RETURN_EXCHANGE, queue, to_queue=True, routing_key=queue)
-    return Topology(_EXCHANGES, _QUEUES, frozenset({_PARKING_BINDING, returning}))
+def retry_path(queue: str, owner: str, *, has_limit: bool = False) -> Topology:
+    """Return the objects by which retries return to a queue, through a landing queue if its length is limited."""
+    destination = landing_queue(queue) if has_limit else queue
+    return Topology(
+        _EXCHANGES,
+        {**_QUEUES, **landing(queue, owner)} if has_limit else _QUEUES,
+        frozenset({_PARKING_BINDING, _returning(queue, destination)}),
+    )
+
+
+def retry_steps(queue: str, actual: Topology, *, owner: str) -> tuple[Step, ...]:
+    """Return the steps from the actual retry path of a queue to the desired one.
+
+    Raises:
+        TopologyFault: An object conflicts with the desired one; then no step is returned at all.
+    """
+    found = actual.queues.get(queue)
+    path = retry_path(queue, owner, has_limit=found is not None and found.has_limit)
+    both = {_returning(queue, destination) for destination in (queue, landing_queue(queue))}
+    return (*diff(path, actual, owner=owner), *map(Remove, (both - path.bindings) & actual.bindings))
+
+
+def landing(queue: str, owner: str) -> Mapping[str, Queue]:
+    """Return the landing queue: its messages go to their queue at once, and stay while that refuses them."""
+    arguments: dict[str, Argument] = {
+        QUEUE_TYPE: "quorum",
+        "x-message-ttl": 0,
+        DEAD_LETTER_EXCHANGE: "",
+        DEAD_LETTER_KEY: queue,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+        OWNER_ARGUMENT: owner,
+    }
+    name = landing_queue(queue)
+    return {name: Queue(name, arguments=arguments)}
+
+
+def _returning(queue: str, destination: str) -> Binding:
+    return Binding(RETURN_EXCHANGE, destination, to_queue=True, routing_key=queue)

@@ -79,6 +79,16 @@ RULES = {
         changed("retry", {"maxAttempts": 2}),
         changed("retry", {"maxAttempts": 2}) | {"worker": {"image": "a", "protocol": "Plain"}},
     ),
+    "crd.initial_delay_above_the_longest": Rule(
+        "spec.retry.backoff.initialSeconds",
+        changed("retry", {"backoff": {"initialSeconds": 7200, "maxSeconds": 7200}}),
+        changed("retry", {"backoff": {"initialSeconds": 7200}}),
+    ),
+    "crd.backoff_of_an_external_queue": Rule(
+        "spec.retry.backoff",
+        changed("queue", EXTERNAL) | {"retry": {"maxAttempts": 3}},
+        changed("queue", EXTERNAL) | {"retry": {"backoff": {}}},
+    ),
     "crd.dead_letter_of_an_own_queue": Rule(
         "spec.deadLetter",
         changed("queue", EXTERNAL) | {"deadLetter": {"routingKey": "failed"}},

@@ -11,4 +11,4 @@ async def _die(_: Delivery) -> bool:
     return False
 
 
-Delivery.acknowledge = _die  # type: ignore[method-assign]
+Delivery.acknowledge = _die  # type: ignore[assignment,method-assign]

@@ -5,18 +5,20 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Vhost
 from taskqueue_operator.drain.consumers import Connection, ConsumerSnapshot
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.names import CONTROL_PREFIX, Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.diff import Declare, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
 from tests.unit.topology.in_memory_vhost import apply_policies
+
+Item = TypeVar("Item")
 
 PASSWORD = "correct-horse-battery-staple"
 DATA = {"uri": f"amqp://user:{PASSWORD}@broker/".encode()}
@@ -120,6 +122,16 @@ class FakeBroker:
         return self.control_channels[-1]
 
     @property
+    def queues(self) -> Mapping[str, Queue]:
+        """The queues, without those that all TaskQueues of the vhost share."""
+        return _own(self.topology_.queues)
+
+    @property
+    def exchanges(self) -> Mapping[str, Exchange]:
+        """The exchanges, without those that all TaskQueues of the vhost share."""
+        return _own(self.topology_.exchanges)
+
+    @property
     def last_control_channel(self) -> "FakeControlChannel":
         """The control channel that was opened last."""
         return self.control_channels[-1]
@@ -190,6 +202,10 @@ class FakeBrokers:
     @property
     def broker(self) -> FakeBroker:
         return self.brokers[FakeEndpoint(DATA["uri"])]
+
+
+def _own(items: Mapping[str, Item]) -> Mapping[str, Item]:
+    return {name: item for name, item in items.items() if not name.startswith(CONTROL_PREFIX)}
 
 
 def _apply(actual: Topology, step: Step) -> Topology:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.looptime
 
 async def test_a_taskqueue_gets_its_topology_its_workers_and_its_status(harness: ControlHarness) -> None:
     await harness.apply()
-    assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
+    assert set(harness.broker.queues) == {"thumbnails", "thumbnails.dlq"}
     assert harness.replicas() == 0
     assert harness.cluster.condition("Ready")["status"] == "True"
     assert harness.cluster.status()["queue"] == "thumbnails"

@@ -54,7 +54,7 @@ async def test_invariant_7_reconciliation_converges_after_a_restart_at_any_step(
         await asyncio.sleep(0)
     await harness.restart()
     await harness.settle()
-    assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
+    assert set(harness.broker.queues) == {"thumbnails", "thumbnails.dlq"}
     assert harness.cluster.condition("Ready")["status"] == "True"
     assert len(harness.cluster.written("deployment")) == 1
 

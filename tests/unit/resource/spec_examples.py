@@ -41,7 +41,7 @@ ACCEPTED: dict[str, Spec] = {
         "exchange": {"name": "tasks", "type": "Topic"},
         "queue": {"name": "thumbnails:v2 a", "type": "Classic", "maxPriority": 10},
         "bindings": [{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": ""}],
-        "retry": {"maxAttempts": 3},
+        "retry": {"maxAttempts": 3, "backoff": {"type": "Exponential", "initialSeconds": 1, "maxSeconds": 32768}},
         "deletionPolicy": "DeleteIfEmpty",
         "worker": {
             "image": "ghcr.io/acme/thumbnails@sha256:00",
@@ -115,6 +115,16 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "an empty vhost": ("spec.broker.vhost", changed("broker.vhost", "")),
     "maxAttempts 0": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 0)),
     "too many attempts": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 1001)),
+    "unknown type of a backoff": ("spec.retry.backoff.type", changed("retry.backoff", {"type": "Fibonacci"})),
+    "no delay": ("spec.retry.backoff.initialSeconds", changed("retry.backoff", {"initialSeconds": 0})),
+    "a delay of a fraction of a second": (
+        "spec.retry.backoff.initialSeconds",
+        changed("retry.backoff", {"initialSeconds": 0.5}),
+    ),
+    "a longer delay than the longest delay queue has": (
+        "spec.retry.backoff.maxSeconds",
+        changed("retry.backoff", {"maxSeconds": 32769}),
+    ),
     "a routing key that is not ASCII": (
         "spec.deadLetter.routingKey",
         changed("queue", {"name": "celery", "external": True}) | {"deadLetter": {"routingKey": "\u00e9"}},

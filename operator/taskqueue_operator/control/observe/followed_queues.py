@@ -1,24 +1,29 @@
 """Which queues are read on behalf of which TaskQueues, and what was read of each queue."""
 
-from collections.abc import Collection, ItemsView, Iterator, Mapping
+from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.drain.context import QueueState
-from taskqueue_operator.resource.names import Key, dead_letter_queue, marker_queue
+from taskqueue_operator.resource.names import DELAY_QUEUES, Key, dead_letter_queue, landing_queue, marker_queue
 from taskqueue_operator.scaling.reading import Reading, Sweep
 
 from .samples import Samples, queue_state
 
 
 class FollowedQueues:
-    """The followed queues of one endpoint. A queue that no TaskQueue follows any more is forgotten."""
+    """The followed queues of one endpoint. A queue that no TaskQueue follows any more is forgotten.
+
+    Attributes:
+        has_overdue_retries: Whether a delay queue of the vhost holds retries whose time has come, at the last sweep.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._samples: dict[str, Samples] = {}
         self._queues: dict[Key, set[str]] = {}
         self._required: dict[Key, Collection[str]] = {}
+        self.has_overdue_retries = False
 
     def __bool__(self) -> bool:
         """Whether a queue is followed."""
@@ -88,10 +93,12 @@ class FollowedQueues:
 
     def store_delayed(self, answers: Mapping[str, Sweep]) -> set[Key]:
         """Store the number of delayed retries of each queue; return the TaskQueues for which it has changed."""
+        overdue = (answers[name].deferred for name in DELAY_QUEUES if name in answers)
+        self.has_overdue_retries = any(deferred is None or deferred > 0 for deferred in overdue)
         changed: set[Key] = set()
         for queue, samples in self._samples.items():
-            markers = answers.get(marker_queue(queue))
-            before, samples.delayed = samples.delayed, _total(markers) if markers is not None else 0
+            waiting = [answers[name] for name in (marker_queue(queue), landing_queue(queue)) if name in answers]
+            before, samples.delayed = samples.delayed, _total(waiting) if waiting else 0
             if before != samples.delayed:
                 changed |= samples.keys
         return changed
@@ -128,7 +135,10 @@ class FollowedQueues:
         return samples.read_at if samples is not None else None
 
 
-def _total(markers: Sweep) -> int | None:
-    if markers.doubt is not None or markers.ready is None or markers.unacked is None:
-        return None
-    return markers.ready + markers.unacked
+def _total(sweeps: Iterable[Sweep]) -> int | None:
+    total = 0
+    for sweep in sweeps:
+        if sweep.doubt is not None:
+            return None
+        total += (sweep.ready or 0) + (sweep.unacked or 0) + (sweep.deferred or 0)
+    return total

@@ -181,6 +181,11 @@ class Observer:
         """Return the number of delayed retries of a queue by the last sweep, at most; None if it is unknown."""
         return self._followed.delayed(queue)
 
+    @property
+    def has_overdue_retries(self) -> bool:
+        """Whether a delay queue of the vhost holds retries whose time has come, of any TaskQueue."""
+        return self._followed.has_overdue_retries
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         return self._followed.read_at(queue)

@@ -137,7 +137,8 @@ class Finalizer:
                 raise RetainTopology(f"queue {queue} holds messages and its workers are gone")
             raise Fault(Reason.NOT_EMPTY, _why_waiting(queue, reading))
         # After the queue: a retry that returns to it is counted until the queue shows it.
-        if (delayed := observer.delayed(taskqueue.queue_name)) != 0:
+        delayed = observer.delayed(taskqueue.queue_name)
+        if delayed != 0 or observer.has_overdue_retries:
             raise Fault(Reason.NOT_EMPTY, _why_waiting_for_retries(taskqueue.queue_name, delayed))
 
     async def _fence(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
@@ -200,7 +201,7 @@ class Finalizer:
 
 
 def _why_waiting_for_retries(queue: str, delayed: int | None) -> str:
-    count = "an unknown number of" if delayed is None else f"at most {delayed}"
+    count = f"at most {delayed}" if delayed else "an unknown number of"
     return (
         f'Deletion waits: {count} messages of queue "{queue}" wait for their retry. Publishers are refused, workers '
         "continue. Set deletionPolicy: Retain to keep the queue or Delete to delete it; the retries then go to queue "

@@ -16,7 +16,7 @@ from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Topology
-from taskqueue_operator.topology.retry_path import retry_path
+from taskqueue_operator.topology.retry_path import retry_steps
 from taskqueue_operator.workers.template_hash import template_hash
 
 ROUNDS: Final = 4
@@ -96,9 +96,9 @@ class TopologyReconciler:
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
         desired = self._with_timeout(taskqueue, desired_topology(taskqueue, self.installation), actual)
-        path = retry_path(taskqueue.queue_name) if taskqueue.delays_retries else Topology()
         owner_ = self.owner(taskqueue.key)
-        return (*diff(desired, actual, owner=owner_), *diff(path, actual, owner=owner_))
+        steps = diff(desired, actual, owner=owner_)
+        return (*steps, *retry_steps(taskqueue.queue_name, actual, owner=owner_)) if taskqueue.delays_retries else steps
 
     def _with_timeout(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
         """Add the consumer timeout that the workers need, including workers of an earlier template that still run."""

@@ -53,7 +53,7 @@ async def test_delete_waits_for_the_workers_then_removes_queues_with_their_messa
     harness.cluster.delete(KEY)
     await harness.settle()
     assert harness.replicas() == 0
-    assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
+    assert set(harness.broker.queues) == {"thumbnails", "thumbnails.dlq"}
     assert harness.cluster.condition("Ready")["reason"] == "Deleting"
     assert_approved("deletion.waiting_for_workers", harness.cluster.condition("Ready")["message"])
     await harness.settle(600)
@@ -61,7 +61,7 @@ async def test_delete_waits_for_the_workers_then_removes_queues_with_their_messa
     harness.cluster.run_pods(KEY)
     await harness.settle(6)
     assert is_deleted(harness)
-    assert (harness.broker.topology_.queues, harness.broker.topology_.exchanges) == ({}, {})
+    assert (harness.broker.queues, harness.broker.exchanges) == ({}, {})
 
 
 async def test_delete_waits_for_the_workers_after_a_restart_too(harness: ControlHarness) -> None:
@@ -75,7 +75,7 @@ async def test_delete_waits_for_the_workers_after_a_restart_too(harness: Control
     await harness.restart()
     harness.controller.cache.deployments.clear()
     await harness.settle()
-    assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
+    assert set(harness.broker.queues) == {"thumbnails", "thumbnails.dlq"}
     assert not is_deleted(harness)
 
 
@@ -110,7 +110,7 @@ async def test_retain_removes_the_policy_of_the_operator_once_its_workers_have_e
     await harness.settle(10)
     assert is_deleted(harness)
     assert harness.broker.topology_.policies == {}
-    assert set(harness.broker.topology_.queues) == {"thumbnails", "thumbnails.dlq"}
+    assert set(harness.broker.queues) == {"thumbnails", "thumbnails.dlq"}
 
 
 async def test_a_waiting_deletion_ends_when_the_policy_becomes_retain(harness: ControlHarness) -> None:
@@ -247,4 +247,4 @@ async def test_invariant_7_a_deletion_ends_after_a_restart_at_any_step(harness: 
         await harness.restart()
     await harness.settle(60)
     assert is_deleted(harness)
-    assert (harness.broker.topology_.queues, harness.broker.topology_.exchanges) == ({}, {})
+    assert (harness.broker.queues, harness.broker.exchanges) == ({}, {})

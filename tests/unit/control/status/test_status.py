@@ -12,6 +12,8 @@ from taskqueue_operator.drain.worker import REPORT_TIMEOUT
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.faults import BrokerFault, Conflict, Reason
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.topology.diff import Declare
+from taskqueue_operator.topology.objects import Queue
 from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
@@ -347,6 +349,23 @@ async def test_a_worker_that_ends_ends_the_condition_of_its_dead_letters(harness
     worker.silent = True
     await harness.settle(REPORT_TIMEOUT.total_seconds() + 1)
     assert harness.cluster.condition("WorkersAvailable")["status"] == "True"
+
+
+async def test_delayed_retries_are_in_the_status_once_there_was_one(harness: ControlHarness) -> None:
+    await harness.apply()
+    await harness.settle(60)
+    assert "delayed" not in harness.cluster.status()["backlog"]
+    markers, landing = Queue("taskqueue.delayed.thumbnails"), Queue("taskqueue.return.thumbnails")
+    await harness.broker.apply([Declare(markers), Declare(landing)])
+    harness.broker.depths[markers.name] = (40, 0)
+    harness.broker.deferred |= {landing.name: 2, "thumbnails": 1}
+    await harness.settle(60)
+    assert harness.cluster.status()["backlog"]["delayed"] == 43
+    assert harness.replicas() == 0, "they are not ready"
+    harness.broker.depths.clear()
+    harness.broker.deferred.clear()
+    await harness.settle(60)
+    assert harness.cluster.status()["backlog"]["delayed"] == 0
 
 
 @pytest.mark.slow

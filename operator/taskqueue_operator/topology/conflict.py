@@ -13,7 +13,7 @@ from .objects import Argument, Arguments, Exchange, Policy, Queue, Topology
 RESERVED_PREFIX: Final = "amq."
 DERIVED_WAYS_OUT: Final = "Delete it if it is not needed, or choose another spec.queue.name."
 CONTROL_WAYS_OUT: Final = (
-    "The operator needs it for retries. Delete it when it is empty: the operator declares it again."
+    "The operator needs it for retries. Delete it, a queue only when it is empty: the operator declares it again."
 )
 EXCHANGE_WAYS_OUT: Final = "Delete the exchange if it is not needed, or choose another spec.exchange.name."
 

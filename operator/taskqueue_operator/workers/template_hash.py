@@ -14,7 +14,8 @@ workers must get: that restarts all workers of all TaskQueues at the upgrade, so
 
 FIRST_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     "worker": {"protocol": "TaskQueue", "concurrency": 1, "taskTimeoutSeconds": 870},
-    "retry": {"maxAttempts": 5, "backoff": {"type": "Exponential", "initialSeconds": 5, "maxSeconds": 3600}},
+    "retry": {"maxAttempts": 5},
+    "backoff": {"type": "Exponential", "initialSeconds": 5, "maxSeconds": 3600},
     "deadLetter": {},
 }
 """The default of each field of these parts of the spec in the version that introduced the field. It never changes here.
@@ -50,5 +51,9 @@ def template_hash(taskqueue: TaskQueue) -> str:
 
 
 def _without_first_defaults(part: str, fields: dict[str, Any]) -> dict[str, Any]:
-    defaults = FIRST_DEFAULTS[part]
-    return {name: value for name, value in fields.items() if name not in _NOT_IN_PODS and defaults.get(name) != value}
+    defaults, kept = FIRST_DEFAULTS[part], {}
+    for name, value in fields.items():
+        rest = _without_first_defaults(name, value) if name in FIRST_DEFAULTS else value
+        if name not in _NOT_IN_PODS and defaults.get(name, {} if name in FIRST_DEFAULTS else None) != rest:
+            kept[name] = rest
+    return kept

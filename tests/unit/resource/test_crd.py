@@ -254,7 +254,12 @@ def test_the_printer_columns_have_these_names() -> None:
         "MAX",
         "REASON",
         "AGE",
+        "UNACKED",
+        "DELAYED",
     ]
+    assert [column["name"] for column in columns if column.get("priority")] == ["Unacked", "Delayed"], (
+        "only with -o wide"
+    )
 
 
 def test_the_crd_has_no_scale_subresource() -> None:

@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 
 from taskqueue_operator.resource import taskqueue as module
-from taskqueue_operator.resource.retry import DeadLetter, Retry
+from taskqueue_operator.resource.retry import Backoff, DeadLetter, Retry
 from taskqueue_operator.resource.worker import Worker
 from taskqueue_operator.workers import deployment as builder
 from taskqueue_operator.workers import template_hash as template_hash_module
@@ -22,7 +22,9 @@ def test_the_hash_does_not_change_between_versions(make: Make) -> None:
     assert template_hash(make(concurrency=4, env=[{"name": "A", "value": ""}])) == "48bb089beade7105"
 
 
-@pytest.mark.parametrize(("part", "model"), [("worker", Worker), ("retry", Retry), ("deadLetter", DeadLetter)])
+@pytest.mark.parametrize(
+    ("part", "model"), [("worker", Worker), ("retry", Retry), ("backoff", Backoff), ("deadLetter", DeadLetter)]
+)
 def test_each_field_with_a_default_has_a_first_default_that_never_changes(part: str, model: type[BaseModel]) -> None:
     defaults = {
         field.alias or name

@@ -80,7 +80,7 @@ class Delivery:
     @property
     def redelivered(self) -> bool:
         """Whether the message was delivered before: another worker may have started the task."""
-        return self.is_returned or self.attempt.is_copy or self.attempt.number > 1
+        return self.is_returned or self.attempt.is_copy
 
     @property
     def is_lost(self) -> bool:

@@ -17,8 +17,6 @@ class _Message(NamedTuple):
     task_id: str
     type: str
     routing_key: str | None
-    attempt: int
-    """A retry has a number of its own. Without it, the end of one attempt would settle the next one."""
     body_hash: int
 
 
@@ -53,11 +51,4 @@ class EndedTasks(Generic[Result]):
 def _identify(delivery: Delivery) -> _Message | None:
     if delivery.task_id is None:
         return None
-    return _Message(
-        delivery.queue,
-        delivery.task_id,
-        delivery.type,
-        delivery.routing_key,
-        delivery.attempt.number,
-        hash(delivery.body),
-    )
+    return _Message(delivery.queue, delivery.task_id, delivery.type, delivery.routing_key, hash(delivery.body))

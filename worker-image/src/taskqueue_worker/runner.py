@@ -114,7 +114,7 @@ class Runner:
             type=delivery.type,
             routing_key=delivery.routing_key,
             headers=delivery.headers,
-            redelivered=delivery.redelivered,
+            redelivered=delivery.redelivered or delivery.attempt.number > 1,
             deadline=datetime.now(UTC) + timedelta(seconds=self._timeout),
             draining=self._handlers.draining,
             log=structlog.get_logger("task").bind(task_id=delivery.task_id, type=delivery.type),

@@ -36,9 +36,10 @@ async def test_invariant_4_delete_if_empty_waits_behind_a_fence_for_the_last_mes
     await harness.settle(60)
     assert harness.cluster.condition("Ready")["reason"] == "NotEmpty"
     assert_approved("deletion.waiting_for_messages", harness.cluster.condition("Ready")["message"])
-    assert not any(
-        binding.to_queue and binding.destination == "thumbnails" for binding in harness.broker.topology_.bindings
-    )
+    assert Binding("thumbnails.in", "thumbnails", to_queue=True) not in harness.broker.topology_.bindings
+    assert [binding.source for binding in harness.broker.topology_.bindings if binding.destination == "thumbnails"] == [
+        "taskqueue.return"
+    ], "retries still return"
     assert "thumbnails.fence" in harness.broker.topology_.queues
     assert harness.replicas() == 5
     harness.broker.depths["thumbnails"] = (0, 1)

@@ -207,7 +207,7 @@ async def test_delete_needs_only_the_secret_of_the_broker(harness: ControlHarnes
     harness.cluster.delete(KEY)
     await harness.settle(10)
     assert is_deleted(harness)
-    assert not harness.broker.topology_.queues
+    assert not harness.broker.queues
 
 
 async def test_invariant_8_an_invalid_spec_does_not_block_a_deletion(harness: ControlHarness) -> None:

@@ -15,6 +15,7 @@ from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
+from taskqueue_operator.topology.retry_path import retry_path
 from tests.cluster.broker import Broker
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
 from tests.unit.topology.builders import OWNER, desired_topology
@@ -162,12 +163,15 @@ async def test_a_binding_to_a_missing_exchange_is_reported_in_the_text_of_rabbit
 
 async def test_the_documented_permissions_are_sufficient(connect: Connect, user: MakeUser) -> None:
     """The tag management, and all permissions on the names of the TaskQueue and on amq.default for dead letters."""
-    names = "^(jobs(\\..*)?|amq\\.default)$"
+    names = r"^(jobs(\..*)?|amq\.default|taskqueue\.(return|return\.jobs|parking))$"
     rabbitmq = connect(username=user("management", configure=names, write=names, read=names), password=PASSWORD)
 
     await declare(rabbitmq, desired_topology())
 
     assert diff(desired_topology(), await rabbitmq.topology(), owner=OWNER) == ()
+    for path in (retry_path("jobs", OWNER), retry_path("jobs", OWNER, has_limit=True)):
+        await declare(rabbitmq, path)
+        assert diff(path, await rabbitmq.topology(), owner=OWNER) == ()
     assert (await probed(rabbitmq, "jobs")).ready == 0
     await rabbitmq.apply([Remove(item) for item in reversed([*all_objects(desired_topology())])])
 

@@ -2,6 +2,7 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 from uuid import uuid4
 
 import aio_pika
@@ -11,6 +12,7 @@ from aio_pika.abc import AbstractChannel
 
 from tests.cluster.broker import Broker
 from tests.idle_connections import KEEP_BRIEFLY
+from tests.integration.worker import management_api as api
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.gate import Gate
 from tests.integration.worker.running_worker import RunningWorker
@@ -66,6 +68,14 @@ def management(broker: Broker) -> Iterator[httpx.Client]:
         base_url=broker.management_url, auth=("guest", "guest"), timeout=10, limits=KEEP_BRIEFLY
     ) as client:
         yield client
+
+
+@pytest.fixture
+def user_url(broker: Broker, management: httpx.Client, taskqueue: str) -> Iterator[str]:
+    """The URL of a user without permissions, named after the TaskQueue."""
+    api.put_user(management, taskqueue, "secret")
+    yield f"amqp://{quote(taskqueue, safe='')}:secret@127.0.0.1:{broker.amqp_port}/"
+    api.delete_user(management, taskqueue)
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Effects of a drain outside the protocol, and drains while the broker fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import quote
 from uuid import uuid4
 
 import aio_pika
@@ -203,14 +202,6 @@ async def test_a_worker_consumes_without_an_operator_and_reports_once_there_is_o
     assert worker.metric("taskqueue_worker_reconnects_total") == 0
     worker.terminate()
     assert await worker.exit_code() == 0
-
-
-@pytest.fixture
-def user_url(broker: Broker, management: httpx.Client, taskqueue: str) -> Iterator[str]:
-    """The URL of a user without permissions, named after the TaskQueue."""
-    api.put_user(management, taskqueue, "secret")
-    yield f"amqp://{quote(taskqueue, safe='')}:secret@127.0.0.1:{broker.amqp_port}/"
-    api.delete_user(management, taskqueue)
 
 
 async def test_read_on_the_queue_and_write_on_the_exchange_are_sufficient_permissions(

@@ -1,8 +1,11 @@
 """Failed tasks return to their queue after a delay, and none is lost on the way."""
 
+import asyncio
+import re
 from collections import Counter
 
 import aio_pika
+import httpx
 import pytest
 
 from taskqueue_operator.resource.names import PARKING
@@ -10,6 +13,7 @@ from taskqueue_worker.delay_queues import delay_queue, marker_queue
 from taskqueue_worker.ladder import Ladder
 from taskqueue_worker.publisher import Publisher
 from tests.cluster.broker import Broker
+from tests.integration.worker import management_api as api
 from tests.integration.worker.conftest import DeclareQueue, StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
@@ -55,11 +59,19 @@ async def test_a_failing_task_is_tried_again_after_growing_delays_and_dead_lette
 
 
 async def test_a_draining_worker_stores_the_retry_of_its_last_task_and_another_worker_runs_it(
-    start_worker: StartWorker, queue: DeclaredQueue
+    start_worker: StartWorker, queue: DeclaredQueue, management: httpx.Client, taskqueue: str, user_url: str
 ) -> None:
+    """The first worker has the least permissions of docs/topology.md."""
     await declare_retry_path(queue)
+    name = re.escape(queue.name)
+    permissions = {
+        "configure": rf"^taskqueue\.(delay\..*|delayed\.{name})$",
+        "write": r"^(amq\.default|taskqueue\.(reports|return|delay\..*))$",
+        "read": rf"^({name}|taskqueue\.delay\..*)$",
+    }
+    api.put_permissions(management, taskqueue, "/", permissions)
     await queue.publish("slow.fail", n=1)
-    first = start_worker(queues=queue.name, **RETRIES)
+    first = start_worker(queues=queue.name, RABBITMQ_URL=user_url, **RETRIES)
     await first.wait_for_ledger("started 1")
     first.terminate()
     assert await first.exit_code() == 0
@@ -105,11 +117,11 @@ async def test_retries_of_a_deleted_queue_are_parked_and_those_of_other_queues_r
     await purge_parking(other)
     async with Publisher(broker.url) as publisher:
         ladder = Ladder(publisher)
-        for n in range(1000):
-            await ladder.delay(aio_pika.Message(b"", message_id=f"{n}"), deleted.name, 8000)
+        await ladder.delay(aio_pika.Message(b"", message_id="0"), deleted.name, 8000)
+        later = (ladder.delay(aio_pika.Message(b"", message_id=f"{n}"), deleted.name, 8000) for n in range(1, 1000))
+        await asyncio.gather(*later)
         await deleted.delete()
-        for n in range(100):
-            await ladder.delay(aio_pika.Message(b"", message_id=f"{n}"), other.name, 8000)
+        await asyncio.gather(*(ladder.delay(aio_pika.Message(b""), other.name, 8000) for _ in range(100)))
     await other.wait_for_ready(100)
     await other.wait_for_ready(1000, PARKING)
     parked = Counter([(await other.get(PARKING)).message_id for _ in range(1000)])

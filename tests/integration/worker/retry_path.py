@@ -9,7 +9,7 @@ from tests.integration.worker.declared_queue import DeclaredQueue
 
 async def declare_retry_path(queue: DeclaredQueue) -> None:
     """Declare what the operator declares, so that retries return to the queue."""
-    topology = retry_path(queue.name)
+    topology = retry_path(queue.name, "default/tests/worker")
     for exchange in topology.exchanges.values():
         arguments = cast("dict[str, Any]", dict(exchange.arguments))
         await queue.channel.declare_exchange(exchange.name, exchange.type, durable=True, arguments=arguments)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
 from tests.bench.played.amqp import EXCHANGE, QUEUE, AmqpConnection, OnCommand
 
 Item = Mapping[str, Any]
@@ -25,6 +25,7 @@ class Vhost:
         listings: The lists by name; replace a list to change it.
         reads: How often each list was read.
         connections: The AMQP connections that receive reports.
+        added: The objects of TaskQueues.
         rendered: By list and columns, how many items were rendered last, and their text.
     """
 
@@ -33,18 +34,23 @@ class Vhost:
     )
     reads: dict[str, int] = field(default_factory=dict)
     connections: list[AmqpConnection] = field(default_factory=list)
+    added: set[Exchange | Queue | Binding] = field(default_factory=set)
     rendered: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
 
     def add(self, topology: Topology) -> None:
-        """Add the objects of a TaskQueue."""
+        """Add the objects of a TaskQueue; those that it shares with others are added once."""
+        exchanges, queues, bindings = (
+            [item for item in items if item not in self.added]
+            for items in (topology.exchanges.values(), topology.queues.values(), topology.bindings)
+        )
+        self.added.update(exchanges, queues, bindings)
         self.listings["exchanges"] += [
             {"name": item.name, "type": item.type, "durable": True, "auto_delete": False, "arguments": item.arguments}
-            for item in topology.exchanges.values()
+            for item in exchanges
         ]
-        self.listings["queues"] += [queue(item.name, item.arguments) for item in topology.queues.values()]
+        self.listings["queues"] += [queue(item.name, item.arguments) for item in queues]
         self.listings["bindings"] += [
-            _binding(item.source, item.destination, item.routing_key, to_queue=item.to_queue)
-            for item in topology.bindings
+            _binding(item.source, item.destination, item.routing_key, to_queue=item.to_queue) for item in bindings
         ]
 
     def add_all(self, name: str, items: Iterable[Item]) -> None:

@@ -6,9 +6,10 @@ import json
 from typing import Any, Final
 from uuid import uuid4
 
-from taskqueue_operator.resource.names import LABEL_NAME
+from taskqueue_operator.resource.names import LABEL_NAME, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.topology.desired import desired
+from taskqueue_operator.topology.retry_path import retry_path
 from taskqueue_operator.workers.deployment import deployment
 from tests.bench.played.broker import PlayedBroker
 from tests.bench.played.objects import Body, Objects
@@ -58,6 +59,7 @@ class PlayedFleet:
         body = self.objects.taskqueues.put({"metadata": metadata, "spec": spec})
         taskqueue = TaskQueue.parse(body)
         broker.vhosts[vhost].add(desired(taskqueue, "default"))
+        broker.vhosts[vhost].add(retry_path(name, owner("default", taskqueue.key)))
         manifest = deployment(taskqueue, replicas=replicas)
         status = {"observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas}
         manifest["metadata"]["generation"] = 1

@@ -168,3 +168,18 @@ def test_any_spec_is_parsed_or_a_fault(spec: Any) -> None:  # noqa: ANN401  JSON
     except Fault as fault:
         assert fault.reason is Reason.INVALID_SPEC  # noqa: PT017  most are refused, not all
         assert len(fault.message) <= FAULT_CHARACTERS  # noqa: PT017  likewise
+
+
+@pytest.mark.parametrize(
+    ("spec", "delays"),
+    [
+        ({}, True),
+        ({"retry": {"maxAttempts": 2}}, True),
+        ({"retry": {"maxAttempts": 1}}, False),
+        ({"worker": {"image": "acme/celery:1", "protocol": "Plain"}}, False),
+        ({"queue": {"name": "celery", "external": True}}, False),
+    ],
+)
+def test_workers_of_the_project_delay_retries_where_they_can_return(spec: dict[str, Any], *, delays: bool) -> None:
+    body = {"metadata": {"namespace": "media", "name": "jobs", "uid": "1", "resourceVersion": "1"}}
+    assert TaskQueue.parse(body | {"spec": MINIMAL | spec}).delays_retries is delays

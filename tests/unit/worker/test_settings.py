@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from taskqueue_worker.broker import BindingDirectory, BrokerUri
+from taskqueue_worker.retry_policy import RetryPolicy
 from taskqueue_worker.settings import Settings, SettingsError
 from tests.approved import assert_approved
 
@@ -19,6 +20,16 @@ def test_two_variables_are_enough_outside_kubernetes() -> None:
     assert settings.broker == BrokerUri(URL)
     assert (settings.concurrency, settings.prefetch, settings.task_timeout_seconds) == (1, 1, 870)
     assert (settings.modules, settings.http_port) == (("tasks",), 8080)
+
+
+def test_failed_tasks_are_retried_only_with_an_initial_delay() -> None:
+    """Without an operator, no exchange may return them."""
+    assert Settings.from_environment(REQUIRED | {"TASKQUEUE_MAX_ATTEMPTS": "9"}).retry_policy is None
+    variables = REQUIRED | {"TASKQUEUE_MAX_ATTEMPTS": "9", "TASKQUEUE_RETRY_INITIAL_SECONDS": "2"}
+    assert Settings.from_environment(variables).retry_policy == RetryPolicy(9, 2, 3600)
+    longest = variables | {"TASKQUEUE_RETRY_MAX_SECONDS": "32769"}
+    with pytest.raises(SettingsError, match="TASKQUEUE_RETRY_MAX_SECONDS is '32769'"):
+        Settings.from_environment(longest)
 
 
 def test_prefetch_defaults_to_the_concurrency() -> None:

@@ -42,18 +42,18 @@ class Ladder:
             PublishFailedError: It may not be stored.
         """
         seconds = delay_seconds_of(delay_ms)
-        rung, markers = delay_queue(seconds), marker_queue(queue)
+        delaying, markers = delay_queue(seconds), marker_queue(queue)
         message.expiration = timedelta(milliseconds=delay_ms)
         marker = Message(
             b"", delivery_mode=DeliveryMode.PERSISTENT, expiration=timedelta(milliseconds=marker_ms(seconds))
         )
         try:
-            await self._declare(rung, delay_arguments(seconds), exchange=rung)
+            await self._declare(delaying, delay_arguments(seconds), exchange=delaying)
             await self._declare(markers, MARKER_ARGUMENTS)
             await self._publisher.send(marker, "", markers)
-            await self._publisher.send(message, rung, queue)
+            await self._publisher.send(message, delaying, queue)
         except PublishFailedError:
-            for name in (rung, markers):  # one of them may have been deleted
+            for name in (delaying, markers):  # one of them may have been deleted
                 self._declared_at.pop(name, None)
             raise
 

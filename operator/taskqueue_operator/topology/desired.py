@@ -36,6 +36,10 @@ QUORUM_ARGUMENTS: Final[Arguments] = {
     "x-delivery-limit": 100,
 }
 """Arguments of Quorum queues. As policies, they would need a policy, and the tag `policymaker`, for each queue."""
+DELIVERY_LIMIT: Final = "x-delivery-limit"
+UNLIMITED: Final = -1
+"""Delivery limit of Quorum dead-letter queues. RabbitMQ 4.0 to 4.2 counts each message that a client reads and returns,
+and drops it after 20 returns: so a person who lists dead letters would delete them."""
 
 
 def desired(taskqueue: TaskQueue, installation: str) -> Topology:
@@ -59,7 +63,7 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
         },
         queues={
             queue: Queue(queue, arguments={**arguments, **ownership}),
-            dead_letters: Queue(dead_letters, arguments={QUEUE_TYPE: arguments[QUEUE_TYPE], **ownership}),
+            dead_letters: Queue(dead_letters, arguments={**_dead_letter_arguments(arguments[QUEUE_TYPE]), **ownership}),
         },
         bindings=frozenset(publishers | {Binding(private, queue, to_queue=True)}),
     )
@@ -83,6 +87,13 @@ def queue_arguments(name: str, queue_type: str, max_priority: Argument | None) -
         arguments |= QUORUM_ARGUMENTS
     if max_priority is not None:
         arguments[MAX_PRIORITY] = max_priority
+    return arguments
+
+
+def _dead_letter_arguments(queue_type: Argument) -> dict[str, Argument]:
+    arguments = {QUEUE_TYPE: queue_type}
+    if queue_type == QueueType.QUORUM.lower():
+        arguments[DELIVERY_LIMIT] = UNLIMITED
     return arguments
 
 

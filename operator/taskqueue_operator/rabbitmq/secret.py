@@ -39,14 +39,23 @@ def parse_secret(secret: Key, data: Mapping[str, bytes], vhost: str | None) -> E
     Raises:
         BrokerFault: A key is missing or invalid.
     """
-    return _Secret(secret, data).endpoint(vhost)
+    return parse_keys(f"Secret {secret}", data, vhost)
+
+
+def parse_keys(source: str, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
+    """Parse keys of a Secret that come from elsewhere; `source` says from where, in messages.
+
+    Raises:
+        BrokerFault: A key is missing or invalid.
+    """
+    return _Secret(source, data).endpoint(vhost)
 
 
 class _Secret:
     """Reads the keys of one Secret; its messages name the Secret and the key."""
 
-    def __init__(self, name: Key, data: Mapping[str, bytes]) -> None:
-        self._name = name
+    def __init__(self, source: str, data: Mapping[str, bytes]) -> None:
+        self._source = source
         self._data = data
 
     def endpoint(self, vhost: str | None) -> Endpoint:
@@ -176,7 +185,7 @@ class _Secret:
         return self._fault(f"has an invalid key {key}: {problem}")
 
     def _fault(self, problem: str) -> BrokerFault:
-        return BrokerFault(Reason.SECRET_INVALID, f"Secret {self._name} {problem}.", terminal=True)
+        return BrokerFault(Reason.SECRET_INVALID, f"{self._source} {problem}.", terminal=True)
 
 
 def _problem(text: str, otherwise: str) -> str:

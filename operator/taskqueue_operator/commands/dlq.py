@@ -159,7 +159,7 @@ class _Progress:
 
 @contextmanager
 def _signals(stop: asyncio.Event) -> Iterator[None]:
-    """Stop in good order at the first SIGINT or SIGTERM, so that what is held returns to the queue; cancel at the next."""
+    """Stop in good order at the first SIGINT or SIGTERM, so that what is held returns; cancel at the next one."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def on_signal() -> None:

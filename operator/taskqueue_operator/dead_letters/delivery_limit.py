@@ -50,9 +50,9 @@ def limited(queue: str, version: Version | None) -> Fault:
     """Return the fault of a queue that has a delivery limit, or may have one."""
     return Fault(
         Reason.TOPOLOGY_REFUSED,
-        f'RabbitMQ {_shown(version)} drops a message of queue "{queue}" after it was listed 20 times, because the queue '
-        'has a delivery limit. Set "delivery-limit": -1 in the policy of this queue, then repeat the command. Or upgrade '
-        "to RabbitMQ 4.3, where a listing does not count.",
+        f'RabbitMQ {_shown(version)} drops a message of queue "{queue}" after it was listed 20 times, because the '
+        'queue has a delivery limit. Set "delivery-limit": -1 in the policy of this queue, then repeat the command. Or '
+        "upgrade to RabbitMQ 4.3, where a listing does not count.",
         terminal=True,
     )
 

@@ -54,6 +54,8 @@ class DeadLetterQueue:
         self.name = name
         self.version: Version | None = None
         self._channel = channel
+        self._opened: object = None
+        """The channel of aio-pika: its callbacks end with it."""
         self._endpoint = endpoint
         self._prefetch = window
         self._arrivals = arrivals
@@ -79,6 +81,7 @@ class DeadLetterQueue:
             raise faults.unreachable(endpoint, faults.cause(error)) from None
         queue = cls(raw, endpoint, name, window=window, arrivals=arrivals)
         queue.version = parse_version((properties or {}).get("version"))
+        queue._opened = channel
         channel.close_callbacks.add(queue._on_close)
         raw.on_consumer_cancel_callbacks.add(queue._on_cancel)
         return queue

@@ -104,8 +104,8 @@ def consumer_cancelled(endpoint: Endpoint, queue: str) -> BrokerFault:
     """The broker has cancelled a consumer."""
     return BrokerFault(
         Reason.QUEUE_NOT_FOUND,
-        f'RabbitMQ at {endpoint.address} has cancelled the consumer of queue "{queue}": the queue was deleted or moved, '
-        "or the consumer timeout has passed. Repeat the command.",
+        f'RabbitMQ at {endpoint.address} has cancelled the consumer of queue "{queue}": the queue was deleted or '
+        "moved, or the consumer timeout has passed. Repeat the command.",
     )
 
 

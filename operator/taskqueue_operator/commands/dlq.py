@@ -16,11 +16,11 @@ from typing import Final
 from taskqueue_operator.dead_letters.destination import Destinations
 from taskqueue_operator.dead_letters.report import Json, groups_json, letter_json
 from taskqueue_operator.rabbitmq.dead_letter_connection import BROWSE, REDRIVE, opened
+from taskqueue_operator.rabbitmq.dead_letter_queue import DeadLetterQueue
 from taskqueue_operator.resource.faults import Fault, Reason
 
 from . import confirmation, operations
 from .options import connection, parse, selection
-from .ports import DeadLetterQueue
 from .redrive import Order, Redrive, Redriven
 from .table import groups_table, letter_lines, redriven_lines
 from .target import PASSWORD_VARIABLE, Target, UsageError, of_taskqueue, of_uri

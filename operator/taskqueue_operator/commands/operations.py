@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from taskqueue_operator.dead_letters.groups import Groups
 from taskqueue_operator.dead_letters.selection import Selection
 
-from .ports import DeadLetterQueue, Delivery
+from .ports import D, DeadLetterQueue
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Purged:
     confirmed: bool = True
 
 
-async def survey(queue: DeadLetterQueue, selection: Selection, *, limit: int, stop: asyncio.Event) -> Survey:
+async def survey(queue: DeadLetterQueue[D], selection: Selection, *, limit: int, stop: asyncio.Event) -> Survey:
     """Count the selected ones of the `limit` oldest messages by group."""
     found = Survey(await queue.ready())
     async for delivery in until(stop, queue.deliveries(found.ready, held=limit)):
@@ -58,10 +58,10 @@ async def survey(queue: DeadLetterQueue, selection: Selection, *, limit: int, st
 
 
 async def show(
-    queue: DeadLetterQueue, selection: Selection, *, first: int, limit: int, stop: asyncio.Event
-) -> list[Delivery]:
+    queue: DeadLetterQueue[D], selection: Selection, *, first: int, limit: int, stop: asyncio.Event
+) -> list[D]:
     """Return the oldest selected messages, up to `first`, of the `limit` oldest messages of the queue."""
-    shown: list[Delivery] = []
+    shown: list[D] = []
     async for delivery in until(stop, queue.deliveries(await queue.ready(), held=limit)):
         if selection.matches(delivery.letter):
             shown.append(delivery)
@@ -71,7 +71,7 @@ async def show(
 
 
 async def purge(
-    queue: DeadLetterQueue,
+    queue: DeadLetterQueue[D],
     selection: Selection,
     confirm: Callable[[Groups], Awaitable[bool]],
     *,
@@ -101,7 +101,7 @@ async def purge(
     return Purged(len(selected), purged, read, ready)
 
 
-async def until(stop: asyncio.Event, deliveries: AsyncIterator[Delivery]) -> AsyncIterator[Delivery]:
+async def until(stop: asyncio.Event, deliveries: AsyncIterator[D]) -> AsyncIterator[D]:
     """Iterate until the user stops the command."""
     async for delivery in deliveries:
         if stop.is_set():

@@ -1,7 +1,7 @@
 """What the operations on dead letters use of a queue; `rabbitmq/dead_letter_queue.py` is the adapter."""
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from taskqueue_operator.dead_letters.destination import Kept
 from taskqueue_operator.dead_letters.letter import DeadLetter, Headers
@@ -31,7 +31,10 @@ class Delivery(Protocol):
         """The body, or its beginning."""
 
 
-class DeadLetterQueue(Protocol):
+D = TypeVar("D", bound=Delivery)
+
+
+class DeadLetterQueue(Protocol[D]):
     """A dead-letter queue. Any call may raise BrokerFault."""
 
     name: str
@@ -43,13 +46,13 @@ class DeadLetterQueue(Protocol):
     async def ready(self) -> int:
         """Return the number of ready messages."""
 
-    def deliveries(self, count: int, *, held: int) -> AsyncIterator[Delivery]:
+    def deliveries(self, count: int, *, held: int) -> AsyncIterator[D]:
         """Receive up to `count` messages, the oldest first, while fewer than `held` are not acknowledged."""
 
     async def check_publishing(self) -> None:
         """Check that messages can be published."""
 
-    async def redrive(self, delivery: Delivery, queue: str, headers: Headers) -> Kept | None:
+    async def redrive(self, delivery: D, queue: str, headers: Headers) -> Kept | None:
         """Publish a copy and acknowledge the dead letter; returns why it stays, or None."""
 
     async def acknowledge(self, tag: int) -> None:

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic
 
 from taskqueue_operator.dead_letters.destination import Destinations, Kept, returning_headers
 from taskqueue_operator.dead_letters.selection import Selection
 
 from .operations import until
-from .ports import DeadLetterQueue, Delivery
+from .ports import D, DeadLetterQueue
 
 PASS_SECONDS: Final = 600.0
 """After this time, messages that stay return to the queue, and the queue is read again from its beginning. Shorter than
@@ -68,7 +68,7 @@ class Redriven:
         return self.ready - self.selected - self.others
 
 
-class Redrive:
+class Redrive(Generic[D]):
     """One redrive of one queue.
 
     Attributes:
@@ -76,7 +76,7 @@ class Redrive:
     """
 
     def __init__(
-        self, queue: DeadLetterQueue, order: Order, stop: asyncio.Event, progress: Callable[[Redriven], None]
+        self, queue: DeadLetterQueue[D], order: Order, stop: asyncio.Event, progress: Callable[[Redriven], None]
     ) -> None:
         """`progress` is called after each message that has returned."""
         self.result = Redriven()
@@ -120,7 +120,7 @@ class Redrive:
                 return False
         return True
 
-    async def _return(self, delivery: Delivery) -> None:
+    async def _return(self, delivery: D) -> None:
         queue = self._order.destinations.of(delivery.letter)
         if isinstance(queue, Kept):
             self.result.kept[queue] += 1

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     except BrokenPipeError:  # the reader of the output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:

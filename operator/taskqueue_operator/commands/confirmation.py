@@ -3,14 +3,14 @@
 import asyncio
 import sys
 from contextlib import suppress
+from typing import Final
 
 from taskqueue_operator.dead_letters.groups import Groups
 
-CONFIRM_SECONDS = 300.0
+CONFIRM_SECONDS: Final = 300.0
 """The messages are held meanwhile; after 30 min the broker would take them back."""
-
-
-SHOWN_GROUPS = 20
+SHOWN_GROUPS: Final = 20
+"""Groups that the question lists; the largest ones."""
 
 
 def can_ask() -> bool:

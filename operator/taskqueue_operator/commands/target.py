@@ -97,7 +97,7 @@ def of_uri(connection: Connection, name: str, environment: Mapping[str, str]) ->
         raise UsageError(f"The URI has no password. Set the environment variable {PASSWORD_VARIABLE}.")
     endpoint = parse_keys("The command line", {key: value for key, value in keys.items() if value}, None)
     queue = name.removesuffix(SUFFIX)
-    return Target(endpoint, name, frozenset({queue} if queue != name else ()))
+    return Target(endpoint, name, frozenset({queue} - {name}))
 
 
 def _dead_letter_queue(taskqueue: TaskQueue) -> str:

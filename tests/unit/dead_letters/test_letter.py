@@ -1,4 +1,4 @@
-"""What is read of a dead letter, whoever wrote it."""
+"""What is read of a dead letter, whatever its publisher wrote."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -90,8 +90,10 @@ async def _tls_brokers(world: World, size: int) -> AsyncIterator[_Tls]:
         async with played_broker(context) as broker:
             for number, host in enumerate(hosts):
                 secret = f"tls-{number:03}"
-                world.fleet.add_broker(secret, broker, host=host, ca__crt=authority.certificate_file.read_text())
-                world.fleet.add_taskqueue(broker, secret, secret=secret)
+                ca = authority.certificate_file.read_text()
+                broker.vhosts[secret] = Vhost()
+                world.fleet.add_broker(secret, broker, host=host, vhost=secret, ca__crt=ca)
+                world.fleet.add_taskqueue(broker, secret, vhost=secret, secret=secret)
             yield _Tls(broker, context)
 
 

@@ -51,6 +51,11 @@ class HostileNeighbour:
         self._cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
         self._broker.api.delete_vhost(self.namespace)
 
+    def until_gone(self) -> None:
+        """Wait until nothing of it runs any more, and the operator has forgotten its TaskQueues."""
+        gone = ("get", "namespace", self.namespace, "--ignore-not-found", "--output=name")
+        until(lambda: not self._cluster.kubectl(*gone).strip(), "it is gone", seconds=TIMEOUT_SECONDS, every=1)
+
     def until_all_are_reported(self) -> int:
         """Wait until each TaskQueue has Ready=False; return their number."""
         expected = len(list(self._specs()))

@@ -6,6 +6,8 @@ import sys
 import orjson
 import structlog
 
+from .log_shares import LogShares
+
 
 def configure(level: str) -> None:
     """Set up logging for the process."""
@@ -16,7 +18,7 @@ def configure(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso"),
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[LogShares(), *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

@@ -5,6 +5,7 @@ operator has just changed) and by the periodic resync. Only a newer version of a
 late answer never restores a removed object.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,7 +52,10 @@ class Cache:
         self._pods: defaultdict[Key, dict[Key, Pod]] = defaultdict(dict)
         self._started_template: dict[Key, str] = {}
         self._blockers: dict[Key, WorkersFault | None] = {}
-        self._removed: set[str] = set()
+        self._owners: dict[Key, Key] = {}
+        """The TaskQueue of each pod."""
+        self._removed: dict[str, float] = {}
+        """By UID, at which version an object was removed. With its label, an object may come back in a later one."""
 
     def taskqueue(self, key: Key) -> TaskQueue | None:
         """Return a TaskQueue; None if there is none, or if it could not be parsed."""
@@ -98,7 +102,7 @@ class Cache:
         metadata = body["metadata"]
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
         known = self.taskqueues.get(key)
-        if metadata["uid"] not in self._removed and (known is None or known.version < version):
+        if not self._is_late(metadata["uid"], version) and (known is None or known.version < version):
             self.taskqueues[key] = CachedTaskQueue(
                 key, metadata["uid"], version, metadata.get("generation", 1), body.get("status") or {}, _parse(body)
             )
@@ -107,9 +111,9 @@ class Cache:
     def update_deployment(self, body: Body) -> Key:
         """Store a worker Deployment; returns its key."""
         deployment = Deployment.parse(body)
-        known = self.deployments.get(deployment.key)
-        is_newer = known is None or int(known.resource_version) < int(deployment.resource_version)
-        if is_newer and deployment.uid not in self._removed:
+        known, version = self.deployments.get(deployment.key), int(deployment.resource_version)
+        is_newer = known is None or int(known.resource_version) < version
+        if is_newer and not self._is_late(deployment.uid, version):
             self.deployments[deployment.key] = deployment
             self._blockers.pop(deployment.key, None)
         return deployment.key
@@ -117,13 +121,15 @@ class Cache:
     def update_pod(self, body: Body) -> Key:
         """Store a worker pod; returns the key of its TaskQueue. A pod of no ReplicaSet of ours is no worker."""
         pod = Pod.parse(body)
-        owner = Key(pod.key.namespace, pod.taskqueue)
-        if not pod.replica_set:
-            self.discard_pod(owner, pod.key)
+        owner, version = Key(pod.key.namespace, pod.taskqueue), int(pod.resource_version)
+        before = self._owners.get(pod.key, owner)
+        known = self._pods[before].get(pod.key) if before in self._pods else None
+        if (known is not None and int(known.resource_version) >= version) or self._is_late(pod.uid, version):
             return owner
-        known = self._pods[owner].get(pod.key)
-        is_newer = known is None or int(known.resource_version) < int(pod.resource_version)
-        if is_newer and body["metadata"]["uid"] not in self._removed:
+        if not pod.replica_set or before != owner:
+            self.discard_pod(before, pod.key)
+        if pod.replica_set:
+            self._owners[pod.key] = owner
             self._pods[owner][pod.key] = pod
             if pod.ready:
                 self.record_start(owner, pod.template_hash)
@@ -132,13 +138,16 @@ class Cache:
 
     def remove_taskqueue(self, key: Key, uid: str) -> None:
         """Remove a TaskQueue, unless another one has its name by now."""
-        self._removed.add(uid)
+        self._removed[uid] = math.inf
         if key in self.taskqueues and self.taskqueues[key].uid == uid:
             del self.taskqueues[key]
 
-    def remove_deployment(self, key: Key, uid: str) -> None:
-        """Remove a Deployment, unless another one has its name by now."""
-        self._removed.add(uid)
+    def remove_deployment(self, key: Key, uid: str, version: float = math.inf) -> None:
+        """Remove a Deployment, unless another one has its name by now. `version` is that of the event, if there is one.
+
+        An event of a deletion may also mean that the Deployment has lost its label.
+        """
+        self._removed[uid] = version
         if key in self.deployments and self.deployments[key].uid == uid:
             del self.deployments[key]
             self._started_template.pop(key, None)
@@ -146,9 +155,9 @@ class Cache:
 
     def remove_pod(self, body: Body) -> Key:
         """Remove a pod; returns the key of its TaskQueue."""
-        self._removed.add(body["metadata"]["uid"])
         pod = Pod.parse(body)
-        owner = Key(pod.key.namespace, pod.taskqueue)
+        self._removed[pod.uid] = int(pod.resource_version)
+        owner = self._owners.get(pod.key, Key(pod.key.namespace, pod.taskqueue))
         self.discard_pod(owner, pod.key)
         return owner
 
@@ -158,10 +167,16 @@ class Cache:
 
     def discard_pod(self, owner: Key, pod: Key) -> None:
         """Remove a pod whose deletion no event has shown."""
+        if self._owners.get(pod) == owner:
+            del self._owners[pod]
         self._pods[owner].pop(pod, None)
         if not self._pods[owner]:
             del self._pods[owner]
         self._blockers.pop(owner, None)
+
+    def _is_late(self, uid: str, version: int) -> bool:
+        """Whether an object is an answer to a request that was made before its removal."""
+        return version <= self._removed.get(uid, 0)
 
     def forget_removed(self) -> None:
         """Forget which objects were removed: answers to requests of that time can no longer arrive."""

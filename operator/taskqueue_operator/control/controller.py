@@ -94,7 +94,9 @@ class Controller:
         stages = Stages(cache, cluster, self._connector, self._topology, deployment, telemetry)
         finalizer = Finalizer(cache, states, cluster, self._connector, self._topology, telemetry, clock)
         self._reconciler = Reconciler(cache, states, stages, finalizer, telemetry)
-        self._status_writer = StatusWriter(cache, states, cluster, telemetry, clock)
+        self._status_writer = StatusWriter(
+            cache, states, cluster, telemetry, clock, request_write=self.work_queues.status.add
+        )
         self._drainer = Drainer(cache, states, cluster, telemetry, clock, leader, self.work_queues.status.add)
         self._scaler = Scaler(cache, states, cluster, telemetry, clock, self.work_queues, self._drainer)
 
@@ -109,6 +111,7 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 for queue in self.work_queues:
                     group.create_task(queue.run(), name=queue.name)
+                group.create_task(self._status_writer.run(), name="status turns")
                 group.create_task(self.credentials.run(), name="credentials")
                 group.create_task(self._resync.run(), name="resync")
                 group.create_task(self._decide_unread(), name="decide unread")
@@ -142,7 +145,7 @@ class Controller:
         key = self.cache.update_deployment(body)
         after = self.cache.deployments.get(key)
         if deleted:
-            self.cache.remove_deployment(key, body["metadata"]["uid"])
+            self.cache.remove_deployment(key, body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
             self.work_queues.reconcile.add(key)
         elif before is not None and after is not None and before.field_owners != after.field_owners:
             self.work_queues.reconcile.add(key)  # another client has changed what belongs to the operator, or to itself
@@ -264,6 +267,7 @@ class Controller:
 
     def _forget(self, key: Key) -> None:
         self._connector.forget(key)
+        self._status_writer.forget(key)
         self.states.pop(key, None)
         self.work_queues.forget(key)
 

@@ -31,6 +31,11 @@ class Endpoint(Hashable, Protocol):
         """Host and port, for messages and logs."""
         ...
 
+    @property
+    def namespace(self) -> str:
+        """The namespace whose share of the operator its connections use; equal endpoints may differ in it."""
+        ...
+
 
 class ControlChannel(Protocol):
     """Receives reports from workers and sends commands to them. Messages sent while disconnected are lost."""

@@ -6,18 +6,22 @@ from typing import Generic, TypeVar
 
 from taskqueue_operator.resource.faults import Conflict
 
+from .turns import Turns
+
 Answer = TypeVar("Answer")
 
 
 class SingleFlight(Generic[Answer]):
     """Calls `request` so that every caller receives an answer to a request sent after the caller's call.
 
-    Callers that arrive while a request is under way share the next one.
+    Callers that arrive while a request is under way share the next one. They continue one after the other, and other
+    tasks run in between: what 64 of them do with an answer would hold the event loop.
     """
 
     def __init__(self, request: Callable[[], Awaitable[Answer]]) -> None:
         self._request = request
         self._in_flight = asyncio.Lock()
+        self._turns = Turns()
         self._next: asyncio.Task[Answer] | None = None
         self._tasks: set[asyncio.Task[Answer]] = set()
 
@@ -33,6 +37,7 @@ class SingleFlight(Generic[Answer]):
             self._next.add_done_callback(self._on_done)
         call = self._next
         await asyncio.wait([call])
+        await self._turns.take()
         if call.cancelled():
             raise Conflict("the request was cancelled: its target is closed")
         return call.result()

@@ -162,6 +162,10 @@ def _reports() -> Allowance:
     return Allowance(per_second=bounds.TASKQUEUE_REPORTS_PER_SECOND, at_once=bounds.TASKQUEUE_REPORTS_AT_ONCE)
 
 
+def _events() -> Allowance:
+    return Allowance(per_second=bounds.TASKQUEUE_EVENTS_PER_SECOND, at_once=bounds.TASKQUEUE_EVENTS_AT_ONCE)
+
+
 def _report_log_lines() -> Allowance:
     return Allowance(per_second=bounds.REPORT_LOG_LINES_PER_SECOND, at_once=bounds.REPORT_LOG_LINES_AT_ONCE)
 
@@ -218,8 +222,9 @@ class StatusState:
     Attributes:
         written_at: When the status was last written.
         conditions: The conditions as last known, written or not; None before they are known.
-        turn: When this TaskQueue may write what has changed; None while it has not asked.
+        figures_at: When a change of figures alone is next worth a write; None: now.
         events: Events to post after the status; the oldest is dropped if too many wait.
+        event_allowance: How many Events may be posted.
         told_restoration: The last restoration of the Deployment for which an Event was made.
         dead_letters_grew_at: When the status last showed more dead letters than before.
         not_consuming_since: Since when messages wait and no worker consumes.
@@ -227,17 +232,21 @@ class StatusState:
 
     written_at: datetime | None = None
     conditions: list[dict[str, Any]] | None = None
-    turn: datetime | None = None
+    figures_at: datetime | None = None
     events: deque[PendingEvent] = field(default_factory=lambda: deque(maxlen=bounds.PENDING_EVENTS))
+    event_allowance: Allowance = field(default_factory=_events)
     told_restoration: Restoration | None = None
     dead_letters_grew_at: datetime | None = None
     not_consuming_since: datetime | None = None
 
+    def add_event(self, event: PendingEvent, now: float) -> None:
+        """Post an Event after the status, unless there were too many lately: the conditions tell of it anyway."""
+        if self.event_allowance.take(now):
+            self.events.append(event)
+
     def figures_delay(self, now: datetime) -> float:
         """Return the seconds until a change of figures alone may be written."""
-        if self.written_at is None:
-            return 0.0
-        return max(0.0, (self.written_at + FIGURES_PERIOD - now).total_seconds())
+        return 0.0 if self.figures_at is None else max(0.0, (self.figures_at - now).total_seconds())
 
 
 @dataclass(slots=True)

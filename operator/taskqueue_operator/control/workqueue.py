@@ -118,6 +118,8 @@ class WorkQueue:
                 self._running.add(key)
                 self._idle.clear()
                 group.create_task(self._run(key), name=f"{self.name} {key}")
+                # Otherwise all slots start in one piece, and hold the event loop together.
+                await asyncio.sleep(0)
 
     async def _next(self) -> Key:
         while True:

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-import orjson
-
-from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault, excerpt
 
 from . import faults
 from .endpoint import Endpoint
+from .listing import parse
 
 NOT_MANAGEMENT: Final = "the server is not a RabbitMQ management API"
 PHRASE_CHARACTERS: Final = 64
@@ -37,12 +35,8 @@ class Answer:
         return self.status // 100 == HTTPStatus.OK // 100
 
     def json(self) -> Any:  # noqa: ANN401  any JSON value
-        """Return the body as JSON; None if it is no JSON, or nested too deeply."""
-        try:
-            value = orjson.loads(self.body)
-        except orjson.JSONDecodeError:
-            return None
-        return value if _is_shallow(value) else None
+        """Return the body as JSON; None if it is no JSON, too long for one piece, or nested too deeply."""
+        return parse(self.body)
 
     def fault(self, endpoint: Endpoint, operation: str) -> Fault:
         """Map an error response. The API uses few status codes: 401 may mean the password, a tag or a permission.
@@ -84,14 +78,3 @@ def _not_found(endpoint: Endpoint, error: str, reason: str, operation: str) -> F
     if reason == "Not Found":
         return faults.vhost_forbidden(endpoint, endpoint.management_username)
     return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {reason}")
-
-
-def _is_shallow(value: object) -> bool:
-    """Whether objects and lists are nested no deeper than they may be; without recursion."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(bounds.JSON_DEPTH):
-        containers = (inner.values() if isinstance(inner, dict) else inner for inner in level)
-        level = [inner for container in containers for inner in container if isinstance(inner, dict | list)]
-        if not level:
-            return True
-    return False

@@ -23,19 +23,20 @@ class Bodies:
         self._bodies: set[_Body] = set()
         self._received = 0
 
-    async def receive(self, chunks: AsyncIterable[bytes]) -> bytearray:
-        """Return a whole body. The caller sets the timeout.
+    async def receive(self, chunks: AsyncIterable[bytes], longest: int | None = None) -> bytearray:
+        """Return a whole body of at most `longest` bytes. The caller sets the timeout.
 
         Raises:
             TooLargeError: It is too long or has too many values, or gives way while all together are too long.
         """
         body = _Body()
+        longest = self._longest if longest is None else longest
         self._bodies.add(body)
         try:
             async for chunk in chunks:
-                body.data += chunk
+                body.add(chunk)
                 self._received += len(chunk)
-                if len(body.data) > self._longest:
+                if body.has_too_many_values or len(body.data) > longest:
                     self._refuse(body)
                 if self._received > self._together:
                     self._refuse(max(self._bodies, key=_Body.burden))
@@ -43,7 +44,6 @@ class Bodies:
                     raise TooLargeError
             if body.refused:  # after its last chunk
                 raise TooLargeError
-            _check_values(body.data)
             return body.data
         finally:
             self._received -= len(body.data)
@@ -56,21 +56,28 @@ class Bodies:
         body.refused = True
 
 
-def _check_values(data: bytearray) -> None:
-    """Refuse JSON that takes much more memory than its text."""
-    if data.count(b"{") + data.count(b"[") > bounds.JSON_CONTAINERS or data.count(b",") > bounds.JSON_VALUES:
-        raise TooLargeError
-
-
 class _Body:
     """One body; a refused one no longer takes memory."""
 
-    __slots__ = ("began", "data", "refused")
+    __slots__ = ("_commas", "_containers", "began", "data", "refused")
 
     def __init__(self) -> None:
         self.began = loop_time()
         self.data = bytearray()
         self.refused = False
+        self._containers = 0
+        self._commas = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Add the next chunk."""
+        self.data += chunk
+        self._containers += chunk.count(b"{") + chunk.count(b"[")
+        self._commas += chunk.count(b",")
+
+    @property
+    def has_too_many_values(self) -> bool:
+        """Whether it is JSON that takes much more memory than its text."""
+        return self._containers > bounds.JSON_CONTAINERS or self._commas > bounds.JSON_VALUES
 
     def burden(self) -> tuple[float, int]:
         """Order bodies by the memory that they have taken, and for how long."""

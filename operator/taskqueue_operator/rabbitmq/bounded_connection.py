@@ -179,7 +179,7 @@ async def bounded_connection(
     )
     connection = Connection(url, client_properties={"connection_name": name})
     connection.kwargs["transport_factory"] = _BoundedTransport(
-        network, endpoint, lambda stream: BoundedReader(stream, network.amqp_pace(), limits, received)
+        network, endpoint, lambda stream: BoundedReader(stream, network.amqp_pace(endpoint), limits, received)
     )
     await connection.connect()
     return connection
@@ -203,7 +203,7 @@ class _BoundedTransport(TransportFactory):
     ) -> tuple[BoundedReader, asyncio.StreamWriter]:
         endpoint = self._endpoint
         context = endpoint.ssl_context() if endpoint.tls else None
-        reader, writer = await self._network.open_stream(endpoint.host, endpoint.port, context)
+        reader, writer = await self._network.open_stream(endpoint, context)
         return self._bounded(reader), writer
 
 

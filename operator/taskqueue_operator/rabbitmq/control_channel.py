@@ -6,6 +6,7 @@
 import asyncio
 import random
 from collections.abc import Collection
+from functools import partial
 from typing import Final
 
 import aio_pika
@@ -23,8 +24,8 @@ from .access import Access
 from .bounded_connection import CONNECTION_LOST, bounded_connection
 from .clock import loop_time
 from .login import AMQP
-from .report_budget import ReportBudget
 from .report_queue import OnReport, ReportQueue
+from .turns import Turns
 
 EXCHANGE: Final = CONTROL_EXCHANGE
 RPC_TIMEOUT_SECONDS: Final = 8.0
@@ -41,7 +42,7 @@ class ControlChannel:
     """
 
     def __init__(
-        self, access: Access, name: str, on_report: OnReport, budget: ReportBudget, guard: Guard | None = None
+        self, access: Access, name: str, on_report: OnReport, turns: Turns, guard: Guard | None = None
     ) -> None:
         self.fault: BrokerFault | None = None
         self._endpoint = endpoint = access.endpoint
@@ -56,7 +57,7 @@ class ControlChannel:
         self._lost = asyncio.Event()
         self._channel: AbstractChannel | None = None
         self._log = structlog.get_logger("control").bind(broker=endpoint.address, vhost=endpoint.vhost)
-        self._reports = ReportQueue(self._taskqueues, on_report, budget, self._log)
+        self._reports = ReportQueue(self._taskqueues, on_report, partial(turns.wait, endpoint.namespace), self._log)
 
     def listen(self, taskqueue: str, *, enabled: bool) -> None:
         """Receive the reports of a TaskQueue (`namespace/name`), or no longer."""

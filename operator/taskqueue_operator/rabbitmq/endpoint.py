@@ -17,6 +17,8 @@ class Endpoint:
         ca: Trusted certificates (PEM); if empty, the system's certificates are trusted.
         certificate: Client certificate (PEM); empty if none is used.
         key: Private key (PEM) of the client certificate.
+        namespace: The namespace whose share of the operator the connections use: that of the Secret, or of the first of
+            several equal ones.
         vouched: Whether the platform team names the hosts as brokers. Otherwise no message tells what a peer is that is
             no broker, so that a Secret is no port scanner.
     """
@@ -33,6 +35,7 @@ class Endpoint:
     ca: str = field(default="", repr=False)
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
+    namespace: str = field(default="", compare=False)
     vouched: bool = True
 
     @property

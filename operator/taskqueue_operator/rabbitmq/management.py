@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import httpcore
 import orjson
 
+from taskqueue_operator.resource.bounds import HTTP_BODY_BYTES, HTTP_OTHER_BODY_BYTES
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.lease import Guard
 
@@ -23,9 +24,10 @@ from . import faults
 from .access import Access
 from .answer import NOT_MANAGEMENT, PHRASE_CHARACTERS, Answer
 from .bodies import TooLargeError
+from .listing import parse_listing
 from .login import MANAGEMENT
 from .outage import Outage
-from .shapes import PARSER_ERRORS, is_listing
+from .shapes import PARSER_ERRORS
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 REQUEST_TIMEOUT_SECONDS: Final = 20.0
@@ -66,8 +68,8 @@ class Management:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        listing = await self._read(path, operation, query)
-        if not is_listing(listing):
+        listing = await parse_listing((await self._read(path, operation, query)).body)
+        if listing is None:
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return listing
 
@@ -77,7 +79,7 @@ class Management:
         Raises:
             TopologyFault, BrokerFault: It does not exist, or the management API cannot be used.
         """
-        found = await self._read(path, operation, {})
+        found = (await self._read(path, operation, {})).json()
         if not isinstance(found, dict):
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return found
@@ -88,7 +90,8 @@ class Management:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        overview = await self._read("overview", "read the broker's version", {"columns": ",".join(columns)})
+        answer = await self._read("overview", "read the broker's version", {"columns": ",".join(columns)})
+        overview = answer.json()
         if not isinstance(overview, dict):
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return overview
@@ -108,11 +111,11 @@ class Management:
             raise self._fault(answer, "read the alarms of the broker")
         return frozenset()
 
-    async def _read(self, path: str, operation: str, query: dict[str, str]) -> Any:  # noqa: ANN401  any JSON value
-        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path)
+    async def _read(self, path: str, operation: str, query: dict[str, str]) -> Answer:
+        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path, longest=HTTP_BODY_BYTES)
         if answer.status != HTTPStatus.OK:
             raise self._fault(answer, operation)
-        return answer.json()
+        return answer
 
     @contextmanager
     def parsing(self) -> Iterator[None]:
@@ -158,13 +161,15 @@ class Management:
         """Close all connections that no other endpoint uses."""
         await self._network.release_http(self._endpoint)
 
-    async def _send(self, method: str, path: str, *, content: bytes | None = None) -> Answer:
+    async def _send(
+        self, method: str, path: str, *, content: bytes | None = None, longest: int = HTTP_OTHER_BODY_BYTES
+    ) -> Answer:
         """Send a request, and receive the whole answer in time."""
         self._outage.check()
         self._login.check(MANAGEMENT)
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                answer = await self._exchange(method, path, content)
+                answer = await self._exchange(method, path, content, longest)
         except (TooLargeError, *_FAILED) as error:
             why = "its answer is too large" if isinstance(error, TooLargeError) else faults.cause(error)
         else:
@@ -175,7 +180,7 @@ class Management:
         self._outage.failed(fault)
         raise fault
 
-    async def _exchange(self, method: str, path: str, content: bytes | None) -> Answer:
+    async def _exchange(self, method: str, path: str, content: bytes | None, longest: int) -> Answer:
         """Send a request; once more if it only reads and an idle connection turns out to be closed."""
         for is_last in (False, True):
             connected = False
@@ -187,19 +192,21 @@ class Management:
                     self._guard()
 
             try:
-                return await self._request(method, path, content, {"trace": on_trace})
+                return await self._request(method, path, content, longest, {"trace": on_trace})
             except _CONNECTION_LOST:
                 if is_last or connected or method != "GET":
                     raise
         raise AssertionError
 
-    async def _request(self, method: str, path: str, content: bytes | None, extensions: Mapping[str, Any]) -> Answer:
+    async def _request(
+        self, method: str, path: str, content: bytes | None, longest: int, extensions: Mapping[str, Any]
+    ) -> Answer:
         url = f"{self._endpoint.management}/api/{path.replace('{vhost}', segment(self._endpoint.vhost))}"
         limits = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": REQUEST_TIMEOUT_SECONDS}
         async with self._connections.stream(
             method, url, headers=self._headers, content=content, extensions={**extensions, "timeout": limits}
         ) as response:
-            body = await self._network.bodies.receive(response.aiter_stream())
+            body = await self._network.bodies.receive(response.aiter_stream(), longest)
         if response.status != HTTPStatus.UNAUTHORIZED:
             self._login.accepted(MANAGEMENT)
         phrase = bytes(response.extensions.get("reason_phrase", b"")).decode("ascii", errors="replace")

@@ -1,13 +1,16 @@
 """What all connections to brokers share: name resolution, and the HTTP connections of equal credentials."""
 
 import asyncio
+import importlib.util
 import ssl
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
+import anyio._backends._asyncio  # noqa: F401  otherwise the first connection imports it, for 40 ms
 import httpcore
 from typing_extensions import override
 
@@ -17,10 +20,11 @@ from . import faults
 from .bodies import Bodies
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
-from .pace import Budget, Pace
+from .pace import Pace, work_turns
 from .paced_stream import PacedStream
 from .resolver import Resolver
 from .tls import unused_context
+from .turns import Turns
 
 ADDRESS_SECONDS: Final = 3.0
 """How long one of several addresses of a host has to accept a connection."""
@@ -30,6 +34,10 @@ KEEPALIVE_SECONDS: Final = 4.0
 """RabbitMQ closes a connection after 5 s without a request; there is one about every 2.5 s."""
 
 Connected = TypeVar("Connected")
+
+if importlib.util.find_spec("sniffio") is None:
+    # Otherwise httpcore searches all directories for this module several times in each request.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # documented: importing it raises ModuleNotFoundError
 
 
 class Network:
@@ -41,57 +49,77 @@ class Network:
 
     def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
         self.bodies = Bodies()
-        self._http_budget = Budget(bounds.HTTP_WORK_PER_SECOND)
-        self._amqp_budget = Budget(bounds.AMQP_WORK_PER_SECOND)
+        self._http_work = work_turns(bounds.HTTP_WORK_PER_SECOND)
+        self._amqp_work = work_turns(bounds.AMQP_WORK_PER_SECOND)
         self._hosts = hosts
         self._resolver = resolver or Resolver()
         self._readers = Counter[str]()
+        self._readers_of_namespaces = Counter[str]()
+        self._connects = Turns(bounds.CONNECTS_PER_SECOND, at_once=bounds.CONNECTS_PER_SECOND)
         self._connecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._pools: dict[tuple[str, ...], _Pool] = {}
+        self._handshakes = Turns(bounds.TLS_HANDSHAKES_PER_SECOND)
 
     def admit(self, endpoint: Endpoint) -> None:
         """Count another reader of an endpoint's host.
 
         Raises:
-            BrokerFault: There are too many, of this host or of all hosts.
+            BrokerFault: There are too many, of this host, of its namespace or of all.
         """
         if self._readers[endpoint.address] >= bounds.READERS_PER_HOST:
             raise faults.too_many_readers(endpoint, bounds.READERS_PER_HOST)
+        if self._readers_of_namespaces[endpoint.namespace] >= bounds.READERS_PER_NAMESPACE:
+            raise faults.too_many_readers(endpoint, bounds.READERS_PER_NAMESPACE)
         if self._readers.total() >= bounds.READERS:
             raise faults.too_many_readers(endpoint, bounds.READERS)
         self._readers[endpoint.address] += 1
+        self._readers_of_namespaces[endpoint.namespace] += 1
 
     def dismiss(self, endpoint: Endpoint) -> None:
         """Record that a reader has ended."""
         self._readers[endpoint.address] -= 1
+        self._readers_of_namespaces[endpoint.namespace] -= 1
         self._readers += Counter()  # without the hosts that have none
+        self._readers_of_namespaces += Counter()
 
-    def amqp_pace(self) -> Pace:
+    def amqp_pace(self, endpoint: Endpoint) -> Pace:
         """Return the pace at which one AMQP connection is read."""
-        return Pace(self._amqp_budget)
+        return Pace(self._amqp_work, endpoint.namespace)
 
     async def open_stream(
-        self, host: str, port: int, tls: ssl.SSLContext | None
+        self, endpoint: Endpoint, tls: ssl.SSLContext | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the first address of a host that accepts. The caller sets the timeout.
+        """Connect by AMQP to the first address of an endpoint's host that accepts. The caller sets the timeout.
 
         Raises:
             OSError: The host is unknown, no address accepts, or TLS fails.
         """
+        host, port = endpoint.host, endpoint.port
         name = host if tls is not None else None
         return await self.first_address(
-            host, lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
+            host,
+            endpoint.namespace,
+            lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name),
+            tls=tls is not None,
         )
 
-    async def first_address(self, host: str, connect: Callable[[str], Awaitable[Connected]]) -> Connected:
-        """Connect to one address of a host after the other, until one accepts.
+    async def first_address(
+        self, host: str, namespace: str, connect: Callable[[str], Awaitable[Connected]], *, tls: bool
+    ) -> Connected:
+        """Connect to one address of a host after the other, until one accepts, with the share of a namespace.
+
+        With TLS, one host after the other: handshakes that end at once hold the event loop together.
 
         Raises:
             OSError: The host is unknown, or may not be contacted.
             Exception: What `connect` raised for the last address.
         """
-        *others, last = self._hosts.allowed(host, await self._resolver.addresses(host))
+        *others, last = self._hosts.allowed(host, await self._resolver.addresses(host, namespace))
+        if not tls:
+            await self._connects.wait(namespace)
         async with self._turns(host):
+            if tls:
+                await self._handshakes.wait(namespace)
             for address in others:
                 try:
                     async with asyncio.timeout(ADDRESS_SECONDS):
@@ -121,7 +149,9 @@ class Network:
                     ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(self, Pace(self._http_budget)),
+                    network_backend=_Backend(
+                        self, endpoint.namespace, Pace(self._http_work, endpoint.namespace), tls=tls
+                    ),
                 )
             )
         pool.users += 1
@@ -145,9 +175,11 @@ class _Pool:
 class _Backend(httpcore.AsyncNetworkBackend):
     """Connects for the HTTP library by way of our resolver, and paces what it parses."""
 
-    def __init__(self, network: Network, pace: Pace) -> None:
+    def __init__(self, network: Network, namespace: str, pace: Pace, *, tls: bool) -> None:
         self._network = network
+        self._namespace = namespace
         self._pace = pace
+        self._tls = tls
         self._library = httpcore.AnyIOBackend()
 
     @override
@@ -163,7 +195,9 @@ class _Backend(httpcore.AsyncNetworkBackend):
             async with asyncio.timeout(timeout):
                 stream = await self._network.first_address(
                     host,
+                    self._namespace,
                     lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
+                    tls=self._tls,
                 )
         except OSError as error:
             raise httpcore.ConnectError from error

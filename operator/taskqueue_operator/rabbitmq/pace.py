@@ -1,4 +1,4 @@
-"""How fast the process works on what peers send: each within its own allowance, and beyond that in turns with others.
+"""How fast the process works on what peers send: each within its own allowance, beyond that in turns by namespace.
 
 A peer may send without end what costs it nothing: heartbeats, chunks of one byte, informational answers. The unit of
 work is what takes time: a line of HTTP, a frame of AMQP that no one has asked for, or `WORK_BYTES`.
@@ -10,26 +10,20 @@ from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.allowance import Allowance
 
 from .clock import loop_time
+from .turns import Turns
 
 
-class Budget:
-    """The work for all peers that exceed their allowances, together."""
-
-    def __init__(self, per_second: float) -> None:
-        self._turn_seconds = bounds.WORK_PER_TURN / per_second
-        self._turn = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Wait for the next turn: as long as others wait, each has one after the other."""
-        async with self._turn:
-            await asyncio.sleep(self._turn_seconds)
+def work_turns(per_second: float) -> Turns:
+    """Return the turns for the work of all peers that exceed their allowances, together."""
+    return Turns(per_second / bounds.WORK_PER_TURN)
 
 
 class Pace:
-    """The work for one peer."""
+    """The work for one peer, which counts for a namespace."""
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+    def __init__(self, turns: Turns, namespace: str) -> None:
+        self._turns = turns
+        self._namespace = namespace
         self._allowance = Allowance(per_second=bounds.PEER_WORK_PER_SECOND, at_once=bounds.PEER_WORK_AT_ONCE)
         self._unpaid = 0.0
         self._stretch = 0.0
@@ -40,7 +34,7 @@ class Pace:
         while self._unpaid >= bounds.WORK_PER_TURN:
             self._unpaid -= bounds.WORK_PER_TURN
             if not self._allowance.take(loop_time(), bounds.WORK_PER_TURN):
-                await self._budget.turn()
+                await self._turns.wait(self._namespace)
                 continue
             self._stretch += bounds.WORK_PER_TURN
             if self._stretch >= bounds.WORK_PER_STRETCH:

@@ -76,10 +76,10 @@ class ProbeConnection:
             OSError, EOFError: The broker cannot be reached, or the peer is not a broker.
         """
         context = endpoint.ssl_context() if endpoint.tls else None
-        reader, writer = await network.open_stream(endpoint.host, endpoint.port, context)
+        reader, writer = await network.open_stream(endpoint, context)
         try:
             limits = await handshake(reader, writer, endpoint, name)
-            return cls(reader, writer, limits, network.amqp_pace())
+            return cls(reader, writer, limits, network.amqp_pace(endpoint))
         except BaseException:
             writer.transport.abort()
             raise

@@ -4,7 +4,7 @@ A client that may publish to a vhost can send anything to it.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, NamedTuple
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
@@ -17,7 +17,6 @@ from taskqueue_operator.resource.names import CONTROL_EXCHANGE as EXCHANGE
 
 from .bounded_connection import CONNECTION_LOST
 from .clock import loop_time
-from .report_budget import ReportBudget
 
 ACK_TIMEOUT_SECONDS: Final = 2.0
 """A broker with a memory alarm does not read what is sent to it."""
@@ -45,12 +44,16 @@ class ReportQueue:
     """Consumes the reports of one control channel, by one channel of AMQP after the other."""
 
     def __init__(
-        self, taskqueues: Collection[str], on_report: OnReport, budget: ReportBudget, log: FilteringBoundLogger
+        self,
+        taskqueues: Collection[str],
+        on_report: OnReport,
+        next_turn: Callable[[], Awaitable[None]],
+        log: FilteringBoundLogger,
     ) -> None:
-        """`taskqueues` are those to listen for now, whenever a message arrives."""
+        """`taskqueues` are those to listen for when a message arrives; `next_turn` waits for a turn to read."""
         self._taskqueues = taskqueues
         self._on_report = on_report
-        self._budget = budget
+        self._next_turn = next_turn
         self._log = log
         self._acks: asyncio.Queue[_Ack] = asyncio.Queue(PREFETCH)
         self._has_overflowed = False
@@ -77,7 +80,7 @@ class ReportQueue:
         while not self._has_overflowed:
             ack = await acks.get()
             await asyncio.sleep(ack.pause_seconds)
-            await self._budget.turn()
+            await self._next_turn()
             try:
                 async with asyncio.timeout(ACK_TIMEOUT_SECONDS):
                     await (await channel.get_underlay_channel()).basic_ack(ack.tag, multiple=True)

@@ -8,9 +8,11 @@ import ipaddress
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakValueDictionary
 
 from taskqueue_operator.resource import bounds
 
@@ -34,7 +36,7 @@ class _Host:
     answered_at: float = 0.0
     error: OSError | None = None
     slow: bool = False
-    lookup: "asyncio.Task[None] | None" = field(default=None, repr=False)
+    lookups: "dict[str, asyncio.Task[None]]" = field(default_factory=dict, repr=False)
 
 
 async def look_up(host: str) -> Sequence[str]:
@@ -69,8 +71,25 @@ async def look_up(host: str) -> Sequence[str]:
     return await answer
 
 
+class _Slots:
+    """Slots for lookups; slow hosts never hold more than half of them."""
+
+    def __init__(self, total: int) -> None:
+        self._all = asyncio.Semaphore(total)
+        self._slow = asyncio.Semaphore(total // 2)
+
+    @asynccontextmanager
+    async def taken(self, *, slow: bool) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it."""
+        async with self._slow if slow else nullcontext(), self._all:
+            yield
+
+
 class Resolver:
-    """Resolves each host once at a time, and hosts that were slow only in a part of the threads.
+    """Resolves each host once at a time and namespace, and hosts that were slow only in half of the threads.
+
+    A namespace has a share of the threads. A host that several namespaces name waits for the share of each of them; the
+    first answer is that of all.
 
     An old answer is used while a new one is awaited, so a DNS server that fails does no harm to hosts that were
     resolved before. A connection that fails makes its host's answer invalid: `forget`.
@@ -79,11 +98,11 @@ class Resolver:
     def __init__(self, lookup: Lookup = look_up) -> None:
         self._lookup = lookup
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
-        self._slots = asyncio.Semaphore(bounds.LOOKUPS)
-        self._slow_slots = asyncio.Semaphore(bounds.SLOW_LOOKUPS)
+        self._slots = _Slots(bounds.LOOKUPS)
+        self._shares: WeakValueDictionary[str, _Slots] = WeakValueDictionary()
 
-    async def addresses(self, host: str) -> Sequence[str]:
-        """Return the addresses of a host, in the order in which to try them.
+    async def addresses(self, host: str, namespace: str = "") -> Sequence[str]:
+        """Return the addresses of a host that a namespace names, in the order in which to try them.
 
         Raises:
             OSError: The name is not known, or the DNS does not answer in time (`TimeoutError`).
@@ -95,7 +114,7 @@ class Resolver:
         if known.error is not None and age < UNKNOWN_SECONDS:
             raise known.error
         if not known.addresses or age > FRESH_SECONDS:
-            await self._refresh(host, known)
+            await self._refresh(host, known, namespace)
         if not known.addresses:
             raise known.error or TimeoutError
         return known.addresses
@@ -112,24 +131,26 @@ class Resolver:
             self._hosts.popitem(last=False)
         return known
 
-    async def _refresh(self, name: str, known: _Host) -> None:
+    async def _refresh(self, name: str, known: _Host, namespace: str) -> None:
         """Start a lookup unless one is under way; wait for it if there is no old answer."""
-        if known.lookup is None:
-            known.lookup = asyncio.create_task(self._look_up(name, known), name=f"look up {name}")
+        lookup = known.lookups.get(namespace)
+        if lookup is None:
+            lookup = asyncio.create_task(self._look_up(name, known, namespace), name=f"look up {name}")
+            known.lookups[namespace] = lookup
         if not known.addresses:
-            await asyncio.wait([known.lookup], timeout=WAIT_SECONDS)
+            await asyncio.wait([lookup], timeout=WAIT_SECONDS)
 
-    async def _look_up(self, name: str, known: _Host) -> None:
-        # A slow host waits for both: so slow ones never hold all slots.
+    async def _look_up(self, name: str, known: _Host, namespace: str) -> None:
+        share = self._shares.get(namespace)
+        if share is None:
+            share = self._shares[namespace] = _Slots(bounds.LOOKUPS_PER_NAMESPACE)
+        before = known.answered_at
         try:
-            if known.slow:
-                async with self._slow_slots, self._slots:
-                    await self._ask(name, known)
-            else:
-                async with self._slots:
+            async with share.taken(slow=known.slow), self._slots.taken(slow=known.slow):
+                if known.answered_at == before:  # otherwise another namespace has asked meanwhile
                     await self._ask(name, known)
         finally:
-            known.lookup = None
+            del known.lookups[namespace]
 
     async def _ask(self, name: str, known: _Host) -> None:
         asked_at = loop_time()

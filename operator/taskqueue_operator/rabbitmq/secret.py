@@ -16,7 +16,8 @@ AMQP_PORT: Final = 5672
 AMQPS_PORT: Final = 5671
 PORTS: Final = {"amqp": AMQP_PORT, "amqps": AMQPS_PORT, "http": 80, "https": 443}
 """Ports of URIs that contain none."""
-CERTIFICATES: Final = frozenset({"ca.crt", "tls.crt", "tls.key"})
+CERTIFICATES: Final = frozenset({"ca.crt", "tls.crt"})
+PRIVATE_KEY: Final = "PRIVATE KEY-----"
 ENCODE_HINT: Final = (
     "Percent-encode characters such as @ : / ? # % in username and password, "
     "or set the keys host, port, username and password instead"
@@ -39,7 +40,7 @@ def parse_secret(secret: Key, data: Mapping[str, bytes], vhost: str | None) -> E
     Raises:
         BrokerFault: A key is missing or invalid.
     """
-    return parse_keys(f"Secret {secret}", data, vhost)
+    return _Secret(f"Secret {secret}", secret.namespace, data).endpoint(vhost)
 
 
 def parse_keys(source: str, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
@@ -48,14 +49,15 @@ def parse_keys(source: str, data: Mapping[str, bytes], vhost: str | None) -> End
     Raises:
         BrokerFault: A key is missing or invalid.
     """
-    return _Secret(source, data).endpoint(vhost)
+    return _Secret(source, "", data).endpoint(vhost)
 
 
 class _Secret:
     """Reads the keys of one Secret; its messages name the Secret and the key."""
 
-    def __init__(self, source: str, data: Mapping[str, bytes]) -> None:
+    def __init__(self, source: str, namespace: str, data: Mapping[str, bytes]) -> None:
         self._source = source
+        self._namespace = namespace
         self._data = data
 
     def endpoint(self, vhost: str | None) -> Endpoint:
@@ -76,6 +78,7 @@ class _Secret:
             ca=self._text("ca.crt"),
             certificate=self._text("tls.crt"),
             key=self._text("tls.key"),
+            namespace=self._namespace,
         )
         self._check_certificates(endpoint)
         return endpoint
@@ -174,6 +177,8 @@ class _Secret:
             raise self._fault("has only one of the keys tls.crt and tls.key. Add the other key, or remove both")
         if not endpoint.ca and not endpoint.certificate:
             return
+        if PRIVATE_KEY in endpoint.certificate:  # it would be used instead of tls.key, whatever its length
+            raise self._invalid("tls.crt", "it contains a private key. Move that to the key tls.key")
         try:
             endpoint.ssl_context()
         except (ssl.SSLError, ValueError):

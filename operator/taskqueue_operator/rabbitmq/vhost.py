@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
+from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.lease import Guard
 from taskqueue_operator.resource.names import MANAGER, Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
@@ -25,9 +26,9 @@ from .management import Management, segment
 from .network import Network
 from .probe import Prober
 from .reconnect import Reconnector
-from .report_budget import ReportBudget
 from .report_queue import OnReport
 from .secret import parse_secret
+from .turns import Turns
 from .vhost_reader import CONSUMER_TIMEOUT_VERSION, Version, read_sweep, read_topology, read_version
 
 SWEEP_TIMEOUT_SECONDS: Final = 4.0
@@ -40,7 +41,7 @@ class Vhost:
     """Uses the management API for reads and writes, and one AMQP connection for probes; both connect on first use."""
 
     def __init__(
-        self, access: Access, clock: Callable[[], datetime], reports: ReportBudget, guard: Guard | None = None
+        self, access: Access, clock: Callable[[], datetime], reports: Turns, guard: Guard | None = None
     ) -> None:
         self._access = access
         self._endpoint = endpoint = access.endpoint
@@ -155,7 +156,7 @@ class VhostFactory:
     ) -> None:
         self._clock = clock
         self._guard = guard
-        self._reports = ReportBudget()
+        self._reports = Turns(bounds.REPORTS_PER_SECOND / bounds.REPORTS_PER_TURN)
         self._hosts = hosts
         self._network = Network(hosts=hosts)
 

@@ -14,7 +14,8 @@ FAULT_CHARACTERS: Final = 4 * MESSAGE_CHARACTERS
 # Secrets.
 
 SECRET_VALUE_BYTES: Final = 4096
-"""Longest value of a key that is no certificate; the frame that carries the login holds no more before the tuning."""
+"""Longest value of a key that is no certificate; the frame that carries the login holds no more before the tuning. A
+private key of RSA with 4,096 bits has 3,300 bytes; with one of 16,384 bits, a handshake takes a quarter of a second."""
 CERTIFICATE_BYTES: Final = 1 << 19
 """Longest value of a key with certificates; the bundle of all public authorities takes half of it."""
 HOST_CHARACTERS: Final = 253
@@ -50,7 +51,7 @@ REPORT_NUMBER: Final = 2**63 - 1
 DRAIN_SEQ: Final = 10**9
 """Highest `seq` that is adopted from a drain annotation; a leader that raises it once a second needs 30 years."""
 REPORTS_PER_SECOND: Final = 1000
-"""Reports that this process reads, of all brokers together. 10,000 workers send 667 a second."""
+"""Reports that this process reads, shared equally by namespaces. 10,000 workers send 667 a second."""
 REPORTS_PER_TURN: Final = 32
 """Reports that one control channel reads before it waits for its next turn; twice as many are on their way at most."""
 REPORT_BYTES_PER_SECOND: Final = 1024 * 1024
@@ -74,6 +75,8 @@ REPORT_LOG_LINES_AT_ONCE: Final = 5
 
 HTTP_BODY_BYTES: Final = 32 * 1024 * 1024
 """Longest answer of a management API. The bindings of 50,000 queues take half of it."""
+HTTP_OTHER_BODY_BYTES: Final = 1 << 18
+"""Longest answer of a management API that is no listing, such as that about alarms or the refusal of an object."""
 HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
 """Answers that are being received, all together. Beyond that the one that took the most for the longest
 fails: the pod has 512 MiB by default."""
@@ -81,6 +84,10 @@ JSON_CONTAINERS: Final = 500_000
 """Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
 JSON_VALUES: Final = 1_500_000
 """Values in one answer. A listing of 100,000 bindings has 400,000."""
+JSON_SLICE_BYTES: Final = 64 * 1024
+"""Part of a listing that is parsed in one piece: about 500 queues, in 3 ms."""
+JSON_PIECE_BYTES: Final = 1024 * 1024
+"""Longest text that is parsed in one piece: an answer that is no listing, or one object of a listing."""
 JSON_DEPTH: Final = 16
 """Objects and lists within one another. The deepest that RabbitMQ sends are arguments, at 4."""
 COUNT: Final = 2**53
@@ -109,12 +116,13 @@ AMQP_WORK_PER_SECOND: Final = 4000
 """The same for AMQP connections: less than a tenth, and more than REPORTS_PER_SECOND have."""
 ADDRESSES: Final = 8
 """Addresses of one host that are tried."""
-RESOLVED_HOSTS: Final = 4096
-"""Hosts whose addresses are kept."""
-LOOKUPS: Final = 64
-"""Name resolutions at the same time, each of another host; each takes a thread, also when the DNS server is silent."""
-SLOW_LOOKUPS: Final = 32
-"""The same for hosts whose last resolution was slow, so that they never take all."""
+RESOLVED_HOSTS: Final = 10_000
+"""Hosts whose addresses are kept; each reader has two at most."""
+LOOKUPS: Final = 256
+"""Name resolutions at the same time; each takes a thread, also when the DNS server is silent. Hosts whose last
+resolution was slow have half of them."""
+LOOKUPS_PER_NAMESPACE: Final = 64
+"""The same for the hosts that the Secrets of one namespace name."""
 TLS_CONTEXTS: Final = 256
 """TLS contexts that are kept, one for each set of certificates; one of all public authorities takes 1 MiB."""
 
@@ -154,13 +162,19 @@ REDRIVES_PER_SECOND: Final = 10_000.0
 # Questions to brokers.
 
 ZERO_PROBES_PER_SECOND: Final = 4000
-"""Probes of queues at zero that one broker host answers, for all readers together: about a tenth of what it can."""
+"""Probes of queues at zero that one broker host answers, a tenth of what it can. Namespaces share them equally."""
 PROBE_WORK_PER_SECOND: Final = 20_000
-"""Work for probes of queues at zero, in questions of 26 µs: half of a core. Hosts share it equally."""
+"""Work for probes of queues at zero, in questions of 26 µs: half of a core. Namespaces share it equally."""
 PROBE_BATCH_WORK: Final = 10
 """What a batch costs beside its questions, in questions."""
+TLS_HANDSHAKES_PER_SECOND: Final = 250
+"""Connections with TLS that this process begins to open, shared equally by namespaces; a handshake takes 2 ms."""
 CONNECTS_PER_HOST: Final = 16
 """Connections to one broker host that are being opened at the same time; further ones wait."""
+CONNECTS_PER_SECOND: Final = 250
+"""Connections without TLS that this process begins to open, shared equally by namespaces; up to this many at once."""
+READERS_PER_NAMESPACE: Final = 2000
+"""Endpoints that are read for the Secrets of one namespace."""
 READERS_PER_HOST: Final = 2500
 """Endpoints that are read on one broker host; each has two AMQP connections."""
 READERS: Final = 5000
@@ -172,5 +186,22 @@ TERMINATION_MESSAGE_CHARACTERS: Final = 4096
 """End of the termination message of a container that is searched; the kubelet writes no longer one."""
 PENDING_EVENTS: Final = 4
 """Events of one TaskQueue that wait to be posted; a later one says what is true now."""
+TASKQUEUE_EVENTS_AT_ONCE: Final = 25
+"""Events of one TaskQueue in a short time; what client-go allows for one object."""
+TASKQUEUE_EVENTS_PER_SECOND: Final = 1 / 60
+"""Events of one TaskQueue over time; the API server keeps each of them for an hour."""
 WAITING_REASON_CHARACTERS: Final = 64
 """Longest reason for which a container waits, as the status shows it; those of Kubernetes are single words."""
+
+# Log lines.
+
+TASKQUEUE_LOG_LINES_AT_ONCE: Final = 600
+"""Log lines of one TaskQueue in a short time; the removal of 500 workers is a line each."""
+TASKQUEUE_LOG_LINES_PER_SECOND: Final = 0.5
+"""Log lines of one TaskQueue over time."""
+GROUP_LOG_LINES_AT_ONCE: Final = 6000
+"""Log lines of one namespace, or of one broker host, in a short time: changed conditions of 2,000 TaskQueues."""
+GROUP_LOG_LINES_PER_SECOND: Final = 20
+"""Log lines of one namespace, or of one broker host, over time; each line takes 0.1 ms."""
+LOG_SHARES: Final = 20_000
+"""TaskQueues, namespaces and hosts whose log lines are counted; those without a line for the longest time are not."""

@@ -151,8 +151,8 @@ def test_an_autoscaler_of_the_same_deployment_is_named_and_not_fought(tenant: Te
 def shown(tenant: Tenant, operator: OperatorProcess, name: str, type_: str) -> str:
     """Return the reason of a condition as the metrics show it at once; the status may have it later."""
     metrics = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
-    labels = f'{{name="{name}",namespace="{tenant.namespace}",reason="([^"]*)",status="[^"]*",type="{type_}"}}'
-    found = re.search(f"^taskqueue_condition{re.escape('{')}{labels[1:-1]}{re.escape('}')} 1", metrics, re.MULTILINE)
+    labels = f'name="{name}",namespace="{tenant.namespace}",reason="([^"]*)",status="[^"]*",type="{type_}"'
+    found = re.search(f"taskqueue_condition{{{labels}}} 1", metrics)
     return found[1] if found is not None else ""
 
 

@@ -220,6 +220,7 @@ async def test_no_header_exchange_or_vhost_leads_a_report_to_a_taskqueue_of_anot
             await report_until_received(sender, log, "sender/b", b"own")
             for header in ("CC", "BCC"):
                 await report(sender, "owner/a", header.encode(), headers={header: ["sender/b"]})
+            await until(lambda: bool(operator_queues(admin, other_vhost)))
             for queue in operator_queues(admin, other_vhost):
                 await publish(sender, "", "owner/a", b"default exchange", headers={"BCC": [queue]})
             through = await sender.declare_exchange("through", aio_pika.ExchangeType.FANOUT, auto_delete=True)

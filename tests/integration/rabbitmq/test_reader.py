@@ -147,6 +147,7 @@ async def test_every_failure_of_a_sweep_has_a_reason_and_does_not_affect_probes(
             observers[name].follow(Key("media", name), "jobs")
         running = [group.create_task(observer.run()) for observer in observers.values()]
         await soon(lambda: observers["fine"].reading("jobs").at_most == 1, "sure")
+        await soon(lambda: all(observer.reading("jobs").at_least == 1 for observer in observers.values()), "probed")
         found = {name: (outcome(told[name]), observer.reading("jobs").doubt) for name, observer in observers.items()}
         readings = [observer.reading("jobs") for observer in observers.values()]
         figures = {(reading.at_least, reading.at_most) for reading in readings}

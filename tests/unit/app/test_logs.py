@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from taskqueue_operator.app import logs
+from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
 
@@ -51,6 +52,12 @@ def test_a_line_of_a_library_has_the_same_form(lines: Lines) -> None:
     logging.getLogger("kopf.objects").warning("watch of %s ended", "pods")
     (line,) = lines()
     assert (line["message"], line["logger"], line["level"]) == ("watch of pods ended", "kopf.objects", "warning")
+
+
+def test_lines_beyond_the_share_of_a_taskqueue_are_dropped(lines: Lines) -> None:
+    for _ in range(bounds.TASKQUEUE_LOG_LINES_AT_ONCE + 50):
+        structlog.get_logger("status").info("condition changed", taskqueue="media/flapping")
+    assert bounds.TASKQUEUE_LOG_LINES_AT_ONCE <= len(lines()) <= bounds.TASKQUEUE_LOG_LINES_AT_ONCE + 10
 
 
 def test_requests_that_libraries_log_are_omitted(lines: Lines) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Vhost
@@ -32,7 +33,11 @@ FORBIDDEN = BrokerFault(Reason.PERMISSION_DENIED, 'User "app" may not read the d
 class FakeEndpoint:
     uri: bytes = field(default=b"", repr=False)
     vhost: str = "/"
-    address: str = "broker:5672"
+    namespace: str = "media"
+
+    @property
+    def address(self) -> str:
+        return f"{urlsplit(self.uri.decode()).hostname or 'broker'}:5672"
 
 
 class FakeBroker:
@@ -46,6 +51,7 @@ class FakeBroker:
         self.consumer_counts: dict[str, int] = {}
         self.fault: Fault | None = None
         self.silent = False
+        self.topology_seconds = 0.0
         self.refused: dict[str, BrokerFault] = {}
         self.applied: list[Step] = []
         self.probes: list[tuple[float, frozenset[str]]] = []
@@ -61,6 +67,7 @@ class FakeBroker:
 
     async def topology(self) -> Topology:
         await self._answer()
+        await asyncio.sleep(self.topology_seconds)
         self.reads += 1
         return apply_policies(self.topology_)
 

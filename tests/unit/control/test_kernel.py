@@ -10,6 +10,7 @@ from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.resource.names import LABEL_NAME, Key
+from tests.unit.iterations import counted_iterations
 
 from .fake_broker import START
 from .fake_cluster import KEY, by_replica_set, taskqueue
@@ -70,6 +71,24 @@ async def test_a_cancelled_caller_does_not_cancel_the_call_of_others() -> None:
     assert cancelled.cancelled()
 
 
+async def test_other_tasks_run_between_the_callers_of_one_call() -> None:
+    answered = asyncio.Event()
+    shared = SingleFlight(answered.wait)
+
+    async def call() -> None:
+        await shared()
+        iterations.record()
+
+    with counted_iterations() as iterations:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(64):
+                group.create_task(call())
+            await asyncio.sleep(0)
+            answered.set()
+    assert iterations.total == 64
+    assert iterations.most == 1
+
+
 async def test_an_error_without_a_waiting_caller_is_no_warning() -> None:
     slow = Slow()
     slow.error = ValueError("away")
@@ -122,7 +141,7 @@ def test_a_late_answer_does_not_restore_a_removed_object() -> None:
     cache.update_pod(pod(1))
     cache.remove_taskqueue(KEY, "u")
     cache.remove_deployment(KEY, "d")
-    assert cache.remove_pod(pod(2)) == KEY
+    assert cache.remove_pod(pod(4)) == KEY
     cache.update_taskqueue(seen(3))
     cache.update_deployment(deployment(3, 1))
     cache.update_pod(pod(3))

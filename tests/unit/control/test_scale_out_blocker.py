@@ -110,6 +110,25 @@ def test_a_pod_of_no_replica_set_of_ours_is_no_worker() -> None:
     assert list(cache.pods(KEY)) == []
 
 
+def test_a_pod_whose_label_names_another_taskqueue_is_no_worker_of_the_former_one() -> None:
+    cache = Cache()
+    cache.update_pod(pod(1, READY))
+    relabelled = pod(2, READY)
+    relabelled["metadata"]["labels"][LABEL_NAME] = "another"
+    assert cache.update_pod(relabelled).name == "another"
+    assert cache.all_pods() == []
+
+
+def test_a_deployment_that_loses_its_label_and_gets_it_again_is_known_again() -> None:
+    cache = Cache()
+    cache.update_deployment(deployment(1))
+    cache.remove_deployment(KEY, "d", 5)
+    cache.update_deployment(deployment(4))
+    assert KEY not in cache.deployments, "a late answer"
+    cache.update_deployment(deployment(6))
+    assert KEY in cache.deployments, "applied again"
+
+
 def test_every_new_version_must_start_once() -> None:
     cache = Cache()
     cache.update_deployment(deployment(1))

@@ -1,14 +1,15 @@
 """A broker that accepts connections and never answers delays no TaskQueue on another one."""
 
 import asyncio
+import re
 
 import pytest
 
+from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.topology.objects import Topology
 
 from .control_harness import ControlHarness
-from .fake_broker import FakeEndpoint
+from .fake_broker import DATA, UNREACHABLE, FakeEndpoint
 from .fake_cluster import KEY, taskqueue
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
@@ -20,7 +21,7 @@ def add_silent(harness: ControlHarness, *, namespaces: int) -> list[Key]:
     """Create TaskQueues on brokers that never answer, each with a Secret of its own."""
     keys = [Key(f"silent-{number % namespaces}", f"queue-{number}") for number in range(MANY)]
     for number, key in enumerate(keys):
-        data = {"uri": f"amqp://silent/{number}".encode()}
+        data = {"uri": f"amqp://silent-{number}/".encode()}
         harness.brokers.brokers[FakeEndpoint(data["uri"])].silent = True
         harness.cluster.secrets[Key(key.namespace, f"secret-{number}")] = data
         harness.cluster.put(taskqueue(key, broker={"secretRef": {"name": f"secret-{number}"}}))
@@ -47,18 +48,21 @@ async def test_a_taskqueue_on_a_broker_that_answers_late_is_reconciled_when_it_d
     assert harness.replicas() == 0
 
 
+@pytest.mark.parametrize("namespaces", [1, MANY])
 async def test_a_known_broker_that_becomes_silent_holds_a_share_of_the_slots(
-    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ControlHarness, namespaces: int
 ) -> None:
-    keys = [Key("media", f"queue-{number}") for number in range(MANY)]
+    keys = [Key(f"media-{number % namespaces}", f"queue-{number}") for number in range(MANY)]
     for key in keys:
+        harness.cluster.secrets[Key(key.namespace, "rabbitmq")] = DATA
         harness.cluster.put(taskqueue(key))
     await harness.settle(30)
-    monkeypatch.setattr(harness.broker, "topology", silent_topology)
+    harness.broker.topology_seconds = 3600.0
     for key in keys:
         harness.controller.states[key].reconcile.request_topology_check()
         harness.controller.work_queues.reconcile.add(key)
     await harness.settle(1)
+    assert len(harness.controller.work_queues.reconcile) == MANY
     other = Key("other", "queue")
     data = {"uri": b"amqp://other"}
     harness.cluster.secrets[Key("other", "rabbitmq")] = data
@@ -67,7 +71,12 @@ async def test_a_known_broker_that_becomes_silent_holds_a_share_of_the_slots(
     assert other in harness.cluster.deployments
 
 
-async def silent_topology() -> Topology:
-    """Return after longer than any test."""
-    await asyncio.sleep(3600)
-    raise AssertionError
+async def test_a_broker_that_is_known_to_be_silent_is_not_waited_for(harness: ControlHarness) -> None:
+    await harness.apply()
+    await harness.settle(30)
+    harness.broker.silent = True
+    await harness.settle(60)
+    observer = harness.controller.states[KEY].connection.observer
+    assert observer is not None
+    with pytest.raises(BrokerFault, match=re.escape(UNREACHABLE.message)):
+        await asyncio.wait_for(observer.topology(), 0.1)

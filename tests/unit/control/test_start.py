@@ -1,6 +1,7 @@
 """After a start all queues are read soon, with few requests."""
 
 import asyncio
+import copy
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from taskqueue_operator.topology.objects import Topology
 from tests.approved import assert_approved
 
 from .control_harness import ControlHarness
-from .fake_cluster import taskqueue
+from .fake_cluster import KEY, taskqueue
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
@@ -95,6 +96,22 @@ async def test_invariant_5_a_restart_does_not_write_the_last_decision_again(harn
     await harness.restart()
     await harness.settle(60)
     assert harness.cluster.writes == []
+
+
+async def test_the_pause_before_a_plan_grows_with_the_number_of_workers(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delays: list[float] = []
+    await harness.apply(scaling={"maxReplicas": 500, "minReplicas": 500})
+    harness.cluster.run_pods(KEY)
+    await harness.settle(5)
+    await harness.apply(scaling={"maxReplicas": 500, "mode": "Paused", "pausedReplicas": 0})
+    monkeypatch.setattr(
+        harness.controller.work_queues.scale, "add_unless_backing_off", lambda _, delay: delays.append(delay)
+    )
+    harness.controller.on_deployment(copy.deepcopy(harness.cluster.deployments[KEY]), deleted=False)
+    assert delays
+    assert min(delays) == 0.25, "500 workers that drain cause four plans a second"
 
 
 async def test_other_tasks_run_while_the_topology_of_many_taskqueues_is_compared(harness: ControlHarness) -> None:

@@ -16,6 +16,7 @@ from taskqueue_operator.control.workqueue import (
 )
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
+from tests.unit.iterations import counted_iterations
 
 pytestmark = pytest.mark.looptime
 
@@ -55,6 +56,22 @@ async def running(work: Work, *, slots: Slots | None = None) -> AsyncIterator[Wo
     yield queue
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_other_tasks_run_between_the_starts_of_keys() -> None:
+    ended = asyncio.Event()
+
+    async def work(_: Key) -> None:
+        iterations.record()
+        if iterations.total == 64:
+            ended.set()
+
+    with counted_iterations() as iterations:
+        async with running(work, slots=Slots(64)) as queue:
+            for number in range(64):
+                queue.add(Key("n", str(number)))
+            await ended.wait()
+    assert iterations.most == 1
 
 
 async def test_a_key_that_is_added_repeatedly_is_processed_once() -> None:

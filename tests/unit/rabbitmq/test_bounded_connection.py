@@ -15,6 +15,8 @@ from taskqueue_operator.rabbitmq.bounded_connection import BoundedReader, ReadLi
 from taskqueue_operator.rabbitmq.network import Network
 from taskqueue_operator.resource import bounds
 
+from .fake_amqp import ENDPOINT
+
 pytestmark = pytest.mark.looptime
 
 DELIVER = frame.marshal(commands.Basic.Deliver("tag", 1, False, "taskqueue.reports", "media/jobs"), 1)
@@ -44,7 +46,7 @@ async def read(data: bytes, limits: ReadLimits = ReadLimits(), received: Receive
     stream = asyncio.StreamReader(limit=1 << 30)
     stream.feed_data(data)
     stream.feed_eof()
-    reader, found = BoundedReader(stream, Network().amqp_pace(), limits, received), list[Any]()
+    reader, found = BoundedReader(stream, Network().amqp_pace(ENDPOINT), limits, received), list[Any]()
     try:
         while not reader.at_eof():
             whole = await reader.readexactly(1) + await reader.readexactly(6)

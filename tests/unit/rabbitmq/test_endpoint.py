@@ -195,6 +195,11 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ({"uri": "amqps://app:secret@broker", "ca_crt": "no certificate"}, "secret.ca_invalid"),
         ({"uri": "amqps://app:secret@broker", "tls_crt": "x"}, "secret.tls_key_missing"),
         ({"uri": "amqps://app:secret@broker", "tls_crt": "x", "tls_key": "y"}, "secret.certificate_invalid"),
+        ({"uri": "amqps://app:secret@broker", "tls_crt": "x", "tls_key": "y" * 4097}, "secret.private_key_too_long"),
+        (
+            {"uri": "amqps://app:secret@broker", "tls_crt": "-----BEGIN RSA PRIVATE KEY-----", "tls_key": "y"},
+            "secret.private_key_in_the_certificate",
+        ),
     ],
 )
 def test_an_invalid_secret_is_reported_with_its_key_and_the_way_out(data: dict[str, str], key: str) -> None:
@@ -223,3 +228,10 @@ def test_a_repr_contains_no_secret() -> None:
     endpoint = parse(uri="amqp://app:hunter2@broker", management_uri="http://reader:hunter3@broker")
 
     assert "hunter" not in repr(endpoint) + str(endpoint)
+
+
+def test_no_server_selects_a_group_in_which_a_handshake_takes_long() -> None:
+    endpoint = parse(uri="amqps://app:secret@broker")
+    for protocol in ("amqp", "http"):
+        exchanges = {str(cipher["kea"]) for cipher in endpoint.ssl_context(protocol).get_ciphers()}
+        assert exchanges == {"kx-any", "kx-ecdhe"}

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pamqp import commands, frame
 
 from taskqueue_operator.rabbitmq import frames
+from taskqueue_operator.resource.bounds import AMQP_METHOD_BYTES
 
 NAMES = st.text(min_size=1, max_size=60).filter(lambda name: name.encode("utf-8", "replace").decode() == name)
 
@@ -65,6 +66,16 @@ def test_any_payload_is_a_method_or_refused(payload: bytes) -> None:
     for known in (b"", b"\x00\x0a\x00\x0a\x00\x09", b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28", b"\x00\x32\x00\x0b"):
         with suppress(frames.NotAmqp):
             frames.parse_method(known + payload)
+
+
+def test_a_method_is_refused_from_a_length_on_that_no_broker_needs() -> None:
+    def payload(length: int) -> bytes:
+        method = commands.Connection.Start(server_properties={"product": "x" * length})
+        return frame.marshal(method, 0)[frames.HEADER.size : -1]
+
+    assert isinstance(frames.parse_method(payload(AMQP_METHOD_BYTES // 2)), commands.Connection.Start)
+    with pytest.raises(frames.NotAmqp):
+        frames.parse_method(payload(AMQP_METHOD_BYTES))
 
 
 def test_tables_within_tables_are_refused() -> None:

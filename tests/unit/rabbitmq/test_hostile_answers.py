@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from taskqueue_operator.rabbitmq.access import Access
 from taskqueue_operator.rabbitmq.network import Network
-from taskqueue_operator.rabbitmq.report_budget import ReportBudget
+from taskqueue_operator.rabbitmq.turns import Turns
 from taskqueue_operator.rabbitmq.vhost import Vhost
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import BrokerFault, Fault
@@ -78,7 +78,7 @@ class _OnePool(Network):
 
 def vhost(status: int, body: bytes) -> Vhost:
     access = Access(ENDPOINT, _OnePool(_Pool(status, body)))
-    return Vhost(access, lambda: datetime.now(UTC), ReportBudget())
+    return Vhost(access, lambda: datetime.now(UTC), Turns(1000))
 
 
 def encoded(value: object) -> bytes:
@@ -119,7 +119,7 @@ def test_any_json_is_an_answer_of_rabbitmq_or_a_fault(status: int, value: object
     "body",
     [
         b"[" * 2000 + b"]" * 2000,
-        b"[" * (bounds.JSON_DEPTH + 1) + b"]" * (bounds.JSON_DEPTH + 1),
+        b'[{"name":"a","arguments":' + b"[" * bounds.JSON_DEPTH + b"]" * bounds.JSON_DEPTH + b"}]",
         b"[" + b"{}," * bounds.JSON_CONTAINERS + b"{}]",
         b"[" + b"0," * bounds.JSON_VALUES + b"0]",
         b"\x1f\x8b compressed",
@@ -134,6 +134,12 @@ async def test_an_answer_that_takes_much_memory_or_is_no_json_is_refused(body: b
     assert isinstance(sweep, BrokerFault)
     assert isinstance(topology, BrokerFault)
     assert isinstance(consumers, BrokerFault)
+
+
+async def test_only_a_listing_may_be_long() -> None:
+    sweep, _, _, alarms, _ = await use(200, b" " * bounds.HTTP_OTHER_BODY_BYTES + b"[]")
+    assert sweep == {}
+    assert isinstance(alarms, BrokerFault)
 
 
 async def test_a_long_reason_of_the_broker_is_cut() -> None:

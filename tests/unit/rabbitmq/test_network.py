@@ -3,7 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from typing import Final
 
 import pytest
@@ -39,7 +42,7 @@ async def test_the_addresses_of_a_host_are_tried_in_order(network: Network) -> N
             await asyncio.Event().wait()
         return "connected"
 
-    assert await network.first_address("broker", connect) == "connected"
+    assert await network.first_address("broker", "media", connect, tls=False) == "connected"
     assert tried == [*ADDRESSES]
 
 
@@ -48,7 +51,7 @@ async def test_the_error_of_the_last_address_is_raised(network: Network) -> None
         raise ConnectionRefusedError
 
     with pytest.raises(ConnectionRefusedError):
-        await network.first_address("broker", connect)
+        await network.first_address("broker", "media", connect, tls=False)
 
 
 async def test_connections_to_one_host_are_opened_in_turns(network: Network) -> None:
@@ -64,8 +67,30 @@ async def test_connections_to_one_host_are_opened_in_turns(network: Network) -> 
     async with asyncio.TaskGroup() as group:
         for number in range(250):
             host = f"broker-{number % 2}"
-            group.create_task(network.first_address(host, lambda _, host=host: connect(host)))  # type: ignore[misc]  # mypy cannot infer a default
+            group.create_task(network.first_address(host, "media", lambda _, host=host: connect(host), tls=False))  # type: ignore[misc]  # mypy cannot infer a default
     assert busiest == {"broker-0": bounds.CONNECTS_PER_HOST, "broker-1": bounds.CONNECTS_PER_HOST}
+
+
+async def test_tls_handshakes_of_all_hosts_begin_one_after_the_other(network: Network) -> None:
+    began: dict[bool, list[float]] = {True: [], False: []}
+
+    async def connect(_: str, *, tls: bool) -> None:
+        began[tls].append(asyncio.get_running_loop().time())
+        await asyncio.Event().wait()  # a silent peer does not keep its turn
+
+    async with asyncio.TaskGroup() as group:
+        waiting = [
+            group.create_task(network.first_address(f"broker-{number}", "media", partial(connect, tls=tls), tls=tls))
+            for number in range(50)
+            for tls in (True, False)
+        ]
+        await asyncio.sleep(1)
+        for task in waiting:
+            task.cancel()
+    pauses = [after - before for before, after in pairwise(began[True])]
+    assert len(began[True]) == len(began[False]) == 50
+    assert min(pauses) == pytest.approx(1 / bounds.TLS_HANDSHAKES_PER_SECOND, rel=0.5)
+    assert len(set(began[False])) == 1
 
 
 async def test_endpoints_with_equal_credentials_share_http_connections(network: Network) -> None:
@@ -81,17 +106,56 @@ async def test_endpoints_with_equal_credentials_share_http_connections(network: 
 
 
 async def test_so_many_endpoints_are_read_and_no_more(network: Network) -> None:
-    for _ in range(bounds.READERS_PER_HOST):
-        network.admit(ENDPOINT)
+    for number in range(bounds.READERS_PER_HOST):
+        network.admit(replace(ENDPOINT, namespace=f"{number % 2}"))
     with pytest.raises(BrokerFault) as of_host:
         network.admit(ENDPOINT)
     for number in range(bounds.READERS - bounds.READERS_PER_HOST):
-        network.admit(replace(ENDPOINT, host=f"broker-{number}"))
+        network.admit(replace(ENDPOINT, host=f"broker-{number}", namespace=f"{number % 5}"))
     with pytest.raises(BrokerFault):
         network.admit(replace(ENDPOINT, host="another"))
-    network.dismiss(ENDPOINT)
+    network.dismiss(replace(ENDPOINT, namespace="0"))
     network.admit(replace(ENDPOINT, host="another"))
     assert str(bounds.READERS_PER_HOST) in of_host.value.message
+
+
+async def test_a_namespace_has_a_share_of_the_endpoints(network: Network) -> None:
+    many, other = (replace(ENDPOINT, namespace=namespace) for namespace in ("many", "other"))
+    for _ in range(bounds.READERS_PER_NAMESPACE):
+        network.admit(many)
+    with pytest.raises(BrokerFault):
+        network.admit(many)
+    network.admit(other)
+    network.dismiss(many)
+    network.admit(many)
+
+
+async def test_a_namespace_that_connects_again_and_again_delays_no_connection_of_another_one(network: Network) -> None:
+    connected = Counter[str]()
+
+    async def refuse(_: str) -> None:
+        connected["many"] += 1
+        raise ConnectionRefusedError
+
+    async def keep_connecting(host: str) -> None:
+        while True:
+            with suppress(ConnectionRefusedError):
+                await network.first_address(host, "many", refuse, tls=False)
+            await asyncio.sleep(0.5)
+
+    async def accept(_: str) -> None:
+        connected["other"] += 1
+
+    tasks = [asyncio.create_task(keep_connecting(f"broker-{number}")) for number in range(2000)]
+    await asyncio.sleep(10)
+    began = asyncio.get_running_loop().time()
+    for number in range(20):
+        await network.first_address(f"good-{number}", "other", accept, tls=False)
+    assert asyncio.get_running_loop().time() - began < 20 * 3 / bounds.CONNECTS_PER_SECOND
+    for task in tasks:
+        task.cancel()
+    assert connected["other"] == 20
+    assert connected["many"] <= 3 * 12 * bounds.CONNECTS_PER_SECOND, "three addresses; a second's worth at once"
 
 
 def test_endpoints_with_equal_certificates_share_one_tls_context() -> None:

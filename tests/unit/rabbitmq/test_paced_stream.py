@@ -8,8 +8,9 @@ import pytest
 from typing_extensions import override
 
 from taskqueue_operator.rabbitmq.network import Network
-from taskqueue_operator.rabbitmq.pace import Budget, Pace
+from taskqueue_operator.rabbitmq.pace import Pace, work_turns
 from taskqueue_operator.rabbitmq.paced_stream import PacedStream
+from taskqueue_operator.rabbitmq.turns import Turns
 from taskqueue_operator.resource import bounds
 
 from .fake_amqp import ENDPOINT
@@ -49,8 +50,8 @@ class Peer(httpcore.AsyncNetworkStream):
         return None
 
 
-def paced(answer: bytes, budget: Budget | None = None) -> PacedStream:
-    return PacedStream(Peer(answer), Pace(budget or Budget(bounds.HTTP_WORK_PER_SECOND)))
+def paced(answer: bytes, turns: Turns | None = None) -> PacedStream:
+    return PacedStream(Peer(answer), Pace(turns or work_turns(bounds.HTTP_WORK_PER_SECOND), "media"))
 
 
 async def seconds(stream: httpcore.AsyncNetworkStream, length: int) -> float:
@@ -77,10 +78,10 @@ async def test_a_large_listing_of_few_lines_does_not_wait() -> None:
 
 @pytest.mark.parametrize("answer", [SMALL_CHUNKS, INFORMATIONAL])
 async def test_answers_of_many_lines_are_read_slowly_and_delay_no_other_answer(answer: bytes) -> None:
-    budget = Budget(bounds.HTTP_WORK_PER_SECOND)
-    floods = [asyncio.create_task(seconds(paced(answer, budget), 1 << 30)) for _ in range(20)]
+    turns = work_turns(bounds.HTTP_WORK_PER_SECOND)
+    floods = [asyncio.create_task(seconds(paced(answer, turns), 1 << 30)) for _ in range(20)]
     await asyncio.sleep(10)
-    assert await seconds(paced(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * READ_BYTES, budget), 1 << 20) == 0
+    assert await seconds(paced(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * READ_BYTES, turns), 1 << 20) == 0
     for flood in floods:
         flood.cancel()
 

@@ -14,6 +14,8 @@ from pamqp import commands
 from taskqueue_operator.rabbitmq.network import Network
 from taskqueue_operator.rabbitmq.probe_connection import ProbeBatch, ProbeConnection
 
+from .fake_amqp import ENDPOINT
+
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -55,7 +57,7 @@ def test_a_probe_on_a_reset_connection_gets_no_answer_and_raises_nothing(
         with contextlib.closing(server):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             limits = commands.Connection.TuneOk(2047, 131072, 15)
-            connection = ProbeConnection(reader, writer, limits, Network().amqp_pace())
+            connection = ProbeConnection(reader, writer, limits, Network().amqp_pace(ENDPOINT))
             async with asyncio.timeout(10):
                 batches = await action(connection)
                 await asyncio.wait([connection._reading, connection._beating])

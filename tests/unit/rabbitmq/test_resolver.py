@@ -47,11 +47,11 @@ def resolver(dns: Dns) -> Resolver:
     return Resolver(dns.look_up)
 
 
-async def ask(resolver: Resolver, host: str) -> Sequence[str]:
+async def ask(resolver: Resolver, host: str, namespace: str = "media") -> Sequence[str]:
     """Ask as a connection does, which gives up after a while."""
     try:
         async with asyncio.timeout(5):
-            return await resolver.addresses(host)
+            return await resolver.addresses(host, namespace)
     except OSError:
         return ()
 
@@ -103,14 +103,13 @@ async def test_a_silent_name_costs_one_lookup_however_many_wait_for_it(resolver:
 
 async def test_many_silent_names_delay_no_other_name(resolver: Resolver, dns: Dns) -> None:
     """300 tenants name brokers whose DNS server is silent, again and again; others come and ask for the first time."""
-    silent = [f"{n}.silent" for n in range(300)]
 
-    async def keep_asking(host: str) -> None:
+    async def keep_asking(number: int) -> None:
         while True:
-            await ask(resolver, host)
+            await ask(resolver, f"{number}.silent", f"tenant-{number}")
             await asyncio.sleep(2)
 
-    tasks = [asyncio.create_task(keep_asking(host)) for host in silent]
+    tasks = [asyncio.create_task(keep_asking(number)) for number in range(300)]
     await asyncio.sleep(300)  # every silent name has been slow once
     late = []
     for n in range(100):
@@ -123,6 +122,32 @@ async def test_many_silent_names_delay_no_other_name(resolver: Resolver, dns: Dn
 
     assert max(late) < 0.1
     assert dns.busiest <= bounds.LOOKUPS
+
+
+async def test_a_namespace_with_many_silent_names_delays_no_name_of_another_one(resolver: Resolver, dns: Dns) -> None:
+    """All are new, as after a restart; one of the silent names is that of the other namespace too, and answers late."""
+    many = [asyncio.create_task(ask(resolver, f"{n}.silent", "many")) for n in range(2000)]
+    shared = asyncio.create_task(ask(resolver, "broker", "many"))
+    await asyncio.sleep(0.1)
+    assert dns.busy == bounds.LOOKUPS_PER_NAMESPACE
+    started = asyncio.get_running_loop().time()
+    assert await ask(resolver, "broker") == ADDRESSES
+    assert asyncio.get_running_loop().time() - started < 0.1
+    await asyncio.gather(*many, shared)
+    assert await ask(resolver, "broker", "many") == ADDRESSES
+    assert dns.asked["broker"] == 1
+
+
+async def test_slow_names_of_a_namespace_delay_no_new_name_of_it(resolver: Resolver, dns: Dns) -> None:
+    for _ in range(2):
+        many = [asyncio.create_task(ask(resolver, f"{n}.silent")) for n in range(200)]
+        await asyncio.gather(*many)
+        await asyncio.sleep(200)
+    many = [asyncio.create_task(ask(resolver, f"{n}.silent")) for n in range(200)]
+    await asyncio.sleep(0.1)
+    assert dns.busy == bounds.LOOKUPS_PER_NAMESPACE // 2
+    assert await ask(resolver, "broker") == ADDRESSES
+    await asyncio.gather(*many)
 
 
 @pytest.mark.looptime(False)

@@ -1,10 +1,11 @@
 """Sweeps from a listing of queues."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from taskqueue_operator.rabbitmq.management import Management
-from taskqueue_operator.rabbitmq.vhost_reader import read_sweep
+from taskqueue_operator.rabbitmq.vhost_reader import SLICE, read_sweep
 from taskqueue_operator.scaling.reading import Doubt, Sweep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,6 +48,21 @@ async def test_messages_that_are_neither_ready_nor_unacked_are_deferred() -> Non
     """RabbitMQ 4.3 lists a message that waits for its retry in the total only."""
     assert (await sweep({"messages": 606})).deferred == 5
     assert not (await sweep({"messages": 5, "messages_ready": 0, "messages_unacknowledged": 0})).is_empty
+
+
+async def test_other_tasks_run_while_a_long_listing_is_parsed() -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    await sweep(*[{}] * (5 * SLICE))
+    other.cancel()
+    assert turns >= 5
 
 
 async def test_a_listing_without_the_total_has_no_valid_figures() -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
-from types import SimpleNamespace
 from typing import Any, cast
 
 from aio_pika import Message
-from aio_pika.abc import AbstractIncomingMessage
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from taskqueue_worker.brake import Brake
 from taskqueue_worker.bridge import Inbox
@@ -24,33 +24,18 @@ from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
 
 
-class FakeMessage:
-    """The used part of an aio-pika message. Its settlement raises `fault`, or takes `fault` seconds."""
+class FakeChannel:
+    """The used part of the aiormq channel of one delivery. A settlement raises `fault`, or takes `fault` seconds."""
 
-    def __init__(self, type: str | None, body: bytes, content_type: str | None) -> None:  # noqa: A002 - the AMQP name
-        self.type = type
-        self.body = body
-        self.content_type = content_type
-        self.exchange = "x"
-        self.routing_key = "by.key"
-        self.message_id = "id"
-        self.content_encoding = self.correlation_id = self.reply_to = self.expiration = self.app_id = None
-        self.timestamp: datetime | None = None
-        self.priority = 0
-        self.channel = SimpleNamespace(is_closed=False)
-        self.consumer_tag = "tag"
-        self.headers: dict[str, Any] = {}
-        self.redelivered = False
+    def __init__(self) -> None:
+        self.is_closed = False
         self.fault: BaseException | float = 0.0
         self.settled: list[str] = []
 
-    async def ack(self) -> None:
+    async def basic_ack(self, _: int) -> None:
         await self._settle("ack")
 
-    async def reject(self, *, requeue: bool) -> None:
-        await self._settle(f"reject requeue={requeue}")
-
-    async def nack(self, *, requeue: bool) -> None:
+    async def basic_nack(self, _: int, *, requeue: bool) -> None:
         await self._settle(f"nack requeue={requeue}")
 
     async def _settle(self, method: str) -> None:
@@ -100,23 +85,36 @@ def make_worker(  # noqa: PLR0913 - all but two have a default
     )
 
 
-def delivery(  # noqa: PLR0913 - all have a default
+def message(
     type: str | None = "t",  # noqa: A002 - the AMQP name
     *,
     body: bytes = b"{}",
-    content_type: str | None = None,
-    headers: dict[str, Any] | None = None,
+    routing_key: str = "by.key",
     redelivered: bool = False,
+    **properties: Any,  # noqa: ANN401 - of every type
+) -> DeliveredMessage:
+    """Return a message as aiormq delivers it, on a channel of its own."""
+    return DeliveredMessage(
+        Basic.Deliver("tag", 1, redelivered=redelivered, exchange="x", routing_key=routing_key),
+        ContentHeader(body_size=len(body), properties=Basic.Properties(message_type=type, **properties)),
+        body,
+        cast("AbstractChannel", FakeChannel()),
+    )
+
+
+def delivery(
+    type: str | None = "t",  # noqa: A002 - the AMQP name
+    *,
+    message_id: str | None = "id",
     counts_failures: bool = False,
+    **rest: Any,  # noqa: ANN401 - of every type
 ) -> Delivery:
-    message = FakeMessage(type, body, content_type)
-    message.headers = headers or {}
-    message.redelivered = redelivered
-    return Delivery.of(cast("AbstractIncomingMessage", message), "q", counts_failures=counts_failures)
+    """Return the delivery of a `message`."""
+    return Delivery.of(message(type, message_id=message_id, **rest), "q", counts_failures=counts_failures)
 
 
-def message_of(delivery: Delivery) -> FakeMessage:
-    return cast("FakeMessage", delivery.message)
+def channel_of(delivery: Delivery) -> FakeChannel:
+    return cast("FakeChannel", delivery.delivered.channel)
 
 
 def runner_of(registry: Registry, timeout_seconds: float = 50) -> Runner:

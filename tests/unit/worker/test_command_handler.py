@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from taskqueue_worker.bounds import ANSWERS
 from taskqueue_worker.command_handler import LEASE_EXPIRED, NOT_CERTAIN, UNDRAINED, CommandHandler
 from taskqueue_worker.consume_gate import ConsumeGate
+from taskqueue_worker.drain_lease import TOO_MANY
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.protocol import Answer, Drain, Result
 from taskqueue_worker.tasks import Registry
-from tests.unit.worker.messages import delivery, make_worker, message_of, runner_of
+from tests.unit.worker.messages import channel_of, delivery, make_worker, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -101,7 +103,7 @@ async def test_a_drain_that_is_not_confirmed_is_refused_and_the_worker_resumes(h
     assert harness.gate.opened.is_set()
     assert harness.handler.drained_by is None
     await harness.worker.wait_until_settled()
-    assert message_of(prefetched).settled == ["ack"], "the prefetched message runs"
+    assert channel_of(prefetched).settled == ["ack"], "the prefetched message runs"
     await asyncio.sleep(100)
     assert harness.answers == []
     assert harness.counted("drain", "refused") == 1
@@ -180,3 +182,11 @@ async def test_an_unknown_command_has_no_label_of_its_own(harness: CommandHarnes
     assert answer.result is Result.REFUSED
     assert "explode" in str(answer.reason)
     assert harness.counted("unknown", "refused") == 1
+
+
+async def test_of_a_flood_of_commands_the_last_answers_are_kept(harness: CommandHarness) -> None:
+    for number in range(10 * ANSWERS):
+        harness.send("report", str(number), installation=str(number))
+    answers = harness.answers
+    assert len(answers) == ANSWERS
+    assert answers[-1] == refusal(TOO_MANY, str(10 * ANSWERS - 1))

@@ -4,17 +4,18 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel
 
 from taskqueue_worker.consumer import Consumer, _RetainedCallbacks
 from taskqueue_worker.delivery import Delivery
-from tests.unit.worker.messages import FakeMessage
+from tests.unit.worker.messages import FakeChannel as MessageChannel
+from tests.unit.worker.messages import message
 
 pytestmark = pytest.mark.looptime
 
 
 class FakeChannel:
-    """The used part of a channel and its queue: each call takes a second."""
+    """The used part of a channel of aio-pika and of the one below it: each call takes a second."""
 
     def __init__(self) -> None:
         self.is_closed = False
@@ -22,13 +23,13 @@ class FakeChannel:
         self.fault: BaseException | None = None
         self.on_message: Any = None
 
-    async def get_queue(self, *_: object, **__: object) -> "FakeChannel":
+    async def get_underlay_channel(self) -> "FakeChannel":
         return self
 
-    async def consume(self, on_message: object, **_: object) -> None:
+    async def basic_consume(self, _: str, on_message: object, **__: object) -> None:
         self.on_message = on_message
 
-    async def cancel(self, _: str) -> None:
+    async def basic_cancel(self, _: str) -> None:
         await self._reply("cancel")
 
     async def set_qos(self, **_: object) -> None:
@@ -48,11 +49,13 @@ class ConsumerHarness:
         self.consumer = Consumer(cast("AbstractChannel", self.channel), "q", "tag", 1, self.state_changed)
         self.received: list[Delivery] = []
 
-    async def deliver(self) -> FakeMessage:
-        message = FakeMessage("t", b"{}", None)
-        message.fault = 0.5  # seconds that the settlement takes
-        await self.channel.on_message(cast("AbstractIncomingMessage", message))
-        return message
+    async def deliver(self) -> list[str]:
+        """Deliver a message whose settlement takes half a second; return how it was settled."""
+        delivered = message()
+        channel = cast("MessageChannel", delivered.channel)
+        channel.fault = 0.5
+        await self.channel.on_message(delivered)
+        return channel.settled
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ async def test_a_stray_delivery_is_requeued_and_the_cancel_is_uncertain_until_th
     late = asyncio.ensure_future(harness.deliver())
     await asyncio.sleep(0.1)
     assert not harness.consumer.cancelled_for_certain.is_set()
-    assert (await late).settled == ["nack requeue=True"]
+    assert await late == ["nack requeue=True"]
     assert harness.received == []
     assert harness.channel.calls == ["cancel", "qos", "qos"]
     assert harness.consumer.cancelled_for_certain.is_set()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiormq.exceptions import ChannelInvalidStateError
 
-from tests.unit.worker.messages import delivery, message_of
+from tests.unit.worker.messages import channel_of, delivery
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_routing_key_is_the_type_only_of_a_message_without_type() -> None:
 async def test_a_requeued_message_does_not_count_as_a_failed_attempt() -> None:
     delivered = delivery()
     assert await delivered.requeue()
-    assert message_of(delivered).settled == ["nack requeue=True"]
+    assert channel_of(delivered).settled == ["nack requeue=True"]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ async def test_a_requeued_message_does_not_count_as_a_failed_attempt() -> None:
 )
 async def test_a_settlement_on_a_lost_channel_returns_false_and_raises_nothing(fault: BaseException) -> None:
     delivered = delivery()
-    message_of(delivered).fault = fault
+    channel_of(delivered).fault = fault
     assert not await delivered.acknowledge()
     assert not await delivered.requeue()
 
@@ -45,6 +45,6 @@ async def test_a_settlement_on_a_lost_channel_returns_false_and_raises_nothing(f
 @pytest.mark.looptime
 async def test_a_settlement_that_the_channel_does_not_accept_times_out() -> None:
     delivered = delivery()
-    message_of(delivered).fault = 3600.0
+    channel_of(delivered).fault = 3600.0
     assert not await delivered.acknowledge()
     assert asyncio.get_running_loop().time() == 10

@@ -3,7 +3,8 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from taskqueue_worker.drain_lease import ANOTHER_INSTALLATION, LEAVING, SUPERSEDED, DrainLease
+from taskqueue_worker.bounds import INSTALLATIONS
+from taskqueue_worker.drain_lease import ANOTHER_INSTALLATION, LEAVING, SUPERSEDED, TOO_MANY, DrainLease
 from taskqueue_worker.protocol import Command, Drain, Verb
 
 
@@ -62,6 +63,15 @@ def test_an_installation_has_its_own_epochs_and_cannot_change_the_drain_of_anoth
         assert lease.apply(command(verb, "b", epoch=1), now=1) == ANOTHER_INSTALLATION
     assert lease.holder(1) == Drain("a", 9, 1)
     assert lease.apply(drain("b", epoch=1), now=60) is None
+
+
+def test_so_many_installations_are_remembered_and_a_known_one_goes_on() -> None:
+    lease = DrainLease()
+    for number in range(INSTALLATIONS):
+        assert lease.apply(command(Verb.REPORT, str(number)), now=1) is None
+    assert lease.apply(command(Verb.REPORT, "another"), now=1) == TOO_MANY
+    assert lease.apply(drain("0"), now=1) is None
+    assert lease.apply(command(Verb.REPORT, "another"), now=130) is None
 
 
 def test_a_leaving_worker_is_neither_drained_nor_undrained() -> None:

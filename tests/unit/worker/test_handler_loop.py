@@ -184,7 +184,7 @@ async def test_an_overdue_task_whose_loop_another_handler_holds_is_requeued_and_
 ) -> None:
     monkeypatch.setattr("taskqueue_worker.bounds.HELD_SECONDS", 0.1)
     monkeypatch.setattr("taskqueue_worker.runner.STOP_GRACE_SECONDS", 0.1)
-    runner = Runner(registry, handlers, inbox, timeout_seconds=1, threads=1)
+    runner = Runner(registry, handlers, inbox, timeout_seconds=2, threads=1)
     release, went_on = threading.Event(), threading.Event()
 
     @registry.task("hold")

@@ -10,7 +10,7 @@ from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.publish_errors import PublishFailedError
 from taskqueue_worker.tasks import Registry
-from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of, runner_of
+from tests.unit.worker.messages import FakeBroker, channel_of, delivery, make_worker, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -56,7 +56,7 @@ async def test_the_next_attempt_of_a_returned_message_is_recorded_before_it_may_
     returned = scene.receive("poison", redelivered=True)
     await scene.worker.wait_until_settled()
     assert scene.copies() == [("q", 2, "recorded")]
-    assert message_of(returned).settled == ["ack"]
+    assert channel_of(returned).settled == ["ack"]
     assert scene.ledger == []
 
 
@@ -88,7 +88,7 @@ async def test_other_suspects_are_requeued_uncounted_before_and_while_one_runs(s
     returned = scene.receive("returned", redelivered=True)
     await asyncio.sleep(1)
     assert scene.copies() == [("q", 2, "returned"), ("q", 1, "returned")]
-    assert [message_of(item).settled for item in (early, late, returned)] == [["ack"], ["ack"], []]
+    assert [channel_of(item).settled for item in (early, late, returned)] == [["ack"], ["ack"], []]
     await scene.worker.wait_until_settled()
     assert scene.copies()[2:] == [("q", 2, "recorded")], "recorded after the one that ran alone"
 
@@ -106,10 +106,10 @@ async def test_an_attempt_that_cannot_be_recorded_runs_alone_all_the_same(scene:
     returned = scene.receive("returned", redelivered=True)
     await asyncio.sleep(0.5)
     assert scene.ledger == ["start a"]
-    assert message_of(returned).settled == []
+    assert channel_of(returned).settled == []
     await asyncio.sleep(30)
     assert scene.ledger == ["start a", "end a", "start returned", "end returned"]
-    assert message_of(returned).settled == ["ack"]
+    assert channel_of(returned).settled == ["ack"]
 
 
 async def test_a_suspect_that_cannot_be_requeued_by_a_copy_is_requeued(scene: Scene) -> None:
@@ -118,7 +118,7 @@ async def test_a_suspect_that_cannot_be_requeued_by_a_copy_is_requeued(scene: Sc
     scene.broker.fault = PublishFailedError("no permission")
     other = scene.receive("other", x_attempt=2, x_suspect="recorded")
     await asyncio.sleep(1)
-    assert message_of(other).settled == ["nack requeue=True"]
+    assert channel_of(other).settled == ["nack requeue=True"]
     await scene.worker.wait_until_settled()
 
 
@@ -140,8 +140,8 @@ async def test_a_drained_worker_requeues_suspects_without_counting_an_attempt(sc
     scene.worker.stop_starting()
     assert await scene.worker.requeue(lambda _: True) == 2
     assert scene.copies() == [("q", 2, "returned")]
-    assert message_of(recorded).settled == ["ack"]
-    assert message_of(returned).settled == ["nack requeue=True"]
+    assert channel_of(recorded).settled == ["ack"]
+    assert channel_of(returned).settled == ["nack requeue=True"]
     await scene.worker.wait_until_settled()
 
 
@@ -150,15 +150,15 @@ async def test_a_drained_worker_requeues_a_suspect_whose_attempt_it_cannot_recor
     returned = scene.receive("returned", redelivered=True)
     scene.worker.stop_starting()
     await scene.worker.wait_until_settled()
-    assert message_of(returned).settled == ["nack requeue=True"]
+    assert channel_of(returned).settled == ["nack requeue=True"]
     assert (scene.worker.in_flight, scene.worker.prefetched) == (0, 0)
 
 
 async def test_a_task_that_ended_here_while_its_copy_waited_does_not_run_again(scene: Scene) -> None:
     lost = scene.receive("a")
-    message_of(lost).fault = ConnectionResetError()
+    channel_of(lost).fault = ConnectionResetError()
     await asyncio.sleep(1)
     copy = scene.receive("a", x_attempt=2, x_suspect="recorded")
     await scene.worker.wait_until_settled()
     assert scene.ledger == ["start a", "end a"]
-    assert message_of(copy).settled == ["ack"]
+    assert channel_of(copy).settled == ["ack"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taskqueue_worker.bounds import COMMAND_BYTES
 from taskqueue_worker.protocol import (
     Answer,
     Command,
@@ -120,6 +121,10 @@ def test_a_command_for_another_incarnation_is_ignored() -> None:
 )
 def test_a_message_that_is_not_json_or_has_no_id_is_ignored(body: bytes) -> None:
     assert parse_command(body, ME) is None
+
+
+def test_a_message_larger_than_any_command_is_ignored_without_being_parsed() -> None:
+    assert parsed(DRAIN | {"unknown": "x" * COMMAND_BYTES}) is None
 
 
 JSON = st.recursive(

@@ -10,7 +10,7 @@ from taskqueue_worker.dead_letters import Problem
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.publish_errors import PublishFailedError
 from taskqueue_worker.settlement import Settlement
-from tests.unit.worker.messages import FakeBroker, delivery, message_of
+from tests.unit.worker.messages import FakeBroker, channel_of, delivery
 
 pytestmark = pytest.mark.looptime
 PROBLEM = Problem("failed", "LookupError", "no such image")
@@ -36,7 +36,7 @@ async def test_a_message_is_acknowledged_after_its_dead_letter_is_confirmed(scen
     delivered = delivery()
     assert await scene.settlement.dead_letter(delivered, PROBLEM)
     assert [(exchange, key) for exchange, key, _ in scene.broker.sent] == [("", "q.dlq")]
-    assert message_of(delivered).settled == ["ack"]
+    assert channel_of(delivered).settled == ["ack"]
     assert scene.metric("dead_letters_total", queue="q", reason="failed") == 1
 
 
@@ -52,7 +52,7 @@ async def test_a_message_waits_until_its_dead_letter_can_be_stored(scene: Scene)
     with capture_logs() as logs:
         storing = asyncio.ensure_future(scene.settlement.dead_letter(delivered, PROBLEM))
         await asyncio.sleep(120)
-    assert message_of(delivered).settled == []
+    assert channel_of(delivered).settled == []
     assert (scene.metric("dead_letters_blocked"), scene.settlement.blocked) == (1, 1)
     assert scene.state_changed.is_set(), "it is reported"
     scene.state_changed.clear()
@@ -60,7 +60,7 @@ async def test_a_message_waits_until_its_dead_letter_can_be_stored(scene: Scene)
     assert {line["event"] for line in logs} == {"dead letter not stored"}
     scene.broker.fault = None
     assert await storing
-    assert message_of(delivered).settled == ["ack"]
+    assert channel_of(delivered).settled == ["ack"]
     assert scene.metric("dead_letters_blocked") == 0
     assert scene.state_changed.is_set()
 
@@ -72,7 +72,7 @@ async def test_a_worker_that_stops_requeues_what_it_cannot_dead_letter(scene: Sc
     await asyncio.sleep(5)
     scene.settlement.stopping.set()
     assert await storing
-    assert message_of(delivered).settled == ["nack requeue=True"]
+    assert channel_of(delivered).settled == ["nack requeue=True"]
     assert scene.metric("dead_letters_total", queue="q", reason="failed") is None
 
 
@@ -81,7 +81,7 @@ async def test_a_message_whose_channel_is_lost_is_not_dead_lettered_twice(scene:
     delivered = delivery()
     storing = asyncio.ensure_future(scene.settlement.dead_letter(delivered, PROBLEM))
     await asyncio.sleep(1)
-    message_of(delivered).channel.is_closed = True
+    channel_of(delivered).is_closed = True
     scene.broker.fault = None
     assert not await storing
-    assert (scene.broker.sent, message_of(delivered).settled) == ([], [])
+    assert (scene.broker.sent, channel_of(delivered).settled) == ([], [])

@@ -22,6 +22,14 @@ def test_any_properties_are_read_or_kept(properties: bytes) -> None:
     assert kept is None or pamqp.encode.field_table({UNREADABLE_HEADER: kept})
 
 
+def test_an_unknown_delivery_mode_is_kept() -> None:
+    """The library reads it, and fails later, where the message becomes an object."""
+    accept_any_properties()
+    header, properties = ContentHeader(), b"\x10\x00\x07"
+    header.unmarshal(struct.pack(">HHQ", 60, 0, 5) + properties)
+    assert header.properties.headers == {UNREADABLE_HEADER: properties}
+
+
 def test_readable_properties_are_unchanged() -> None:
     accept_any_properties()
     sent = ContentHeader(body_size=7, properties=Basic.Properties(message_type="t", headers={"a": {"b": [1, "c"]}}))

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 
+from taskqueue_worker.brake import FAILURES, FIRST_PAUSE_SECONDS
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
-from tests.unit.worker.messages import FakeBroker, delivery, make_worker, message_of, runner_of
+from tests.unit.worker.messages import FakeBroker, channel_of, delivery, make_worker, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -35,7 +36,7 @@ class WorkerHarness:
 
 
 def settled(*deliveries: Delivery) -> list[list[str]]:
-    return [message_of(delivered).settled for delivered in deliveries]
+    return [channel_of(delivered).settled for delivered in deliveries]
 
 
 @pytest.fixture
@@ -85,6 +86,29 @@ async def test_a_failed_task_is_dead_lettered_and_the_next_one_runs(harness: Wor
     assert settled(*deliveries) == [["ack"], ["ack"], ["ack"]]
     assert sorted(map(str, harness.broker.reasons())) == ["failed", "unknown_type"]
     assert harness.metric("tasks_total", queue="q", type="unknown", status="unknown_type") == 1
+
+
+async def test_after_consecutive_failures_the_next_tasks_start_later_until_one_is_done(harness: WorkerHarness) -> None:
+    clock = asyncio.get_running_loop().time
+    failing = harness.receive("fail", count=FAILURES + 3)
+    await asyncio.sleep(FIRST_PAUSE_SECONDS / 2)
+    assert settled(*failing).count(["ack"]) == FAILURES
+    await harness.worker.wait_until_settled()
+    await asyncio.sleep(100)
+    assert settled(*failing) == [["ack"]] * len(failing), "delayed, and not stopped"
+    begun = clock()
+    harness.receive("second", count=6)
+    await harness.worker.wait_until_settled()
+    assert clock() - begun == 4, "the first one alone, and then two at a time"
+
+
+async def test_invalid_payloads_do_not_delay_the_tasks_behind_them(harness: WorkerHarness) -> None:
+    for _ in range(1000):
+        harness.worker.receive(delivery("second", body=b"[NaN]"))
+    (good,) = harness.receive()
+    await asyncio.sleep(2)
+    assert settled(good) == [["ack"]]
+    assert harness.broker.reasons() == ["invalid_payload"] * 1000
 
 
 async def test_after_stop_starting_no_task_starts_and_waiting_messages_can_be_requeued(harness: WorkerHarness) -> None:
@@ -148,7 +172,7 @@ async def test_a_requeued_task_counts_neither_as_failed_nor_as_done(harness: Wor
 
 async def test_a_task_that_cannot_be_settled_is_counted_and_frees_its_slot(harness: WorkerHarness) -> None:
     (lost,) = harness.receive()
-    message_of(lost).fault = ConnectionResetError()
+    channel_of(lost).fault = ConnectionResetError()
     await harness.worker.wait_until_settled()
     assert harness.metric("ack_failed_total") == 1
     assert harness.metric("in_flight") == 0

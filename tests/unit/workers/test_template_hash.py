@@ -2,7 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from taskqueue_operator.resource import taskqueue as module
 from taskqueue_operator.resource.retry import DeadLetter, Retry
@@ -131,6 +131,6 @@ def test_an_operator_with_more_fields_and_another_template_has_the_same_hash(
 
 def of_a_newer_version(taskqueue: module.TaskQueue, newer: type[Worker]) -> module.TaskQueue:
     """Return the TaskQueue as an operator with another model of spec.worker parses it."""
-    fields = taskqueue.spec.worker.model_dump(by_alias=True, exclude_unset=True)
-    spec = taskqueue.spec.model_copy(update={"worker": newer.model_validate(fields)})
-    return replace(taskqueue, spec=spec)
+    model: type[module.Spec] = create_model("NewerSpec", __base__=module.Spec, worker=(newer, ...))
+    fields = taskqueue.spec.model_dump(by_alias=True, exclude_unset=True)
+    return replace(taskqueue, spec=model.model_validate(fields))

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from .bounds import ANSWERS
 from .consume_gate import ConsumeGate
 from .drain_lease import LEAVING, DrainLease
 from .metrics import Metrics
@@ -27,7 +28,7 @@ class CommandHandler:
     """Accepts or refuses each command when it is read, and answers it when it is carried out.
 
     Attributes:
-        answers: Answers that wait for a report, in order. The control channel removes them.
+        answers: Answers that wait for a report, in order; of too many, the last ones. The control channel removes them.
         state_changed: Set when there is an answer, or the worker's state may have changed.
     """
 
@@ -51,7 +52,7 @@ class CommandHandler:
         self._confirmation: asyncio.Task[None] | None = None
         self._unconfirmed: list[Command] = []
         self.state_changed = gate.state_changed
-        self.answers: deque[Answer] = deque()
+        self.answers: deque[Answer] = deque(maxlen=ANSWERS)
 
     @property
     def drained_by(self) -> Drain | None:

@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError
-from aiormq.abc import ConsumerCallback
+from aiormq.abc import ConsumerCallback, DeliveredMessage
 
 from .aio import is_cancellation_requested
 from .delivery import Delivery
@@ -77,9 +77,13 @@ class Consumer:
         # Since 4.3 a quorum queue counts failed deliveries, and not those that were only given back. Only quorum queues
         # accept a consumer timeout there.
         self._counts_failures = CONSUMER_TIMEOUT in arguments and await _version(self.channel) >= COUNTS_FAILURES_SINCE
-        queue = await self.channel.get_queue(self._queue, ensure=False)
-        await queue.consume(
-            self._on_message, consumer_tag=self.tag, arguments=dict(arguments), timeout=RPC_TIMEOUT_SECONDS
+        underlay = await self.channel.get_underlay_channel()
+        await underlay.basic_consume(
+            self._queue,
+            self._on_message,
+            consumer_tag=self.tag,
+            arguments=dict(arguments),
+            timeout=RPC_TIMEOUT_SECONDS,
         )
 
     async def cancel(self) -> None:
@@ -89,10 +93,10 @@ class Consumer:
         the broker would then redeliver the running tasks. A caller that must not wait runs them in the background.
         """
         if not self.channel.is_closed:
-            queue = await self.channel.get_queue(self._queue, ensure=False)
+            underlay = await self.channel.get_underlay_channel()
             # Even if the broker cancelled it: after a consumer timeout RabbitMQ 4.3 keeps the consumer, and delivers to
             # it again once the late message is settled.
-            await _is_answered(queue.cancel(self.tag))
+            await _is_answered(underlay.basic_cancel(self.tag))
         self._receive = None
 
     async def make_certain(self) -> None:
@@ -120,7 +124,7 @@ class Consumer:
                 async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                     await self.channel.close()
 
-    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+    async def _on_message(self, message: DeliveredMessage) -> None:
         delivery = Delivery.of(message, self._queue, counts_failures=self._counts_failures)
         if self._receive is not None:
             self._receive(delivery)

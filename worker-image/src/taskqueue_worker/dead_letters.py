@@ -48,7 +48,7 @@ def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, prob
             CLASS_HEADER: one_line(problem.error_class),
             TEXT_HEADER: one_line(problem.error_text),
             "x-attempt": attempt,
-            FIRST_FAILURE_HEADER: _recorded(message, FIRST_FAILURE_HEADER, at),
+            FIRST_FAILURE_HEADER: _recorded(message.headers, FIRST_FAILURE_HEADER, at),
             LAST_FAILURE_HEADER: at,
             QUEUE_HEADER: queue,
             **_origin(message),
@@ -59,13 +59,13 @@ def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, prob
 
 def returning(message: AbstractIncomingMessage, attempt_headers: Mapping[str, object], now: datetime) -> Message:
     """Return the copy of a message that goes to its queue again, with the headers of its next attempt."""
-    at = _recorded(message, FIRST_FAILURE_HEADER, now.isoformat(timespec="milliseconds"))
+    at = _recorded(message.headers, FIRST_FAILURE_HEADER, now.isoformat(timespec="milliseconds"))
     return _copy(message, {**attempt_headers, FIRST_FAILURE_HEADER: at, **_origin(message)}, expires=True)
 
 
-def original_routing_key(message: AbstractIncomingMessage) -> str:
-    """Return the routing key with which the task was published."""
-    return _recorded(message, ROUTING_KEY_HEADER, message.routing_key or "")
+def original_routing_key(headers: Mapping[str, Any], routing_key: str | None) -> str:
+    """Return the routing key with which the task was published, from the headers and the routing key of its message."""
+    return _recorded(headers, ROUTING_KEY_HEADER, routing_key or "")
 
 
 def one_line(text: str) -> str:
@@ -76,14 +76,14 @@ def one_line(text: str) -> str:
 
 def _origin(message: AbstractIncomingMessage) -> dict[str, str]:
     return {
-        EXCHANGE_HEADER: _recorded(message, EXCHANGE_HEADER, message.exchange or ""),
-        ROUTING_KEY_HEADER: original_routing_key(message),
+        EXCHANGE_HEADER: _recorded(message.headers, EXCHANGE_HEADER, message.exchange or ""),
+        ROUTING_KEY_HEADER: original_routing_key(message.headers, message.routing_key),
     }
 
 
-def _recorded(message: AbstractIncomingMessage, header: str, otherwise: str) -> str:
+def _recorded(headers: Mapping[str, Any], header: str, otherwise: str) -> str:
     """Return what an earlier copy has recorded in a header. No copy records a longer text: a publisher wrote that."""
-    text = message.headers.get(header)
+    text = headers.get(header)
     return text if isinstance(text, str) and len(text.encode()) <= NAME_BYTES else otherwise
 
 

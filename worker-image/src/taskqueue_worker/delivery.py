@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 
 import structlog
+from aio_pika import IncomingMessage
 from aio_pika.abc import AbstractIncomingMessage
-from aiormq.exceptions import ChannelInvalidStateError
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from .attempts import Attempt
 from .dead_letters import original_routing_key
@@ -24,51 +26,71 @@ _log = structlog.get_logger("delivery")
 class Delivery:
     """An unacknowledged message of this worker."""
 
-    message: AbstractIncomingMessage
+    delivered: DeliveredMessage
     queue: str
     attempt: Attempt
     received_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, message: AbstractIncomingMessage, queue: str, *, counts_failures: bool) -> "Delivery":
+    def of(cls, delivered: DeliveredMessage, queue: str, *, counts_failures: bool) -> "Delivery":
         """Describe a message that was delivered. `counts_failures`: see `Attempt.of`."""
-        redelivered = bool(message.redelivered)
-        return cls(
-            message, queue, Attempt.of(message.headers, redelivered=redelivered, counts_failures=counts_failures)
-        )
+        headers, redelivered = _headers(delivered), bool(delivered.redelivered)
+        return cls(delivered, queue, Attempt.of(headers, redelivered=redelivered, counts_failures=counts_failures))
+
+    @property
+    def message(self) -> AbstractIncomingMessage:
+        """All properties, for a copy. Reading all of them takes a tenth of the CPU of a task without work."""
+        return IncomingMessage(self.delivered)
+
+    @property
+    def body(self) -> bytes:
+        """The body of the message."""
+        return self.delivered.body
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """The headers of the message."""
+        return _headers(self.delivered)
+
+    @property
+    def consumer_tag(self) -> str | None:
+        """The consumer that received it."""
+        return self.delivered.consumer_tag
 
     @property
     def task_id(self) -> str | None:
         """The publisher's identifier of the task: the AMQP `message_id`."""
-        return self.message.message_id
+        return self._properties.message_id or None
 
     @property
     def type(self) -> str:
         """The task type: the AMQP `type`, else the routing key."""
-        return self.message.type or self.routing_key
+        return self._properties.message_type or self.routing_key
 
     @property
     def routing_key(self) -> str:
         """The routing key with which the task was published."""
-        return original_routing_key(self.message)
+        return original_routing_key(self.headers, self.delivered.routing_key)
+
+    @property
+    def is_returned(self) -> bool:
+        """Whether the broker delivered this copy of the message before."""
+        return bool(self.delivered.redelivered)
 
     @property
     def redelivered(self) -> bool:
         """Whether the message was delivered before: another worker may have started the task."""
-        return bool(self.message.redelivered) or self.attempt.is_copy
+        return self.is_returned or self.attempt.is_copy
 
     @property
     def is_lost(self) -> bool:
         """Whether the channel is closed, so that the broker delivers the message again."""
-        try:
-            return self.message.channel.is_closed
-        except ChannelInvalidStateError:
-            return True
+        return self.delivered.channel.is_closed
 
     @property
     def is_unreadable(self) -> bool:
         """Whether the properties of the message could not be read, so that neither type nor identity is known."""
-        return UNREADABLE_HEADER in self.message.headers
+        return UNREADABLE_HEADER in self.headers
 
     def payload(self) -> object:
         """Decode the body if it is JSON or has no content type; return the bytes otherwise.
@@ -76,17 +98,25 @@ class Delivery:
         Raises:
             PayloadError: The content type says JSON, but the body is not valid, or contains a number that is not exact.
         """
-        media_type = (self.message.content_type or JSON).partition(";")[0].strip().lower()
-        return decode(self.message.body) if media_type == JSON else self.message.body
+        media_type = (self._properties.content_type or JSON).partition(";")[0].strip().lower()
+        return decode(self.body) if media_type == JSON else self.body
 
     async def acknowledge(self) -> bool:
         """Acknowledge the message. False if the channel is lost: the broker delivers the message again."""
-        return await self._settle(self.message.ack())
+        return await self._settle(self.delivered.channel.basic_ack(self._tag))
 
     async def requeue(self) -> bool:
         """Return the message to its queue. False if the channel is lost, which has the same effect."""
         # nack and not reject: a quorum queue counts a reject as a failed attempt.
-        return await self._settle(self.message.nack(requeue=True))
+        return await self._settle(self.delivered.channel.basic_nack(self._tag, requeue=True))
+
+    @property
+    def _properties(self) -> Basic.Properties:
+        return self.delivered.header.properties
+
+    @property
+    def _tag(self) -> int:
+        return cast("int", self.delivered.delivery_tag)
 
     async def _settle(self, frame_sent: Awaitable[None]) -> bool:
         try:
@@ -97,3 +127,7 @@ class Delivery:
             _log.debug("not settled", task_id=self.task_id, queue=self.queue, error=repr(error))
             return False
         return True
+
+
+def _headers(delivered: DeliveredMessage) -> Mapping[str, Any]:
+    return delivered.header.properties.headers or {}

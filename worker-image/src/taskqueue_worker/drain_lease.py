@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from .bounds import INSTALLATIONS
 from .protocol import Command, Drain, FencingToken, Verb
 
 MEMORY_SECONDS: Final = 120
@@ -10,6 +11,7 @@ MEMORY_SECONDS: Final = 120
 
 LEAVING: Final = "leaving"
 SUPERSEDED: Final = "superseded"
+TOO_MANY: Final = "too many installations"
 ANOTHER_INSTALLATION: Final = "drained by another installation"
 
 
@@ -63,6 +65,8 @@ class DrainLease:
     def _refusal(self, command: Command, now: float) -> str | None:
         self._accepted = {name: last for name, last in self._accepted.items() if now - last.at < MEMORY_SECONDS}
         last = self._accepted.get(command.drain.installation)
+        if last is None and len(self._accepted) >= INSTALLATIONS:
+            return TOO_MANY
         if last is not None and command.drain.token < last.token:
             return SUPERSEDED
         holder = self.holder(now)

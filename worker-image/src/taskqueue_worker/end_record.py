@@ -12,7 +12,7 @@ _log = structlog.get_logger("worker")
 def record_end(metrics: Metrics, delivery: Delivery, outcome: Outcome, seconds: float, *, settled: bool) -> None:
     """Count a task that ran for so many seconds, and write its log line."""
     metrics.count_task(delivery.queue, delivery.type, outcome.status, seconds)
-    fields = {
+    line = {
         "type": delivery.type,
         "routing_key": delivery.routing_key,
         "queue": delivery.queue,
@@ -22,7 +22,6 @@ def record_end(metrics: Metrics, delivery: Delivery, outcome: Outcome, seconds: 
         "status": outcome.status.value,
         "settled": settled,
     }
-    line = {name: value for name, value in fields.items() if value is not None}
     if outcome.failure is None:
         _log.info("task", **line)
     else:

@@ -51,4 +51,4 @@ class EndedTasks(Generic[Result]):
 def _identify(delivery: Delivery) -> _Message | None:
     if delivery.task_id is None:
         return None
-    return _Message(delivery.queue, delivery.task_id, delivery.type, delivery.routing_key, hash(delivery.message.body))
+    return _Message(delivery.queue, delivery.task_id, delivery.type, delivery.routing_key, hash(delivery.body))

@@ -113,7 +113,7 @@ class Runner:
             task_id=delivery.task_id,
             type=delivery.type,
             routing_key=delivery.routing_key,
-            headers=delivery.message.headers,
+            headers=delivery.headers,
             redelivered=delivery.redelivered,
             deadline=datetime.now(UTC) + timedelta(seconds=self._timeout),
             draining=self._handlers.draining,

@@ -141,7 +141,7 @@ class Subscription:
         was_consuming, self.consuming = self.consuming, False
         self._gate.state_changed.set()
         await consumer.cancel()
-        requeued = await self._worker.requeue(lambda delivery: delivery.message.consumer_tag == consumer.tag)
+        requeued = await self._worker.requeue(lambda delivery: delivery.consumer_tag == consumer.tag)
         if was_consuming:
             _log.info("stopped consuming", queue=self.queue, requeued=requeued)
         await consumer.make_certain()
@@ -153,7 +153,7 @@ class Subscription:
             self._run_in_background(consumer.close())
 
     def _is_unused(self, consumer: Consumer) -> bool:
-        holds = self._worker.holds(lambda delivery: delivery.message.consumer_tag == consumer.tag)
+        holds = self._worker.holds(lambda delivery: delivery.consumer_tag == consumer.tag)
         return consumer.cancelled_for_certain.is_set() and (consumer.channel.is_closed or not holds)
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

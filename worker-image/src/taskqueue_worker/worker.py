@@ -189,7 +189,7 @@ class Worker:
         self._release(delivery)
 
     async def _record_next_attempt(self, delivery: Delivery) -> None:
-        if not delivery.message.redelivered:
+        if not delivery.is_returned:
             # Another worker gave it back, because a suspect runs there. Without a pause the two workers could exchange
             # it for as long as that takes.
             await asyncio.sleep(RETURN_PAUSE_SECONDS * random.random())  # noqa: S311 - spreads load
@@ -228,7 +228,7 @@ class Worker:
         _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
 
     def _notify_brake(self, status: Status) -> None:
-        done = _is_done(status)
+        done = None if status is Status.INVALID_PAYLOAD else _is_done(status)  # its handler has not run
         if done and self._brake.succeed():
             _log.info("brake released")
         elif done is False and self._brake.fail(self._clock()):

@@ -33,7 +33,7 @@ from .probe_rounds import PROBE_PERIOD_SECONDS, ProbeRounds
 from .probe_shares import ZERO_PROBE_PERIOD_SECONDS, ProbeShares
 from .read_health import ReadHealth
 from .report_subscriptions import ReportSubscriptions
-from .rounds import BATCH_INTERVAL_SECONDS, Rounds
+from .rounds import BATCH_INTERVAL_SECONDS, Rounds, spread
 
 SWEEP_PERIOD_SECONDS: Final = 5.0
 TOPOLOGY_PERIOD_SECONDS: Final = 30.0
@@ -59,8 +59,10 @@ class Observer:
         clock: Clock,
         *,
         shares: ProbeShares | None = None,
+        number: int = 0,
     ) -> None:
-        """`shares` is what all observers of the process have together."""
+        """`shares` is what all observers of the process have together, and their numbers spread their rounds."""
+        self._number = number
         self.endpoint = endpoint
         self.vhost = vhost
         self._topology = SingleFlight(vhost.topology)
@@ -200,7 +202,8 @@ class Observer:
         self, source: str, read: Callable[[], Awaitable[bool]], period: float, delay: float = 0.0
     ) -> None:
         await asyncio.sleep(delay)
-        rounds = Rounds()
+        # Otherwise all observers that start together read together, and parse all answers in one piece.
+        rounds = Rounds(ahead=spread(self._number) * period)
         while True:
             await self._health.run(source, read)
             await rounds.next(period)
@@ -211,7 +214,8 @@ class Observer:
 
     def _zero_probe_period(self, queues: int) -> float:
         batches = round(ZERO_PROBE_PERIOD_SECONDS / BATCH_INTERVAL_SECONDS)
-        return self._shares.period(self, self.endpoint.address, queues=queues, batches=batches)
+        endpoint = self.endpoint
+        return self._shares.period(self, endpoint.address, endpoint.namespace, queues=queues, batches=batches)
 
     async def _sweep(self) -> bool:
         if not self._followed:

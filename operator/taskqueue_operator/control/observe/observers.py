@@ -31,6 +31,7 @@ class Observers:
         self._telemetry = telemetry
         self._clock = clock
         self._shares = ProbeShares()
+        self._number = 0
         self._observers: dict[Endpoint, Observer] = {}
         self._tasks: dict[Endpoint, asyncio.Task[None]] = {}
         self._users: dict[Key, Endpoint] = {}
@@ -76,7 +77,10 @@ class Observers:
 
     def _start(self, endpoint: Endpoint) -> None:
         vhost = self._vhosts.connect(endpoint)
-        observer = Observer(endpoint, vhost, self._listener, self._telemetry, self._clock, shares=self._shares)
+        observer = Observer(
+            endpoint, vhost, self._listener, self._telemetry, self._clock, shares=self._shares, number=self._number
+        )
+        self._number += 1
         self._observers[endpoint] = observer
         task = self._tasks[endpoint] = asyncio.create_task(observer.run(), name=f"observe {endpoint!r}")
         task.add_done_callback(partial(self._on_end, observer))

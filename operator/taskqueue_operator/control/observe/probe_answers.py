@@ -1,5 +1,6 @@
 """What the answers to a batch of probes change, and which TaskQueues are notified of it."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -18,6 +19,8 @@ from .samples import Samples
 
 REFRESH_PERIOD_SECONDS: Final = 5.0
 """Readings of a queue at zero are evaluated this often although its depth does not change: they age."""
+SLICE: Final = 32
+"""Queues of a batch whose TaskQueues are decided on in one piece: 0.2 ms each."""
 
 
 class ProbeAnswers:
@@ -35,9 +38,12 @@ class ProbeAnswers:
         """Whether no TaskQueue that reads a queue has workers."""
         return all(self._listener.is_scaled_to_zero(key) for key in samples.keys)
 
-    def store(self, batch: Sequence[str], answers: Mapping[str, Probe], due_at: float) -> None:
-        """Store the answers for the queues of a batch, which was due at this time of the loop."""
-        self._listener.on_readings(self._store(batch, answers))
+    async def store(self, batch: Sequence[str], answers: Mapping[str, Probe], due_at: float) -> None:
+        """Store the answers for the queues of a batch, which was due at this time of the loop; in slices."""
+        for begin in range(0, len(batch), SLICE):
+            if begin:
+                await asyncio.sleep(0)
+            self._listener.on_readings(self._store(batch[begin : begin + SLICE], answers))
         self._telemetry.delayed(now() - due_at)
 
     def _store(self, batch: Sequence[str], answers: Mapping[str, Probe]) -> set[Key]:

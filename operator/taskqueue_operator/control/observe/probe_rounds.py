@@ -1,7 +1,7 @@
 """Probes queues in rounds; queues whose TaskQueues are scaled to zero more often than others."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,7 +14,7 @@ from .rounds import Rounds, batches
 
 PROBE_PERIOD_SECONDS: Final = 1.0
 
-OnAnswers = Callable[[Sequence[str], Mapping[str, Probe], float], None]
+OnAnswers = Callable[[Sequence[str], Mapping[str, Probe], float], Awaitable[None]]
 """Called with the queues of a batch, their answers, and the time of the loop at which the batch was due."""
 
 
@@ -26,6 +26,8 @@ class ProbeRounds:
         self._health = health
         self._on_answers = on_answers
         self._probing: set[str] = set()
+        self._deciding = asyncio.Lock()
+        """Held while the answers to a batch are decided on: one batch at a time, and meanwhile none begins."""
 
     async def run(
         self, group: asyncio.TaskGroup, queues_to_probe: Callable[[], list[str]], period_of: Callable[[int], float]
@@ -44,8 +46,9 @@ class ProbeRounds:
             for slot, batch in batches(queues, period):
                 due_at = rounds.started_at + slot
                 await sleep_until(due_at)
-                # Not awaited: a batch with a slow queue must delay no other batch.
-                group.create_task(self._health.run("probe", partial(self._probe, batch, due_at)))
+                async with self._deciding:
+                    # Not awaited: a batch with a slow queue must delay no other batch.
+                    group.create_task(self._health.run("probe", partial(self._probe, batch, due_at)))
             await rounds.next(period)
 
     async def _probe(self, batch: Sequence[str], due_at: float) -> bool:
@@ -58,5 +61,6 @@ class ProbeRounds:
         finally:
             self._probing.difference_update(queues)
             # Without an answer too: readings age, and the spec may have changed.
-            self._on_answers(batch, answers, due_at)
+            async with self._deciding:
+                await self._on_answers(batch, answers, due_at)
         return bool(answers)

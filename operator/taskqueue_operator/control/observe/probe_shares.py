@@ -1,10 +1,10 @@
 """How often queues at zero are probed: so often as the budgets of their broker host and of the process allow.
 
-A host is asked at most so many questions a second, however many readers share it. The process has a budget too. Hosts
-that need less than an equal share of it get what they need; the others share what is left.
+A host is asked at most so many questions a second, however many readers share it. The process has a budget too.
+Namespaces that need less than an equal share of a budget get what they need; the others share what is left.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +18,7 @@ ZERO_PROBE_PERIOD_SECONDS: Final = 0.25
 @dataclass(frozen=True, slots=True)
 class _Reader:
     host: str
+    namespace: str
     queues: int
     batches: int
 
@@ -27,26 +28,46 @@ class _Reader:
         return self.queues + self.batches * bounds.PROBE_BATCH_WORK
 
 
+class _Budget:
+    """So many questions in each period of the probes, shared by namespaces."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_period = per_second * ZERO_PROBE_PERIOD_SECONDS
+        self._needs = Counter[str]()
+        self._share: float | None = None
+
+    def add(self, namespace: str, questions: int) -> None:
+        """Change what a namespace needs in one period."""
+        self._needs[namespace] += questions
+        if not self._needs[namespace]:
+            del self._needs[namespace]
+        self._share = None
+
+    def stretch(self, namespace: str) -> float:
+        """Return by how much the rounds of a namespace have to be longer, so that its share is enough."""
+        if self._share is None:
+            self._share = _equal_share(self._needs.values(), self._per_period)
+        return max(1.0, self._needs[namespace] / self._share) if self._share else 1.0
+
+
 class ProbeShares:
     """Shared by all readers of the process; each tells how many queues it probes before each round."""
 
     def __init__(self) -> None:
         self._readers: dict[object, _Reader] = {}
-        self._queues = Counter[str]()
-        self._work = Counter[str]()
-        self._share: float | None = None
+        self._work = _Budget(bounds.PROBE_WORK_PER_SECOND)
+        self._hosts: defaultdict[str, _Budget] = defaultdict(lambda: _Budget(bounds.ZERO_PROBES_PER_SECOND))
+        self._readers_of_hosts = Counter[str]()
 
-    def period(self, reader: object, host: str, *, queues: int, batches: int) -> float:
+    def period(self, reader: object, host: str, namespace: str, *, queues: int, batches: int) -> float:
         """Record how many queues a reader probes, in how many batches, and return its period in seconds."""
-        now = _Reader(host, queues, min(queues, batches))
+        now = _Reader(host, namespace, queues, min(queues, batches))
         if self._readers.get(reader) != now:
             self.forget(reader)
             self._readers[reader] = now
             self._add(now, 1)
-        if self._share is None:
-            self._share = _equal_share(self._work.values(), bounds.PROBE_WORK_PER_SECOND * ZERO_PROBE_PERIOD_SECONDS)
-        stretch = max(1.0, self._work[host] / self._share) if self._share else 1.0
-        return max(ZERO_PROBE_PERIOD_SECONDS * stretch, self._queues[host] / bounds.ZERO_PROBES_PER_SECOND)
+        stretch = max(self._work.stretch(namespace), self._hosts[host].stretch(namespace))
+        return ZERO_PROBE_PERIOD_SECONDS * stretch
 
     def forget(self, reader: object) -> None:
         """Record that a reader has ended."""
@@ -55,11 +76,11 @@ class ProbeShares:
             self._add(before, -1)
 
     def _add(self, reader: _Reader, sign: int) -> None:
-        self._queues[reader.host] += sign * reader.queues
-        self._work[reader.host] += sign * reader.work
-        if not self._work[reader.host]:
-            del self._queues[reader.host], self._work[reader.host]
-        self._share = None
+        self._work.add(reader.namespace, sign * reader.work)
+        self._hosts[reader.host].add(reader.namespace, sign * reader.queues)
+        self._readers_of_hosts[reader.host] += sign
+        if not self._readers_of_hosts[reader.host]:
+            del self._readers_of_hosts[reader.host], self._hosts[reader.host]
 
 
 def _equal_share(needs: Iterable[int], budget: float) -> float:

@@ -7,6 +7,8 @@ from zlib import crc32
 
 from taskqueue_operator.control.clock import now, sleep_until
 
+GOLDEN_RATIO: Final = 0.618034
+"""Multiples of it, without their whole part, are spread evenly, however many there are."""
 BATCH_INTERVAL_SECONDS: Final = 0.05
 """Time between two batches of a round."""
 
@@ -18,14 +20,20 @@ class Rounds:
         started_at: When the present round started, in the loop's time.
     """
 
-    def __init__(self) -> None:
-        self.started_at = now()
+    def __init__(self, ahead: float = 0.0) -> None:
+        """The first round counts as one that started so many seconds ago: the second one follows so much sooner."""
+        self.started_at = now() - ahead
 
     async def next(self, period: float) -> None:
         """Wait for the start of the next round."""
         skipped = max(0, int((now() - self.started_at) / period) - 1)
         self.started_at += (1 + skipped) * period
         await sleep_until(self.started_at)
+
+
+def spread(number: int) -> float:
+    """Return which part of a period the rounds with this number are ahead: none for 0, less than half for all."""
+    return number * GOLDEN_RATIO % 1 / 2
 
 
 def batches(queues: Iterable[str], period: float) -> list[tuple[float, list[str]]]:

@@ -161,6 +161,8 @@ class Finalizer:
         """Scale to zero, and wait until the workers have finished their tasks."""
         async with self.states[taskqueue.key].write_lock:
             deployment = self.cache.deployments.get(taskqueue.key)
+            if deployment is not None and deployment.owner_uid != taskqueue.uid:
+                return  # neither it nor its pods belong to this TaskQueue
             if deployment is not None and deployment.replicas > 0:
                 body = await self.cluster.scale(taskqueue.key, replicas=0, generation=deployment.generation)
                 self.cache.update_deployment(body)

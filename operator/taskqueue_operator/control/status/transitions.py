@@ -35,11 +35,17 @@ def log_transitions(key: Key, before: Iterable[Rendered], after: Iterable[Render
 
 def events(before: Status, after: Status, last_scale: LastScale | None) -> Iterator[PendingEvent]:
     """Return the Events for the difference between two statuses."""
-    was, now = _ready(before), _ready(after)
-    if now and now["reason"] not in QUIET_REASONS and _readiness_changed(was, now):
+    now = _ready(after)
+    if changes_readiness(before, after) and now["reason"] not in QUIET_REASONS:
         yield PendingEvent(now["reason"], now["message"], warning=now["status"] == ConditionStatus.FALSE)
     if last_scale is not None and after.get("lastScaleTime") != before.get("lastScaleTime"):
         yield PendingEvent("Scaled", last_scale.explanation, warning=False)
+
+
+def changes_readiness(before: Status, after: Status) -> bool:
+    """Whether readiness is gained or lost, or is missing for another reason."""
+    now = _ready(after)
+    return bool(now) and _readiness_changed(_ready(before), now)
 
 
 def _log_condition(key: Key, condition: Rendered) -> None:
@@ -65,7 +71,6 @@ def _differ(old: Rendered, new: Rendered) -> bool:
 
 
 def _readiness_changed(was: Rendered, now: Rendered) -> bool:
-    """Whether readiness was gained or lost, or is missing for another reason."""
     return was.get("status") != now["status"] or (now["status"] == ConditionStatus.FALSE and _differ(was, now))
 
 

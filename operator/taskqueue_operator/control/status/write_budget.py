@@ -1,24 +1,61 @@
-"""The rate of status writes and Events of the whole process. Conditions come first; figures use what is left."""
+"""The rate of status writes and Events of the whole process, and whose turn it is to write."""
 
-from datetime import UTC, datetime, timedelta
+import asyncio
+from collections.abc import Callable
 from typing import Final
+
+from taskqueue_operator.control.clock import now, sleep_until
+from taskqueue_operator.resource.names import Key
+
+from .waiting_writes import Urgency, WaitingWrites
 
 WRITES_PER_SECOND: Final = 20
 
 
 class WriteBudget:
-    """Gives out turns to write, in the order of the requests. A turn is a time: no call waits in here."""
+    """Gives turns to write. Keys that want to write wait in line, and `on_turn` is called with the next one.
 
-    def __init__(self, per_second: float = WRITES_PER_SECOND) -> None:
-        self._interval = timedelta(seconds=1 / per_second)
-        self._free_at = datetime.min.replace(tzinfo=UTC)
+    No call waits in here: a status is built when it is written, and not before.
+    """
 
-    def reserve(self, now: datetime) -> datetime:
-        """Return the next free turn, which now belongs to the caller."""
-        turn = max(now, self._free_at)
-        self._free_at = turn + self._interval
-        return turn
+    def __init__(self, on_turn: Callable[[Key], None], per_second: float = WRITES_PER_SECOND) -> None:
+        self._on_turn = on_turn
+        self._interval = 1 / per_second
+        self._waiting = WaitingWrites()
+        self._turns: set[Key] = set()
+        self._free_at = 0.0
+        self._wanted = asyncio.Event()
 
-    def has_spare(self, now: datetime) -> bool:
-        """Whether no write waits for its turn."""
-        return self._free_at <= now
+    def __contains__(self, key: object) -> bool:
+        """Whether a key waits for its turn, or has it."""
+        return key in self._turns or key in self._waiting
+
+    def take(self, key: Key, urgency: Urgency) -> bool:
+        """Use the turn of a key. If it has none, and there is none to spare, let it wait and return False."""
+        if key in self._turns:
+            self._turns.discard(key)
+            return True
+        if not self._waiting and self._free_at <= now():
+            self._free_at = now() + self._interval
+            return True
+        self._waiting.add(key, urgency)
+        self._wanted.set()
+        return False
+
+    def withdraw(self, key: Key) -> None:
+        """Record that a key has nothing to write any more."""
+        self._turns.discard(key)
+        self._waiting.discard(key)
+
+    async def run(self) -> None:
+        """Give turns until cancelled."""
+        while True:
+            await self._wanted.wait()
+            await sleep_until(self._free_at)
+            key = self._waiting.pop()
+            if key is None:
+                self._wanted.clear()
+                continue
+            self._free_at = now() + self._interval
+            self._turns.add(key)
+            self._on_turn(key)

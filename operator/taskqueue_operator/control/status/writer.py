@@ -1,9 +1,11 @@
-"""Writes the status when it has changed: conditions and decisions first, figures periodically with what is left."""
+"""Writes the status when it has changed: conditions as soon as it is their turn, figures periodically."""
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
 
 from taskqueue_operator.control.cache import Cache, CachedTaskQueue
-from taskqueue_operator.control.clock import Clock
+from taskqueue_operator.control.clock import Clock, now
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import FIGURES_PERIOD, PendingEvent, States, StatusState, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
@@ -13,8 +15,12 @@ from .dead_letters import growth, growth_event, starts_to_grow
 from .deadlines import Deadlines
 from .document import Change, Status, build_status, change
 from .inputs import collect
-from .transitions import events, log_transitions
+from .transitions import changes_readiness, events, log_transitions
+from .waiting_writes import Urgency
 from .write_budget import WriteBudget
+
+SOON: Final = timedelta(seconds=10)
+"""A change of conditions this soon after a write does not come before those of other TaskQueues."""
 
 
 class StatusWriter:
@@ -23,19 +29,37 @@ class StatusWriter:
     What has changed is known, logged and exported as a metric at once; only writes wait for their turn.
     """
 
-    def __init__(self, cache: Cache, states: States, cluster: Cluster, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(  # noqa: PLR0913  its surroundings, once
+        self,
+        cache: Cache,
+        states: States,
+        cluster: Cluster,
+        telemetry: Telemetry,
+        clock: Clock,
+        *,
+        request_write: Callable[[Key], None],
+    ) -> None:
+        """`request_write` is called with a TaskQueue whose turn it is; `write` follows."""
         self._cache = cache
         self._states = states
         self._cluster = cluster
         self._telemetry = telemetry
         self._clock = clock
-        self._budget = WriteBudget()
+        self._budget = WriteBudget(request_write)
+
+    async def run(self) -> None:
+        """Give turns to write until cancelled."""
+        await self._budget.run()
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of a TaskQueue that no longer exists."""
+        self._budget.withdraw(key)
 
     async def write(self, key: Key) -> float | None:
         """Build the status, and write it if it has changed and it is this TaskQueue's turn.
 
         Returns:
-            Seconds until the status changes by itself, or until it is this TaskQueue's turn; None for neither.
+            Seconds until the status changes by itself; None if it does not.
         """
         seen, state = self._cache.taskqueues.get(key), self._states[key]
         if seen is None or _knows_less(seen, state):
@@ -44,48 +68,51 @@ class StatusWriter:
         status = build_status(seen, state, collect(seen, state, self._cache, deadlines), deadlines)
         self._tell(seen, state, status)
         self._queue_restoration(state)
-        what = change(dict(seen.status), status)
-        if starts_to_grow(dict(seen.status), status, state.status, deadlines.now):
-            what = Change.CONDITIONS
-        has_event = bool(state.status.events) and what is not Change.CONDITIONS
-        if not has_event and not self._is_due(state.status, what, deadlines):
-            return deadlines.seconds_left
-        if not self._take_turn(state.status, deadlines):
-            return deadlines.seconds_left
-        if has_event:
-            await self._post_event(seen, state)
-        else:
-            await self._write(seen, state, status)
-        return 0.0 if state.status.events else deadlines.seconds_left
+        what = self._change(seen, state.status, status, deadlines)
+        urgency = self._urgency(seen, state.status, what, status, deadlines)
+        if urgency is None:
+            self._budget.withdraw(key)
+        elif self._budget.take(key, urgency):
+            await self._write(seen, state, status, what)
+            return 0.0 if state.status.events else deadlines.seconds_left
+        elif urgency is Urgency.FIGURES:
+            state.status.figures_at = deadlines.now + FIGURES_PERIOD  # they wait: no need to build them again
+        return deadlines.seconds_left
 
     def _tell(self, seen: CachedTaskQueue, state: TaskQueueState, status: Status) -> None:
         before = state.status.conditions if state.status.conditions is not None else seen.status.get("conditions", ())
         log_transitions(seen.key, before, status["conditions"])
         state.status.conditions = status["conditions"]
 
-    def _is_due(self, state: StatusState, what: Change, deadlines: Deadlines) -> bool:
-        """Whether the status is to be written as soon as possible; if only later, `deadlines` remembers when."""
+    def _change(self, seen: CachedTaskQueue, state: StatusState, status: Status, deadlines: Deadlines) -> Change:
+        before = dict(seen.status)
+        return Change.CONDITIONS if starts_to_grow(before, status, state, deadlines.now) else change(before, status)
+
+    def _urgency(
+        self, seen: CachedTaskQueue, state: StatusState, what: Change, status: Status, deadlines: Deadlines
+    ) -> Urgency | None:
+        """Return how urgent the next write is; None if there is none now, and `deadlines` knows about a later one."""
+        if what is Change.CONDITIONS:
+            if state.written_at is not None and deadlines.now - state.written_at < SOON:
+                return Urgency.AGAIN
+            return Urgency.READINESS if changes_readiness(dict(seen.status), status) else Urgency.CONDITIONS
+        if state.events:
+            return Urgency.AGAIN
         if what is Change.NONE:
-            state.turn = None
-            return False
-        return what is Change.CONDITIONS or deadlines.has_passed(self._figures_at(state, deadlines.now))
+            return None
+        is_due = seen.key in self._budget or state.figures_at is None or deadlines.has_passed(state.figures_at)
+        return Urgency.FIGURES if is_due else None
 
-    def _figures_at(self, state: StatusState, now: datetime) -> datetime:
-        """Return when figures may be written: they do not line up behind conditions."""
-        if state.turn is None and not self._budget.has_spare(now):
-            return now + FIGURES_PERIOD
-        return state.written_at + FIGURES_PERIOD if state.written_at is not None else now
+    async def _write(self, seen: CachedTaskQueue, state: TaskQueueState, status: Status, what: Change) -> None:
+        """Write the status, or post the next Event of what is written already."""
+        if state.status.events and what is not Change.CONDITIONS:
+            await self._post_event(seen, state)
+        else:
+            await self._write_status(seen, state, status)
 
-    def _take_turn(self, state: StatusState, deadlines: Deadlines) -> bool:
-        if state.turn is None:
-            state.turn = self._budget.reserve(deadlines.now)
-        if not deadlines.has_passed(state.turn):
-            return False
-        state.turn = None
-        return True
-
-    async def _write(self, seen: CachedTaskQueue, state: TaskQueueState, status: Status) -> None:
+    async def _write_status(self, seen: CachedTaskQueue, state: TaskQueueState, status: Status) -> None:
         state.status.written_at = self._clock()
+        state.status.figures_at = state.status.written_at + FIGURES_PERIOD
         body = await self._cluster.set_status(seen.key, status)
         self._telemetry.wrote("status")
         if body is not None:
@@ -93,16 +120,17 @@ class StatusWriter:
             self._queue_events(dict(seen.status), status, state)
 
     def _queue_events(self, before: Status, after: Status, state: TaskQueueState) -> None:
-        state.status.events.extend(events(before, after, state.scaling.last_scale))
+        for event in events(before, after, state.scaling.last_scale):
+            state.status.add_event(event, now())
         if starts_to_grow(before, after, state.status, self._clock()):
-            state.status.events.append(growth_event(before, after))
+            state.status.add_event(growth_event(before, after), now())
         if growth(before, after) > 0:
             state.status.dead_letters_grew_at = self._clock()
 
     def _queue_restoration(self, state: TaskQueueState) -> None:
         restoration = state.reconcile.restoration
         if restoration is not None and restoration != state.status.told_restoration:
-            state.status.events.append(PendingEvent("Restored", restoration.message, warning=True))
+            state.status.add_event(PendingEvent("Restored", restoration.message, warning=True), now())
             state.status.told_restoration = restoration
 
     async def _post_event(self, seen: CachedTaskQueue, state: TaskQueueState) -> None:

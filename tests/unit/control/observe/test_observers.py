@@ -33,6 +33,21 @@ async def test_an_endpoint_has_one_observer_until_its_last_user_releases_it() ->
     assert brokers.brokers[elsewhere].closed
 
 
+async def test_observers_that_start_together_soon_read_at_different_times() -> None:
+    clock = loop_clock(START)
+    brokers = FakeBrokers(clock)
+    readers = Observers(brokers, RecordingListener(), FakeTelemetry(), clock)
+    endpoints = [FakeEndpoint(str(number).encode()) for number in range(50)]
+    for number, endpoint in enumerate(endpoints):
+        key = Key("n", str(number))
+        readers.use(key, endpoint).follow(key, "jobs")
+    await asyncio.sleep(12)
+    sweeps = [brokers.brokers[endpoint].sweeps for endpoint in endpoints]
+    assert len({round(times[0], 3) for times in sweeps}) == 1
+    assert len({round(times[1], 3) for times in sweeps}) == len(endpoints)
+    await readers.close()
+
+
 @pytest.mark.slow
 async def test_a_failed_observer_is_replaced_at_its_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, listener = loop_clock(START), RecordingListener()

@@ -6,13 +6,16 @@ from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 import pytest
+import structlog
 
 from taskqueue_operator.control.observe.observer import Observer
+from taskqueue_operator.control.observe.probe_rounds import ProbeRounds
+from taskqueue_operator.control.observe.read_health import ReadHealth
 from taskqueue_operator.control.observe.rounds import BATCH_INTERVAL_SECONDS
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe
 from tests.unit.control.fake_broker import FakeBroker
-from tests.unit.control.fake_cluster import KEY
+from tests.unit.control.fake_cluster import KEY, FakeTelemetry
 
 from .recording_listener import OTHER, RecordingListener, observing
 
@@ -124,3 +127,23 @@ async def test_empty_queues_at_zero_are_evaluated_every_five_seconds_at_differen
         broker.depths["jobs"] = (1, 0)
         await asyncio.sleep(0.3)
         assert any(KEY in keys for keys in listener.batches), "a changed depth is evaluated at once"
+
+
+async def test_no_batch_begins_while_the_answers_to_another_one_are_decided_on(broker: FakeBroker) -> None:
+    deciding = 0
+
+    async def decide(*_: object) -> None:
+        nonlocal deciding
+        deciding += 1
+        assert deciding == 1
+        await asyncio.sleep(10)  # as long as too many TaskQueues for one core take
+        deciding -= 1
+
+    health = ReadHealth(structlog.get_logger(), FakeTelemetry(), lambda: None)
+    rounds = ProbeRounds(broker, health, decide)
+    queues = [f"q{n}" for n in range(100)]
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(rounds.run(group, lambda: queues, lambda _: 1.0))
+        await asyncio.sleep(105)
+        assert len(broker.probes) <= 12
+        running.cancel()

@@ -6,7 +6,7 @@ import pytest
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
-from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.names import ANNOTATION_APPLIED, Key
 from taskqueue_operator.topology.objects import Topology
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_broker import DATA, UNREACHABLE
@@ -22,6 +22,19 @@ async def test_a_foreign_deployment_of_the_same_name_is_not_changed(harness: Con
     assert harness.cluster.condition("WorkersAvailable")["reason"] == "DeploymentConflict"
     assert "kubectl -n media delete deployment thumbnails" in harness.cluster.condition("Ready")["message"]
     assert harness.cluster.written("deployment") == harness.cluster.written("replicas") == []
+
+
+async def test_a_deletion_neither_scales_nor_waits_for_a_deployment_of_another_owner(harness: ControlHarness) -> None:
+    await harness.apply(deletionPolicy="Delete", scaling={"maxReplicas": 5, "minReplicas": 2})
+    harness.cluster.run_pods(KEY)
+    orphan = copy.deepcopy(harness.cluster.deployments[KEY])
+    orphan["metadata"] |= {"ownerReferences": [], "resourceVersion": "1000"}
+    harness.cluster.deployments[KEY] = orphan
+    harness.controller.on_deployment(orphan, deleted=False)
+    harness.cluster.delete(KEY)
+    await harness.settle(10)
+    assert KEY not in harness.cluster.taskqueues
+    assert harness.cluster.deployments[KEY]["spec"]["replicas"] == 2
 
 
 @pytest.mark.slow
@@ -117,6 +130,22 @@ async def test_a_field_that_another_client_changed_is_restored_at_once(harness: 
     assert harness.cluster.condition("Ready")["status"] == "True"
     message = dict(harness.cluster.events)["Restored"]
     assert '"keel" changed ' in message
+
+
+async def test_a_field_that_an_earlier_operator_did_not_set_restarts_no_worker(harness: ControlHarness) -> None:
+    await harness.apply()
+    body = copy.deepcopy(harness.cluster.deployments[KEY])
+    body["metadata"]["managedFields"] = [{"manager": "taskqueue-operator", "operation": "Apply", "fieldsV1": {}}]
+    annotations = body["metadata"]["annotations"]
+    earlier = body["metadata"] | {"annotations": annotations | {ANNOTATION_APPLIED: "of an earlier template"}}
+    harness.cluster._store("deployments", body | {"metadata": earlier})
+    await harness.settle(5)
+    assert len(harness.cluster.written("deployment")) == 1
+    metadata = body["metadata"] | {"resourceVersion": harness.cluster.deployments[KEY]["metadata"]["resourceVersion"]}
+    harness.cluster._store("deployments", body | {"metadata": metadata | {"managedFields": []}})
+    harness.cluster._store("deployments", body | {"metadata": metadata})
+    await harness.settle(5)
+    assert len(harness.cluster.written("deployment")) == 2, "of the same template, a field was removed"
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from tests.unit.control.control_harness import ControlHarness, cancel
 from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY
 from tests.unit.control.fake_workers import FakeWorkers
+from tests.unit.iterations import counted_iterations
 
 pytestmark = pytest.mark.looptime
 
@@ -51,6 +52,26 @@ async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_e
     assert [worker.in_flight for worker in workers.removed] == [0] * 5
     assert {worker.state for worker in workers.removed} == {State.DRAINED}
     assert Counter(event for event in harness.telemetry.events if event[0] == "removed") == {("removed", "drained"): 5}
+
+
+async def test_a_pod_that_another_client_deletes_is_not_recorded_as_removed(harness: ControlHarness) -> None:
+    workers = await start_five_workers(harness, minReplicas=5)
+    deleted = workers.by_pod.pop(workers.of(KEY)[0].key)
+    harness.cluster.remove("pods", deleted.key)
+    await harness.settle(10)
+    assert len(workers.of(KEY)) == 5
+    assert [event for event in harness.telemetry.events if event[0] == "removed"] == []
+
+
+async def test_other_tasks_run_between_the_commands_to_workers(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start_five_workers(harness)
+    with counted_iterations() as iterations:
+        monkeypatch.setattr(harness.telemetry, "commanded", lambda _: iterations.record())
+        await harness.settle(20)
+    assert iterations.total >= 4
+    assert iterations.most == 1
 
 
 @pytest.mark.slow
@@ -178,6 +199,9 @@ async def test_a_condition_names_workers_that_do_not_report(harness: ControlHarn
     condition = harness.cluster.condition("ScalingActive")
     assert (condition["status"], condition["reason"]) == ("True", "WorkersNotReporting")
     assert condition["message"].startswith("5 workers (thumbnails-")
+    harness.broker.alarms_ = frozenset({"memory"})
+    await harness.settle(20)
+    assert harness.cluster.condition("ScalingActive")["reason"] == "BrokerAlarm", "it blocks the reports"
 
 
 @pytest.mark.slow

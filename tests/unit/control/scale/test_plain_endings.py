@@ -89,6 +89,20 @@ async def test_the_connections_of_an_idle_worker_that_consumes_after_sigterm_are
     assert set(harness.broker.closed_connections) == {"a connection"}
 
 
+async def test_a_worker_has_six_seconds_after_sigterm_to_stop_before_its_connections_are_closed(
+    harness: ControlHarness,
+) -> None:
+    """It may have taken a task that the figures of the broker, which are 5 s old, do not show yet."""
+    name = await start_pod(harness)
+    consumes(harness, "thumbnails")
+    await harness.settle(10)
+    terminate(harness, name)
+    await harness.settle(5)
+    assert harness.broker.closed_connections == []
+    await harness.settle(15)
+    assert set(harness.broker.closed_connections) == {"a connection"}
+
+
 async def test_other_queues_that_workers_consume_are_named(harness: ControlHarness) -> None:
     await start_pod(harness)
     consumes(harness, "thumbnails", "thumbnails.DQ", "emails")

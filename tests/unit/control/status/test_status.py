@@ -8,7 +8,6 @@ import structlog.testing
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.control.status.blocked_dead_letters import BLOCKED_FOR
-from taskqueue_operator.control.status.write_budget import WriteBudget
 from taskqueue_operator.drain.worker import REPORT_TIMEOUT
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.faults import BrokerFault, Conflict, Reason
@@ -16,7 +15,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
-from tests.unit.control.fake_broker import FORBIDDEN, UNREACHABLE
+from tests.unit.control.fake_broker import DATA, FORBIDDEN, UNREACHABLE
 from tests.unit.control.fake_cluster import KEY, taskqueue
 from tests.unit.workers.pod_statuses import READY, container, waiting
 
@@ -176,7 +175,7 @@ async def test_conditions_come_before_events_and_figures(harness: ControlHarness
     for key in keys:
         harness.cluster.put(taskqueue(key))
     await harness.settle(60)
-    harness.controller._status_writer._budget = WriteBudget(2)
+    harness.controller._status_writer._budget._interval = 0.5
     for n in range(60):  # figures alone take the whole budget
         for key in keys:
             harness.broker.depths[key.name] = (0, n)
@@ -187,6 +186,32 @@ async def test_conditions_come_before_events_and_figures(harness: ControlHarness
     assert len(harness.cluster.events) < len(keys) + 15, "Events come after the conditions of all"
     await harness.settle(len(keys) / 2)
     assert [reason for reason, _ in harness.cluster.events].count("BrokerUnreachable") == len(keys)
+
+
+@pytest.mark.slow
+async def test_many_taskqueues_of_one_namespace_delay_no_status_of_another_one(harness: ControlHarness) -> None:
+    many = [Key("many", f"q-{n}") for n in range(60)]
+    harness.cluster.secrets[Key("many", "rabbitmq")] = DATA
+    for key in many:
+        harness.cluster.put(taskqueue(key))
+    await harness.apply()
+    await harness.settle(60)
+    harness.controller._status_writer._budget._interval = 0.5
+    harness.broker.fault = UNREACHABLE
+    await harness.settle(8)
+    assert harness.cluster.condition("BrokerReachable")["status"] == "False"
+    told = [key for key in many if harness.cluster.condition("BrokerReachable", key)["status"] == "False"]
+    assert 1 <= len(told) < 20
+
+
+async def test_a_taskqueue_whose_readiness_flaps_posts_few_events(harness: ControlHarness) -> None:
+    await harness.apply()
+    for flap in range(80):
+        harness.broker.fault = None if flap % 2 else UNREACHABLE
+        await harness.settle(15)
+    reasons = [reason for reason, _ in harness.cluster.events]
+    assert 40 <= len(reasons) <= 25 + 80 * 15 / 60 + 1
+    assert harness.cluster.condition("BrokerReachable")["status"] == "True"
 
 
 async def test_a_message_of_any_length_and_content_is_written(harness: ControlHarness) -> None:
@@ -355,6 +380,18 @@ async def test_an_alarm_of_the_broker_is_named(harness: ControlHarness) -> None:
     harness.broker.alarms_ = frozenset()
     await harness.settle(20)
     assert harness.cluster.condition("BrokerReachable")["reason"] == "Connected"
+
+
+async def test_a_prefetch_far_above_the_concurrency_is_named(harness: ControlHarness) -> None:
+    worker = {"image": "acme/app:1", "concurrency": 2}
+    await harness.apply(worker=worker | {"prefetch": 8})
+    await harness.settle(30)
+    assert "prefetch" not in harness.cluster.condition("ScalingActive")["message"]
+    await harness.apply(worker=worker | {"prefetch": 9})
+    await harness.settle(30)
+    active = harness.cluster.condition("ScalingActive")
+    assert (active["status"], active["reason"]) == ("True", "Ready")
+    assert "spec.worker.prefetch is far above concurrency" in active["message"]
 
 
 def ready(harness: ControlHarness) -> tuple[str, str]:

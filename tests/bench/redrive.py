@@ -13,6 +13,7 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel
+from pamqp.common import FieldTable
 
 from tests.bench.context import Context
 from tests.bench.polling import eventually
@@ -56,8 +57,9 @@ async def run(context: Context) -> Result:
 
 
 async def _fill(channel: AbstractChannel, count: int) -> None:
-    for name, arguments in ((QUEUE, {}), (DEAD_LETTERS, {"x-delivery-limit": -1})):
-        await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
+    await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+    unlimited: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": -1}
+    await channel.declare_queue(DEAD_LETTERS, durable=True, arguments=unlimited)
     for start in range(0, count, PUBLISHED_AT_ONCE):
         await asyncio.gather(*(_publish(channel, number) for number in range(start, start + PUBLISHED_AT_ONCE)))
 

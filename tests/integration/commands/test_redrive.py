@@ -1,8 +1,11 @@
 """Dead letters return to their queue on a real broker; the command is killed half way."""
 
+import operator
 from collections import Counter
+from functools import partial
 
 import aio_pika
+from pamqp.common import FieldTable
 
 from tests.integration.commands.conftest import Dlq, Queues, dead_letter
 
@@ -16,7 +19,7 @@ async def test_a_redrive_that_is_killed_twice_loses_nothing_and_doubles_two_mess
     await queues.publish(*(dead_letter(n, queues.name) for n in range(COUNT)))
     for least in (COUNT // 5, COUNT // 2):
         process = dlq.start("redrive", "--queue", queues.dead_letters, "--all", "--rate", MOST)
-        await queues.wait_for(queues.name, lambda ready, least=least: ready >= least)  # type: ignore[misc]  bound now
+        await queues.wait_for(queues.name, partial(operator.le, least))
         process.kill()
         process.wait()
         await queues.wait_until_returned(COUNT)
@@ -75,7 +78,7 @@ async def test_only_the_selected_group_returns_and_what_cannot_return_stays_in_i
 
 async def test_a_full_queue_refuses_and_the_dead_letters_stay(dlq: Dlq, queues: Queues) -> None:
     full = f"{queues.name}.full"
-    arguments = {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}
+    arguments: FieldTable = {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}
     await queues.channel.declare_queue(full, durable=True, arguments=arguments)
     await queues.publish(*(dead_letter(n, full) for n in range(20)))
     done = await dlq.run("redrive", "--queue", queues.dead_letters, "--all", "--to", full, "--output", "json")

@@ -101,11 +101,11 @@ async def _redrive(options: argparse.Namespace, target: Target, queue: DeadLette
     redrive = Redrive(queue, order, stop, _Progress())
     try:
         result = await redrive.run()
-    finally:
-        if options.output == "json":
-            _print([_json(_redriven_json(queue.name, redrive.result))])
-        else:
-            _print(redriven_lines(redrive.result))
+    except Fault:
+        if redrive.result.redriven:
+            _print(_redriven(options, queue.name, redrive.result))
+        raise
+    _print(_redriven(options, queue.name, result))
     if not result.selected and not result.unread:
         return _no_match(queue)
     return INCOMPLETE if result.kept or result.unread else DONE
@@ -184,8 +184,10 @@ def _message(fault: Fault, options: argparse.Namespace) -> str:
     return fault.message
 
 
-def _redriven_json(name: str, result: Redriven) -> Json:
-    return {
+def _redriven(options: argparse.Namespace, name: str, result: Redriven) -> Iterable[str]:
+    if options.output == "table":
+        return redriven_lines(result)
+    shown: Json = {
         "queue": name,
         "ready": result.ready,
         "selected": result.selected,
@@ -194,6 +196,7 @@ def _redriven_json(name: str, result: Redriven) -> Json:
         "unread": result.unread,
         "gaveUp": result.gave_up,
     }
+    return [_json(shown)]
 
 
 def _no_match(queue: DeadLetterQueue) -> int:

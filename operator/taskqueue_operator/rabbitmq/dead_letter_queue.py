@@ -170,9 +170,9 @@ class DeadLetterQueue:
                 for tag in last_of_window.values():
                     await self._channel.basic_nack(tag, multiple=True, requeue=True)
                 await self._channel.basic_nack(0, multiple=True, requeue=True)
+        await self.ready()  # until then, messages may arrive that were on their way
         self._unacked.clear()
         self._inbox = asyncio.Queue()
-        await self.ready()
 
     async def _publish(self, body: bytes, queue: str, properties: Basic.Properties) -> Kept | None:
         self._arrivals.returned = False

@@ -248,13 +248,15 @@ class DeadLetterQueue:
         operation = operation or f'read queue "{self.name}"'
         try:
             yield
+        except Fault:
+            raise
         except ChannelAccessRefused:
             raise faults.forbidden(self._endpoint, self._endpoint.username, operation) from None
         except ChannelNotFoundEntity:
             raise faults.no_queue(self._endpoint, self.name) from None
         except ChannelClosed as error:
             raise faults.refused(self._endpoint, operation, str(error)) from None
-        except CONNECTION_LOST as error:
+        except Exception as error:  # noqa: BLE001  the library raises a bare Exception when a connection ends
             raise self._end or faults.unreachable(self._endpoint, faults.cause(error)) from None
         except asyncio.CancelledError:
             # When a connection closes, aiormq cancels the tasks that wait on it, which may include this one.

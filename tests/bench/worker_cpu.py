@@ -28,7 +28,7 @@ BASELINE: Final = "f2a9822"
 """The last commit in which handlers run on the event loop of the connection."""
 SOURCE: Final = "worker-image/src"
 WARM_UP_TASKS: Final = 300
-ROUNDS: Final = 5
+ROUNDS: Final = 10
 CONCURRENCIES: Final = (1, 10)
 TIMEOUT_SECONDS: Final = 300
 TARGETS: Final = {"worker_cpu_ratio": Target("<=", 1.1)}
@@ -47,9 +47,10 @@ async def measure(commit: str, *, tasks: int) -> Result:
     with TemporaryDirectory() as temporary, Broker.start(Path(temporary, "broker")) as broker:
         trees = {"tree": ROOT / SOURCE, "baseline": _checkout(commit, Path(temporary, "baseline")) / SOURCE}
         samples: dict[tuple[str, int], list[float]] = {}
-        for _, concurrency, (name, tree) in product(range(ROUNDS), CONCURRENCIES, trees.items()):
-            seconds = await _cpu_seconds_per_task(broker, tree, Path(temporary), concurrency, tasks)
-            samples.setdefault((name, concurrency), []).append(seconds)
+        for turn, concurrency in product(range(ROUNDS), CONCURRENCIES):
+            for name in sorted(trees, reverse=bool(turn % 2)):  # neither is always the first
+                seconds = await _cpu_seconds_per_task(broker, trees[name], Path(temporary), concurrency, tasks)
+                samples.setdefault((name, concurrency), []).append(seconds)
     medians = {key: statistics.median(values) for key, values in samples.items()}
     figures = {f"{name}_c{concurrency}_us": seconds * 1e6 for (name, concurrency), seconds in medians.items()}
     ratios = {f"ratio_c{c}": medians["tree", c] / medians["baseline", c] for c in CONCURRENCIES}

@@ -1,29 +1,49 @@
 """Ports of this machine's loopback."""
 
-import random
 import socket
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 
-# Not those that the kernel gives to outgoing connections: one of these may take a port between its choice and its use.
+from tests.cluster import cache
+
 _RANGE = range(12000, 30000)
 
 
 def free(count: int) -> list[int]:
     """Return so many ports on which no process listens, all different.
 
-    Processes that ask at the same time get different ports, as far as chance can do that.
+    Processes that ask at the same time get different ports, and a port is not given again before all others were: its
+    user may need minutes to listen on it.
     """
-    with ExitStack() as stack:
-        return [_bound(stack) for _ in range(count)]
+    last = cache.home() / "last-port"
+    with cache.locked(last.name):
+        found = list(islice(_free_ports_after(_read(last)), count))
+        last.write_text(str(found[-1]))
+    return found
 
 
-def _bound(stack: ExitStack) -> int:
-    while True:
-        port = random.choice(_RANGE)
-        candidate = stack.enter_context(socket.socket())
-        with suppress(OSError):
-            candidate.bind(("127.0.0.1", port))
-            return port
+def _read(last: Path) -> int:
+    with suppress(OSError, ValueError):
+        return int(last.read_text())
+    return _RANGE[-1]
+
+
+def _free_ports_after(last: int) -> Iterator[int]:
+    # An outgoing connection may take a port of the kernel's range between its choice and its use.
+    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    for step in range(1, len(_RANGE) + 1):
+        port = _RANGE[(last + step - _RANGE.start) % len(_RANGE)]
+        if not lowest <= port <= highest and _can_listen(port):
+            yield port
+
+
+def _can_listen(port: int) -> bool:
+    with socket.socket() as candidate, suppress(OSError):
+        candidate.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:

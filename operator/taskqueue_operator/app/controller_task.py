@@ -2,27 +2,10 @@
 
 import asyncio
 import gc
-from itertools import count
-from typing import Final, NoReturn
 
 import structlog
 
 from taskqueue_operator.control.controller import Controller
-
-FREEZE_SECONDS: Final = 5.0
-"""Time between the first two freezes; each further pause is twice as long."""
-
-
-async def _freeze_repeatedly() -> NoReturn:
-    """Exempt the present objects from garbage collection: scanning them would hold the event loop.
-
-    After the start there are those of the first read, then those of the watches. What is frozen and becomes cyclic
-    garbage later is never freed: so it is done more and more rarely.
-    """
-    for number in count():
-        gc.freeze()
-        await asyncio.sleep(FREEZE_SECONDS * 2**number)
-    raise AssertionError
 
 
 class ControllerTask:
@@ -38,7 +21,6 @@ class ControllerTask:
         self.crashed = False
         self._controller = controller
         self._task: asyncio.Task[None] | None = None
-        self._freezing: asyncio.Task[NoReturn] | None = None
 
     async def start(self, **_: object) -> None:
         """Start the controller; a kopf startup handler.
@@ -52,15 +34,14 @@ class ControllerTask:
         first_read = asyncio.create_task(self._controller.first_read.wait())
         await asyncio.wait([self._task, first_read], return_when=asyncio.FIRST_COMPLETED)
         first_read.cancel()
-        self._freezing = asyncio.create_task(_freeze_repeatedly(), name="freeze")
+        # The objects of the first read live long, and so are exempt without a collection; `short_collections` goes on.
+        gc.freeze()
         gc.enable()
 
     async def end(self, **_: object) -> None:
         """Cancel the controller and wait for it; a kopf cleanup handler."""
         if self._task is None:
             return
-        if self._freezing is not None:
-            self._freezing.cancel()
         self.crashed = self._task.done()
         self._task.cancel()
         (outcome,) = await asyncio.gather(self._task, return_exceptions=True)

@@ -13,6 +13,8 @@ from taskqueue_operator.resource.allowance import Allowance
 
 DROPPED: Final = "dropped_before"
 """Field of a line: how many lines were dropped before it, of its TaskQueue, namespace or broker host."""
+_TASKQUEUE: Final = (bounds.TASKQUEUE_LOG_LINES_PER_SECOND, bounds.TASKQUEUE_LOG_LINES_AT_ONCE)
+_GROUP: Final = (bounds.GROUP_LOG_LINES_PER_SECOND, bounds.GROUP_LOG_LINES_AT_ONCE)
 
 
 class _Share:
@@ -20,12 +22,8 @@ class _Share:
 
     __slots__ = ("allowance", "dropped")
 
-    def __init__(self, *, is_group: bool) -> None:
-        self.allowance = (
-            Allowance(per_second=bounds.GROUP_LOG_LINES_PER_SECOND, at_once=bounds.GROUP_LOG_LINES_AT_ONCE)
-            if is_group
-            else Allowance(per_second=bounds.TASKQUEUE_LOG_LINES_PER_SECOND, at_once=bounds.TASKQUEUE_LOG_LINES_AT_ONCE)
-        )
+    def __init__(self, per_second: float, at_once: float) -> None:
+        self.allowance = Allowance(per_second=per_second, at_once=at_once)
         self.dropped = 0
 
 
@@ -59,15 +57,15 @@ class LogShares:
     def _shares_of(self, line: EventDict) -> Iterator[_Share]:
         taskqueue, broker = line.get("taskqueue"), line.get("broker")
         if taskqueue is not None:
-            yield self._share(f"taskqueue {taskqueue}", is_group=False)
-            yield self._share(f"namespace {str(taskqueue).partition('/')[0]}", is_group=True)
+            yield self._share(f"taskqueue {taskqueue}", *_TASKQUEUE)
+            yield self._share(f"namespace {str(taskqueue).partition('/')[0]}", *_GROUP)
         elif broker is not None:
-            yield self._share(f"broker {broker}", is_group=True)
+            yield self._share(f"broker {broker}", *_GROUP)
 
-    def _share(self, name: str, *, is_group: bool) -> _Share:
+    def _share(self, name: str, per_second: float, at_once: float) -> _Share:
         share = self._shares.get(name)
         if share is None:
-            share = self._shares[name] = _Share(is_group=is_group)
+            share = self._shares[name] = _Share(per_second, at_once)
         self._shares.move_to_end(name)
         if len(self._shares) > bounds.LOG_SHARES:
             self._shares.popitem(last=False)

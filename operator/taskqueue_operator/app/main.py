@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import time
+from typing import Final
 from uuid import uuid4
 
 import structlog
@@ -17,10 +18,17 @@ from taskqueue_operator.kube.lease import KubernetesLease
 from taskqueue_operator.resource.faults import Fault
 
 from . import health, logs
+from .garbage_collection import short_collections
 from .lifecycle import LeaderLifecycle
 from .loop_lag import measured_loop
 from .metrics import LeadershipCollector, Metrics
 from .settings import Settings
+
+SWITCH_INTERVAL_SECONDS: Final = 0.0005
+"""How long another thread, such as that of a scrape of the metrics, keeps the interpreter once the event loop needs it.
+
+The loop releases it at each read of a TLS connection: with Python's 5 ms, 40 reads take 0.2 s during a scrape.
+"""
 
 
 def main() -> None:
@@ -32,6 +40,7 @@ def main() -> None:
     logs.configure(settings.log_level)
     # Until the loop has a handler of its own: the first process of a container ignores signals without a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     sys.exit(uvloop.run(run(settings)))
 
 
@@ -51,7 +60,7 @@ async def run(settings: Settings) -> int:
     endpoints = health.Endpoints(metrics.registry, lifecycle.readiness, lifecycle.recordings)
     try:
         async with health.serving(settings.http_port, endpoints):
-            with measured_loop(metrics.lagged):
+            with short_collections(), measured_loop(metrics.lagged):
                 return await lifecycle.run(stop)
     except Fault as fault:
         return _startup_failed(fault)

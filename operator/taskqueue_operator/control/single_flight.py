@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from taskqueue_operator.resource.faults import Conflict
 
-from .turns import Turns
+from .one_by_one import OneByOne
 
 Answer = TypeVar("Answer")
 
@@ -21,7 +21,7 @@ class SingleFlight(Generic[Answer]):
     def __init__(self, request: Callable[[], Awaitable[Answer]]) -> None:
         self._request = request
         self._in_flight = asyncio.Lock()
-        self._turns = Turns()
+        self._one_by_one = OneByOne()
         self._next: asyncio.Task[Answer] | None = None
         self._tasks: set[asyncio.Task[Answer]] = set()
 
@@ -37,7 +37,7 @@ class SingleFlight(Generic[Answer]):
             self._next.add_done_callback(self._on_done)
         call = self._next
         await asyncio.wait([call])
-        await self._turns.take()
+        await self._one_by_one.wait()
         if call.cancelled():
             raise Conflict("the request was cancelled: its target is closed")
         return call.result()

@@ -1,12 +1,12 @@
 """Sweeps from a listing of queues."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from taskqueue_operator.rabbitmq.management import Management
 from taskqueue_operator.rabbitmq.vhost_reader import SLICE, read_sweep
 from taskqueue_operator.scaling.reading import Doubt, Sweep
+from tests.unit.loop_iterations import counted_iterations
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READY_AND_UNACKED = {"messages_ready": 600, "messages_unacknowledged": 1}
@@ -51,18 +51,9 @@ async def test_messages_that_are_neither_ready_nor_unacked_are_deferred() -> Non
 
 
 async def test_other_tasks_run_while_a_long_listing_is_parsed() -> None:
-    turns = 0
-
-    async def take_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    other = asyncio.create_task(take_turns())
-    await sweep(*[{}] * (5 * SLICE))
-    other.cancel()
-    assert turns >= 5
+    with counted_iterations() as iterations:
+        await sweep(*[{}] * (5 * SLICE))
+    assert iterations.count >= 5
 
 
 async def test_a_listing_without_the_total_has_no_valid_figures() -> None:

@@ -25,18 +25,29 @@ from taskqueue_worker.worker import Worker
 
 
 class FakeChannel:
-    """The used part of the aiormq channel of one delivery. A settlement raises `fault`, or takes `fault` seconds."""
+    """The used part of the aiormq channel of one delivery. A settlement raises `fault`, or takes `fault` seconds.
+
+    Attributes:
+        processed: So many settlements the broker has answered for, `answer_seconds` after it was asked.
+    """
 
     def __init__(self) -> None:
         self.is_closed = False
         self.fault: BaseException | float = 0.0
         self.settled: list[str] = []
+        self.answer_seconds = 0.0
+        self.processed = 0
 
     async def basic_ack(self, _: int) -> None:
         await self._settle("ack")
 
     async def basic_nack(self, _: int, *, requeue: bool) -> None:
         await self._settle(f"nack requeue={requeue}")
+
+    async def flow(self, *, active: bool) -> None:
+        assert active
+        await asyncio.sleep(self.answer_seconds)
+        self.processed = len(self.settled)
 
     async def _settle(self, method: str) -> None:
         if isinstance(self.fault, BaseException):

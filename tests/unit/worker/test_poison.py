@@ -93,6 +93,19 @@ async def test_other_suspects_are_requeued_uncounted_before_and_while_one_runs(s
     assert scene.copies()[2:] == [("q", 2, "recorded")], "recorded after the one that ran alone"
 
 
+async def test_a_suspect_begins_when_the_broker_has_processed_that_the_others_were_given_back(scene: Scene) -> None:
+    """Otherwise the message and its copy both remain if the suspect ends the process."""
+    scene.receive("a")
+    scene.receive("first", x_attempt=2, x_suspect="recorded")
+    early = scene.receive("early", x_attempt=3, x_suspect="recorded")
+    channel_of(early).answer_seconds = 5
+    await asyncio.sleep(14)
+    assert (scene.ledger, channel_of(early).settled) == (["start a", "end a"], ["ack"])
+    await asyncio.sleep(2)
+    assert (scene.ledger[2:], channel_of(early).processed) == (["start first"], 1)
+    await scene.worker.wait_until_settled()
+
+
 async def test_a_suspect_that_was_requeued_is_recorded_after_a_pause(scene: Scene) -> None:
     scene.receive("s", x_attempt=1, x_suspect="returned")
     await scene.worker.wait_until_settled()

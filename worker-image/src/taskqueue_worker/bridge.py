@@ -31,8 +31,7 @@ class Inbox:
         """Wake the loop over a pipe from now on, where loops can wait for pipes. The loop must not run elsewhere yet.
 
         The kernel takes a write to a pipe as a sign that the writer is about to sleep, and runs the reader where the
-        writer ran. `call_soon_threadsafe` wakes another processor, for a thread that then waits for the GIL: a task
-        without work then takes a ninth more CPU (`make bench NAME=worker_cpu`, 2 cores).
+        writer ran. `call_soon_threadsafe` wakes another processor, for a thread that then waits for the GIL.
         """
         reader, writer = os.pipe()
         os.set_blocking(reader, False)

@@ -105,6 +105,10 @@ class Delivery:
         """Acknowledge the message. False if the channel is lost: the broker delivers the message again."""
         return await self._settle(self.delivered.channel.basic_ack(self._tag))
 
+    async def acknowledge_and_wait(self) -> bool:
+        """Acknowledge the message, and wait until the broker has done so: no loss of this process undoes it then."""
+        return await self.acknowledge() and await self._settle(self._processed())
+
     async def requeue(self) -> bool:
         """Return the message to its queue. False if the channel is lost, which has the same effect."""
         # nack and not reject: a quorum queue counts a reject as a failed attempt.
@@ -117,6 +121,10 @@ class Delivery:
     @property
     def _tag(self) -> int:
         return cast("int", self.delivered.delivery_tag)
+
+    async def _processed(self) -> None:
+        # An acknowledgement has no answer. RabbitMQ answers this method, which changes nothing, after all before it.
+        await self.delivered.channel.flow(active=True)
 
     async def _settle(self, frame_sent: Awaitable[None]) -> bool:
         try:

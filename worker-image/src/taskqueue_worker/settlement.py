@@ -126,7 +126,8 @@ class Settlement:
         except PublishFailedError as error:
             _log.warning("attempt not recorded", task_id=delivery.task_id, queue=delivery.queue, reason=str(error))
             return False
-        await delivery.acknowledge()
+        # The task of this copy, or of a suspect that waits for this one to be given back, may end the process at once.
+        await delivery.acknowledge_and_wait()
         return True
 
 

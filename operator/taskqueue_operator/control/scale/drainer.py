@@ -14,10 +14,10 @@ import structlog
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import Clock
+from taskqueue_operator.control.one_by_one import OneByOne
 from taskqueue_operator.control.ports import Body, Cluster
 from taskqueue_operator.control.state import States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.control.turns import Turns
 from taskqueue_operator.drain.actions import RestoreReplicas, ScaleIn, WriteDeletionCost, WriteDrainToken
 from taskqueue_operator.drain.context import DrainContext, QueueState
 from taskqueue_operator.drain.execution import Request, Send, execute
@@ -153,8 +153,8 @@ class Drainer:
 
         written = None
         for requests in execute(pool, next_plan, self.clock):
-            turns = Turns()  # to send hundreds of commands in one piece would hold the event loop
-            await asyncio.gather(*(self._make(key, state, request, turns) for request in requests))
+            one_by_one = OneByOne()  # to send hundreds of commands in one piece would hold the event loop
+            await asyncio.gather(*(self._make(key, state, request, one_by_one) for request in requests))
             for request in requests:
                 if isinstance(request, ScaleIn | RestoreReplicas):
                     written = request.replicas
@@ -184,8 +184,8 @@ class Drainer:
         state.drain.unreported_pods = made.unreported_pods
         return made
 
-    async def _make(self, key: Key, state: TaskQueueState, request: Request, turns: Turns) -> None:
-        await turns.take()
+    async def _make(self, key: Key, state: TaskQueueState, request: Request, one_by_one: OneByOne) -> None:
+        await one_by_one.wait()
         match request:
             case Send(address, command):
                 self.telemetry.commanded(command.command)

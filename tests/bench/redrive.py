@@ -58,8 +58,8 @@ async def run(context: Context) -> Result:
 
 async def _fill(channel: AbstractChannel, count: int) -> None:
     await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
-    unlimited: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": -1}
-    await channel.declare_queue(DEAD_LETTERS, durable=True, arguments=unlimited)
+    arguments: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+    await channel.declare_queue(DEAD_LETTERS, durable=True, arguments=arguments)
     for start in range(0, count, PUBLISHED_AT_ONCE):
         await asyncio.gather(*(_publish(channel, number) for number in range(start, start + PUBLISHED_AT_ONCE)))
 

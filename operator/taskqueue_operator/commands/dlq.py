@@ -112,7 +112,7 @@ async def _redrive(options: argparse.Namespace, target: Target, queue: DeadLette
 
 
 async def _purge(options: argparse.Namespace, _: Target, queue: DeadLetterQueue, stop: asyncio.Event) -> int:
-    ask = partial(confirmation.ask, name=queue.name)
+    ask = partial(confirmation.ask, name=queue.name, stop=stop)
     purged = await operations.purge(
         queue, selection(options), _agree if options.yes else ask, limit=options.limit, stop=stop
     )

@@ -110,7 +110,7 @@ def _add(
     command.add_argument(
         "--no-delivery-limit",
         action="store_true",
-        help="the queue has no delivery limit; do not check it (RabbitMQ 4.0 to 4.2)",
+        help="the queue has no delivery limit; do not check it (RabbitMQ before 4.3)",
     )
     command.add_argument(
         "--limit",

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from taskqueue_operator.dead_letters.delivery_limit import counts_every_return, is_unlimited, limit_unknown, limited
+from taskqueue_operator.dead_letters.delivery_limit import counts_every_return, drops_nothing, limit_unknown, limited
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import MANAGER
@@ -96,7 +96,7 @@ async def _check_login(endpoint: Endpoint, network: Network) -> None:
 
 
 async def _check_delivery_limit(endpoint: Endpoint, network: Network, queue: DeadLetterQueue) -> None:
-    """Check that the queue has no delivery limit, where each listing counts towards it."""
+    """Check that no message reaches the delivery limit of the queue, where each listing counts towards it."""
     if not counts_every_return(queue.version):
         return
     management = Management(Access(endpoint, network).for_management())
@@ -108,5 +108,5 @@ async def _check_delivery_limit(endpoint: Endpoint, network: Network, queue: Dea
         raise limit_unknown(queue.name, queue.version, fault.message) from None
     finally:
         await management.close()
-    if not is_unlimited(found):
+    if not drops_nothing(found, queue.version):
         raise limited(queue.name, queue.version)

@@ -10,14 +10,14 @@ end and in their order. `dead_letters/delivery_limit.py` says what that leaves b
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Final
 from uuid import uuid4
 
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
-from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, DeliveryError
+from aiormq.exceptions import DeliveryError
 from pamqp.commands import Basic
 
 from taskqueue_operator.dead_letters.delivery_limit import Version, parse_version
@@ -30,6 +30,7 @@ from . import faults
 from .bounded_connection import CONNECTION_LOST
 from .dead_letter_arrivals import Arrivals, Delivery, delivery_tag
 from .dead_letter_copy import copied_properties
+from .dead_letter_errors import explained
 from .endpoint import Endpoint
 
 ANSWER_TIMEOUT_SECONDS: Final = 20.0
@@ -242,24 +243,5 @@ class DeadLetterQueue:
         self._end = self._end or fault
         self._inbox.put_nowait(None)
 
-    @contextmanager
-    def _explained(self, operation: str = "") -> Iterator[None]:
-        """Turn errors of the library into faults; `operation` is what the user may lack the permission for."""
-        operation = operation or f'read queue "{self.name}"'
-        try:
-            yield
-        except Fault:
-            raise
-        except ChannelAccessRefused:
-            raise faults.forbidden(self._endpoint, self._endpoint.username, operation) from None
-        except ChannelNotFoundEntity:
-            raise faults.no_queue(self._endpoint, self.name) from None
-        except ChannelClosed as error:
-            raise faults.refused(self._endpoint, operation, str(error)) from None
-        except Exception as error:  # noqa: BLE001  the library raises a bare Exception when a connection ends
-            raise self._end or faults.unreachable(self._endpoint, faults.cause(error)) from None
-        except asyncio.CancelledError:
-            # When a connection closes, aiormq cancels the tasks that wait on it, which may include this one.
-            if (task := asyncio.current_task()) is None or task.cancelling():
-                raise
-            raise self._end or faults.unreachable(self._endpoint, "connection closed") from None
+    def _explained(self, operation: str = "") -> AbstractContextManager[None]:
+        return explained(self._endpoint, self.name, operation or f'read queue "{self.name}"', lambda: self._end)

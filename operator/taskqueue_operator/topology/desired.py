@@ -8,6 +8,7 @@ exchange bypass `<queue>.in`.
 
 from typing import Final
 
+from taskqueue_operator.resource.bounds import UNREACHABLE_DELIVERY_LIMIT
 from taskqueue_operator.resource.broker import QueueType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
@@ -37,9 +38,6 @@ QUORUM_ARGUMENTS: Final[Arguments] = {
 }
 """Arguments of Quorum queues. As policies, they would need a policy, and the tag `policymaker`, for each queue."""
 DELIVERY_LIMIT: Final = "x-delivery-limit"
-UNLIMITED: Final = -1
-"""Delivery limit of Quorum dead-letter queues. RabbitMQ 4.0 to 4.2 counts each message that a client reads and returns,
-and drops it after 20 returns: so a person who lists dead letters would delete them."""
 
 
 def desired(taskqueue: TaskQueue, installation: str) -> Topology:
@@ -93,7 +91,8 @@ def queue_arguments(name: str, queue_type: str, max_priority: Argument | None) -
 def _dead_letter_arguments(queue_type: Argument) -> dict[str, Argument]:
     arguments = {QUEUE_TYPE: queue_type}
     if queue_type == QueueType.QUORUM.lower():
-        arguments[DELIVERY_LIMIT] = UNLIMITED
+        # RabbitMQ 4.0 to 4.2 drops a message that returned 20 times: who lists dead letters would delete them.
+        arguments[DELIVERY_LIMIT] = UNREACHABLE_DELIVERY_LIMIT
     return arguments
 
 

@@ -184,7 +184,7 @@ async def queues(broker: Broker) -> AsyncIterator[Queues]:
         name = f"dlq-{uuid4().hex[:8]}"
         await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
         await channel.declare_queue(
-            f"{name}.dlq", durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": -1}
+            f"{name}.dlq", durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
         )
         yield Queues(channel, name)
         for queue in (name, f"{name}.dlq"):

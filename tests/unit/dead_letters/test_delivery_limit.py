@@ -5,7 +5,7 @@ import pytest
 from taskqueue_operator.dead_letters.delivery_limit import (
     Version,
     counts_every_return,
-    is_unlimited,
+    drops_nothing,
     limit_unknown,
     limited,
     parse_version,
@@ -24,8 +24,7 @@ def test_the_version_of_the_broker_is_parsed(text: object, version: Version | No
 @pytest.mark.parametrize(
     ("version", "counts"),
     [
-        ((3, 10), False),
-        ((3, 13), False),
+        ((3, 10), True),
         ((4, 0), True),
         ((4, 2), True),
         ((4, 3), False),
@@ -33,32 +32,51 @@ def test_the_version_of_the_broker_is_parsed(text: object, version: Version | No
         (None, True),
     ],
 )
-def test_listings_count_from_4_0_until_4_3(version: Version | None, counts: bool) -> None:  # noqa: FBT001  a case
+def test_listings_count_until_4_3(version: Version | None, counts: bool) -> None:  # noqa: FBT001  a case
     assert counts_every_return(version) is counts
 
 
+def queue(limit: object = None, policy: object = None, *, type_: str = "quorum") -> dict[str, object]:
+    return {
+        "type": type_,
+        "arguments": {} if limit is None else {"x-delivery-limit": limit},
+        "effective_policy_definition": [] if policy is None else {"delivery-limit": policy},
+    }
+
+
 @pytest.mark.parametrize(
-    ("queue", "unlimited"),
+    ("described", "before_4_0", "from_4_0_on"),
     [
-        ({"type": "classic", "arguments": {}}, True),
-        ({"type": "quorum", "arguments": {}, "effective_policy_definition": []}, False),
-        ({"type": "quorum", "arguments": {"x-delivery-limit": -1}, "effective_policy_definition": {}}, True),
-        ({"type": "quorum", "arguments": {}, "effective_policy_definition": {"delivery-limit": -1}}, True),
-        ({"type": "quorum", "arguments": {"x-delivery-limit": 100}}, False),
-        (
-            {
-                "type": "quorum",
-                "arguments": {"x-delivery-limit": -1},
-                "effective_policy_definition": {"delivery-limit": 20},
-            },
-            False,
-        ),
-        ({"type": "quorum", "arguments": {"x-delivery-limit": "-1"}}, False),
-        ({}, False),
+        (queue(type_="classic"), True, True),
+        (queue(), True, False),
+        (queue(1_000_000), True, True),
+        (queue(policy=1_000_000), True, True),
+        (queue(100), False, False),
+        (queue(1_000_000, policy=3), False, False),
+        (queue(3, policy=1_000_000), False, False),
+        # RabbitMQ 3 accepts a negative limit, and drops each message at its first return.
+        (queue(-1), False, True),
+        (queue(policy=-1), False, True),
+        (queue(-1, policy=20), False, False),
+        (queue("1000000"), False, False),
+        ({"type": "quorum", "arguments": {}}, False, False),
+        ({"type": "quorum", "arguments": {}, "effective_policy_definition": "none"}, False, False),
+        ({}, False, False),
     ],
 )
-def test_a_queue_without_a_delivery_limit_drops_nothing(queue: dict[str, object], unlimited: bool) -> None:  # noqa: FBT001  a case
-    assert is_unlimited(queue) is unlimited
+def test_a_queue_drops_nothing_if_no_message_reaches_its_limit(
+    described: dict[str, object],
+    before_4_0: bool,  # noqa: FBT001  a case
+    from_4_0_on: bool,  # noqa: FBT001  a case
+) -> None:
+    assert drops_nothing(described, (3, 10)) is before_4_0
+    assert drops_nothing(described, (4, 0)) is from_4_0_on
+
+
+def test_a_queue_of_an_unknown_version_needs_a_limit_out_of_reach() -> None:
+    assert drops_nothing(queue(1_000_000), None)
+    assert not drops_nothing(queue(), None)
+    assert not drops_nothing(queue(-1), None)
 
 
 def test_the_messages_name_the_way_out() -> None:

@@ -55,8 +55,8 @@ def limited(queue: str, version: Version | None) -> Fault:
     return Fault(
         Reason.TOPOLOGY_REFUSED,
         f'RabbitMQ {_shown(version)} counts each listing of queue "{queue}" towards its delivery limit, and then drops '
-        f'the messages. Set "delivery-limit": {UNREACHABLE_DELIVERY_LIMIT} in the policy of this queue, without a lower '
-        "x-delivery-limit in its arguments, and repeat the command. Or upgrade to RabbitMQ 4.3, where a listing does "
+        f'the messages. Set "delivery-limit": {UNREACHABLE_DELIVERY_LIMIT} in the policy of this queue, with no lower '
+        "x-delivery-limit in its arguments, then repeat the command. Or upgrade to RabbitMQ 4.3, where a listing does "
         "not count.",
         terminal=True,
     )

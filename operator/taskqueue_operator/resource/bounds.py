@@ -153,13 +153,13 @@ DEAD_LETTER_SHOWN_BODY_BYTES: Final = 4096
 DEAD_LETTERS_SHOWN: Final = 100
 """Dead letters that one command shows; each takes a screen."""
 REDRIVE_WINDOW: Final = 4
-"""Dead letters that are delivered before the first of them is redriven: 64 MiB if each has the longest body. The command
-may run in the container of the operator, which has 512 MiB."""
+"""Dead letters that are delivered before the first of them is redriven: 64 MiB if each has the longest body. The
+command may run in the container of the operator, which has 512 MiB."""
 BROWSE_WINDOW: Final = 500
 """The same where bodies are only shown: 2 MiB, and 62 MiB if each has the longest properties."""
 UNREACHABLE_DELIVERY_LIMIT: Final = 1_000_000
-"""Returns to a quorum queue after which it drops a message: one listing each second would take eleven days. A limit of -1
-is none only since RabbitMQ 4.0; before, it drops a message at its first return."""
+"""Returns to a quorum queue after which it drops a message: one listing each second would take eleven days. A limit of
+-1 is none only since RabbitMQ 4.0; before, it drops a message at its first return."""
 REDRIVES_PER_SECOND: Final = 10_000.0
 """Highest rate of a redrive; a quorum queue confirms fewer one by one."""
 

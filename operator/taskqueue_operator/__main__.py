@@ -22,8 +22,8 @@ def main() -> None:
             sys.exit(dlq(arguments))
         case ["-h" | "--help"]:
             print(USAGE)  # noqa: T201  the output of the command
-        case [name, *_]:
-            sys.exit(f"taskqueue-operator: {name!r} is no command.\n{USAGE}")
+        case unknown:
+            sys.exit(f"taskqueue-operator: {unknown[0]!r} is no command.\n{USAGE}")
 
 
 if __name__ == "__main__":

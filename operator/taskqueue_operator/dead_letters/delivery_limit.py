@@ -23,6 +23,9 @@ DEFAULT_LIMIT_SINCE: Final[Version] = (4, 0)
 LISTINGS_COUNT_UNTIL: Final[Version] = (4, 3)
 _ARGUMENTS: Final = "arguments"
 _POLICY: Final = "effective_policy_definition"
+NOT_SHOWN: Final = (
+    "The management API does not show the policy of the queue, which it does some seconds after a change."
+)
 _VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})")
 
 
@@ -37,13 +40,13 @@ def counts_every_return(version: Version | None) -> bool:
     return version is None or version < LISTINGS_COUNT_UNTIL
 
 
-def drops_nothing(queue: Mapping[str, object], version: Version | None) -> bool:
-    """Whether a queue, as the management API describes it, drops no message that returns often."""
+def drops_nothing(queue: Mapping[str, object], version: Version | None) -> bool | None:
+    """Whether a queue, as the management API describes it, drops no message that returns often; None if unknown."""
     if queue.get("type") == "classic":
         return True
     arguments, policy = _settings(queue, _ARGUMENTS), _settings(queue, _POLICY)
     if arguments is None or policy is None:
-        return False
+        return None
     limits = [limit for limit in (arguments.get("x-delivery-limit"), policy.get("delivery-limit")) if limit is not None]
     if not limits:
         return version is not None and version < DEFAULT_LIMIT_SINCE
@@ -54,10 +57,10 @@ def limited(queue: str, version: Version | None) -> Fault:
     """Return the fault of a queue that has a delivery limit, or may have one."""
     return Fault(
         Reason.TOPOLOGY_REFUSED,
-        f'RabbitMQ {_shown(version)} counts each listing of queue "{queue}" towards its delivery limit, and then drops '
-        f'the messages. Set "delivery-limit": {UNREACHABLE_DELIVERY_LIMIT} in the policy of this queue, with no lower '
-        "x-delivery-limit in its arguments, then repeat the command. Or upgrade to RabbitMQ 4.3, where a listing does "
-        "not count.",
+        f'RabbitMQ {_shown(version)} counts each listing of queue "{queue}" towards its delivery limit, and '
+        f'drops messages beyond it. Set "delivery-limit": {UNREACHABLE_DELIVERY_LIMIT} in the policy of this queue, '
+        "with no lower x-delivery-limit in its arguments, then repeat the command. Or upgrade to RabbitMQ 4.3, where a "
+        "listing does not count.",
         terminal=True,
     )
 

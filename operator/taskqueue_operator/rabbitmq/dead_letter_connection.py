@@ -6,7 +6,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from taskqueue_operator.dead_letters.delivery_limit import counts_every_return, drops_nothing, limit_unknown, limited
+from taskqueue_operator.dead_letters.delivery_limit import (
+    NOT_SHOWN,
+    counts_every_return,
+    drops_nothing,
+    limit_unknown,
+    limited,
+)
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import MANAGER
@@ -108,5 +114,8 @@ async def _check_delivery_limit(endpoint: Endpoint, network: Network, queue: Dea
         raise limit_unknown(queue.name, queue.version, fault.message) from None
     finally:
         await management.close()
-    if not drops_nothing(found, queue.version):
+    safe = drops_nothing(found, queue.version)
+    if safe is None:
+        raise limit_unknown(queue.name, queue.version, NOT_SHOWN)
+    if not safe:
         raise limited(queue.name, queue.version)

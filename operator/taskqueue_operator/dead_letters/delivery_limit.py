@@ -24,7 +24,8 @@ LISTINGS_COUNT_UNTIL: Final[Version] = (4, 3)
 _ARGUMENTS: Final = "arguments"
 _POLICY: Final = "effective_policy_definition"
 NOT_SHOWN: Final = (
-    "The management API does not show the policy of the queue, which it does some seconds after a change."
+    "The management API does not show the policy of the queue, which it does some seconds after a change: repeat the "
+    "command then."
 )
 _VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})")
 

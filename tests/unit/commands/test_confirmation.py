@@ -39,7 +39,7 @@ async def test_only_yes_confirms(terminal: int, answer: str, agreed: bool, capsy
     assert 'Delete 1 dead letters of queue "jobs.dlq"?' in asked
 
 
-async def test_a_stop_ends_the_question(terminal: int) -> None:  # noqa: ARG001  nobody answers
+async def test_a_stop_ends_the_question(terminal: int) -> None:  # noqa: ARG001  without an answer
     stop = asyncio.Event()
     asking = asyncio.create_task(confirmation.ask(groups(), "jobs.dlq", stop))
     await asyncio.sleep(0)
@@ -48,7 +48,7 @@ async def test_a_stop_ends_the_question(terminal: int) -> None:  # noqa: ARG001 
 
 
 @pytest.mark.looptime
-async def test_no_answer_in_time_does_not_confirm(terminal: int) -> None:  # noqa: ARG001  nobody answers
+async def test_no_answer_in_time_does_not_confirm(terminal: int) -> None:  # noqa: ARG001  without an answer
     started = asyncio.get_running_loop().time()
     assert not await confirmation.ask(groups(), "jobs.dlq", asyncio.Event())
     assert asyncio.get_running_loop().time() - started == pytest.approx(confirmation.CONFIRM_SECONDS)

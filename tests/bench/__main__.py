@@ -23,6 +23,7 @@ from tests.bench import (
     lateness,
     neighbour,
     plain,
+    redrive,
     restart,
     takeover,
     wake,
@@ -35,6 +36,7 @@ from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "worker_cpu": worker_cpu.run,
+    "redrive": redrive.run,
     "faults": faults.run,
     "drain": drain.run,
     "harm": harm.run,

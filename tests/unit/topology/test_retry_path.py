@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from taskqueue_operator.resource import names
-from taskqueue_operator.resource.bounds import LONGEST_DELAY_SECONDS
+from taskqueue_operator.resource.bounds import LONGEST_DELAY_SECONDS, UNREACHABLE_DELIVERY_LIMIT
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.deletion import removal_steps
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
@@ -37,7 +37,10 @@ def test_retries_return_to_their_queue_and_what_has_none_is_parked() -> None:
     assert DIRECT in path.bindings
     assert Binding("taskqueue.parking", "taskqueue.parking", to_queue=True) in path.bindings
     assert path.exchanges["taskqueue.return"].arguments == {"alternate-exchange": "taskqueue.parking"}
-    assert path.queues["taskqueue.parking"].arguments == {"x-queue-type": "quorum"}
+    assert path.queues["taskqueue.parking"].arguments == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": UNREACHABLE_DELIVERY_LIMIT,
+    }
     assert steps(path) == ()
     assert diff(DESIRED, path, owner=OWNER) == ()
 

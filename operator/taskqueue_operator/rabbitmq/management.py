@@ -68,7 +68,23 @@ class Management:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        listing = await parse_listing((await self._read(path, operation, query)).body)
+        return await self.parse(await self.read_text(path, operation=operation, **query))
+
+    async def read_text(self, path: str, *, operation: str = "read the topology", **query: str) -> bytearray:
+        """Read a list as it is sent.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        return (await self._read(path, operation, query)).body
+
+    async def parse(self, text: bytearray) -> list[dict[str, Any]]:
+        """Parse a list.
+
+        Raises:
+            BrokerFault: It does not come from a management API.
+        """
+        listing = await parse_listing(text)
         if listing is None:
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return listing

@@ -60,7 +60,7 @@ class Vhost:
             BrokerFault: The management API cannot be used.
         """
         with self._management.parsing():
-            topology = await read_topology(self._management)
+            topology = await read_topology(self._management, self._access.network.known_listings)
             if self._version is None:  # read once: an upgraded broker still supports what its old version did
                 self._version = await read_version(self._management)
         return replace(topology, supports_consumer_timeout=self._version >= CONSUMER_TIMEOUT_VERSION)

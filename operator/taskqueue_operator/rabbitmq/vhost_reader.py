@@ -2,15 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from taskqueue_operator.scaling.reading import Sweep
 from taskqueue_operator.topology.objects import Arguments, Binding, Exchange, Policy, Queue, Topology
 
+from .known_listings import KnownListings
 from .management import Management
 
+Item = TypeVar("Item")
+Items = Sequence[dict[str, Any]]
 Version = tuple[int, int]
 SLICE: Final = 1000
 """Objects of a listing that are parsed in one piece: about 5 ms."""
@@ -21,24 +25,34 @@ RUNNING: Final = frozenset({"running", "idle", "flow"})
 """States in which a queue's figures are valid: `flow` throttles publishers, `idle` is `running` in old versions."""
 
 
-async def read_topology(management: Management) -> Topology:
+async def read_topology(management: Management, known: KnownListings) -> Topology:
     """Read all exchanges, queues, bindings and policies: four requests, only the fields that are compared.
 
     Raises:
         BrokerFault: The management API cannot be used.
     """
-    columns = "name,type,durable,auto_delete,arguments,policy"
-    exchanges = await management.read("exchanges/{vhost}", disable_stats="true", columns=columns)
-    queues = await management.read("queues/{vhost}", disable_stats="true", columns=columns)
-    bindings = await management.read("bindings/{vhost}", columns="source,destination,destination_type,routing_key")
-    policies = await management.read("policies/{vhost}", columns="name,pattern,apply-to,definition,priority")
-    return Topology(
-        exchanges={item["name"]: _exchange(item) async for item in _in_slices(exchanges)},
-        queues={item["name"]: _queue(item) async for item in _in_slices(queues)},
-        # Without the bindings to the default exchange, which every queue has.
-        bindings=frozenset([_binding(item) async for item in _in_slices(bindings) if item["source"]]),
-        policies={item["name"]: _policy(item) async for item in _in_slices(policies)},
+    read = partial(_read_part, management, known)
+    columns = {"disable_stats": "true", "columns": "name,type,durable,auto_delete,arguments,policy"}
+    digests, parts = zip(
+        await read("exchanges", _by_name(_exchange), **columns),
+        await read("queues", _by_name(_queue), **columns),
+        await read("bindings", _bindings, columns="source,destination,destination_type,routing_key"),
+        await read("policies", _by_name(_policy), columns="name,pattern,apply-to,definition,priority"),
+        strict=True,
     )
+    return Topology(*parts, digest=b"".join(digests))
+
+
+async def _read_part(
+    management: Management, known: KnownListings, kind: str, build: Callable[[Items], Awaitable[Any]], **query: str
+) -> tuple[bytes, Any]:
+    """Read one kind of objects; return the digest of the listing, and the objects."""
+    text = await management.read_text(f"{kind}/{{vhost}}", **query)
+
+    async def parse() -> Any:  # noqa: ANN401  the objects of any kind
+        return await build(await management.parse(text))
+
+    return await known.find(kind, text, parse)
 
 
 async def read_version(management: Management) -> Version:
@@ -73,7 +87,19 @@ async def read_sweep(management: Management, clock: Callable[[], datetime]) -> M
     return sweeps
 
 
-async def _in_slices(items: Sequence[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+def _by_name(build: Callable[[dict[str, Any]], Item]) -> Callable[[Items], Awaitable[dict[str, Item]]]:
+    async def build_all(items: Items) -> dict[str, Item]:
+        return {item["name"]: build(item) async for item in _in_slices(items)}
+
+    return build_all
+
+
+async def _bindings(items: Items) -> frozenset[Binding]:
+    # Without the bindings to the default exchange, which every queue has.
+    return frozenset([_binding(item) async for item in _in_slices(items) if item["source"]])
+
+
+async def _in_slices(items: Items) -> AsyncIterator[dict[str, Any]]:
     """Iterate over a listing; other tasks run after each slice."""
     for number, item in enumerate(items):
         if number % SLICE == 0:

@@ -89,6 +89,24 @@ async def test_drift_is_repaired(connect: Connect) -> None:
     assert diff(desired_topology(), await rabbitmq.topology(), owner=OWNER) == ()
 
 
+async def test_the_digest_of_a_vhost_shows_whether_it_has_changed(connect: Connect) -> None:
+    rabbitmq, other = connect(), connect()
+    await declare(rabbitmq, TOPIC)
+    before = await rabbitmq.topology()
+    while (again := await other.topology()).digest != before.digest:  # new queues change for a moment
+        before = again
+    binding = Binding("tasks", "a queue/with 100% odd?characters.in", to_queue=False, routing_key="#")
+
+    await rabbitmq.apply([Remove(binding)])
+    removed = await rabbitmq.topology()
+    await rabbitmq.apply([Declare(binding)])
+    restored = await rabbitmq.topology()
+
+    assert removed.digest != before.digest == restored.digest
+    assert removed.bindings == before.bindings - {binding}
+    assert restored == before
+
+
 async def test_an_obsolete_binding_is_removed_and_the_others_stay(connect: Connect) -> None:
     rabbitmq = connect()
     await declare(rabbitmq, TOPIC)

@@ -5,7 +5,7 @@ All readers of the process share it. So several readers of one vhost parse its l
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -40,6 +40,14 @@ class KnownListings:
         else:
             self._known.move_to_end(digest)
         return digest, known[1]
+
+    def recall(self, digests: Sequence[bytes]) -> list[Any]:
+        """Return what some listings contain; nothing if that of one of them was dropped."""
+        if any(digest not in self._known for digest in digests):
+            return []
+        for digest in digests:
+            self._known.move_to_end(digest)
+        return [self._known[digest][1] for digest in digests]
 
     def _add(self, digest: bytes, known: tuple[int, Any]) -> None:
         if digest in self._known or known[0] > self._most:  # another reader was faster, or it is too large to keep

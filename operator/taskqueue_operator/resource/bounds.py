@@ -80,6 +80,8 @@ HTTP_OTHER_BODY_BYTES: Final = 1 << 18
 HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
 """Answers that are being received, all together. Beyond that the one that took the most for the longest
 fails: the pod has 512 MiB by default."""
+ETAG_CHARACTERS: Final = 128
+"""Longest ETag that is sent again; RabbitMQ's has 20."""
 JSON_CONTAINERS: Final = 500_000
 """Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
 JSON_VALUES: Final = 1_500_000

@@ -17,6 +17,7 @@ from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
 from tests.cluster.broker import Broker
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
+from tests.integration.rabbitmq.management_proxy import proxied
 from tests.unit.topology.builders import OWNER, desired_topology
 from tests.unit.topology.in_memory_vhost import all_objects
 
@@ -105,6 +106,22 @@ async def test_the_digest_of_a_vhost_shows_whether_it_has_changed(connect: Conne
     assert removed.digest != before.digest == restored.digest
     assert removed.bindings == before.bindings - {binding}
     assert restored == before
+
+
+async def test_an_unchanged_vhost_costs_an_administrator_one_request(connect: Connect, broker: Broker) -> None:
+    async with proxied(broker.management_url) as proxy:
+        rabbitmq = connect(management_uri=f"{proxy.url}/fine")
+        await declare(rabbitmq, desired_topology())
+        whole = await rabbitmq.topology()
+        async with asyncio.timeout(60):
+            proxy.requests = 0
+            while await rabbitmq.topology() == whole and proxy.requests != 1:  # other tests write metadata, too
+                proxy.requests = 0
+        assert proxy.requests == 1
+
+        await connect().apply([Remove(desired_topology().queues["jobs"])])
+
+        assert "jobs" not in (await rabbitmq.topology()).queues
 
 
 async def test_an_obsolete_binding_is_removed_and_the_others_stay(connect: Connect) -> None:

@@ -24,6 +24,7 @@ from tests.bench import (
     lateness,
     neighbour,
     plain,
+    redrive,
     restart,
     takeover,
     wake,
@@ -36,6 +37,7 @@ from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "worker_cpu": worker_cpu.run,
+    "redrive": redrive.run,
     "faults": faults.run,
     "drain": drain.run,
     "harm": harm.run,

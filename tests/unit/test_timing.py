@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from taskqueue_operator.app import informer
+from taskqueue_operator.commands import confirmation, redrive
 from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import (
     consumer_poller,
@@ -85,6 +86,9 @@ RULES: Final = (
     "HOLD_MARGIN_SECONDS == CONSUMER_TIMEOUT_MARGIN_SECONDS",
     "WORKER_TASK_TIMEOUT == TASK_TIMEOUT",
     "2 * TASK_TIMEOUT + HOLD_MARGIN_SECONDS <= DEFAULT_SECONDS",
+    # Dead letters.
+    "PASS_SECONDS < DEFAULT_SECONDS",
+    "CONFIRM_SECONDS < DEFAULT_SECONDS",
     # Retries.
     "MAX_BACKOFF_SECONDS < BACKOFF_RESET_SECONDS",
     "CONNECT_TIMEOUT_SECONDS + LONGEST_BACKOFF_SECONDS < BROKER_OUTAGE_GRACE",
@@ -101,6 +105,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "BROKER_OUTAGE_GRACE": finalizer,
     "CANCEL_TIMEOUT_SECONDS": command_handler,
     "CLOSE_TIMEOUT_SECONDS": connection,
+    "CONFIRM_SECONDS": confirmation,
     "CONNECT_TIMEOUT_SECONDS": reconnect,
     "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
     "DEFAULT_SECONDS": consumer_timeout,
@@ -119,6 +124,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "MAX_LEASE_SECONDS": worker_protocol,
     "MEMORY_SECONDS": drain_lease,
     "MIN_SNAPSHOT_GAP": consumers,
+    "PASS_SECONDS": redrive,
     "POLL_PERIOD_SECONDS": consumer_poller,
     "PROBE_MAX_AGE": reading,
     "PROBE_PERIOD_SECONDS": probe_rounds,

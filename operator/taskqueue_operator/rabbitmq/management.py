@@ -90,6 +90,17 @@ class Management:
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return listing
 
+    async def read_object(self, path: str, *, operation: str) -> dict[str, Any]:
+        """Read one object.
+
+        Raises:
+            TopologyFault, BrokerFault: It does not exist, or the management API cannot be used.
+        """
+        found = (await self._read(path, operation, {})).json()
+        if not isinstance(found, dict):
+            raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
+        return found
+
     async def read_overview(self, *columns: str) -> dict[str, Any]:
         """Read properties of the broker as a whole.
 

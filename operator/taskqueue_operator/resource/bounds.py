@@ -131,6 +131,43 @@ LOOKUPS_PER_NAMESPACE: Final = 64
 TLS_CONTEXTS: Final = 256
 """TLS contexts that are kept, one for each set of certificates; one of all public authorities takes 1 MiB."""
 
+# Dead letters, read by the command `dlq` in a process of its own.
+
+DEAD_LETTER_NAME_CHARACTERS: Final = 128
+"""Longest task type, reason or exception class of a dead letter that is shown and compared; a line shows three."""
+DEAD_LETTER_TEXT_CHARACTERS: Final = 1024
+"""Longest text of an error, of a header and of a body that is shown; workers write no longer text of an error."""
+DEAD_LETTER_ID_CHARACTERS: Final = 255
+"""Longest message_id; AMQP allows so many bytes."""
+DEAD_LETTER_HEADERS: Final = 64
+"""Headers of one dead letter that are shown."""
+DEAD_LETTER_GROUPS: Final = 1000
+"""Groups that are counted. A task type or an exception class may be different in each message."""
+DEAD_LETTERS_HELD: Final = 100_000
+"""Dead letters that one command holds unacknowledged by default: the broker needs memory for each of them."""
+DEAD_LETTERS_HELD_AT_MOST: Final = 1_000_000
+"""The same, if the user asks for more."""
+DEAD_LETTER_PROPERTIES_BYTES: Final = AMQP_FRAME_BYTES
+"""Longest properties that are decoded: AMQP sends them in one frame."""
+DEAD_LETTER_COPY_PROPERTIES_BYTES: Final = 96 * 1024
+"""Longest headers of a redriven copy: they and the other properties fit into a frame, whatever pamqp encodes."""
+DEAD_LETTER_BODY_BYTES: Final = 16 * 1024 * 1024
+"""Longest body that is redriven; RabbitMQ 4 accepts no longer message by default."""
+DEAD_LETTER_SHOWN_BODY_BYTES: Final = 4096
+"""Beginning of a body that is kept where bodies are only shown; a character has up to four bytes."""
+DEAD_LETTERS_SHOWN: Final = 100
+"""Dead letters that one command shows; each takes a screen."""
+REDRIVE_WINDOW: Final = 4
+"""Dead letters that are delivered before the first of them is redriven: 64 MiB if each has the longest body. The
+command may run in the container of the operator, which has 512 MiB."""
+BROWSE_WINDOW: Final = 500
+"""The same where bodies are only shown: 2 MiB, and 62 MiB if each has the longest properties."""
+UNREACHABLE_DELIVERY_LIMIT: Final = 1_000_000
+"""Returns to a quorum queue after which it drops a message: one listing each second would take eleven days. A limit of
+-1 is none only since RabbitMQ 4.0; before, it drops a message at its first return."""
+REDRIVES_PER_SECOND: Final = 10_000.0
+"""Highest rate of a redrive; a quorum queue confirms fewer one by one."""
+
 # Questions to brokers.
 
 ZERO_PROBES_PER_SECOND: Final = 4000

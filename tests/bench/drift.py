@@ -69,7 +69,7 @@ _OTHER_POLICY: Final[Body] = {
     "pattern": "^{name}$",
     "apply-to": "queues",
     "priority": 999,
-    "definition": {"expires": 1},
+    "definition": {"max-length": 9},
 }
 KINDS: Final = {
     "exchange": Fault("DELETE", "exchanges/%2F/{name}", _FED),

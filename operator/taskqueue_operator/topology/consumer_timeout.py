@@ -46,12 +46,16 @@ def consumer_timeout(queue: str, seconds: int, actual: Topology) -> Policy | Non
 
 
 def timeout_policies(queue: str, actual: Topology) -> Sequence[Policy]:
-    """Return the existing timeout policies of this queue, with any timeout; two while the replaced policy changes."""
+    """Return the existing timeout policies of this queue, with any timeout; two while the replaced policy changes.
+
+    One of the operator's priority is such a policy even if another client has removed the timeout from it.
+    """
     name = _policy_name(queue, None)
     return [
         policy
         for policy in actual.policies_by_pattern.get(exact_pattern(queue), ())
-        if KEY in policy.definition and (policy.name == name or policy.name.startswith(_prefix(queue)))
+        if (KEY in policy.definition or policy.priority == POLICY_PRIORITY)
+        and (policy.name == name or policy.name.startswith(_prefix(queue)))
     ]
 
 

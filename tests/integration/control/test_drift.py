@@ -46,7 +46,7 @@ def test_each_kind_of_drift_is_repaired_with_an_event_that_names_it(tenant: Tena
 
     for name, path in FAULTS.items():
         tenant.http.delete(path.format(vhost=tenant.vhost, name=name)).raise_for_status()
-    body = policy | {"definition": {"expires": 60_000}}
+    body = policy | {"definition": {"max-length": 5}}
     tenant.http.put(tenant.path("policies", "changed.timeout"), json=body).raise_for_status()
 
     for name, named in NAMED.items():

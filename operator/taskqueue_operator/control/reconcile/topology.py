@@ -97,8 +97,8 @@ class TopologyReconciler:
     def _accept(self, taskqueue: TaskQueue, actual: Topology) -> None:
         state = self._states[taskqueue.key]
         state.reconcile.topology_generation = state.reconcile.declared_generation = taskqueue.generation
-        state.reconcile.topology_digest = actual.digest
         state.reconcile.policies = {policy.name: policy for policy in timeout_policies(taskqueue.queue_name, actual)}
+        state.reconcile.topology_digest = self._digest(taskqueue, actual)
         if state.connection.observer is not None and taskqueue.declared_queue is not None:
             queue = taskqueue.declared_queue
             state.connection.observer.require(taskqueue.key, {queue, dead_letter_queue(queue)})
@@ -109,13 +109,22 @@ class TopologyReconciler:
 
     def has_drifted(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         """Whether the topology has changed since it was checked."""
-        state = self._states[taskqueue.key].reconcile
-        if state.topology_generation != taskqueue.generation or _is_as_before(taskqueue, state, actual):
+        state, digest = self._states[taskqueue.key].reconcile, self._digest(taskqueue, actual)
+        is_as_before = bool(digest) and digest == state.topology_digest
+        if state.topology_generation != taskqueue.generation or is_as_before:
             return False
         if not self._matches(taskqueue, actual):
             return True
-        state.topology_digest = actual.digest
+        state.topology_digest = digest
         return False
+
+    def _digest(self, taskqueue: TaskQueue, actual: Topology) -> bytes:
+        """Return the digest of a vhost; empty if it does not decide alone whether the topology matches.
+
+        A policy depends on the pods that still run, and an external queue on other TaskQueues.
+        """
+        needs_pods = self.has_policy(taskqueue.key) and any(self._cache.pods(taskqueue.key))
+        return b"" if needs_pods or taskqueue.queue.external else actual.digest
 
     def _matches(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         try:
@@ -156,15 +165,6 @@ class TopologyReconciler:
     def owner(self, key: Key) -> str:
         """Return the owner mark of the broker objects of a TaskQueue."""
         return owner(self.installation, key)
-
-
-def _is_as_before(taskqueue: TaskQueue, state: ReconcileState, actual: Topology) -> bool:
-    """Whether the vhost is as it was when it matched, and nothing but the vhost decides whether it still does.
-
-    With a policy, that depends on the pods that still run; for an external queue, on other TaskQueues.
-    """
-    depends_on_others = bool(state.policies) or taskqueue.queue.external
-    return bool(actual.digest) and actual.digest == state.topology_digest and not depends_on_others
 
 
 def _declared_generation(status: Mapping[str, Any]) -> int:

@@ -43,6 +43,7 @@ def repairs(harness: ControlHarness) -> list[str]:
         (Declare(replace(BINDING, routing_key="theirs")), 'with routing key "theirs" was not declared'),
         (Remove(Policy("thumbnails.timeout", "", "")), 'policy "thumbnails.timeout" was missing'),
         (Declare(Policy("thumbnails.timeout", "^thumbnails$", "queues", {"consumer-timeout": 1})), "was changed"),
+        (Declare(Policy("thumbnails.timeout", "^thumbnails$", "queues", {"max-length": 1})), "was changed"),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )

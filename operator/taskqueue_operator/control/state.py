@@ -73,7 +73,7 @@ class ReconcileState:
     Attributes:
         observed_generation: The last generation for which all stages ran, with or without faults.
         topology_generation: The generation whose topology was last found on the broker; None requests a check.
-        has_policy: Whether a policy of the operator for the queue was on the broker then.
+        has_policy: Whether a policy of the operator for the queue or its dead-letter queue was on the broker then.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
         unreachable_since: Since when the broker has not answered a deletion.

@@ -14,12 +14,14 @@ from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, dead_letter_queue, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
-from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds, timeout_policies
+from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds
+from taskqueue_operator.topology.dead_letter_limits import dead_letter_limits
 from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
-from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.topology.objects import Policy, Topology
+from taskqueue_operator.topology.queue_policies import queue_policies
 from taskqueue_operator.workers.template_hash import template_hash
 
 ROUNDS: Final = 4
@@ -97,14 +99,14 @@ class TopologyReconciler:
     def _accept(self, taskqueue: TaskQueue, actual: Topology) -> None:
         state = self._states[taskqueue.key]
         state.reconcile.topology_generation = state.reconcile.declared_generation = taskqueue.generation
-        state.reconcile.policies = {policy.name: policy for policy in timeout_policies(taskqueue.queue_name, actual)}
+        state.reconcile.policies = {policy.name: policy for policy in queue_policies(taskqueue.queue_name, actual)}
         state.reconcile.topology_digest = self._digest(taskqueue, actual)
         if state.connection.observer is not None and taskqueue.declared_queue is not None:
             queue = taskqueue.declared_queue
             state.connection.observer.require(taskqueue.key, {queue, dead_letter_queue(queue)})
 
     def has_policy(self, key: Key) -> bool:
-        """Whether the queue of a TaskQueue had a policy of the operator when it was checked last."""
+        """Whether a queue of a TaskQueue had a policy of the operator when it was checked last."""
         return bool(self._states[key].reconcile.policies)
 
     def has_drifted(self, taskqueue: TaskQueue, actual: Topology) -> bool:
@@ -140,21 +142,25 @@ class TopologyReconciler:
         """
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
-        desired = self._with_timeout(taskqueue, desired_topology(taskqueue, self.installation), actual)
+        desired = self._with_policies(taskqueue, desired_topology(taskqueue, self.installation), actual)
         return diff(desired, actual, owner=self.owner(taskqueue.key))
 
-    def _with_timeout(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
-        """Add the consumer timeout that the workers need, including workers of an earlier template that still run."""
-        queue, worker = desired.queues.get(taskqueue.queue_name), taskqueue.spec.worker
-        if queue is None:
+    def _with_policies(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
+        if taskqueue.queue_name not in desired.queues:
             return desired
+        timeout = self._timeout(taskqueue, actual)
+        limits = dead_letter_limits(taskqueue.queue_name, taskqueue.spec.dead_letter, actual)
+        return replace(desired, policies={policy.name: policy for policy in (timeout, limits) if policy is not None})
+
+    def _timeout(self, taskqueue: TaskQueue, actual: Topology) -> Policy | None:
+        """Return the consumer timeout that the workers need, including those of an earlier template that still run."""
+        worker = taskqueue.spec.worker
         sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
         seconds = 0 if sets_own_timeout else worker.hold_seconds
         template = template_hash(taskqueue)
         if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
-            seconds = max(seconds, granted_seconds(queue.name, actual))
-        policy = consumer_timeout(queue.name, seconds, actual)
-        return replace(desired, policies={policy.name: policy}) if policy is not None else desired
+            seconds = max(seconds, granted_seconds(taskqueue.queue_name, actual))
+        return consumer_timeout(taskqueue.queue_name, seconds, actual)
 
     def _declares(self, queue: str, owner_argument: str) -> bool:
         """Whether the TaskQueue with this owner argument exists and declares this queue for its workers."""

@@ -90,7 +90,7 @@ class ReconcileState:
         declared_generation: The same, whether a check is requested or not: what of it is missing now has drifted. 0 if
             there is none on this broker; None if that is unknown.
         topology_digest: Digest of the topology of the vhost that was last found to match.
-        policies: The policies of the operator for the queue or its dead-letter queue that were on the broker then, by name.
+        policies: The policies of the operator for the queue and its dead-letter queue that were there then, by name.
         repair: The last repair of the topology; None if there was none.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.

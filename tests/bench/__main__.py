@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tests.bench import (
     drain,
+    drift,
     faults,
     grow,
     harm,
@@ -42,6 +43,7 @@ BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "harm": harm.run,
     "plain": plain.run,
     "neighbour": neighbour.run,
+    "drift": drift.run,
     "idle": idle.run,
     "lag": lag.run,
     "wake": wake.run,

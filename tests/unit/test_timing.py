@@ -14,7 +14,14 @@ import yaml
 from taskqueue_operator.app import informer
 from taskqueue_operator.commands import confirmation, redrive
 from taskqueue_operator.control import controller, leader_election, workqueue
-from taskqueue_operator.control.observe import consumer_poller, observer, probe_rounds, probe_shares, read_health
+from taskqueue_operator.control.observe import (
+    consumer_poller,
+    observer,
+    probe_rounds,
+    probe_shares,
+    read_health,
+    topology_shares,
+)
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import blocked_dead_letters, inputs, scale_in_blocked
 from taskqueue_operator.drain import consumers, context, protocol, report_requests, sent_command, worker, worker_pool
@@ -31,6 +38,7 @@ from taskqueue_worker import protocol as worker_protocol
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs/timing.md").read_text()
 GOLDEN: Final = ROOT / "tests/unit/workers/golden/smallest.deployment.yaml"
+TOPOLOGY: Final = (ROOT / "docs/topology.md").read_text()
 CHART: Final = (ROOT / "charts/taskqueue-operator/templates/deployment.yaml").read_text()
 
 RULES: Final = (
@@ -48,6 +56,9 @@ RULES: Final = (
     "ROUND_TIMEOUT_SECONDS < SILENCE_TIMEOUT_SECONDS < 2 * HEARTBEAT_SECONDS",
     "KEEPALIVE_SECONDS < IDLE_CONNECTION_LIMIT",
     "SWEEP_PERIOD_SECONDS / 2 < KEEPALIVE_SECONDS",
+    # Drift.
+    "TOPOLOGY_PERIOD_SECONDS < DRIFT_LIMIT",
+    "TOPOLOGY_PERIOD_SECONDS < LONGEST_TOPOLOGY_PERIOD_SECONDS",
     # Drain.
     "CANCEL_TIMEOUT_SECONDS < ANSWER_TIMEOUT",
     "CANCEL_TIMEOUT_SECONDS < CANCEL_LIMIT",
@@ -114,6 +125,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "LEASE_SECONDS": protocol,
     "LONGEST_BACKOFF_SECONDS": reconnect,
     "LONGEST_DELAY_SECONDS": worker_bounds,
+    "LONGEST_TOPOLOGY_PERIOD_SECONDS": topology_shares,
     "MARKER_MARGIN_SECONDS": worker_bounds,
     "MAX_BACKOFF_SECONDS": workqueue,
     "MAX_LEASE_SECONDS": worker_protocol,
@@ -146,6 +158,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD_SECONDS": observer,
     "SWEEP_TIMEOUT_SECONDS": vhost,
+    "TOPOLOGY_PERIOD_SECONDS": topology_shares,
     "USE_SECONDS": consumer_poller,
     "ZERO_PROBE_PERIOD_SECONDS": probe_shares,
 }
@@ -170,6 +183,7 @@ def elsewhere() -> dict[str, float]:
     readiness = pod["containers"][0]["readinessProbe"]
     least = {"TASKQUEUE_QUEUES": "thumbnails", "RABBITMQ_URL": "amqp://localhost"}
     return {
+        "DRIFT_LIMIT": float(*re.findall(r"within (\d+) s,\s+with an Event `TopologyRepaired`", TOPOLOGY)),
         "EXIT_TIMEOUT": seconds(informer.settings().process.ultimate_exiting_timeout or 0),
         "OPERATOR_GRACE_PERIOD": float(*re.findall(r"terminationGracePeriodSeconds: (\d+)", CHART)),
         "READINESS_PERIOD": float(readiness["periodSeconds"]),

@@ -71,6 +71,10 @@ class QueueObserver(Protocol):
         """Whether a delay queue of the vhost holds retries whose time has come, of any TaskQueue."""
         ...
 
+    def last_messages(self, queue: str) -> int | None:
+        """Return how many messages a queue had in any state when it was last read; None if it was not."""
+        ...
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         ...

@@ -85,10 +85,15 @@ HTTP_OTHER_BODY_BYTES: Final = 1 << 18
 HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
 """Answers that are being received, all together. Beyond that the one that took the most for the longest
 fails: the pod has 512 MiB by default."""
+ETAG_CHARACTERS: Final = 128
+"""Longest ETag that is sent again; RabbitMQ's has 20."""
 JSON_CONTAINERS: Final = 500_000
 """Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
 JSON_VALUES: Final = 1_500_000
 """Values in one answer. A listing of 100,000 bindings has 400,000."""
+KNOWN_LISTING_VALUES: Final = 600_000
+"""Values of listings that are kept parsed, all together: those of 11,000 TaskQueues, in 45 MiB; 100 bytes each at most.
+What is beyond it is parsed whenever it is read."""
 JSON_SLICE_BYTES: Final = 64 * 1024
 """Part of a listing that is parsed in one piece: about 500 queues, in 3 ms."""
 JSON_PIECE_BYTES: Final = 1024 * 1024
@@ -176,6 +181,14 @@ PROBE_WORK_PER_SECOND: Final = 20_000
 """Work for probes of queues at zero, in questions of 26 µs: half of a core. Namespaces share it equally."""
 PROBE_BATCH_WORK: Final = 10
 """What a batch costs beside its questions, in questions."""
+VHOST_OBJECTS_PER_SECOND: Final = 1000
+"""Objects of the topology of one vhost that are read. A TaskQueue has 6, of 200 bytes: a quarter of
+PEER_WORK_PER_SECOND. A vhost with more than 8,000 objects is read less often, down to every 30 s."""
+TOPOLOGY_OBJECTS_PER_SECOND: Final = 25_000
+"""The same for all vhosts, shared equally by namespaces: 5 % of a core if nothing changes. Beyond it, all readers of a
+namespace read less often, down to every 30 s."""
+TOPOLOGY_READ_OBJECTS: Final = 2000
+"""What four requests cost beside their answers, in objects; a request takes 1 ms."""
 TLS_HANDSHAKES_PER_SECOND: Final = 250
 """Connections with TLS that this process begins to open, shared equally by namespaces; a handshake takes 2 ms."""
 CONNECTS_PER_HOST: Final = 16

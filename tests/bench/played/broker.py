@@ -39,10 +39,9 @@ class Vhost:
 
     def add(self, topology: Topology) -> None:
         """Add the objects of a TaskQueue; those that it shares with others are added once."""
-        exchanges, queues, bindings = (
-            [item for item in items if item not in self.added]
-            for items in (topology.exchanges.values(), topology.queues.values(), topology.bindings)
-        )
+        exchanges = [item for item in topology.exchanges.values() if item not in self.added]
+        queues = [item for item in topology.queues.values() if item not in self.added]
+        bindings = [item for item in topology.bindings if item not in self.added]
         self.added.update(exchanges, queues, bindings)
         self.listings["exchanges"] += [
             {"name": item.name, "type": item.type, "durable": True, "auto_delete": False, "arguments": item.arguments}

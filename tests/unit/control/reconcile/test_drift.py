@@ -84,7 +84,7 @@ async def test_what_the_spec_or_another_broker_makes_missing_has_not_drifted(har
     await harness.apply(bindings=[{"routingKey": "another"}])
     harness.cluster.secrets[KEY._replace(name="rabbitmq")] = {"uri": DATA["uri"] + b"another"}
     await harness.settle(120)
-    assert {queue for broker in harness.brokers.brokers.values() for queue in broker.topology_.queues} == {
+    assert {queue for broker in harness.brokers.brokers.values() for queue in broker.queues} == {
         "thumbnails",
         "thumbnails.dlq",
     }

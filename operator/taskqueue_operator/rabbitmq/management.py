@@ -62,13 +62,26 @@ class Management:
             "Accept-Encoding": "identity",
         }
 
-    async def read(self, path: str, *, operation: str = "read the topology", **query: str) -> list[dict[str, Any]]:
-        """Read a list; `operation` describes the request in error messages.
+    async def read(
+        self,
+        path: str,
+        *,
+        operation: str = "read the topology",
+        seconds: float = REQUEST_TIMEOUT_SECONDS,
+        **query: str,
+    ) -> list[dict[str, Any]]:
+        """Read a list.
+
+        Args:
+            path: Path of the list.
+            operation: Describes the request in error messages.
+            seconds: How long the answer may take.
+            query: Parameters of the request.
 
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        listing = await parse_listing((await self._read(path, operation, query)).body)
+        listing = await parse_listing((await self._read(path, operation, query, seconds)).body)
         if listing is None:
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return listing
@@ -100,8 +113,11 @@ class Management:
             raise self._fault(answer, "read the alarms of the broker")
         return frozenset()
 
-    async def _read(self, path: str, operation: str, query: dict[str, str]) -> Answer:
-        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path, longest=HTTP_BODY_BYTES)
+    async def _read(
+        self, path: str, operation: str, query: dict[str, str], seconds: float = REQUEST_TIMEOUT_SECONDS
+    ) -> Answer:
+        target = f"{path}?{urlencode(query)}" if query else path
+        answer = await self._send("GET", target, longest=HTTP_BODY_BYTES, seconds=seconds)
         if answer.status != HTTPStatus.OK:
             raise self._fault(answer, operation)
         return answer
@@ -151,13 +167,22 @@ class Management:
         await self._network.release_http(self._endpoint)
 
     async def _send(
-        self, method: str, path: str, *, content: bytes | None = None, longest: int = HTTP_OTHER_BODY_BYTES
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        longest: int = HTTP_OTHER_BODY_BYTES,
+        seconds: float = REQUEST_TIMEOUT_SECONDS,
     ) -> Answer:
         """Send a request, and receive the whole answer in time."""
         self._outage.check()
         self._login.check(MANAGEMENT)
+        if not any(one.is_available() and not one.has_expired() for one in self._connections.connections):
+            tls = self._endpoint.management.startswith("https:")
+            await self._network.turn_to_connect(self._endpoint.namespace, tls=tls)
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+            async with asyncio.timeout(seconds):
                 answer = await self._exchange(method, path, content, longest)
         except (TooLargeError, *_FAILED) as error:
             why = "its answer is too large" if isinstance(error, TooLargeError) else faults.cause(error)

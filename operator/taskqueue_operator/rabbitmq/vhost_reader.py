@@ -14,6 +14,8 @@ from .management import Management
 Version = tuple[int, int]
 SLICE: Final = 1000
 """Objects of a listing that are parsed in one piece: about 5 ms."""
+SWEEP_TIMEOUT_SECONDS: Final = 4.0
+"""Shorter than the sweep period, so that a lost sweep does not delay the next one."""
 CONSUMER_TIMEOUT_VERSION: Final[Version] = (4, 3)
 """Since this version, a consumer of a quorum queue may request its timeout; consumers of classic queues have none."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
@@ -64,6 +66,7 @@ async def read_sweep(management: Management, clock: Callable[[], datetime]) -> M
         disable_stats="true",
         enable_queue_totals="true",
         columns="name,state,messages,messages_ready,messages_unacknowledged",
+        seconds=SWEEP_TIMEOUT_SECONDS,
     )
     sweeps: dict[str, Sweep] = {}
     async for item in _in_slices(items):

@@ -130,12 +130,12 @@ TLS_CONTEXTS: Final = 256
 
 ZERO_PROBES_PER_SECOND: Final = 4000
 """Probes of queues at zero that one broker host answers, a tenth of what it can. Namespaces share them equally."""
-PROBE_WORK_PER_SECOND: Final = 20_000
-"""Work for probes of queues at zero, in questions of 26 µs: half of a core. Namespaces share it equally."""
-PROBE_BATCH_WORK: Final = 10
-"""What a batch costs beside its questions, in questions."""
-TLS_HANDSHAKES_PER_SECOND: Final = 250
-"""Connections with TLS that this process begins to open, shared equally by namespaces; a handshake takes 2 ms."""
+PROBE_WORK_PER_SECOND: Final = 12_000
+"""Work for probes of queues at zero, in questions of 26 µs: a third of a core. Namespaces share it equally."""
+PROBE_BATCH_WORK: Final = 16
+"""What a batch costs beside its questions, in questions; with TLS."""
+TLS_HANDSHAKES_PER_SECOND: Final = 50
+"""Connections with TLS that this process begins to open, shared equally by namespaces; a handshake takes 4 ms."""
 CONNECTS_PER_HOST: Final = 16
 """Connections to one broker host that are being opened at the same time; further ones wait."""
 CONNECTS_PER_SECOND: Final = 250

@@ -160,10 +160,11 @@ class FakeControlChannel:
     def listen(self, taskqueue: str, *, enabled: bool) -> None:
         self.subscribed = self.subscribed - {taskqueue} | ({taskqueue} if enabled else set())
 
-    async def send(self, address: str, command: bytes) -> None:
-        self.sent.append((address, command))
-        if self.answer is not None and self.broker.fault is None:
-            self.answer(address, command)
+    async def send(self, commands: Sequence[tuple[str, bytes]]) -> None:
+        for address, command in commands:
+            self.sent.append((address, command))
+            if self.answer is not None and self.broker.fault is None:
+                self.answer(address, command)
 
     async def run(self) -> None:
         try:

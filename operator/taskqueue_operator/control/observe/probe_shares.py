@@ -11,6 +11,8 @@ from typing import Final
 
 from taskqueue_operator.resource import bounds
 
+from .rounds import batch_count
+
 ZERO_PROBE_PERIOD_SECONDS: Final = 0.25
 """Probe period of queues whose TaskQueues are scaled to zero; longer when there are very many of them."""
 
@@ -20,12 +22,12 @@ class _Reader:
     host: str
     namespace: str
     queues: int
-    batches: int
 
     @property
     def work(self) -> int:
         """What one round costs this process, in questions."""
-        return self.queues + self.batches * bounds.PROBE_BATCH_WORK
+        batches = min(self.queues, batch_count(self.queues, ZERO_PROBE_PERIOD_SECONDS))
+        return self.queues + batches * bounds.PROBE_BATCH_WORK
 
 
 class _Budget:
@@ -59,9 +61,9 @@ class ProbeShares:
         self._hosts: defaultdict[str, _Budget] = defaultdict(lambda: _Budget(bounds.ZERO_PROBES_PER_SECOND))
         self._readers_of_hosts = Counter[str]()
 
-    def period(self, reader: object, host: str, namespace: str, *, queues: int, batches: int) -> float:
-        """Record how many queues a reader probes, in how many batches, and return its period in seconds."""
-        now = _Reader(host, namespace, queues, min(queues, batches))
+    def period(self, reader: object, host: str, namespace: str, *, queues: int) -> float:
+        """Record how many queues a reader probes, and return its period in seconds."""
+        now = _Reader(host, namespace, queues)
         if self._readers.get(reader) != now:
             self.forget(reader)
             self._readers[reader] = now

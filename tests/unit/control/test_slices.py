@@ -21,9 +21,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def test_work_goes_on_at_once_until_its_slice_ends(clock: list[float]) -> None:
     work = Slices()
     with counted_iterations() as iterations:
-        for _ in range(9):
-            clock[0] += slices.SLICE_SECONDS / 10
+        for _ in range(10):
             await work.wait()
+            clock[0] += slices.SLICE_SECONDS / 11
         assert iterations.count == 0
         clock[0] += slices.SLICE_SECONDS / 10
         await work.wait()

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tests.bench import (
     drain,
+    drift,
     faults,
     grow,
     harm,
@@ -23,6 +24,7 @@ from tests.bench import (
     lateness,
     neighbour,
     plain,
+    redrive,
     restart,
     takeover,
     wake,
@@ -35,11 +37,13 @@ from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "worker_cpu": worker_cpu.run,
+    "redrive": redrive.run,
     "faults": faults.run,
     "drain": drain.run,
     "harm": harm.run,
     "plain": plain.run,
     "neighbour": neighbour.run,
+    "drift": drift.run,
     "idle": idle.run,
     "lag": lag.run,
     "wake": wake.run,

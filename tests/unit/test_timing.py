@@ -12,8 +12,16 @@ import pytest
 import yaml
 
 from taskqueue_operator.app import informer
+from taskqueue_operator.commands import confirmation, redrive
 from taskqueue_operator.control import controller, leader_election, workqueue
-from taskqueue_operator.control.observe import consumer_poller, observer, probe_rounds, probe_shares, read_health
+from taskqueue_operator.control.observe import (
+    consumer_poller,
+    observer,
+    probe_rounds,
+    probe_shares,
+    read_health,
+    topology_shares,
+)
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import blocked_dead_letters, inputs, scale_in_blocked
 from taskqueue_operator.drain import consumers, context, protocol, report_requests, sent_command, worker, worker_pool
@@ -29,6 +37,7 @@ from taskqueue_worker import protocol as worker_protocol
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs/timing.md").read_text()
 GOLDEN: Final = ROOT / "tests/unit/workers/golden/smallest.deployment.yaml"
+TOPOLOGY: Final = (ROOT / "docs/topology.md").read_text()
 CHART: Final = (ROOT / "charts/taskqueue-operator/templates/deployment.yaml").read_text()
 
 RULES: Final = (
@@ -46,6 +55,9 @@ RULES: Final = (
     "ROUND_TIMEOUT_SECONDS < SILENCE_TIMEOUT_SECONDS < 2 * HEARTBEAT_SECONDS",
     "KEEPALIVE_SECONDS < IDLE_CONNECTION_LIMIT",
     "SWEEP_PERIOD_SECONDS / 2 < KEEPALIVE_SECONDS",
+    # Drift.
+    "TOPOLOGY_PERIOD_SECONDS < DRIFT_LIMIT",
+    "TOPOLOGY_PERIOD_SECONDS < LONGEST_TOPOLOGY_PERIOD_SECONDS",
     # Drain.
     "CANCEL_TIMEOUT_SECONDS < ANSWER_TIMEOUT",
     "CANCEL_TIMEOUT_SECONDS < CANCEL_LIMIT",
@@ -74,6 +86,9 @@ RULES: Final = (
     "HOLD_MARGIN_SECONDS == CONSUMER_TIMEOUT_MARGIN_SECONDS",
     "WORKER_TASK_TIMEOUT == TASK_TIMEOUT",
     "2 * TASK_TIMEOUT + HOLD_MARGIN_SECONDS <= DEFAULT_SECONDS",
+    # Dead letters.
+    "PASS_SECONDS < DEFAULT_SECONDS",
+    "CONFIRM_SECONDS < DEFAULT_SECONDS",
     # Retries.
     "MAX_BACKOFF_SECONDS < BACKOFF_RESET_SECONDS",
     "CONNECT_TIMEOUT_SECONDS + LONGEST_BACKOFF_SECONDS < BROKER_OUTAGE_GRACE",
@@ -90,6 +105,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "BROKER_OUTAGE_GRACE": finalizer,
     "CANCEL_TIMEOUT_SECONDS": command_handler,
     "CLOSE_TIMEOUT_SECONDS": connection,
+    "CONFIRM_SECONDS": confirmation,
     "CONNECT_TIMEOUT_SECONDS": reconnect,
     "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
     "DEFAULT_SECONDS": consumer_timeout,
@@ -103,10 +119,12 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "LEASE_DURATION": leader_election,
     "LEASE_SECONDS": protocol,
     "LONGEST_BACKOFF_SECONDS": reconnect,
+    "LONGEST_TOPOLOGY_PERIOD_SECONDS": topology_shares,
     "MAX_BACKOFF_SECONDS": workqueue,
     "MAX_LEASE_SECONDS": worker_protocol,
     "MEMORY_SECONDS": drain_lease,
     "MIN_SNAPSHOT_GAP": consumers,
+    "PASS_SECONDS": redrive,
     "POLL_PERIOD_SECONDS": consumer_poller,
     "PROBE_MAX_AGE": reading,
     "PROBE_PERIOD_SECONDS": probe_rounds,
@@ -133,6 +151,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD_SECONDS": observer,
     "SWEEP_TIMEOUT_SECONDS": vhost_reader,
+    "TOPOLOGY_PERIOD_SECONDS": topology_shares,
     "USE_SECONDS": consumer_poller,
     "ZERO_PROBE_PERIOD_SECONDS": probe_shares,
 }
@@ -157,6 +176,7 @@ def elsewhere() -> dict[str, float]:
     readiness = pod["containers"][0]["readinessProbe"]
     least = {"TASKQUEUE_QUEUES": "thumbnails", "RABBITMQ_URL": "amqp://localhost"}
     return {
+        "DRIFT_LIMIT": float(*re.findall(r"within (\d+) s,\s+with an Event `TopologyRepaired`", TOPOLOGY)),
         "EXIT_TIMEOUT": seconds(informer.settings().process.ultimate_exiting_timeout or 0),
         "OPERATOR_GRACE_PERIOD": float(*re.findall(r"terminationGracePeriodSeconds: (\d+)", CHART)),
         "READINESS_PERIOD": float(readiness["periodSeconds"]),

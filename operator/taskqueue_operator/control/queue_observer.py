@@ -62,6 +62,10 @@ class QueueObserver(Protocol):
         """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
         ...
 
+    def last_messages(self, queue: str) -> int | None:
+        """Return how many messages a queue had in any state when it was last read; None if it was not."""
+        ...
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         ...

@@ -5,6 +5,7 @@ Each state has one writer, a room or one module of it; all other modules only re
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -24,6 +25,7 @@ from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.progress import Progress
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
+from taskqueue_operator.topology.objects import Policy as BrokerPolicy
 
 from .queue_observer import QueueObserver
 from .replicas_conflict import ReplicasConflict
@@ -66,6 +68,18 @@ class Restoration(NamedTuple):
     message: str
 
 
+class Repair(NamedTuple):
+    """The operator has repaired a topology that had drifted.
+
+    Attributes:
+        number: How many times it has done so.
+        message: What had drifted.
+    """
+
+    number: int
+    message: str
+
+
 @dataclass(slots=True)
 class ReconcileState:
     """The outcome of the reconcile stages. Written by reconcile.
@@ -73,7 +87,11 @@ class ReconcileState:
     Attributes:
         observed_generation: The last generation for which all stages ran, with or without faults.
         topology_generation: The generation whose topology was last found on the broker; None requests a check.
-        has_policy: Whether a policy of the operator for the queue was on the broker then.
+        declared_generation: The same, whether a check is requested or not: what of it is missing now has drifted. 0 if
+            there is none on this broker; None if that is unknown.
+        topology_digest: Digest of the topology of the vhost that was last found to match.
+        policies: The policies of the operator for the queue and its dead-letter queue that were there then, by name.
+        repair: The last repair of the topology; None if there was none.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
         unreachable_since: Since when the broker has not answered a deletion.
@@ -83,7 +101,10 @@ class ReconcileState:
 
     observed_generation: int | None = None
     topology_generation: int | None = None
-    has_policy: bool = False
+    declared_generation: int | None = None
+    topology_digest: bytes = b""
+    policies: Mapping[str, BrokerPolicy] = field(default_factory=dict)
+    repair: Repair | None = None
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     deletion_blocker: Fault | None = None
     unreachable_since: datetime | None = None
@@ -95,6 +116,10 @@ class ReconcileState:
         requested = self.topology_generation is not None
         self.topology_generation = None
         return requested
+
+    def forget_topology(self) -> None:
+        """Have the next reconcile declare the topology on another broker."""
+        self.topology_generation, self.declared_generation = None, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +250,7 @@ class StatusState:
         figures_at: When a change of figures alone is next worth a write; None: now.
         events: Events to post after the status; the oldest is dropped if too many wait.
         event_allowance: How many Events may be posted.
-        told_restoration: The last restoration of the Deployment for which an Event was made.
+        told: The last restoration and the last repair for which an Event was made, by the reason of the Event.
         dead_letters_grew_at: When the status last showed more dead letters than before.
         not_consuming_since: Since when messages wait and no worker consumes.
     """
@@ -235,7 +260,7 @@ class StatusState:
     figures_at: datetime | None = None
     events: deque[PendingEvent] = field(default_factory=lambda: deque(maxlen=bounds.PENDING_EVENTS))
     event_allowance: Allowance = field(default_factory=_events)
-    told_restoration: Restoration | None = None
+    told: dict[str, Restoration | Repair] = field(default_factory=dict)
     dead_letters_grew_at: datetime | None = None
     not_consuming_since: datetime | None = None
 

@@ -14,12 +14,12 @@ from .faults import UNREACHABLE, ApiError
 
 _HINTS: Final[Mapping[int, str]] = {
     UNREACHABLE: "The API server cannot be reached.",
-    HTTPStatus.FORBIDDEN: "Grant the operator's ServiceAccount the verb get on secrets in this namespace.",
+    HTTPStatus.FORBIDDEN: "Grant {reader} the verb get on secrets in this namespace.",
 }
 
 
-async def read(api: Api, key: Key) -> Mapping[str, bytes] | None:
-    """Read the data of a Secret; None if it does not exist.
+async def read(api: Api, key: Key, *, reader: str = "the operator's ServiceAccount") -> Mapping[str, bytes] | None:
+    """Read the data of a Secret; None if it does not exist. `reader` says who reads, in messages.
 
     Raises:
         BrokerFault: The Secret is too large.
@@ -37,6 +37,6 @@ async def read(api: Api, key: Key) -> Mapping[str, bytes] | None:
         return {name: base64.b64decode(value) for name, value in (secret.get("data") or {}).items()}
     if status == HTTPStatus.NOT_FOUND:
         return None
-    hint = _HINTS.get(status, f"The API server answered with HTTP status {status}.")
+    hint = _HINTS.get(status, f"The API server answered with HTTP status {status}.").format(reader=reader)
     # Raised outside of the except block, so that the exception has no context that contains the answer.
     raise Fault(Reason.API_UNAVAILABLE, f"Kubernetes: cannot read Secret {key}. {hint}")

@@ -1,15 +1,31 @@
-"""Writes the finalizers and the status of TaskQueues, never their spec."""
+"""Reads TaskQueues, and writes their finalizers and status, never their spec."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from taskqueue_operator.resource.faults import Conflict
+from taskqueue_operator.resource.faults import Conflict, Fault, Reason, excerpt
 from taskqueue_operator.resource.names import GROUP, PLURAL, VERSION, Key
 
 from .client import JSON_PATCH, MERGE_PATCH, Api, Body, path
 from .faults import ApiError, unavailable
 
 API: Final = f"apis/{GROUP}/{VERSION}"
+
+
+async def read(api: Api, key: Key) -> Body | None:
+    """Read a TaskQueue for a person; None if it does not exist.
+
+    Raises:
+        Fault: The API server cannot be used.
+    """
+    try:
+        return await api.request("GET", path(API, PLURAL, key))
+    except ApiError as error:
+        if error.not_found:
+            return None
+        message = f"Kubernetes: cannot read TaskQueue {key}: {excerpt(error.message)}"
+    # Raised outside of the except block, so that the exception has no context that contains the answer.
+    raise Fault(Reason.API_UNAVAILABLE, message)
 
 
 async def set_finalizers(api: Api, key: Key, finalizers: Sequence[str], *, resource_version: str) -> Body | None:

@@ -23,11 +23,13 @@ class Answer:
         status: The HTTP status.
         phrase: The reason phrase beside it.
         body: The body, within the bounds of `bodies`.
+        etag: The ETag; empty without one.
     """
 
     status: int
     phrase: str
     body: bytearray
+    etag: str = ""
 
     @property
     def is_success(self) -> bool:

@@ -90,6 +90,43 @@ def forbidden(endpoint: Endpoint, username: str, operation: str) -> BrokerFault:
     )
 
 
+def no_queue(endpoint: Endpoint, queue: str) -> BrokerFault:
+    """A queue does not exist."""
+    return BrokerFault(
+        Reason.QUEUE_NOT_FOUND,
+        f'Vhost "{endpoint.vhost}" of RabbitMQ at {endpoint.address} has no queue "{queue}". Correct the name of the '
+        "queue.",
+        terminal=True,
+    )
+
+
+def consumer_cancelled(endpoint: Endpoint, queue: str) -> BrokerFault:
+    """The broker has cancelled a consumer."""
+    return BrokerFault(
+        Reason.QUEUE_NOT_FOUND,
+        f'RabbitMQ at {endpoint.address} has cancelled the consumer of queue "{queue}": the queue was deleted or '
+        "moved, or the consumer timeout has passed. Repeat the command.",
+    )
+
+
+def not_delivered(endpoint: Endpoint, queue: str, ready: int) -> BrokerFault:
+    """A queue delivers nothing, although messages are ready."""
+    return BrokerFault(
+        Reason.BROKER_UNREACHABLE,
+        f'Queue "{queue}" of RabbitMQ at {endpoint.address} has {ready} ready messages and delivers none. Stop other '
+        "consumers of the queue, or repeat the command when the queue has a leader.",
+    )
+
+
+def not_confirmed(endpoint: Endpoint, seconds: float) -> BrokerFault:
+    """A published copy is not confirmed in time."""
+    return BrokerFault(
+        Reason.BROKER_UNREACHABLE,
+        f"RabbitMQ at {endpoint.address} has not confirmed a message within {seconds:g} s. Its dead letter stays, and "
+        "one copy may be stored as well. Check the alarms of the broker for memory and disk, then repeat the command.",
+    )
+
+
 def refused(endpoint: Endpoint, operation: str, text: str) -> BrokerFault:
     """AMQP refuses an operation for another reason; `text` is the broker's."""
     return BrokerFault(

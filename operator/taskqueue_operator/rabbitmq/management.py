@@ -7,7 +7,7 @@ and write on `amq.default`. Policies need the tag `policymaker`, which includes 
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import httpcore
 import orjson
 
-from taskqueue_operator.resource.bounds import HTTP_BODY_BYTES, HTTP_OTHER_BODY_BYTES
+from taskqueue_operator.resource.bounds import HTTP_BODY_BYTES
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.lease import Guard
 
@@ -27,11 +27,10 @@ from .bodies import TooLargeError
 from .listing import parse_listing
 from .login import MANAGEMENT
 from .outage import Outage
+from .request import REQUEST_TIMEOUT_SECONDS, Request
 from .shapes import PARSER_ERRORS
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-REQUEST_TIMEOUT_SECONDS: Final = 20.0
-"""Listing 10,000 queues takes about a second; a broker that loses its leader may need several seconds."""
 ALARMS: Final = frozenset({"memory", "disk"})
 """Resources for which a broker can have an alarm; it then blocks every connection that publishes."""
 _CONNECTING: Final = "connection.connect_tcp.started"
@@ -81,10 +80,37 @@ class Management:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        listing = await parse_listing((await self._read(path, operation, query, seconds)).body)
+        return await self.parse((await self._read(path, operation, query, seconds)).body)
+
+    async def read_text(self, path: str, *, operation: str = "read the topology", **query: str) -> bytearray:
+        """Read a list as it is sent.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        return (await self._read(path, operation, query)).body
+
+    async def parse(self, text: bytearray) -> list[dict[str, Any]]:
+        """Parse a list.
+
+        Raises:
+            BrokerFault: It does not come from a management API.
+        """
+        listing = await parse_listing(text)
         if listing is None:
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return listing
+
+    async def read_object(self, path: str, *, operation: str) -> dict[str, Any]:
+        """Read one object.
+
+        Raises:
+            TopologyFault, BrokerFault: It does not exist, or the management API cannot be used.
+        """
+        found = (await self._read(path, operation, {})).json()
+        if not isinstance(found, dict):
+            raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
+        return found
 
     async def read_overview(self, *columns: str) -> dict[str, Any]:
         """Read properties of the broker as a whole.
@@ -97,6 +123,25 @@ class Management:
         if not isinstance(overview, dict):
             raise faults.management_unreachable(self._endpoint, NOT_MANAGEMENT)
         return overview
+
+    async def read_tags(self) -> Collection[str]:
+        """Read the tags of the user, such as `administrator`. Any user of the API may ask.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        user = (await self._read("whoami", "read the tags of the user", {})).json()
+        tags = user.get("tags") if isinstance(user, dict) else None
+        return tags if isinstance(tags, list) else str(tags).split(",")
+
+    async def read_etag(self, path: str, known: str) -> str:
+        """Read the ETag of what a path returns, not the body; empty if there is none.
+
+        Raises:
+            BrokerFault: The management API cannot be used.
+        """
+        answer = await self._send("HEAD", path, headers={"If-None-Match": known} if known else {})
+        return known if answer.status == HTTPStatus.NOT_MODIFIED else answer.etag
 
     async def read_alarms(self) -> frozenset[str]:
         """Read for which resources the broker has an alarm: `memory`, `disk`. Any user of the API may ask.
@@ -166,24 +211,17 @@ class Management:
         """Close all connections that no other endpoint uses."""
         await self._network.release_http(self._endpoint)
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        content: bytes | None = None,
-        longest: int = HTTP_OTHER_BODY_BYTES,
-        seconds: float = REQUEST_TIMEOUT_SECONDS,
-    ) -> Answer:
+    async def _send(self, method: str, path: str, **options: Any) -> Answer:  # noqa: ANN401  the fields of a request
         """Send a request, and receive the whole answer in time."""
+        request = Request(method, path, **options)
         self._outage.check()
         self._login.check(MANAGEMENT)
         if not any(one.is_available() and not one.has_expired() for one in self._connections.connections):
             tls = self._endpoint.management.startswith("https:")
             await self._network.turn_to_connect(self._endpoint.namespace, tls=tls)
         try:
-            async with asyncio.timeout(seconds):
-                answer = await self._exchange(method, path, content, longest)
+            async with asyncio.timeout(request.seconds):
+                answer = await self._exchange(request)
         except (TooLargeError, *_FAILED) as error:
             why = "its answer is too large" if isinstance(error, TooLargeError) else faults.cause(error)
         else:
@@ -194,7 +232,7 @@ class Management:
         self._outage.failed(fault)
         raise fault
 
-    async def _exchange(self, method: str, path: str, content: bytes | None, longest: int) -> Answer:
+    async def _exchange(self, request: Request) -> Answer:
         """Send a request; once more if it only reads and an idle connection turns out to be closed."""
         for is_last in (False, True):
             connected = False
@@ -202,29 +240,32 @@ class Management:
             async def on_trace(event: str, _: object) -> None:
                 nonlocal connected
                 connected = connected or event == _CONNECTING
-                if event == _SENDING and method != "GET" and self._guard is not None:
+                if event == _SENDING and not request.only_reads and self._guard is not None:
                     self._guard()
 
             try:
-                return await self._request(method, path, content, longest, {"trace": on_trace})
+                return await self._request(request, {"trace": on_trace})
             except _CONNECTION_LOST:
-                if is_last or connected or method != "GET":
+                if is_last or connected or not request.only_reads:
                     raise
         raise AssertionError
 
-    async def _request(
-        self, method: str, path: str, content: bytes | None, longest: int, extensions: Mapping[str, Any]
-    ) -> Answer:
-        url = f"{self._endpoint.management}/api/{path.replace('{vhost}', segment(self._endpoint.vhost))}"
+    async def _request(self, request: Request, extensions: Mapping[str, Any]) -> Answer:
+        url = f"{self._endpoint.management}/api/{request.path.replace('{vhost}', segment(self._endpoint.vhost))}"
         limits = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": REQUEST_TIMEOUT_SECONDS}
         async with self._connections.stream(
-            method, url, headers=self._headers, content=content, extensions={**extensions, "timeout": limits}
+            request.method,
+            url,
+            headers={**self._headers, **request.headers},
+            content=request.content,
+            extensions={**extensions, "timeout": limits},
         ) as response:
-            body = await self._network.bodies.receive(response.aiter_stream(), longest)
+            body = await self._network.bodies.receive(response.aiter_stream(), request.longest)
         if response.status != HTTPStatus.UNAUTHORIZED:
             self._login.accepted(MANAGEMENT)
         phrase = bytes(response.extensions.get("reason_phrase", b"")).decode("ascii", errors="replace")
-        return Answer(response.status, phrase[:PHRASE_CHARACTERS], body)
+        etag = next((value for name, value in response.headers if name.lower() == b"etag"), b"")
+        return Answer(response.status, phrase[:PHRASE_CHARACTERS], body, etag.decode("ascii", errors="replace"))
 
     def _fault(self, answer: Answer, operation: str) -> Fault:
         """Return the fault of a refusal; refused credentials delay further logins."""

@@ -21,6 +21,7 @@ from .bodies import Bodies
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
 from .http_stream import HttpStream
+from .known_listings import KnownListings
 from .pace import Pace, work_turns
 from .paced_stream import PacedStream
 from .resolver import Resolver
@@ -46,10 +47,12 @@ class Network:
 
     Attributes:
         bodies: The answers of all management APIs that are being received.
+        known_listings: What the listings of all management APIs contain that were read last.
     """
 
     def __init__(self, resolver: Resolver | None = None, hosts: BrokerHosts = ANYWHERE) -> None:
         self.bodies = Bodies()
+        self.known_listings = KnownListings()
         self._http_work = work_turns(bounds.HTTP_WORK_PER_SECOND)
         self._amqp_work = work_turns(bounds.AMQP_WORK_PER_SECOND)
         self._hosts = hosts

@@ -40,14 +40,24 @@ def parse_secret(secret: Key, data: Mapping[str, bytes], vhost: str | None) -> E
     Raises:
         BrokerFault: A key is missing or invalid.
     """
-    return _Secret(secret, data).endpoint(vhost)
+    return _Secret(f"Secret {secret}", secret.namespace, data).endpoint(vhost)
+
+
+def parse_keys(source: str, data: Mapping[str, bytes], vhost: str | None) -> Endpoint:
+    """Parse keys of a Secret that come from elsewhere; `source` says from where, in messages.
+
+    Raises:
+        BrokerFault: A key is missing or invalid.
+    """
+    return _Secret(source, "", data).endpoint(vhost)
 
 
 class _Secret:
     """Reads the keys of one Secret; its messages name the Secret and the key."""
 
-    def __init__(self, name: Key, data: Mapping[str, bytes]) -> None:
-        self._name = name
+    def __init__(self, source: str, namespace: str, data: Mapping[str, bytes]) -> None:
+        self._source = source
+        self._namespace = namespace
         self._data = data
 
     def endpoint(self, vhost: str | None) -> Endpoint:
@@ -68,7 +78,7 @@ class _Secret:
             ca=self._text("ca.crt"),
             certificate=self._text("tls.crt"),
             key=self._text("tls.key"),
-            namespace=self._name.namespace,
+            namespace=self._namespace,
         )
         self._check_certificates(endpoint)
         return endpoint
@@ -180,7 +190,7 @@ class _Secret:
         return self._fault(f"has an invalid key {key}: {problem}")
 
     def _fault(self, problem: str) -> BrokerFault:
-        return BrokerFault(Reason.SECRET_INVALID, f"Secret {self._name} {problem}.", terminal=True)
+        return BrokerFault(Reason.SECRET_INVALID, f"{self._source} {problem}.", terminal=True)
 
 
 def _problem(text: str, otherwise: str) -> str:

@@ -26,8 +26,9 @@ from .probe import Prober
 from .reconnect import Reconnector
 from .report_queue import OnReport
 from .secret import parse_secret
+from .topology_reader import TopologyReader
 from .turns import Turns
-from .vhost_reader import CONSUMER_TIMEOUT_VERSION, Version, read_sweep, read_topology, read_version
+from .vhost_reader import CONSUMER_TIMEOUT_VERSION, ETAG_VERSION, Version, read_sweep, read_version
 
 PROBE_CONNECTION_NAME: Final = f"{MANAGER} probe"
 CONTROL_CONNECTION_NAME: Final = f"{MANAGER} control"
@@ -45,18 +46,20 @@ class Vhost:
         self._reports = reports
         self._guard = guard
         self._management = Management(access.for_management(), guard)
+        self._topology = TopologyReader(self._management, access.network.known_listings)
         self._reconnector = Reconnector(access, name=PROBE_CONNECTION_NAME)
         self._prober = Prober(endpoint, self._reconnector, clock)
         self._version: Version | None = None
 
     async def topology(self) -> Topology:
-        """Read all exchanges, queues, bindings and policies: four requests, and once one more for the version.
+        """Read all exchanges, queues, bindings and policies: one to five requests, and once two more about the broker.
 
         Raises:
             BrokerFault: The management API cannot be used.
         """
         with self._management.parsing():
-            topology = await read_topology(self._management)
+            has_etags = self._version is not None and self._version >= ETAG_VERSION
+            topology = await self._topology.read(conditionally=has_etags)
             if self._version is None:  # read once: an upgraded broker still supports what its old version did
                 self._version = await read_version(self._management)
         return replace(topology, supports_consumer_timeout=self._version >= CONSUMER_TIMEOUT_VERSION)

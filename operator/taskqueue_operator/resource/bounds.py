@@ -80,10 +80,15 @@ HTTP_OTHER_BODY_BYTES: Final = 1 << 18
 HTTP_BODIES_BYTES: Final = 64 * 1024 * 1024
 """Answers that are being received, all together. Beyond that the one that took the most for the longest
 fails: the pod has 512 MiB by default."""
+ETAG_CHARACTERS: Final = 128
+"""Longest ETag that is sent again; RabbitMQ's has 20."""
 JSON_CONTAINERS: Final = 500_000
 """Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
 JSON_VALUES: Final = 1_500_000
 """Values in one answer. A listing of 100,000 bindings has 400,000."""
+KNOWN_LISTING_VALUES: Final = 600_000
+"""Values of listings that are kept parsed, all together: those of 11,000 TaskQueues, in 45 MiB; 100 bytes each at most.
+What is beyond it is parsed whenever it is read."""
 JSON_SLICE_BYTES: Final = 64 * 1024
 """Part of a listing that is parsed in one piece: about 500 queues, in 3 ms."""
 JSON_PIECE_BYTES: Final = 1024 * 1024
@@ -126,6 +131,43 @@ LOOKUPS_PER_NAMESPACE: Final = 64
 TLS_CONTEXTS: Final = 256
 """TLS contexts that are kept, one for each set of certificates; one of all public authorities takes 1 MiB."""
 
+# Dead letters, read by the command `dlq` in a process of its own.
+
+DEAD_LETTER_NAME_CHARACTERS: Final = 128
+"""Longest task type, reason or exception class of a dead letter that is shown and compared; a line shows three."""
+DEAD_LETTER_TEXT_CHARACTERS: Final = 1024
+"""Longest text of an error, of a header and of a body that is shown; workers write no longer text of an error."""
+DEAD_LETTER_ID_CHARACTERS: Final = 255
+"""Longest message_id; AMQP allows so many bytes."""
+DEAD_LETTER_HEADERS: Final = 64
+"""Headers of one dead letter that are shown."""
+DEAD_LETTER_GROUPS: Final = 1000
+"""Groups that are counted. A task type or an exception class may be different in each message."""
+DEAD_LETTERS_HELD: Final = 100_000
+"""Dead letters that one command holds unacknowledged by default: the broker needs memory for each of them."""
+DEAD_LETTERS_HELD_AT_MOST: Final = 1_000_000
+"""The same, if the user asks for more."""
+DEAD_LETTER_PROPERTIES_BYTES: Final = AMQP_FRAME_BYTES
+"""Longest properties that are decoded: AMQP sends them in one frame."""
+DEAD_LETTER_COPY_PROPERTIES_BYTES: Final = 96 * 1024
+"""Longest headers of a redriven copy: they and the other properties fit into a frame, whatever pamqp encodes."""
+DEAD_LETTER_BODY_BYTES: Final = 16 * 1024 * 1024
+"""Longest body that is redriven; RabbitMQ 4 accepts no longer message by default."""
+DEAD_LETTER_SHOWN_BODY_BYTES: Final = 4096
+"""Beginning of a body that is kept where bodies are only shown; a character has up to four bytes."""
+DEAD_LETTERS_SHOWN: Final = 100
+"""Dead letters that one command shows; each takes a screen."""
+REDRIVE_WINDOW: Final = 4
+"""Dead letters that are delivered before the first of them is redriven: 64 MiB if each has the longest body. The
+command may run in the container of the operator, which has 512 MiB."""
+BROWSE_WINDOW: Final = 500
+"""The same where bodies are only shown: 2 MiB, and 62 MiB if each has the longest properties."""
+UNREACHABLE_DELIVERY_LIMIT: Final = 1_000_000
+"""Returns to a quorum queue after which it drops a message: one listing each second would take eleven days. A limit of
+-1 is none only since RabbitMQ 4.0; before, it drops a message at its first return."""
+REDRIVES_PER_SECOND: Final = 10_000.0
+"""Highest rate of a redrive; a quorum queue confirms fewer one by one."""
+
 # Questions to brokers.
 
 ZERO_PROBES_PER_SECOND: Final = 4000
@@ -134,6 +176,14 @@ PROBE_WORK_PER_SECOND: Final = 12_000
 """Work for probes of queues at zero, in questions of 26 µs: a third of a core. Namespaces share it equally."""
 PROBE_BATCH_WORK: Final = 16
 """What a batch costs beside its questions, in questions; with TLS."""
+VHOST_OBJECTS_PER_SECOND: Final = 1000
+"""Objects of the topology of one vhost that are read. A TaskQueue has 6, of 200 bytes: a quarter of
+PEER_WORK_PER_SECOND. A vhost with more than 8,000 objects is read less often, down to every 30 s."""
+TOPOLOGY_OBJECTS_PER_SECOND: Final = 25_000
+"""The same for all vhosts, shared equally by namespaces: 5 % of a core if nothing changes. Beyond it, all readers of a
+namespace read less often, down to every 30 s."""
+TOPOLOGY_READ_OBJECTS: Final = 2000
+"""What four requests cost beside their answers, in objects; a request takes 1 ms."""
 TLS_HANDSHAKES_PER_SECOND: Final = 50
 """Connections with TLS that this process begins to open, shared equally by namespaces; a handshake takes 4 ms."""
 CONNECTS_PER_HOST: Final = 16

@@ -21,8 +21,13 @@ class Retry(Model):
     )
 
 
+LONGEST_TTL_SECONDS: Final = 49 * 86_400
+"""49 days: RabbitMQ counts a time to live in milliseconds, with 32 bits."""
+MOST_DEAD_LETTERS: Final = 10**9
+
+
 class DeadLetter(Model):
-    """Where workers publish the messages of an external queue that they cannot process."""
+    """Dead letters: those of an external queue, where they go; those of other queues, how many are kept, how long."""
 
     exchange: BrokerName | None = Field(
         None, description="Exchange for dead letters. Defaults to the default exchange of the broker."
@@ -33,3 +38,20 @@ class DeadLetter(Model):
         pattern=r"^[ -~]*$",  # one byte each: AMQP counts bytes
         description="Routing key for dead letters. Defaults to the name of the queue and .dlq.",
     )
+    message_ttl_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=LONGEST_TTL_SECONDS,
+        description="Time after which the broker drops a dead letter. Defaults to no limit.",
+    )
+    max_length: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_DEAD_LETTERS,
+        description="Number of dead letters beyond which the broker drops the oldest. Defaults to no limit.",
+    )
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether dead letters are dropped at a limit."""
+        return self.message_ttl_seconds is not None or self.max_length is not None

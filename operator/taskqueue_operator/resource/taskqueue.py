@@ -55,9 +55,17 @@ class Spec(Model):
                 path=".retry",
             ),
             rule(
-                "!has(self.deadLetter) || (has(self.queue) && self.queue.external)",
-                "The operator declares the dead-letter queue of each queue that is not external. Remove deadLetter, or "
-                "set queue.external: true.",
+                "!has(self.deadLetter) || (!has(self.deadLetter.exchange) && !has(self.deadLetter.routingKey)) || "
+                "(has(self.queue) && self.queue.external)",
+                "The operator declares the dead-letter queue of each queue that is not external. Remove exchange and "
+                "routingKey, or set queue.external: true.",
+                path=".deadLetter",
+            ),
+            rule(
+                "!has(self.deadLetter) || (!has(self.deadLetter.messageTtlSeconds) && !has(self.deadLetter.maxLength))"
+                " || !has(self.queue) || !self.queue.external",
+                "The operator does not declare the dead-letter queue of an external queue. Remove messageTtlSeconds "
+                "and maxLength, and set a policy for that queue.",
                 path=".deadLetter",
             ),
             rule(
@@ -90,9 +98,9 @@ class Spec(Model):
     )
     dead_letter: DeadLetter | None = Field(
         None,
-        description="Where workers of protocol TaskQueue publish the messages of an external queue that they cannot "
-        "process. Defaults to the queue with the name of the external queue and .dlq. If no queue accepts such a "
-        "message, it stays in the external queue, and the worker waits.",
+        description="Limits of the dead-letter queue. For an external queue: where workers of protocol TaskQueue "
+        "publish the messages that they cannot process; defaults to the queue with the name of the external queue and "
+        ".dlq. If no queue accepts such a message, it stays in the external queue, and the worker waits.",
     )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,

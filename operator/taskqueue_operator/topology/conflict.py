@@ -7,7 +7,7 @@ from taskqueue_operator.resource.broker import ExchangeType, QueueType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import DERIVED_SUFFIXES, OWNER_ARGUMENT
 
-from .desired import DEAD_LETTER_KEY, MAX_PRIORITY, QUEUE_TYPE, queue_arguments
+from .desired import DEAD_LETTER_KEY, DELIVERY_LIMIT, MAX_PRIORITY, QUEUE_TYPE, queue_arguments
 from .objects import Argument, Arguments, Exchange, Policy, Queue, Topology
 
 RESERVED_PREFIX: Final = "amq."
@@ -41,7 +41,7 @@ def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
     _check_owner("Queue", actual, owner)
     # The spec sets properties of the main queue only; dead-letter queue and fence follow from its name.
     main = DEAD_LETTER_KEY in desired.arguments
-    needed = _needed_arguments(desired, _type(actual)) if main else desired.arguments
+    needed = _needed_arguments(desired, _type(actual)) if main else _derived_arguments(desired, actual)
     differences = [*_lifetime_differences(actual), *_argument_differences(needed, actual.arguments)]
     _check_drift(f'Queue "{desired.name}"', differences, _queue_ways_out(actual) if main else DERIVED_WAYS_OUT)
 
@@ -129,6 +129,13 @@ def _needed_arguments(desired: Queue, type_: str) -> Arguments:
     """Return the desired type, and the other arguments as a queue of the actual type has them: they follow from it."""
     arguments = queue_arguments(desired.name, type_, desired.arguments.get(MAX_PRIORITY))
     return arguments | {QUEUE_TYPE: _type(desired)}
+
+
+def _derived_arguments(desired: Queue, actual: Queue) -> Arguments:
+    """Return the desired arguments with the delivery limit that the queue has: an earlier version declared none."""
+    limit = actual.arguments.get(DELIVERY_LIMIT)
+    others = {name: value for name, value in desired.arguments.items() if name != DELIVERY_LIMIT}
+    return others if limit is None else {**others, DELIVERY_LIMIT: limit}
 
 
 def _queue_ways_out(actual: Queue) -> str:

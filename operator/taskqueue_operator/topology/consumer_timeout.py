@@ -4,10 +4,6 @@ RabbitMQ requeues a message that a consumer has not acknowledged for 30 minutes,
 Since RabbitMQ 4.3 the operator's own workers request the timeout that they need. Before 4.3, and for Plain workers,
 only a policy can set the timeout of one queue. A policy needs the tag `policymaker`. So it is written only where the
 default is too short.
-
-RabbitMQ applies only one policy to a queue. So ours repeats the definition of the policy that it replaces, and its name
-contains the name of that policy: a later change of that policy is repeated too. Only the broker evaluates patterns; it
-lists which policy it applies to a queue. So ours is written once the queue exists.
 """
 
 from collections.abc import Sequence
@@ -15,7 +11,8 @@ from typing import Final
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 
-from .objects import POLICY_PRIORITY, Policy, Topology, exact_pattern
+from .objects import POLICY_PRIORITY, Policy, Topology
+from .queue_policy import QueuePolicy
 
 KEY: Final = "consumer-timeout"
 DEFAULT_SECONDS: Final = 1800
@@ -30,7 +27,8 @@ def consumer_timeout(queue: str, seconds: int, actual: Topology) -> Policy | Non
     """
     if queue not in actual.queues:
         return None
-    replaced = _replaced(queue, actual)
+    ours = _of(queue)
+    replaced = ours.replaced(actual)
     if _milliseconds(replaced) >= seconds * 1000:
         return None
     if replaced is not None and replaced.priority >= POLICY_PRIORITY:
@@ -41,18 +39,12 @@ def consumer_timeout(queue: str, seconds: int, actual: Topology) -> Policy | Non
             f"{seconds * 1000} in that policy, lower its priority, or lower spec.worker.taskTimeoutSeconds.",
             terminal=True,
         )
-    definition = {**(replaced.definition if replaced is not None else {}), KEY: seconds * 1000}
-    return Policy(_policy_name(queue, replaced), exact_pattern(queue), "queues", definition)
+    return ours.policy({KEY: seconds * 1000}, replaced)
 
 
 def timeout_policies(queue: str, actual: Topology) -> Sequence[Policy]:
     """Return the existing timeout policies of this queue, with any timeout; two while the replaced policy changes."""
-    name = _policy_name(queue, None)
-    return [
-        policy
-        for policy in actual.policies_by_pattern.get(exact_pattern(queue), ())
-        if KEY in policy.definition and (policy.name == name or policy.name.startswith(_prefix(queue)))
-    ]
+    return _of(queue).existing(actual)
 
 
 def granted_seconds(queue: str, actual: Topology) -> int:
@@ -60,21 +52,8 @@ def granted_seconds(queue: str, actual: Topology) -> int:
     return max(map(_milliseconds, timeout_policies(queue, actual)), default=_milliseconds(None)) // 1000
 
 
-def _replaced(queue: str, actual: Topology) -> Policy | None:
-    """Return the policy that the broker applies to the queue; for ours, the one that it repeats, if that exists."""
-    applied = actual.policies.get(actual.queues[queue].policy or "")
-    if applied is None or applied not in timeout_policies(queue, actual):
-        return applied
-    _, _, replaced = applied.name.partition(_prefix(queue))
-    return actual.policies.get(replaced)
-
-
-def _policy_name(queue: str, replaced: Policy | None) -> str:
-    return f"{queue}.timeout" if replaced is None else f"{_prefix(queue)}{replaced.name}"
-
-
-def _prefix(queue: str) -> str:
-    return f"{queue}.timeout over "
+def _of(queue: str) -> QueuePolicy:
+    return QueuePolicy(queue, "timeout", frozenset({KEY}))
 
 
 def _milliseconds(policy: Policy | None) -> int:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from taskqueue_operator.resource.faults import Fault, Reason
 
-from .consumer_timeout import timeout_policies
 from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
 from .fence import fence_topology
 from .objects import POLICY_PRIORITY, Binding, Exchange, Topology
+from .queue_policies import queue_policies
 
 
 def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]:
@@ -77,8 +77,8 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
         *(fence_topology(binding.destination, owner) for binding in entry_bindings),
     )
     owned = [item for topology in topologies for item in owned_existing(topology, actual, owner)]
-    timeouts = (policy for binding in entry_bindings for policy in timeout_policies(binding.destination, actual))
-    return tuple(map(Remove, [*owned, *timeouts]))
+    policies = (policy for binding in entry_bindings for policy in queue_policies(binding.destination, actual))
+    return tuple(map(Remove, [*owned, *policies]))
 
 
 def _owned_entry_bindings(desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:

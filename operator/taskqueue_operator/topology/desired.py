@@ -8,6 +8,7 @@ exchange bypass `<queue>.in`.
 
 from typing import Final
 
+from taskqueue_operator.resource.bounds import UNREACHABLE_DELIVERY_LIMIT
 from taskqueue_operator.resource.broker import QueueType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
@@ -36,6 +37,7 @@ QUORUM_ARGUMENTS: Final[Arguments] = {
     "x-delivery-limit": 100,
 }
 """Arguments of Quorum queues. As policies, they would need a policy, and the tag `policymaker`, for each queue."""
+DELIVERY_LIMIT: Final = "x-delivery-limit"
 
 
 def desired(taskqueue: TaskQueue, installation: str) -> Topology:
@@ -59,7 +61,7 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
         },
         queues={
             queue: Queue(queue, arguments={**arguments, **ownership}),
-            dead_letters: Queue(dead_letters, arguments={QUEUE_TYPE: arguments[QUEUE_TYPE], **ownership}),
+            dead_letters: Queue(dead_letters, arguments={**_dead_letter_arguments(arguments[QUEUE_TYPE]), **ownership}),
         },
         bindings=frozenset(publishers | {Binding(private, queue, to_queue=True)}),
     )
@@ -83,6 +85,14 @@ def queue_arguments(name: str, queue_type: str, max_priority: Argument | None) -
         arguments |= QUORUM_ARGUMENTS
     if max_priority is not None:
         arguments[MAX_PRIORITY] = max_priority
+    return arguments
+
+
+def _dead_letter_arguments(queue_type: Argument) -> dict[str, Argument]:
+    arguments = {QUEUE_TYPE: queue_type}
+    if queue_type == QueueType.QUORUM.lower():
+        # RabbitMQ 4.0 to 4.2 drops a message that returned 20 times: who lists dead letters would delete them.
+        arguments[DELIVERY_LIMIT] = UNREACHABLE_DELIVERY_LIMIT
     return arguments
 
 

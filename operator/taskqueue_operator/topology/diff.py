@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from taskqueue_operator.resource.names import OWNER_ARGUMENT
 
 from .conflict import check_conflicts
-from .consumer_timeout import timeout_policies
 from .fence import fence_topology
 from .objects import Binding, Exchange, Policy, Queue, Topology
+from .queue_policies import queue_policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _obsolete(desired: Topology, actual: Topology, owner: str) -> Iterator[Excha
         if is_owned(actual.exchanges.get(private), owner):
             yield from _old_bindings(private, desired, actual, owner)
         yield from owned_existing(fence_topology(queue, owner), actual, owner)
-        yield from (policy for policy in timeout_policies(queue, actual) if policy.name not in desired.policies)
+        yield from (policy for policy in queue_policies(queue, actual) if policy.name not in desired.policies)
 
 
 def _old_bindings(private: str, desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:

@@ -75,6 +75,7 @@ class Topology:
 
     Attributes:
         supports_consumer_timeout: Whether the broker applies a timeout that a consumer requests (RabbitMQ >= 4.3).
+        digest: Of what was read from the broker: equal digests mean equal objects. Empty if it is unknown.
     """
 
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
@@ -82,6 +83,12 @@ class Topology:
     bindings: frozenset[Binding] = frozenset()
     policies: Mapping[str, Policy] = field(default_factory=dict)
     supports_consumer_timeout: bool = True
+    digest: bytes = field(default=b"", compare=False)
+
+    @property
+    def size(self) -> int:
+        """The number of objects."""
+        return len(self.exchanges) + len(self.queues) + len(self.bindings) + len(self.policies)
 
     @cached_property
     def bindings_to_exchange(self) -> Mapping[str, Sequence[Binding]]:

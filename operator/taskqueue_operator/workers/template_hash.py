@@ -22,8 +22,8 @@ FIRST_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 The API server writes defaults into objects: one that a user created without a field contains the default of that time.
 So a field that a later version adds or whose default it changes leaves the hash of every existing TaskQueue as it is.
 """
-_NOT_IN_PODS: Final = frozenset({"secretRef", "acksLate"})
-"""Fields of spec.worker that are hashed by their effect, or that describe workers without changing their pods."""
+_NOT_IN_PODS: Final = frozenset({"secretRef", "acksLate", "messageTtlSeconds", "maxLength"})
+"""Fields that are hashed by their effect, or that describe workers or the broker without changing pods."""
 
 
 def template_hash(taskqueue: TaskQueue) -> str:

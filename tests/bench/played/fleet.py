@@ -3,20 +3,33 @@
 import asyncio
 import base64
 import json
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from taskqueue_operator.resource.names import LABEL_NAME
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.topology.desired import desired
 from taskqueue_operator.workers.deployment import deployment
-from tests.bench.played.broker import PlayedBroker
+from tests.bench.played.broker import PlayedBroker, Vhost
 from tests.bench.played.objects import Body, Objects
 
 NAMESPACE: Final = "bench"
 BROKER: Final = "rabbitmq"
 ADDRESS: Final = "amq.rabbitmq.reply-to.played."
 REPORT_PERIOD_SECONDS: Final = 5.0
+WORKER: Final[Body] = {"image": "worker:1"}
+
+
+class FleetBroker(Protocol):
+    """A broker, and what its vhosts contain before the operator starts."""
+
+    @property
+    def amqp_port(self) -> int: ...
+    @property
+    def management_port(self) -> int: ...
+    @property
+    def vhosts(self) -> Mapping[str, Vhost]: ...
 
 
 class PlayedFleet:
@@ -32,7 +45,7 @@ class PlayedFleet:
         self.objects.secrets.put({"metadata": {"namespace": NAMESPACE, "name": name}, "data": encoded})
 
     def add_broker(
-        self, secret: str, broker: PlayedBroker, *, host: str = "127.0.0.1", vhost: str = "", **data: str
+        self, secret: str, broker: FleetBroker, *, host: str = "127.0.0.1", vhost: str = "", **data: str
     ) -> None:
         """Add the Secret of a broker."""
         tls = "s" if "ca__crt" in data else ""
@@ -43,15 +56,22 @@ class PlayedFleet:
             **data,
         )
 
-    def add_taskqueue(
-        self, broker: PlayedBroker, name: str, *, vhost: str = "/", secret: str = BROKER, replicas: int = 0
+    def add_taskqueue(  # noqa: PLR0913  what a benchmark decides
+        self,
+        broker: FleetBroker,
+        name: str,
+        *,
+        vhost: str = "/",
+        secret: str = BROKER,
+        replicas: int = 0,
+        worker: Body = WORKER,
     ) -> TaskQueue:
         """Add a TaskQueue with its topology and its Deployment."""
         scaling = {"maxReplicas": 1000, "minReplicas": replicas, "idleSeconds": 0}
         spec = {
             "broker": {"secretRef": {"name": secret}},
             "queue": {"type": "Classic"},
-            "worker": {"image": "worker:1"},
+            "worker": worker,
             "scaling": scaling | {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}},
         }
         metadata = {"namespace": NAMESPACE, "name": name, "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}

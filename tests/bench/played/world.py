@@ -59,18 +59,8 @@ class World:
 
     async def start(self) -> None:
         """Start the operator, and wait until it has verified all TaskQueues."""
-        size = len(self.fleet.objects.taskqueues.items)
-        step(f"starting the operator with {size} TaskQueues")
         self._before = Histogram({}, 0)
-        await asyncio.to_thread(self.operator.launch)
-
-        async def reconciled() -> bool:
-            if self.operator.process is not None and self.operator.process.poll() is not None:
-                raise RuntimeError(f"the operator has ended: {self.operator.log.read_text()[-2000:]}")
-            return await self._reconciles() >= size
-
-        what = "every TaskQueue is verified"
-        await eventually(reconciled, what, seconds=TIMEOUT_SECONDS, every=SCRAPE_PERIOD_SECONDS)
+        await start(self.operator, len(self.fleet.objects.taskqueues.items))
 
     async def restart(self) -> None:
         """End the operator, and start it again."""
@@ -78,23 +68,35 @@ class World:
         await self.start()
 
     async def _lags(self) -> Histogram:
-        samples = await self._samples(_METRIC)
+        samples = await _samples(self.operator, _METRIC)
         buckets = {float(labels["le"]): value for name, labels, value in samples if name.endswith("_bucket")}
         return Histogram(buckets, sum(value for name, _, value in samples if name.endswith("_sum")))
 
-    async def _reconciles(self) -> float:
-        samples = await self._samples("taskqueue_reconciles")
-        return sum(value for _, labels, value in samples if labels["result"] == "success")
 
-    async def _samples(self, family: str) -> list[tuple[str, dict[str, str], float]]:
-        try:
-            async with httpx.AsyncClient(timeout=30) as client:
-                page = (await client.get(f"http://127.0.0.1:{self.operator.port}/metrics")).text
-        except httpx.TransportError:
-            return []
-        lines = "\n".join(line for line in page.splitlines() if line.startswith(family))
-        found = text_string_to_metric_families(lines)
-        return [(sample.name, sample.labels, sample.value) for metric in found for sample in metric.samples]
+async def start(operator: OperatorProcess, taskqueues: int) -> None:
+    """Start an operator, and wait until it has verified all TaskQueues."""
+    step(f"starting the operator with {taskqueues} TaskQueues")
+    await asyncio.to_thread(operator.launch)
+
+    async def reconciled() -> bool:
+        if operator.process is not None and operator.process.poll() is not None:
+            raise RuntimeError(f"the operator has ended: {operator.log.read_text()[-2000:]}")
+        samples = await _samples(operator, "taskqueue_reconciles")
+        return sum(value for _, labels, value in samples if labels["result"] == "success") >= taskqueues
+
+    what = "every TaskQueue is verified"
+    await eventually(reconciled, what, seconds=TIMEOUT_SECONDS, every=SCRAPE_PERIOD_SECONDS)
+
+
+async def _samples(operator: OperatorProcess, family: str) -> list[tuple[str, dict[str, str], float]]:
+    try:
+        async with httpx.AsyncClient(timeout=30) as client:
+            page = (await client.get(f"http://127.0.0.1:{operator.port}/metrics")).text
+    except httpx.TransportError:
+        return []
+    lines = "\n".join(line for line in page.splitlines() if line.startswith(family))
+    found = text_string_to_metric_families(lines)
+    return [(sample.name, sample.labels, sample.value) for metric in found for sample in metric.samples]
 
 
 @asynccontextmanager
@@ -103,7 +105,7 @@ async def played_world(size: int) -> AsyncIterator[World]:
     objects = Objects()
     fleet = PlayedFleet(objects)
     with tempfile.TemporaryDirectory() as directory:
-        async with _api_server(objects, Path(directory)) as kubeconfig, played_broker() as broker:
+        async with api_server(objects, Path(directory)) as kubeconfig, played_broker() as broker:
             operator = OperatorProcess(kubeconfig, Path(directory))
             fleet.add_broker("rabbitmq", broker)
             for number in range(size):
@@ -117,7 +119,7 @@ async def played_world(size: int) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def _api_server(objects: Objects, directory: Path) -> AsyncIterator[Path]:
+async def api_server(objects: Objects, directory: Path) -> AsyncIterator[Path]:
     """Serve the objects with TLS, as every API server does; yields a kubeconfig."""
     authority = Authority(directory / "authority")
     certificate = authority.issue("api", "api", hosts=["127.0.0.1"])

@@ -1,5 +1,9 @@
 """The policies of users and of the operator for one queue."""
 
+import asyncio
+
+import aio_pika
+
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.tenant import Tenant
 
@@ -28,3 +32,44 @@ def test_the_timeout_policy_needs_the_highest_priority_and_goes_with_the_taskque
     eventually(lambda: tenant.get("taskqueue", "jobs"), {})
     assert not tenant.read(ours)
     assert tenant.queue(queue)
+
+
+def test_dead_letters_beyond_a_limit_are_dropped_and_the_limits_follow_the_spec(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.policy("company", "dlq$", {"delivery-limit": 1_000_000}, priority=1)
+    tenant.taskqueue("jobs", deadLetter={"messageTtlSeconds": 4_233_600, "maxLength": 3})
+    ready(tenant, "jobs")
+    ours = tenant.path("policies", "jobs.dlq.limits over company")
+    limits = {"message-ttl": 4_233_600_000, "max-length": 3, "overflow": "drop-head"}
+    assert tenant.read(ours)["definition"] == {"delivery-limit": 1_000_000, **limits}
+    asyncio.run(publish_dead_letters(tenant, 9))
+    eventually(lambda: asyncio.run(dead_letters(tenant)), 3)
+
+    tenant.taskqueue("jobs", deadLetter={"messageTtlSeconds": 1})
+    eventually(lambda: tenant.read(ours).get("definition"), {"delivery-limit": 1_000_000, "message-ttl": 1000})
+    tenant.purge("jobs.dlq")  # a time to live counts for messages that arrive after it was set
+    asyncio.run(publish_dead_letters(tenant, 5))
+    eventually(lambda: asyncio.run(dead_letters(tenant)), 0)
+
+    tenant.taskqueue("jobs")
+    eventually(lambda: tenant.read(ours), {})
+
+    tenant.taskqueue("jobs", deadLetter={"maxLength": 3})
+    eventually(lambda: tenant.read(ours))
+    tenant.kubectl("delete", "taskqueue", "jobs", "--wait=false")
+    eventually(lambda: tenant.get("taskqueue", "jobs"), {})
+    assert not tenant.read(ours)
+    assert tenant.queue("jobs.dlq")
+
+
+async def publish_dead_letters(tenant: Tenant, count: int) -> None:
+    async with await aio_pika.connect(f"{tenant.broker.url}{tenant.vhost}") as connection:
+        exchange = (await connection.channel()).default_exchange
+        for _ in range(count):
+            await exchange.publish(aio_pika.Message(b"{}"), "jobs.dlq")
+
+
+async def dead_letters(tenant: Tenant) -> int | None:
+    async with await aio_pika.connect(f"{tenant.broker.url}{tenant.vhost}") as connection:
+        declared = await (await connection.channel()).declare_queue("jobs.dlq", passive=True)
+    return declared.declaration_result.message_count

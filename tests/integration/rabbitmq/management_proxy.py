@@ -33,7 +33,9 @@ class ManagementProxy:
             refusal = {"error": "bad_request", "reason": LONG_REASON}
             return web.Response(status=400, body=orjson.dumps(refusal), content_type="application/json")
         url = URL(f"{self._management_url}/{rest}", encoded=True)
-        headers = {"Authorization": request.headers["Authorization"]}
+        headers = {
+            name: request.headers[name] for name in ("Authorization", "If-None-Match") if name in request.headers
+        }
         async with aiohttp.ClientSession() as session:
             try:
                 answer = await session.request(request.method, url, headers=headers, data=await request.read())
@@ -42,7 +44,8 @@ class ManagementProxy:
             body = await answer.read()
         if name in SPOILS and rest.startswith("api/queues/"):
             return await SPOILS[name](request, body)
-        return web.Response(status=answer.status, body=body, content_type=answer.content_type)
+        tag = {name: answer.headers[name] for name in ("ETag",) if name in answer.headers}
+        return web.Response(status=answer.status, body=body, content_type=answer.content_type, headers=tag)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
 from tests.cluster.broker import Broker
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
+from tests.integration.rabbitmq.management_proxy import proxied
 from tests.unit.topology.builders import OWNER, desired_topology
 from tests.unit.topology.in_memory_vhost import all_objects
 
@@ -87,6 +88,40 @@ async def test_drift_is_repaired(connect: Connect) -> None:
     await declare(rabbitmq, desired_topology())
 
     assert diff(desired_topology(), await rabbitmq.topology(), owner=OWNER) == ()
+
+
+async def test_the_digest_of_a_vhost_shows_whether_it_has_changed(connect: Connect) -> None:
+    rabbitmq, other = connect(), connect()
+    await declare(rabbitmq, TOPIC)
+    before = await rabbitmq.topology()
+    while (again := await other.topology()).digest != before.digest:  # new queues change for a moment
+        before = again
+    binding = Binding("tasks", "a queue/with 100% odd?characters.in", to_queue=False, routing_key="#")
+
+    await rabbitmq.apply([Remove(binding)])
+    removed = await rabbitmq.topology()
+    await rabbitmq.apply([Declare(binding)])
+    restored = await rabbitmq.topology()
+
+    assert removed.digest != before.digest == restored.digest
+    assert removed.bindings == before.bindings - {binding}
+    assert restored == before
+
+
+async def test_an_unchanged_vhost_costs_an_administrator_one_request(connect: Connect, broker: Broker) -> None:
+    async with proxied(broker.management_url) as proxy:
+        rabbitmq = connect(management_uri=f"{proxy.url}/fine")
+        await declare(rabbitmq, desired_topology())
+        whole = await rabbitmq.topology()
+        async with asyncio.timeout(60):
+            proxy.requests = 0
+            while await rabbitmq.topology() == whole and proxy.requests != 1:  # other tests write metadata, too
+                proxy.requests = 0
+        assert proxy.requests == 1
+
+        await connect().apply([Remove(desired_topology().queues["jobs"])])
+
+        assert "jobs" not in (await rabbitmq.topology()).queues
 
 
 async def test_an_obsolete_binding_is_removed_and_the_others_stay(connect: Connect) -> None:

@@ -84,6 +84,11 @@ RULES = {
         changed("queue", EXTERNAL) | {"deadLetter": {"routingKey": "failed"}},
         changed("deadLetter", {"routingKey": "failed"}),
     ),
+    "crd.limits_of_an_external_dead_letter_queue": Rule(
+        "spec.deadLetter",
+        changed("deadLetter", {"messageTtlSeconds": 60, "maxLength": 1}),
+        changed("queue", EXTERNAL) | {"deadLetter": {"maxLength": 1}},
+    ),
     "crd.max_priority_of_a_quorum_queue": Rule(
         "spec.queue.maxPriority",
         changed("queue", {"type": "Classic", "maxPriority": 5}),

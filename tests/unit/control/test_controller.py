@@ -205,14 +205,6 @@ async def test_stages_run_in_order_and_a_fault_stops_dependent_stages(harness: C
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
-async def test_drift_is_repaired(harness: ControlHarness) -> None:
-    await harness.apply()
-    whole = harness.broker.topology_
-    harness.broker.topology_ = type(whole)(whole.exchanges, whole.queues, frozenset(), whole.policies)
-    await harness.settle(35)
-    assert harness.broker.topology_ == whole
-
-
 @pytest.mark.slow
 async def test_an_internal_error_is_reported(harness: ControlHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(_: object) -> dict[str, object]:

@@ -11,7 +11,7 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from taskqueue_operator.rabbitmq import frames
-from taskqueue_operator.rabbitmq.bounded_connection import BoundedReader
+from taskqueue_operator.rabbitmq.bounded_connection import BoundedReader, ReadLimits, Received
 from taskqueue_operator.rabbitmq.network import Network
 from taskqueue_operator.resource import bounds
 
@@ -41,12 +41,12 @@ def nested(depth: int) -> bytes:
     return frames.HEADER.pack(2, 1, len(payload)) + payload + b"\xce"
 
 
-async def read(data: bytes) -> list[Any]:
+async def read(data: bytes, limits: ReadLimits = ReadLimits(), received: Received | None = None) -> list[Any]:  # noqa: B008  frozen
     """Read everything as the library does, and decode it; the list ends with the error that ended it."""
     stream = asyncio.StreamReader(limit=1 << 30)
     stream.feed_data(data)
     stream.feed_eof()
-    reader, found = BoundedReader(stream, Network().amqp_pace(ENDPOINT)), list[Any]()
+    reader, found = BoundedReader(stream, Network().amqp_pace(ENDPOINT), limits, received), list[Any]()
     try:
         while not reader.at_eof():
             whole = await reader.readexactly(1) + await reader.readexactly(6)

@@ -23,6 +23,7 @@ NOWHERE = parse_secret(Key("team", "rabbitmq"), DATA, "nowhere")
         (faults.no_vhost(NOWHERE), Reason.VHOST_NOT_FOUND, "broker.no_vhost"),
         (faults.vhost_refused(ENDPOINT, "TEXT OF RABBITMQ"), Reason.VHOST_NOT_FOUND, "broker.vhost_refused"),
         (faults.vhost_forbidden(ENDPOINT, "app-team"), Reason.PERMISSION_DENIED, "broker.vhost_forbidden"),
+        (faults.no_queue(ENDPOINT, "jobs.dlq"), Reason.QUEUE_NOT_FOUND, "broker.no_queue"),
         (
             faults.forbidden(ENDPOINT, "app-team", 'configure exchange "jobs"'),
             Reason.PERMISSION_DENIED,
@@ -56,6 +57,13 @@ def test_a_fault_that_only_a_user_can_fix_is_terminal_and_names_the_way_out(
             Reason.MANAGEMENT_UNREACHABLE,
             "broker.management_unreachable",
         ),
+        (
+            faults.consumer_cancelled(ENDPOINT, "jobs.dlq"),
+            Reason.QUEUE_NOT_FOUND,
+            "broker.consumer_cancelled",
+        ),
+        (faults.not_delivered(ENDPOINT, "jobs.dlq", 7), Reason.BROKER_UNREACHABLE, "broker.not_delivered"),
+        (faults.not_confirmed(ENDPOINT, 30), Reason.BROKER_UNREACHABLE, "broker.not_confirmed"),
     ],
 )
 def test_an_unreachable_broker_is_not_terminal(fault: BrokerFault, reason: Reason, key: str) -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from taskqueue_operator.rabbitmq.access import Access
+from taskqueue_operator.rabbitmq.definitions_tag import DefinitionsTag
+from taskqueue_operator.rabbitmq.management import Management
 from taskqueue_operator.rabbitmq.network import Network
 from taskqueue_operator.rabbitmq.turns import Turns
 from taskqueue_operator.rabbitmq.vhost import Vhost
@@ -30,6 +32,7 @@ NAMES = (
     *("messages", "messages_ready", "messages_unacknowledged", "channel_details", "connection_details", "peer_host"),
     *("connection_name", "ack_required", "user_provided_name", "error", "reason", "alarms", "resource"),
     *("rabbitmq_version", "x-queue-type", "x-taskqueue-owner", "effective_policy_definition"),
+    "tags",
 )
 REQUIRED = {"name": st.just("jobs"), "arguments": st.just({}), "durable": st.just(True), "auto_delete": st.just(False)}
 TEXTS = st.sampled_from([*NAMES, "running", "queue", "", "4.3", "9" * 5000 + ".1", "inequivalent arg", "\u0000"])
@@ -47,6 +50,7 @@ class _Answer:
     def __init__(self, status: int, body: bytes) -> None:
         self.status = status
         self.extensions = {"reason_phrase": b"Phrase"}
+        self.headers = [(b"ETag", body)]
         self._body = body
 
     async def aiter_stream(self) -> AsyncIterator[bytes]:
@@ -78,9 +82,8 @@ class _OnePool(Network):
         return cast("httpcore.AsyncConnectionPool", self._pool)
 
 
-def vhost(status: int, body: bytes) -> Vhost:
-    access = Access(ENDPOINT, _OnePool(_Pool(status, body)))
-    return Vhost(access, lambda: datetime.now(UTC), Turns(1000))
+def access(status: int, body: bytes) -> Access:
+    return Access(ENDPOINT, _OnePool(_Pool(status, body)))
 
 
 def encoded(value: object) -> bytes:
@@ -91,9 +94,10 @@ STEPS: list[Step] = [Declare(Queue("jobs")), Remove(Binding("a", "b", to_queue=T
 
 
 async def use(status: int, body: bytes) -> list[Any]:
-    rabbitmq, found = vhost(status, body), list[Any]()
-    calls = (rabbitmq.sweep, rabbitmq.topology, rabbitmq.consumers, rabbitmq.alarms, lambda: rabbitmq.apply(STEPS))
-    for call in calls:
+    rabbitmq, found = Vhost(access(status, body), lambda: datetime.now(UTC), Turns(1000)), list[Any]()
+    calls = (rabbitmq.sweep, rabbitmq.topology, rabbitmq.consumers, rabbitmq.alarms)
+    tag = DefinitionsTag(Management(access(status, body)))
+    for call in (*calls, tag.is_unchanged, lambda: rabbitmq.apply(STEPS)):
         try:
             found.append(await call())
         except Fault as fault:
@@ -139,7 +143,7 @@ async def test_an_answer_that_takes_much_memory_or_is_no_json_is_refused(body: b
 
 
 async def test_only_a_listing_may_be_long() -> None:
-    sweep, _, _, alarms, _ = await use(200, b" " * bounds.HTTP_OTHER_BODY_BYTES + b"[]")
+    sweep, _, _, alarms, *_ = await use(200, b" " * bounds.HTTP_OTHER_BODY_BYTES + b"[]")
     assert sweep == {}
     assert isinstance(alarms, BrokerFault)
 

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from taskqueue_operator.rabbitmq.listing import SLICE
 from taskqueue_operator.rabbitmq.management import Management
-from taskqueue_operator.rabbitmq.vhost_reader import SLICE, read_sweep
+from taskqueue_operator.rabbitmq.vhost_reader import read_sweep
 from taskqueue_operator.scaling.reading import Doubt, Sweep
 from tests.unit.loop_iterations import counted_iterations
 

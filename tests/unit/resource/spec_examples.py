@@ -104,6 +104,7 @@ ACCEPTED: dict[str, Spec] = {
     "external": MINIMAL | {"queue": {"name": "celery", "external": True}},
     "dead letters of an external queue": MINIMAL
     | {"queue": {"name": "celery", "external": True}, "deadLetter": {"exchange": "dlx", "routingKey": "failed"}},
+    "limits of dead letters": changed("deadLetter", {"messageTtlSeconds": 49 * 86_400, "maxLength": 10**9}),
     "largest numbers": changed("scaling", {"minReplicas": 10000, "maxReplicas": 10000, "readyPerReplica": 10**9}),
     "longest queue name": changed("queue.name", "q" * 200),
 }
@@ -119,6 +120,16 @@ REJECTED: dict[str, tuple[str, Spec]] = {
         "spec.deadLetter.routingKey",
         changed("queue", {"name": "celery", "external": True}) | {"deadLetter": {"routingKey": "\u00e9"}},
     ),
+    "dead letters that expire at once": (
+        "spec.deadLetter.messageTtlSeconds",
+        changed("deadLetter", {"messageTtlSeconds": 0}),
+    ),
+    "dead letters that live longer than RabbitMQ counts": (
+        "spec.deadLetter.messageTtlSeconds",
+        changed("deadLetter", {"messageTtlSeconds": 50 * 86_400}),
+    ),
+    "no dead letters": ("spec.deadLetter.maxLength", changed("deadLetter", {"maxLength": 0})),
+    "too many dead letters": ("spec.deadLetter.maxLength", changed("deadLetter", {"maxLength": 10**9 + 1})),
     "no worker": ("spec.worker", changed("worker", None)),
     "no image": ("spec.worker.image", changed("worker", {})),
     "an empty image": ("spec.worker.image", changed("worker.image", "")),

@@ -4,7 +4,7 @@ import pytest
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.desired import queue_arguments
-from taskqueue_operator.topology.diff import diff
+from taskqueue_operator.topology.diff import Declare, diff
 from taskqueue_operator.topology.objects import Argument, Exchange, Policy, Queue, Topology
 from tests.approved import assert_approved
 from tests.unit.topology.builders import (
@@ -93,6 +93,14 @@ def test_a_conflict_is_reported_with_both_values_and_the_way_out(
 
     assert conflict.reason is Reason.IMMUTABLE_DRIFT
     assert_approved(key, conflict.message)
+
+
+@pytest.mark.parametrize("limit", [{}, {"x-delivery-limit": 20}])
+def test_a_dead_letter_queue_with_another_delivery_limit_is_used_as_it_is(limit: dict[str, int]) -> None:
+    desired = desired_topology()
+    earlier = Queue("jobs.dlq", arguments={"x-queue-type": "quorum", **limit})
+    steps = diff(desired, vhost_with(desired.queues["jobs"], earlier), owner=OWNER)
+    assert Declare(desired.queues["jobs.dlq"]) not in steps
 
 
 def test_the_type_of_an_owned_queue_cannot_change_either() -> None:

@@ -94,6 +94,7 @@ def test_the_hash_depends_on_every_other_field_of_the_contract(make: Make, spec:
         {"queue": {"type": "Classic", "maxPriority": 5}},
         {"queue": {"name": "thumbnails"}},
         {"retry": {"maxAttempts": 5}},
+        {"deadLetter": {"messageTtlSeconds": 60, "maxLength": 5}},
     ],
 )
 def test_the_hash_does_not_depend_on_other_fields(make: Make, spec: dict[str, Any]) -> None:

@@ -107,6 +107,11 @@ class FollowedQueues:
         samples = self._samples.get(queue)
         return samples.dead_letters if samples is not None else None
 
+    def last_messages(self, queue: str) -> int | None:
+        """Return how many messages a queue had in any state when it was last read; None if it was not."""
+        samples = self._samples.get(queue)
+        return samples.last_messages if samples is not None else None
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         samples = self._samples.get(queue)

@@ -30,13 +30,13 @@ from .events import ObserverEvents
 from .followed_queues import FollowedQueues
 from .probe_answers import ProbeAnswers
 from .probe_rounds import PROBE_PERIOD_SECONDS, ProbeRounds
-from .probe_shares import ZERO_PROBE_PERIOD_SECONDS, ProbeShares
+from .probe_shares import ZERO_PROBE_PERIOD_SECONDS
 from .read_health import ReadHealth
 from .report_subscriptions import ReportSubscriptions
 from .rounds import Rounds, spread
+from .shares import Shares
 
 SWEEP_PERIOD_SECONDS: Final = 5.0
-TOPOLOGY_PERIOD_SECONDS: Final = 30.0
 ALARMS: Final = "alarms"
 ALARMS_DELAY_SECONDS: Final = SWEEP_PERIOD_SECONDS / 2
 """Alarms are read halfway between two sweeps, so that the HTTP connection stays open from sweep to sweep."""
@@ -58,7 +58,7 @@ class Observer:
         telemetry: Telemetry,
         clock: Clock,
         *,
-        shares: ProbeShares | None = None,
+        shares: Shares | None = None,
         number: int = 0,
     ) -> None:
         """`shares` is what all observers of the process have together, and their numbers spread their rounds."""
@@ -75,7 +75,8 @@ class Observer:
         self._probe_answers = ProbeAnswers(self._followed, listener, telemetry, self._log)
         self._probe_rounds = ProbeRounds(vhost, self._health, self._probe_answers.store)
         self._subscriptions = ReportSubscriptions(vhost.control_channel(listener.on_worker_report))
-        self._shares = shares or ProbeShares()
+        self._shares = shares or Shares()
+        self._topology_size = 0
         self._consumer_poller = ConsumerPoller(vhost.consumers)
         self._alarms = frozenset[str]()
 
@@ -177,6 +178,10 @@ class Observer:
         """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
         return self._followed.dead_letters(queue)
 
+    def last_messages(self, queue: str) -> int | None:
+        """Return how many messages a queue had in any state when it was last read; None if it was not."""
+        return self._followed.last_messages(queue)
+
     def read_at(self, queue: str) -> datetime | None:
         """Return when the last probe that returned a depth was sent; None before the first one."""
         return self._followed.read_at(queue)
@@ -191,23 +196,24 @@ class Observer:
                     group.create_task(self._probe_rounds.run(group, queues_to_probe, period_of, ahead))
                 group.create_task(self._subscriptions.control_channel.run())
                 group.create_task(self._consumer_poller.run(self._health))
-                group.create_task(self._repeat("sweep", self._sweep, SWEEP_PERIOD_SECONDS))
-                group.create_task(self._repeat(ALARMS, self._read_alarms, SWEEP_PERIOD_SECONDS, ALARMS_DELAY_SECONDS))
-                group.create_task(self._repeat("topology", self._read_topology, TOPOLOGY_PERIOD_SECONDS))
+                sweep_period = partial(float, SWEEP_PERIOD_SECONDS)
+                group.create_task(self._repeat("sweep", self._sweep, sweep_period))
+                group.create_task(self._repeat(ALARMS, self._read_alarms, sweep_period, ALARMS_DELAY_SECONDS))
+                group.create_task(self._repeat("topology", self._read_topology, self._topology_period))
         finally:
             self._shares.forget(self)
             await self._topology.close()
             await self.vhost.close()
 
     async def _repeat(
-        self, source: str, read: Callable[[], Awaitable[bool]], period: float, delay: float = 0.0
+        self, source: str, read: Callable[[], Awaitable[bool]], period: Callable[[], float], delay: float = 0.0
     ) -> None:
         await asyncio.sleep(delay)
         # Otherwise all observers that start together read together, and parse all answers in one piece.
-        rounds = Rounds(ahead=spread(self._number) * period)
+        rounds = Rounds(ahead=spread(self._number) * period())
         while True:
             await self._health.run(source, read)
-            await rounds.next(period)
+            await rounds.next(period())
 
     def _queues_to_probe(self, *, at_zero: bool) -> list[str]:
         is_at_zero = self._probe_answers.is_at_zero
@@ -215,7 +221,10 @@ class Observer:
 
     def _zero_probe_period(self, queues: int) -> float:
         endpoint = self.endpoint
-        return self._shares.period(self, endpoint.address, endpoint.namespace, queues=queues)
+        return self._shares.probes.period(self, endpoint.address, endpoint.namespace, queues=queues)
+
+    def _topology_period(self) -> float:
+        return self._shares.topology.period(self, self.endpoint.namespace, objects=self._topology_size)
 
     async def _sweep(self) -> bool:
         if not self._followed:
@@ -249,6 +258,7 @@ class Observer:
         if not self._followed:
             return False
         actual = await self._topology()
+        self._topology_size = actual.size
         self._subscriptions.restore(actual)
         # Not before the read: at a start most TaskQueues are added during the first one.
         await self._listener.on_topology(self.keys, actual)

@@ -14,7 +14,7 @@ from taskqueue_operator.resource.names import Key
 
 from .events import ObserverEvents
 from .observer import Observer
-from .probe_shares import ProbeShares
+from .shares import Shares
 
 RESTART_SECONDS: Final = 5.0
 """Delay before restarting a crashed observer, so that one that crashes on start does not spin."""
@@ -30,7 +30,7 @@ class Observers:
         self._listener = listener
         self._telemetry = telemetry
         self._clock = clock
-        self._shares = ProbeShares()
+        self._shares = Shares()
         self._number = 0
         self._observers: dict[Endpoint, Observer] = {}
         self._tasks: dict[Endpoint, asyncio.Task[None]] = {}

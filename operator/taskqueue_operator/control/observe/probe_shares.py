@@ -5,12 +5,12 @@ Namespaces that need less than an equal share of a budget get what they need; th
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from taskqueue_operator.resource import bounds
 
+from .namespace_budget import NamespaceBudget
 from .rounds import batch_count
 
 ZERO_PROBE_PERIOD_SECONDS: Final = 0.25
@@ -30,35 +30,13 @@ class _Reader:
         return self.queues + batches * bounds.PROBE_BATCH_WORK
 
 
-class _Budget:
-    """So many questions in each period of the probes, shared by namespaces."""
-
-    def __init__(self, per_second: float) -> None:
-        self._per_period = per_second * ZERO_PROBE_PERIOD_SECONDS
-        self._needs = Counter[str]()
-        self._share: float | None = None
-
-    def add(self, namespace: str, questions: int) -> None:
-        """Change what a namespace needs in one period."""
-        self._needs[namespace] += questions
-        if not self._needs[namespace]:
-            del self._needs[namespace]
-        self._share = None
-
-    def stretch(self, namespace: str) -> float:
-        """Return by how much the rounds of a namespace have to be longer, so that its share is enough."""
-        if self._share is None:
-            self._share = _equal_share(self._needs.values(), self._per_period)
-        return max(1.0, self._needs[namespace] / self._share) if self._share else 1.0
-
-
 class ProbeShares:
     """Shared by all readers of the process; each tells how many queues it probes before each round."""
 
     def __init__(self) -> None:
         self._readers: dict[object, _Reader] = {}
-        self._work = _Budget(bounds.PROBE_WORK_PER_SECOND)
-        self._hosts: defaultdict[str, _Budget] = defaultdict(lambda: _Budget(bounds.ZERO_PROBES_PER_SECOND))
+        self._work = _budget(bounds.PROBE_WORK_PER_SECOND)
+        self._hosts: defaultdict[str, NamespaceBudget] = defaultdict(lambda: _budget(bounds.ZERO_PROBES_PER_SECOND))
         self._readers_of_hosts = Counter[str]()
 
     def period(self, reader: object, host: str, namespace: str, *, queues: int) -> float:
@@ -85,12 +63,5 @@ class ProbeShares:
             del self._readers_of_hosts[reader.host], self._hosts[reader.host]
 
 
-def _equal_share(needs: Iterable[int], budget: float) -> float:
-    """Return the most that each may have if none has more than it needs, and all together at most the budget."""
-    ordered = sorted(needs)
-    for index, need in enumerate(ordered):
-        share = budget / (len(ordered) - index)
-        if need > share:
-            return share
-        budget -= need
-    return float("inf")
+def _budget(questions_per_second: float) -> NamespaceBudget:
+    return NamespaceBudget(questions_per_second * ZERO_PROBE_PERIOD_SECONDS)

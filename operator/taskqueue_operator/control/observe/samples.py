@@ -19,18 +19,18 @@ class Samples:
         probes: The probes within the window.
         sweeps: The sweeps within the window, and one older sweep.
         dead_letters: Number of messages in the dead-letter queue at the last sweep; None if it is unknown.
-        read_at: When the last probe that returned a depth was sent.
+        last_read: The last probe that returned a depth.
         refresh_index: The refresh for which the TaskQueues were last notified.
     """
 
-    __slots__ = ("_since", "dead_letters", "keys", "probes", "read_at", "refresh_index", "sweeps")
+    __slots__ = ("_since", "dead_letters", "keys", "last_read", "probes", "refresh_index", "sweeps")
 
     def __init__(self, keys: Iterable[Key], since: datetime) -> None:
         self.keys = set(keys)
         self.probes: list[Probe] = []
         self.sweeps: list[Sweep] = []
         self.dead_letters: int | None = None
-        self.read_at: datetime | None = None
+        self.last_read: Probe | None = None
         self.refresh_index = -1
         self._since = since
 
@@ -39,12 +39,25 @@ class Samples:
         """The last probe."""
         return self.probes[-1] if self.probes else None
 
+    @property
+    def read_at(self) -> datetime | None:
+        """When the last probe that returned a depth was sent."""
+        return self.last_read.at if self.last_read is not None else None
+
+    @property
+    def last_messages(self) -> int | None:
+        """How many messages the queue had in any state when it was last read; figures of a sweep may lag behind."""
+        sweep = next((sweep for sweep in reversed(self.sweeps) if sweep.doubt is None), None)
+        if self.last_read is None or self.last_read.ready is None:
+            return None
+        return self.last_read.ready + (((sweep.unacked or 0) + (sweep.deferred or 0)) if sweep is not None else 0)
+
     def add_probe(self, probe: Probe) -> bool:
         """Store a probe; returns False for one that was sent before the last one or before these samples began."""
         if probe.at < (self.probes[-1].at if self.probes else self._since):
             return False
         if probe.ready is not None:
-            self.read_at = probe.at
+            self.last_read = probe
         while self.probes and (self.probes[-1].ready or 0) <= (probe.ready or 0):
             self.probes.pop()
         self.probes.append(probe)

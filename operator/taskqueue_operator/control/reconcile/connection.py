@@ -42,8 +42,9 @@ class BrokerConnector:
             await self._credentials.reread(taskqueue.key)
         observer = self._observers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
         if observer is not connection.observer:
+            if connection.observer is not None:
+                state.reconcile.forget_topology()
             connection.observer, connection.connected_at = observer, self._clock()
-            state.reconcile.request_topology_check()
         connection.broker = taskqueue.spec.broker
         observer.follow(taskqueue.key, *queues)
         return observer

@@ -21,11 +21,11 @@ from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, Topol
 from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.reading import Reading
-from taskqueue_operator.topology.consumer_timeout import timeout_policies
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Remove, Step
 from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.topology.queue_policies import queue_policies
 
 from .connection import BrokerConnector
 from .topology import ROUNDS, TopologyReconciler
@@ -117,8 +117,8 @@ class Finalizer:
             await self._apply(observer, self.topology.steps(taskqueue, actual))
 
     async def _remove_policies(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        """Give the queue back to the policies of its users, once no worker needs the operator's policy."""
-        policies = timeout_policies(taskqueue.queue_name, await observer.topology())
+        """Give the queues back to the policies of their users, once no worker needs a policy of the operator."""
+        policies = queue_policies(taskqueue.queue_name, await observer.topology())
         if policies:
             await self._stop_workers(taskqueue)
             await self._apply(observer, tuple(map(Remove, policies)))

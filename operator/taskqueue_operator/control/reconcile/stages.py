@@ -10,6 +10,7 @@ from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import FINALIZER
+from taskqueue_operator.resource.retry import DeadLetter
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.schedule import schedule_error
@@ -76,10 +77,11 @@ class Stages:
             self.cache.update_taskqueue(body)
 
     def _leaves_something(self, taskqueue: TaskQueue) -> bool:
-        """Whether a deletion has objects to remove: with Retain, only the policy that long tasks may need."""
+        """Whether a deletion has objects to remove: with Retain, only policies for long tasks and for dead letters."""
         if taskqueue.spec.deletion_policy is not DeletionPolicy.RETAIN:
             return True
-        needs_policy = taskqueue.spec.worker.hold_seconds > DEFAULT_SECONDS
+        spec = taskqueue.spec
+        needs_policy = spec.worker.hold_seconds > DEFAULT_SECONDS or (spec.dead_letter or DeadLetter()).is_limited
         return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
 
 

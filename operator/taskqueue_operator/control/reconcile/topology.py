@@ -1,21 +1,27 @@
 """Keeps the topology on the broker as declared: reads it, applies the missing steps, and reads it again."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from taskqueue_operator.control.cache import Cache
-from taskqueue_operator.control.state import States
+from taskqueue_operator.control.queue_observer import QueueObserver
+from taskqueue_operator.control.state import ReconcileState, Repair, States
 from taskqueue_operator.control.telemetry import Telemetry
+from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, dead_letter_queue, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
-from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds, timeout_policies
+from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds
+from taskqueue_operator.topology.dead_letter_limits import dead_letter_limits
 from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Step, diff
+from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
-from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.topology.objects import Policy, Topology
+from taskqueue_operator.topology.queue_policies import queue_policies
 from taskqueue_operator.workers.template_hash import template_hash
 
 ROUNDS: Final = 4
@@ -40,15 +46,20 @@ class TopologyReconciler:
             BrokerFault: The broker cannot be used.
         """
         state, observer = self._states[taskqueue.key].reconcile, self._states[taskqueue.key].connection.observer
+        was_declared = self._was_declared(taskqueue)
         if state.topology_generation == taskqueue.generation or observer is None:
             return
         state.request_topology_check()
-        for _ in range(ROUNDS):
+        drift = ""
+        for number in range(ROUNDS):
             actual = await observer.topology()
             steps = self.steps(taskqueue, actual)
             if not steps:
                 self._accept(taskqueue, actual)
+                self._record_repair(state, drift)
                 return
+            if was_declared and number == 0:  # what the next reads find are consequences
+                drift = self._drift(taskqueue, steps, actual, observer)
             await observer.vhost.apply(steps)
             self._telemetry.wrote("topology")
         raise TopologyFault(
@@ -56,6 +67,28 @@ class TopologyReconciler:
             f"The topology of queue {taskqueue.queue_name} changes again after each repair. "
             "Find the other client that changes it.",
         )
+
+    def _was_declared(self, taskqueue: TaskQueue) -> bool:
+        """Whether the topology of this generation was complete on this broker, now or when a former process read it."""
+        state = self._states[taskqueue.key].reconcile
+        if state.declared_generation is None:
+            seen = self._cache.taskqueues.get(taskqueue.key)
+            state.declared_generation = _declared_generation(seen.status) if seen is not None else 0
+        return state.declared_generation == taskqueue.generation
+
+    def _drift(self, taskqueue: TaskQueue, steps: Sequence[Step], actual: Topology, observer: QueueObserver) -> str:
+        """Return what has drifted; empty if the steps have another cause."""
+
+        def messages(queue: str) -> int | None:
+            main = taskqueue.queue_name
+            return observer.last_messages(main) if queue == main else observer.dead_letters(main)
+
+        repaired = tuple(repairs(steps, actual, self._states[taskqueue.key].reconcile.policies))
+        return description(repaired, actual, messages) if repaired else ""
+
+    def _record_repair(self, state: ReconcileState, drift: str) -> None:
+        if drift:
+            state.repair = Repair(state.repair.number + 1 if state.repair is not None else 1, drift)
 
     def accept_if_matching(self, taskqueue: TaskQueue, actual: Topology) -> None:
         """Record the topology as checked if it matches: after a start, one read serves all TaskQueues of a vhost."""
@@ -65,20 +98,35 @@ class TopologyReconciler:
 
     def _accept(self, taskqueue: TaskQueue, actual: Topology) -> None:
         state = self._states[taskqueue.key]
-        state.reconcile.topology_generation = taskqueue.generation
-        state.reconcile.has_policy = bool(timeout_policies(taskqueue.queue_name, actual))
+        state.reconcile.topology_generation = state.reconcile.declared_generation = taskqueue.generation
+        state.reconcile.policies = {policy.name: policy for policy in queue_policies(taskqueue.queue_name, actual)}
+        state.reconcile.topology_digest = self._digest(taskqueue, actual)
         if state.connection.observer is not None and taskqueue.declared_queue is not None:
             queue = taskqueue.declared_queue
             state.connection.observer.require(taskqueue.key, {queue, dead_letter_queue(queue)})
 
     def has_policy(self, key: Key) -> bool:
-        """Whether the queue of a TaskQueue had a policy of the operator when it was checked last."""
-        return self._states[key].reconcile.has_policy
+        """Whether a queue of a TaskQueue had a policy of the operator when it was checked last."""
+        return bool(self._states[key].reconcile.policies)
 
     def has_drifted(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         """Whether the topology has changed since it was checked."""
-        is_checked = self._states[taskqueue.key].reconcile.topology_generation == taskqueue.generation
-        return is_checked and not self._matches(taskqueue, actual)
+        state, digest = self._states[taskqueue.key].reconcile, self._digest(taskqueue, actual)
+        is_as_before = bool(digest) and digest == state.topology_digest
+        if state.topology_generation != taskqueue.generation or is_as_before:
+            return False
+        if not self._matches(taskqueue, actual):
+            return True
+        state.topology_digest = digest
+        return False
+
+    def _digest(self, taskqueue: TaskQueue, actual: Topology) -> bytes:
+        """Return the digest of a vhost; empty if it does not decide alone whether the topology matches.
+
+        A policy depends on the pods that still run, and an external queue on other TaskQueues.
+        """
+        needs_pods = self.has_policy(taskqueue.key) and any(self._cache.pods(taskqueue.key))
+        return b"" if needs_pods or taskqueue.queue.external else actual.digest
 
     def _matches(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         try:
@@ -94,21 +142,25 @@ class TopologyReconciler:
         """
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
-        desired = self._with_timeout(taskqueue, desired_topology(taskqueue, self.installation), actual)
+        desired = self._with_policies(taskqueue, desired_topology(taskqueue, self.installation), actual)
         return diff(desired, actual, owner=self.owner(taskqueue.key))
 
-    def _with_timeout(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
-        """Add the consumer timeout that the workers need, including workers of an earlier template that still run."""
-        queue, worker = desired.queues.get(taskqueue.queue_name), taskqueue.spec.worker
-        if queue is None:
+    def _with_policies(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
+        if taskqueue.queue_name not in desired.queues:
             return desired
+        timeout = self._timeout(taskqueue, actual)
+        limits = dead_letter_limits(taskqueue.queue_name, taskqueue.spec.dead_letter, actual)
+        return replace(desired, policies={policy.name: policy for policy in (timeout, limits) if policy is not None})
+
+    def _timeout(self, taskqueue: TaskQueue, actual: Topology) -> Policy | None:
+        """Return the consumer timeout that the workers need, including those of an earlier template that still run."""
+        worker = taskqueue.spec.worker
         sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
         seconds = 0 if sets_own_timeout else worker.hold_seconds
         template = template_hash(taskqueue)
         if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
-            seconds = max(seconds, granted_seconds(queue.name, actual))
-        policy = consumer_timeout(queue.name, seconds, actual)
-        return replace(desired, policies={policy.name: policy}) if policy is not None else desired
+            seconds = max(seconds, granted_seconds(taskqueue.queue_name, actual))
+        return consumer_timeout(taskqueue.queue_name, seconds, actual)
 
     def _declares(self, queue: str, owner_argument: str) -> bool:
         """Whether the TaskQueue with this owner argument exists and declares this queue for its workers."""
@@ -119,3 +171,12 @@ class TopologyReconciler:
     def owner(self, key: Key) -> str:
         """Return the owner mark of the broker objects of a TaskQueue."""
         return owner(self.installation, key)
+
+
+def _declared_generation(status: Mapping[str, Any]) -> int:
+    """Return the generation whose topology is complete by the status; 0 if there is none."""
+    is_complete = any(
+        condition["type"] == ConditionType.TOPOLOGY_READY and condition["status"] == ConditionStatus.TRUE
+        for condition in status.get("conditions", ())
+    )
+    return int(status.get("observedGeneration", 0)) if is_complete else 0

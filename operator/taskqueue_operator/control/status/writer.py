@@ -67,7 +67,7 @@ class StatusWriter:
         deadlines = Deadlines(self._clock())
         status = build_status(seen, state, collect(seen, state, self._cache, deadlines), deadlines)
         self._tell(seen, state, status)
-        self._queue_restoration(state)
+        self._queue_repairs(state)
         what = self._change(seen, state.status, status, deadlines)
         urgency = self._urgency(seen, state.status, what, status, deadlines)
         if urgency is None:
@@ -127,11 +127,12 @@ class StatusWriter:
         if growth(before, after) > 0:
             state.status.dead_letters_grew_at = self._clock()
 
-    def _queue_restoration(self, state: TaskQueueState) -> None:
-        restoration = state.reconcile.restoration
-        if restoration is not None and restoration != state.status.told_restoration:
-            state.status.add_event(PendingEvent("Restored", restoration.message, warning=True), now())
-            state.status.told_restoration = restoration
+    def _queue_repairs(self, state: TaskQueueState) -> None:
+        repairs = {"Restored": state.reconcile.restoration, "TopologyRepaired": state.reconcile.repair}
+        for reason, repair in repairs.items():
+            if repair is not None and repair != state.status.told.get(reason):
+                state.status.add_event(PendingEvent(reason, repair.message, warning=True), now())
+                state.status.told[reason] = repair
 
     async def _post_event(self, seen: CachedTaskQueue, state: TaskQueueState) -> None:
         event = state.status.events.popleft()

@@ -60,7 +60,7 @@ async def _small_scenes(world: World, size: int) -> dict[str, float]:
         finally:
             reporting.cancel()
     figures["large_vhost_ms"] = await world.measure(lambda: _add_large_vhost(world, round(QUEUES * scale)))
-    operator.stop()
+    await asyncio.to_thread(operator.stop)
     return figures
 
 
@@ -68,7 +68,7 @@ async def _large_scenes(world: World) -> dict[str, float]:
     figures = {"start_10k_ms": await world.measure(world.start)}
     figures["takeover_10k_ms"] = await world.measure(world.restart)
     figures["workers_10k_ms"] = await world.measure(lambda: _give_workers(world))
-    world.operator.stop()
+    await asyncio.to_thread(world.operator.stop)
     return figures
 
 

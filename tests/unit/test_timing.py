@@ -25,7 +25,7 @@ from taskqueue_operator.control.observe import (
 from taskqueue_operator.control.reconcile import finalizer, reconciler
 from taskqueue_operator.control.status import blocked_dead_letters, inputs, scale_in_blocked
 from taskqueue_operator.drain import consumers, context, protocol, report_requests, sent_command, worker, worker_pool
-from taskqueue_operator.rabbitmq import control_channel, handshake, network, probe, reconnect, vhost
+from taskqueue_operator.rabbitmq import control_channel, handshake, network, probe, reconnect, vhost_reader
 from taskqueue_operator.resource import worker as worker_spec
 from taskqueue_operator.scaling import reading
 from taskqueue_operator.topology import consumer_timeout
@@ -157,7 +157,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "STOP_GRACE_SECONDS": runner,
     "SWEEP_GAP_LIMIT": reading,
     "SWEEP_PERIOD_SECONDS": observer,
-    "SWEEP_TIMEOUT_SECONDS": vhost,
+    "SWEEP_TIMEOUT_SECONDS": vhost_reader,
     "TOPOLOGY_PERIOD_SECONDS": topology_shares,
     "USE_SECONDS": consumer_poller,
     "ZERO_PROBE_PERIOD_SECONDS": probe_shares,

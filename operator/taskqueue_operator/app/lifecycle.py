@@ -19,8 +19,9 @@ from taskqueue_operator.resource.faults import LeadershipLost
 from taskqueue_operator.resource.names import MANAGER, Key
 
 from . import informer
+from .collectors import ControllerCollector, NamespacesCollector
 from .controller_task import ControllerTask
-from .metrics import ControllerCollector, Metrics, NamespacesCollector
+from .metrics import Metrics
 from .settings import Settings
 
 

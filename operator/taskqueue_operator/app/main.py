@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -13,21 +14,24 @@ import uvloop
 
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.leader_election import LEASE_DURATION, Leadership
+from taskqueue_operator.control.single_flight import SingleFlight
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.lease import KubernetesLease
 from taskqueue_operator.resource.faults import Fault
 
 from . import health, logs
+from .collectors import LeadershipCollector
+from .exposition import write_page
 from .garbage_collection import short_collections
 from .lifecycle import LeaderLifecycle
 from .loop_lag import measured_loop
-from .metrics import LeadershipCollector, Metrics
+from .metrics import Metrics
 from .settings import Settings
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
-"""How long another thread, such as that of a scrape of the metrics, keeps the interpreter once the event loop needs it.
+"""How long another thread, such as one that resolves a name, keeps the interpreter once the event loop needs it.
 
-The loop releases it at each read of a TLS connection: with Python's 5 ms, 40 reads take 0.2 s during a scrape.
+The loop releases it at each read of a TLS connection: with Python's 5 ms, 40 reads could take 0.2 s.
 """
 
 
@@ -56,8 +60,9 @@ async def run(settings: Settings) -> int:
     identity = settings.identity or f"{socket.gethostname()}_{uuid4()}"
     leadership = Leadership(leases, identity, clock, _boot_seconds)
     metrics.registry.register(LeadershipCollector(leadership))
+    page = SingleFlight(partial(write_page, metrics.registry))  # simultaneous scrapes share a page
     lifecycle = LeaderLifecycle(settings, leadership, metrics, clock)
-    endpoints = health.Endpoints(metrics.registry, lifecycle.readiness, lifecycle.recordings)
+    endpoints = health.Endpoints(page, lifecycle.readiness, lifecycle.recordings)
     try:
         async with health.serving(settings.http_port, endpoints):
             with short_collections(), measured_loop(metrics.lagged):

@@ -53,8 +53,8 @@ class ControlChannel(Protocol):
         """Declare the exchange again, and bind these TaskQueues again: their bindings are missing."""
         ...
 
-    async def send(self, address: str, command: bytes) -> None:
-        """Send a command to the address of a report's sender."""
+    async def send(self, commands: Sequence[tuple[str, bytes]]) -> None:
+        """Send commands in order, each to the address of a report's sender."""
         ...
 
     async def run(self) -> None:

@@ -1,6 +1,6 @@
 """What the rooms read of the observer of a broker; `observe` implements it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -103,8 +103,8 @@ class QueueObserver(Protocol):
         """Subscribe to the worker reports of a TaskQueue, or unsubscribe."""
         ...
 
-    async def send_command(self, address: str, command: bytes) -> None:
-        """Send a command to a worker."""
+    async def send_commands(self, commands: Sequence[tuple[str, bytes]]) -> None:
+        """Send commands in order, each to the address of a worker."""
         ...
 
     def consumer_snapshots(self) -> tuple[ConsumerSnapshot, ...]:

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from taskqueue_operator.resource.faults import Conflict
 
-from .one_by_one import OneByOne
+from .slices import Slices
 
 Answer = TypeVar("Answer")
 
@@ -14,14 +14,14 @@ Answer = TypeVar("Answer")
 class SingleFlight(Generic[Answer]):
     """Calls `request` so that every caller receives an answer to a request sent after the caller's call.
 
-    Callers that arrive while a request is under way share the next one. They continue one after the other, and other
-    tasks run in between: what 64 of them do with an answer would hold the event loop.
+    Callers that arrive while a request is under way share the next one. They continue in slices, and other tasks run
+    in between: what 64 of them do with an answer would hold the event loop.
     """
 
     def __init__(self, request: Callable[[], Awaitable[Answer]]) -> None:
         self._request = request
         self._in_flight = asyncio.Lock()
-        self._one_by_one = OneByOne()
+        self._slices = Slices()
         self._next: asyncio.Task[Answer] | None = None
         self._tasks: set[asyncio.Task[Answer]] = set()
 
@@ -37,7 +37,7 @@ class SingleFlight(Generic[Answer]):
             self._next.add_done_callback(self._on_done)
         call = self._next
         await asyncio.wait([call])
-        await self._one_by_one.wait()
+        await self._slices.wait()
         if call.cancelled():
             raise Conflict("the request was cancelled: its target is closed")
         return call.result()

@@ -5,7 +5,7 @@
 
 import asyncio
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -31,6 +31,8 @@ EXCHANGE: Final = CONTROL_EXCHANGE
 RPC_TIMEOUT_SECONDS: Final = 8.0
 SEND_TIMEOUT_SECONDS: Final = 2.0
 """A broker with a memory alarm does not read what is sent to it."""
+SEND_TOGETHER: Final = 32
+"""Commands that are sent before the broker has to have read the first of them."""
 BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=15.0)
 
 
@@ -73,23 +75,33 @@ class ControlChannel:
         self._unbound |= set(taskqueues)
         self._changed.set()
 
-    async def send(self, address: str, command: bytes) -> None:
-        """Send a command. It is dropped while disconnected: every command is sent again until its deadline.
+    async def send(self, commands: Sequence[tuple[str, bytes]]) -> None:
+        """Send commands in order. They are dropped while disconnected: every command is sent again until its deadline.
 
         Raises:
             LeadershipLost: This process is not the leader.
         """
-        if self._guard is not None:
-            self._guard()
-        channel = self._channel
-        if channel is None:
-            return
-        message = aio_pika.Message(command, content_type="application/json")
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await channel.default_exchange.publish(message, address, mandatory=False)
-        except CONNECTION_LOST as error:
-            self._log.info("command not sent", detail=faults.cause(error))
+        for begin in range(0, len(commands), SEND_TOGETHER):
+            together = commands[begin : begin + SEND_TOGETHER]
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                    await self._send_together(together)
+            except CONNECTION_LOST as error:
+                self._log.info("commands not sent", number=len(commands) - begin, detail=faults.cause(error))
+                return
+
+    async def _send_together(self, commands: Sequence[tuple[str, bytes]]) -> None:
+        """Send commands, and wait until the broker reads the last of them: for each one, it would take too long."""
+        for number, (address, command) in enumerate(commands, 1):
+            if self._guard is not None:
+                self._guard()
+            if self._channel is None:
+                return
+            channel = await self._channel.get_underlay_channel()
+            properties = aio_pika.Message(command, content_type="application/json").properties
+            await channel.basic_publish(  # type: ignore[call-arg]  # its abstract class lacks `wait`
+                command, routing_key=address, properties=properties, wait=number == len(commands)
+            )
 
     async def run(self) -> None:
         """Listen until cancelled; reconnects after each loss of the connection."""
@@ -148,6 +160,7 @@ class ControlChannel:
 
     async def _connect(self) -> aio_pika.abc.AbstractConnection:
         self._login.check(AMQP)
+        await self._network.turn_to_connect(self._endpoint.namespace, tls=self._endpoint.tls)
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
             connection = await bounded_connection(self._network, self._endpoint, self._name)
         self._login.accepted(AMQP)

@@ -27,12 +27,10 @@ from .bodies import TooLargeError
 from .listing import parse_listing
 from .login import MANAGEMENT
 from .outage import Outage
-from .request import Request
+from .request import REQUEST_TIMEOUT_SECONDS, Request
 from .shapes import PARSER_ERRORS
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-REQUEST_TIMEOUT_SECONDS: Final = 20.0
-"""Listing 10,000 queues takes about a second; a broker that loses its leader may need several seconds."""
 ALARMS: Final = frozenset({"memory", "disk"})
 """Resources for which a broker can have an alarm; it then blocks every connection that publishes."""
 _CONNECTING: Final = "connection.connect_tcp.started"
@@ -63,13 +61,26 @@ class Management:
             "Accept-Encoding": "identity",
         }
 
-    async def read(self, path: str, *, operation: str = "read the topology", **query: str) -> list[dict[str, Any]]:
-        """Read a list; `operation` describes the request in error messages.
+    async def read(
+        self,
+        path: str,
+        *,
+        operation: str = "read the topology",
+        seconds: float = REQUEST_TIMEOUT_SECONDS,
+        **query: str,
+    ) -> list[dict[str, Any]]:
+        """Read a list.
+
+        Args:
+            path: Path of the list.
+            operation: Describes the request in error messages.
+            seconds: How long the answer may take.
+            query: Parameters of the request.
 
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        return await self.parse(await self.read_text(path, operation=operation, **query))
+        return await self.parse((await self._read(path, operation, query, seconds)).body)
 
     async def read_text(self, path: str, *, operation: str = "read the topology", **query: str) -> bytearray:
         """Read a list as it is sent.
@@ -147,8 +158,11 @@ class Management:
             raise self._fault(answer, "read the alarms of the broker")
         return frozenset()
 
-    async def _read(self, path: str, operation: str, query: dict[str, str]) -> Answer:
-        answer = await self._send("GET", f"{path}?{urlencode(query)}" if query else path, longest=HTTP_BODY_BYTES)
+    async def _read(
+        self, path: str, operation: str, query: dict[str, str], seconds: float = REQUEST_TIMEOUT_SECONDS
+    ) -> Answer:
+        target = f"{path}?{urlencode(query)}" if query else path
+        answer = await self._send("GET", target, longest=HTTP_BODY_BYTES, seconds=seconds)
         if answer.status != HTTPStatus.OK:
             raise self._fault(answer, operation)
         return answer
@@ -202,8 +216,11 @@ class Management:
         request = Request(method, path, **options)
         self._outage.check()
         self._login.check(MANAGEMENT)
+        if not any(one.is_available() and not one.has_expired() for one in self._connections.connections):
+            tls = self._endpoint.management.startswith("https:")
+            await self._network.turn_to_connect(self._endpoint.namespace, tls=tls)
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+            async with asyncio.timeout(request.seconds):
                 answer = await self._exchange(request)
         except (TooLargeError, *_FAILED) as error:
             why = "its answer is too large" if isinstance(error, TooLargeError) else faults.cause(error)

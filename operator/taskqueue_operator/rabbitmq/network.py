@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-import anyio._backends._asyncio  # noqa: F401  otherwise the first connection imports it, for 40 ms
+import anyio._backends._asyncio  # noqa: F401  otherwise the first lock of httpcore imports it, for 40 ms
 import httpcore
 from typing_extensions import override
 
@@ -20,6 +20,7 @@ from . import faults
 from .bodies import Bodies
 from .broker_hosts import ANYWHERE, BrokerHosts
 from .endpoint import Endpoint
+from .http_stream import HttpStream
 from .known_listings import KnownListings
 from .pace import Pace, work_turns
 from .paced_stream import PacedStream
@@ -89,6 +90,10 @@ class Network:
         """Return the pace at which one AMQP connection is read."""
         return Pace(self._amqp_work, endpoint.namespace)
 
+    def http_pace(self, namespace: str) -> Pace:
+        """Return the pace at which the answers of one management API are read."""
+        return Pace(self._http_work, namespace)
+
     async def open_stream(
         self, endpoint: Endpoint, tls: ssl.SSLContext | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -103,35 +108,35 @@ class Network:
             host,
             endpoint.namespace,
             lambda address: asyncio.open_connection(address, port, ssl=tls, server_hostname=name),
-            tls=tls is not None,
         )
 
-    async def first_address(
-        self, host: str, namespace: str, connect: Callable[[str], Awaitable[Connected]], *, tls: bool
-    ) -> Connected:
-        """Connect to one address of a host after the other, until one accepts, with the share of a namespace.
+    async def turn_to_connect(self, namespace: str, *, tls: bool) -> None:
+        """Wait for a turn of a namespace to open a connection.
 
-        With TLS, one host after the other: handshakes that end at once hold the event loop together.
+        Outside of every timeout: while this process is busy, no time of a peer passes.
+        """
+        await (self._handshakes if tls else self._connects).wait(namespace)
+
+    async def first_address(
+        self, host: str, namespace: str, connect: Callable[[str], Awaitable[Connected]]
+    ) -> Connected:
+        """Connect to one address of a host after the other, until one accepts.
 
         Raises:
             OSError: The host is unknown, or may not be contacted.
             Exception: What `connect` raised for the last address.
         """
         *others, last = self._hosts.allowed(host, await self._resolver.addresses(host, namespace))
-        if not tls:
-            await self._connects.wait(namespace)
         async with self._turns(host):
-            if tls:
-                await self._handshakes.wait(namespace)
             for address in others:
                 try:
                     async with asyncio.timeout(ADDRESS_SECONDS):
                         return await connect(address)
-                except (OSError, httpcore.NetworkError, httpcore.TimeoutException):
+                except OSError:
                     continue
             try:
                 return await connect(last)
-            except (OSError, httpcore.NetworkError):
+            except OSError:
                 self._resolver.forget(host)
                 raise
 
@@ -147,14 +152,13 @@ class Network:
         pool = self._pools.get(_credentials(endpoint))
         if pool is None:
             tls = endpoint.management.startswith("https:")
+            context = endpoint.ssl_context("http") if tls else unused_context()
             pool = self._pools[_credentials(endpoint)] = _Pool(
                 httpcore.AsyncConnectionPool(
-                    ssl_context=endpoint.ssl_context("http") if tls else unused_context(),
+                    ssl_context=context,
                     max_connections=HTTP_CONNECTIONS,
                     keepalive_expiry=KEEPALIVE_SECONDS,
-                    network_backend=_Backend(
-                        self, endpoint.namespace, Pace(self._http_work, endpoint.namespace), tls=tls
-                    ),
+                    network_backend=_Backend(self, endpoint.namespace, context if tls else None),
                 )
             )
         pool.users += 1
@@ -178,12 +182,11 @@ class _Pool:
 class _Backend(httpcore.AsyncNetworkBackend):
     """Connects for the HTTP library by way of our resolver, and paces what it parses."""
 
-    def __init__(self, network: Network, namespace: str, pace: Pace, *, tls: bool) -> None:
+    def __init__(self, network: Network, namespace: str, tls: ssl.SSLContext | None) -> None:
         self._network = network
         self._namespace = namespace
-        self._pace = pace
+        self._pace = network.http_pace(namespace)
         self._tls = tls
-        self._library = httpcore.AnyIOBackend()
 
     @override
     async def connect_tcp(
@@ -194,13 +197,13 @@ class _Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Connect, with TLS where it is used. The options of the last two arguments are not used."""
         try:
             async with asyncio.timeout(timeout):
                 stream = await self._network.first_address(
                     host,
                     self._namespace,
-                    lambda address: self._library.connect_tcp(address, port, timeout, local_address, socket_options),
-                    tls=self._tls,
+                    lambda address: HttpStream.open(address, port, self._tls, host),
                 )
         except OSError as error:
             raise httpcore.ConnectError from error

@@ -46,7 +46,8 @@ class PacedStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        return PacedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._pace)
+        """Return this connection: where TLS is used, it has it from the beginning."""
+        return self
 
     @override
     def get_extra_info(self, info: str) -> Any:

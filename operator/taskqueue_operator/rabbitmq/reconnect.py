@@ -98,6 +98,7 @@ class Reconnector:
 
     async def _connect(self) -> ProbeConnection:
         self._login.check(AMQP)
+        await self._network.turn_to_connect(self._endpoint.namespace, tls=self._endpoint.tls)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 connection = await ProbeConnection.open(self._network, self._endpoint, self._name)

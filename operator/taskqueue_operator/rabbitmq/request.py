@@ -1,9 +1,12 @@
 """One request to the management API."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from taskqueue_operator.resource.bounds import HTTP_OTHER_BODY_BYTES
+
+REQUEST_TIMEOUT_SECONDS: Final = 20.0
+"""Listing 10,000 queues takes about a second; a broker that loses its leader may need several seconds."""
 
 
 class Request(NamedTuple):
@@ -15,6 +18,7 @@ class Request(NamedTuple):
         content: The body.
         longest: Longest answer.
         headers: Headers beside those of each request.
+        seconds: How long the answer may take.
     """
 
     method: str
@@ -22,6 +26,7 @@ class Request(NamedTuple):
     content: bytes | None = None
     longest: int = HTTP_OTHER_BODY_BYTES
     headers: Mapping[bytes | str, bytes | str] = {}
+    seconds: float = REQUEST_TIMEOUT_SECONDS
 
     @property
     def only_reads(self) -> bool:

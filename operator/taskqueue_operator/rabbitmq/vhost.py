@@ -1,6 +1,5 @@
 """One vhost of one RabbitMQ: the adapter of the ports `Vhost` and `VhostFactory`."""
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +14,6 @@ from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.diff import Declare, Step
 from taskqueue_operator.topology.objects import Queue, Topology
 
-from . import faults
 from .access import Access
 from .apply import apply_step
 from .broker_hosts import ANYWHERE, BrokerHosts
@@ -32,8 +30,6 @@ from .topology_reader import TopologyReader
 from .turns import Turns
 from .vhost_reader import CONSUMER_TIMEOUT_VERSION, ETAG_VERSION, Version, read_sweep, read_version
 
-SWEEP_TIMEOUT_SECONDS: Final = 4.0
-"""Shorter than the sweep period, so that a lost sweep does not delay the next one."""
 PROBE_CONNECTION_NAME: Final = f"{MANAGER} probe"
 CONTROL_CONNECTION_NAME: Final = f"{MANAGER} control"
 
@@ -87,12 +83,8 @@ class Vhost:
         Raises:
             BrokerFault: The management API cannot be used.
         """
-        try:
-            with self._management.parsing():
-                async with asyncio.timeout(SWEEP_TIMEOUT_SECONDS):
-                    sweeps = await read_sweep(self._management, self._clock)
-        except TimeoutError as error:
-            raise faults.management_unreachable(self._endpoint, faults.cause(error)) from None
+        with self._management.parsing():
+            sweeps = await read_sweep(self._management, self._clock)
         # A queue whose node is down is listed too, but a probe does not find it.
         self._prober.on_queues_found({queue for queue, sweep in sweeps.items() if sweep.running})
         return sweeps

@@ -11,6 +11,8 @@ from .listing import in_slices
 from .management import Management
 
 Version = tuple[int, int]
+SWEEP_TIMEOUT_SECONDS: Final = 4.0
+"""Shorter than the sweep period, so that a lost sweep does not delay the next one."""
 CONSUMER_TIMEOUT_VERSION: Final[Version] = (4, 3)
 """Since this version, a consumer of a quorum queue may request its timeout; consumers of classic queues have none."""
 ETAG_VERSION: Final[Version] = (4, 3)
@@ -43,6 +45,7 @@ async def read_sweep(management: Management, clock: Callable[[], datetime]) -> M
         disable_stats="true",
         enable_queue_totals="true",
         columns="name,state,messages,messages_ready,messages_unacknowledged",
+        seconds=SWEEP_TIMEOUT_SECONDS,
     )
     sweeps: dict[str, Sweep] = {}
     async for item in in_slices(items):

@@ -177,10 +177,10 @@ REDRIVES_PER_SECOND: Final = 10_000.0
 
 ZERO_PROBES_PER_SECOND: Final = 4000
 """Probes of queues at zero that one broker host answers, a tenth of what it can. Namespaces share them equally."""
-PROBE_WORK_PER_SECOND: Final = 20_000
-"""Work for probes of queues at zero, in questions of 26 µs: half of a core. Namespaces share it equally."""
-PROBE_BATCH_WORK: Final = 10
-"""What a batch costs beside its questions, in questions."""
+PROBE_WORK_PER_SECOND: Final = 12_000
+"""Work for probes of queues at zero, in questions of 26 µs: a third of a core. Namespaces share it equally."""
+PROBE_BATCH_WORK: Final = 16
+"""What a batch costs beside its questions, in questions; with TLS."""
 VHOST_OBJECTS_PER_SECOND: Final = 1000
 """Objects of the topology of one vhost that are read. A TaskQueue has 6, of 200 bytes: a quarter of
 PEER_WORK_PER_SECOND. A vhost with more than 8,000 objects is read less often, down to every 30 s."""
@@ -189,8 +189,8 @@ TOPOLOGY_OBJECTS_PER_SECOND: Final = 25_000
 namespace read less often, down to every 30 s."""
 TOPOLOGY_READ_OBJECTS: Final = 2000
 """What four requests cost beside their answers, in objects; a request takes 1 ms."""
-TLS_HANDSHAKES_PER_SECOND: Final = 250
-"""Connections with TLS that this process begins to open, shared equally by namespaces; a handshake takes 2 ms."""
+TLS_HANDSHAKES_PER_SECOND: Final = 50
+"""Connections with TLS that this process begins to open, shared equally by namespaces; a handshake takes 4 ms."""
 CONNECTS_PER_HOST: Final = 16
 """Connections to one broker host that are being opened at the same time; further ones wait."""
 CONNECTS_PER_SECOND: Final = 250

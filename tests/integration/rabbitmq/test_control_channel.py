@@ -106,7 +106,7 @@ async def test_a_report_is_received_and_a_command_reaches_its_sender(
         await wait_for_exchange(admin, vhost)
         async with reporter(broker, vhost, commands) as worker:
             await report_until_received(worker, log, "media/a", b"one")
-            await channel.send(log.entries[-1][2], b"drain")
+            await channel.send([(log.entries[-1][2], b"drain")])
             await until(lambda: commands == [b"drain"])
 
 
@@ -188,11 +188,11 @@ async def test_a_command_to_a_gone_worker_is_lost_and_the_channel_stays_open(
         await wait_for_exchange(admin, vhost)
         async with reporter(broker, vhost, []) as worker:
             await report_until_received(worker, log, "media/a", b"one")
-        await channel.send(log.entries[-1][2], b"drain")
+        await channel.send([(log.entries[-1][2], b"drain")])
         commands: list[bytes] = []
         async with reporter(broker, vhost, commands) as worker:
             await report_until_received(worker, log, "media/a", b"two")
-            await channel.send(log.entries[-1][2], b"drain")
+            await channel.send([(log.entries[-1][2], b"drain")])
             await until(lambda: commands == [b"drain"])
 
 

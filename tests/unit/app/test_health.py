@@ -1,11 +1,13 @@
 """The HTTP endpoints of the operator, over real HTTP."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from taskqueue_operator.app.exposition import write_page
 from taskqueue_operator.app.health import Endpoints, serving
 from taskqueue_operator.app.metrics import Metrics
 from taskqueue_operator.resource.names import Key
@@ -37,7 +39,8 @@ class Served:
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
     made = Served()
-    async with made.client, serving(made.port, Endpoints(made.metrics.registry, lambda: made.ready, made.recordings)):
+    page = partial(write_page, made.metrics.registry)
+    async with made.client, serving(made.port, Endpoints(page, lambda: made.ready, made.recordings)):
         yield made
 
 

@@ -11,7 +11,9 @@ from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from taskqueue_operator.app.metrics import ControllerCollector, LeadershipCollector, Metrics, NamespacesCollector
+from taskqueue_operator.app.collectors import PART, ControllerCollector, LeadershipCollector, NamespacesCollector
+from taskqueue_operator.app.exposition import write_page
+from taskqueue_operator.app.metrics import Metrics
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
@@ -174,6 +176,18 @@ async def test_every_condition_is_a_metric_also_before_it_is_written(world: Worl
     world.cluster.remove("taskqueues", KEY)
     await asyncio.sleep(1)
     assert conditions() == set()
+
+
+async def test_the_page_shows_each_family_once_also_if_it_was_written_in_parts(world: World) -> None:
+    keys = {Key("media", f"queue-{number}") for number in range(PART + 1)}
+    for key in keys:
+        world.cluster.put(taskqueue(key))
+    await asyncio.sleep(6.5)
+    page = (await write_page(world.metrics.registry)).decode()
+    comments = [line for line in page.splitlines() if line.startswith("#")]
+    assert len(comments) == len(set(comments))
+    named = {key for key in keys if f'taskqueue_replicas{{name="{key.name}",namespace="media"}} 0.0\n' in page}
+    assert named == keys
 
 
 async def test_names_follow_the_conventions_of_prometheus(world: World) -> None:

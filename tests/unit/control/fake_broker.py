@@ -171,6 +171,7 @@ class FakeControlChannel:
         self.subscribed: set[str] = set()
         self.restored: set[str] = set()
         self.sent: list[tuple[str, bytes]] = []
+        self.sent_together: list[Sequence[tuple[str, bytes]]] = []
         self.answer: Callable[[str, bytes], None] | None = None
 
     def restore(self, taskqueues: Collection[str]) -> None:
@@ -179,10 +180,12 @@ class FakeControlChannel:
     def listen(self, taskqueue: str, *, enabled: bool) -> None:
         self.subscribed = self.subscribed - {taskqueue} | ({taskqueue} if enabled else set())
 
-    async def send(self, address: str, command: bytes) -> None:
-        self.sent.append((address, command))
-        if self.answer is not None and self.broker.fault is None:
-            self.answer(address, command)
+    async def send(self, commands: Sequence[tuple[str, bytes]]) -> None:
+        self.sent_together.append(commands)
+        for address, command in commands:
+            self.sent.append((address, command))
+            if self.answer is not None and self.broker.fault is None:
+                self.answer(address, command)
 
     async def run(self) -> None:
         try:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from taskqueue_operator.control import slices
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.ports import Body
@@ -71,7 +72,8 @@ async def test_a_cancelled_caller_does_not_cancel_the_call_of_others() -> None:
     assert cancelled.cancelled()
 
 
-async def test_other_tasks_run_between_the_callers_of_one_call() -> None:
+async def test_other_tasks_run_between_the_callers_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
     answered = asyncio.Event()
     shared = SingleFlight(answered.wait)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import httpcore
 import orjson
@@ -59,6 +59,8 @@ class _Answer:
 
 class _Pool:
     """Gives the same answer to every request."""
+
+    connections: Final = ()
 
     def __init__(self, status: int, body: bytes) -> None:
         self._answer = _Answer(status, body)

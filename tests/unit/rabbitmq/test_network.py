@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -42,7 +41,7 @@ async def test_the_addresses_of_a_host_are_tried_in_order(network: Network) -> N
             await asyncio.Event().wait()
         return "connected"
 
-    assert await network.first_address("broker", "media", connect, tls=False) == "connected"
+    assert await network.first_address("broker", "media", connect) == "connected"
     assert tried == [*ADDRESSES]
 
 
@@ -51,7 +50,7 @@ async def test_the_error_of_the_last_address_is_raised(network: Network) -> None
         raise ConnectionRefusedError
 
     with pytest.raises(ConnectionRefusedError):
-        await network.first_address("broker", "media", connect, tls=False)
+        await network.first_address("broker", "media", connect)
 
 
 async def test_connections_to_one_host_are_opened_in_turns(network: Network) -> None:
@@ -67,26 +66,18 @@ async def test_connections_to_one_host_are_opened_in_turns(network: Network) -> 
     async with asyncio.TaskGroup() as group:
         for number in range(250):
             host = f"broker-{number % 2}"
-            group.create_task(network.first_address(host, "media", lambda _, host=host: connect(host), tls=False))  # type: ignore[misc]  # mypy cannot infer a default
+            group.create_task(network.first_address(host, "media", lambda _, host=host: connect(host)))  # type: ignore[misc]  # mypy cannot infer a default
     assert busiest == {"broker-0": bounds.CONNECTS_PER_HOST, "broker-1": bounds.CONNECTS_PER_HOST}
 
 
-async def test_tls_handshakes_of_all_hosts_begin_one_after_the_other(network: Network) -> None:
+async def test_connections_with_tls_are_opened_one_after_the_other(network: Network) -> None:
     began: dict[bool, list[float]] = {True: [], False: []}
 
-    async def connect(_: str, *, tls: bool) -> None:
+    async def connect(*, tls: bool) -> None:
+        await network.turn_to_connect("media", tls=tls)
         began[tls].append(asyncio.get_running_loop().time())
-        await asyncio.Event().wait()  # a silent peer does not keep its turn
 
-    async with asyncio.TaskGroup() as group:
-        waiting = [
-            group.create_task(network.first_address(f"broker-{number}", "media", partial(connect, tls=tls), tls=tls))
-            for number in range(50)
-            for tls in (True, False)
-        ]
-        await asyncio.sleep(1)
-        for task in waiting:
-            task.cancel()
+    await asyncio.gather(*(connect(tls=tls) for _ in range(50) for tls in (True, False)))
     pauses = [after - before for before, after in pairwise(began[True])]
     assert len(began[True]) == len(began[False]) == 50
     assert min(pauses) == pytest.approx(1 / bounds.TLS_HANDSHAKES_PER_SECOND, rel=0.5)
@@ -139,8 +130,9 @@ async def test_a_namespace_that_connects_again_and_again_delays_no_connection_of
 
     async def keep_connecting(host: str) -> None:
         while True:
+            await network.turn_to_connect("many", tls=False)
             with suppress(ConnectionRefusedError):
-                await network.first_address(host, "many", refuse, tls=False)
+                await network.first_address(host, "many", refuse)
             await asyncio.sleep(0.5)
 
     async def accept(_: str) -> None:
@@ -150,7 +142,8 @@ async def test_a_namespace_that_connects_again_and_again_delays_no_connection_of
     await asyncio.sleep(10)
     began = asyncio.get_running_loop().time()
     for number in range(20):
-        await network.first_address(f"good-{number}", "other", accept, tls=False)
+        await network.turn_to_connect("other", tls=False)
+        await network.first_address(f"good-{number}", "other", accept)
     assert asyncio.get_running_loop().time() - began < 20 * 3 / bounds.CONNECTS_PER_SECOND
     for task in tasks:
         task.cancel()

@@ -7,6 +7,7 @@ import httpcore
 import pytest
 from typing_extensions import override
 
+from taskqueue_operator.rabbitmq.http_stream import HttpStream
 from taskqueue_operator.rabbitmq.network import Network
 from taskqueue_operator.rabbitmq.pace import Pace, work_turns
 from taskqueue_operator.rabbitmq.paced_stream import PacedStream
@@ -105,7 +106,7 @@ async def test_the_connections_of_a_network_are_paced(monkeypatch: pytest.Monkey
     async def connect(*_: object, **__: object) -> httpcore.AsyncNetworkStream:
         return Peer(INFORMATIONAL)
 
-    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect)
+    monkeypatch.setattr(HttpStream, "open", connect)
     pool = Network().http(ENDPOINT)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(20):

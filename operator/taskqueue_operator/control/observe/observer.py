@@ -5,7 +5,7 @@ its listener which TaskQueues to re-evaluate. It makes no decisions.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -33,7 +33,7 @@ from .probe_rounds import PROBE_PERIOD_SECONDS, ProbeRounds
 from .probe_shares import ZERO_PROBE_PERIOD_SECONDS
 from .read_health import ReadHealth
 from .report_subscriptions import ReportSubscriptions
-from .rounds import BATCH_INTERVAL_SECONDS, Rounds, spread
+from .rounds import Rounds, spread
 from .shares import Shares
 
 SWEEP_PERIOD_SECONDS: Final = 5.0
@@ -124,9 +124,9 @@ class Observer:
         """Why no worker report can arrive at present; None while reports can arrive."""
         return self._subscriptions.control_channel.fault
 
-    async def send_command(self, address: str, command: bytes) -> None:
-        """Send a command to a worker."""
-        await self._subscriptions.control_channel.send(address, command)
+    async def send_commands(self, commands: Sequence[tuple[str, bytes]]) -> None:
+        """Send commands in order, each to the address of a worker."""
+        await self._subscriptions.control_channel.send(commands)
 
     def consumer_snapshots(self) -> tuple[ConsumerSnapshot, ...]:
         """Return the last snapshots of consumers, oldest first. Polling continues only while this is called."""
@@ -199,9 +199,10 @@ class Observer:
         """Read until cancelled, then close the broker's connections."""
         try:
             async with asyncio.TaskGroup() as group:
+                ahead = spread(self._number) * ZERO_PROBE_PERIOD_SECONDS
                 for at_zero, period_of in ((False, lambda _: PROBE_PERIOD_SECONDS), (True, self._zero_probe_period)):
                     queues_to_probe = partial(self._queues_to_probe, at_zero=at_zero)
-                    group.create_task(self._probe_rounds.run(group, queues_to_probe, period_of))
+                    group.create_task(self._probe_rounds.run(group, queues_to_probe, period_of, ahead))
                 group.create_task(self._subscriptions.control_channel.run())
                 group.create_task(self._consumer_poller.run(self._health))
                 sweep_period = partial(float, SWEEP_PERIOD_SECONDS)
@@ -228,9 +229,8 @@ class Observer:
         return [queue for queue, samples in self._followed.items() if is_at_zero(samples) == at_zero]
 
     def _zero_probe_period(self, queues: int) -> float:
-        batches = round(ZERO_PROBE_PERIOD_SECONDS / BATCH_INTERVAL_SECONDS)
         endpoint = self.endpoint
-        return self._shares.probes.period(self, endpoint.address, endpoint.namespace, queues=queues, batches=batches)
+        return self._shares.probes.period(self, endpoint.address, endpoint.namespace, queues=queues)
 
     def _topology_period(self) -> float:
         return self._shares.topology.period(self, self.endpoint.namespace, objects=self._topology_size)

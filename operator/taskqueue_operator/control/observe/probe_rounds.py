@@ -30,7 +30,11 @@ class ProbeRounds:
         """Held while the answers to a batch are decided on: one batch at a time, and meanwhile none begins."""
 
     async def run(
-        self, group: asyncio.TaskGroup, queues_to_probe: Callable[[], list[str]], period_of: Callable[[int], float]
+        self,
+        group: asyncio.TaskGroup,
+        queues_to_probe: Callable[[], list[str]],
+        period_of: Callable[[int], float],
+        ahead: float = 0.0,
     ) -> None:
         """Probe in rounds until cancelled; the batches run as tasks of `group`.
 
@@ -38,8 +42,9 @@ class ProbeRounds:
             group: Where the batches run.
             queues_to_probe: Returns the queues of the next round.
             period_of: Returns the period of a round of so many queues, in seconds.
+            ahead: How much sooner the second round follows, in seconds: spreads the rounds of all observers.
         """
-        rounds = Rounds()
+        rounds = Rounds(ahead)
         while True:
             queues = queues_to_probe()
             period = period_of(len(queues))

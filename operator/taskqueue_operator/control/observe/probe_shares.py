@@ -11,6 +11,7 @@ from typing import Final
 from taskqueue_operator.resource import bounds
 
 from .namespace_budget import NamespaceBudget
+from .rounds import batch_count
 
 ZERO_PROBE_PERIOD_SECONDS: Final = 0.25
 """Probe period of queues whose TaskQueues are scaled to zero; longer when there are very many of them."""
@@ -21,12 +22,12 @@ class _Reader:
     host: str
     namespace: str
     queues: int
-    batches: int
 
     @property
     def work(self) -> int:
         """What one round costs this process, in questions."""
-        return self.queues + self.batches * bounds.PROBE_BATCH_WORK
+        batches = min(self.queues, batch_count(self.queues, ZERO_PROBE_PERIOD_SECONDS))
+        return self.queues + batches * bounds.PROBE_BATCH_WORK
 
 
 class ProbeShares:
@@ -38,9 +39,9 @@ class ProbeShares:
         self._hosts: defaultdict[str, NamespaceBudget] = defaultdict(lambda: _budget(bounds.ZERO_PROBES_PER_SECOND))
         self._readers_of_hosts = Counter[str]()
 
-    def period(self, reader: object, host: str, namespace: str, *, queues: int, batches: int) -> float:
-        """Record how many queues a reader probes, in how many batches, and return its period in seconds."""
-        now = _Reader(host, namespace, queues, min(queues, batches))
+    def period(self, reader: object, host: str, namespace: str, *, queues: int) -> float:
+        """Record how many queues a reader probes, and return its period in seconds."""
+        now = _Reader(host, namespace, queues)
         if self._readers.get(reader) != now:
             self.forget(reader)
             self._readers[reader] = now

@@ -1,7 +1,8 @@
 """When queues are read: in rounds that neither drift nor pile up, cut into batches that spread the load."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 from zlib import crc32
 
@@ -10,7 +11,9 @@ from taskqueue_operator.control.clock import now, sleep_until
 GOLDEN_RATIO: Final = 0.618034
 """Multiples of it, without their whole part, are spread evenly, however many there are."""
 BATCH_INTERVAL_SECONDS: Final = 0.05
-"""Time between two batches of a round."""
+"""Shortest time between two batches of a round."""
+BATCH_QUEUES: Final = 16
+"""Queues of a batch on average, or more: a batch costs as much as several queues, so few queues are one batch."""
 
 
 class Rounds:
@@ -36,13 +39,17 @@ def spread(number: int) -> float:
     return number * GOLDEN_RATIO % 1 / 2
 
 
-def batches(queues: Iterable[str], period: float) -> list[tuple[float, list[str]]]:
+def batch_count(queues: int, period: float) -> int:
+    """Return into how many batches a round of so many queues is cut, if each batch has some."""
+    return max(1, min(round(period / BATCH_INTERVAL_SECONDS), math.ceil(queues / BATCH_QUEUES)))
+
+
+def batches(queues: Collection[str], period: float) -> list[tuple[float, list[str]]]:
     """Cut a round into batches: seconds after its start, and the queues to read then.
 
-    The slot of a queue follows from its name and is the same in every round. So a queue is read at equal intervals, and
-    the batches of all observers are spread over the period as well.
+    The slot of a queue follows from its name and is the same in every round. So a queue is read at equal intervals.
     """
-    count = max(1, round(period / BATCH_INTERVAL_SECONDS))
+    count = batch_count(len(queues), period)
     slots: defaultdict[int, list[str]] = defaultdict(list)
     for queue in queues:
         slots[int(_offset(queue) * count)].append(queue)

@@ -4,7 +4,7 @@ What to do is decided by pure functions. Here it is written to the API server, s
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_bytes
@@ -14,8 +14,8 @@ import structlog
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import Clock
-from taskqueue_operator.control.one_by_one import OneByOne
 from taskqueue_operator.control.ports import Body, Cluster
+from taskqueue_operator.control.slices import Slices
 from taskqueue_operator.control.state import States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain.actions import RestoreReplicas, ScaleIn, WriteDeletionCost, WriteDrainToken
@@ -153,8 +153,9 @@ class Drainer:
 
         written = None
         for requests in execute(pool, next_plan, self.clock):
-            one_by_one = OneByOne()  # to send hundreds of commands in one piece would hold the event loop
-            await asyncio.gather(*(self._make(key, state, request, one_by_one) for request in requests))
+            await self._send(state, [request for request in requests if isinstance(request, Send)])
+            slices = Slices()  # to write hundreds of objects in one piece would hold the event loop
+            await asyncio.gather(*(self._make(key, request, slices) for request in requests))
             for request in requests:
                 if isinstance(request, ScaleIn | RestoreReplicas):
                     written = request.replicas
@@ -184,13 +185,19 @@ class Drainer:
         state.drain.unreported_pods = made.unreported_pods
         return made
 
-    async def _make(self, key: Key, state: TaskQueueState, request: Request, one_by_one: OneByOne) -> None:
-        await one_by_one.wait()
+    async def _send(self, state: TaskQueueState, requests: Sequence[Send]) -> None:
+        """Send commands in one go: sent by tasks of their own, each would take several turns of the event loop."""
+        for request in requests:
+            self.telemetry.commanded(request.command.command)
+        if requests and state.connection.observer is not None:
+            commands = [(request.address, request.command.write()) for request in requests]
+            await state.connection.observer.send_commands(commands)
+
+    async def _make(self, key: Key, request: Request, slices: Slices) -> None:
+        await slices.wait()
         match request:
-            case Send(address, command):
-                self.telemetry.commanded(command.command)
-                if state.connection.observer is not None:
-                    await state.connection.observer.send_command(address, command.write())
+            case Send():
+                pass  # is sent already
             case WriteDrainToken(_, after, generation):
                 self._store(await self.cluster.set_drain_token(key, after, generation=generation))
                 self.telemetry.wrote("drain_token")

@@ -56,7 +56,7 @@ async def test_a_failed_observer_is_replaced_at_its_next_use(monkeypatch: pytest
     observer = readers.use(KEY, FakeEndpoint())
     observer.follow(KEY, "jobs")
     other = readers.use(OTHER, FakeEndpoint(b"elsewhere"))
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.9)  # between two probes
 
     def broken(_: Key) -> bool:
         raise ZeroDivisionError

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue_operator.control.observe.probe_shares import ZERO_PROBE_PERIOD_SECONDS, ProbeShares
+from taskqueue_operator.control.observe.rounds import batch_count
 from taskqueue_operator.resource import bounds
 
-BATCHES = 5
 HOSTS = st.integers(0, 30).map(lambda number: f"host-{number}")
 NAMESPACES = st.sampled_from(["a", "b", "c"])
 
@@ -15,7 +15,7 @@ NAMESPACES = st.sampled_from(["a", "b", "c"])
 def periods(shares: ProbeShares, readers: list[tuple[str, str, int]]) -> list[float]:
     for _ in range(2):  # the first readers do not know of the last ones
         found = [
-            shares.period(number, host, namespace, queues=queues, batches=BATCHES)
+            shares.period(number, host, namespace, queues=queues)
             for number, (host, namespace, queues) in enumerate(readers)
         ]
     return found
@@ -26,7 +26,7 @@ def test_one_reader_with_1000_queues_probes_as_often_as_one_with_a_single_queue(
 
 
 def test_readers_of_one_host_share_its_budget() -> None:
-    found = periods(ProbeShares(), [("broker:5672", "media", 20)] * 400)
+    found = periods(ProbeShares(), [("broker:5672", "media", 80)] * 100)
     assert set(found) == {8000 / bounds.ZERO_PROBES_PER_SECOND}
 
 
@@ -40,10 +40,10 @@ def test_a_namespace_with_many_readers_does_not_slow_down_the_others(host: str) 
 
 def test_readers_that_ended_no_longer_count() -> None:
     shares = ProbeShares()
-    periods(shares, [("broker:5672", "media", 20)] * 400)
+    periods(shares, [("broker:5672", "media", 80)] * 100)
     for reader in range(1, 400):
         shares.forget(reader)
-    assert shares.period(0, "broker:5672", "media", queues=20, batches=BATCHES) == ZERO_PROBE_PERIOD_SECONDS
+    assert shares.period(0, "broker:5672", "media", queues=20) == ZERO_PROBE_PERIOD_SECONDS
 
 
 @given(st.lists(st.tuples(HOSTS, NAMESPACES, st.integers(0, 20_000)), max_size=60))
@@ -53,7 +53,7 @@ def test_the_budgets_hold_for_any_readers(readers: list[tuple[str, str, int]]) -
         questions = sum(queues / period for (at, _, queues), period in zip(readers, found, strict=True) if at == host)
         assert questions <= bounds.ZERO_PROBES_PER_SECOND * 1.001
     work = sum(
-        (queues + min(queues, BATCHES) * bounds.PROBE_BATCH_WORK) / period
+        (queues + min(queues, batch_count(queues, ZERO_PROBE_PERIOD_SECONDS)) * bounds.PROBE_BATCH_WORK) / period
         for (*_, queues), period in zip(readers, found, strict=True)
     )
     assert work <= bounds.PROBE_WORK_PER_SECOND * 1.001

@@ -10,7 +10,7 @@ from taskqueue_operator.control.controller import TOPOLOGY_SLICE
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.objects import Topology
 from tests.approved import assert_approved
-from tests.unit.loop_iterations import counted_iterations
+from tests.unit.iterations import counted_iterations
 
 from .control_harness import ControlHarness
 from .fake_cluster import KEY, taskqueue
@@ -120,4 +120,4 @@ async def test_other_tasks_run_while_the_topology_of_many_taskqueues_is_compared
     actual = await harness.broker.topology()
     with counted_iterations() as iterations:
         await harness.controller.on_topology(MANY, actual)
-    assert iterations.count >= len(MANY) // TOPOLOGY_SLICE
+    assert iterations.present >= len(MANY) // TOPOLOGY_SLICE

@@ -15,6 +15,16 @@ FULL: Final = 2
 """The generation of a full collection."""
 
 
+def exempt_all() -> None:
+    """Exempt all present objects from later collections, without scanning them.
+
+    Python waits for a quarter more objects than the last full collection has found, and then scans all of them. One
+    that finds none makes the next one come soon.
+    """
+    gc.freeze()
+    gc.collect()
+
+
 class _Exemption:
     def __init__(self, cpu_seconds: Callable[[], float], loop: asyncio.AbstractEventLoop) -> None:
         self._cpu_seconds = cpu_seconds
@@ -27,10 +37,8 @@ class _Exemption:
         if phase == "start":
             self._began = self._cpu_seconds()
         elif self._cpu_seconds() - self._began > LONG_COLLECTION_SECONDS:
-            gc.freeze()
-            # Python waits for a quarter more objects than this collection has found, and then scans all of them. One
-            # that finds almost none makes the next one come soon. Not here: a collection within another does nothing.
-            self._loop.call_soon_threadsafe(gc.collect)
+            # Not here: a collection within another does nothing.
+            self._loop.call_soon_threadsafe(exempt_all)
 
 
 @contextmanager
@@ -43,8 +51,7 @@ def short_collections(cpu_seconds: Callable[[], float] = time.thread_time) -> It
     exemption = _Exemption(cpu_seconds, asyncio.get_running_loop())
     thresholds = gc.get_threshold()
     gc.set_threshold(*thresholds[:FULL], COLLECTIONS_UNTIL_FULL)
-    gc.freeze()
-    gc.collect()
+    exempt_all()
     gc.callbacks.append(exemption)
     try:
         yield

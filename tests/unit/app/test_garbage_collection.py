@@ -27,9 +27,10 @@ async def test_objects_are_exempt_once_they_have_survived_a_long_full_collection
     times: Iterator[float] = iter([100.0, 100.0 + seconds])
     gc.disable()  # no collection but that of the test
     try:
-        with short_collections(lambda: next(times)):
+        with short_collections(lambda: next(times, 0.0)):
             frozen.clear()
             gc.collect(generation)
+            await asyncio.sleep(0)
         gc.collect(generation)
     finally:
         gc.enable()

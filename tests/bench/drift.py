@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -204,10 +205,20 @@ async def _world(size: int, count: int) -> AsyncIterator[_World]:
             operator = OperatorProcess(kubeconfig, Path(directory))
             try:
                 await start(operator, size)
+                await eventually(partial(_are_ready, objects), "every TaskQueue is ready", seconds=600, every=1)
                 yield _World(objects, operator, http, [*names, *plain])
             finally:
                 if operator.process is not None and operator.process.poll() is None:
-                    operator.stop()
+                    await asyncio.to_thread(operator.stop)
+
+
+async def _are_ready(objects: Objects) -> bool:
+    """Whether all policies and statuses are written: a TaskQueue that was reconciled twice counts as one."""
+    return all(
+        any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+        for body in objects.taskqueues.items.values()
+        for conditions in [body.get("status", {}).get("conditions", [])]
+    )
 
 
 def _part(item: Any, fields: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401  JSON

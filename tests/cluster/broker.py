@@ -79,6 +79,7 @@ class Broker:
     """
 
     def __init__(self, directory: Path, *, tls: bool = False, placement: Placement | None = None) -> None:
+        need_root()
         self.directory = directory
         self.placement = placement or Placement()
         self.processes = Processes(directory)
@@ -158,7 +159,6 @@ class Broker:
 
     def boot(self) -> None:
         """Start it for the first time; it goes when this process goes."""
-        need_root()
         self._write_files()
         self.processes.guard()
         self._boot()

@@ -7,6 +7,8 @@ import structlog
 
 from taskqueue_operator.control.controller import Controller
 
+from .garbage_collection import exempt_all
+
 
 class ControllerTask:
     """Runs the controller, and stops kopf if the controller ends by itself.
@@ -35,7 +37,7 @@ class ControllerTask:
         await asyncio.wait([self._task, first_read], return_when=asyncio.FIRST_COMPLETED)
         first_read.cancel()
         # The objects of the first read live long, and so are exempt without a collection; `short_collections` goes on.
-        gc.freeze()
+        exempt_all()
         gc.enable()
 
     async def end(self, **_: object) -> None:

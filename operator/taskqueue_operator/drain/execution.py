@@ -25,7 +25,8 @@ class Send(NamedTuple):
     command: Command
 
 
-Request = Send | WriteDrainToken | WriteDeletionCost | ScaleIn | RestoreReplicas
+Write = WriteDrainToken | WriteDeletionCost | ScaleIn | RestoreReplicas
+Request = Send | Write
 
 
 def execute(

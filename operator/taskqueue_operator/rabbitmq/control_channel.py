@@ -173,16 +173,26 @@ class ControlChannel:
         while not self._lost.is_set():
             self._changed.clear()
             if self._unbound:
-                self._log.info("bindings for reports are missing, restoring them", exchange=EXCHANGE)
-                unbound, self._unbound = self._unbound, set()
-                bound -= unbound
-                self._unsynced |= unbound
-                async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
-                    await _declare_exchange(channel)
+                await self._unbind_missing(channel, queue, bound)
             while self._unsynced and not self._lost.is_set():
                 await self._sync_binding(queue, self._unsynced.pop(), bound)
             if not self._lost.is_set():
                 await self._changed.wait()
+
+    async def _unbind_missing(self, channel: AbstractChannel, queue: AbstractQueue, bound: set[str]) -> None:
+        """Declare the exchange again, and unbind what is missing, so that each binding is new.
+
+        RabbitMQ 4.0 may keep, but not use, a binding made while its exchange is deleted: it then ignores the next bind.
+        """
+        self._log.info("bindings for reports are missing, restoring them", exchange=EXCHANGE)
+        unbound, self._unbound = self._unbound, set()
+        self._unsynced |= unbound
+        async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
+            await _declare_exchange(channel)
+        for name in unbound & bound:
+            bound.remove(name)
+            async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
+                await queue.unbind(EXCHANGE, name)
 
     async def _sync_binding(self, queue: AbstractQueue, name: str, bound: set[str]) -> None:
         if (name in self._taskqueues) == (name in bound):

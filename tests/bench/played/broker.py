@@ -158,6 +158,7 @@ class PlayedBroker:
     def _application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/api/overview", self._overview)
+        app.router.add_get("/api/whoami", self._whoami)
         app.router.add_get("/api/health/checks/alarms", self._alarms)
         app.router.add_get("/api/{listing}/{vhost}", self._list)
         app.router.add_route("*", "/api/{rest:.*}", self._accept)
@@ -165,6 +166,9 @@ class PlayedBroker:
 
     async def _overview(self, _: web.Request) -> web.Response:
         return web.json_response({"rabbitmq_version": "4.3.6"})
+
+    async def _whoami(self, _: web.Request) -> web.Response:
+        return web.json_response({"name": "guest", "tags": ["management"]})
 
     async def _alarms(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

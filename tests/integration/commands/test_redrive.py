@@ -5,6 +5,7 @@ from collections import Counter
 from functools import partial
 
 import aio_pika
+import pytest
 from pamqp.common import FieldTable
 
 from tests.integration.commands.conftest import Dlq, Queues, dead_letter
@@ -35,7 +36,7 @@ async def test_a_redrive_that_is_killed_twice_loses_nothing_and_doubles_two_mess
     assert message.headers == {
         "x-original-exchange": "images",
         "x-original-routing-key": "image.resize",
-        "ratio": 0.1,
+        "ratio": pytest.approx(0.1),  # the library of the test publishes 32 bits
     }
     assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
     assert (message.content_type, message.body) == ("application/json", b'{"n": 0}')

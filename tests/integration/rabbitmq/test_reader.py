@@ -191,8 +191,8 @@ async def test_a_restarted_broker_with_many_queues_gets_no_more_requests_than_us
         await soon(lambda: all_read(observer, MANY) and not observer.faults, "read again")
         seconds = asyncio.get_running_loop().time() - started
 
-        # A sweep every 5 s, and four requests for the topology every 8 s; one of each may be in flight.
-        assert proxy.requests <= (seconds / 5 + 2) + 4 * (seconds / 8 + 2)
+        # A sweep every 5 s, and four requests for the topology every 6 s; one of each may be in flight.
+        assert proxy.requests <= (seconds / 5 + 2) + 4 * (seconds / 6 + 2)
         await asyncio.to_thread(until, lambda: bool(connections(admin, vhost)), "connections listed", seconds=30)
         assert connections(admin, vhost) == ["taskqueue-operator probe"]
 

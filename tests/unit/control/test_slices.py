@@ -7,7 +7,7 @@ import pytest
 
 from taskqueue_operator.control import slices
 from taskqueue_operator.control.slices import Slices
-from tests.unit.loop_iterations import counted_iterations
+from tests.unit.iterations import counted_iterations
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ async def test_work_goes_on_at_once_until_its_slice_ends(clock: list[float]) -> 
         for _ in range(10):
             await work.wait()
             clock[0] += slices.SLICE_SECONDS / 11
-        assert iterations.count == 0
+        assert iterations.present == 0
         clock[0] += slices.SLICE_SECONDS / 10
         await work.wait()
-        assert iterations.count == 1
+        assert iterations.present == 1
 
 
 async def test_many_tasks_continue_in_slices_and_in_their_order(clock: list[float]) -> None:
@@ -37,7 +37,7 @@ async def test_many_tasks_continue_in_slices_and_in_their_order(clock: list[floa
         await work.wait()
         clock[0] += slices.SLICE_SECONDS / 3.5
         done.append(number)
-        in_iterations.append(iterations.count)
+        in_iterations.append(iterations.present)
 
     with counted_iterations() as iterations:
         await asyncio.gather(*(task(number) for number in range(20)))

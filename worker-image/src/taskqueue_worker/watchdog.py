@@ -32,12 +32,14 @@ class Watchdog:
 
     async def run(self) -> None:
         """Check until cancelled."""
+        checked_at = time.monotonic()
         try:
             while True:
                 faulthandler.dump_traceback_later(bounds.HELD_SECONDS, file=sys.stderr)
-                started_at = time.monotonic()
                 await asyncio.sleep(WATCH_PERIOD_SECONDS)
-                self._check_interpreter(time.monotonic() - started_at)
+                # Without a gap: the interpreter may be taken from this thread anywhere, also between two checks.
+                before, checked_at = checked_at, time.monotonic()
+                self._check_interpreter(checked_at - before)
                 self._check_loop()
         finally:
             faulthandler.cancel_dump_traceback_later()

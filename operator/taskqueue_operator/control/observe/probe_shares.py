@@ -26,8 +26,7 @@ class _Reader:
     @property
     def work(self) -> int:
         """What one round costs this process, in questions."""
-        batches = min(self.queues, batch_count(self.queues, ZERO_PROBE_PERIOD_SECONDS))
-        return self.queues + batches * bounds.PROBE_BATCH_WORK
+        return self.queues + batch_count(self.queues, ZERO_PROBE_PERIOD_SECONDS) * bounds.PROBE_BATCH_WORK
 
 
 class ProbeShares:

@@ -41,7 +41,7 @@ def spread(number: int) -> float:
 
 def batch_count(queues: int, period: float) -> int:
     """Return into how many batches a round of so many queues is cut, if each batch has some."""
-    return max(1, min(round(period / BATCH_INTERVAL_SECONDS), math.ceil(queues / BATCH_QUEUES)))
+    return min(max(1, round(period / BATCH_INTERVAL_SECONDS)), math.ceil(queues / BATCH_QUEUES))
 
 
 def batches(queues: Collection[str], period: float) -> list[tuple[float, list[str]]]:

@@ -20,7 +20,7 @@ from taskqueue_operator.control.state import States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain.actions import RestoreReplicas, ScaleIn, WriteDeletionCost, WriteDrainToken
 from taskqueue_operator.drain.context import DrainContext, QueueState
-from taskqueue_operator.drain.execution import Request, Send, execute
+from taskqueue_operator.drain.execution import Send, Write, execute
 from taskqueue_operator.drain.plan import Plan, plan
 from taskqueue_operator.drain.protocol import State
 from taskqueue_operator.drain.removed import removed_state
@@ -155,7 +155,8 @@ class Drainer:
         for requests in execute(pool, next_plan, self.clock):
             await self._send(state, [request for request in requests if isinstance(request, Send)])
             slices = Slices()  # to write hundreds of objects in one piece would hold the event loop
-            await asyncio.gather(*(self._make(key, request, slices) for request in requests))
+            writes = [request for request in requests if not isinstance(request, Send)]
+            await asyncio.gather(*(self._write(key, write, slices) for write in writes))
             for request in requests:
                 if isinstance(request, ScaleIn | RestoreReplicas):
                     written = request.replicas
@@ -193,11 +194,9 @@ class Drainer:
             commands = [(request.address, request.command.write()) for request in requests]
             await state.connection.observer.send_commands(commands)
 
-    async def _make(self, key: Key, request: Request, slices: Slices) -> None:
+    async def _write(self, key: Key, write: Write, slices: Slices) -> None:
         await slices.wait()
-        match request:
-            case Send():
-                pass  # is sent already
+        match write:
             case WriteDrainToken(_, after, generation):
                 self._store(await self.cluster.set_drain_token(key, after, generation=generation))
                 self.telemetry.wrote("drain_token")

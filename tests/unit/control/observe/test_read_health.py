@@ -36,7 +36,7 @@ async def test_the_listener_is_notified_when_a_fault_begins_changes_and_ends(bro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "period"), [("sweep", 5), ("topology", 8)])
+@pytest.mark.parametrize(("what", "period"), [("sweep", 5), ("topology", 6)])
 async def test_one_lost_listing_is_no_fault_and_two_in_a_row_are(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, what: str, period: float
 ) -> None:

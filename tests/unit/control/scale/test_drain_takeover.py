@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -90,9 +90,15 @@ def install(switch: KillSwitch, monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(owner, name, step)
 
+    send = FakeControlChannel.send
+
+    async def send_each(self: FakeControlChannel, commands: Sequence[tuple[str, bytes]]) -> None:
+        for command in commands:
+            await switch.run_step(f"send {command}", partial(send, self, [command]))
+
     for name in ("set_drain_token", "annotate_pod", "scale"):
         wrap(FakeCluster, name)
-    wrap(FakeControlChannel, "send")
+    monkeypatch.setattr(FakeControlChannel, "send", send_each)
 
 
 async def run_killed(at: int, moment: KillMoment) -> KillSwitch:

@@ -36,7 +36,7 @@ class ControllerTask:
         first_read = asyncio.create_task(self._controller.first_read.wait())
         await asyncio.wait([self._task, first_read], return_when=asyncio.FIRST_COMPLETED)
         first_read.cancel()
-        # The objects of the first read live long, and so are exempt without a collection; `short_collections` goes on.
+        # The objects of the first read live long, and so are exempt without a scan; `short_collections` goes on.
         exempt_all()
         gc.enable()
 

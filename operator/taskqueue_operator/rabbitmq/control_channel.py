@@ -175,14 +175,17 @@ class ControlChannel:
             if self._unbound:
                 await self._unbind_missing(channel, queue, bound)
             while self._unsynced and not self._lost.is_set():
-                await self._sync_binding(queue, self._unsynced.pop(), bound)
+                name = self._unsynced.pop()
+                if (name in self._taskqueues) != (name in bound):
+                    await _change_binding(queue, name, bound)
             if not self._lost.is_set():
                 await self._changed.wait()
 
     async def _unbind_missing(self, channel: AbstractChannel, queue: AbstractQueue, bound: set[str]) -> None:
         """Declare the exchange again, and unbind what is missing, so that each binding is new.
 
-        RabbitMQ 4.0 may keep, but not use, a binding made while its exchange is deleted: it then ignores the next bind.
+        RabbitMQ 4.3.6 may list a binding, but not route by it, after its exchange was deleted while the queue was bound
+        to it. A second bind changes nothing then.
         """
         self._log.info("bindings for reports are missing, restoring them", exchange=EXCHANGE)
         unbound, self._unbound = self._unbound, set()
@@ -190,17 +193,7 @@ class ControlChannel:
         async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
             await _declare_exchange(channel)
         for name in unbound & bound:
-            bound.remove(name)
-            async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
-                await queue.unbind(EXCHANGE, name)
-
-    async def _sync_binding(self, queue: AbstractQueue, name: str, bound: set[str]) -> None:
-        if (name in self._taskqueues) == (name in bound):
-            return
-        change = queue.unbind if name in bound else queue.bind
-        bound ^= {name}
-        async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
-            await change(EXCHANGE, name)
+            await _change_binding(queue, name, bound)
 
     async def _acknowledge(self, channel: AbstractChannel) -> None:
         await self._reports.acknowledge(channel)
@@ -223,3 +216,11 @@ class ControlChannel:
 
 async def _declare_exchange(channel: AbstractChannel) -> None:
     await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
+
+
+async def _change_binding(queue: AbstractQueue, name: str, bound: set[str]) -> None:
+    """Unbind the queue from a TaskQueue that it is bound to, or bind it."""
+    change = queue.unbind if name in bound else queue.bind
+    bound ^= {name}
+    async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
+        await change(EXCHANGE, name)

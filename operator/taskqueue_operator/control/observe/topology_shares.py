@@ -7,7 +7,7 @@ from taskqueue_operator.resource import bounds
 from .namespace_budget import NamespaceBudget
 
 TOPOLOGY_PERIOD_SECONDS: Final = 6.0
-"""Between two reads of a vhost with 1,000 TaskQueues: what has drifted is repaired within 10 s."""
+"""Between two reads of a vhost with 1,000 TaskQueues: what has drifted is to be repaired within 10 s."""
 LONGEST_TOPOLOGY_PERIOD_SECONDS: Final = 30.0
 
 

@@ -1,19 +1,14 @@
 """Content and time of status writes."""
 
-import asyncio
 import copy
 
 import pytest
 import structlog.testing
 
 from taskqueue_operator.control.ports import Body
-from taskqueue_operator.control.status.blocked_dead_letters import BLOCKED_FOR
-from taskqueue_operator.drain.worker import REPORT_TIMEOUT
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
-from taskqueue_operator.resource.faults import BrokerFault, Conflict, Reason
+from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.topology.diff import Declare
-from taskqueue_operator.topology.objects import Queue
 from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
@@ -22,44 +17,6 @@ from tests.unit.control.fake_cluster import KEY, taskqueue
 from tests.unit.workers.pod_statuses import READY, container, waiting
 
 pytestmark = pytest.mark.looptime
-
-
-async def busy(harness: ControlHarness) -> None:
-    await harness.apply(scaling={"maxReplicas": 2, "minReplicas": 2})
-    await harness.settle(60)
-    harness.cluster.writes.clear()
-
-
-@pytest.mark.slow
-async def test_figures_alone_are_written_every_thirty_seconds(harness: ControlHarness) -> None:
-    await busy(harness)
-    for n in range(120):
-        harness.broker.depths["thumbnails"] = (100 + n, 0)
-        await harness.settle(1)
-    assert 4 <= len(harness.cluster.written("status")) <= 6
-    backlog = harness.cluster.status()["backlog"]["ready"]
-    assert 180 <= backlog <= 219
-
-
-@pytest.mark.slow
-async def test_the_last_figures_are_written_at_last(harness: ControlHarness) -> None:
-    await busy(harness)
-    harness.broker.depths["thumbnails"] = (100, 0)
-    await harness.settle(2)
-    harness.broker.depths["thumbnails"] = (77, 0)
-    await harness.settle(60)
-    assert harness.cluster.status()["backlog"]["ready"] == 77
-
-
-@pytest.mark.slow
-async def test_figures_that_are_unknown_now_keep_their_last_value(harness: ControlHarness) -> None:
-    await harness.apply()
-    harness.broker.depths["thumbnails"] = (100, 0)
-    await harness.settle(60)
-    before = harness.cluster.status()["backlog"]
-    harness.broker.fault = UNREACHABLE
-    await harness.settle(300)
-    assert harness.cluster.status()["backlog"] == before
 
 
 @pytest.mark.slow
@@ -114,43 +71,6 @@ async def test_readiness_contains_its_observed_generation(harness: ControlHarnes
     await harness.apply(worker={"image": "acme/app:2"})
     assert harness.cluster.status()["observedGeneration"] == 2
     assert harness.cluster.condition("Ready")["observedGeneration"] == 2  # type: ignore[comparison-overlap]  # an int
-
-
-async def test_after_a_conflict_the_scaler_reads_the_deployment_again(harness: ControlHarness) -> None:
-    await harness.apply()
-    harness.cluster.silent = True
-    deployment = harness.cluster.deployments[KEY]
-    await harness.cluster.scale(KEY, replicas=0, generation=deployment["metadata"]["generation"])
-    harness.cluster.silent = False
-    harness.cluster.writes.clear()
-    harness.broker.depths["thumbnails"] = (100, 0)
-    await harness.settle(3)
-    assert harness.cluster.written("replicas") == [5]
-
-
-async def test_refused_replicas_are_retried_with_backoff(
-    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await harness.apply()
-    attempts: list[int] = []
-
-    async def refuse(_: Key, *, replicas: int, **_conditions: object) -> Body:
-        attempts.append(replicas)
-        await asyncio.sleep(0.01)
-        raise Conflict("refused")
-
-    monkeypatch.setattr(harness.cluster, "scale", refuse)
-    harness.broker.depths["thumbnails"] = (100, 0)
-    await harness.settle(20)
-    assert 2 <= len(attempts) <= 120  # at most once per reading and once per backoff
-
-
-@pytest.mark.slow
-async def test_unchanged_replicas_are_not_written(harness: ControlHarness) -> None:
-    await busy(harness)
-    harness.broker.depths["thumbnails"] = (40, 0)
-    await harness.settle(60)
-    assert harness.cluster.written("replicas") == []
 
 
 async def test_each_change_of_a_condition_is_one_log_line(harness: ControlHarness) -> None:
@@ -311,82 +231,6 @@ async def test_a_mode_without_workers_is_named_while_messages_wait(
     await harness.apply(scaling={"maxReplicas": 3, "mode": mode})
     await harness.settle(10)
     assert harness.cluster.condition("WorkersAvailable")["message"] == message
-
-
-async def test_dead_letters_that_no_queue_takes_are_a_condition_for_as_long_as_a_worker_reports_them(
-    harness: ControlHarness,
-) -> None:
-    workers = harness.start_workers()
-    await harness.apply(scaling=ONE)
-    await harness.settle(20)
-    (worker,) = workers.by_pod.values()
-    worker.report_overrides, worker.reported = {"dead_letters_blocked": 2}, None
-    await harness.settle(BLOCKED_FOR.total_seconds() - 1)
-    assert ready(harness) == ("True", "Ready"), "the operator may declare the dead-letter queue again meanwhile"
-    await harness.settle(2)
-    assert ready(harness) == ("False", "DeadLettersBlocked")
-    workers_available = harness.cluster.condition("WorkersAvailable")
-    assert workers_available["status"] == "False"
-    assert_approved("workers.dead_letters_blocked", workers_available["message"])
-    await harness.restart()
-    await harness.settle(60)
-    assert [reason for reason, _ in harness.cluster.events].count("DeadLettersBlocked") == 1, "a restart ends nothing"
-    worker.report_overrides, worker.reported = {"dead_letters_blocked": None}, None
-    await harness.settle(2)
-    assert ready(harness) == ("True", "Ready"), "a worker of an earlier version does not report the field"
-
-
-async def test_a_worker_that_ends_ends_the_condition_of_its_dead_letters(harness: ControlHarness) -> None:
-    workers = harness.start_workers()
-    await harness.apply(scaling=ONE, queue={"name": "q", "external": True}, deadLetter={"exchange": "dlx"})
-    harness.broker.depths["q"] = (0, 0)
-    await harness.settle(20)
-    (worker,) = workers.by_pod.values()
-    worker.report_overrides, worker.reported = {"dead_letters_blocked": 1}, None
-    await harness.settle(BLOCKED_FOR.total_seconds() + 2)
-    message = harness.cluster.condition("WorkersAvailable")["message"]
-    assert 'exchange "dlx" with routing key "q.dlq"' in message
-    worker.silent = True
-    await harness.settle(REPORT_TIMEOUT.total_seconds() + 1)
-    assert harness.cluster.condition("WorkersAvailable")["status"] == "True"
-
-
-async def test_delayed_retries_are_in_the_status_once_there_was_one(harness: ControlHarness) -> None:
-    await harness.apply()
-    await harness.settle(60)
-    assert "delayed" not in harness.cluster.status()["backlog"]
-    markers, landing = Queue("taskqueue.delayed.thumbnails"), Queue("taskqueue.return.thumbnails")
-    await harness.broker.apply([Declare(markers), Declare(landing)])
-    harness.broker.depths[markers.name] = (40, 0)
-    harness.broker.deferred[landing.name] = 2
-    await harness.settle(60)
-    assert harness.cluster.status()["backlog"]["delayed"] == 42
-    assert harness.replicas() == 0, "they are not ready"
-    harness.broker.depths.clear()
-    harness.broker.deferred.clear()
-    await harness.settle(60)
-    assert harness.cluster.status()["backlog"]["delayed"] == 0
-
-
-@pytest.mark.slow
-async def test_dead_letters_are_in_the_status_and_their_growth_is_one_event(harness: ControlHarness) -> None:
-    await harness.apply()
-    await harness.settle(60)
-    assert harness.cluster.status()["deadLetters"] == 0
-    for n in range(1, 41):
-        harness.broker.depths["thumbnails.dlq"] = (n, 1)
-        await harness.settle(6)
-        if n == 2:
-            assert harness.cluster.status()["deadLetters"] in {2, 3}, "the first ones are written at once"
-    await harness.settle(40)
-    assert harness.cluster.status()["deadLetters"] == 41
-    growth = [message for reason, message in harness.cluster.events if reason == "DeadLettersGrowing"]
-    assert len(growth) == 1
-    assert "thumbnails.dlq" in growth[0]
-    await harness.settle(900)
-    harness.broker.depths["thumbnails.dlq"] = (50, 0)
-    await harness.settle(10)
-    assert [reason for reason, _ in harness.cluster.events].count("DeadLettersGrowing") == 2
 
 
 async def test_an_alarm_of_the_broker_is_named(harness: ControlHarness) -> None:

@@ -69,6 +69,7 @@ RULES: Final = (
     "ALL_REPORTED_WITHIN < REPORTED_AFTER",
     "SWEEP_PERIOD_SECONDS < BLOCKED_FOR",
     "2 * ANSWER_GATHER_WINDOW < ANSWER_TIMEOUT",
+    "REQUEST_AGE < REPORT_MAX_AGE",
     "REPORT_MAX_AGE < ANSWER_TIMEOUT",
     "READINESS_PERIOD + READINESS_TIMEOUT <= READINESS_LAG",
     # Plain workers.
@@ -144,6 +145,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "RENEW_PERIOD": leader_election,
     "REPORTED_AFTER": scale_in_blocked,
     "REPORT_MAX_AGE": report_requests,
+    "REQUEST_AGE": report_requests,
     "REPORT_PERIOD_SECONDS": worker_control_channel,
     "REPORT_TIMEOUT": worker,
     "REQUEST_TIMEOUT": leader_election,

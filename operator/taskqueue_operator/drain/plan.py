@@ -116,9 +116,10 @@ def _ignoring_sigterm(context: DrainContext) -> tuple[Worker, ...]:
 def _drains_or_report_requests(context: DrainContext, drains: tuple[Worker, ...]) -> tuple[SendCommand, ...]:
     """Request reports before workers are drained: regular reports are too rare to know which ones are idle."""
     consuming = [worker for worker in context.active if context.state(worker) is WorkerState.CONSUMING]
-    requests = [worker for worker in consuming if report_requests.needs_request(worker, context.now)]
-    if drains and (requests or any(report_requests.is_awaited(worker, context.now) for worker in consuming)):
-        return _commands(Verb.REPORT, requests)
+    if drains and any(report_requests.is_outdated(worker, context.now) for worker in consuming):
+        return _commands(
+            Verb.REPORT, (worker for worker in consuming if report_requests.needs_request(worker, context.now))
+        )
     return _commands(Verb.DRAIN, (worker for worker in drains if not report_requests.is_late(worker, context.now)))
 
 

@@ -8,20 +8,24 @@ from .worker import Worker
 
 REPORT_MAX_AGE: Final = timedelta(seconds=2)
 """Maximum age of a report from which candidates are selected, and how long a requested report is awaited."""
+REQUEST_AGE: Final = REPORT_MAX_AGE / 2
+"""The next report of a worker is requested when its last one is this old: it arrives before the last one is too old.
+Of hundreds of workers, one report would be too old at any time otherwise."""
 
 
 def needs_request(worker: Worker, now: datetime) -> bool:
-    """Whether the last report of a worker is too old to select by, and no requested one is on its way."""
-    if worker.reported_at is None or now - worker.reported_at < REPORT_MAX_AGE:
+    """Whether the last report of a worker is soon too old to select by, and no requested one is on its way."""
+    if worker.reported_at is None or now - worker.reported_at < REQUEST_AGE:
         return False
     since = _awaited_since(worker)
     return since is None or now - since >= ANSWER_TIMEOUT
 
 
-def is_awaited(worker: Worker, now: datetime) -> bool:
-    """Whether a report was requested a moment ago and has not arrived yet."""
-    since = _awaited_since(worker)
-    return since is not None and now - since < REPORT_MAX_AGE
+def is_outdated(worker: Worker, now: datetime) -> bool:
+    """Whether the last report of a worker is too old to select by, and the next one may still arrive in time."""
+    if worker.reported_at is None or now - worker.reported_at < REPORT_MAX_AGE:
+        return False
+    return not is_late(worker, now)
 
 
 def is_late(worker: Worker, now: datetime) -> bool:

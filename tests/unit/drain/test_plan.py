@@ -165,6 +165,23 @@ class TestReportRequests:
         scenario.wait(0.1)
         assert scenario.plan(2).drains in {"b", "c"}
 
+    def test_hundreds_of_workers_whose_reports_are_spread_over_time_are_drained(self) -> None:
+        names = [chr(0x4E00 + number) for number in range(300)]
+        scenario = DrainScenario("".join(names))
+        for name in names:
+            scenario.wait(15 / len(names))
+            scenario.report(name, in_flight=1)
+        for _ in range(7):
+            made = scenario.plan(0)
+            if made.drains:
+                break
+            for name in made.report_requests:
+                scenario.send(name, Verb.REPORT)
+            scenario.wait(0.15)
+            for name in made.report_requests:
+                scenario.report(name, in_flight=1)
+        assert len(made.drains) == 300
+
     def test_no_report_is_requested_while_no_worker_has_to_be_drained(self, scenario: DrainScenario) -> None:
         scenario.wait(30)
         assert scenario.plan(3).report_requests == ""

@@ -5,18 +5,21 @@ from typing import Final
 
 from pydantic import ConfigDict, Field
 
-from .bounds import LONGEST_DELAY_SECONDS
+from .bounds import DELIVERY_LIMIT, LONGEST_DELAY_SECONDS
 from .fields import BrokerName, Model, rule, rules
 
 MAX_ATTEMPTS: Final = 5
 INITIAL_SECONDS: Final = 5
 MAX_SECONDS: Final = 3600
+LINEAR_ATTEMPTS: Final = DELIVERY_LIMIT
+"""Most attempts that RabbitMQ counts before the delivery limit of the queue dead-letters the message."""
 
 
 class BackoffType(StrEnum):
     """How delays grow from attempt to attempt."""
 
     EXPONENTIAL = "Exponential"
+    LINEAR = "Linear"
 
 
 class Backoff(Model):
@@ -35,10 +38,15 @@ class Backoff(Model):
 
     type: BackoffType = Field(
         BackoffType.EXPONENTIAL,
-        description="Exponential: the longest delay doubles with each attempt, and the delay is a random part of it.",
+        description="Exponential: the longest delay doubles with each attempt, and the delay is a random part of it. "
+        "Linear: RabbitMQ (4.3.1 or newer, Quorum queues) delays what a consumer rejects with requeue; the delay grows "
+        "by initialSeconds with each attempt.",
     )
     initial_seconds: int = Field(
-        INITIAL_SECONDS, ge=1, le=LONGEST_DELAY_SECONDS, description="Longest delay after the first attempt."
+        INITIAL_SECONDS,
+        ge=1,
+        le=LONGEST_DELAY_SECONDS,
+        description="Delay after the first attempt; Exponential: the longest one.",
     )
     max_seconds: int = Field(
         MAX_SECONDS, ge=1, le=LONGEST_DELAY_SECONDS, description="Longest delay after any attempt."
@@ -48,12 +56,24 @@ class Backoff(Model):
 class Retry(Model):
     """Attempts of a task."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"!has(self.backoff) || self.backoff.type != 'Linear' || self.maxAttempts <= {LINEAR_ATTEMPTS}",
+                f"RabbitMQ dead-letters a message of the operator's queues after {LINEAR_ATTEMPTS} returns. Lower "
+                f"maxAttempts to {LINEAR_ATTEMPTS} or less, or set backoff.type: Exponential.",
+                path=".maxAttempts",
+            )
+        )
+    )
+
     max_attempts: int = Field(
         MAX_ATTEMPTS,
         ge=1,
         le=1000,
         description="Attempts of a task whose handler fails or that ends its worker, for example for lack of memory. "
-        "For the latter, 1 acts as 2. After the last attempt, the message goes to the dead-letter queue.",
+        "For the latter, 1 acts as 2. After the last attempt, the message goes to the dead-letter queue. At most "
+        f"{LINEAR_ATTEMPTS} with Linear.",
     )
     backoff: Backoff | None = Field(
         None,

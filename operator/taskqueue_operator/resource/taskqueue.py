@@ -11,7 +11,7 @@ from .broker import Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Que
 from .faults import Fault, Reason, excerpt
 from .fields import Model, rule, rules
 from .names import Key
-from .retry import MAX_ATTEMPTS, DeadLetter, Retry
+from .retry import MAX_ATTEMPTS, BackoffType, DeadLetter, Retry
 from .scaling import Scaling
 from .worker import Protocol, Worker
 
@@ -50,14 +50,23 @@ class Spec(Model):
                 path=".bindings",
             ),
             rule(
-                "!has(self.retry) || self.worker.protocol == 'TaskQueue'",
-                "Only workers of protocol TaskQueue count attempts. Remove retry, or set worker.protocol: TaskQueue.",
+                "!has(self.retry) || self.worker.protocol == 'TaskQueue' || "
+                "(has(self.retry.backoff) && self.retry.backoff.type == 'Linear')",
+                "Only workers of protocol TaskQueue count attempts. Remove retry, set worker.protocol: TaskQueue, or "
+                "have RabbitMQ count them with retry.backoff.type: Linear.",
                 path=".retry",
             ),
             rule(
+                "!has(self.retry) || !has(self.retry.backoff) || self.retry.backoff.type != 'Linear' || "
+                "!has(self.queue) || self.queue.type != 'Classic'",
+                "RabbitMQ delays retries of Quorum queues only. Set queue.type: Quorum, or retry.backoff.type: "
+                "Exponential with worker.protocol: TaskQueue.",
+                path=".retry.backoff",
+            ),
+            rule(
                 "!has(self.retry) || !has(self.retry.backoff) || !has(self.queue) || !self.queue.external",
-                "The operator does not bind an external queue, so no delayed retry could return to it. Remove "
-                "retry.backoff, or external: true.",
+                "The operator neither binds an external queue nor sets a policy for it, so no retry could be delayed. "
+                "Remove retry.backoff, or external: true.",
                 path=".retry.backoff",
             ),
             rule(
@@ -177,9 +186,15 @@ class TaskQueue:
 
     @property
     def delays_retries(self) -> bool:
-        """Whether its workers try a failed task again after a delay."""
+        """Whether its workers delay the retry of a failed task, in the delay queues of the vhost."""
         managed = self.declared_queue is not None and self.spec.worker.protocol is Protocol.TASK_QUEUE
-        return managed and self.retry.max_attempts > 1
+        return managed and self.retry.max_attempts > 1 and not self.broker_delays_retries
+
+    @property
+    def broker_delays_retries(self) -> bool:
+        """Whether the broker delays a message that is rejected with requeue."""
+        backoff = self.retry.backoff
+        return self.declared_queue is not None and backoff is not None and backoff.type is BackoffType.LINEAR
 
     @property
     def queue_name(self) -> str:

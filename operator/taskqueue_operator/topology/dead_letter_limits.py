@@ -6,16 +6,16 @@ What is beyond a limit is dropped, the oldest messages first. An argument could 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import dead_letter_queue
 from taskqueue_operator.resource.retry import DeadLetter
 
-from .objects import POLICY_PRIORITY, Policy, Topology
-from .queue_policy import QueuePolicy
+from .objects import Policy, Topology
+from .queue_policy import QueuePolicy, Requirement
 
 TTL: Final = "message-ttl"
 MAX_LENGTH: Final = "max-length"
 OVERFLOW: Final = "overflow"
+PURPOSE: Final = "limits"
 
 
 def dead_letter_limits(queue: str, limits: DeadLetter | None, actual: Topology) -> Policy | None:
@@ -24,24 +24,14 @@ def dead_letter_limits(queue: str, limits: DeadLetter | None, actual: Topology) 
     Raises:
         TopologyFault: The policy would have no effect, because another one has at least the same priority.
     """
-    name = dead_letter_queue(queue)
     settings = _settings(limits)
-    if name not in actual.queues or not settings:
-        return None
-    ours = _of(queue)
-    replaced = ours.replaced(actual)
-    if replaced is not None and replaced.priority >= POLICY_PRIORITY:
-        if settings.items() <= replaced.definition.items():
-            return None
-        written = ", ".join(f"{key}: {value}" for key, value in settings.items())
-        raise TopologyFault(
-            Reason.POLICY_CONFLICT,
-            f'spec.deadLetter limits queue "{name}", and policy "{replaced.name}" of priority {replaced.priority} '
-            f"displaces the operator's policy of priority {POLICY_PRIORITY}. Set {written} in that policy, lower its "
-            "priority, or remove messageTtlSeconds and maxLength from spec.deadLetter.",
-            terminal=True,
-        )
-    return ours.policy(settings, replaced)
+    limited = Requirement(
+        PURPOSE,
+        settings,
+        f'spec.deadLetter limits queue "{dead_letter_queue(queue)}"',
+        "remove messageTtlSeconds and maxLength from spec.deadLetter",
+    )
+    return _of(queue).required([limited] if settings else [], actual)
 
 
 def limit_policies(queue: str, actual: Topology) -> Sequence[Policy]:
@@ -59,4 +49,4 @@ def _settings(limits: DeadLetter | None) -> dict[str, Any]:
 
 
 def _of(queue: str) -> QueuePolicy:
-    return QueuePolicy(dead_letter_queue(queue), "limits", frozenset({TTL, MAX_LENGTH}))
+    return QueuePolicy(dead_letter_queue(queue), (PURPOSE,), frozenset({TTL, MAX_LENGTH}))

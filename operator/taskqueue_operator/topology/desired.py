@@ -8,7 +8,7 @@ exchange bypass `<queue>.in`.
 
 from typing import Final
 
-from taskqueue_operator.resource.bounds import UNREACHABLE_DELIVERY_LIMIT
+from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.broker import QueueType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
@@ -34,7 +34,7 @@ QUORUM_ARGUMENTS: Final[Arguments] = {
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
     # Before RabbitMQ 4.3, messages that a drained worker returns count as failed attempts; the default limit is 20.
-    "x-delivery-limit": 100,
+    "x-delivery-limit": bounds.DELIVERY_LIMIT,
 }
 """Arguments of Quorum queues. As policies, they would need a policy, and the tag `policymaker`, for each queue."""
 DELIVERY_LIMIT: Final = "x-delivery-limit"
@@ -92,7 +92,7 @@ def _dead_letter_arguments(queue_type: Argument) -> dict[str, Argument]:
     arguments = {QUEUE_TYPE: queue_type}
     if queue_type == QueueType.QUORUM.lower():
         # RabbitMQ 4.0 to 4.2 drops a message that returned 20 times: who lists dead letters would delete them.
-        arguments[DELIVERY_LIMIT] = UNREACHABLE_DELIVERY_LIMIT
+        arguments[DELIVERY_LIMIT] = bounds.UNREACHABLE_DELIVERY_LIMIT
     return arguments
 
 

@@ -11,6 +11,12 @@ Item = TypeVar("Item")
 Argument = str | int | bool
 Arguments = Mapping[str, Argument]
 
+Version = tuple[int, ...]
+CONSUMER_TIMEOUT_VERSION: Final[Version] = (4, 3)
+"""Since this version, a consumer of a quorum queue may request its timeout; consumers of classic queues have none."""
+DELAYED_RETRIES_VERSION: Final[Version] = (4, 3, 1)
+"""Since this version, a policy can have the broker delay failed messages of a quorum queue."""
+
 POLICY_PRIORITY: Final = 999
 """RabbitMQ applies only the matching policy with the highest priority; this priority makes it the operator's."""
 
@@ -76,7 +82,7 @@ class Topology:
     Objects are kept by name, so that a lookup costs the same in a large vhost.
 
     Attributes:
-        supports_consumer_timeout: Whether the broker applies a timeout that a consumer requests (RabbitMQ >= 4.3).
+        version: Version of the broker; the one that the operator is developed on if it was not read.
         digest: Of what was read from the broker: equal digests mean equal objects. Empty if it is unknown.
     """
 
@@ -84,13 +90,18 @@ class Topology:
     queues: Mapping[str, Queue] = field(default_factory=dict)
     bindings: frozenset[Binding] = frozenset()
     policies: Mapping[str, Policy] = field(default_factory=dict)
-    supports_consumer_timeout: bool = True
+    version: Version = field(default=DELAYED_RETRIES_VERSION, compare=False)
     digest: bytes = field(default=b"", compare=False)
 
     @property
     def size(self) -> int:
         """The number of objects."""
         return len(self.exchanges) + len(self.queues) + len(self.bindings) + len(self.policies)
+
+    @property
+    def supports_consumer_timeout(self) -> bool:
+        """Whether the broker applies a timeout that a consumer requests."""
+        return self.version >= CONSUMER_TIMEOUT_VERSION
 
     @cached_property
     def bindings_to_exchange(self) -> Mapping[str, Sequence[Binding]]:

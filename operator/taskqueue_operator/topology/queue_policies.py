@@ -1,12 +1,32 @@
-"""The policies that the operator has written for the queues of one TaskQueue."""
+"""The policies of the operator for the queues of one TaskQueue."""
 
 from collections.abc import Sequence
 
-from .consumer_timeout import timeout_policies
+from . import consumer_timeout, delayed_retries
 from .dead_letter_limits import limit_policies
 from .objects import Policy, Topology
+from .queue_policy import QueuePolicy, Requirement
+
+
+def main_policy(queue: str, requirements: Sequence[Requirement], actual: Topology) -> Policy | None:
+    """Return the policy for the queue that workers consume; None if none is needed.
+
+    Raises:
+        TopologyFault: The policy would have no effect, because another one has at least the same priority.
+    """
+    return _main(queue).required(requirements, actual)
+
+
+def main_policies(queue: str, actual: Topology) -> Sequence[Policy]:
+    """Return the existing policies for the queue that workers consume, with any values."""
+    return _main(queue).existing(actual)
 
 
 def queue_policies(queue: str, actual: Topology) -> Sequence[Policy]:
     """Return the existing policies for a queue and its dead-letter queue, with any values."""
-    return [*timeout_policies(queue, actual), *limit_policies(queue, actual)]
+    return [*main_policies(queue, actual), *limit_policies(queue, actual)]
+
+
+def _main(queue: str) -> QueuePolicy:
+    purposes = (delayed_retries.PURPOSE, consumer_timeout.PURPOSE)
+    return QueuePolicy(queue, purposes, frozenset({consumer_timeout.KEY, delayed_retries.TYPE}))

@@ -5,56 +5,110 @@ contains the name of that policy: a later change of that policy is repeated too.
 lists which policy it applies to a queue. So ours is written once the queue exists.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from taskqueue_operator.resource.faults import Reason, TopologyFault
+
 from .objects import POLICY_PRIORITY, Policy, Topology, exact_pattern
+
+Definition = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What one part of the spec needs of the policy that the broker applies to a queue.
+
+    Attributes:
+        purpose: Part of the name of the policy.
+        settings: The settings that fulfil it.
+        need: Beginning of a message: what needs these settings.
+        way_out: End of that message: how to do without them.
+    """
+
+    purpose: str
+    settings: Definition
+    need: str
+    way_out: str
+
+    def is_met_by(self, definition: Definition) -> bool:
+        """Whether a policy with this definition does."""
+        return self.settings.items() <= definition.items()
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """A policy for one purpose; a queue has one purpose at most.
+    """The policy for one queue.
 
     Attributes:
         queue: Name of the queue.
-        purpose: Part of the name of the policy.
+        purposes: All purposes that the policy may have. Its name contains the first one that it has.
         keys: What the policy may set; it sets one of them at least.
     """
 
     queue: str
-    purpose: str
+    purposes: Collection[str]
     keys: frozenset[str]
 
+    def required(self, requirements: Sequence[Requirement], actual: Topology) -> Policy | None:
+        """Return the policy that fulfils all requirements; None if none is needed, or the queue does not exist yet.
+
+        Raises:
+            TopologyFault: The policy would have no effect, because another one has at least the same priority.
+        """
+        if self.queue not in actual.queues:
+            return None
+        replaced = self._replaced(actual)
+        definition = replaced.definition if replaced is not None else {}
+        unmet = [requirement for requirement in requirements if not requirement.is_met_by(definition)]
+        if not unmet:
+            return None
+        if replaced is not None and replaced.priority >= POLICY_PRIORITY:
+            raise _displaced(unmet[0], replaced)
+        settings = {key: value for requirement in unmet for key, value in requirement.settings.items()}
+        name = self._name(unmet[0].purpose, replaced)
+        return Policy(name, exact_pattern(self.queue), "queues", {**definition, **settings})
+
     def existing(self, actual: Topology) -> Sequence[Policy]:
-        """Return the existing policies, with any values; two while the replaced policy changes.
+        """Return the existing policies, with any values; two while the replaced policy or the purpose changes.
 
         One of the operator's priority is such a policy, even if another client has removed the settings from it.
         """
-        name, prefix = self._name(None), self._prefix
         return [
             policy
             for policy in actual.policies_by_pattern.get(exact_pattern(self.queue), ())
             if (self.keys & policy.definition.keys() or policy.priority == POLICY_PRIORITY)
-            and (policy.name == name or policy.name.startswith(prefix))
+            and self._repeated_by(policy) is not None
         ]
 
-    def replaced(self, actual: Topology) -> Policy | None:
+    def _replaced(self, actual: Topology) -> Policy | None:
         """Return the policy that the broker applies to the queue; for ours, the one that it repeats, if that exists."""
         applied = actual.policies.get(actual.queues[self.queue].policy or "")
         if applied is None or applied not in self.existing(actual):
             return applied
-        _, _, replaced = applied.name.partition(self._prefix)
-        return actual.policies.get(replaced)
+        return actual.policies.get(self._repeated_by(applied) or "")
 
-    def policy(self, settings: Mapping[str, Any], replaced: Policy | None) -> Policy:
-        """Return the policy with these settings and all others of the replaced policy."""
-        definition = {**(replaced.definition if replaced is not None else {}), **settings}
-        return Policy(self._name(replaced), exact_pattern(self.queue), "queues", definition)
+    def _repeated_by(self, policy: Policy) -> str | None:
+        """Return the name of the policy that one of ours repeats, empty if it repeats none; None if it is not ours."""
+        for purpose in self.purposes:
+            own = self._name(purpose, None)
+            if policy.name == own:
+                return ""
+            if policy.name.startswith(f"{own} over "):
+                return policy.name.removeprefix(f"{own} over ")
+        return None
 
-    def _name(self, replaced: Policy | None) -> str:
-        return f"{self.queue}.{self.purpose}" if replaced is None else f"{self._prefix}{replaced.name}"
+    def _name(self, purpose: str, replaced: Policy | None) -> str:
+        own = f"{self.queue}.{purpose}"
+        return own if replaced is None else f"{own} over {replaced.name}"
 
-    @property
-    def _prefix(self) -> str:
-        return f"{self.queue}.{self.purpose} over "
+
+def _displaced(unmet: Requirement, other: Policy) -> TopologyFault:
+    settings = ", ".join(f"{key}: {value}" for key, value in unmet.settings.items())
+    return TopologyFault(
+        Reason.POLICY_CONFLICT,
+        f'{unmet.need}, and policy "{other.name}" of priority {other.priority} displaces the operator\'s policy of '
+        f"priority {POLICY_PRIORITY}. Set {settings} in that policy, lower its priority, or {unmet.way_out}.",
+        terminal=True,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault
-from taskqueue_operator.resource.retry import Backoff
+from taskqueue_operator.resource.retry import Backoff, BackoffType
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 CONTRACT: Final = "1"
@@ -30,6 +30,7 @@ _SOURCES: Final = {
     "TASKQUEUE_PREFETCH": "spec.worker.prefetch",
     "TASKQUEUE_TASK_TIMEOUT_SECONDS": "spec.worker.taskTimeoutSeconds",
     "TASKQUEUE_MAX_ATTEMPTS": "spec.retry.maxAttempts",
+    "TASKQUEUE_RETRY_TYPE": "spec.retry.backoff.type",
     "TASKQUEUE_RETRY_INITIAL_SECONDS": "spec.retry.backoff.initialSeconds",
     "TASKQUEUE_RETRY_MAX_SECONDS": "spec.retry.backoff.maxSeconds",
     "TASKQUEUE_DEAD_LETTER_EXCHANGE": "spec.deadLetter.exchange",
@@ -62,10 +63,13 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
 
 
 def _retry_variables(taskqueue: TaskQueue) -> dict[str, str]:
+    if taskqueue.broker_delays_retries:
+        return {"TASKQUEUE_RETRY_TYPE": BackoffType.LINEAR.value}
     if not taskqueue.delays_retries:
         return {}
     backoff = taskqueue.retry.backoff or Backoff()
     return {
+        "TASKQUEUE_RETRY_TYPE": "spec.retry.backoff.type",
         "TASKQUEUE_RETRY_INITIAL_SECONDS": str(backoff.initial_seconds),
         "TASKQUEUE_RETRY_MAX_SECONDS": str(backoff.max_seconds),
     }

@@ -11,7 +11,6 @@ from aiormq.abc import AbstractConnection
 from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
 from taskqueue_operator.resource.faults import BrokerFault, LeadershipLost, Reason, TopologyFault
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
@@ -19,7 +18,7 @@ from taskqueue_operator.topology.retry_path import retry_path
 from tests.cluster.broker import Broker
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
 from tests.integration.rabbitmq.management_proxy import proxied
-from tests.unit.topology.builders import OWNER, desired_topology
+from tests.unit.topology.builders import OWNER, desired_topology, timeout_policy
 from tests.unit.topology.in_memory_vhost import all_objects
 
 TOPIC = desired_topology(
@@ -261,7 +260,7 @@ async def test_the_timeout_policy_keeps_the_effect_of_the_policy_that_it_replace
     actual = await rabbitmq.topology()
     assert actual.supports_consumer_timeout, "this is RabbitMQ 4.3 or newer"
     assert actual.queues["jobs"].policy == "theirs"
-    policy = consumer_timeout("jobs", 7200, actual)
+    policy = timeout_policy("jobs", 7200, actual)
     assert policy is not None
     desired = replace(desired_topology(), policies={policy.name: policy})
 
@@ -269,9 +268,7 @@ async def test_the_timeout_policy_keeps_the_effect_of_the_policy_that_it_replace
 
     actual = await rabbitmq.topology()
     assert actual.queues["jobs"].policy == "jobs.timeout over theirs", "the listing is right at once"
-    assert consumer_timeout("jobs", 7200, actual) == policy, (
-        "the policy repeats only the definition of the user's policy"
-    )
+    assert timeout_policy("jobs", 7200, actual) == policy, "the policy repeats only the definition of the user's policy"
     assert diff(desired, actual, owner=OWNER) == ()
     applied = {"max-length": 5, "consumer-timeout": 7_200_000}
     async with asyncio.timeout(20):

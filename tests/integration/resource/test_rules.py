@@ -79,6 +79,16 @@ RULES = {
         changed("retry", {"maxAttempts": 2}),
         changed("retry", {"maxAttempts": 2}) | {"worker": {"image": "a", "protocol": "Plain"}},
     ),
+    "crd.linear_of_a_classic_queue": Rule(
+        "spec.retry.backoff",
+        changed("retry", {"backoff": {"type": "Linear"}}) | {"worker": {"image": "a", "protocol": "Plain"}},
+        changed("retry", {"backoff": {"type": "Linear"}}) | {"queue": {"type": "Classic"}},
+    ),
+    "crd.linear_with_more_attempts_than_returns": Rule(
+        "spec.retry.maxAttempts",
+        changed("retry", {"maxAttempts": 100, "backoff": {"type": "Linear"}}),
+        changed("retry", {"maxAttempts": 101, "backoff": {"type": "Linear"}}),
+    ),
     "crd.initial_delay_above_the_longest": Rule(
         "spec.retry.backoff.initialSeconds",
         changed("retry", {"backoff": {"initialSeconds": 7200, "maxSeconds": 7200}}),

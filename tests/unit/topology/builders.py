@@ -5,8 +5,10 @@ from typing import TypeVar
 
 from taskqueue_operator.resource.names import OWNER_ARGUMENT
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.topology.consumer_timeout import timeout_requirement
 from taskqueue_operator.topology.desired import desired
-from taskqueue_operator.topology.objects import Argument, Exchange, Queue, Topology
+from taskqueue_operator.topology.objects import Argument, Exchange, Policy, Queue, Topology
+from taskqueue_operator.topology.queue_policies import main_policy
 
 OWNER = "default/media/jobs"
 OTHER_OWNER = "default/media/other"
@@ -26,6 +28,11 @@ def taskqueue(name: str = "jobs", /, **spec: object) -> TaskQueue:
 
 def desired_topology(name: str = "jobs", /, **spec: object) -> Topology:
     return desired(taskqueue(name, **spec), "default")
+
+
+def timeout_policy(queue: str, seconds: int, actual: Topology) -> Policy | None:
+    """Return the policy for a queue of which nothing but a consumer timeout is required."""
+    return main_policy(queue, [timeout_requirement(queue, seconds)], actual)
 
 
 def with_owner(item: Item, owner: str | None) -> Item:

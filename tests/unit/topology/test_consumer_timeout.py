@@ -8,12 +8,11 @@ import pytest
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.worker import Worker
-from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.deletion import removal_steps
 from taskqueue_operator.topology.diff import Declare, Remove, diff
 from taskqueue_operator.topology.objects import Policy, Topology
 from tests.approved import assert_approved
-from tests.unit.topology.builders import OWNER, desired_topology
+from tests.unit.topology.builders import OWNER, desired_topology, timeout_policy
 from tests.unit.topology.in_memory_vhost import apply_steps, vhost_with
 
 DESIRED = desired_topology()
@@ -28,7 +27,7 @@ def user_policy(pattern: str = "^jobs", apply_to: str = "queues", priority: int 
 
 
 def timeout(seconds: int, *policies: Policy) -> Policy | None:
-    return consumer_timeout("jobs", seconds, vhost_with(QUEUE, *policies))
+    return timeout_policy("jobs", seconds, vhost_with(QUEUE, *policies))
 
 
 def definition(seconds: int, *policies: Policy) -> Mapping[str, Any] | None:
@@ -58,7 +57,7 @@ def test_a_policy_is_needed_only_above_the_default_consumer_timeout() -> None:
 
 
 def test_before_the_queue_exists_the_broker_does_not_say_which_policy_it_applies() -> None:
-    assert consumer_timeout("jobs", HOUR, vhost_with()) is None
+    assert timeout_policy("jobs", HOUR, vhost_with()) is None
 
 
 def test_the_policy_repeats_the_definition_of_the_policy_that_it_replaces_and_follows_its_changes() -> None:
@@ -98,7 +97,7 @@ def test_the_pattern_of_a_user_is_never_evaluated() -> None:
     queue = replace(QUEUE, name="a" * 40 + "!", policy="user")
     actual = Topology(queues={queue.name: queue}, policies={"user": endless})
 
-    policy = consumer_timeout(queue.name, HOUR, actual)
+    policy = timeout_policy(queue.name, HOUR, actual)
 
     assert policy is not None
     assert policy.definition["max-length"] == 5

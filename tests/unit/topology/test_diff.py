@@ -6,11 +6,10 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from taskqueue_operator.resource.faults import TopologyFault
-from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Topology
-from tests.unit.topology.builders import OWNER, desired_topology, with_owner
+from tests.unit.topology.builders import OWNER, desired_topology, timeout_policy, with_owner
 from tests.unit.topology.in_memory_vhost import all_objects, apply_steps, vhost_with
 from tests.unit.topology.vhosts import DESIRED, ENTRY_BINDING, OLD_BINDING, vhosts
 
@@ -142,7 +141,7 @@ def test_the_policies_of_a_vhost_are_walked_once_for_all_its_taskqueues() -> Non
     actual = Topology(queues={name: replace(queue, policy="p999") for name, queue in queues.items()}, policies=policies)
 
     for name in queues:
-        assert consumer_timeout(name, 7200, actual) is not None
+        assert timeout_policy(name, 7200, actual) is not None
         assert diff(desired_topology(name), actual, owner=f"default/media/{name}")
 
     assert walked == 1

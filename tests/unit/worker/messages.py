@@ -44,6 +44,9 @@ class FakeChannel:
     async def basic_nack(self, _: int, *, requeue: bool) -> None:
         await self._settle(f"nack requeue={requeue}")
 
+    async def basic_reject(self, _: int, *, requeue: bool) -> None:
+        await self._settle(f"reject requeue={requeue}")
+
     async def flow(self, *, active: bool) -> None:
         assert active
         await asyncio.sleep(self.answer_seconds)

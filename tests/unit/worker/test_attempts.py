@@ -61,12 +61,39 @@ def test_the_first_return_is_never_the_last_attempt() -> None:
     assert attempt(redelivered=True, x_attempt=2, x_suspect="recorded").is_last(1)
 
 
+def counted(*, redelivered: bool = True, limit: int = 3, **headers: object) -> Attempt:
+    """Return the attempt of a delivery where the broker counts attempts."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Attempt.of(named, redelivered=redelivered, counts_failures=True, attempts_of_broker=limit)
+
+
+def test_where_the_broker_counts_attempts_a_failed_message_runs_beside_others_until_they_are_used() -> None:
+    numbers = [counted(redelivered=False), counted(), counted(x_delivery_count=1), counted(x_delivery_count=2)]
+    assert numbers == [Attempt(number, AttemptState.NEW, is_copy=False) for number in (1, 1, 2, 3)]
+    assert counted(x_attempt=2, x_delivery_count=1).number == 3, "a worker has counted before"
+
+
+def test_a_message_that_comes_back_after_the_last_attempt_of_the_broker_was_lost_with_its_worker() -> None:
+    """A worker that is there dead-letters it. It runs once more, alone: perhaps another task ended its workers."""
+    lost = counted(x_delivery_count=3)
+    assert (lost.state, lost.is_last(3)) == (AttemptState.RETURNED, False)
+    alone = Attempt.of(lost.headers_of_next(), redelivered=False, counts_failures=True, attempts_of_broker=3)
+    assert alone == Attempt(3, AttemptState.RECORDED, is_copy=True)
+    again = Attempt.of(
+        {**lost.headers_of_next(), "x-delivery-count": 1}, redelivered=True, counts_failures=True, attempts_of_broker=3
+    )
+    assert again.is_last(3)
+
+
 @given(
     headers=st.dictionaries(st.sampled_from(["x-attempt", "x-suspect", "x-delivery-count"]), ANYTHING),
     redelivered=st.booleans(),
+    limit=st.integers(0, 100),
 )
-def test_headers_of_any_kind_are_read_as_an_attempt(headers: dict[str, Any], *, redelivered: bool) -> None:
-    found = Attempt.of(headers, redelivered=redelivered, counts_failures=False)
+def test_headers_of_any_kind_are_read_as_an_attempt(headers: dict[str, Any], limit: int, *, redelivered: bool) -> None:
+    found = Attempt.of(headers, redelivered=redelivered, counts_failures=True, attempts_of_broker=limit)
+    assert 1 <= found.number <= ATTEMPTS
+    found = Attempt.of(headers, redelivered=redelivered, counts_failures=False, attempts_of_broker=limit)
     assert 1 <= found.number <= ATTEMPTS
     assert (found.state is AttemptState.RETURNED) or not redelivered
 

@@ -32,6 +32,16 @@ def test_failed_tasks_are_retried_only_with_an_initial_delay() -> None:
         Settings.from_environment(longest)
 
 
+def test_with_linear_the_broker_counts_the_attempts() -> None:
+    linear = REQUIRED | {"TASKQUEUE_RETRY_TYPE": "Linear", "TASKQUEUE_MAX_ATTEMPTS": "3"}
+    settings = Settings.from_environment(linear)
+    assert settings.retry_policy == RetryPolicy(3, 0, 3600, by_broker=True)
+    assert settings.attempts_of_broker == 3
+    assert Settings.from_environment(REQUIRED | {"TASKQUEUE_RETRY_INITIAL_SECONDS": "2"}).attempts_of_broker == 0
+    with pytest.raises(SettingsError, match=r"TASKQUEUE_RETRY_TYPE is 'linear'\. Set Exponential or Linear"):
+        Settings.from_environment(REQUIRED | {"TASKQUEUE_RETRY_TYPE": "linear"})
+
+
 def test_prefetch_defaults_to_the_concurrency() -> None:
     assert Settings.from_environment(REQUIRED | {"TASKQUEUE_CONCURRENCY": "4"}).prefetch == 4
     both = REQUIRED | {"TASKQUEUE_CONCURRENCY": "4", "TASKQUEUE_PREFETCH": "9"}

@@ -22,13 +22,13 @@ PROBLEM = Problem("failed", "LookupError", "no such image")
 
 
 class Scene:
-    def __init__(self, target: DeadLetterTarget) -> None:
+    def __init__(self, target: DeadLetterTarget, *, by_broker: bool = False) -> None:
         self.broker = FakeBroker()
         self.ladder = FakeBroker()
         self.delays_ms: list[int] = []
         self.metrics = Metrics("ns/name", "1", ["t"])
         self.state_changed = asyncio.Event()
-        retries = Retries(RetryPolicy(3, initial_seconds=5, max_seconds=60), self.delay)
+        retries = Retries(RetryPolicy(3, initial_seconds=5, max_seconds=60, by_broker=by_broker), self.delay)
         self.settlement = Settlement(self.broker.send, target, self.metrics, self.state_changed, retries)
 
     async def delay(self, message: Message, queue: str, delay_ms: int) -> None:
@@ -144,6 +144,22 @@ async def test_after_the_last_attempt_and_where_a_retry_cannot_help_the_message_
     ((_, _, letter),) = scene.broker.sent
     assert (letter.headers["x-failure-reason"], letter.headers["x-attempt"]) == (status.value, attempt)
     assert channel_of(delivered).settled == ["ack"]
+
+
+async def test_where_the_broker_delays_a_failed_message_is_rejected_until_its_last_attempt() -> None:
+    scene = Scene(DeadLetterTarget(), by_broker=True)
+    settled = []
+    for attempt in (2, 3):
+        delivered = delivery(headers={"x-attempt": attempt})
+        assert await scene.settlement.settle(delivered, FAILED)
+        settled.append(channel_of(delivered).settled)
+    assert settled == [["reject requeue=True"], ["ack"]]
+    assert (scene.ladder.sent, scene.broker.reasons()) == ([], ["failed"])
+    assert scene.metric("retries_total", queue="q") == 1
+    delivered = delivery()
+    channel_of(delivered).fault = RuntimeError("channel closed")
+    assert not await scene.settlement.settle(delivered, FAILED), "it is remembered, and settled at its redelivery"
+    assert scene.metric("retries_total", queue="q") == 1
 
 
 async def test_a_task_whose_retry_cannot_be_stored_is_dead_lettered_within_seconds(scene: Scene) -> None:

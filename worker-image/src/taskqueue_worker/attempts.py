@@ -4,6 +4,9 @@ A message whose delivery ended without a settlement is a *suspect*: it may have 
 do not count attempts: a classic queue only says that a message was delivered before, and a quorum queue counts every
 message that a lost worker held. So the worker publishes a suspect to its queue once more, as a copy that carries the
 number of the next attempt, and acknowledges the original. The copy is last in the queue, and its task runs alone.
+
+Where the broker delays retries, it counts failed tasks and lost workers alike, and its count is the number of attempts.
+A message comes back after its last attempt only if its worker was lost: then it is a suspect.
 """
 
 from collections.abc import Mapping
@@ -44,21 +47,33 @@ class Attempt:
     is_copy: bool
 
     @classmethod
-    def of(cls, headers: Mapping[str, Any], *, redelivered: bool, counts_failures: bool) -> Self:
+    def of(
+        cls, headers: Mapping[str, Any], *, redelivered: bool, counts_failures: bool, attempts_of_broker: int = 0
+    ) -> Self:
         """Read the attempt of a delivery.
 
         Args:
             headers: The headers of the message. Publishers may have set any of them to anything.
             redelivered: Whether the broker delivered the message before.
             counts_failures: Whether the queue counts failed deliveries, and only those (quorum, since RabbitMQ 4.3).
+            attempts_of_broker: Attempts of a task that the broker counts; 0 if it does not.
         """
         stated = headers.get(SUSPECT_HEADER)
         suspect = AttemptState(stated) if stated in (AttemptState.RECORDED, AttemptState.RETURNED) else None
+        if redelivered and counts_failures and suspect is None and attempts_of_broker:
+            return cls._counted(_number(headers.get(ATTEMPT_HEADER)) + _failures(headers), attempts_of_broker)
         if redelivered and (headers.get(BROKER_FAILURES) or not counts_failures):
             state = AttemptState.RETURNED
         else:
             state = suspect or AttemptState.NEW
         return cls(_number(headers.get(ATTEMPT_HEADER)), state, is_copy=suspect is not None)
+
+    @classmethod
+    def _counted(cls, number: int, limit: int) -> Self:
+        """Return an attempt that the broker has counted; beyond the limit, the last one may have begun."""
+        if number <= limit:
+            return cls(number, AttemptState.NEW, is_copy=False)
+        return cls(max(1, limit - 1), AttemptState.RETURNED, is_copy=False)
 
     def is_last(self, limit: int) -> bool:
         """Whether a returned message has used its attempts.
@@ -74,6 +89,11 @@ class Attempt:
     def headers_of_cancelled(self) -> dict[str, object]:
         """The headers of the copy of a recorded message whose attempt did not begin."""
         return {ATTEMPT_HEADER: self.number - 1, SUSPECT_HEADER: AttemptState.RETURNED.value}
+
+
+def _failures(headers: Mapping[str, Any]) -> int:
+    count = headers.get(BROKER_FAILURES)
+    return _number(count) if count else 0
 
 
 def _number(value: object) -> int:

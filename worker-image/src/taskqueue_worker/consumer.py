@@ -42,6 +42,7 @@ class Consumer:
         self._receive: Callable[[Delivery], None] | None = None
         self._stray_deliveries = 0
         self._counts_failures = False
+        self._attempts_of_broker = 0
         self.ended = asyncio.Event()
         self.cancelled_for_certain = asyncio.Event()
 
@@ -67,13 +68,16 @@ class Consumer:
         channel.close_callbacks.add(lambda *_: consumer.on_channel_closed())
         return consumer
 
-    async def start(self, receive: Callable[[Delivery], None], arguments: dict[str, Any]) -> None:
-        """Consume until `cancel`; call `receive` with each delivery.
+    async def start(
+        self, receive: Callable[[Delivery], None], arguments: dict[str, Any], *, attempts_of_broker: int = 0
+    ) -> None:
+        """Consume until `cancel`; call `receive` with each delivery. `attempts_of_broker`: see `Attempt.of`.
 
         Raises:
             AMQPError, OSError, RuntimeError: The broker refused, or the channel is closed.
         """
         self._receive = receive
+        self._attempts_of_broker = attempts_of_broker
         # Since 4.3 a quorum queue counts failed deliveries, and not those that were only given back. Only quorum queues
         # accept a consumer timeout there.
         self._counts_failures = CONSUMER_TIMEOUT in arguments and await _version(self.channel) >= COUNTS_FAILURES_SINCE
@@ -125,7 +129,12 @@ class Consumer:
                     await self.channel.close()
 
     async def _on_message(self, message: DeliveredMessage) -> None:
-        delivery = Delivery.of(message, self._queue, counts_failures=self._counts_failures)
+        delivery = Delivery.of(
+            message,
+            self._queue,
+            counts_failures=self._counts_failures,
+            attempts_of_broker=self._attempts_of_broker,
+        )
         if self._receive is not None:
             self._receive(delivery)
             return

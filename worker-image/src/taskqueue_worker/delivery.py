@@ -1,4 +1,4 @@
-"""A message that was delivered to this worker, and the two ways to settle it."""
+"""A message that was delivered to this worker, and the three ways to settle it."""
 
 import asyncio
 import time
@@ -32,10 +32,17 @@ class Delivery:
     received_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, delivered: DeliveredMessage, queue: str, *, counts_failures: bool) -> "Delivery":
-        """Describe a message that was delivered. `counts_failures`: see `Attempt.of`."""
-        headers, redelivered = _headers(delivered), bool(delivered.redelivered)
-        return cls(delivered, queue, Attempt.of(headers, redelivered=redelivered, counts_failures=counts_failures))
+    def of(
+        cls, delivered: DeliveredMessage, queue: str, *, counts_failures: bool, attempts_of_broker: int = 0
+    ) -> "Delivery":
+        """Describe a message that was delivered. `counts_failures` and `attempts_of_broker`: see `Attempt.of`."""
+        attempt = Attempt.of(
+            _headers(delivered),
+            redelivered=bool(delivered.redelivered),
+            counts_failures=counts_failures,
+            attempts_of_broker=attempts_of_broker,
+        )
+        return cls(delivered, queue, attempt)
 
     @property
     def message(self) -> AbstractIncomingMessage:
@@ -113,6 +120,10 @@ class Delivery:
         """Return the message to its queue. False if the channel is lost, which has the same effect."""
         # nack and not reject: a quorum queue counts a reject as a failed attempt.
         return await self._settle(self.delivered.channel.basic_nack(self._tag, requeue=True))
+
+    async def reject(self) -> bool:
+        """Return the message to its queue as failed. False if the channel is lost, which counts as a failure too."""
+        return await self._settle(self.delivered.channel.basic_reject(self._tag, requeue=True))
 
     @property
     def _properties(self) -> Basic.Properties:

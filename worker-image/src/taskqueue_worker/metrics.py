@@ -55,7 +55,7 @@ class Metrics:
             registry=self.registry,
         )
         self._retries = Counter(
-            "taskqueue_worker_retries", "Failed tasks whose retry was stored.", ["queue"], registry=self.registry
+            "taskqueue_worker_retries", "Failed tasks that are tried again.", ["queue"], registry=self.registry
         )
         self.reports = Counter("taskqueue_worker_reports", "Reports sent to the operator.", registry=self.registry)
         self._commands = Counter(

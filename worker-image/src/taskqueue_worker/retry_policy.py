@@ -1,4 +1,4 @@
-"""When a failed task is tried again: exponential backoff with full jitter. Pure."""
+"""When a failed task is tried again: exponential backoff with full jitter, or when the broker does it. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +17,8 @@ class RetryPolicy:
     initial_seconds: int
     """Longest delay after the first attempt; it doubles with each further attempt."""
     max_seconds: int
+    by_broker: bool = False
+    """Whether the broker delays what is rejected (`Linear`), by a policy that has its own seconds."""
 
     def is_last(self, attempt: int) -> bool:
         """Whether no attempt follows the one with this number, which counts from 1."""

@@ -12,6 +12,8 @@ from .dead_letter_target import DeadLetterTarget
 from .retry_policy import RetryPolicy
 
 CONTRACT: Final = "1"
+EXPONENTIAL: Final = "Exponential"
+LINEAR: Final = "Linear"
 CONSUMER_TIMEOUT_MARGIN_SECONDS: Final = 60
 
 
@@ -39,6 +41,11 @@ class Settings:
     dead_letter_target: DeadLetterTarget = field(default_factory=DeadLetterTarget)
     pod: str = ""
     """UID of the pod; empty outside Kubernetes."""
+
+    @property
+    def attempts_of_broker(self) -> int:
+        """Attempts of a task that the broker counts; 0 if workers count them."""
+        return self.max_attempts if self.retry_policy is not None and self.retry_policy.by_broker else 0
 
     @property
     def consumer_timeout_ms(self) -> int:
@@ -116,7 +123,17 @@ def _retry_policy(environment: Mapping[str, str], max_attempts: int) -> RetryPol
         )
     }
     initial, longest = seconds.values()
-    return RetryPolicy(max_attempts, initial, longest) if initial else None
+    by_broker = _is_linear(environment)
+    return RetryPolicy(max_attempts, initial, longest, by_broker=by_broker) if initial or by_broker else None
+
+
+def _is_linear(environment: Mapping[str, str]) -> bool:
+    type_ = environment.get("TASKQUEUE_RETRY_TYPE") or EXPONENTIAL
+    if type_ not in {EXPONENTIAL, LINEAR}:
+        raise SettingsError(
+            f"TASKQUEUE_RETRY_TYPE is {type_!r}. Set {EXPONENTIAL} or {LINEAR}, or unset it for {EXPONENTIAL}."
+        )
+    return type_ == LINEAR
 
 
 def _check_contract(environment: Mapping[str, str]) -> None:

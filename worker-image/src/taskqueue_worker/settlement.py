@@ -80,6 +80,8 @@ class Settlement:
                 return await delivery.requeue()
             case Status.ABANDONED:
                 return False
+            case Status.FAILED | Status.TIMEOUT if self._broker_delays(delivery):
+                return await self._reject(delivery)
             case Status.FAILED | Status.TIMEOUT if await self._retry(delivery):
                 return await delivery.acknowledge()
             case _:
@@ -108,6 +110,20 @@ class Settlement:
         """Replace a recorded message, whose attempt does not begin here, by a copy that does not count the attempt."""
         if not await self._replace(delivery, delivery.attempt.headers_of_cancelled()):
             await delivery.requeue()
+
+    def _broker_delays(self, delivery: Delivery) -> bool:
+        """Whether another attempt follows, and the broker delays it."""
+        policy = self._retries.policy if self._retries is not None else None
+        return policy is not None and policy.by_broker and not policy.is_last(delivery.attempt.number)
+
+    async def _reject(self, delivery: Delivery) -> bool:
+        """Return a failed message to its queue, which delays it."""
+        settled = await delivery.reject()
+        if settled:
+            attempt = delivery.attempt.number + 1
+            _log.info("retry left to the broker", task_id=delivery.task_id, queue=delivery.queue, attempt=attempt)
+            self._metrics.count_retry(delivery.queue)
+        return settled
 
     async def _retry(self, delivery: Delivery) -> bool:
         """Store the next attempt of a failed task in a delay queue; False if none follows, or it cannot be stored."""

@@ -123,7 +123,8 @@ class Subscription:
         self._consumers.append(consumer)
         try:
             if not self._gate.closed.is_set():
-                await consumer.start(self._worker.receive, self._arguments)
+                attempts = self._settings.attempts_of_broker
+                await consumer.start(self._worker.receive, self._arguments, attempts_of_broker=attempts)
                 self.consuming = True
                 self._gate.state_changed.set()
                 _log.info("consuming", queue=self.queue, prefetch=self._prefetch, arguments=self._arguments)

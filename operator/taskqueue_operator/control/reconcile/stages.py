@@ -56,11 +56,11 @@ class Stages:
         """Whether the Deployment is reconciled although an earlier stage has failed.
 
         A fallback needs workers for a queue that cannot be read, and some workers declare their external queue
-        themselves. Existing workers are replaced only if the new ones fit the broker's default consumer timeout, since
-        no policy can extend it now.
+        themselves. Existing workers are replaced only if the new ones need no policy, since none can be written now:
+        without one, messages would be taken from them after the default timeout, or return without a delay.
         """
         if taskqueue.key in self.cache.deployments:
-            return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS
+            return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS and not taskqueue.broker_delays_retries
         if ConditionType.BROKER_REACHABLE in faults:
             return taskqueue.spec.scaling.fallback is not None
         return faults[ConditionType.TOPOLOGY_READY].reason is Reason.QUEUE_NOT_FOUND
@@ -77,11 +77,12 @@ class Stages:
             self.cache.update_taskqueue(body)
 
     def _leaves_something(self, taskqueue: TaskQueue) -> bool:
-        """Whether a deletion has objects to remove: with Retain, only policies for long tasks and for dead letters."""
+        """Whether a deletion has objects to remove: with Retain, only policies."""
         if taskqueue.spec.deletion_policy is not DeletionPolicy.RETAIN:
             return True
         spec = taskqueue.spec
         needs_policy = spec.worker.hold_seconds > DEFAULT_SECONDS or (spec.dead_letter or DeadLetter()).is_limited
+        needs_policy = needs_policy or taskqueue.broker_delays_retries
         return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
 
 

@@ -14,14 +14,15 @@ from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, dead_letter_queue, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
-from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds
+from taskqueue_operator.topology.consumer_timeout import granted_seconds, timeout_requirement
 from taskqueue_operator.topology.dead_letter_limits import dead_letter_limits
+from taskqueue_operator.topology.delayed_retries import granted_retries, retry_requirement
 from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Policy, Topology
-from taskqueue_operator.topology.queue_policies import queue_policies
+from taskqueue_operator.topology.queue_policies import main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
 from taskqueue_operator.workers.template_hash import template_hash
 
@@ -153,19 +154,26 @@ class TopologyReconciler:
     def _with_policies(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
         if taskqueue.queue_name not in desired.queues:
             return desired
-        timeout = self._timeout(taskqueue, actual)
+        main = self._main_policy(taskqueue, actual)
         limits = dead_letter_limits(taskqueue.queue_name, taskqueue.spec.dead_letter, actual)
-        return replace(desired, policies={policy.name: policy for policy in (timeout, limits) if policy is not None})
+        return replace(desired, policies={policy.name: policy for policy in (main, limits) if policy is not None})
 
-    def _timeout(self, taskqueue: TaskQueue, actual: Topology) -> Policy | None:
-        """Return the consumer timeout that the workers need, including those of an earlier template that still run."""
-        worker = taskqueue.spec.worker
+    def _main_policy(self, taskqueue: TaskQueue, actual: Topology) -> Policy | None:
+        """Return the policy that the workers need, including those of an earlier template that still run."""
+        queue, worker = taskqueue.queue_name, taskqueue.spec.worker
         sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
         seconds = 0 if sets_own_timeout else worker.hold_seconds
+        retries = retry_requirement(taskqueue, actual)
+        if self._runs_earlier_template(taskqueue):
+            existing = main_policies(queue, actual)
+            seconds = max(seconds, granted_seconds(existing))
+            retries = retries or granted_retries(queue, existing)
+        timeout = timeout_requirement(queue, seconds)
+        return main_policy(queue, [retries, timeout] if retries is not None else [timeout], actual)
+
+    def _runs_earlier_template(self, taskqueue: TaskQueue) -> bool:
         template = template_hash(taskqueue)
-        if any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key)):
-            seconds = max(seconds, granted_seconds(taskqueue.queue_name, actual))
-        return consumer_timeout(taskqueue.queue_name, seconds, actual)
+        return any(pod.template_hash != template and not pod.finished for pod in self._cache.pods(taskqueue.key))
 
     def _declares(self, queue: str, owner_argument: str) -> bool:
         """Whether the TaskQueue with this owner argument exists and declares this queue for its workers."""

@@ -1,6 +1,7 @@
 """The Deployment of the workers, also during faults and changes of other clients."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -217,6 +218,39 @@ async def test_no_worker_starts_long_tasks_before_the_consumer_timeout_is_long_e
 
 
 async def test_an_older_broker_gets_a_policy_for_workers_of_the_protocol_too(harness: ControlHarness) -> None:
-    harness.broker.topology_ = Topology(supports_consumer_timeout=False)
+    harness.broker.topology_ = Topology(version=(4, 2, 9))
     await harness.apply(worker={"image": "acme/app:1.4", "taskTimeoutSeconds": 1500})
     assert harness.broker.topology_.policies["thumbnails.timeout"].definition == {"consumer-timeout": 3_060_000}
+
+
+LINEAR = {"backoff": {"type": "Linear", "initialSeconds": 2}}
+
+
+def delays(harness: ControlHarness) -> list[int]:
+    return [policy.definition["delayed-retry-min"] for policy in harness.broker.topology_.policies.values()]
+
+
+@pytest.mark.slow
+async def test_rejected_messages_are_delayed_from_before_the_first_worker_that_rejects_to_the_last_one(
+    harness: ControlHarness,
+) -> None:
+    await harness.apply(retry=LINEAR, scaling=ONE)
+    assert delays(harness) == [2000]
+    harness.cluster.run_pods(KEY)
+    await harness.apply(scaling=ONE)
+    await harness.settle(35)
+    assert delays(harness) == [2000], "a worker of the former template still rejects"
+    harness.cluster.run_pods(KEY)
+    await harness.settle(35)
+    assert delays(harness) == []
+
+
+async def test_no_worker_rejects_messages_that_the_broker_does_not_delay(harness: ControlHarness) -> None:
+    await harness.apply(scaling=ONE)
+    harness.broker.topology_ = replace(harness.broker.topology_, version=(4, 2, 0))
+    await harness.apply(retry=LINEAR, scaling=ONE)
+    assert harness.cluster.condition("TopologyReady")["reason"] == "TopologyRefused"
+    assert len(harness.cluster.written("deployment")) == 1
+    harness.broker.topology_ = replace(harness.broker.topology_, version=(4, 3, 1))
+    await harness.settle(31)
+    assert len(harness.cluster.written("deployment")) == 2

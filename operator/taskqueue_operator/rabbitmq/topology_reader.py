@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from taskqueue_operator.topology.delayed_retries import TYPE
 from taskqueue_operator.topology.objects import Arguments, Binding, Exchange, Policy, Queue, Topology
 
 from .definitions_tag import DefinitionsTag
@@ -86,13 +87,15 @@ def _exchange(item: dict[str, Any]) -> Exchange:
 def _queue(item: dict[str, Any]) -> Queue:
     # Before 4.0, a queue declared without the argument shows its type in this field only.
     arguments = {**_arguments(item["arguments"]), "x-queue-type": item.get("type", "classic")}
+    policy = item.get("effective_policy_definition") or {}
     return Queue(
         item["name"],
         durable=item["durable"],
         auto_delete=item["auto_delete"],
         arguments=arguments,
         policy=item.get("policy"),
-        has_limit=not _LENGTH_LIMITS.isdisjoint(item.get("effective_policy_definition") or ()),
+        has_limit=not _LENGTH_LIMITS.isdisjoint(policy),
+        delayed=str(delayed) if (delayed := arguments.get("x-delayed-retry-type") or policy.get(TYPE)) else None,
     )
 
 

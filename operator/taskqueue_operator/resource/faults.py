@@ -53,6 +53,7 @@ class Reason(StrEnum):
     DELETION_COST_CONFLICT = "DeletionCostConflict"
     REPLICAS_CONFLICT = "ReplicasConflict"
     WORKERS_INTERRUPTED = "WorkersInterrupted"
+    RETURNED_DELAYED = "ReturnedDelayed"
     OTHER_QUEUES_CONSUMED = "OtherQueuesConsumed"
     NOTHING_FINISHED = "NothingFinished"
     # Kubernetes itself.

@@ -21,6 +21,8 @@ DELIVERY_LIMIT: Final = "delivery-limit"
 KEYS: Final = (TYPE, "delayed-retry-min", "delayed-retry-max", DELIVERY_LIMIT)
 PURPOSE: Final = "retry"
 FAILED: Final = "failed"
+RETURNED: Final = frozenset({"all", "returned"})
+"""Types with which the broker also delays what is returned with `basic.nack`."""
 
 
 def retry_requirement(taskqueue: TaskQueue, actual: Topology) -> Requirement | None:

@@ -44,6 +44,7 @@ class Queue:
     Attributes:
         policy: Name of the policy that the broker applies to it.
         has_limit: Whether a policy limits its length, so that it may refuse messages.
+        delayed: Which returned messages the broker delays (`delayed-retry-type`); None if none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Queue:
     arguments: Arguments = field(default_factory=dict, hash=False)
     policy: str | None = field(default=None, compare=False)
     has_limit: bool = field(default=False, compare=False)
+    delayed: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,17 @@ def main_policies(queue: str, actual: Topology) -> Sequence[Policy]:
     return _main(queue).existing(actual)
 
 
+def delays_returned(queue: str, actual: Topology) -> str:
+    """Return what delays messages that a worker gives back: a policy of the user, or an argument; empty if nothing."""
+    found = actual.queues.get(queue)
+    if found is None or found.delayed not in delayed_retries.RETURNED:
+        return ""
+    policy = _main(queue).replaced(actual)
+    if policy is None or delayed_retries.TYPE not in policy.definition:
+        return f"Argument x-{delayed_retries.TYPE}: {found.delayed}"
+    return f'Policy "{policy.name}" ({delayed_retries.TYPE}: {found.delayed})'
+
+
 def queue_policies(queue: str, actual: Topology) -> Sequence[Policy]:
     """Return the existing policies for a queue and its dead-letter queue, with any values."""
     return [*main_policies(queue, actual), *limit_policies(queue, actual)]

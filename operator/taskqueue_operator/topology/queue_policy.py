@@ -59,7 +59,7 @@ class QueuePolicy:
         """
         if self.queue not in actual.queues:
             return None
-        replaced = self._replaced(actual)
+        replaced = self.replaced(actual)
         definition = replaced.definition if replaced is not None else {}
         unmet = [requirement for requirement in requirements if not requirement.is_met_by(definition)]
         if not unmet:
@@ -82,7 +82,7 @@ class QueuePolicy:
             and self._repeated_by(policy) is not None
         ]
 
-    def _replaced(self, actual: Topology) -> Policy | None:
+    def replaced(self, actual: Topology) -> Policy | None:
         """Return the policy that the broker applies to the queue; for ours, the one that it repeats, if that exists."""
         applied = actual.policies.get(actual.queues[self.queue].policy or "")
         if applied is None or applied not in self.existing(actual):

@@ -59,6 +59,8 @@ def test_a_message_that_a_plain_consumer_rejects_is_delayed_and_dead_lettered_af
 ) -> None:
     tenant.secret()
     tenant.policy("company", "^jobs$", {"max-length": 100})
+    tenant.policy("slow", "^other$", {"delayed-retry-type": "all", "delayed-retry-min": 1000})
+    tenant.taskqueue("other")
     linear(tenant, scaling={"mode": "Paused", "maxReplicas": 1})
     ready(tenant, "jobs")
     ours = tenant.read(tenant.path("policies", "jobs.retry over company"))["definition"]
@@ -69,6 +71,7 @@ def test_a_message_that_a_plain_consumer_rejects_is_delayed_and_dead_lettered_af
     assert [message.headers.get("x-delivery-count", 0) for message in received] == [0, 1, 2]
     eventually(lambda: tenant.queue("jobs.dlq").get("messages"), 1)
     assert dead_letter(tenant).headers["x-death"][0]["reason"] == "delivery_limit"  # type: ignore[index,call-overload]
+    eventually(lambda: tenant.condition("other", "ScalingActive").get("reason"), "ReturnedDelayed")
 
 
 def test_delayed_messages_are_counted_and_start_a_worker_when_they_are_due(tenant: Tenant) -> None:

@@ -1,5 +1,6 @@
 """A policy has the broker delay failed messages, where the spec asks for it and the broker can."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.topology.consumer_timeout import timeout_requirement
 from taskqueue_operator.topology.delayed_retries import granted_retries, retry_requirement
 from taskqueue_operator.topology.objects import Policy, Topology
-from taskqueue_operator.topology.queue_policies import main_policies, main_policy
+from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy
 from tests.approved import assert_approved
 from tests.unit.topology.builders import desired_topology, taskqueue
 from tests.unit.topology.in_memory_vhost import vhost_with
@@ -117,3 +118,19 @@ def test_a_policy_of_higher_priority_that_does_not_delay_is_a_conflict() -> None
         policy_of(jobs(), user_policy(priority=5000, max_length=5))
     assert raised.value.reason is Reason.POLICY_CONFLICT
     assert_approved("topology.linear_policy_displaced", raised.value.message)
+
+
+def test_a_policy_that_delays_what_a_worker_gives_back_is_named_even_where_the_operator_repeats_it() -> None:
+    theirs = user_policy(delayed_retry_type="all")
+    delayed = replace(QUEUE, delayed="all")
+    assert delays_returned("jobs", vhost_with(delayed, theirs)) == 'Policy "user" (delayed-retry-type: all)'
+    ours = policy_of(jobs(retry=None), theirs, timeout=7200)
+    assert ours is not None
+    assert delays_returned("jobs", vhost_with(delayed, theirs, ours)) == 'Policy "user" (delayed-retry-type: all)'
+    assert delays_returned("jobs", vhost_with(delayed)) == "Argument x-delayed-retry-type: all"
+
+
+@pytest.mark.parametrize("delayed", [None, "failed", "disabled"])
+def test_a_queue_that_delays_only_what_is_rejected_is_no_trouble(delayed: str | None) -> None:
+    assert not delays_returned("jobs", vhost_with(replace(QUEUE, delayed=delayed)))
+    assert not delays_returned("jobs", vhost_with())

@@ -22,7 +22,7 @@ from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Policy, Topology
-from taskqueue_operator.topology.queue_policies import main_policies, main_policy, queue_policies
+from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
 from taskqueue_operator.workers.template_hash import template_hash
 
@@ -102,6 +102,7 @@ class TopologyReconciler:
         state = self._states[taskqueue.key]
         state.reconcile.topology_generation = state.reconcile.declared_generation = taskqueue.generation
         state.reconcile.policies = {policy.name: policy for policy in queue_policies(taskqueue.queue_name, actual)}
+        state.reconcile.delays_returned = delays_returned(taskqueue.queue_name, actual)
         state.reconcile.topology_digest = self._digest(taskqueue, actual)
         if state.connection.observer is not None and taskqueue.declared_queue is not None:
             queue = taskqueue.declared_queue
@@ -112,12 +113,13 @@ class TopologyReconciler:
         return bool(self._states[key].reconcile.policies)
 
     def has_drifted(self, taskqueue: TaskQueue, actual: Topology) -> bool:
-        """Whether the topology has changed since it was checked."""
+        """Whether the topology has changed since it was checked, or what delays messages of its queue."""
         state, digest = self._states[taskqueue.key].reconcile, self._digest(taskqueue, actual)
         is_as_before = bool(digest) and digest == state.topology_digest
         if state.topology_generation != taskqueue.generation or is_as_before:
             return False
-        if not self._matches(taskqueue, actual):
+        is_reported = state.delays_returned == delays_returned(taskqueue.queue_name, actual)
+        if not is_reported or not self._matches(taskqueue, actual):
             return True
         state.topology_digest = digest
         return False

@@ -26,6 +26,13 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
             f"Worker {interruption.pod.name} {interruption.what}. If it ran a task, that was cut and is done again. "
             "Let the process handle SIGTERM: stop consuming, finish the task, acknowledge it, exit with code 0.",
         )
+    if state.reconcile.delays_returned:
+        yield Fault(
+            Reason.RETURNED_DELAYED,
+            f'{state.reconcile.delays_returned} delays what is returned to queue "{taskqueue.queue_name}": messages '
+            "that a worker gives back when it is removed wait, although other workers could take them. Set the type "
+            "failed, which delays only what is rejected.",
+        )
     others = state.drain.other_queues
     if others:
         names = ", ".join(f'"{queue}"' for queue in others[:_QUEUES_SHOWN])

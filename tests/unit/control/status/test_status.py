@@ -1,6 +1,7 @@
 """Content and time of status writes."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import structlog.testing
@@ -9,6 +10,7 @@ from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.topology.objects import Policy
 from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
@@ -255,6 +257,22 @@ async def test_a_prefetch_far_above_the_concurrency_is_named(harness: ControlHar
     active = harness.cluster.condition("ScalingActive")
     assert (active["status"], active["reason"]) == ("True", "Ready")
     assert "spec.worker.prefetch is far above concurrency" in active["message"]
+
+
+async def test_a_policy_that_delays_what_a_worker_gives_back_is_named_while_it_does(harness: ControlHarness) -> None:
+    await harness.apply()
+    await harness.settle(30)
+    declared = harness.broker.topology_
+    theirs = Policy("company", "^thumb", "queues", {"delayed-retry-type": "all"}, priority=1)
+    delayed = {**declared.queues, "thumbnails": replace(declared.queues["thumbnails"], delayed="all")}
+    harness.broker.topology_ = replace(declared, queues=delayed, policies={"company": theirs})
+    await harness.settle(30)
+    active = harness.cluster.condition("ScalingActive")
+    assert (active["status"], active["reason"]) == ("True", "ReturnedDelayed")
+    assert_approved("scaling.returned_delayed", active["message"])
+    harness.broker.topology_ = declared
+    await harness.settle(30)
+    assert harness.cluster.condition("ScalingActive")["reason"] != "ReturnedDelayed"
 
 
 def ready(harness: ControlHarness) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from taskqueue_operator.control.controller import Controller
 from taskqueue_operator.control.leader_election import Leadership
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import TaskQueueState
-from taskqueue_operator.control.status.inputs import dead_letters, delayed
+from taskqueue_operator.control.status.inputs import dead_letters, delayed, parked
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment
 
@@ -77,6 +77,10 @@ def _delayed(known: _Known) -> float | None:
     return delayed(_parsed(known), known.state)
 
 
+def _parked(known: _Known) -> float:
+    return parked(known.state)
+
+
 def _dead_letters(known: _Known) -> float | None:
     return dead_letters(_parsed(known), known.state)
 
@@ -115,6 +119,7 @@ FIGURES: Final[tuple[tuple[str, str, Callable[[_Known], float | None]], ...]] = 
         "Messages that wait for a retry or their dead-lettering, at most; absent while unknown.",
         _delayed,
     ),
+    ("parked_messages", "Retries of deleted queues in the vhost of the TaskQueue, in taskqueue.parking.", _parked),
     ("dead_letters", "Messages in the dead-letter queue; absent while unknown.", _dead_letters),
     ("reading_age_seconds", "Age of the last probe that returned a depth; +Inf: none yet.", _reading_age),
     ("desired_replicas", "Number of workers that was decided.", _desired),

@@ -71,6 +71,11 @@ class QueueObserver(Protocol):
         """Whether a delay queue of the vhost holds retries whose time has come, of any TaskQueue."""
         ...
 
+    @property
+    def parked(self) -> int:
+        """Number of retries in the parking queue of the vhost, whose queues do not exist any more."""
+        ...
+
     def last_messages(self, queue: str) -> int | None:
         """Return how many messages a queue had in any state when it was last read; None if it was not."""
         ...

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     DEAD_LETTER_QUEUE_MISSING = "DeadLetterQueueMissing"
     DEAD_LETTERS_GROWING = "DeadLettersGrowing"
     DEAD_LETTERS_BLOCKED = "DeadLettersBlocked"
+    RETRIES_PARKED = "RetriesParked"
     # Workers.
     DEPLOYMENT_CONFLICT = "DeploymentConflict"
     FIELD_CONFLICT = "FieldConflict"

@@ -37,6 +37,10 @@ def test_a_deletion_waits_for_delayed_retries_and_those_of_a_deleted_queue_are_p
     tenant.kubectl("patch", "taskqueue", "jobs", "--type=merge", "-p", '{"spec":{"deletionPolicy":"Delete"}}')
     gone(tenant)
     eventually(lambda: tenant.queue("taskqueue.parking").get("messages"), 20)
+    tenant.taskqueue("other", scaling=PAUSED)
+    eventually(lambda: tenant.condition("other", "TopologyReady").get("reason"), "RetriesParked")
+    tenant.purge("taskqueue.parking")
+    eventually(lambda: tenant.condition("other", "TopologyReady").get("reason"), "Reconciled")
 
 
 def test_a_full_queue_delays_its_own_retries_only(tenant: Tenant) -> None:

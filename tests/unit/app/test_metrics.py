@@ -82,6 +82,7 @@ async def test_gauges_show_the_current_state_and_disappear_with_their_taskqueue(
         "queue_messages_ready": 45,
         "queue_messages_unacked": 5,
         "queue_messages_delayed": 0,
+        "parked_messages": 0,
         "dead_letters": 0,
         "desired_replicas": 3,
         "replicas": 3,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.drain.context import QueueState
-from taskqueue_operator.resource.names import DELAY_QUEUES, Key, dead_letter_queue, landing_queue, marker_queue
+from taskqueue_operator.resource.names import DELAY_QUEUES, PARKING, Key, dead_letter_queue, landing_queue, marker_queue
 from taskqueue_operator.scaling.reading import Reading, Sweep
 
 from .samples import Samples, queue_state
@@ -16,6 +16,7 @@ class FollowedQueues:
 
     Attributes:
         has_overdue_retries: Whether a delay queue of the vhost holds retries whose time has come, at the last sweep.
+        parked: Number of retries in the parking queue of the vhost, at the last sweep that showed it.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -24,6 +25,7 @@ class FollowedQueues:
         self._queues: dict[Key, set[str]] = {}
         self._required: dict[Key, Collection[str]] = {}
         self.has_overdue_retries = False
+        self.parked = 0
 
     def __bool__(self) -> bool:
         """Whether a queue is followed."""
@@ -102,6 +104,12 @@ class FollowedQueues:
             if before != samples.delayed:
                 changed |= samples.keys
         return changed
+
+    def store_parked(self, answers: Mapping[str, Sweep]) -> set[Key]:
+        """Store the number of parked retries; return all TaskQueues if the first one has come or the last one gone."""
+        before, found = self.parked, _total([answers[PARKING]]) if PARKING in answers else 0
+        self.parked = before if found is None else found
+        return self.keys if bool(before) != bool(self.parked) else set()
 
     def reading(self, queue: str) -> Reading:
         """Return the bounds of a queue's depth as known now."""

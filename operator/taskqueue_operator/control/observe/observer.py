@@ -187,6 +187,11 @@ class Observer:
         """Whether a delay queue of the vhost holds retries whose time has come, of any TaskQueue."""
         return self._followed.has_overdue_retries
 
+    @property
+    def parked(self) -> int:
+        """Number of retries in the parking queue of the vhost, whose queues do not exist any more."""
+        return self._followed.parked
+
     def last_messages(self, queue: str) -> int | None:
         """Return how many messages a queue had in any state when it was last read; None if it was not."""
         return self._followed.last_messages(queue)
@@ -244,7 +249,9 @@ class Observer:
             answers = await self.vhost.sweep()
             for key in self._followed.lacking(answers):
                 self._listener.on_queue_missing(key)
-            if changed := self._followed.store_dead_letters(answers) | self._followed.store_delayed(answers):
+            followed = self._followed
+            changed = followed.store_dead_letters(answers) | followed.store_delayed(answers)
+            if changed := changed | followed.store_parked(answers):
                 self._listener.on_counts(changed)
             return {queue: answers.get(queue) or Sweep(sent_at, present=False) for queue in queues}
 

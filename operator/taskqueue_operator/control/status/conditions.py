@@ -5,9 +5,11 @@ know little, and conditions that change back and forth would alarm their users.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from taskqueue_operator.resource.conditions import Condition, ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason
+from taskqueue_operator.resource.names import PARKING
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.scaling.decision import LIMITING_REASONS, Decision, DecisionReason
 from taskqueue_operator.scaling.reading import Reading
@@ -16,6 +18,11 @@ from taskqueue_operator.workers.api_objects import Deployment
 from .inputs import StatusInputs
 from .scale_in_blocked import alarm_message
 
+PARKED: Final = (
+    f'Exchange, queue and bindings match the spec. In this vhost, queue "{PARKING}" holds retries of queues that do '
+    "not exist any more; the routing key of each one is the name of its queue. Move them with a shovel, or purge the "
+    "queue."
+)
 STAGES = (ConditionType.BROKER_REACHABLE, ConditionType.TOPOLOGY_READY, ConditionType.WORKERS_AVAILABLE)
 _MESSAGES = {
     ConditionType.BROKER_REACHABLE: (Reason.CONNECTED, "RabbitMQ answers."),
@@ -38,10 +45,16 @@ def _stages(inputs: StatusInputs) -> Iterator[Condition]:
             yield _workers(inputs, inputs.deployment)
         elif stage is ConditionType.BROKER_REACHABLE and inputs.alarms and inputs.is_observed:
             yield Condition(stage, ConditionStatus.TRUE, Reason.BROKER_ALARM, alarm_message(inputs.alarms))
+        elif stage is ConditionType.TOPOLOGY_READY and _is_parked(inputs):
+            yield Condition(stage, ConditionStatus.TRUE, Reason.RETRIES_PARKED, PARKED)
         elif inputs.is_observed and not _blocked(stage, inputs):
             yield Condition(stage, ConditionStatus.TRUE, *_MESSAGES[stage])
         elif inputs.is_observed:
             yield Condition(stage, ConditionStatus.UNKNOWN, Reason.PROGRESSING, "Waiting for an earlier stage.")
+
+
+def _is_parked(inputs: StatusInputs) -> bool:
+    return inputs.parked > 0 and inputs.is_observed and not _blocked(ConditionType.TOPOLOGY_READY, inputs)
 
 
 def _blocked(stage: ConditionType, inputs: StatusInputs) -> bool:

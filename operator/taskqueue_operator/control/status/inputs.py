@@ -47,6 +47,7 @@ class StatusInputs:
         decision: The last decision.
         dead_letters: Number of messages in the dead-letter queue.
         delayed: Number of messages that wait for a retry or for their dead-lettering, at most.
+        parked: Number of retries in the parking queue of the vhost.
         alarms: Resources for which the broker has an alarm.
         mode: The scaling mode of the spec.
         rollout: What this generation still needs before it is ready for the first time.
@@ -63,6 +64,7 @@ class StatusInputs:
     decision: Decision | None = None
     dead_letters: int | None = None
     delayed: int | None = None
+    parked: int = 0
     alarms: frozenset[str] = frozenset()
     mode: Mode = Mode.AUTO
     rollout: Fault | None = None
@@ -84,6 +86,7 @@ def collect(seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadline
         decision=state.scaling.decision,
         dead_letters=dead_letters(taskqueue, state),
         delayed=delayed(taskqueue, state),
+        parked=parked(state),
         alarms=state.connection.observer.alarms if state.connection.observer is not None else frozenset(),
         mode=taskqueue.spec.scaling.mode if taskqueue is not None else Mode.AUTO,
         rollout=unfinished_rollout(deployment) if deployment is not None and not _was_ready(seen) else None,
@@ -175,6 +178,11 @@ def delayed(taskqueue: TaskQueue | None, state: TaskQueueState) -> int | None:
         return None
     retries = observer.delayed(taskqueue.queue_name)
     return None if retries is None else retries + reading.deferred
+
+
+def parked(state: TaskQueueState) -> int:
+    """Return the number of retries in the parking queue of the vhost, as far as it is known."""
+    return state.connection.observer.parked if state.connection.observer is not None else 0
 
 
 def _read_fault(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:

@@ -275,6 +275,18 @@ async def test_a_policy_that_delays_what_a_worker_gives_back_is_named_while_it_d
     assert harness.cluster.condition("ScalingActive")["reason"] != "ReturnedDelayed"
 
 
+async def test_retries_of_deleted_queues_are_named_while_there_are_any(harness: ControlHarness) -> None:
+    await harness.apply()
+    harness.broker.depths["taskqueue.parking"] = (3, 0)
+    await harness.settle(20)
+    topology = harness.cluster.condition("TopologyReady")
+    assert (topology["status"], topology["reason"]) == ("True", "RetriesParked")
+    assert_approved("topology.retries_parked", topology["message"])
+    harness.broker.depths["taskqueue.parking"] = (0, 0)
+    await harness.settle(20)
+    assert harness.cluster.condition("TopologyReady")["reason"] == "Reconciled"
+
+
 def ready(harness: ControlHarness) -> tuple[str, str]:
     condition = harness.cluster.condition("Ready")
     return condition["status"], condition["reason"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,11 +12,12 @@ from taskqueue_operator.resource.lease import Guard
 from taskqueue_operator.resource.names import MANAGER, Key
 from taskqueue_operator.scaling.reading import Probe, Sweep
 from taskqueue_operator.topology.diff import Declare, Step
-from taskqueue_operator.topology.objects import DELAYED_RETRIES_VERSION, Queue, Topology, Version
+from taskqueue_operator.topology.objects import Queue, Topology
 
 from .access import Access
 from .apply import apply_step
 from .broker_hosts import ANYWHERE, BrokerHosts
+from .broker_version import BrokerVersion
 from .consumers import read_consumers
 from .control_channel import ControlChannel
 from .endpoint import Endpoint
@@ -28,12 +29,10 @@ from .report_queue import OnReport
 from .secret import parse_secret
 from .topology_reader import TopologyReader
 from .turns import Turns
-from .vhost_reader import ETAG_VERSION, read_sweep, read_version
+from .vhost_reader import read_sweep
 
 PROBE_CONNECTION_NAME: Final = f"{MANAGER} probe"
 CONTROL_CONNECTION_NAME: Final = f"{MANAGER} control"
-OLD_VERSION_AGE: Final = timedelta(minutes=1)
-"""How long a version counts that lacks something; a newer one has all that an older one has."""
 
 
 class Vhost:
@@ -51,8 +50,7 @@ class Vhost:
         self._topology = TopologyReader(self._management, access.network.known_listings)
         self._reconnector = Reconnector(access, name=PROBE_CONNECTION_NAME)
         self._prober = Prober(endpoint, self._reconnector, clock)
-        self._version: Version | None = None
-        self._version_read_at = datetime.min.replace(tzinfo=UTC)
+        self._version = BrokerVersion(self._management, clock)
 
     async def topology(self) -> Topology:
         """Read all exchanges, queues, bindings and policies: one to five requests, and a few more about the broker.
@@ -61,19 +59,8 @@ class Vhost:
             BrokerFault: The management API cannot be used.
         """
         with self._management.parsing():
-            has_etags = self._version is not None and self._version >= ETAG_VERSION
-            topology = await self._topology.read(conditionally=has_etags)
-            version = await self._read_version()
-        return replace(topology, version=version)
-
-    async def _read_version(self) -> Version:
-        """Return the version; an old one is read again now and then, because the user may upgrade the broker."""
-        now = self._clock()
-        if self._version is None or (
-            self._version < DELAYED_RETRIES_VERSION and now - self._version_read_at >= OLD_VERSION_AGE
-        ):
-            self._version, self._version_read_at = await read_version(self._management), now
-        return self._version
+            topology = await self._topology.read(conditionally=self._version.has_etags)
+            return replace(topology, version=await self._version.read())
 
     async def apply(self, steps: Sequence[Step]) -> None:
         """Apply steps in order. Each step may be repeated.

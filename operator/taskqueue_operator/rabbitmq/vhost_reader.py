@@ -1,34 +1,18 @@
-"""Reads the figures of a vhost, and the version of its broker, from the management API."""
+"""Reads the figures of a vhost from the management API."""
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from taskqueue_operator.scaling.reading import Sweep
-from taskqueue_operator.topology.objects import Version
 
 from .listing import in_slices
 from .management import Management
 
 SWEEP_TIMEOUT_SECONDS: Final = 4.0
 """Shorter than the sweep period, so that a lost sweep does not delay the next one."""
-ETAG_VERSION: Final[Version] = (4, 3, 5)
-"""Since this version, definitions have an ETag."""
-_VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
 RUNNING: Final = frozenset({"running", "idle", "flow"})
 """States in which a queue's figures are valid: `flow` throttles publishers, `idle` is `running` in old versions."""
-
-
-async def read_version(management: Management) -> Version:
-    """Read the version of RabbitMQ as (major, minor, patch); zeros if it is unknown.
-
-    Raises:
-        BrokerFault: The management API cannot be used.
-    """
-    overview = await management.read_overview("rabbitmq_version")
-    version = _VERSION.match(str(overview.get("rabbitmq_version")))
-    return tuple(int(part or 0) for part in version.groups()) if version is not None else (0, 0, 0)
 
 
 async def read_sweep(management: Management, clock: Callable[[], datetime]) -> Mapping[str, Sweep]:

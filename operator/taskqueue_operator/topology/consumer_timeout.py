@@ -27,7 +27,7 @@ class _Timeout(Requirement):
 
     @override
     def is_met_by(self, definition: Definition) -> bool:
-        return _milliseconds(definition) >= self.settings[KEY]
+        return _milliseconds(definition) >= _milliseconds(self.settings)
 
 
 def timeout_requirement(queue: str, seconds: int) -> Requirement:

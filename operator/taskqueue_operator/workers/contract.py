@@ -69,7 +69,6 @@ def _retry_variables(taskqueue: TaskQueue) -> dict[str, str]:
         return {}
     backoff = taskqueue.retry.backoff or Backoff()
     return {
-        "TASKQUEUE_RETRY_TYPE": "spec.retry.backoff.type",
         "TASKQUEUE_RETRY_INITIAL_SECONDS": str(backoff.initial_seconds),
         "TASKQUEUE_RETRY_MAX_SECONDS": str(backoff.max_seconds),
     }

@@ -39,6 +39,13 @@ def test_the_manifest_is_equal_to_the_golden_file(file: Path) -> None:
     assert manifest == yaml.safe_load(golden.read_text())
 
 
+def test_with_linear_a_worker_is_told_to_reject_and_nothing_of_delays(make: Make) -> None:
+    retry = {"maxAttempts": 3, "backoff": {"type": "Linear"}}
+    variables = env(deployment(make(spec={"retry": retry}), replicas=1))
+    told = {name: value for name, value in variables.items() if name.startswith("TASKQUEUE_RETRY")}
+    assert (told, variables["TASKQUEUE_MAX_ATTEMPTS"]) == ({"TASKQUEUE_RETRY_TYPE": "Linear"}, "3")
+
+
 def test_golden_files_exist() -> None:
     assert len(INPUTS) >= 3
 

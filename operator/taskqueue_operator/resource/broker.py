@@ -29,7 +29,13 @@ class DeletionPolicy(StrEnum):
 
     RETAIN = "Retain"
     DELETE_IF_EMPTY = "DeleteIfEmpty"
+    DRAIN = "Drain"
     DELETE = "Delete"
+
+    @property
+    def keeps_workers(self) -> bool:
+        """Whether workers continue during the deletion, until the queue is empty."""
+        return self in {DeletionPolicy.DELETE_IF_EMPTY, DeletionPolicy.DRAIN}
 
 
 class Broker(Model):

@@ -112,7 +112,9 @@ class Spec(Model):
         DeletionPolicy.RETAIN,
         description="What happens to the exchange and the queues when the TaskQueue is deleted. Retain: the operator "
         "leaves exchange and queues. DeleteIfEmpty: the operator refuses new messages, and deletes exchange and queues "
-        "once the queues are empty. Delete: the operator deletes exchange and queues with all messages.",
+        "once the queue and the dead-letter queue are empty. Drain: the operator refuses new messages, workers empty "
+        "the queue, and the operator deletes exchange and queues, except a dead-letter queue that holds messages. "
+        "Delete: the operator deletes exchange and queues with all messages.",
     )
     worker: Worker = Field(description="Container that runs the tasks.")
     scaling: Scaling = Field(description="Number of workers as a function of the ready messages and the running tasks.")
@@ -180,6 +182,11 @@ class TaskQueue:
         """Whether its workers try a failed task again after a delay."""
         managed = self.declared_queue is not None and self.spec.worker.protocol is Protocol.TASK_QUEUE
         return managed and self.retry.max_attempts > 1
+
+    @property
+    def is_being_emptied(self) -> bool:
+        """Whether it is being deleted, once its workers have emptied the queue."""
+        return self.deleting and self.spec.deletion_policy is DeletionPolicy.DRAIN
 
     @property
     def queue_name(self) -> str:

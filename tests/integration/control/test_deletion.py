@@ -57,6 +57,35 @@ def test_delete_if_empty_rejects_publishers_and_deletes_the_empty_queue(tenant: 
     assert leftovers(tenant) == set()
 
 
+def test_drain_starts_workers_for_the_last_messages_and_keeps_dead_letters(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.taskqueue("jobs", deletionPolicy="Drain", scaling={"maxReplicas": 5, "activationReady": 10})
+    ready(tenant, "jobs")
+    tenant.publish("jobs", "jobs", 3)
+    tenant.publish("amq.default", "jobs.dlq", 2)
+    delete(tenant)
+    eventually(lambda: said(tenant, "NotEmpty", "holds 3 ready messages"))
+    eventually(lambda: tenant.replicas("jobs"), 1)
+    tenant.purge("jobs")  # as a worker does
+    gone(tenant)
+    assert leftovers(tenant) == {"jobs.dlq"}
+    assert tenant.queue("jobs.dlq")["messages"] == 2
+
+
+def test_a_shared_exchange_goes_with_the_last_taskqueue_and_not_with_its_creator(tenant: Tenant) -> None:
+    tenant.secret()
+    for name in ("jobs", "more"):
+        tenant.taskqueue(name, exchange={"name": "jobs.events", "type": "Topic"}, deletionPolicy="Delete")
+        ready(tenant, name)
+    delete(tenant)
+    gone(tenant)
+    assert leftovers(tenant) == {"jobs.events"}
+    tenant.publish("jobs.events", "more.created", 1)
+    delete(tenant, "more")
+    gone(tenant, "more")
+    assert leftovers(tenant) == set()
+
+
 def test_delete_if_empty_waits_for_messages_that_wait_for_their_retry(tenant: Tenant) -> None:
     """Rejected messages of a queue with delayed retries are neither ready nor unacked."""
     tenant.secret()

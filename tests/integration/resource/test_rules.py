@@ -122,7 +122,7 @@ RULES = {
     "crd.external_queue_with_a_deletion_policy": Rule(
         "spec.deletionPolicy",
         MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Retain"},
-        MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Delete"},
+        MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Drain"},
     ),
     "crd.fanout_with_bindings": Rule(
         "spec.bindings",

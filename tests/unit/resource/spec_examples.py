@@ -193,5 +193,5 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "an empty list of bindings": ("spec.bindings", MINIMAL | {"bindings": []}),
     "a binding without a key": ("spec.bindings", MINIMAL | {"bindings": [{}]}),
     "a routing key that is too long": ("spec.bindings", MINIMAL | {"bindings": [{"routingKey": "k" * 256}]}),
-    "unknown deletion policy": ("spec.deletionPolicy", MINIMAL | {"deletionPolicy": "Drain"}),
+    "unknown deletion policy": ("spec.deletionPolicy", MINIMAL | {"deletionPolicy": "Purge"}),
 }

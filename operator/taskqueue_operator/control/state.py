@@ -91,6 +91,7 @@ class ReconcileState:
             there is none on this broker; None if that is unknown.
         topology_digest: Digest of the topology of the vhost that was last found to match.
         policies: The policies of the operator for the queue and its dead-letter queue that were there then, by name.
+        not_created: The exchange and the queues that existed then and that no operator has created.
         repair: The last repair of the topology; None if there was none.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
@@ -104,6 +105,7 @@ class ReconcileState:
     declared_generation: int | None = None
     topology_digest: bytes = b""
     policies: Mapping[str, BrokerPolicy] = field(default_factory=dict)
+    not_created: tuple[str, ...] = ()
     repair: Repair | None = None
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     deletion_blocker: Fault | None = None

@@ -24,6 +24,13 @@ class QueueType(StrEnum):
     CLASSIC = "Classic"
 
 
+class AdoptionPolicy(StrEnum):
+    """Whether objects that exist already, without the mark of an owner, count as those of the operator."""
+
+    NEVER = "Never"
+    IF_MATCHING = "IfMatching"
+
+
 class DeletionPolicy(StrEnum):
     """What happens to the exchange and the queues when the TaskQueue is deleted."""
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import TypeGuard
 
 from taskqueue_operator.resource.faults import Fault, Reason
-from taskqueue_operator.resource.names import DERIVED_SUFFIXES
+from taskqueue_operator.resource.names import DERIVED_SUFFIXES, RETURN_EXCHANGE
 
 from .diff import Declare, Remove, Step, diff, is_of_installation, is_owned, owned_existing
 from .fence import fence_topology
@@ -25,7 +25,7 @@ def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Ste
 
     Raises:
         TopologyFault: An object with the name of the fence exists and is not owned.
-        Fault: Another policy displaces the fence; the queue is bound.
+        Fault: Another policy displaces the fence and the queue is bound, or another exchange is bound to the queue.
     """
     for entry_binding in _owned_entry_bindings(desired, actual, owner):
         fence = fence_topology(entry_binding.destination, owner)
@@ -38,7 +38,21 @@ def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Ste
             raise _displaced(entry_binding.source, actual)
         if bound:
             return (Remove(entry_binding),)
+    for queue in (binding.destination for binding in desired.bindings if binding.to_queue):
+        _check_bypass(queue, actual, owner)
     return ()
+
+
+def _check_bypass(queue: str, actual: Topology, owner: str) -> None:
+    """Check that nothing but retries reaches a queue that is to be deleted; its private exchange is unbound before."""
+    sources = {binding.source for binding in actual.bindings if binding.to_queue and binding.destination == queue}
+    others = sorted(sources - {RETURN_EXCHANGE})
+    if others and is_owned(actual.queues.get(queue), owner):
+        raise Fault(
+            Reason.DELETING,
+            f'Deletion waits: exchange "{others[0]}" is bound to queue "{queue}", past the fence that refuses '
+            "publishers. Remove this binding; or set deletionPolicy: Retain to keep the queue or Delete to delete it.",
+        )
 
 
 def is_fenced(desired: Topology, actual: Topology, *, owner: str) -> bool:

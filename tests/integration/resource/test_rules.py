@@ -124,6 +124,11 @@ RULES = {
         MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Retain"},
         MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Drain"},
     ),
+    "crd.external_queue_that_is_adopted": Rule(
+        "spec.adoptionPolicy",
+        MINIMAL | {"queue": {"name": "celery"}, "adoptionPolicy": "IfMatching"},
+        MINIMAL | {"queue": EXTERNAL, "adoptionPolicy": "IfMatching"},
+    ),
     "crd.fanout_with_bindings": Rule(
         "spec.bindings",
         MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a"}]},

@@ -1,7 +1,7 @@
 """The deletion of a TaskQueue: applies its deletionPolicy. The status shows a wait.
 
-Any step may be the last one before a crash: the next attempt continues from the actual objects. Only objects that carry
-the owner mark of this TaskQueue are deleted.
+Any step may be the last one before a crash: the next attempt continues from the actual objects. Only objects that this
+TaskQueue owns or has adopted are deleted.
 """
 
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.topology.adoption import with_adopted
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Remove, Step
@@ -137,8 +138,9 @@ class Finalizer:
         # After the queue: a retry that returns to it is counted until the queue shows it.
         delayed = observer.delayed(taskqueue.queue_name)
         if delayed != 0 or observer.has_overdue_retries:
-            why, holds = why_waiting_for_retries(taskqueue, delayed), delayed is not None
-            raise await self._blocker(taskqueue, observer, why, holds=taskqueue.queue_name if holds else None)
+            wait = Fault(Reason.NOT_EMPTY, why_waiting_for_retries(taskqueue, delayed))
+            held = f"messages of queue {taskqueue.queue_name} wait for their retry"
+            raise wait if delayed is None else await self._blocker(taskqueue, observer, wait, held)
         return replace(desired, queues={name: queue for name, queue in desired.queues.items() if name not in kept})
 
     async def _is_empty(self, taskqueue: TaskQueue, observer: QueueObserver, queue: str) -> bool:
@@ -151,32 +153,38 @@ class Finalizer:
         is_dead_letter_queue = queue == dead_letter_queue(taskqueue.queue_name)
         if taskqueue.is_being_emptied and is_dead_letter_queue and reading.at_most is not None:
             return False
-        why, holds = why_not_empty(taskqueue, queue, reading), reading.at_most or reading.deferred
-        raise await self._blocker(taskqueue, observer, why, holds=queue if holds else None)
+        wait = Fault(Reason.NOT_EMPTY, why_not_empty(taskqueue, queue, reading))
+        if not (reading.at_most or reading.deferred):
+            raise wait
+        raise await self._blocker(taskqueue, observer, wait, f"queue {queue} holds messages")
 
     async def _blocker(
-        self, taskqueue: TaskQueue, observer: QueueObserver, why: str, *, holds: str | None
+        self, taskqueue: TaskQueue, observer: QueueObserver, wait: Fault, cause: str
     ) -> Fault | RetainTopology:
-        """Return why the deletion waits, or that it ends: no worker is left for the messages that a queue holds."""
-        if holds is not None and await self.cluster.deployment(taskqueue.key) is None:
-            await self._unfence(taskqueue, observer)
-            return RetainTopology(f"queue {holds} holds messages and its workers are gone")
-        return Fault(Reason.NOT_EMPTY, why)
+        """Return the wait; or that the topology is retained, if the workers are gone: then the wait might never end."""
+        if await self.cluster.deployment(taskqueue.key) is not None:
+            return wait
+        await self._unfence(taskqueue, observer)
+        return RetainTopology(f"{cause} and its workers are gone")
 
     async def _fence(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
         """Fence the queue; return what is on the broker then."""
-        desired, owner = self._desired(taskqueue), self._owner(taskqueue)
-        actual = await observer.topology()
         for _ in range(ROUNDS):
-            steps = fence_steps(desired, actual, owner=owner)
+            actual = await self._actual(taskqueue, observer)
+            try:
+                steps = fence_steps(self._desired(taskqueue), actual, owner=self._owner(taskqueue))
+            except TopologyFault:
+                raise
+            except Fault as fault:
+                cause = f"publishers of queue {taskqueue.queue_name} cannot be refused"
+                raise await self._blocker(taskqueue, observer, fault, cause) from None
             if not steps:
                 return actual
             try:
                 await self._apply(observer, steps)
             finally:  # without an answer too: the steps may have been applied
-                for queue in desired.queues:
+                for queue in self._desired(taskqueue).queues:
                     observer.discard_samples(queue)
-            actual = await observer.topology()
         raise Fault(
             Reason.NOT_EMPTY,
             f'Deletion waits: another client restores the bindings of queue "{taskqueue.queue_name}". '
@@ -198,13 +206,20 @@ class Finalizer:
             raise Fault(Reason.DELETING, f"Deletion waits for {remaining or 'the last'} workers to finish their tasks.")
 
     async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver, topology: Topology, *, fenced: bool) -> None:
-        owner, actual = self._owner(taskqueue), await observer.topology()
+        owner, actual = self._owner(taskqueue), await self._actual(taskqueue, observer)
         if fenced and fence_steps(topology, actual, owner=owner):
             raise Fault(Reason.DELETING, "Deletion waits: the fence that refuses publishers is incomplete again.")
         await self._apply(observer, removal_steps(topology, actual, owner=owner))
-        if left := removal_steps(topology, await observer.topology(), owner=owner):
+        if left := removal_steps(topology, await self._actual(taskqueue, observer), owner=owner):
             # Retried later, not at once: an object that was created again must be read again before it is deleted.
             raise Fault(Reason.DELETING, why_left(left))
+
+    async def _actual(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
+        """Read the topology; what the TaskQueue has adopted carries its owner."""
+        actual = await observer.topology()
+        if not taskqueue.adopts:
+            return actual
+        return with_adopted(self._desired(taskqueue), actual, owner=self._owner(taskqueue))
 
     def _log_kept(self, taskqueue: TaskQueue, removed: Topology) -> None:
         for queue in self._desired(taskqueue).queues.keys() - removed.queues.keys():

@@ -45,7 +45,7 @@ def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Ste
 
 def _check_bypass(queue: str, actual: Topology, owner: str) -> None:
     """Check that nothing but retries reaches a queue that is to be deleted; its private exchange is unbound before."""
-    sources = {binding.source for binding in actual.bindings if binding.to_queue and binding.destination == queue}
+    sources = {binding.source for binding in actual.bindings_to_queue.get(queue, ())}
     others = sorted(sources - {RETURN_EXCHANGE})
     if others and is_owned(actual.queues.get(queue), owner):
         raise Fault(

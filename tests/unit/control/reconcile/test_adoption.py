@@ -49,7 +49,7 @@ async def test_invariant_4_what_was_adopted_is_deleted_when_it_is_empty(harness:
     assert (harness.broker.queues, harness.broker.exchanges) == ({}, {})
 
 
-async def test_invariant_4_what_is_not_adopted_is_neither_deleted_nor_a_reason_to_wait(harness: ControlHarness) -> None:
+async def test_invariant_4_what_does_not_match_is_not_adopted(harness: ControlHarness) -> None:
     """A queue that differs: the TaskQueue was never ready, and its deletion removes nothing."""
     await declare_as_a_user(harness)
     exchange = replace(harness.broker.topology_.exchanges["thumbnails"], type="topic")

@@ -3,6 +3,7 @@
 import pytest
 
 from taskqueue_operator.resource.names import OWNER_ARGUMENT
+from taskqueue_operator.topology.objects import Exchange, Queue
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.operator_process import OperatorProcess
 from tests.integration.harness.tenant import Tenant
@@ -95,8 +96,9 @@ def test_what_was_adopted_is_deleted_once_nothing_leads_past_the_fence(tenant: T
 def declare_as_a_user(tenant: Tenant) -> None:
     """Declare exchange and queues of a TaskQueue `jobs` as the operator does, without an owner."""
     desired = desired_topology("jobs")
-    items = [("exchanges", desired.exchanges["jobs"]), *(("queues", queue) for queue in desired.queues.values())]
-    for kind, item in items:
+    items: list[Exchange | Queue] = [desired.exchanges["jobs"], *desired.queues.values()]
+    for item in items:
+        kind = "queues" if isinstance(item, Queue) else "exchanges"
         arguments = {name: value for name, value in item.arguments.items() if name != OWNER_ARGUMENT}
         body = {"type": "direct", "durable": True, "arguments": arguments}
         tenant.http.put(tenant.path(kind, item.name), json=body).raise_for_status()

@@ -55,7 +55,7 @@ def test_what_does_not_match_any_more_is_not_adopted() -> None:
     actual = existing()
     changed = with_argument(actual.queues["jobs"], x_message_ttl=1)
     with pytest.raises(TopologyFault) as raised:
-        with_adopted(DESIRED, replace(actual, queues=actual.queues | {"jobs": changed}), owner=OWNER)
+        with_adopted(DESIRED, replace(actual, queues={**actual.queues, "jobs": changed}), owner=OWNER)
     assert raised.value.reason is Reason.IMMUTABLE_DRIFT
 
 

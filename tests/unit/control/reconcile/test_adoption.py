@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from taskqueue_operator.topology.diff import Declare
-from taskqueue_operator.topology.objects import Binding, Exchange
+from taskqueue_operator.topology.objects import Binding, Exchange, Queue
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_cluster import KEY
@@ -15,11 +15,13 @@ from .deletion_outcome import is_deleted, retained
 
 pytestmark = pytest.mark.looptime
 
+LEGACY = (Declare(Exchange("legacy", "fanout")), Declare(Binding("legacy", "thumbnails", to_queue=True)))
+
 
 async def declare_as_a_user(harness: ControlHarness) -> None:
     """Declare exchange and queues as the operator would, without an owner."""
     desired = desired_topology("thumbnails")
-    items = (desired.exchanges["thumbnails"], *desired.queues.values())
+    items: list[Exchange | Queue] = [desired.exchanges["thumbnails"], *desired.queues.values()]
     await harness.broker.apply([Declare(with_owner(item, None)) for item in items])
 
 
@@ -66,15 +68,14 @@ async def test_invariant_4_what_does_not_match_is_not_adopted(harness: ControlHa
 async def test_invariant_4_a_deletion_waits_while_another_exchange_leads_to_the_queue(harness: ControlHarness) -> None:
     """Its publishers would get confirms until the queue is deleted with their messages."""
     await declare_as_a_user(harness)
-    legacy = Exchange("legacy", "fanout"), Binding("legacy", "thumbnails", to_queue=True)
-    await harness.broker.apply(list(map(Declare, legacy)))
+    await harness.broker.apply(LEGACY)
     await harness.apply(deletionPolicy="Drain", adoptionPolicy="IfMatching")
     harness.cluster.delete(KEY)
     await harness.settle(40)
     assert harness.cluster.condition("Ready")["reason"] == "Deleting"
     assert 'exchange "legacy" is bound to queue "thumbnails"' in harness.cluster.condition("Ready")["message"]
     harness.broker.topology_ = replace(
-        harness.broker.topology_, bindings=harness.broker.topology_.bindings - {legacy[1]}
+        harness.broker.topology_, bindings=harness.broker.topology_.bindings - {LEGACY[1].item}
     )
     await harness.settle(40)
     assert is_deleted(harness)
@@ -85,8 +86,7 @@ async def test_invariant_8_a_fence_that_cannot_be_set_up_does_not_block_the_end_
     harness: ControlHarness,
 ) -> None:
     await harness.apply(deletionPolicy="Drain")
-    legacy = Exchange("legacy", "fanout"), Binding("legacy", "thumbnails", to_queue=True)
-    await harness.broker.apply(list(map(Declare, legacy)))
+    await harness.broker.apply(LEGACY)
     before = harness.broker.topology_
     harness.cluster.delete(KEY)
     await harness.settle(20)

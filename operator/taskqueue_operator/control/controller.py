@@ -202,6 +202,7 @@ class Controller:
             if self.states[key].reconcile.observed_generation is None:
                 self._topology.accept_if_matching(taskqueue, actual)
             elif self._topology.has_drifted(taskqueue, actual):
+                self.states[key].reconcile.drifted = actual
                 self._check_topology(key)
 
     def on_worker_report(self, subject: str, report: bytes, address: str) -> None:

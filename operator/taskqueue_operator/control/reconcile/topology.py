@@ -52,9 +52,10 @@ class TopologyReconciler:
         if state.topology_generation == taskqueue.generation or observer is None:
             return
         state.request_topology_check()
-        drift = ""
+        drift, drifted = "", state.take_drifted()
         for number in range(ROUNDS):
-            actual = await observer.topology()
+            actual = drifted or await observer.topology()
+            drifted = None
             steps = self.steps(taskqueue, actual)
             if not steps:
                 self._accept(taskqueue, actual)

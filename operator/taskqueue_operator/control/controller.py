@@ -106,7 +106,8 @@ class Controller:
             # The watches deliver kinds in parallel: a deletion must not begin before the workers are in the cache.
             await self._resync.once()
             # Reading starts before the topology is checked: the check takes longer than messages may wait.
-            await self._connector.connect_all(filter(None, map(self.cache.taskqueue, self.cache.taskqueues)))
+            known = [*self.cache.taskqueues]  # more may be created meanwhile
+            await self._connector.connect_all(filter(None, map(self.cache.taskqueue, known)))
             self.first_read.set()
             async with asyncio.TaskGroup() as group:
                 for queue in self.work_queues:

@@ -94,6 +94,7 @@ class ReconcileState:
         topology_digest: Digest of the topology of the vhost that was last found to match.
         policies: The policies of the operator for the queue and its dead-letter queue that were there then, by name.
         delays_returned: What delays messages that a worker gives back to the queue; empty if nothing does.
+        not_created: The exchange and the queues that existed then and that no operator has created.
         repair: The last repair of the topology; None if there was none.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
@@ -109,6 +110,7 @@ class ReconcileState:
     topology_digest: bytes = b""
     policies: Mapping[str, BrokerPolicy] = field(default_factory=dict)
     delays_returned: str = ""
+    not_created: tuple[str, ...] = ()
     repair: Repair | None = None
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     deletion_blocker: Fault | None = None

@@ -14,6 +14,7 @@ from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, dead_letter_queue, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
+from taskqueue_operator.topology.adoption import check_adoption, unmarked_exchanges, unmarked_queues
 from taskqueue_operator.topology.consumer_timeout import granted_seconds, timeout_requirement
 from taskqueue_operator.topology.dead_letter_limits import dead_letter_limits
 from taskqueue_operator.topology.delayed_retries import granted_retries, retry_requirement
@@ -105,9 +106,17 @@ class TopologyReconciler:
         state.reconcile.policies = {policy.name: policy for policy in queue_policies(taskqueue.queue_name, actual)}
         state.reconcile.delays_returned = delays_returned(taskqueue.queue_name, actual)
         state.reconcile.topology_digest = self._digest(taskqueue, actual)
+        state.reconcile.not_created = self._not_created(taskqueue, actual)
         if state.connection.observer is not None and taskqueue.declared_queue is not None:
             queue = taskqueue.declared_queue
             state.connection.observer.require(taskqueue.key, {queue, dead_letter_queue(queue)})
+
+    def _not_created(self, taskqueue: TaskQueue, actual: Topology) -> tuple[str, ...]:
+        desired = desired_topology(taskqueue, self.installation)
+        return (
+            *(f'exchange "{exchange.name}"' for exchange in unmarked_exchanges(desired, actual)),
+            *(f'queue "{queue.name}"' for queue in unmarked_queues(desired, actual)),
+        )
 
     def has_policy(self, key: Key) -> bool:
         """Whether a queue of a TaskQueue had a policy of the operator when it was checked last."""
@@ -147,6 +156,8 @@ class TopologyReconciler:
         """
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
+        if taskqueue.adopts:
+            check_adoption(desired_topology(taskqueue, self.installation), actual)
         own, owner_ = self._own_steps(taskqueue, actual), self.owner(taskqueue.key)
         return (*own, *retry_steps(taskqueue.queue_name, actual, owner=owner_)) if taskqueue.delays_retries else own
 

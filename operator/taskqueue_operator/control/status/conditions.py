@@ -7,6 +7,7 @@ know little, and conditions that change back and forth would alarm their users.
 from collections.abc import Iterator
 from typing import Final
 
+from taskqueue_operator.resource.broker import AdoptionPolicy
 from taskqueue_operator.resource.conditions import Condition, ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import PARKING
@@ -18,10 +19,13 @@ from taskqueue_operator.workers.api_objects import Deployment
 from .inputs import StatusInputs
 from .scale_in_blocked import alarm_message
 
-PARKED: Final = (
-    f'Exchange, queue and bindings match the spec. In this vhost, queue "{PARKING}" holds retries of queues that do '
-    "not exist any more; the routing key of each one is the name of its queue. Move them with a shovel, or purge the "
-    "queue."
+_PARKED: Final = (
+    Reason.RETRIES_PARKED,
+    (
+        f'Exchange, queue and bindings match the spec. In this vhost, queue "{PARKING}" holds retries of queues that do '
+        "not exist any more; the routing key of each one is the name of its queue. Move them with a shovel, or purge the "
+        "queue."
+    ),
 )
 STAGES = (ConditionType.BROKER_REACHABLE, ConditionType.TOPOLOGY_READY, ConditionType.WORKERS_AVAILABLE)
 _MESSAGES = {
@@ -45,16 +49,22 @@ def _stages(inputs: StatusInputs) -> Iterator[Condition]:
             yield _workers(inputs, inputs.deployment)
         elif stage is ConditionType.BROKER_REACHABLE and inputs.alarms and inputs.is_observed:
             yield Condition(stage, ConditionStatus.TRUE, Reason.BROKER_ALARM, alarm_message(inputs.alarms))
-        elif stage is ConditionType.TOPOLOGY_READY and _is_parked(inputs):
-            yield Condition(stage, ConditionStatus.TRUE, Reason.RETRIES_PARKED, PARKED)
         elif inputs.is_observed and not _blocked(stage, inputs):
-            yield Condition(stage, ConditionStatus.TRUE, *_MESSAGES[stage])
+            is_topology = stage is ConditionType.TOPOLOGY_READY
+            reason, message = _MESSAGES[stage] if not (is_topology and inputs.parked) else _PARKED
+            notice = _not_created(inputs) if is_topology else ""
+            yield Condition(stage, ConditionStatus.TRUE, reason, message + notice)
         elif inputs.is_observed:
             yield Condition(stage, ConditionStatus.UNKNOWN, Reason.PROGRESSING, "Waiting for an earlier stage.")
 
 
-def _is_parked(inputs: StatusInputs) -> bool:
-    return inputs.parked > 0 and inputs.is_observed and not _blocked(ConditionType.TOPOLOGY_READY, inputs)
+def _not_created(inputs: StatusInputs) -> str:
+    """Return what a deletion does with objects that the operator did not create; empty if there are none."""
+    if not inputs.not_created:
+        return ""
+    fate = "deletionPolicy applies to them too" if inputs.adopts else "they stay when the TaskQueue is deleted"
+    policy = AdoptionPolicy.IF_MATCHING if inputs.adopts else AdoptionPolicy.NEVER
+    return f" The operator did not create {', '.join(inputs.not_created)}: {fate} (adoptionPolicy: {policy})."
 
 
 def _blocked(stage: ConditionType, inputs: StatusInputs) -> bool:

@@ -50,6 +50,8 @@ class StatusInputs:
         parked: Number of retries in the parking queue of the vhost.
         alarms: Resources for which the broker has an alarm.
         mode: The scaling mode of the spec.
+        not_created: The exchange and the queues that no operator has created.
+        adopts: Whether they count as those of the operator.
         rollout: What this generation still needs before it is ready for the first time.
     """
 
@@ -67,6 +69,8 @@ class StatusInputs:
     parked: int = 0
     alarms: frozenset[str] = frozenset()
     mode: Mode = Mode.AUTO
+    not_created: tuple[str, ...] = ()
+    adopts: bool = False
     rollout: Fault | None = None
 
 
@@ -89,6 +93,8 @@ def collect(seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadline
         parked=parked(state),
         alarms=state.connection.observer.alarms if state.connection.observer is not None else frozenset(),
         mode=taskqueue.spec.scaling.mode if taskqueue is not None else Mode.AUTO,
+        not_created=state.reconcile.not_created,
+        adopts=taskqueue is not None and taskqueue.adopts,
         rollout=unfinished_rollout(deployment) if deployment is not None and not _was_ready(seen) else None,
     )
 

@@ -8,6 +8,7 @@ from taskqueue_worker.ladder import Ladder
 from taskqueue_worker.publisher import Publisher
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.tenant import Tenant
+from tests.integration.harness.versions import every_version
 
 from .test_deletion import delete, gone, said
 from .test_invariants import ready
@@ -27,6 +28,7 @@ def delay(tenant: Tenant, queue: str, count: int, *, seconds: int) -> None:
     asyncio.run(publish())
 
 
+@every_version
 def test_a_deletion_waits_for_delayed_retries_and_those_of_a_deleted_queue_are_parked(tenant: Tenant) -> None:
     tenant.secret()
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling=PAUSED)
@@ -39,6 +41,7 @@ def test_a_deletion_waits_for_delayed_retries_and_those_of_a_deleted_queue_are_p
     eventually(lambda: tenant.queue("taskqueue.parking").get("messages"), 20)
 
 
+@every_version
 def test_a_full_queue_delays_its_own_retries_only(tenant: Tenant) -> None:
     tenant.secret()
     tenant.policy("short", "^jobs$", {"max-length": 1})

@@ -17,6 +17,7 @@ from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
 from taskqueue_operator.topology.retry_path import retry_path
 from tests.cluster.broker import Broker
+from tests.integration.harness.versions import every_version
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
 from tests.integration.rabbitmq.management_proxy import proxied
 from tests.unit.topology.builders import OWNER, desired_topology
@@ -35,6 +36,7 @@ async def declare(rabbitmq: Vhost, desired: Topology) -> tuple[Step, ...]:
     return steps
 
 
+@every_version
 @pytest.mark.parametrize("desired", [desired_topology(), TOPIC, desired_topology(exchange={"type": "Fanout"})])
 async def test_the_steps_create_the_topology_and_leave_no_difference(connect: Connect, desired: Topology) -> None:
     rabbitmq = connect()
@@ -196,6 +198,7 @@ async def test_a_binding_to_a_missing_exchange_is_reported_in_the_text_of_rabbit
     assert fault.value.reason is Reason.TOPOLOGY_REFUSED
 
 
+@every_version
 async def test_the_documented_permissions_are_sufficient(connect: Connect, user: MakeUser) -> None:
     """The tag management, and all permissions on the names of the TaskQueue and on amq.default for dead letters."""
     names = r"^(jobs(\..*)?|amq\.default|taskqueue\.(return|return\.jobs|parking))$"
@@ -285,6 +288,7 @@ async def effective_policy(admin: httpx.Client, queue: str) -> object:
     return shown.get("effective_policy_definition")
 
 
+@every_version
 async def test_a_rejected_message_stays_until_the_dead_letter_queue_exists_again(
     connect: Connect, amqp: AbstractConnection
 ) -> None:

@@ -1,9 +1,9 @@
 """Reads the exchanges, queues, bindings and policies of a vhost from the management API."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from taskqueue_operator.topology.objects import Arguments, Binding, Exchange, Policy, Queue, Topology
+from taskqueue_operator.topology.objects import LENGTH_LIMITS, Arguments, Binding, Exchange, Policy, Queue, Topology
 
 from .definitions_tag import DefinitionsTag
 from .known_listings import KnownListings
@@ -11,8 +11,6 @@ from .listing import Items, in_slices
 from .management import Management
 
 Item = TypeVar("Item")
-
-_LENGTH_LIMITS: Final = frozenset({"max-length", "max-length-bytes"})
 
 
 class TopologyReader:
@@ -92,7 +90,7 @@ def _queue(item: dict[str, Any]) -> Queue:
         auto_delete=item["auto_delete"],
         arguments=arguments,
         policy=item.get("policy"),
-        has_limit=not _LENGTH_LIMITS.isdisjoint(item.get("effective_policy_definition") or ()),
+        has_limit=not LENGTH_LIMITS.isdisjoint(item.get("effective_policy_definition") or ()),
     )
 
 

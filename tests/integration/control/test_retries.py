@@ -6,6 +6,7 @@ import aio_pika
 
 from taskqueue_worker.ladder import Ladder
 from taskqueue_worker.publisher import Publisher
+from tests.cluster.debian import NEWEST_RABBITMQ
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.tenant import Tenant
 from tests.integration.harness.versions import every_version
@@ -38,10 +39,10 @@ def test_a_deletion_waits_for_delayed_retries_and_those_of_a_deleted_queue_are_p
     eventually(lambda: said(tenant, "NotEmpty", 'at most 20 messages of queue "jobs" wait for their retry'))
     tenant.kubectl("patch", "taskqueue", "jobs", "--type=merge", "-p", '{"spec":{"deletionPolicy":"Delete"}}')
     gone(tenant)
-    eventually(lambda: tenant.queue("taskqueue.parking").get("messages"), 20)
+    if tenant.broker.version == NEWEST_RABBITMQ:  # half a minute
+        eventually(lambda: tenant.queue("taskqueue.parking").get("messages"), 20)
 
 
-@every_version
 def test_a_full_queue_delays_its_own_retries_only(tenant: Tenant) -> None:
     tenant.secret()
     tenant.policy("short", "^jobs$", {"max-length": 1})

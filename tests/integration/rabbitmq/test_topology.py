@@ -14,8 +14,8 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.consumer_timeout import consumer_timeout
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.fence import fence_topology
-from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
-from taskqueue_operator.topology.retry_path import retry_path
+from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
+from taskqueue_operator.topology.retry_path import retry_path, retry_steps
 from tests.cluster.broker import Broker
 from tests.integration.harness.versions import every_version
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
@@ -251,6 +251,35 @@ async def test_a_user_policy_with_the_name_of_the_fence_stays(
     await declare(rabbitmq, desired_topology())
 
     assert (await rabbitmq.topology()).policies["jobs.fence"].definition == {"max-length": 5}
+
+
+@every_version
+async def test_a_queue_that_a_policy_limits_gets_a_landing_queue_for_its_retries(
+    connect: Connect, admin: httpx.Client, vhost: str
+) -> None:
+    limit = {"pattern": "^jobs$", "apply-to": "queues", "definition": {"max-length": 5}}
+    (await asyncio.to_thread(admin.put, f"/policies/{quote(vhost, safe='')}/limit", json=limit)).raise_for_status()
+    rabbitmq = connect()
+    await declare(rabbitmq, desired_topology())
+
+    await rabbitmq.apply(retry_steps("jobs", await rabbitmq.topology(), owner=OWNER))
+
+    actual = await rabbitmq.topology()
+    assert "taskqueue.return.jobs" in actual.queues
+    assert retry_steps("jobs", actual, owner=OWNER) == ()
+
+
+@every_version
+async def test_a_timeout_for_one_queue_is_written_where_rabbitmq_has_it_and_refused_where_not(
+    connect: Connect, broker: Broker
+) -> None:
+    policy = Policy("jobs.timeout", "^jobs$", "queues", {"consumer-timeout": 7_200_000})
+    if broker.version != "3.10":
+        await connect().apply([Declare(policy)])
+        return
+    with pytest.raises(TopologyFault, match="consumer-timeout") as fault:
+        await connect().apply([Declare(policy)])
+    assert fault.value.reason is Reason.TOPOLOGY_REFUSED
 
 
 async def test_the_timeout_policy_keeps_the_effect_of_the_policy_that_it_replaces(

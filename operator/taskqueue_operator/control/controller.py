@@ -106,7 +106,8 @@ class Controller:
             # The watches deliver kinds in parallel: a deletion must not begin before the workers are in the cache.
             await self._resync.once()
             # Reading starts before the topology is checked: the check takes longer than messages may wait.
-            await self._connector.connect_all(filter(None, map(self.cache.taskqueue, self.cache.taskqueues)))
+            known = [*self.cache.taskqueues]  # more may be created meanwhile
+            await self._connector.connect_all(filter(None, map(self.cache.taskqueue, known)))
             self.first_read.set()
             async with asyncio.TaskGroup() as group:
                 for queue in self.work_queues:
@@ -201,6 +202,7 @@ class Controller:
             if self.states[key].reconcile.observed_generation is None:
                 self._topology.accept_if_matching(taskqueue, actual)
             elif self._topology.has_drifted(taskqueue, actual):
+                self.states[key].reconcile.drifted = actual
                 self._check_topology(key)
 
     def on_worker_report(self, subject: str, report: bytes, address: str) -> None:

@@ -26,6 +26,7 @@ from taskqueue_operator.scaling.progress import Progress
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
 from taskqueue_operator.topology.objects import Policy as BrokerPolicy
+from taskqueue_operator.topology.objects import Topology
 
 from .queue_observer import QueueObserver
 from .replicas_conflict import ReplicasConflict
@@ -89,8 +90,10 @@ class ReconcileState:
         topology_generation: The generation whose topology was last found on the broker; None requests a check.
         declared_generation: The same, whether a check is requested or not: what of it is missing now has drifted. 0 if
             there is none on this broker; None if that is unknown.
+        drifted: The topology that showed a drift, for the next reconcile to begin with; None if it has to read.
         topology_digest: Digest of the topology of the vhost that was last found to match.
         policies: The policies of the operator for the queue and its dead-letter queue that were there then, by name.
+        not_created: The exchange and the queues that existed then and that no operator has created.
         repair: The last repair of the topology; None if there was none.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
@@ -102,8 +105,10 @@ class ReconcileState:
     observed_generation: int | None = None
     topology_generation: int | None = None
     declared_generation: int | None = None
+    drifted: Topology | None = None
     topology_digest: bytes = b""
     policies: Mapping[str, BrokerPolicy] = field(default_factory=dict)
+    not_created: tuple[str, ...] = ()
     repair: Repair | None = None
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     deletion_blocker: Fault | None = None
@@ -117,9 +122,14 @@ class ReconcileState:
         self.topology_generation = None
         return requested
 
+    def take_drifted(self) -> Topology | None:
+        """Return the topology that showed a drift, once."""
+        drifted, self.drifted = self.drifted, None
+        return drifted
+
     def forget_topology(self) -> None:
         """Have the next reconcile declare the topology on another broker."""
-        self.topology_generation, self.declared_generation = None, 0
+        self.topology_generation, self.declared_generation, self.drifted = None, 0, None
 
 
 @dataclass(frozen=True, slots=True)

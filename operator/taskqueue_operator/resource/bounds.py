@@ -181,9 +181,9 @@ PROBE_WORK_PER_SECOND: Final = 12_000
 """Work for probes of queues at zero, in questions of 26 µs: a third of a core. Namespaces share it equally."""
 PROBE_BATCH_WORK: Final = 16
 """What a batch costs beside its questions, in questions; with TLS."""
-VHOST_OBJECTS_PER_SECOND: Final = 1200
-"""Objects of the topology of one vhost that are read. A TaskQueue has 6, of 200 bytes: a third of
-PEER_WORK_PER_SECOND. A vhost with more than 7,200 objects is read less often, down to every 30 s."""
+VHOST_OBJECTS_PER_SECOND: Final = 1350
+"""Objects of the topology of one vhost that are read. A TaskQueue has 7, of 200 bytes: a third of
+PEER_WORK_PER_SECOND. A vhost with more than 8,100 objects is read less often, down to every 30 s."""
 TOPOLOGY_OBJECTS_PER_SECOND: Final = 25_000
 """The same for all vhosts, shared equally by namespaces: 5 % of a core if nothing changes. Beyond it, all readers of a
 namespace read less often, down to every 30 s."""

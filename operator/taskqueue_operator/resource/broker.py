@@ -24,12 +24,25 @@ class QueueType(StrEnum):
     CLASSIC = "Classic"
 
 
+class AdoptionPolicy(StrEnum):
+    """Whether objects that exist already, without the mark of an owner, count as those of the operator."""
+
+    NEVER = "Never"
+    IF_MATCHING = "IfMatching"
+
+
 class DeletionPolicy(StrEnum):
     """What happens to the exchange and the queues when the TaskQueue is deleted."""
 
     RETAIN = "Retain"
     DELETE_IF_EMPTY = "DeleteIfEmpty"
+    DRAIN = "Drain"
     DELETE = "Delete"
+
+    @property
+    def keeps_workers(self) -> bool:
+        """Whether workers continue during the deletion, until the queue is empty."""
+        return self in {DeletionPolicy.DELETE_IF_EMPTY, DeletionPolicy.DRAIN}
 
 
 class Broker(Model):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from .bounds import BEYOND_BOUNDS, SPEC_CHARACTERS
-from .broker import Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Queue
+from .broker import AdoptionPolicy, Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Queue
 from .faults import Fault, Reason, excerpt
 from .fields import Model, rule, rules
 from .names import Key
@@ -38,6 +38,11 @@ class Spec(Model):
                 "!has(self.queue) || !self.queue.external || self.deletionPolicy == 'Retain'",
                 "The operator does not delete an external queue. Set deletionPolicy: Retain, or remove external: true.",
                 path=".deletionPolicy",
+            ),
+            rule(
+                "!has(self.queue) || !self.queue.external || self.adoptionPolicy == 'Never'",
+                "An external queue belongs to its users. Set adoptionPolicy: Never, or remove external: true.",
+                path=".adoptionPolicy",
             ),
             rule(
                 "!has(self.bindings) || !has(self.exchange) || self.exchange.type != 'Fanout'",
@@ -108,11 +113,19 @@ class Spec(Model):
         "publish the messages that they cannot process; defaults to the queue with the name of the external queue and "
         ".dlq. If no queue accepts such a message, it stays in the external queue, and the worker waits.",
     )
+    adoption_policy: AdoptionPolicy = Field(
+        AdoptionPolicy.NEVER,
+        description="What the operator does with exchange and queues that exist already, that match the spec, and that "
+        "it did not create. Never: the operator uses them, and leaves them when the TaskQueue is deleted. IfMatching: "
+        "deletionPolicy applies to them as to its own. What does not match is refused in both cases.",
+    )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
         description="What happens to the exchange and the queues when the TaskQueue is deleted. Retain: the operator "
         "leaves exchange and queues. DeleteIfEmpty: the operator refuses new messages, and deletes exchange and queues "
-        "once the queues are empty. Delete: the operator deletes exchange and queues with all messages.",
+        "once the queue and the dead-letter queue are empty. Drain: the operator refuses new messages, workers empty "
+        "the queue, and the operator deletes exchange and queues, except a dead-letter queue that holds messages. "
+        "Delete: the operator deletes exchange and queues with all messages.",
     )
     worker: Worker = Field(description="Container that runs the tasks.")
     scaling: Scaling = Field(description="Number of workers as a function of the ready messages and the running tasks.")
@@ -180,6 +193,16 @@ class TaskQueue:
         """Whether its workers try a failed task again after a delay."""
         managed = self.declared_queue is not None and self.spec.worker.protocol is Protocol.TASK_QUEUE
         return managed and self.retry.max_attempts > 1
+
+    @property
+    def adopts(self) -> bool:
+        """Whether objects without an owner that match the spec count as its own."""
+        return self.spec.adoption_policy is AdoptionPolicy.IF_MATCHING
+
+    @property
+    def is_being_emptied(self) -> bool:
+        """Whether it is being deleted, once its workers have emptied the queue."""
+        return self.deleting and self.spec.deletion_policy is DeletionPolicy.DRAIN
 
     @property
     def queue_name(self) -> str:

@@ -80,7 +80,8 @@ class Policy:
             max_replicas=scaling.max_replicas,
             min_replicas=scaling.min_replicas,
             ready_per_replica=scaling.ready_per_replica,
-            activation_ready=scaling.activation_ready,
+            # No further message arrives then: a few that are left would never exceed the threshold.
+            activation_ready=0 if taskqueue.is_being_emptied else scaling.activation_ready,
             idle=timedelta(seconds=scaling.idle_seconds),
             scale_up=Rules.of(scaling.behavior.scale_up),
             scale_down=Rules.of(scaling.behavior.scale_down),

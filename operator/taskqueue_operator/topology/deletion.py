@@ -3,11 +3,13 @@
 Each function computes the next steps from the actual topology alone. So a deletion continues after a crash at any step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import TypeGuard
 
 from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.names import DERIVED_SUFFIXES, RETURN_EXCHANGE
 
-from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
+from .diff import Declare, Remove, Step, diff, is_of_installation, is_owned, owned_existing
 from .fence import fence_topology
 from .objects import POLICY_PRIORITY, Binding, Exchange, Topology
 from .queue_policies import queue_policies
@@ -23,7 +25,7 @@ def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Ste
 
     Raises:
         TopologyFault: An object with the name of the fence exists and is not owned.
-        Fault: Another policy displaces the fence; the queue is bound.
+        Fault: Another policy displaces the fence and the queue is bound, or another exchange is bound to the queue.
     """
     for entry_binding in _owned_entry_bindings(desired, actual, owner):
         fence = fence_topology(entry_binding.destination, owner)
@@ -36,7 +38,21 @@ def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Ste
             raise _displaced(entry_binding.source, actual)
         if bound:
             return (Remove(entry_binding),)
+    for queue in (binding.destination for binding in desired.bindings if binding.to_queue):
+        _check_bypass(queue, actual, owner)
     return ()
+
+
+def _check_bypass(queue: str, actual: Topology, owner: str) -> None:
+    """Check that nothing but retries reaches a queue that is to be deleted; its private exchange is unbound before."""
+    sources = {binding.source for binding in actual.bindings_to_queue.get(queue, ())}
+    others = sorted(sources - {RETURN_EXCHANGE})
+    if others and is_owned(actual.queues.get(queue), owner):
+        raise Fault(
+            Reason.DELETING,
+            f'Deletion waits: exchange "{others[0]}" is bound to queue "{queue}", past the fence that refuses '
+            "publishers. Remove this binding; or set deletionPolicy: Retain to keep the queue or Delete to delete it.",
+        )
 
 
 def is_fenced(desired: Topology, actual: Topology, *, owner: str) -> bool:
@@ -66,21 +82,25 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
     """Return the steps that remove all owned objects; none when nothing is left.
 
     Queues go first, while the fence still rejects publishes. Then the exchanges go, with their bindings, and the fence
-    goes last. The publishers' exchange stays while it is bound to any object that is not owned. Queues are removed with
-    their messages: the caller must check first that each of them may be deleted.
+    goes last. Queues are removed with their messages: the caller must check first that each of them may be deleted.
     """
     entry_bindings = [binding for binding in desired.bindings if binding.to_queue]
     private = {binding.source for binding in entry_bindings}
-    topologies = (
+    before = (
         Topology(queues=desired.queues),
         *(Topology(queues=landing(binding.destination, owner)) for binding in entry_bindings),
-        Topology(exchanges=dict(_unshared(desired, actual, owner, private))),
+    )
+    after = (
         Topology(exchanges={name: item for name, item in desired.exchanges.items() if name in private}),
         *(fence_topology(binding.destination, owner) for binding in entry_bindings),
     )
-    owned = [item for topology in topologies for item in owned_existing(topology, actual, owner)]
-    policies = (policy for binding in entry_bindings for policy in queue_policies(binding.destination, actual))
-    return tuple(map(Remove, [*owned, *policies]))
+    removed = (
+        *(item for topology in before for item in owned_existing(topology, actual, owner)),
+        *_no_longer_shared(desired.exchanges.keys() - private, actual, owner),
+        *(item for topology in after for item in owned_existing(topology, actual, owner)),
+        *(policy for binding in entry_bindings for policy in queue_policies(binding.destination, actual)),
+    )
+    return tuple(map(Remove, removed))
 
 
 def _owned_entry_bindings(desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:
@@ -91,12 +111,22 @@ def _owned_entry_bindings(desired: Topology, actual: Topology, owner: str) -> It
             yield binding
 
 
-def _unshared(desired: Topology, actual: Topology, owner: str, private: set[str]) -> Iterator[tuple[str, Exchange]]:
-    """The public exchanges that are bound to owned objects only."""
-    for name, exchange in desired.exchanges.items():
+def _no_longer_shared(names: Collection[str], actual: Topology, owner: str) -> Iterator[Exchange]:
+    """The publishers' exchanges that are bound to owned objects only, or to none.
+
+    An exchange that several TaskQueues share goes with the last of them, no matter which of them has created it.
+    """
+    for name in names:
+        exchange = actual.exchanges.get(name)
         destinations = (
             (actual.queues if binding.to_queue else actual.exchanges).get(binding.destination)
             for binding in actual.bindings_from.get(name, ())
         )
-        if name not in private and all(is_owned(destination, owner) for destination in destinations):
-            yield name, exchange
+        if _may_be_removed(exchange, owner) and all(is_owned(item, owner) for item in destinations):
+            yield exchange
+
+
+def _may_be_removed(exchange: Exchange | None, owner: str) -> TypeGuard[Exchange]:
+    """Whether this TaskQueue, or another one as an exchange for publishers, has created an exchange."""
+    is_derived = exchange is not None and exchange.name.endswith(DERIVED_SUFFIXES)
+    return is_owned(exchange, owner) if is_derived else is_of_installation(exchange, owner)

@@ -95,3 +95,9 @@ def owned_existing(topology: Topology, actual: Topology, owner: str) -> Iterator
 def is_owned(item: Exchange | Queue | None, owner: str) -> bool:
     """Whether an object exists and carries this owner."""
     return item is not None and item.arguments.get(OWNER_ARGUMENT) == owner
+
+
+def is_of_installation(item: Exchange | Queue | None, owner: str) -> bool:
+    """Whether an object exists and was created for any TaskQueue of the installation of this owner."""
+    found = item.arguments.get(OWNER_ARGUMENT) if item is not None else None
+    return isinstance(found, str) and found.partition("/")[0] == owner.partition("/")[0]

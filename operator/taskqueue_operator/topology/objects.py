@@ -100,6 +100,11 @@ class Topology:
         return _grouped(filter(lambda binding: not binding.to_queue, self.bindings), attrgetter("destination"))
 
     @cached_property
+    def bindings_to_queue(self) -> Mapping[str, Sequence[Binding]]:
+        """The bindings to queues, by the name of the queue."""
+        return _grouped(filter(lambda binding: binding.to_queue, self.bindings), attrgetter("destination"))
+
+    @cached_property
     def bindings_from(self) -> Mapping[str, Sequence[Binding]]:
         """The bindings, by the name of their source."""
         return _grouped(self.bindings, attrgetter("source"))

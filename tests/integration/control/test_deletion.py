@@ -2,9 +2,12 @@
 
 import pytest
 
+from taskqueue_operator.resource.names import OWNER_ARGUMENT
+from taskqueue_operator.topology.objects import Exchange, Queue
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.operator_process import OperatorProcess
 from tests.integration.harness.tenant import Tenant
+from tests.unit.topology.builders import desired_topology
 
 from .test_invariants import ready
 
@@ -54,6 +57,64 @@ def test_delete_if_empty_rejects_publishers_and_deletes_the_empty_queue(tenant: 
     assert tenant.queue("jobs")["messages"] == 3
     tenant.purge("jobs")
     gone(tenant)
+    assert leftovers(tenant) == set()
+
+
+def test_drain_starts_workers_for_the_last_messages_and_keeps_dead_letters(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.taskqueue("jobs", deletionPolicy="Drain", scaling={"maxReplicas": 5, "activationReady": 10})
+    ready(tenant, "jobs")
+    tenant.publish("jobs", "jobs", 3)
+    tenant.publish("amq.default", "jobs.dlq", 2)
+    delete(tenant)
+    eventually(lambda: said(tenant, "NotEmpty", "holds 3 ready messages"))
+    eventually(lambda: tenant.replicas("jobs"), 1)
+    tenant.purge("jobs")  # as a worker does
+    gone(tenant)
+    assert leftovers(tenant) == {"jobs.dlq"}
+    assert tenant.queue("jobs.dlq")["messages"] == 2
+
+
+def test_what_was_adopted_is_deleted_once_nothing_leads_past_the_fence(tenant: Tenant) -> None:
+    tenant.secret()
+    declare_as_a_user(tenant)
+    tenant.http.put(tenant.path("exchanges", "legacy"), json={"type": "fanout"}).raise_for_status()
+    tenant.http.post(f"/bindings/{tenant.vhost}/e/legacy/q/jobs", json={}).raise_for_status()
+    tenant.taskqueue("jobs", adoptionPolicy="IfMatching", deletionPolicy="DeleteIfEmpty")
+    ready(tenant, "jobs")
+    assert 'did not create exchange "jobs", queue "jobs"' in tenant.condition("jobs", "TopologyReady")["message"]
+    tenant.publish("legacy", "", 1)
+    delete(tenant)
+    eventually(lambda: said(tenant, "Deleting", 'exchange "legacy" is bound to queue "jobs"'))
+    tenant.http.delete(tenant.path("exchanges", "legacy")).raise_for_status()
+    eventually(lambda: said(tenant, "NotEmpty", "holds 1 ready messages"))
+    tenant.purge("jobs")
+    gone(tenant)
+    assert leftovers(tenant) == set()
+
+
+def declare_as_a_user(tenant: Tenant) -> None:
+    """Declare exchange and queues of a TaskQueue `jobs` as the operator does, without an owner."""
+    desired = desired_topology("jobs")
+    items: list[Exchange | Queue] = [desired.exchanges["jobs"], *desired.queues.values()]
+    for item in items:
+        kind = "queues" if isinstance(item, Queue) else "exchanges"
+        arguments = {name: value for name, value in item.arguments.items() if name != OWNER_ARGUMENT}
+        body = {"type": "direct", "durable": True, "arguments": arguments}
+        tenant.http.put(tenant.path(kind, item.name), json=body).raise_for_status()
+
+
+def test_a_shared_exchange_goes_with_the_last_taskqueue_and_not_with_its_creator(tenant: Tenant) -> None:
+    tenant.secret()
+    for name in ("jobs", "more"):
+        tenant.taskqueue(name, exchange={"name": "jobs.events", "type": "Topic"}, deletionPolicy="Delete")
+        ready(tenant, name)
+    delete(tenant)
+    gone(tenant)
+    assert leftovers(tenant) == {"jobs.events"}
+    tenant.publish("jobs.events", "more.created", 1)
+    delete(tenant, "more")
+    gone(tenant, "more")
     assert leftovers(tenant) == set()
 
 

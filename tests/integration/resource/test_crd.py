@@ -40,6 +40,7 @@ def test_the_api_server_stores_every_default(write: Write) -> None:
         "broker": {"secretRef": {"name": "rabbitmq"}},
         "exchange": {"type": "Direct"},
         "queue": {"type": "Quorum", "external": False},
+        "adoptionPolicy": "Never",
         "deletionPolicy": "Retain",
         "worker": {
             "image": "ghcr.io/acme/thumbnails:1.4",

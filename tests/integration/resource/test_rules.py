@@ -122,7 +122,12 @@ RULES = {
     "crd.external_queue_with_a_deletion_policy": Rule(
         "spec.deletionPolicy",
         MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Retain"},
-        MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Delete"},
+        MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Drain"},
+    ),
+    "crd.external_queue_that_is_adopted": Rule(
+        "spec.adoptionPolicy",
+        MINIMAL | {"queue": {"name": "celery"}, "adoptionPolicy": "IfMatching"},
+        MINIMAL | {"queue": EXTERNAL, "adoptionPolicy": "IfMatching"},
     ),
     "crd.fanout_with_bindings": Rule(
         "spec.bindings",

@@ -1,5 +1,7 @@
 """The whole controller: from a TaskQueue to its queue, workers, replicas and status, with and without faults."""
 
+import asyncio
+
 import pytest
 
 from taskqueue_operator.resource.names import Key
@@ -18,6 +20,14 @@ async def test_a_taskqueue_gets_its_topology_its_workers_and_its_status(harness:
     assert harness.replicas() == 0
     assert harness.cluster.condition("Ready")["status"] == "True"
     assert harness.cluster.status()["queue"] == "thumbnails"
+
+
+async def test_taskqueues_that_are_created_while_the_operator_starts_do_not_end_it(harness: ControlHarness) -> None:
+    for number in range(100):
+        harness.cluster.put(taskqueue(Key(KEY.namespace, f"jobs-{number}")))
+        await asyncio.sleep(0)
+    await harness.settle(10)
+    assert {"jobs-0", "jobs-99"} <= set(harness.broker.queues)
 
 
 @pytest.mark.slow

@@ -42,7 +42,8 @@ ACCEPTED: dict[str, Spec] = {
         "queue": {"name": "thumbnails:v2 a", "type": "Classic", "maxPriority": 10},
         "bindings": [{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": ""}],
         "retry": {"maxAttempts": 3, "backoff": {"type": "Exponential", "initialSeconds": 1, "maxSeconds": 32768}},
-        "deletionPolicy": "DeleteIfEmpty",
+        "adoptionPolicy": "IfMatching",
+        "deletionPolicy": "Drain",
         "worker": {
             "image": "ghcr.io/acme/thumbnails@sha256:00",
             "command": ["python"],
@@ -193,5 +194,6 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "an empty list of bindings": ("spec.bindings", MINIMAL | {"bindings": []}),
     "a binding without a key": ("spec.bindings", MINIMAL | {"bindings": [{}]}),
     "a routing key that is too long": ("spec.bindings", MINIMAL | {"bindings": [{"routingKey": "k" * 256}]}),
-    "unknown deletion policy": ("spec.deletionPolicy", MINIMAL | {"deletionPolicy": "Drain"}),
+    "unknown adoption policy": ("spec.adoptionPolicy", MINIMAL | {"adoptionPolicy": "Always"}),
+    "unknown deletion policy": ("spec.deletionPolicy", MINIMAL | {"deletionPolicy": "Purge"}),
 }

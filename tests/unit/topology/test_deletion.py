@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,11 +58,14 @@ def test_the_queue_is_bound_again_when_the_fence_is_gone() -> None:
     assert fence_steps(DESIRED, actual, owner=OWNER) == (Declare(ENTRY_BINDING),)
 
 
-def test_a_private_exchange_that_is_not_owned_is_not_fenced() -> None:
-    objects = with_owner(DESIRED.exchanges["jobs.in"], None), DESIRED.queues["jobs"]
+@pytest.mark.parametrize(("owner", "waits"), [(OWNER, True), (None, False)])
+def test_a_private_exchange_that_is_not_owned_is_not_fenced(owner: str | None, waits: bool) -> None:  # noqa: FBT001  a parameter of the test
+    """It leads past the fence, which delays the deletion of an owned queue; another queue stays anyway."""
+    objects = with_owner(DESIRED.exchanges["jobs.in"], None), with_owner(DESIRED.queues["jobs"], owner)
     actual = apply_steps([Declare(ENTRY_BINDING)], vhost_with(*objects))
 
-    assert fence_steps(DESIRED, actual, owner=OWNER) == ()
+    with pytest.raises(Fault, match="past the fence") if waits else nullcontext():
+        assert fence_steps(DESIRED, actual, owner=OWNER) == ()
 
 
 def test_queues_are_removed_before_exchanges_and_the_fence_last() -> None:
@@ -89,6 +94,47 @@ def test_an_exchange_that_another_taskqueue_is_bound_to_stays() -> None:
     assert set(after.exchanges) == {"tasks", "other.in"}
     assert set(after.queues) == {"other", "other.dlq"}
     assert diff(other, after, owner=OTHER_OWNER) == ()
+
+
+def test_a_shared_exchange_goes_with_the_last_taskqueue_whichever_of_them_has_created_it() -> None:
+    exchange = {"name": "tasks", "type": "Topic"}
+    creator, last = desired_topology(exchange=exchange), desired_topology("other", exchange=exchange)
+    actual = apply_steps(diff(creator, Topology(), owner=OWNER), Topology())
+    actual = apply_steps(diff(last, actual, owner=OTHER_OWNER), actual)
+
+    actual = apply_steps(removal_steps(creator, actual, owner=OWNER), actual)
+    assert set(actual.exchanges) == {"tasks", "other.in"}
+
+    actual = apply_steps(removal_steps(last, actual, owner=OTHER_OWNER), actual)
+    assert actual == Topology()
+
+
+def test_a_shared_exchange_goes_although_two_taskqueues_were_removed_at_the_same_time() -> None:
+    exchange = {"name": "tasks", "type": "Topic"}
+    one, two = desired_topology(exchange=exchange), desired_topology("other", exchange=exchange)
+    both = apply_steps(diff(one, Topology(), owner=OWNER), Topology())
+    both = apply_steps(diff(two, both, owner=OTHER_OWNER), both)
+
+    steps = (*removal_steps(one, both, owner=OWNER), *removal_steps(two, both, owner=OTHER_OWNER))
+    actual = apply_steps(steps, both)
+
+    assert set(actual.exchanges) == {"tasks"}
+    assert removal_steps(two, actual, owner=OTHER_OWNER) == (Remove(actual.exchanges["tasks"]),)
+
+
+@pytest.mark.parametrize("owner", [None, "elsewhere/media/other"])
+def test_a_shared_exchange_that_no_taskqueue_of_the_installation_has_created_stays(owner: str | None) -> None:
+    shared = vhost_with(with_owner(DESIRED.exchanges["jobs"], owner))
+    actual = apply_steps(diff(DESIRED, shared, owner=OWNER), shared)
+
+    assert apply_steps(removal_steps(DESIRED, actual, owner=OWNER), actual) == shared
+
+
+def test_the_private_exchange_of_another_taskqueue_is_no_shared_exchange() -> None:
+    deleted = desired_topology("other", exchange={"name": "jobs.in", "type": "Fanout"})
+    fenced = with_fence(DESIRED)
+
+    assert removal_steps(deleted, fenced, owner=OTHER_OWNER) == ()
 
 
 def test_an_exchange_that_a_user_bound_a_queue_to_stays() -> None:
@@ -134,9 +180,12 @@ def test_a_removal_never_touches_an_object_that_is_not_owned(actual: Topology) -
     assert {name: item for name, item in actual.queues.items() if _owner(item) != OWNER} == {
         name: item for name, item in after.queues.items() if _owner(item) != OWNER
     }
-    assert {name: item for name, item in actual.exchanges.items() if _owner(item) != OWNER} == {
-        name: item for name, item in after.exchanges.items() if _owner(item) != OWNER
-    }
+    for name in actual.exchanges.keys() - after.exchanges.keys():
+        owner, is_bound = _owner(actual.exchanges[name]), bool(after.bindings_from.get(name))
+        is_shared = name == "jobs" and owner == OTHER_OWNER
+        assert owner == OWNER or is_shared
+        assert not is_bound
+    assert after.exchanges.items() <= actual.exchanges.items()
 
 
 def _owner(item: Exchange | Queue) -> object:

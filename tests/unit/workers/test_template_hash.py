@@ -91,7 +91,7 @@ def test_the_hash_depends_on_every_other_field_of_the_contract(make: Make, spec:
     "spec",
     [
         {"scaling": {"maxReplicas": 3, "minReplicas": 1, "mode": "Paused", "pausedReplicas": 2, "readyPerReplica": 7}},
-        {"deletionPolicy": "Delete"},
+        {"adoptionPolicy": "IfMatching", "deletionPolicy": "Delete"},
         {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a.#"}]},
         {"queue": {"type": "Classic", "maxPriority": 5}},
         {"queue": {"name": "thumbnails"}},

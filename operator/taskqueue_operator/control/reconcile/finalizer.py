@@ -1,10 +1,10 @@
 """The deletion of a TaskQueue: applies its deletionPolicy. The status shows a wait.
 
-Any step may be the last one before a crash: the next attempt continues from the actual objects. Only objects that carry
-the owner mark of this TaskQueue are deleted.
+Any step may be the last one before a crash: the next attempt continues from the actual objects. Only objects that this
+TaskQueue owns or has adopted are deleted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -18,9 +18,9 @@ from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, TopologyFault
-from taskqueue_operator.resource.names import FINALIZER, PARKING, dead_letter_queue
+from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.scaling.reading import Reading
+from taskqueue_operator.topology.adoption import with_adopted
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Remove, Step
@@ -28,6 +28,7 @@ from taskqueue_operator.topology.objects import Topology
 from taskqueue_operator.topology.queue_policies import queue_policies
 
 from .connection import BrokerConnector
+from .deletion_waits import why_left, why_not_empty, why_waiting_for_retries
 from .topology import ROUNDS, TopologyReconciler
 
 BROKER_OUTAGE_GRACE: Final = timedelta(seconds=60)
@@ -80,12 +81,13 @@ class Finalizer:
                 case DeletionPolicy.RETAIN:
                     await self._unfence(taskqueue, observer)
                     await self._remove_policies(taskqueue, observer)
-                case DeletionPolicy.DELETE_IF_EMPTY:
-                    await self._empty(taskqueue, observer)
-                    await self._remove(taskqueue, observer, fenced=True)
+                case DeletionPolicy.DELETE_IF_EMPTY | DeletionPolicy.DRAIN:
+                    emptied = await self._emptied(taskqueue, observer)
+                    await self._remove(taskqueue, observer, emptied, fenced=True)
+                    self._log_kept(taskqueue, emptied)
                 case DeletionPolicy.DELETE:
                     await self._stop_workers(taskqueue)
-                    await self._remove(taskqueue, observer, fenced=False)
+                    await self._remove(taskqueue, observer, self._desired(taskqueue), fenced=False)
         except TopologyFault as fault:  # an object on the broker prevents the deletion
             raise RetainTopology(fault.message) from None
         except BrokerFault as fault:
@@ -123,38 +125,66 @@ class Finalizer:
             await self._stop_workers(taskqueue)
             await self._apply(observer, tuple(map(Remove, policies)))
 
-    async def _empty(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        """Fence the queue, then wait until it and its dead-letter queue are empty; the workers continue meanwhile."""
-        fenced = await self._fence(taskqueue, observer)
-        for queue in (name for name in self._desired(taskqueue).queues if name in fenced.queues):
-            reading = observer.reading(queue)
-            if reading.is_empty:
-                continue
-            if reading.at_most is None and (fault := observer.fault_at(queue)) is not None:
-                raise fault
-            if (reading.at_most or reading.deferred) and await self.cluster.deployment(taskqueue.key) is None:
-                await self._unfence(taskqueue, observer)
-                raise RetainTopology(f"queue {queue} holds messages and its workers are gone")
-            raise Fault(Reason.NOT_EMPTY, _why_waiting(queue, reading))
+    async def _emptied(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
+        """Fence the queue, and wait until nothing that is removed holds a message; the workers continue meanwhile.
+
+        Returns:
+            The topology to remove. A dead-letter queue that holds messages is not part of it if the policy is Drain:
+            no worker empties it.
+        """
+        fenced, desired = await self._fence(taskqueue, observer), self._desired(taskqueue)
+        existing = [queue for queue in desired.queues if queue in fenced.queues]
+        kept = {queue for queue in existing if not await self._is_empty(taskqueue, observer, queue)}
         # After the queue: a retry that returns to it is counted until the queue shows it.
         delayed = observer.delayed(taskqueue.queue_name)
         if delayed != 0 or observer.has_overdue_retries:
-            raise Fault(Reason.NOT_EMPTY, _why_waiting_for_retries(taskqueue.queue_name, delayed))
+            wait = Fault(Reason.NOT_EMPTY, why_waiting_for_retries(taskqueue, delayed))
+            held = f"messages of queue {taskqueue.queue_name} wait for their retry"
+            raise wait if delayed is None else await self._blocker(taskqueue, observer, wait, held)
+        return replace(desired, queues={name: queue for name, queue in desired.queues.items() if name not in kept})
+
+    async def _is_empty(self, taskqueue: TaskQueue, observer: QueueObserver, queue: str) -> bool:
+        """Wait until a queue is certainly empty; with Drain, the dead-letter queue may also certainly hold messages."""
+        reading = observer.reading(queue)
+        if reading.is_empty:
+            return True
+        if reading.at_most is None and (fault := observer.fault_at(queue)) is not None:
+            raise fault
+        is_dead_letter_queue = queue == dead_letter_queue(taskqueue.queue_name)
+        if taskqueue.is_being_emptied and is_dead_letter_queue and reading.at_most is not None:
+            return False
+        wait = Fault(Reason.NOT_EMPTY, why_not_empty(taskqueue, queue, reading))
+        if not (reading.at_most or reading.deferred):
+            raise wait
+        raise await self._blocker(taskqueue, observer, wait, f"queue {queue} holds messages")
+
+    async def _blocker(
+        self, taskqueue: TaskQueue, observer: QueueObserver, wait: Fault, cause: str
+    ) -> Fault | RetainTopology:
+        """Return the wait; or that the topology is retained, if the workers are gone: then the wait might never end."""
+        if await self.cluster.deployment(taskqueue.key) is not None:
+            return wait
+        await self._unfence(taskqueue, observer)
+        return RetainTopology(f"{cause} and its workers are gone")
 
     async def _fence(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
         """Fence the queue; return what is on the broker then."""
-        desired, owner = self._desired(taskqueue), self._owner(taskqueue)
-        actual = await observer.topology()
         for _ in range(ROUNDS):
-            steps = fence_steps(desired, actual, owner=owner)
+            actual = await self._actual(taskqueue, observer)
+            try:
+                steps = fence_steps(self._desired(taskqueue), actual, owner=self._owner(taskqueue))
+            except TopologyFault:
+                raise
+            except Fault as fault:
+                cause = f"publishers of queue {taskqueue.queue_name} cannot be refused"
+                raise await self._blocker(taskqueue, observer, fault, cause) from None
             if not steps:
                 return actual
             try:
                 await self._apply(observer, steps)
             finally:  # without an answer too: the steps may have been applied
-                for queue in desired.queues:
+                for queue in self._desired(taskqueue).queues:
                     observer.discard_samples(queue)
-            actual = await observer.topology()
         raise Fault(
             Reason.NOT_EMPTY,
             f'Deletion waits: another client restores the bindings of queue "{taskqueue.queue_name}". '
@@ -175,18 +205,26 @@ class Finalizer:
         if remaining or (deployment is not None and deployment.current_replicas):
             raise Fault(Reason.DELETING, f"Deletion waits for {remaining or 'the last'} workers to finish their tasks.")
 
-    async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver, *, fenced: bool) -> None:
-        desired, owner = self._desired(taskqueue), self._owner(taskqueue)
-        actual = await observer.topology()
-        if fenced and fence_steps(desired, actual, owner=owner):
+    async def _remove(self, taskqueue: TaskQueue, observer: QueueObserver, topology: Topology, *, fenced: bool) -> None:
+        owner, actual = self._owner(taskqueue), await self._actual(taskqueue, observer)
+        if fenced and fence_steps(topology, actual, owner=owner):
             raise Fault(Reason.DELETING, "Deletion waits: the fence that refuses publishers is incomplete again.")
-        await self._apply(observer, removal_steps(desired, actual, owner=owner))
-        if removal_steps(desired, await observer.topology(), owner=owner):
+        await self._apply(observer, removal_steps(topology, actual, owner=owner))
+        if left := removal_steps(topology, await self._actual(taskqueue, observer), owner=owner):
             # Retried later, not at once: an object that was created again must be read again before it is deleted.
-            raise Fault(
-                Reason.DELETING,
-                f'Deletion waits: another client creates queue "{taskqueue.queue_name}" again. Find and stop it.',
-            )
+            raise Fault(Reason.DELETING, why_left(left))
+
+    async def _actual(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
+        """Read the topology; what the TaskQueue has adopted carries its owner."""
+        actual = await observer.topology()
+        if not taskqueue.adopts:
+            return actual
+        return with_adopted(self._desired(taskqueue), actual, owner=self._owner(taskqueue))
+
+    def _log_kept(self, taskqueue: TaskQueue, removed: Topology) -> None:
+        for queue in self._desired(taskqueue).queues.keys() - removed.queues.keys():
+            log = structlog.get_logger("finalizer")
+            log.warning("dead letters retained", taskqueue=str(taskqueue.key), queue=queue)
 
     async def _apply(self, observer: QueueObserver, steps: tuple[Step, ...]) -> None:
         if steps:
@@ -198,23 +236,3 @@ class Finalizer:
 
     def _owner(self, taskqueue: TaskQueue) -> str:
         return self.topology.owner(taskqueue.key)
-
-
-def _why_waiting_for_retries(queue: str, delayed: int | None) -> str:
-    count = f"at most {delayed}" if delayed else "an unknown number of"
-    return (
-        f'Deletion waits: {count} messages of queue "{queue}" wait for their retry. Publishers are refused, workers '
-        "continue. Set deletionPolicy: Retain to keep the queue or Delete to delete it; the retries then go to queue "
-        f'"{PARKING}".'
-    )
-
-
-def _why_waiting(queue: str, reading: Reading) -> str:
-    if reading.at_most is None:
-        return f'Deletion waits until it is certain that queue "{queue}" is empty. Publishers are refused meanwhile.'
-    states = {"ready": reading.at_most, "unacked": reading.unacked, "delayed or dead-lettering": reading.deferred}
-    held = " and ".join(f"{count} {state}" for state, count in states.items() if count)
-    return (
-        f'Deletion waits: queue "{queue}" holds {held} messages. Publishers are refused, workers continue. '
-        "Empty it, or set deletionPolicy: Retain to keep it or Delete to delete it."
-    )

@@ -14,6 +14,7 @@ from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, dead_letter_queue, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
+from taskqueue_operator.topology.adoption import check_adoption, unmarked_exchanges, unmarked_queues
 from taskqueue_operator.topology.consumer_timeout import consumer_timeout, granted_seconds
 from taskqueue_operator.topology.dead_letter_limits import dead_letter_limits
 from taskqueue_operator.topology.desired import desired as desired_topology
@@ -51,9 +52,10 @@ class TopologyReconciler:
         if state.topology_generation == taskqueue.generation or observer is None:
             return
         state.request_topology_check()
-        drift = ""
+        drift, drifted = "", state.take_drifted()
         for number in range(ROUNDS):
-            actual = await observer.topology()
+            actual = drifted or await observer.topology()
+            drifted = None
             steps = self.steps(taskqueue, actual)
             if not steps:
                 self._accept(taskqueue, actual)
@@ -102,9 +104,17 @@ class TopologyReconciler:
         state.reconcile.topology_generation = state.reconcile.declared_generation = taskqueue.generation
         state.reconcile.policies = {policy.name: policy for policy in queue_policies(taskqueue.queue_name, actual)}
         state.reconcile.topology_digest = self._digest(taskqueue, actual)
+        state.reconcile.not_created = self._not_created(taskqueue, actual)
         if state.connection.observer is not None and taskqueue.declared_queue is not None:
             queue = taskqueue.declared_queue
             state.connection.observer.require(taskqueue.key, {queue, dead_letter_queue(queue)})
+
+    def _not_created(self, taskqueue: TaskQueue, actual: Topology) -> tuple[str, ...]:
+        desired = desired_topology(taskqueue, self.installation)
+        return (
+            *(f'exchange "{exchange.name}"' for exchange in unmarked_exchanges(desired, actual)),
+            *(f'queue "{queue.name}"' for queue in unmarked_queues(desired, actual)),
+        )
 
     def has_policy(self, key: Key) -> bool:
         """Whether a queue of a TaskQueue had a policy of the operator when it was checked last."""
@@ -143,6 +153,8 @@ class TopologyReconciler:
         """
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
+        if taskqueue.adopts:
+            check_adoption(desired_topology(taskqueue, self.installation), actual)
         own, owner_ = self._own_steps(taskqueue, actual), self.owner(taskqueue.key)
         return (*own, *retry_steps(taskqueue.queue_name, actual, owner=owner_)) if taskqueue.delays_retries else own
 

@@ -12,7 +12,6 @@ from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.state import LastScale, States, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.control.workqueue import RetryLater, WorkQueues
-from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
@@ -240,4 +239,4 @@ def _applies_decisions(taskqueue: TaskQueue) -> bool:
 
 def _is_deleting_workers(taskqueue: TaskQueue) -> bool:
     """Whether the workers are being deleted, whatever the queue holds."""
-    return taskqueue.deleting and taskqueue.spec.deletion_policy is not DeletionPolicy.DELETE_IF_EMPTY
+    return taskqueue.deleting and not taskqueue.spec.deletion_policy.keeps_workers

@@ -6,6 +6,7 @@ know little, and conditions that change back and forth would alarm their users.
 
 from collections.abc import Iterator
 
+from taskqueue_operator.resource.broker import AdoptionPolicy
 from taskqueue_operator.resource.conditions import Condition, ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.scaling import Mode
@@ -39,9 +40,20 @@ def _stages(inputs: StatusInputs) -> Iterator[Condition]:
         elif stage is ConditionType.BROKER_REACHABLE and inputs.alarms and inputs.is_observed:
             yield Condition(stage, ConditionStatus.TRUE, Reason.BROKER_ALARM, alarm_message(inputs.alarms))
         elif inputs.is_observed and not _blocked(stage, inputs):
-            yield Condition(stage, ConditionStatus.TRUE, *_MESSAGES[stage])
+            reason, message = _MESSAGES[stage]
+            notice = _not_created(inputs) if stage is ConditionType.TOPOLOGY_READY else ""
+            yield Condition(stage, ConditionStatus.TRUE, reason, message + notice)
         elif inputs.is_observed:
             yield Condition(stage, ConditionStatus.UNKNOWN, Reason.PROGRESSING, "Waiting for an earlier stage.")
+
+
+def _not_created(inputs: StatusInputs) -> str:
+    """Return what a deletion does with objects that the operator did not create; empty if there are none."""
+    if not inputs.not_created:
+        return ""
+    fate = "deletionPolicy applies to them too" if inputs.adopts else "they stay when the TaskQueue is deleted"
+    policy = AdoptionPolicy.IF_MATCHING if inputs.adopts else AdoptionPolicy.NEVER
+    return f" The operator did not create {', '.join(inputs.not_created)}: {fate} (adoptionPolicy: {policy})."
 
 
 def _blocked(stage: ConditionType, inputs: StatusInputs) -> bool:

@@ -49,6 +49,8 @@ class StatusInputs:
         delayed: Number of messages that wait for a retry or for their dead-lettering, at most.
         alarms: Resources for which the broker has an alarm.
         mode: The scaling mode of the spec.
+        not_created: The exchange and the queues that no operator has created.
+        adopts: Whether they count as those of the operator.
         rollout: What this generation still needs before it is ready for the first time.
     """
 
@@ -65,6 +67,8 @@ class StatusInputs:
     delayed: int | None = None
     alarms: frozenset[str] = frozenset()
     mode: Mode = Mode.AUTO
+    not_created: tuple[str, ...] = ()
+    adopts: bool = False
     rollout: Fault | None = None
 
 
@@ -86,6 +90,8 @@ def collect(seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadline
         delayed=delayed(taskqueue, state),
         alarms=state.connection.observer.alarms if state.connection.observer is not None else frozenset(),
         mode=taskqueue.spec.scaling.mode if taskqueue is not None else Mode.AUTO,
+        not_created=state.reconcile.not_created,
+        adopts=taskqueue is not None and taskqueue.adopts,
         rollout=unfinished_rollout(deployment) if deployment is not None and not _was_ready(seen) else None,
     )
 

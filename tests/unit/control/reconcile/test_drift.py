@@ -58,6 +58,24 @@ async def test_each_kind_of_drift_is_repaired_with_an_event(harness: ControlHarn
     assert harness.cluster.condition("Ready")["status"] == "True"
 
 
+async def test_a_repair_begins_with_the_read_that_showed_the_drift(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.apply()
+    await harness.settle(10)
+    change(harness.broker, Remove(BINDING))
+    reads, reads_before_repair = harness.broker.reads, []
+    apply = harness.broker.apply
+
+    async def counted(steps: Sequence[Step]) -> None:
+        reads_before_repair.append(harness.broker.reads - reads)
+        await apply(steps)
+
+    monkeypatch.setattr(harness.broker, "apply", counted)
+    await harness.settle(2 * PERIOD_SECONDS)
+    assert reads_before_repair == [1]
+
+
 async def test_the_event_says_how_many_messages_a_deleted_queue_had(harness: ControlHarness) -> None:
     harness.broker.depths |= {"thumbnails": (12, 5), "thumbnails.dlq": (3, 0)}
     await harness.apply()

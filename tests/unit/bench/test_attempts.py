@@ -14,7 +14,7 @@ def test_the_lateness_of_a_retry_is_what_exceeds_its_delay() -> None:
     ]
     delays = chosen_delays(lines)
 
-    assert Attempts(LEDGER).lateness(delays) == [pytest.approx(0.25)], "the third attempt has not begun"
+    assert Attempts(LEDGER).lateness(delays) == pytest.approx([0.25]), "the third attempt has not begun"
 
 
 def test_a_task_whose_attempt_began_twice_is_repeated_and_has_no_lateness() -> None:

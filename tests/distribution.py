@@ -7,6 +7,7 @@ the one of the end-to-end tests: `tests/e2e/conftest.py` says how.
 
 A group is what one process runs without a break. Groups begin in the order given here: those first that take longest,
 so that none of them begins when all others have ended; end-to-end tests last, when their cluster has had time to start.
+Tests with an older broker are one group, so that one process starts those brokers.
 """
 
 from pathlib import Path
@@ -14,11 +15,16 @@ from pathlib import Path
 import pytest
 from _pytest.nodeid import NodeId
 
+from tests.cluster.debian import NEWEST_RABBITMQ
+
 EXCLUSIVE = "exclusive"
 """The group of the tests that need the cluster for themselves: two of them would wait for each other."""
+OLDER_BROKERS = "integration.older_brokers"
+"""The group of the tests with an older broker."""
 
 _ORDER = (
     EXCLUSIVE,
+    OLDER_BROKERS,
     "integration.faults",
     "integration.control",
     "integration.worker.test_drain",
@@ -35,11 +41,19 @@ def group(item: pytest.Item) -> str:
     """Return what the test belongs to: its module or package, but itself if it is an end-to-end test or slow."""
     if item.get_closest_marker("exclusive"):
         return EXCLUSIVE
+    if broker_version(item) != NEWEST_RABBITMQ:
+        return OLDER_BROKERS
     module = ".".join(item.path.relative_to(_TESTS).with_suffix("").parts)
     if module.startswith("e2e.") or item.get_closest_marker("slow"):
         return f"{module}.{item.name}"
     package = module.rpartition(".")[0]
     return package if package in _TOGETHER else module
+
+
+def broker_version(item: pytest.Item) -> str:
+    """Return the version of RabbitMQ with which the test runs, if it needs a broker."""
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("rabbitmq_version", NEWEST_RABBITMQ)) if callspec is not None else NEWEST_RABBITMQ
 
 
 def distribute(items: list[pytest.Item]) -> None:

@@ -26,6 +26,7 @@ from tests.bench import (
     plain,
     redrive,
     restart,
+    retry,
     takeover,
     wake,
     worker_cpu,
@@ -38,6 +39,7 @@ from tests.cluster.progress import step
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "worker_cpu": worker_cpu.run,
     "redrive": redrive.run,
+    "retry": retry.run,
     "faults": faults.run,
     "drain": drain.run,
     "harm": harm.run,

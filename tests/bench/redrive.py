@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 from pamqp.common import FieldTable
 
+from tests.bench import queue_contents
 from tests.bench.context import Context
 from tests.bench.polling import eventually
 from tests.bench.result import Result, Target
@@ -45,7 +45,7 @@ async def run(context: Context) -> Result:
             async with _redrive(broker) as process:
                 code = await process.wait()
             seconds = time.monotonic() - started
-            returned, left = await _ids(channel, QUEUE), await _ids(channel, DEAD_LETTERS)
+            returned, left = await queue_contents.ids(channel, QUEUE), await queue_contents.ids(channel, DEAD_LETTERS)
     found = returned + left
     figures = {
         "lost": count - len(found),
@@ -78,10 +78,10 @@ async def _killed_after(broker: Broker, channel: AbstractChannel, returned: int,
     """Redrive until so many have returned, kill the process, and wait until the broker has taken back what it held."""
 
     async def is_half_way() -> bool:
-        return await _ready(channel, QUEUE) >= returned
+        return await queue_contents.ready(channel, QUEUE) >= returned
 
     async def is_taken_back() -> bool:
-        return await _ready(channel, QUEUE) + await _ready(channel, DEAD_LETTERS) >= count
+        return await queue_contents.ready(channel, QUEUE) + await queue_contents.ready(channel, DEAD_LETTERS) >= count
 
     async with _redrive(broker):
         await eventually(is_half_way, "dead letters have returned", seconds=TIMEOUT_SECONDS, every=0.02)
@@ -103,17 +103,3 @@ async def _redrive(broker: Broker) -> AsyncIterator[asyncio.subprocess.Process]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-async def _ready(channel: AbstractChannel, queue: str) -> int:
-    declared = await channel.declare_queue(queue, passive=True)
-    return declared.declaration_result.message_count or 0
-
-
-async def _ids(channel: AbstractChannel, queue: str) -> Counter[str]:
-    """Remove all messages, and count their ids."""
-    ids: Counter[str] = Counter()
-    source = await channel.get_queue(queue)
-    while (message := await source.get(no_ack=True, fail=False)) is not None:
-        ids[message.message_id or ""] += 1
-    return ids

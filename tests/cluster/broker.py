@@ -16,6 +16,7 @@ from typing import Self, overload
 
 from tests.cluster import debian, ports
 from tests.cluster.certificates import Authority
+from tests.cluster.debian import NEWEST_RABBITMQ
 from tests.cluster.prerequisites import need_root
 from tests.cluster.processes import Processes, children, descendants
 from tests.cluster.progress import until
@@ -78,9 +79,17 @@ class Broker:
     `tls` moves both listeners to TLS, with a certificate for localhost signed by `ca_file`.
     """
 
-    def __init__(self, directory: Path, *, tls: bool = False, placement: Placement | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tls: bool = False,
+        version: str = NEWEST_RABBITMQ,
+        placement: Placement | None = None,
+    ) -> None:
         need_root()
         self.directory = directory
+        self.version = version
         self.placement = placement or Placement()
         self.processes = Processes(directory)
         self._tls = tls
@@ -106,6 +115,10 @@ class Broker:
     def name(self) -> str:
         """The node name of Erlang."""
         return f"rabbit-{self.amqp_port}@localhost" if self.placement.is_alone else f"rabbit@{self.placement.address}"
+
+    @property
+    def _tree(self) -> Path:
+        return debian.rabbitmq(self.version)
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +150,7 @@ class Broker:
         """The output of rabbitmqctl, which takes a second or two."""
         inside = children(self._unshare())[0]
         entered = ["nsenter", f"--target={inside}", "--mount", "--net", "--pid", "--"]
-        chroot = ["chroot", "--userspec=rabbitmq:rabbitmq", str(debian.rabbitmq())]
+        chroot = ["chroot", "--userspec=rabbitmq:rabbitmq", str(self._tree)]
         command = ["env", *self._environment(), f"{_PROGRAMS}/rabbitmqctl", "--quiet", *arguments]
         done = subprocess.run(
             [*entered, *chroot, *command],
@@ -152,8 +165,8 @@ class Broker:
         return done.stdout
 
     @classmethod
-    def _make(cls, directory: Path, *, tls: bool = False) -> "Broker":
-        broker = cls(directory, tls=tls)
+    def _make(cls, directory: Path, *, tls: bool = False, version: str = NEWEST_RABBITMQ) -> "Broker":
+        broker = cls(directory, tls=tls, version=version)
         broker.boot()
         return broker
 
@@ -164,9 +177,8 @@ class Broker:
         self._boot()
 
     def _boot(self) -> None:
-        tree = debian.rabbitmq()
         apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--"]
-        script = ["sh", "-c", _INTO_THE_TREE, "broker", str(tree), str(self.directory)]
+        script = ["sh", "-c", _INTO_THE_TREE, "broker", str(self._tree), str(self.directory)]
         server = ["env", *self._environment(), f"{_PROGRAMS}/rabbitmq-server"]
         self.processes.spawn("rabbitmq", [*self.placement.enter, *apart, *script, *server])
         try:
@@ -175,7 +187,7 @@ class Broker:
             raise TimeoutError(f"{late}\n{self.processes.tails()}") from None
 
     def _write_files(self) -> None:
-        owner = (debian.rabbitmq() / "var/lib/rabbitmq").stat()
+        owner = (self._tree / "var/lib/rabbitmq").stat()
         for name in ("etc", "data"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
             os.chown(self.directory / name, owner.st_uid, owner.st_gid)

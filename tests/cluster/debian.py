@@ -1,11 +1,17 @@
 """Small Debian systems in a directory: what images are made from where no registry can be reached."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from tests.cluster import cache
 from tests.cluster.prerequisites import need_packages, need_root, run
 from tests.cluster.progress import working
+
+RABBITMQ_SUITES: Final[Mapping[str, str]] = {"3.10": "bookworm", "4.0": "trixie", "4.3": "sid"}
+"""For each version of RabbitMQ that tests use, the suite of Debian that has it."""
+NEWEST_RABBITMQ: Final = "4.3"
 
 # New mounts stay inside, and everything started ends, with this command: a killed debootstrap leaves no /proc behind.
 _APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
@@ -16,9 +22,9 @@ def python() -> Path:
     return _system("trixie", "python3", "python3-venv", "ca-certificates")
 
 
-def rabbitmq() -> Path:
-    """A system with the newest RabbitMQ of Debian (4.3) as its `rabbitmq-server`."""
-    return _system("sid", "rabbitmq-server", "ca-certificates")
+def rabbitmq(version: str = NEWEST_RABBITMQ) -> Path:
+    """A system with this version of RabbitMQ as its `rabbitmq-server`."""
+    return _system(RABBITMQ_SUITES[version], "rabbitmq-server", "ca-certificates")
 
 
 def _system(suite: str, *packages: str) -> Path:

@@ -1,12 +1,14 @@
 """The real parts that integration tests stand on: one API server with controllers and one broker for each process.
 
-Tests of other processes have others, so no name of a namespace or a vhost has to be unique among processes.
+A test that is marked `every_version` runs once with a broker of each version of RabbitMQ. Tests of other processes have
+others, so no name of a namespace or a vhost has to be unique among processes.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,32 +16,48 @@ import pytest
 from tests.cluster import build, debian
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.debian import NEWEST_RABBITMQ
 from tests.cluster.prerequisites import MissingError
+from tests.distribution import broker_version
 
 ROOT = Path(__file__).parents[2]
 
 # Otherwise pytest-asyncio asks for the previous current loop, and so makes one that is never closed.
 asyncio.set_event_loop(None)
 
-_STARTS: Mapping[str, Callable[[Path], ControlPlane | Broker]] = {
-    "control_plane": ControlPlane.start,
-    "broker": Broker.start,
-}
+Part = ControlPlane | Broker
 
 
 class Parts:
-    """The API server and the broker of this process, each started with the first test that needs it."""
+    """The API server and the brokers of this process, each started with the first test that needs it."""
 
     def __init__(self, directories: pytest.TempPathFactory) -> None:
         self._directories = directories
-        self._started: dict[str, Future[ControlPlane | Broker]] = {}
+        self._started: dict[str, Future[Part]] = {}
         self._pool = ThreadPoolExecutor()
 
-    def start(self, fixtures: Collection[str]) -> Mapping[str, "Future[ControlPlane | Broker]"]:
-        """Begin to start the servers that a test with these fixtures needs, at once, and return all started ones."""
-        for name in _STARTS.keys() & set(fixtures) - self._started.keys():
-            self._started[name] = self._pool.submit(_STARTS[name], self._directories.mktemp(name))
-        return self._started
+    def start(self, fixtures: Collection[str], version: str = NEWEST_RABBITMQ) -> None:
+        """Begin to start the servers that a test with these fixtures needs, at once."""
+        if "control_plane" in fixtures:
+            self._start("control_plane", ControlPlane.start)
+        if "broker" in fixtures:
+            self._start(version, partial(Broker.start, version=version))
+
+    def control_plane(self) -> ControlPlane:
+        """Wait for the API server."""
+        plane = self._started["control_plane"].result()
+        assert isinstance(plane, ControlPlane)
+        return plane
+
+    def broker(self, version: str) -> Broker:
+        """Wait for the broker of a version."""
+        broker = self._started[version].result()
+        assert isinstance(broker, Broker)
+        return broker
+
+    def _start(self, name: str, start: Callable[[Path], Part]) -> None:
+        if name not in self._started:
+            self._started[name] = self._pool.submit(start, self._directories.mktemp(name))
 
     def close(self) -> None:
         """Stop them."""
@@ -58,9 +76,8 @@ def _parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
 
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest, _parts: Parts) -> ControlPlane:
-    plane = _parts.start(request.fixturenames)["control_plane"].result()
-    assert isinstance(plane, ControlPlane)
-    return plane
+    _parts.start(request.fixturenames)
+    return _parts.control_plane()
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +89,15 @@ def installed(control_plane: ControlPlane) -> ControlPlane:
 
 
 @pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest, _parts: Parts) -> Broker:
-    broker = _parts.start(request.fixturenames)["broker"].result()
-    assert isinstance(broker, Broker)
-    return broker
+def rabbitmq_version(request: pytest.FixtureRequest) -> str:
+    """The version of the broker: the newest one, unless the test is marked `every_version`."""
+    return str(getattr(request, "param", NEWEST_RABBITMQ))
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest, rabbitmq_version: str, _parts: Parts) -> Broker:
+    _parts.start(request.fixturenames, rabbitmq_version)
+    return _parts.broker(rabbitmq_version)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -87,7 +109,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         if "control_plane" in fixtures:
             build.program("kube-apiserver")
         if "broker" in fixtures or "three_nodes" in fixtures:
-            debian.rabbitmq()
+            debian.rabbitmq(broker_version(item))
     return (yield)
 
 
@@ -100,5 +122,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         used = getattr(item, "funcargs", {})
-        report.sections += [(name, used[name].processes.tails()) for name in _STARTS if name in used]
+        report.sections += [
+            (name, used[name].processes.tails()) for name in ("control_plane", "broker") if name in used
+        ]
     return report

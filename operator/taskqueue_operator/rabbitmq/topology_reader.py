@@ -1,10 +1,10 @@
 """Reads the exchanges, queues, bindings and policies of a vhost from the management API."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from taskqueue_operator.topology.delayed_retries import TYPE
-from taskqueue_operator.topology.objects import Arguments, Binding, Exchange, Policy, Queue, Topology
+from taskqueue_operator.topology.objects import LENGTH_LIMITS, Arguments, Binding, Exchange, Policy, Queue, Topology
 
 from .definitions_tag import DefinitionsTag
 from .known_listings import KnownListings
@@ -12,8 +12,6 @@ from .listing import Items, in_slices
 from .management import Management
 
 Item = TypeVar("Item")
-
-_LENGTH_LIMITS: Final = frozenset({"max-length", "max-length-bytes"})
 
 
 class TopologyReader:
@@ -94,7 +92,7 @@ def _queue(item: dict[str, Any]) -> Queue:
         auto_delete=item["auto_delete"],
         arguments=arguments,
         policy=item.get("policy"),
-        has_limit=not _LENGTH_LIMITS.isdisjoint(policy),
+        has_limit=not LENGTH_LIMITS.isdisjoint(policy),
         delayed=str(delayed) if (delayed := arguments.get("x-delayed-retry-type") or policy.get(TYPE)) else None,
     )
 

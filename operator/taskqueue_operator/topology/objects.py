@@ -19,6 +19,8 @@ DELAYED_RETRIES_VERSION: Final[Version] = (4, 3, 1)
 
 POLICY_PRIORITY: Final = 999
 """RabbitMQ applies only the matching policy with the highest priority; this priority makes it the operator's."""
+LENGTH_LIMITS: Final = frozenset({"max-length", "max-length-bytes"})
+"""Settings of a policy with which a queue may refuse messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Queue:
 
     Attributes:
         policy: Name of the policy that the broker applies to it.
-        has_limit: Whether a policy limits its length, so that it may refuse messages.
+        has_limit: Whether the broker shows that its length is limited, so that it may refuse messages (RabbitMQ 4.3).
         delayed: Which returned messages the broker delays (`delayed-retry-type`); None if none.
     """
 

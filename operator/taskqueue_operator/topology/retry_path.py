@@ -19,7 +19,7 @@ from taskqueue_operator.resource.names import OWNER_ARGUMENT, PARKING, RETURN_EX
 
 from .desired import DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DELIVERY_LIMIT, QUEUE_TYPE
 from .diff import Remove, Step, diff
-from .objects import Argument, Binding, Exchange, Queue, Topology
+from .objects import LENGTH_LIMITS, Argument, Binding, Exchange, Queue, Topology
 
 _EXCHANGES: Final[Mapping[str, Exchange]] = {
     PARKING: Exchange(PARKING, "fanout"),
@@ -49,9 +49,15 @@ def retry_steps(queue: str, actual: Topology, *, owner: str) -> tuple[Step, ...]
         TopologyFault: An object conflicts with the desired one; then no step is returned at all.
     """
     found = actual.queues.get(queue)
-    path = retry_path(queue, owner, has_limit=found is not None and found.has_limit)
+    path = retry_path(queue, owner, has_limit=found is not None and _has_limit(found, actual))
     both = {_returning(queue, destination) for destination in (queue, landing_queue(queue))}
     return (*diff(path, actual, owner=owner), *map(Remove, (both - path.bindings) & actual.bindings))
+
+
+def _has_limit(queue: Queue, actual: Topology) -> bool:
+    """Whether a policy limits the length. Before RabbitMQ 4.3 the listing shows only the name of the policy."""
+    policy = actual.policies.get(queue.policy or "")
+    return queue.has_limit or (policy is not None and not LENGTH_LIMITS.isdisjoint(policy.definition))
 
 
 def landing(queue: str, owner: str) -> Mapping[str, Queue]:

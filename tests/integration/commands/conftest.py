@@ -78,6 +78,7 @@ class Queues:
 
     channel: AbstractChannel
     name: str
+    admin: httpx.AsyncClient
 
     @property
     def dead_letters(self) -> str:
@@ -108,6 +109,15 @@ class Queues:
             return await self.ready(self.name) + await self.ready(self.dead_letters) >= count
 
         await eventually("all are ready", all_are_ready)
+
+    async def wait_until_described(self, queue: str) -> None:
+        """Wait until the management API shows which policy applies to the queue: older brokers take some seconds."""
+
+        async def is_described() -> bool:
+            answer = await self.admin.get(f"/queues/%2F/{queue}")
+            return answer.is_success and "effective_policy_definition" in answer.json()
+
+        await eventually(f"{queue} is described", is_described)
 
     async def drained(self, queue: str) -> list[AbstractIncomingMessage]:
         """Remove and return all ready messages."""
@@ -179,14 +189,15 @@ def user(broker: Broker) -> Iterator[MakeUser]:
 @pytest.fixture
 async def queues(broker: Broker) -> AsyncIterator[Queues]:
     connection = await aio_pika.connect(broker.url)
-    async with connection:
+    admin = httpx.AsyncClient(base_url=f"{broker.management_url}/api", auth=("guest", "guest"), limits=KEEP_BRIEFLY)
+    async with connection, admin:
         channel = await connection.channel(on_return_raises=True)
         name = f"dlq-{uuid4().hex[:8]}"
         await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
         await channel.declare_queue(
             f"{name}.dlq", durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
         )
-        yield Queues(channel, name)
+        yield Queues(channel, name, admin)
         for queue in (name, f"{name}.dlq"):
             await channel.queue_delete(queue)
         await channel.close()

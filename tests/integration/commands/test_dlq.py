@@ -1,6 +1,10 @@
 """Listing, showing and deleting dead letters of a real broker, and what is said when that is not possible."""
 
 import asyncio
+import operator
+from contextlib import nullcontext
+from functools import partial
+from itertools import product
 
 import aio_pika
 import pytest
@@ -9,11 +13,14 @@ from taskqueue_operator.commands.operations import survey
 from taskqueue_operator.dead_letters.selection import Selection
 from taskqueue_operator.rabbitmq.dead_letter_connection import BROWSE, opened
 from taskqueue_operator.rabbitmq.secret import parse_keys
+from taskqueue_operator.resource.faults import Fault
 from tests.cluster import ports
 from tests.cluster.broker import Broker
 from tests.integration.commands.conftest import Dlq, MakeUser, Queues, dead_letter
+from tests.integration.harness.versions import every_version
 
 COUNT = 1000
+LISTINGS = 25
 
 
 async def test_a_thousand_dead_letters_are_listed_in_groups_and_stay_in_their_order(dlq: Dlq, queues: Queues) -> None:
@@ -32,20 +39,28 @@ async def test_a_thousand_dead_letters_are_listed_in_groups_and_stay_in_their_or
     assert not any("x-delivery-count" in letter.headers for letter in left)
 
 
-async def test_a_queue_with_the_default_delivery_limit_loses_nothing_by_thirty_listings(
-    broker: Broker, queues: Queues
-) -> None:
-    name = f"{queues.name}.limited"
-    await queues.channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
-    for n in range(20):
-        await queues.channel.default_exchange.publish(dead_letter(n, queues.name), name)
-    endpoint = parse_keys("The test", {"uri": broker.url.encode()}, None)
-    for _ in range(30):
-        async with opened(endpoint, name, BROWSE) as queue:
-            found = await survey(queue, Selection(), limit=100, stop=asyncio.Event())
-        assert found.groups.count == 20
-    assert await queues.ready(name) == 20
-    await queues.channel.queue_delete(name)
+@every_version
+async def test_listings_lose_no_dead_letter(broker: Broker, queues: Queues) -> None:
+    """RabbitMQ 4.0 drops a message at its 21st return, unless the queue has the limit that the operator declares."""
+    unlimited = f"{queues.name}.unlimited"
+    await queues.channel.declare_queue(unlimited, durable=True, arguments={"x-queue-type": "quorum"})
+    names = (queues.dead_letters, unlimited)
+    for name in names:
+        for n in range(20):
+            await queues.channel.default_exchange.publish(dead_letter(n, queues.name), name)
+        await queues.wait_until_described(name)
+    keys = {"uri": broker.url.encode(), "management-uri": broker.management_url.encode()}
+    endpoint = parse_keys("The test", keys, None)
+    for name, _ in product(names, range(LISTINGS)):
+        is_refused = broker.version == "4.0" and name == unlimited
+        with pytest.raises(Fault, match="delivery limit") if is_refused else nullcontext():
+            async with opened(endpoint, name, BROWSE) as queue:
+                found = await survey(queue, Selection(), limit=100, stop=asyncio.Event())
+            assert found.groups.count == 20
+    for name in names:
+        await queues.wait_for(name, partial(operator.eq, 20))
+        assert [letter.message_id for letter in await queues.drained(name)] == [f"id-{n}" for n in range(20)]
+    await queues.channel.queue_delete(unlimited)
 
 
 async def test_hostile_dead_letters_cost_only_themselves(dlq: Dlq, queues: Queues) -> None:

@@ -13,6 +13,7 @@ from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal
 from taskqueue_operator.topology.diff import diff
 from tests.cluster.broker import Broker
 from tests.cluster.progress import until
+from tests.integration.harness.versions import every_version
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
 from tests.unit.topology.builders import OWNER, desired_topology
 
@@ -54,6 +55,7 @@ class Publishers:
         self._running = False
 
 
+@every_version
 async def test_the_fence_turns_every_publish_into_a_nack_and_loses_none(
     connect: Connect, amqp: AbstractConnection
 ) -> None:

@@ -7,6 +7,7 @@ from pamqp.common import FieldValue
 
 from tests.cluster.broker import Broker
 from tests.cluster.progress import until
+from tests.integration.harness.versions import every_version
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, probed
 
 QUORUM: dict[str, FieldValue] = {"x-queue-type": "quorum"}
@@ -18,6 +19,7 @@ _EACH_SILENT = """
 """
 
 
+@every_version
 async def test_a_sweep_lists_every_queue_with_state_ready_and_unacked(
     connect: Connect, amqp: AbstractConnection
 ) -> None:
@@ -37,6 +39,7 @@ async def test_a_sweep_lists_every_queue_with_state_ready_and_unacked(
     assert (found["quorum"].ready, found["quorum"].unacked) == (0, 0)
 
 
+@every_version
 async def test_a_probe_counts_a_message_as_soon_as_it_is_confirmed(connect: Connect, amqp: AbstractConnection) -> None:
     channel = await amqp.channel()
     await channel.queue_declare("jobs", durable=True, arguments=QUORUM)

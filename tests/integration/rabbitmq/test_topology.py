@@ -13,9 +13,10 @@ from taskqueue_operator.resource.faults import BrokerFault, LeadershipLost, Reas
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.fence import fence_topology
-from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
-from taskqueue_operator.topology.retry_path import retry_path
+from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
+from taskqueue_operator.topology.retry_path import retry_path, retry_steps
 from tests.cluster.broker import Broker
+from tests.integration.harness.versions import every_version
 from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, probed
 from tests.integration.rabbitmq.management_proxy import proxied
 from tests.unit.topology.builders import OWNER, desired_topology, timeout_policy
@@ -34,6 +35,7 @@ async def declare(rabbitmq: Vhost, desired: Topology) -> tuple[Step, ...]:
     return steps
 
 
+@every_version
 @pytest.mark.parametrize("desired", [desired_topology(), TOPIC, desired_topology(exchange={"type": "Fanout"})])
 async def test_the_steps_create_the_topology_and_leave_no_difference(connect: Connect, desired: Topology) -> None:
     rabbitmq = connect()
@@ -195,6 +197,7 @@ async def test_a_binding_to_a_missing_exchange_is_reported_in_the_text_of_rabbit
     assert fault.value.reason is Reason.TOPOLOGY_REFUSED
 
 
+@every_version
 async def test_the_documented_permissions_are_sufficient(connect: Connect, user: MakeUser) -> None:
     """The tag management, and all permissions on the names of the TaskQueue and on amq.default for dead letters."""
     names = r"^(jobs(\..*)?|amq\.default|taskqueue\.(return|return\.jobs|parking))$"
@@ -249,6 +252,35 @@ async def test_a_user_policy_with_the_name_of_the_fence_stays(
     assert (await rabbitmq.topology()).policies["jobs.fence"].definition == {"max-length": 5}
 
 
+@every_version
+async def test_a_queue_that_a_policy_limits_gets_a_landing_queue_for_its_retries(
+    connect: Connect, admin: httpx.Client, vhost: str
+) -> None:
+    limit = {"pattern": "^jobs$", "apply-to": "queues", "definition": {"max-length": 5}}
+    (await asyncio.to_thread(admin.put, f"/policies/{quote(vhost, safe='')}/limit", json=limit)).raise_for_status()
+    rabbitmq = connect()
+    await declare(rabbitmq, desired_topology())
+
+    await rabbitmq.apply(retry_steps("jobs", await rabbitmq.topology(), owner=OWNER))
+
+    actual = await rabbitmq.topology()
+    assert "taskqueue.return.jobs" in actual.queues
+    assert retry_steps("jobs", actual, owner=OWNER) == ()
+
+
+@every_version
+async def test_a_timeout_for_one_queue_is_written_where_rabbitmq_has_it_and_refused_where_not(
+    connect: Connect, broker: Broker
+) -> None:
+    policy = Policy("jobs.timeout", "^jobs$", "queues", {"consumer-timeout": 7_200_000})
+    if broker.version != "3.10":
+        await connect().apply([Declare(policy)])
+        return
+    with pytest.raises(TopologyFault, match="consumer-timeout") as fault:
+        await connect().apply([Declare(policy)])
+    assert fault.value.reason is Reason.TOPOLOGY_REFUSED
+
+
 async def test_the_timeout_policy_keeps_the_effect_of_the_policy_that_it_replaces(
     connect: Connect, admin: httpx.Client, vhost: str
 ) -> None:
@@ -282,6 +314,7 @@ async def effective_policy(admin: httpx.Client, queue: str) -> object:
     return shown.get("effective_policy_definition")
 
 
+@every_version
 async def test_a_rejected_message_stays_until_the_dead_letter_queue_exists_again(
     connect: Connect, amqp: AbstractConnection
 ) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from aio_pika.abc import AbstractChannel
 
+from tests.integration.harness.versions import every_version
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
@@ -81,6 +82,7 @@ async def _idle(operator: FakeOperator) -> bool:
     return bool((await operator.done("report"))["in_flight"] == 0)
 
 
+@every_version
 async def test_a_drain_requeues_prefetched_messages_at_once_while_the_running_task_finishes(
     worker: RunningWorker, operator: FakeOperator, queue: DeclaredQueue, gate: Gate
 ) -> None:

@@ -13,6 +13,7 @@ from taskqueue_worker.delay_queues import delay_queue, marker_queue
 from taskqueue_worker.ladder import Ladder
 from taskqueue_worker.publisher import Publisher
 from tests.cluster.broker import Broker
+from tests.integration.harness.versions import every_version
 from tests.integration.worker import management_api as api
 from tests.integration.worker.conftest import DeclareQueue, StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
@@ -22,6 +23,7 @@ from tests.integration.worker.retry_path import declare_retry_path, purge_parkin
 RETRIES = {"max_attempts": "3", "retry_initial_seconds": "1", "retry_max_seconds": "2"}
 
 
+@every_version
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
 async def test_a_failing_task_is_tried_again_after_growing_delays_and_dead_lettered_after_its_attempts(
     start_worker: StartWorker, declare_queue: DeclareQueue, kind: str

@@ -7,7 +7,7 @@ from taskqueue_operator.resource.bounds import LONGEST_DELAY_SECONDS, UNREACHABL
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.deletion import removal_steps
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
-from taskqueue_operator.topology.objects import Binding, Topology
+from taskqueue_operator.topology.objects import Binding, Policy, Topology
 from taskqueue_operator.topology.retry_path import retry_path, retry_steps
 from taskqueue_worker import bounds, delay_queues
 from tests.approved import assert_approved
@@ -67,6 +67,14 @@ def test_a_queue_whose_length_a_policy_limits_gets_a_landing_queue_that_never_re
         "x-taskqueue-owner": OWNER,
     }
     assert steps(after) == ()
+
+
+def test_a_limit_is_known_from_the_policy_where_the_broker_does_not_show_what_applies() -> None:
+    before = declared(DESIRED)
+    queue = replace(before.queues["jobs"], policy="limit")
+    limit = Policy("limit", "^jobs$", "queues", {"max-length-bytes": 5})
+    before = replace(before, queues={**before.queues, "jobs": queue}, policies={"limit": limit})
+    assert LANDING in declared(before).bindings
 
 
 def test_without_the_limit_retries_return_directly_again_and_the_landing_queue_goes_with_the_taskqueue() -> None:

@@ -68,10 +68,10 @@ async def test_a_message_that_drains_give_back_fifty_times_stays_in_its_queue(
 
 async def until_got(channel: AbstractChannel, queue: str) -> int:
     """Get a message, and return its delivery tag; what was given back is ready a moment later."""
-    while True:
-        answer = await channel.basic_get(queue)
-        if answer.delivery_tag is not None:
-            return answer.delivery_tag
+    async with asyncio.timeout(30):
+        while (tag := (await channel.basic_get(queue)).delivery_tag) is None:
+            await asyncio.sleep(0.05)
+    return tag
 
 
 async def test_every_step_may_be_repeated(connect: Connect) -> None:

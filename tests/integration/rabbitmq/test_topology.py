@@ -59,8 +59,8 @@ async def test_a_message_that_drains_give_back_fifty_times_stays_in_its_queue(
     channel = await amqp.channel()
     await channel.basic_publish(b"task", routing_key="jobs")
     for _ in range(50):
-        given_back = await until_got(channel, "jobs")
-        await channel.basic_nack(given_back, requeue=True)
+        tag = await until_got(channel, "jobs")
+        await channel.basic_nack(tag, requeue=True)
     assert await until_got(channel, "jobs")
     assert (await probed(rabbitmq, "jobs.dlq")).ready == 0
 

@@ -78,6 +78,14 @@ def landing_queue(queue: str) -> str:
     return f"{RETURN_EXCHANGE}.{queue}"
 
 
+def interim_queue(queue: str) -> str:
+    """Return the name of the queue that takes the messages of publishers while their queue is replaced.
+
+    The exchange and the policy that switch publishers between the two have the same name.
+    """
+    return f"{CONTROL_PREFIX}interim.{queue}"
+
+
 def fence_name(queue: str) -> str:
     """Return the name of the exchange and queue that reject messages while the TaskQueue is being deleted."""
     return f"{queue}.fence"

@@ -5,7 +5,7 @@ from typing import Final
 
 from taskqueue_operator.resource.broker import ExchangeType, QueueType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import CONTROL_PREFIX, DERIVED_SUFFIXES, OWNER_ARGUMENT
+from taskqueue_operator.resource.names import CONTROL_PREFIX, DERIVED_SUFFIXES, OWNER_ARGUMENT, dead_letter_queue
 
 from .desired import DEAD_LETTER_KEY, DELIVERY_LIMIT, MAX_PRIORITY, QUEUE_TYPE, queue_arguments
 from .objects import Argument, Arguments, Exchange, Policy, Queue, Topology
@@ -42,12 +42,19 @@ def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
         _check_reserved("Queue", desired.name)
         return
     _check_owner("Queue", actual, owner)
-    # The spec sets properties of the main queue only; dead-letter queue and fence follow from its name.
-    main = DEAD_LETTER_KEY in desired.arguments and not desired.name.startswith(CONTROL_PREFIX)
-    needed = _needed_arguments(desired, _type(actual)) if main else _derived_arguments(desired, actual)
-    differences = [*_lifetime_differences(actual), *_argument_differences(needed, actual.arguments)]
-    ways_out = _queue_ways_out(actual) if main else _derived_ways_out(desired.name)
-    _check_drift(f'Queue "{desired.name}"', differences, ways_out)
+    ways_out = _queue_ways_out(actual) if _is_main(desired) else _derived_ways_out(desired.name)
+    _check_drift(f'Queue "{desired.name}"', queue_differences(desired, actual), ways_out)
+
+
+def queue_differences(desired: Queue, actual: Queue) -> Sequence[str]:
+    """Return how an existing queue differs from the desired one in what cannot change; the owner does not count."""
+    needed = _needed_arguments(desired, _type(actual)) if _is_main(desired) else _derived_arguments(desired, actual)
+    return [*_lifetime_differences(actual), *_argument_differences(needed, actual.arguments)]
+
+
+def _is_main(desired: Queue) -> bool:
+    """Whether the spec sets the properties of a queue; those of dead-letter queue and fence follow from its name."""
+    return DEAD_LETTER_KEY in desired.arguments and not desired.name.startswith(CONTROL_PREFIX)
 
 
 def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
@@ -140,10 +147,16 @@ def _derived_ways_out(name: str) -> str:
 
 
 def _derived_arguments(desired: Queue, actual: Queue) -> Arguments:
-    """Return the desired arguments with the delivery limit that the queue has: an earlier version declared none."""
-    limit = actual.arguments.get(DELIVERY_LIMIT)
-    others = {name: value for name, value in desired.arguments.items() if name != DELIVERY_LIMIT}
-    return others if limit is None else {**others, DELIVERY_LIMIT: limit}
+    """Return the desired arguments with those that the queue keeps from its first declaration.
+
+    Its delivery limit: an earlier version declared none. And the type of a dead-letter queue: when the main queue is
+    replaced by one of another type, its dead letters stay.
+    """
+    kept = {DELIVERY_LIMIT}
+    if desired.name.endswith(dead_letter_queue("")) and OWNER_ARGUMENT in actual.arguments:
+        kept.add(QUEUE_TYPE)
+    others = {name: value for name, value in desired.arguments.items() if name not in kept}
+    return others | {name: value for name, value in actual.arguments.items() if name in kept}
 
 
 def _queue_ways_out(actual: Queue) -> str:

@@ -59,7 +59,8 @@ def _missing(desired: Topology, actual: Topology) -> Iterator[Declare]:
 
 def _obsolete(desired: Topology, actual: Topology, owner: str) -> Iterator[Exchange | Queue | Binding | Policy]:
     """Objects that this TaskQueue created and no longer declares: old bindings, the fence of a cancelled deletion."""
-    for queue, private in ((binding.destination, binding.source) for binding in desired.bindings if binding.to_queue):
+    for private in sorted({binding.source for binding in desired.bindings if binding.to_queue}):
+        queue = private.removesuffix(private_exchange(""))
         if private != private_exchange(queue):
             continue
         if is_owned(actual.exchanges.get(private), owner):

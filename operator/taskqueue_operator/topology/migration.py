@@ -1,0 +1,252 @@
+"""Replaces a queue whose arguments cannot change, while publishers and workers continue. Pure.
+
+    <queue>.in --> <queue> (old)     interim queue: declared, then consumed by all workers
+    <queue>.in --> interim queue     <queue> (old): emptied by the workers, then deleted
+    <queue>.in --> <queue> (new)     interim queue: emptied by the workers, consumed by none, then deleted
+
+The migration follows from the spec and the broker alone (docs/adr/0018), so it continues after a crash at any step.
+Publishers go to the queue of the spec if it fits or does not exist, and otherwise to the interim queue. The other one
+of the two is *leaving*. An abort is the same as the second half.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Self
+
+from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
+from taskqueue_operator.resource.names import OWNER_ARGUMENT, RETURN_EXCHANGE, interim_queue, private_exchange
+
+from .conflict import queue_differences
+from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
+from .objects import POLICY_PRIORITY, Binding, Exchange, Policy, Queue, Topology, exact_pattern
+from .queue_policies import queue_policies
+from .retry_path import landing, retry_steps
+
+
+class Stage(StrEnum):
+    """What a migration does now."""
+
+    DECLARING = "Declaring"
+    """A queue, or what leads to it, is not declared yet."""
+    ROLLING_OUT = "RollingOut"
+    """It waits until all workers consume both queues."""
+    SWITCHING = "Switching"
+    """Publishers go to the other queue."""
+    EMPTYING = "Emptying"
+    """It waits until the leaving queue is empty."""
+    ROLLING_BACK = "RollingBack"
+    """It waits until no worker consumes the interim queue."""
+    DELETING = "Deleting"
+    """The leaving queue is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is not in the topology.
+
+    Attributes:
+        consumed_by_all: Queues that the pod template and all running workers consume.
+        consumed_by_any: Queues that the pod template or any running worker consumes.
+        empty: Queues that certainly hold no message in any state: ready, unacked, deferred, delayed until a retry. All
+            samples are younger than the topology.
+    """
+
+    consumed_by_all: Collection[str] = ()
+    consumed_by_any: Collection[str] = ()
+    empty: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The progress of a migration, and its next steps.
+
+    Attributes:
+        stage: What it does now.
+        receiving: Queue that publishers go to at the end of these steps, or after the wait.
+        leaving: Queue that is deleted when it is empty.
+        queues: Queues that workers are to consume.
+        steps: The next steps, in working order; none while it waits. After each of them, and before, each message that
+            is published to the private exchange is routed to exactly one of the two queues.
+    """
+
+    stage: Stage
+    receiving: str
+    leaving: str
+    queues: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Switch:
+    """The two queues behind a private exchange, and what moves publishers from one to the other."""
+
+    private: str
+    main: Queue
+    interim: Queue
+    owner: str
+
+    @classmethod
+    def of(cls, desired: Topology, owner: str) -> Self:
+        (entry,) = (binding for binding in desired.bindings if binding.source == private_exchange(binding.destination))
+        main = desired.queues[entry.destination]
+        arguments = {**main.arguments, OWNER_ARGUMENT: owner}
+        return cls(entry.source, main, Queue(interim_queue(main.name), arguments=arguments), owner)
+
+    def entry(self, queue: Queue) -> Binding:
+        return Binding(self.private, queue.name, to_queue=True)
+
+    def alternate(self, queue: Queue) -> Topology:
+        """Return what routes to a queue while the private exchange is bound to none."""
+        name, pattern = self.interim.name, exact_pattern(self.private)
+        return Topology(
+            exchanges={name: Exchange(name, "fanout", arguments={OWNER_ARGUMENT: self.owner})},
+            bindings=frozenset({Binding(name, queue.name, to_queue=True)}),
+            policies={name: Policy(name, pattern, "exchanges", {"alternate-exchange": name})},
+        )
+
+    def bound(self, actual: Topology) -> list[Queue]:
+        return [queue for queue in (self.main, self.interim) if self.entry(queue) in actual.bindings]
+
+
+def migration(
+    desired: Topology, actual: Topology, observed: Observed, *, owner: str, replaces: bool, retries: bool
+) -> Migration | None:
+    """Return the progress and the next steps of a migration; None if there is none, and `diff` decides.
+
+    Call it again with the topology read after each round.
+
+    Args:
+        desired: The objects that one TaskQueue declares.
+        actual: All objects of its vhost.
+        observed: What its workers consume, and which queues are empty.
+        owner: The value of the owner argument of that TaskQueue.
+        replaces: Whether a queue that differs is replaced (`changePolicy: Migrate`); otherwise the migration is
+            aborted: the queue stays as it is.
+        retries: Whether workers delay retries, which return to the queue where they failed.
+
+    Raises:
+        TopologyFault: An object conflicts with the desired one.
+        Fault: Another policy displaces the alternate exchange, or another exchange is bound to the leaving queue.
+    """
+    switch = _Switch.of(desired, owner)
+    to_interim = replaces and _is_replaceable(switch, actual)
+    if to_interim:
+        _check_interim(switch, actual)
+    if not to_interim and not _has_begun(switch, actual):
+        return None
+    target, leaving = (switch.interim, switch.main) if to_interim else (switch.main, switch.interim)
+    both = (switch.main.name, switch.interim.name)
+
+    def at(stage: Stage, *steps: Step, queues: tuple[str, ...] = both) -> Migration:
+        return Migration(stage, target.name, leaving.name, queues, steps)
+
+    if steps := _declarations(desired, switch, target, actual, retries=retries):
+        return at(Stage.DECLARING, *steps)
+    receives = switch.entry(target) in actual.bindings
+    if to_interim and not receives and not set(both) <= set(observed.consumed_by_all):
+        return at(Stage.ROLLING_OUT)
+    if steps := _ending(switch, target, actual) if receives else _switching(switch, target, actual):
+        return at(Stage.SWITCHING, *steps)
+    if leaving.name not in actual.queues:
+        return None
+    _check_bypass(leaving.name, actual)
+    if leaving.name not in observed.empty:
+        return at(Stage.EMPTYING)
+    if not to_interim and leaving.name in observed.consumed_by_any:
+        return at(Stage.ROLLING_BACK, queues=(target.name,))
+    return at(Stage.DELETING, *_removals(switch, leaving, actual), queues=both if to_interim else (target.name,))
+
+
+def _is_replaceable(switch: _Switch, actual: Topology) -> bool:
+    """Whether the queue differs and is the operator's own; an existing queue of a user is never replaced."""
+    found, private = actual.queues.get(switch.main.name), actual.exchanges.get(switch.private)
+    return (
+        found is not None
+        and is_owned(found, switch.owner)
+        and (private is None or is_owned(private, switch.owner))
+        and bool(queue_differences(switch.main, found))
+    )
+
+
+def _has_begun(switch: _Switch, actual: Topology) -> bool:
+    name = switch.interim.name
+    found = (actual.queues.get(name), actual.exchanges.get(name))
+    return name in actual.policies or any(is_owned(item, switch.owner) for item in found)
+
+
+def _check_interim(switch: _Switch, actual: Topology) -> None:
+    found = actual.queues.get(switch.interim.name)
+    if found is not None and not is_owned(found, switch.owner):
+        raise TopologyFault(
+            Reason.NAME_CONFLICT,
+            f'Queue "{found.name}" belongs to another client, and the migration of queue "{switch.main.name}" needs it. '
+            "Delete it when it is empty, or remove spec.queue.changePolicy to keep the queue.",
+            terminal=True,
+        )
+
+
+def _declarations(
+    desired: Topology, switch: _Switch, target: Queue, actual: Topology, *, retries: bool
+) -> tuple[Step, ...]:
+    """Return the steps that complete what is not switched: the target, and all objects but the two queues."""
+    if target.name not in actual.queues:
+        return (Declare(target),)
+    bound = switch.bound(actual)
+    receiver = target if target in bound or not bound else bound[0]
+    others = {name: queue for name, queue in desired.queues.items() if name != switch.main.name}
+    bindings = desired.bindings - {switch.entry(switch.main)} | {switch.entry(receiver)}
+    steps = diff(replace(desired, queues=others, bindings=bindings), actual, owner=switch.owner)
+    if retries:
+        existing = (name for name in (switch.main.name, switch.interim.name) if name in actual.queues)
+        returning = (step for name in existing for step in retry_steps(name, actual, owner=switch.owner))
+        steps = tuple(dict.fromkeys((*steps, *returning)))
+    return steps
+
+
+def _switching(switch: _Switch, target: Queue, actual: Topology) -> tuple[Step, ...]:
+    """Return the next steps that move publishers to a queue: the alternate exchange, and then the removal of the binding.
+
+    RabbitMQ routes to the alternate exchange only while the private exchange is bound to no queue. So it is prepared
+    while the other queue is bound, and the binding removed only after the broker lists the policy as the one in effect.
+    """
+    alternate = switch.alternate(target)
+    stale = set(actual.bindings_from.get(switch.interim.name, ())) - alternate.bindings
+    prepared = (*map(Remove, stale), *diff(alternate, actual, owner=switch.owner))
+    if prepared:
+        return prepared
+    applied = actual.exchanges[switch.private].policy
+    if applied != switch.interim.name:
+        raise Fault(
+            Reason.POLICY_CONFLICT,
+            f'The migration waits: RabbitMQ applies policy "{applied}" to exchange "{switch.private}", not '
+            f'"{switch.interim.name}", which leads publishers to the other queue. Lower its priority below '
+            f"{POLICY_PRIORITY}, or its apply-to to queues; or remove spec.queue.changePolicy to keep the queue.",
+        )
+    return tuple(Remove(switch.entry(queue)) for queue in switch.bound(actual))
+
+
+def _ending(switch: _Switch, target: Queue, actual: Topology) -> tuple[Step, ...]:
+    """Return the steps that remove what has moved publishers; the target is bound."""
+    others = [switch.entry(queue) for queue in switch.bound(actual) if queue != target]
+    return tuple(map(Remove, (*others, *owned_existing(switch.alternate(target), actual, switch.owner))))
+
+
+def _removals(switch: _Switch, leaving: Queue, actual: Topology) -> Iterator[Step]:
+    """Return the removal of a queue; the queue goes last, since it shows that the migration has not ended."""
+    if leaving == switch.interim:
+        yield from map(Remove, queue_policies(leaving.name, actual))
+    removed = Topology(queues={**landing(leaving.name, switch.owner), leaving.name: leaving})
+    yield from map(Remove, owned_existing(removed, actual, switch.owner))
+
+
+def _check_bypass(queue: str, actual: Topology) -> None:
+    """Check that nothing but retries reaches the leaving queue."""
+    others = sorted({binding.source for binding in actual.bindings_to_queue.get(queue, ())} - {RETURN_EXCHANGE})
+    if others:
+        raise Fault(
+            Reason.IMMUTABLE_DRIFT,
+            f'The migration waits: exchange "{others[0]}" is bound to queue "{queue}", which is deleted when it is '
+            "empty. Bind it to the private exchange instead, and remove this binding; or remove "
+            "spec.queue.changePolicy to keep the queue.",
+        )

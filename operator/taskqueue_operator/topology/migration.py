@@ -142,7 +142,7 @@ def migration(
         return Migration(stage, target.name, leaving.name, queues, steps)
 
     if steps := _declarations(desired, switch, target, actual, retries=retries):
-        return at(Stage.DECLARING, *steps)
+        return at(Stage.DECLARING if switch.bound(actual) else Stage.SWITCHING, *steps)
     receives = switch.entry(target) in actual.bindings
     if to_interim and not receives and not set(both) <= set(observed.consumed_by_all):
         return at(Stage.ROLLING_OUT)

@@ -45,15 +45,16 @@ class Migrations(RuleBasedStateMachine):
     Its operator reads, decides and writes in separate rules, so that any rule of publishers and workers comes between.
     """
 
-    @initialize()
-    def declare(self) -> None:
-        self.desired, self.replaces = CLASSIC, True
+    @initialize(desired=st.sampled_from(SPECS))
+    def declare(self, desired: Topology) -> None:
+        self.desired, self.replaces = desired, True
         actual = apply_steps(diff(CLASSIC, Topology(), owner=OWNER), Topology())
         self.actual = apply_steps(retry_steps(MAIN, actual, owner=OWNER), actual)
         self.messages = {state: Counter[str]() for state in ("ready", "unacked", "deferred", "delayed")}
         self.published = self.settled = 0
         self.template: tuple[str, ...] = (MAIN,)
         self.workers: list[tuple[str, ...]] = [(MAIN,), (MAIN,)]
+        self.age = 0
         self.forget()
 
     # The operator.
@@ -85,7 +86,23 @@ class Migrations(RuleBasedStateMachine):
         step = self.steps.pop(0)
         if isinstance(step, Remove) and isinstance(step.item, Queue) and step.item.name in self.actual.queues:
             assert self.is_empty(step.item.name)
+            assert step.item.name == MAIN or not any(INTERIM in worker for worker in self.workers)
         self.actual = apply_steps([step], self.actual)
+
+    @rule(rounds=st.integers(1, 9), written=st.integers(0, 5), rolled_out=st.booleans())
+    def reconcile(self, rounds: int, written: int, rolled_out: bool) -> None:  # noqa: FBT001  an argument of the rule
+        """Reconcile some rounds; in the last one the process ends after some steps. So examples get far."""
+        for number in range(rounds):
+            self.forget()
+            self.read_topology()
+            self.decide()
+            is_last = number == rounds - 1
+            for _ in range(min(written, len(self.steps)) if is_last else len(self.steps)):
+                self.write_step()
+                self.each_message_reaches_exactly_one_queue()
+            if rolled_out:
+                self.roll_out(0)
+                self.roll_out(1)
 
     def migration_of(self, actual: Topology) -> Migration | None:
         consumed = [*map(set, self.workers), set(self.template)]
@@ -101,15 +118,24 @@ class Migrations(RuleBasedStateMachine):
 
     # The user, publishers and workers.
 
+    @precondition(lambda self: self.age > 10)
     @rule(desired=st.sampled_from(SPECS), replaces=st.sampled_from([True, True, False]))
     def change_spec(self, desired: Topology, replaces: bool) -> None:  # noqa: FBT001  an argument of the rule
-        self.desired, self.replaces = desired, replaces
+        self.desired, self.replaces, self.age = desired, replaces, 0
 
     @rule()
     def publish(self) -> None:
         (queue,) = routed(MAIN, MAIN, self.actual)
         self.messages["ready"][queue] += 1
         self.published += 1
+
+    @rule(queue=st.sampled_from(BOTH), to=st.sampled_from(["settled", "unacked", "deferred", "delayed"]))
+    def work(self, queue: str, to: str) -> None:
+        """Work until nothing is ready. The messages are settled, except for one."""
+        while self.messages["ready"][queue] > 1 and any(queue in worker for worker in self.workers):
+            self.move(queue, "ready", "settled")
+        self.deliver(queue)
+        self.settle(queue, to)
 
     @rule(worker=st.integers(0, 1))
     def roll_out(self, worker: int) -> None:
@@ -153,6 +179,11 @@ class Migrations(RuleBasedStateMachine):
             assert found <= set(BOTH)
 
     @invariant()
+    def a_spec_is_kept_for_some_rules(self) -> None:
+        if hasattr(self, "actual"):
+            self.age += 1
+
+    @invariant()
     def no_message_is_lost(self) -> None:
         if hasattr(self, "actual"):
             assert self.published == self.settled + sum(messages.total() for messages in self.messages.values())
@@ -170,6 +201,7 @@ class Migrations(RuleBasedStateMachine):
             while self.steps:
                 self.write_step()
                 self.each_message_reaches_exactly_one_queue()
+                self.publish()
             self.finish_all()
             if ended and self.migration_of(self.actual) is None:
                 break
@@ -192,4 +224,4 @@ class Migrations(RuleBasedStateMachine):
 
 
 TestMigrations = Migrations.TestCase
-TestMigrations.settings = settings(stateful_step_count=80, max_examples=150, deadline=None)
+TestMigrations.settings = settings(stateful_step_count=40, max_examples=60, deadline=None)

@@ -42,6 +42,24 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Requested:
+    """What the spec asks for.
+
+    Attributes:
+        desired: The objects that one TaskQueue declares.
+        owner: The value of the owner argument of that TaskQueue.
+        replaces: Whether a queue that differs is replaced (`changePolicy: Migrate`). Otherwise the queue stays as it
+            is, and a migration that has begun is aborted.
+        retries: Whether workers delay retries, which return to the queue where they failed.
+    """
+
+    desired: Topology
+    owner: str
+    replaces: bool
+    retries: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What is not in the topology.
 
@@ -109,53 +127,62 @@ class _Switch:
         return [queue for queue in (self.main, self.interim) if self.entry(queue) in actual.bindings]
 
 
-def migration(
-    desired: Topology, actual: Topology, observed: Observed, *, owner: str, replaces: bool, retries: bool
-) -> Migration | None:
+def migration(requested: Requested, actual: Topology, observed: Observed) -> Migration | None:
     """Return the progress and the next steps of a migration; None if there is none, and `diff` decides.
 
     Call it again with the topology read after each round.
 
     Args:
-        desired: The objects that one TaskQueue declares.
-        actual: All objects of its vhost.
-        observed: What its workers consume, and which queues are empty.
-        owner: The value of the owner argument of that TaskQueue.
-        replaces: Whether a queue that differs is replaced (`changePolicy: Migrate`); otherwise the migration is
-            aborted: the queue stays as it is.
-        retries: Whether workers delay retries, which return to the queue where they failed.
+        requested: What the spec asks for.
+        actual: All objects of the vhost.
+        observed: What the workers consume, and which queues are empty.
 
     Raises:
         TopologyFault: An object conflicts with the desired one.
         Fault: Another policy displaces the alternate exchange, or another exchange is bound to the leaving queue.
     """
-    switch = _Switch.of(desired, owner)
-    to_interim = replaces and _is_replaceable(switch, actual)
-    if to_interim:
-        _check_interim(switch, actual)
+    switch = _Switch.of(requested.desired, requested.owner)
+    to_interim = requested.replaces and _is_replaceable(switch, actual)
     if not to_interim and not _has_begun(switch, actual):
         return None
+    if to_interim:
+        _check_interim(switch, actual)
     target, leaving = (switch.interim, switch.main) if to_interim else (switch.main, switch.interim)
-    both = (switch.main.name, switch.interim.name)
+    queues = switch.main.name, switch.interim.name
+    found = _switched(requested, switch, target, actual, observed) or _deleted(switch, leaving, actual, observed)
+    if found is None:
+        return None
+    stage, steps = found
+    consumes_both = to_interim or stage not in {Stage.ROLLING_BACK, Stage.DELETING}
+    return Migration(stage, target.name, leaving.name, queues if consumes_both else queues[:1], steps)
 
-    def at(stage: Stage, *steps: Step, queues: tuple[str, ...] = both) -> Migration:
-        return Migration(stage, target.name, leaving.name, queues, steps)
 
-    if steps := _declarations(desired, switch, target, actual, retries=retries):
-        return at(Stage.DECLARING if switch.bound(actual) else Stage.SWITCHING, *steps)
-    receives = switch.entry(target) in actual.bindings
-    if to_interim and not receives and not set(both) <= set(observed.consumed_by_all):
-        return at(Stage.ROLLING_OUT)
-    if steps := _ending(switch, target, actual) if receives else _switching(switch, target, actual):
-        return at(Stage.SWITCHING, *steps)
+def _switched(
+    requested: Requested, switch: _Switch, target: Queue, actual: Topology, observed: Observed
+) -> tuple[Stage, tuple[Step, ...]] | None:
+    """Return the steps until all publishers go to the target; None when they do."""
+    if steps := _declarations(requested, switch, target, actual):
+        return Stage.DECLARING if switch.bound(actual) else Stage.SWITCHING, steps
+    if switch.entry(target) in actual.bindings:
+        steps = _ending(switch, target, actual)
+        return (Stage.SWITCHING, steps) if steps else None
+    if target == switch.interim and not {switch.main.name, target.name} <= set(observed.consumed_by_all):
+        return Stage.ROLLING_OUT, ()
+    return Stage.SWITCHING, _switching(switch, target, actual)
+
+
+def _deleted(
+    switch: _Switch, leaving: Queue, actual: Topology, observed: Observed
+) -> tuple[Stage, tuple[Step, ...]] | None:
+    """Return the steps until the leaving queue is deleted; None when it does not exist."""
     if leaving.name not in actual.queues:
         return None
     _check_bypass(leaving.name, actual)
     if leaving.name not in observed.empty:
-        return at(Stage.EMPTYING)
-    if not to_interim and leaving.name in observed.consumed_by_any:
-        return at(Stage.ROLLING_BACK, queues=(target.name,))
-    return at(Stage.DELETING, *_removals(switch, leaving, actual), queues=both if to_interim else (target.name,))
+        return Stage.EMPTYING, ()
+    if leaving == switch.interim and leaving.name in observed.consumed_by_any:
+        return Stage.ROLLING_BACK, ()
+    return Stage.DELETING, tuple(_removals(switch, leaving, actual))
 
 
 def _is_replaceable(switch: _Switch, actual: Topology) -> bool:
@@ -180,32 +207,29 @@ def _check_interim(switch: _Switch, actual: Topology) -> None:
     if found is not None and not is_owned(found, switch.owner):
         raise TopologyFault(
             Reason.NAME_CONFLICT,
-            f'Queue "{found.name}" belongs to another client, and the migration of queue "{switch.main.name}" needs it. '
-            "Delete it when it is empty, or remove spec.queue.changePolicy to keep the queue.",
+            f'Queue "{found.name}" belongs to another client, and the migration of queue "{switch.main.name}" '
+            "needs it. Delete it when it is empty, or remove spec.queue.changePolicy to keep the queue.",
             terminal=True,
         )
 
 
-def _declarations(
-    desired: Topology, switch: _Switch, target: Queue, actual: Topology, *, retries: bool
-) -> tuple[Step, ...]:
+def _declarations(requested: Requested, switch: _Switch, target: Queue, actual: Topology) -> tuple[Step, ...]:
     """Return the steps that complete what is not switched: the target, and all objects but the two queues."""
     if target.name not in actual.queues:
         return (Declare(target),)
-    bound = switch.bound(actual)
+    desired, bound = requested.desired, switch.bound(actual)
     receiver = target if target in bound or not bound else bound[0]
     others = {name: queue for name, queue in desired.queues.items() if name != switch.main.name}
     bindings = desired.bindings - {switch.entry(switch.main)} | {switch.entry(receiver)}
     steps = diff(replace(desired, queues=others, bindings=bindings), actual, owner=switch.owner)
-    if retries:
-        existing = (name for name in (switch.main.name, switch.interim.name) if name in actual.queues)
-        returning = (step for name in existing for step in retry_steps(name, actual, owner=switch.owner))
-        steps = tuple(dict.fromkeys((*steps, *returning)))
-    return steps
+    existing = [queue.name for queue in (switch.main, switch.interim) if queue.name in actual.queues]
+    paths = (retry_steps(name, actual, owner=switch.owner) for name in existing if requested.retries)
+    # The retry paths of both queues share objects of the vhost.
+    return tuple(dict.fromkeys((*steps, *(step for path in paths for step in path))))
 
 
 def _switching(switch: _Switch, target: Queue, actual: Topology) -> tuple[Step, ...]:
-    """Return the next steps that move publishers to a queue: the alternate exchange, and then the removal of the binding.
+    """Return the next steps that move publishers to a queue: alternate exchange first, then unbind the other.
 
     RabbitMQ routes to the alternate exchange only while the private exchange is bound to no queue. So it is prepared
     while the other queue is bound, and the binding removed only after the broker lists the policy as the one in effect.

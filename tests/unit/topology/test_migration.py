@@ -1,16 +1,19 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import RETURN_EXCHANGE
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
-from taskqueue_operator.topology.migration import Migration, Observed, Stage, migration
-from taskqueue_operator.topology.objects import Policy, Queue, Topology
+from taskqueue_operator.topology.migration import Migration, Observed, Requested, Stage, migration
+from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue, Topology
 from taskqueue_operator.topology.retry_path import retry_steps
-from tests.unit.topology.builders import OWNER, desired_topology
+from tests.approved import assert_approved
+from tests.unit.topology.builders import OWNER, desired_topology, with_owner
 from tests.unit.topology.in_memory_vhost import apply_steps
 
 MAIN, INTERIM, PRIVATE = "jobs", "taskqueue.interim.jobs", "jobs.in"
@@ -37,6 +40,142 @@ def routed(exchange: str, key: str, actual: Topology) -> set[str]:
         {binding.destination} if binding.to_queue else routed(binding.destination, key, actual) for binding in bindings
     ]
     return set().union(*reached)
+
+
+def declared(desired: Topology) -> Topology:
+    actual = apply_steps(diff(desired, Topology(), owner=OWNER), Topology())
+    return apply_steps(retry_steps(MAIN, actual, owner=OWNER), actual)
+
+
+def migrate(desired: Topology, actual: Topology, *, replaces: bool = True, **observed: set[str]) -> Migration | None:
+    seen = Observed(**observed)
+    return migration(Requested(desired, OWNER, replaces=replaces, retries=True), actual, seen)
+
+
+def migrated_until(stage: Stage, desired: Topology, actual: Topology, *, receiving: str) -> Topology:
+    """Return the vhost at the first moment when a migration waits in this stage, or writes in it."""
+    for _ in range(ROUNDS):
+        empty = {MAIN} if receiving == MAIN else set[str]()
+        found = migrate(desired, actual, consumed_by_all=set(BOTH), consumed_by_any=set(BOTH), empty=empty)
+        assert found is not None
+        if (found.stage, found.receiving) == (stage, receiving):
+            return actual
+        actual = apply_steps(found.steps, actual)
+    raise AssertionError(f"the migration never comes to {stage}")
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_queue_that_fits_needs_no_migration(replaces: bool) -> None:  # noqa: FBT001  a parameter of the test
+    assert migrate(QUORUM, declared(QUORUM), replaces=replaces) is None
+
+
+def test_a_queue_that_differs_is_not_replaced_without_change_policy() -> None:
+    assert migrate(QUORUM, declared(CLASSIC), replaces=False) is None
+
+
+@pytest.mark.parametrize("name", ["queue", "private exchange"])
+def test_a_queue_of_a_user_is_never_replaced(name: str) -> None:
+    """Invariant: what the operator did not create is never changed or deleted."""
+    actual = declared(CLASSIC)
+    if name == "queue":
+        actual = replace(actual, queues={**actual.queues, MAIN: with_owner(actual.queues[MAIN], None)})
+    else:
+        exchange = with_owner(actual.exchanges[PRIVATE], None)
+        actual = replace(actual, exchanges={**actual.exchanges, PRIVATE: exchange})
+
+    assert migrate(QUORUM, actual) is None
+
+
+def test_an_interim_queue_of_another_client_is_a_conflict() -> None:
+    actual = apply_steps([Declare(Queue(INTERIM))], declared(CLASSIC))
+
+    with pytest.raises(TopologyFault) as raised:
+        migrate(QUORUM, actual)
+
+    assert raised.value.reason is Reason.NAME_CONFLICT
+    assert_approved("migration.interim_queue_of_another_client", raised.value.message)
+
+
+def test_publishers_are_switched_after_all_workers_consume_both_queues() -> None:
+    actual = declared(CLASSIC)
+    while (found := migrate(QUORUM, actual, consumed_by_all={MAIN})) is not None and found.steps:
+        actual = apply_steps(found.steps, actual)
+
+    assert found is not None
+    assert (found.stage, found.queues) == (Stage.ROLLING_OUT, BOTH)
+    assert routed(MAIN, MAIN, actual) == {MAIN}
+
+
+def test_publishers_are_not_switched_while_another_policy_displaces_the_alternate_exchange() -> None:
+    actual = migrated_until(Stage.SWITCHING, QUORUM, declared(CLASSIC), receiving=INTERIM)
+    actual = apply_steps(
+        [Declare(Policy("company", ".*", "exchanges", {"alternate-exchange": "unrouted"}, 5000))], actual
+    )
+    found = migrate(QUORUM, actual, consumed_by_all=set(BOTH))
+    assert found is not None
+    actual = apply_steps(found.steps, actual)
+
+    with pytest.raises(Fault) as raised:
+        migrate(QUORUM, actual, consumed_by_all=set(BOTH))
+
+    assert raised.value.reason is Reason.POLICY_CONFLICT
+    assert_approved("migration.alternate_exchange_displaced", raised.value.message)
+
+
+def test_the_old_queue_is_not_deleted_while_another_exchange_is_bound_to_it() -> None:
+    actual = migrated_until(Stage.EMPTYING, QUORUM, declared(CLASSIC), receiving=INTERIM)
+    bypass = [Declare(Exchange("audit", "fanout")), Declare(Binding("audit", MAIN, to_queue=True))]
+    actual = apply_steps(bypass, actual)
+
+    with pytest.raises(Fault) as raised:
+        migrate(QUORUM, actual, consumed_by_all=set(BOTH), empty={MAIN})
+
+    assert_approved("migration.bypass", raised.value.message)
+
+
+@pytest.mark.parametrize(("desired", "replaces"), [(CLASSIC, True), (QUORUM, False)])
+def test_an_abort_leads_publishers_back_to_the_old_queue(desired: Topology, replaces: bool) -> None:  # noqa: FBT001  a parameter of the test
+    actual = migrated_until(Stage.EMPTYING, QUORUM, declared(CLASSIC), receiving=INTERIM)
+    old = actual.queues[MAIN]
+    while found := migrate(desired, actual, replaces=replaces, consumed_by_all=set(BOTH), empty={INTERIM}):
+        assert routed(MAIN, MAIN, actual) in ({MAIN}, {INTERIM})
+        actual = apply_steps(found.steps, actual)
+
+    assert actual == declared(CLASSIC)
+    assert actual.queues[MAIN] == old
+
+
+def test_the_interim_queue_is_deleted_after_the_last_worker_that_consumes_it() -> None:
+    actual, observed = declared(CLASSIC), {"consumed_by_all": set(BOTH), "empty": set(BOTH)}
+    while (found := migrate(QUORUM, actual, consumed_by_any=set(BOTH), **observed)) is not None and found.steps:
+        actual = apply_steps(found.steps, actual)
+
+    assert found is not None
+    assert (found.stage, found.queues) == (Stage.ROLLING_BACK, (MAIN,))
+    last = migrate(QUORUM, actual, consumed_by_any={MAIN}, **observed)
+    assert last is not None
+    assert [step.item for step in last.steps] == [actual.queues[INTERIM]]
+    assert migrate(QUORUM, apply_steps(last.steps, actual)) is None
+
+
+def test_both_queues_share_a_dead_letter_queue_which_keeps_its_type() -> None:
+    before = declared(CLASSIC)
+    after = migrated_until(Stage.EMPTYING, QUORUM, before, receiving=MAIN)
+
+    assert after.queues["jobs.dlq"] == before.queues["jobs.dlq"]
+    assert {after.queues[name].arguments["x-dead-letter-routing-key"] for name in BOTH} == {"jobs.dlq"}
+    assert diff(QUORUM, after, owner=OWNER) == ()
+
+
+def test_changed_bindings_of_publishers_follow_during_a_migration() -> None:
+    actual = migrated_until(Stage.EMPTYING, QUORUM, declared(CLASSIC), receiving=INTERIM)
+    found = migrate(desired_topology(bindings=[{"routingKey": "new"}]), actual)
+
+    assert found is not None
+    assert found.steps == (
+        Declare(Binding(MAIN, PRIVATE, to_queue=False, routing_key="new")),
+        Remove(Binding(MAIN, PRIVATE, to_queue=False, routing_key=MAIN)),
+    )
 
 
 class Migrations(RuleBasedStateMachine):
@@ -111,7 +250,7 @@ class Migrations(RuleBasedStateMachine):
             consumed_by_any=set.union(*consumed),
             empty={queue for queue in BOTH if self.is_empty(queue)},
         )
-        return migration(self.desired, actual, observed, owner=OWNER, replaces=self.replaces, retries=True)
+        return migration(Requested(self.desired, OWNER, replaces=self.replaces, retries=True), actual, observed)
 
     def is_empty(self, queue: str) -> bool:
         return not any(messages[queue] for messages in self.messages.values())

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from taskqueue_operator.resource.names import interim_queue
+
 from .letter import (
     ATTEMPT,
     CLASS,
@@ -88,7 +90,9 @@ class Destinations:
             return Kept.INCOMPLETE
         if not letter.queue:
             return Kept.UNKNOWN_QUEUE if self.unknown is None else self.unknown
-        return letter.queue if letter.queue in self.queues else Kept.OTHER_QUEUE
+        # A task that failed in the interim queue of a migration: that queue is, or will be, gone.
+        origin = next((queue for queue in self.queues if letter.queue == interim_queue(queue)), letter.queue)
+        return origin if origin in self.queues else Kept.OTHER_QUEUE
 
 
 def returning_headers(headers: Headers, letter: DeadLetter) -> dict[str, object]:

@@ -12,16 +12,16 @@ of the two is *leaving*. An abort is the same as the second half.
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Self
 
 from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
-from taskqueue_operator.resource.names import OWNER_ARGUMENT, RETURN_EXCHANGE, interim_queue, private_exchange
+from taskqueue_operator.resource.names import RETURN_EXCHANGE
 
 from .conflict import queue_differences
 from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
-from .objects import POLICY_PRIORITY, Binding, Exchange, Policy, Queue, Topology, exact_pattern
+from .objects import Queue, Topology
 from .queue_policies import queue_policies
 from .retry_path import landing, retry_steps
+from .switch import Switch
 
 
 class Stage(StrEnum):
@@ -95,38 +95,6 @@ class Migration:
     steps: tuple[Step, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Switch:
-    """The two queues behind a private exchange, and what moves publishers from one to the other."""
-
-    private: str
-    main: Queue
-    interim: Queue
-    owner: str
-
-    @classmethod
-    def of(cls, desired: Topology, owner: str) -> Self:
-        (entry,) = (binding for binding in desired.bindings if binding.source == private_exchange(binding.destination))
-        main = desired.queues[entry.destination]
-        arguments = {**main.arguments, OWNER_ARGUMENT: owner}
-        return cls(entry.source, main, Queue(interim_queue(main.name), arguments=arguments), owner)
-
-    def entry(self, queue: Queue) -> Binding:
-        return Binding(self.private, queue.name, to_queue=True)
-
-    def alternate(self, queue: Queue) -> Topology:
-        """Return what routes to a queue while the private exchange is bound to none."""
-        name, pattern = self.interim.name, exact_pattern(self.private)
-        return Topology(
-            exchanges={name: Exchange(name, "fanout", arguments={OWNER_ARGUMENT: self.owner})},
-            bindings=frozenset({Binding(name, queue.name, to_queue=True)}),
-            policies={name: Policy(name, pattern, "exchanges", {"alternate-exchange": name})},
-        )
-
-    def bound(self, actual: Topology) -> list[Queue]:
-        return [queue for queue in (self.main, self.interim) if self.entry(queue) in actual.bindings]
-
-
 def migration(requested: Requested, actual: Topology, observed: Observed) -> Migration | None:
     """Return the progress and the next steps of a migration; None if there is none, and `diff` decides.
 
@@ -141,7 +109,7 @@ def migration(requested: Requested, actual: Topology, observed: Observed) -> Mig
         TopologyFault: An object conflicts with the desired one.
         Fault: Another policy displaces the alternate exchange, or another exchange is bound to the leaving queue.
     """
-    switch = _Switch.of(requested.desired, requested.owner)
+    switch = Switch.of(requested.desired, requested.owner)
     to_interim = requested.replaces and _is_replaceable(switch, actual)
     if not to_interim and not _has_begun(switch, actual):
         return None
@@ -158,21 +126,21 @@ def migration(requested: Requested, actual: Topology, observed: Observed) -> Mig
 
 
 def _switched(
-    requested: Requested, switch: _Switch, target: Queue, actual: Topology, observed: Observed
+    requested: Requested, switch: Switch, target: Queue, actual: Topology, observed: Observed
 ) -> tuple[Stage, tuple[Step, ...]] | None:
     """Return the steps until all publishers go to the target; None when they do."""
     if steps := _declarations(requested, switch, target, actual):
         return Stage.DECLARING if switch.bound(actual) else Stage.SWITCHING, steps
     if switch.entry(target) in actual.bindings:
-        steps = _ending(switch, target, actual)
+        steps = switch.ending(target, actual)
         return (Stage.SWITCHING, steps) if steps else None
     if target == switch.interim and not {switch.main.name, target.name} <= set(observed.consumed_by_all):
         return Stage.ROLLING_OUT, ()
-    return Stage.SWITCHING, _switching(switch, target, actual)
+    return Stage.SWITCHING, switch.steps(target, actual)
 
 
 def _deleted(
-    switch: _Switch, leaving: Queue, actual: Topology, observed: Observed
+    switch: Switch, leaving: Queue, actual: Topology, observed: Observed
 ) -> tuple[Stage, tuple[Step, ...]] | None:
     """Return the steps until the leaving queue is deleted; None when it does not exist."""
     if leaving.name not in actual.queues:
@@ -185,7 +153,7 @@ def _deleted(
     return Stage.DELETING, tuple(_removals(switch, leaving, actual))
 
 
-def _is_replaceable(switch: _Switch, actual: Topology) -> bool:
+def _is_replaceable(switch: Switch, actual: Topology) -> bool:
     """Whether the queue differs and is the operator's own; an existing queue of a user is never replaced."""
     found, private = actual.queues.get(switch.main.name), actual.exchanges.get(switch.private)
     return (
@@ -196,13 +164,13 @@ def _is_replaceable(switch: _Switch, actual: Topology) -> bool:
     )
 
 
-def _has_begun(switch: _Switch, actual: Topology) -> bool:
+def _has_begun(switch: Switch, actual: Topology) -> bool:
     name = switch.interim.name
     found = (actual.queues.get(name), actual.exchanges.get(name))
     return name in actual.policies or any(is_owned(item, switch.owner) for item in found)
 
 
-def _check_interim(switch: _Switch, actual: Topology) -> None:
+def _check_interim(switch: Switch, actual: Topology) -> None:
     found = actual.queues.get(switch.interim.name)
     if found is not None and not is_owned(found, switch.owner):
         raise TopologyFault(
@@ -213,7 +181,7 @@ def _check_interim(switch: _Switch, actual: Topology) -> None:
         )
 
 
-def _declarations(requested: Requested, switch: _Switch, target: Queue, actual: Topology) -> tuple[Step, ...]:
+def _declarations(requested: Requested, switch: Switch, target: Queue, actual: Topology) -> tuple[Step, ...]:
     """Return the steps that complete what is not switched: the target, and all objects but the two queues."""
     if target.name not in actual.queues:
         return (Declare(target),)
@@ -228,35 +196,7 @@ def _declarations(requested: Requested, switch: _Switch, target: Queue, actual: 
     return tuple(dict.fromkeys((*steps, *(step for path in paths for step in path))))
 
 
-def _switching(switch: _Switch, target: Queue, actual: Topology) -> tuple[Step, ...]:
-    """Return the next steps that move publishers to a queue: alternate exchange first, then unbind the other.
-
-    RabbitMQ routes to the alternate exchange only while the private exchange is bound to no queue. So it is prepared
-    while the other queue is bound, and the binding removed only after the broker lists the policy as the one in effect.
-    """
-    alternate = switch.alternate(target)
-    stale = set(actual.bindings_from.get(switch.interim.name, ())) - alternate.bindings
-    prepared = (*map(Remove, stale), *diff(alternate, actual, owner=switch.owner))
-    if prepared:
-        return prepared
-    applied = actual.exchanges[switch.private].policy
-    if applied != switch.interim.name:
-        raise Fault(
-            Reason.POLICY_CONFLICT,
-            f'The migration waits: RabbitMQ applies policy "{applied}" to exchange "{switch.private}", not '
-            f'"{switch.interim.name}", which leads publishers to the other queue. Lower its priority below '
-            f"{POLICY_PRIORITY}, or its apply-to to queues; or remove spec.queue.changePolicy to keep the queue.",
-        )
-    return tuple(Remove(switch.entry(queue)) for queue in switch.bound(actual))
-
-
-def _ending(switch: _Switch, target: Queue, actual: Topology) -> tuple[Step, ...]:
-    """Return the steps that remove what has moved publishers; the target is bound."""
-    others = [switch.entry(queue) for queue in switch.bound(actual) if queue != target]
-    return tuple(map(Remove, (*others, *owned_existing(switch.alternate(target), actual, switch.owner))))
-
-
-def _removals(switch: _Switch, leaving: Queue, actual: Topology) -> Iterator[Step]:
+def _removals(switch: Switch, leaving: Queue, actual: Topology) -> Iterator[Step]:
     """Return the removal of a queue; the queue goes last, since it shows that the migration has not ended."""
     if leaving == switch.interim:
         yield from map(Remove, queue_policies(leaving.name, actual))

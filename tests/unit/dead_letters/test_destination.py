@@ -19,6 +19,8 @@ QUEUES = Destinations(frozenset({"a", "b"}))
         (DeadLetter(queue="a"), "a"),
         (DeadLetter(queue="b"), "b"),
         (DeadLetter(queue="elsewhere"), Kept.OTHER_QUEUE),
+        (DeadLetter(queue="taskqueue.interim.a"), "a"),
+        (DeadLetter(queue="taskqueue.interim.elsewhere"), Kept.OTHER_QUEUE),
         (DeadLetter(), Kept.UNKNOWN_QUEUE),
         (DeadLetter(queue="a", is_whole=False), Kept.INCOMPLETE),
     ],

@@ -1,11 +1,11 @@
 from collections import Counter
+from copy import copy
 from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from typing_extensions import override
 
 from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import RETURN_EXCHANGE
@@ -144,6 +144,20 @@ def test_an_abort_leads_publishers_back_to_the_old_queue(desired: Topology, repl
 
     assert actual == declared(CLASSIC)
     assert actual.queues[MAIN] == old
+
+
+def test_an_abort_right_after_a_switch_leads_each_message_to_one_queue() -> None:
+    """The alternate exchange still leads to the interim queue."""
+    actual = migrated_until(Stage.EMPTYING, QUORUM, declared(CLASSIC), receiving=INTERIM)
+    left = Exchange(INTERIM, "fanout", arguments={"x-taskqueue-owner": OWNER})
+    actual = apply_steps([Declare(left), Declare(Binding(INTERIM, INTERIM, to_queue=True))], actual)
+
+    while found := migrate(CLASSIC, actual, consumed_by_all=set(BOTH), empty={INTERIM}):
+        for step in found.steps:
+            actual = apply_steps([step], actual)
+            assert len(routed(MAIN, MAIN, actual)) == 1
+
+    assert actual == declared(CLASSIC)
 
 
 def test_the_interim_queue_is_deleted_after_the_last_worker_that_consumes_it() -> None:
@@ -330,13 +344,18 @@ class Migrations(RuleBasedStateMachine):
         if hasattr(self, "actual"):
             assert self.published == self.settled + sum(messages.total() for messages in self.messages.values())
 
-    @override
-    def teardown(self) -> None:
-        """From any state, a migration ends: only the queue that the spec asks for is left."""
-        if not hasattr(self, "actual"):
-            return
-        self.forget()
-        self.replaces = True
+    @rule()
+    def a_migration_ends_from_any_state(self) -> None:
+        """On a copy, so that the example goes on from this state."""
+        copied = copy(self)
+        copied.messages = {state: messages.copy() for state, messages in self.messages.items()}
+        copied.workers = [*self.workers]
+        copied.forget()
+        copied.replaces = True
+        copied.end()
+
+    def end(self) -> None:
+        """Reconcile and work until only the queue that the spec asks for is left."""
         for _ in range(ROUNDS):
             self.read_topology()
             self.decide()
@@ -367,4 +386,4 @@ class Migrations(RuleBasedStateMachine):
 
 
 TestMigrations = Migrations.TestCase
-TestMigrations.settings = settings(stateful_step_count=40, max_examples=60, deadline=None)
+TestMigrations.settings = settings(stateful_step_count=50, max_examples=80, deadline=None)

@@ -212,3 +212,13 @@ def test_every_conflict_is_found_before_the_first_step() -> None:
 
 def test_the_owner_is_the_installation_and_the_key_of_the_taskqueue() -> None:
     assert f"default/{taskqueue().key}" == OWNER
+
+
+@pytest.mark.parametrize(("before", "now"), [("Classic", "Quorum"), ("Quorum", "Classic")])
+def test_a_dead_letter_queue_of_the_operator_keeps_its_type(before: str, now: str) -> None:
+    """Its dead letters stay when the main queue is replaced by one of another type."""
+    kept = desired_topology(queue={"type": before}).queues["jobs.dlq"]
+
+    steps = diff(desired_topology(queue={"type": now}), vhost_with(kept), owner=OWNER)
+
+    assert kept.name not in {step.item.name for step in steps if isinstance(step.item, Queue)}

@@ -86,6 +86,20 @@ async def test_a_read_that_a_library_cancels_does_not_stop_the_observer(
         assert observer.faults == {}
 
 
+async def test_a_cancellation_that_a_library_replaces_by_an_error_ends_the_observer(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def replaced(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+    async with asyncio.timeout(300), observing(broker, RecordingListener()):
+        monkeypatch.setattr(broker, "sweep", replaced)
+        await asyncio.sleep(60)
+
+
 @pytest.mark.slow
 async def test_an_internal_error_does_not_stop_the_observer(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 import pytest
+import structlog
 
+from taskqueue_operator.control.observe.read_health import ReadHealth
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.scaling.reading import Probe
 from tests.unit.control.fake_broker import AUTHENTICATION_FAILED, UNREACHABLE, FakeBroker
@@ -86,18 +88,20 @@ async def test_a_read_that_a_library_cancels_does_not_stop_the_observer(
         assert observer.faults == {}
 
 
-async def test_a_cancellation_that_a_library_replaces_by_an_error_ends_the_observer(
-    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def replaced(*_: object) -> None:
+async def test_a_cancellation_that_a_library_replaces_by_an_error_cancels_the_read() -> None:
+    async def read() -> bool:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise ConnectionError from None
+        return True
 
-    async with asyncio.timeout(300), observing(broker, RecordingListener()):
-        monkeypatch.setattr(broker, "sweep", replaced)
-        await asyncio.sleep(60)
+    health = ReadHealth(structlog.get_logger(), FakeTelemetry(), lambda: None)
+    reading = asyncio.create_task(health.run("sweep", read))
+    await asyncio.sleep(1)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
 
 
 @pytest.mark.slow

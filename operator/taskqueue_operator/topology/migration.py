@@ -4,7 +4,7 @@
     <queue>.in --> interim queue     <queue> (old): emptied by the workers, then deleted
     <queue>.in --> <queue> (new)     interim queue: emptied by the workers, consumed by none, then deleted
 
-The migration follows from the spec and the broker alone (docs/adr/0018), so it continues after a crash at any step.
+The migration follows from the spec and the broker alone (docs/adr/0019), so it continues after a crash at any step.
 Publishers go to the queue of the spec if it fits or does not exist, and otherwise to the interim queue. The other one
 of the two is *leaving*. An abort is the same as the second half.
 """

@@ -25,6 +25,7 @@ from taskqueue_operator.scaling.policy import Policy
 from taskqueue_operator.scaling.progress import Progress
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
+from taskqueue_operator.topology.migration import Migration
 from taskqueue_operator.topology.objects import Policy as BrokerPolicy
 from taskqueue_operator.topology.objects import Topology
 
@@ -95,6 +96,8 @@ class ReconcileState:
         policies: The policies of the operator for the queue and its dead-letter queue that were there then, by name.
         delays_returned: What delays messages that a worker gives back to the queue; empty if nothing does.
         not_created: The exchange and the queues that existed then and that no operator has created.
+        migration: The migration of the queue as last seen; None if there is none.
+        interim_queue: The interim queue, while the broker has one for this TaskQueue; None otherwise.
         repair: The last repair of the topology; None if there was none.
         faults: The fault of each stage, by the condition that shows it.
         deletion_blocker: What the deletion waits for; None when it does not wait.
@@ -111,6 +114,8 @@ class ReconcileState:
     policies: Mapping[str, BrokerPolicy] = field(default_factory=dict)
     delays_returned: str = ""
     not_created: tuple[str, ...] = ()
+    migration: Migration | None = None
+    interim_queue: str | None = None
     repair: Repair | None = None
     faults: dict[ConditionType, Fault] = field(default_factory=dict)
     deletion_blocker: Fault | None = None
@@ -132,6 +137,7 @@ class ReconcileState:
     def forget_topology(self) -> None:
         """Have the next reconcile declare the topology on another broker."""
         self.topology_generation, self.declared_generation, self.drifted = None, 0, None
+        self.migration = self.interim_queue = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,13 @@ class AdoptionPolicy(StrEnum):
     IF_MATCHING = "IfMatching"
 
 
+class ChangePolicy(StrEnum):
+    """What happens to a queue of the operator that differs from the spec in what cannot change."""
+
+    NEVER = "Never"
+    MIGRATE = "Migrate"
+
+
 class DeletionPolicy(StrEnum):
     """What happens to the exchange and the queues when the TaskQueue is deleted."""
 
@@ -111,20 +118,34 @@ class Queue(Model):
                 path=".name",
                 value="self.name",
             ),
+            rule(
+                "self.changePolicy != 'Migrate' || !self.external",
+                "The operator never replaces an external queue. Set changePolicy: Never, or remove external: true.",
+                path=".changePolicy",
+            ),
         )
     )
 
     name: BrokerName | None = Field(None, description="Name of the queue. Defaults to the name of the TaskQueue.")
     type: QueueType = Field(
-        QueueType.QUORUM, description="Quorum (replicated) or Classic. Cannot change once the queue exists."
+        QueueType.QUORUM,
+        description="Quorum (replicated) or Classic. Cannot change once the queue exists, except by changePolicy.",
     )
     max_priority: Annotated[int, Field(ge=1, le=255)] | None = Field(
-        None, description="Highest message priority of a Classic queue. Cannot change once the queue exists."
+        None,
+        description="Highest message priority of a Classic queue. Cannot change once the queue exists, except by "
+        "changePolicy.",
     )
     external: bool = Field(
         default=False,
         description="The queue is managed elsewhere. The operator scales on its backlog, but never declares, binds or "
         "deletes it.",
+    )
+    change_policy: ChangePolicy = Field(
+        ChangePolicy.NEVER,
+        description="What happens to an existing queue of the operator that differs in what cannot change. Never: it "
+        "stays as it is, and TopologyReady is False with reason ImmutableDrift. Migrate: the operator replaces it "
+        "while publishers and workers continue; tasks may overtake older ones meanwhile.",
     )
 
 

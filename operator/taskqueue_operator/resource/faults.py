@@ -15,6 +15,7 @@ class Reason(StrEnum):
     RECONCILED = "Reconciled"
     PROGRESSING = "Progressing"
     DELETING = "Deleting"
+    MIGRATING = "Migrating"
     # The resource.
     INVALID_SPEC = "InvalidSpec"
     # Credentials and broker.

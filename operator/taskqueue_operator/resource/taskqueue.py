@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from .bounds import BEYOND_BOUNDS, SPEC_CHARACTERS
-from .broker import AdoptionPolicy, Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Queue
+from .broker import AdoptionPolicy, Binding, Broker, ChangePolicy, DeletionPolicy, Exchange, ExchangeType, Queue
 from .faults import Fault, Reason, excerpt
 from .fields import Model, rule, rules
-from .names import Key
+from .names import Key, interim_queue
 from .retry import MAX_ATTEMPTS, BackoffType, DeadLetter, Retry
 from .scaling import Scaling
 from .worker import Protocol, Worker
@@ -43,6 +43,12 @@ class Spec(Model):
                 "!has(self.queue) || !self.queue.external || self.adoptionPolicy == 'Never'",
                 "An external queue belongs to its users. Set adoptionPolicy: Never, or remove external: true.",
                 path=".adoptionPolicy",
+            ),
+            rule(
+                "!has(self.queue) || self.queue.changePolicy != 'Migrate' || self.worker.protocol == 'TaskQueue'",
+                "Workers consume two queues during a migration, which those of protocol Plain may not be able to. Set "
+                "changePolicy: Never, or worker.protocol: TaskQueue.",
+                path=".queue.changePolicy",
             ),
             rule(
                 "!has(self.bindings) || !has(self.exchange) || self.exchange.type != 'Fanout'",
@@ -142,7 +148,12 @@ class Spec(Model):
 
 @dataclass(frozen=True, slots=True)
 class TaskQueue:
-    """A TaskQueue of the API server, with all defaults applied."""
+    """A TaskQueue of the API server, with all defaults applied.
+
+    Attributes:
+        is_migrating: Whether its workers consume the interim queue too, because their queue is being replaced. That
+            follows from the broker, not from the API server.
+    """
 
     key: Key
     uid: str
@@ -151,6 +162,7 @@ class TaskQueue:
     deleting: bool
     finalizers: tuple[str, ...]
     spec: Spec
+    is_migrating: bool = False
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
@@ -223,6 +235,16 @@ class TaskQueue:
     def queue_name(self) -> str:
         """Name of the physical queue on the broker."""
         return self.queue.name or self.key.name
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """Names of all physical queues that the spec has the workers consume."""
+        return (self.queue_name, interim_queue(self.queue_name)) if self.is_migrating else (self.queue_name,)
+
+    @property
+    def replaces_queue(self) -> bool:
+        """Whether a queue of the operator that differs in what cannot change is replaced."""
+        return self.queue.change_policy is ChangePolicy.MIGRATE
 
     @property
     def declared_queue(self) -> str | None:

@@ -13,10 +13,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from taskqueue_operator.resource.broker import QueueType
 from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
-from taskqueue_operator.resource.names import RETURN_EXCHANGE
+from taskqueue_operator.resource.names import RETURN_EXCHANGE, interim_queue
 
 from .conflict import queue_differences
+from .desired import QUEUE_TYPE
 from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
 from .objects import Queue, Topology
 from .queue_policies import queue_policies
@@ -51,12 +53,14 @@ class Requested:
         replaces: Whether a queue that differs is replaced (`changePolicy: Migrate`). Otherwise the queue stays as it
             is, and a migration that has begun is aborted.
         retries: Whether workers delay retries, which return to the queue where they failed.
+        broker_delays: Whether the broker delays failed messages, which no classic queue does.
     """
 
     desired: Topology
     owner: str
     replaces: bool
     retries: bool
+    broker_delays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Migration:
         queues: Queues that workers are to consume.
         steps: The next steps, in working order; none while it waits. After each of them, and before, each message that
             is published to the private exchange is routed to exactly one of the two queues.
+        obstacle: Why it cannot go on; None if it can, or only waits.
     """
 
     stage: Stage
@@ -93,6 +98,12 @@ class Migration:
     leaving: str
     queues: tuple[str, ...]
     steps: tuple[Step, ...] = ()
+    obstacle: Fault | None = None
+
+    @property
+    def is_unbound(self) -> bool:
+        """Whether the leaving queue gets no new messages any more."""
+        return self.stage in {Stage.EMPTYING, Stage.ROLLING_BACK, Stage.DELETING}
 
 
 def migration(requested: Requested, actual: Topology, observed: Observed) -> Migration | None:
@@ -106,23 +117,39 @@ def migration(requested: Requested, actual: Topology, observed: Observed) -> Mig
         observed: What the workers consume, and which queues are empty.
 
     Raises:
-        TopologyFault: An object conflicts with the desired one.
-        Fault: Another policy displaces the alternate exchange, or another exchange is bound to the leaving queue.
+        TopologyFault: A migration cannot begin.
     """
     switch = Switch.of(requested.desired, requested.owner)
     to_interim = requested.replaces and _is_replaceable(switch, actual)
-    if not to_interim and not _has_begun(switch, actual):
+    if not to_interim and not has_begun(switch.main.name, requested.owner, actual):
         return None
     if to_interim:
-        _check_interim(switch, actual)
+        _check_beginning(requested, switch, actual)
     target, leaving = (switch.interim, switch.main) if to_interim else (switch.main, switch.interim)
     queues = switch.main.name, switch.interim.name
-    found = _switched(requested, switch, target, actual, observed) or _deleted(switch, leaving, actual, observed)
+    try:
+        found = _switched(requested, switch, target, actual, observed) or _deleted(switch, leaving, actual, observed)
+    except Fault as obstacle:
+        return Migration(Stage.SWITCHING, target.name, leaving.name, queues, obstacle=obstacle)
     if found is None:
         return None
     stage, steps = found
     consumes_both = to_interim or stage not in {Stage.ROLLING_BACK, Stage.DELETING}
     return Migration(stage, target.name, leaving.name, queues if consumes_both else queues[:1], steps)
+
+
+def removal_of_interim(desired: Topology, owner: str, actual: Topology) -> tuple[Step, ...]:
+    """Return the steps that delete the interim queue with all its messages, and what leads to it."""
+    switch = Switch.of(desired, owner)
+    alternate = map(Remove, owned_existing(switch.alternate(switch.interim), actual, owner))
+    return (*alternate, *_removals(switch, switch.interim, actual))
+
+
+def has_begun(queue: str, owner: str, actual: Topology) -> bool:
+    """Whether the broker shows an object of a migration of a queue."""
+    name = interim_queue(queue)
+    found = (actual.queues.get(name), actual.exchanges.get(name))
+    return name in actual.policies or any(is_owned(item, owner) for item in found)
 
 
 def _switched(
@@ -164,13 +191,16 @@ def _is_replaceable(switch: Switch, actual: Topology) -> bool:
     )
 
 
-def _has_begun(switch: Switch, actual: Topology) -> bool:
-    name = switch.interim.name
-    found = (actual.queues.get(name), actual.exchanges.get(name))
-    return name in actual.policies or any(is_owned(item, switch.owner) for item in found)
-
-
-def _check_interim(switch: Switch, actual: Topology) -> None:
+def _check_beginning(requested: Requested, switch: Switch, actual: Topology) -> None:
+    old = actual.queues[switch.main.name]
+    if requested.broker_delays and old.arguments.get(QUEUE_TYPE) != QueueType.QUORUM.lower():
+        raise TopologyFault(
+            Reason.IMMUTABLE_DRIFT,
+            f'Queue "{old.name}" is not of type Quorum, so RabbitMQ would return its failed messages without a delay '
+            "during the migration. Change spec.queue.type first, with spec.retry.backoff.type: Exponential; set Linear "
+            "when the migration has ended.",
+            terminal=True,
+        )
     found = actual.queues.get(switch.interim.name)
     if found is not None and not is_owned(found, switch.owner):
         raise TopologyFault(

@@ -11,6 +11,7 @@ from taskqueue_operator.resource.names import (
     ANNOTATION_COST,
     ANNOTATION_DIGEST,
     ANNOTATION_DRAIN,
+    ANNOTATION_INTERIM,
     ANNOTATION_STARTED,
     DELETION_COST,
     LABEL_NAME,
@@ -41,6 +42,7 @@ class Deployment:
         applied_digest: Identifies the manifest that was applied last.
         field_owners: Who owns which of its fields.
         started_template: Hash of the last template of which a worker has been ready; empty if unknown.
+        interim_queue: The interim queue that its template consumes too; empty without a migration.
     """
 
     key: Key
@@ -63,6 +65,7 @@ class Deployment:
     applied_digest: str = ""
     field_owners: tuple[FieldOwner, ...] = ()
     started_template: str = ""
+    interim_queue: str = ""
 
     @property
     def observed(self) -> bool:
@@ -97,6 +100,7 @@ class Deployment:
             applied_digest=annotations.get(ANNOTATION_APPLIED, ""),
             field_owners=field_owners(metadata),
             started_template=annotations.get(ANNOTATION_STARTED, ""),
+            interim_queue=annotations.get(ANNOTATION_INTERIM, ""),
         )
 
 
@@ -111,6 +115,7 @@ class Pod:
         phase: Its phase: Pending, Running, Unknown...
         container_stopped: Whether the kubelet shows that the worker container does not run; False if it shows nothing.
         restarts: How often that container was restarted.
+        interim_queue: The interim queue that it consumes too; empty without a migration.
         exit_code: With which code its worker container ended; None while it runs, or waits to be started again.
         never_ready: Whether that container serves the endpoints of the contract (its startup probe succeeded), and has
             not been ready since it started: it has not consumed.
@@ -142,6 +147,7 @@ class Pod:
     addresses: tuple[str, ...] = ()
     never_ready: bool = False
     exit_code: int | None = None
+    interim_queue: str = ""
 
     @property
     def is_active(self) -> bool:
@@ -174,6 +180,7 @@ class Pod:
             addresses=_addresses(body.get("spec") or {}, status),
             never_ready=_never_ready(status, container),
             exit_code=((container.get("state") or {}).get("terminated") or {}).get("exitCode"),
+            interim_queue=intern(annotations.get(ANNOTATION_INTERIM, "")),
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault
+from taskqueue_operator.resource.names import dead_letter_queue
 from taskqueue_operator.resource.retry import Backoff, BackoffType
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
@@ -46,7 +47,7 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
     variables = {
         "TASKQUEUE_CONTRACT": CONTRACT,
         "TASKQUEUE_NAME": str(taskqueue.key),
-        "TASKQUEUE_QUEUES": taskqueue.queue_name,
+        "TASKQUEUE_QUEUES": ",".join(taskqueue.queue_names),
         "TASKQUEUE_CONCURRENCY": str(worker.concurrency),
         "TASKQUEUE_PREFETCH": str(worker.effective_prefetch),
         "TASKQUEUE_TASK_TIMEOUT_SECONDS": str(worker.task_timeout_seconds),
@@ -80,6 +81,8 @@ def _dead_letter_variables(taskqueue: TaskQueue) -> dict[str, str]:
         "TASKQUEUE_DEAD_LETTER_EXCHANGE": target.exchange if target is not None else None,
         "TASKQUEUE_DEAD_LETTER_ROUTING_KEY": target.routing_key if target is not None else None,
     }
+    if taskqueue.is_migrating:  # the default is that of the queue that a task comes from
+        values["TASKQUEUE_DEAD_LETTER_ROUTING_KEY"] = dead_letter_queue(taskqueue.queue_name)
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -8,12 +8,14 @@ from taskqueue_operator.resource.faults import Reason, WorkersFault
 from taskqueue_operator.resource.names import (
     ANNOTATION_APPLIED,
     ANNOTATION_DIGEST,
+    ANNOTATION_INTERIM,
     GROUP,
     KIND,
     LABEL_NAME,
     MANAGER,
     VERSION,
     WORKER_CONTAINER,
+    interim_queue,
 )
 from taskqueue_operator.resource.quantity import QUANTITY_HINT, invalid_quantities
 from taskqueue_operator.resource.taskqueue import TaskQueue
@@ -70,7 +72,7 @@ def _manifest(taskqueue: TaskQueue) -> dict[str, Any]:
             "name": key.name,
             "namespace": key.namespace,
             "labels": labels,
-            "annotations": {ANNOTATION_DIGEST: template_hash(taskqueue)},
+            "annotations": _annotations(taskqueue),
             "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": True}],
         },
         "spec": {
@@ -92,13 +94,18 @@ def _labels(taskqueue: TaskQueue) -> dict[str, str]:
     }
 
 
+def _annotations(taskqueue: TaskQueue) -> dict[str, str]:
+    interim = {ANNOTATION_INTERIM: interim_queue(taskqueue.queue_name)} if taskqueue.is_migrating else {}
+    return {ANNOTATION_DIGEST: template_hash(taskqueue), **interim}
+
+
 def _template(taskqueue: TaskQueue) -> dict[str, Any]:
     worker = taskqueue.spec.worker
     own_names = [variable.name for variable in worker.env or ()]
     check_reserved_variables(own_names, "spec.worker.env")
     _check_quantities(worker.pod_template, "spec.worker.podTemplate")
     _check_quantities(worker.container_fields(), "spec.worker")
-    metadata = {"labels": _labels(taskqueue), "annotations": {ANNOTATION_DIGEST: template_hash(taskqueue)}}
+    metadata = {"labels": _labels(taskqueue), "annotations": _annotations(taskqueue)}
     base = {"metadata": metadata, "spec": _pod(taskqueue)}
     merged = merge(base, worker.pod_template or {}, _claims(taskqueue))
     container = next(item for item in merged["spec"]["containers"] if item["name"] == WORKER_CONTAINER)
@@ -179,6 +186,7 @@ def _claims(taskqueue: TaskQueue) -> dict[str, str]:
         "the version of spec.worker. Remove it.",
         f".spec.volumes[name={BINDING_VOLUME}]": "is the volume of the broker Secret. Rename your volume; "
         "to use another Secret, set spec.worker.secretRef.",
+        f".metadata.annotations[{ANNOTATION_INTERIM}]": "is set by the operator during a migration. Remove it.",
         f"{_CONTAINER}.volumeMounts[mountPath={BINDING_PATH}]": "is the mount path of the credentials. "
         "Use another mount path; to use another Secret, set spec.worker.secretRef.",
     }

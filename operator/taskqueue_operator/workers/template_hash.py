@@ -42,7 +42,7 @@ def template_hash(taskqueue: TaskQueue) -> str:
     fields = {
         "template": TEMPLATE_VERSION,
         **{part: fields for part, fields in parts.items() if fields},
-        "queue": taskqueue.queue_name,
+        "queue": ",".join(taskqueue.queue_names),
         "secret": secret_name(taskqueue),
         **({"vhost": spec.broker.vhost} if spec.broker.vhost is not None else {}),
     }

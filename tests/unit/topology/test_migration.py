@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
+from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import RETURN_EXCHANGE
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.migration import Migration, Observed, Requested, Stage, migration
@@ -116,11 +116,13 @@ def test_publishers_are_not_switched_while_another_policy_displaces_the_alternat
     assert found is not None
     actual = apply_steps(found.steps, actual)
 
-    with pytest.raises(Fault) as raised:
-        migrate(QUORUM, actual, consumed_by_all=set(BOTH))
+    waiting = migrate(QUORUM, actual, consumed_by_all=set(BOTH))
 
-    assert raised.value.reason is Reason.POLICY_CONFLICT
-    assert_approved("migration.alternate_exchange_displaced", raised.value.message)
+    assert waiting is not None
+    assert waiting.obstacle is not None
+    assert (waiting.steps, waiting.queues) == ((), BOTH)
+    assert waiting.obstacle.reason is Reason.POLICY_CONFLICT
+    assert_approved("migration.alternate_exchange_displaced", waiting.obstacle.message)
 
 
 def test_the_old_queue_is_not_deleted_while_another_exchange_is_bound_to_it() -> None:
@@ -128,10 +130,23 @@ def test_the_old_queue_is_not_deleted_while_another_exchange_is_bound_to_it() ->
     bypass = [Declare(Exchange("audit", "fanout")), Declare(Binding("audit", MAIN, to_queue=True))]
     actual = apply_steps(bypass, actual)
 
-    with pytest.raises(Fault) as raised:
-        migrate(QUORUM, actual, consumed_by_all=set(BOTH), empty={MAIN})
+    waiting = migrate(QUORUM, actual, consumed_by_all=set(BOTH), empty={MAIN})
 
-    assert_approved("migration.bypass", raised.value.message)
+    assert waiting is not None
+    assert waiting.obstacle is not None
+    assert waiting.steps == ()
+    assert_approved("migration.bypass", waiting.obstacle.message)
+
+
+def test_a_classic_queue_is_not_migrated_together_with_a_change_to_linear() -> None:
+    """It would return failed tasks at once, as long as they are in it."""
+    requested = Requested(QUORUM, OWNER, replaces=True, retries=False, broker_delays=True)
+
+    with pytest.raises(TopologyFault) as raised:
+        migration(requested, declared(CLASSIC), Observed())
+
+    assert raised.value.reason is Reason.IMMUTABLE_DRIFT
+    assert_approved("migration.linear", raised.value.message)
 
 
 @pytest.mark.parametrize(("desired", "replaces"), [(CLASSIC, True), (QUORUM, False)])

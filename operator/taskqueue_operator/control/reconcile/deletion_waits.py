@@ -36,6 +36,19 @@ def why_waiting_for_retries(taskqueue: TaskQueue, delayed: int | None) -> str:
     )
 
 
+def why_interim_not_empty(taskqueue: TaskQueue, interim: str) -> str:
+    """Return why the interim queue of an aborted migration keeps a deletion from going on."""
+    return (
+        f'Deletion waits until it is certain that queue "{interim}" is empty, in which messages arrived during the '
+        f"migration. Meanwhile {_workers(taskqueue).removeprefix('and ')}. To end the wait, {_KEEP_OR_DELETE}."
+    )
+
+
+def why_migration_goes_on(taskqueue: TaskQueue) -> str:
+    """Return why a migration is not aborted yet."""
+    return f'Deletion waits: the migration of queue "{taskqueue.queue_name}" is being aborted.'
+
+
 def why_left(steps: Sequence[Step]) -> str:
     """Return why objects are left after a removal; the steps are those that would remove them."""
     created = [step.item.name for step in steps if isinstance(step.item, Queue)]

@@ -24,15 +24,26 @@ from taskqueue_operator.topology.adoption import with_adopted
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Remove, Step
+from taskqueue_operator.topology.migration import removal_of_interim
 from taskqueue_operator.topology.objects import Topology
 from taskqueue_operator.topology.queue_policies import queue_policies
 
 from .connection import BrokerConnector
-from .deletion_waits import why_left, why_not_empty, why_waiting_for_retries
+from .deletion_waits import (
+    why_interim_not_empty,
+    why_left,
+    why_migration_goes_on,
+    why_not_empty,
+    why_waiting_for_retries,
+)
 from .topology import ROUNDS, TopologyReconciler
 
 BROKER_OUTAGE_GRACE: Final = timedelta(seconds=60)
 """How long a broker may be unreachable before a deletion retains the topology."""
+
+
+MIGRATION_ROUNDS: Final = 2 * ROUNDS
+"""How often the topology is read in one attempt to abort a migration."""
 
 
 class RetainTopology(Exception):
@@ -79,14 +90,18 @@ class Finalizer:
         try:
             match taskqueue.spec.deletion_policy:
                 case DeletionPolicy.RETAIN:
+                    await self._abort_migration(taskqueue, observer)
                     await self._unfence(taskqueue, observer)
                     await self._remove_policies(taskqueue, observer)
                 case DeletionPolicy.DELETE_IF_EMPTY | DeletionPolicy.DRAIN:
+                    if leaving := await self._abort_migration(taskqueue, observer):
+                        raise await self._wait_for_interim(taskqueue, observer, leaving)
                     emptied = await self._emptied(taskqueue, observer)
                     await self._remove(taskqueue, observer, emptied, fenced=True)
                     self._log_kept(taskqueue, emptied)
                 case DeletionPolicy.DELETE:
                     await self._stop_workers(taskqueue)
+                    await self._remove_interim(taskqueue, observer)
                     await self._remove(taskqueue, observer, self._desired(taskqueue), fenced=False)
         except TopologyFault as fault:  # an object on the broker prevents the deletion
             raise RetainTopology(fault.message) from None
@@ -111,6 +126,28 @@ class Finalizer:
             state.unreachable_since = self.clock()
         if self.clock() - state.unreachable_since > BROKER_OUTAGE_GRACE:
             raise RetainTopology(fault.message) from None
+
+    async def _abort_migration(self, taskqueue: TaskQueue, observer: QueueObserver) -> str | None:
+        """Lead publishers back to the queue; return the interim queue as long as it exists, None afterwards.
+
+        A TaskQueue of the same name empties an interim queue that is retained.
+        """
+        for _ in range(MIGRATION_ROUNDS):
+            found = self.topology.migrate(taskqueue, await observer.topology(), observer)
+            if found is None or not found.steps:
+                return found.leaving if found is not None else None
+            await self._apply(observer, found.steps)
+        raise Fault(Reason.DELETING, why_migration_goes_on(taskqueue))
+
+    async def _wait_for_interim(self, taskqueue: TaskQueue, observer: QueueObserver, interim: str) -> Exception:
+        wait = Fault(Reason.NOT_EMPTY, why_interim_not_empty(taskqueue, interim))
+        return await self._blocker(taskqueue, observer, wait, f"queue {interim} may hold messages")
+
+    async def _remove_interim(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
+        actual = await observer.topology()
+        if self.topology.migrations.is_due(taskqueue, actual):
+            desired, owner = self._desired(taskqueue), self._owner(taskqueue)
+            await self._apply(observer, removal_of_interim(desired, owner, actual))
 
     async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Remove the fence: the queue stays, and publishers may publish again."""

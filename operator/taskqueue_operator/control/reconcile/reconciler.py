@@ -21,6 +21,8 @@ from .stages import Stages
 
 DELETION_RETRY_SECONDS: Final = 5.0
 """Delay before a blocked deletion is tried again, unless an event triggers it earlier."""
+MIGRATION_PERIOD_SECONDS: Final = 5.0
+"""Delay before a migration is continued: no event shows that a queue is empty for long enough."""
 FAILED: Final = Fault(Reason.INTERNAL_ERROR, "The operator failed on this TaskQueue and tries again; its log says why.")
 
 
@@ -38,7 +40,8 @@ class Reconciler:
         """Reconcile one TaskQueue.
 
         Returns:
-            Seconds after which a blocked deletion is to be tried again; None when nothing is left to do.
+            Seconds after which a blocked deletion is to be tried again, or a migration is to be continued; None when
+            nothing is left to do.
 
         Raises:
             RetryLater: A fault is in the way; it is recorded.
@@ -53,7 +56,7 @@ class Reconciler:
         try:
             if seen.parsed.deleting:
                 return await self._delete(seen.parsed, state)
-            await self._run_stages(seen.parsed, state)
+            return await self._run_stages(seen.parsed, state)
         except Fault as fault:
             state.faults = {ConditionType.READY: fault}
             raise RetryLater from None
@@ -62,14 +65,14 @@ class Reconciler:
         except Exception:
             state.faults = {ConditionType.READY: FAILED}
             raise
-        return None
 
-    async def _run_stages(self, taskqueue: TaskQueue, state: ReconcileState) -> None:
+    async def _run_stages(self, taskqueue: TaskQueue, state: ReconcileState) -> float | None:
         faults = await self.stages.run(taskqueue)
         state.faults, state.observed_generation = faults, taskqueue.generation
         self.telemetry.reconciled(succeeded=not faults)
         if faults:
             raise RetryLater
+        return MIGRATION_PERIOD_SECONDS if state.migration is not None else None
 
     async def _delete(self, taskqueue: TaskQueue, state: ReconcileState) -> float | None:
         try:

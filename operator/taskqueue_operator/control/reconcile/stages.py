@@ -43,12 +43,13 @@ class Stages:
         """
         await self._keep_finalizer(taskqueue)
         faults: Faults = {}
-        connect = self.connector.connect(taskqueue, taskqueue.queue_name)
+        connect = self.connector.connect(taskqueue)
         if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
             await _stage(faults, ConditionType.TOPOLOGY_READY, self.topology.reconcile(taskqueue))
         # Workers are created once the queue exists.
-        if not faults or self._can_do_without(taskqueue, faults):
-            await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployment.reconcile(taskqueue))
+        if self._can_do_without(taskqueue, faults) if faults else self.topology.migrations.has_declared(taskqueue.key):
+            of_workers = self.topology.migrations.of_workers(taskqueue)
+            await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployment.reconcile(of_workers))
         invalid = next(filter(None, map(schedule_error, Policy.of(taskqueue).schedules)), None)
         return faults if invalid is None else faults | {ConditionType.SCALING_ACTIVE: invalid}
 
@@ -59,7 +60,9 @@ class Stages:
         themselves. Existing workers are replaced only if the new ones need no policy, since none can be written now:
         without one, messages would be taken from them after the default timeout, or return without a delay.
         """
-        if taskqueue.key in self.cache.deployments:
+        if (deployment := self.cache.deployments.get(taskqueue.key)) is not None:
+            if deployment.interim_queue:  # which queues they are to consume follows from the topology
+                return False
             return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS and not taskqueue.broker_delays_retries
         if ConditionType.BROKER_REACHABLE in faults:
             return taskqueue.spec.scaling.fallback is not None
@@ -77,7 +80,7 @@ class Stages:
             self.cache.update_taskqueue(body)
 
     def _leaves_something(self, taskqueue: TaskQueue) -> bool:
-        """Whether a deletion has objects to remove: with Retain, only policies."""
+        """Whether a deletion has objects to remove: with Retain, only policies and those of a migration."""
         if taskqueue.spec.deletion_policy is not DeletionPolicy.RETAIN:
             return True
         spec = taskqueue.spec
@@ -85,6 +88,7 @@ class Stages:
             spec.worker.hold_seconds > DEFAULT_SECONDS
             or (spec.dead_letter or DeadLetter()).is_limited
             or taskqueue.broker_delays_retries
+            or self.topology.migrations.has_interim(taskqueue.key)
         )
         return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
 

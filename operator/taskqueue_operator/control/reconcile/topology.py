@@ -22,10 +22,13 @@ from taskqueue_operator.topology.desired import desired as desired_topology
 from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
+from taskqueue_operator.topology.migration import Migration
 from taskqueue_operator.topology.objects import Policy, Topology
 from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
 from taskqueue_operator.workers.template_hash import template_hash
+
+from .migrations import Migrations
 
 ROUNDS: Final = 4
 """How often the topology is read in one reconcile. The second read shows that another TaskQueue has the same names, and
@@ -37,15 +40,17 @@ class TopologyReconciler:
 
     def __init__(self, cache: Cache, states: States, telemetry: Telemetry, installation: str) -> None:
         self.installation = installation
+        self.migrations = Migrations(cache, states, installation)
         self._cache = cache
         self._states = states
         self._telemetry = telemetry
 
     async def reconcile(self, taskqueue: TaskQueue) -> None:
-        """Declare the topology on the broker.
+        """Declare the topology on the broker, or continue the migration of the queue as far as it can go now.
 
         Raises:
             TopologyFault: An object on the broker conflicts with the spec; nothing was changed.
+            Fault: The migration cannot go on.
             BrokerFault: The broker cannot be used.
         """
         state, observer = self._states[taskqueue.key].reconcile, self._states[taskqueue.key].connection.observer
@@ -57,20 +62,46 @@ class TopologyReconciler:
         for number in range(ROUNDS):
             actual = drifted or await observer.topology()
             drifted = None
-            steps = self.steps(taskqueue, actual)
+            migration = self.migrate(taskqueue, actual, observer)
+            if migration is not None and not migration.steps:
+                return
+            steps = migration.steps if migration is not None else self.steps(taskqueue, actual)
             if not steps:
                 self._accept(taskqueue, actual)
                 self._record_repair(state, drift)
                 return
-            if was_declared and number == 0:  # what the next reads find are consequences
+            if was_declared and number == 0 and migration is None:  # what the next reads find are consequences
                 drift = self._drift(taskqueue, self._own_steps(taskqueue, actual), actual, observer)
             await observer.vhost.apply(steps)
             self._telemetry.wrote("topology")
+        if state.migration is not None:
+            return
         raise TopologyFault(
             Reason.TOPOLOGY_REFUSED,
             f"The topology of queue {taskqueue.queue_name} changes again after each repair. "
             "Find the other client that changes it.",
         )
+
+    def migrate(self, taskqueue: TaskQueue, actual: Topology, observer: QueueObserver) -> Migration | None:
+        """Return the migration of the queue with its next steps, and record it; None if there is none.
+
+        Raises:
+            Fault: It cannot begin, or cannot go on.
+        """
+        found = self._migration(taskqueue, actual, observer)
+        self.migrations.record(taskqueue, found, actual, observer)
+        if found is not None and found.obstacle is not None:
+            raise found.obstacle
+        return found
+
+    def _migration(
+        self, taskqueue: TaskQueue, actual: Topology, observer: QueueObserver | None = None
+    ) -> Migration | None:
+        if not self.migrations.is_due(taskqueue, actual):
+            return None
+        both = replace(taskqueue, is_migrating=True)
+        desired = self._with_policies(both, desired_topology(both, self.installation), actual)
+        return self.migrations.find(taskqueue, desired, actual, observer)
 
     def _was_declared(self, taskqueue: TaskQueue) -> bool:
         """Whether the topology of this generation was complete on this broker, now or when a former process read it."""
@@ -144,7 +175,7 @@ class TopologyReconciler:
 
     def _matches(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         try:
-            return not self.steps(taskqueue, actual)
+            return self._migration(taskqueue, actual) is None and not self.steps(taskqueue, actual)
         except TopologyFault:
             return False
 
@@ -171,13 +202,13 @@ class TopologyReconciler:
     def _with_policies(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
         if taskqueue.queue_name not in desired.queues:
             return desired
-        main = self._main_policy(taskqueue, actual)
         limits = dead_letter_limits(taskqueue.queue_name, taskqueue.spec.dead_letter, actual)
-        return replace(desired, policies={policy.name: policy for policy in (main, limits) if policy is not None})
+        policies = (*(self._consumer_policy(queue, taskqueue, actual) for queue in taskqueue.queue_names), limits)
+        return replace(desired, policies={policy.name: policy for policy in policies if policy is not None})
 
-    def _main_policy(self, taskqueue: TaskQueue, actual: Topology) -> Policy | None:
-        """Return the policy that the workers need, including those of an earlier template that still run."""
-        queue, worker = taskqueue.queue_name, taskqueue.spec.worker
+    def _consumer_policy(self, queue: str, taskqueue: TaskQueue, actual: Topology) -> Policy | None:
+        """Return the policy of a queue that the workers need, including those of an earlier template that still run."""
+        worker = taskqueue.spec.worker
         sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
         seconds = 0 if sets_own_timeout else worker.hold_seconds
         retries = retry_requirement(taskqueue, actual)

@@ -45,6 +45,8 @@ def _stages(inputs: StatusInputs) -> Iterator[Condition]:
         fault = inputs.faults.get(stage)
         if fault is not None:
             yield Condition(stage, ConditionStatus.FALSE, fault.reason, fault.message)
+        elif stage is ConditionType.TOPOLOGY_READY and inputs.migration and inputs.is_observed:
+            yield Condition(stage, ConditionStatus.FALSE, Reason.MIGRATING, inputs.migration)
         elif stage is ConditionType.WORKERS_AVAILABLE and inputs.deployment is not None and inputs.is_observed:
             yield _workers(inputs, inputs.deployment)
         elif stage is ConditionType.BROKER_REACHABLE and inputs.alarms and inputs.is_observed:
@@ -163,6 +165,8 @@ def _summary(inputs: StatusInputs) -> Iterator[Condition]:
         yield Condition(
             ConditionType.READY, ConditionStatus.TRUE, Reason.READY, "The topology and the workers match the spec."
         )
+        if inputs.migration:
+            yield Condition(ConditionType.RECONCILING, ConditionStatus.TRUE, Reason.MIGRATING, inputs.migration)
     else:
         yield Condition(
             ConditionType.RECONCILING, ConditionStatus.TRUE, Reason.PROGRESSING, "The spec is being reconciled."

@@ -8,6 +8,7 @@ from taskqueue_operator.control.cache import CachedTaskQueue
 from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType, render, timestamp
+from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.text import shorten
 from taskqueue_operator.scaling.decision import OBSTACLE_REASONS
@@ -58,7 +59,9 @@ def change(before: Status, after: Status) -> Change:
 
 
 def is_volatile(condition: Mapping[str, Any]) -> bool:
-    """Whether a condition may flip with every reading, such as ScalingLimited of a demand around maxReplicas."""
+    """Whether a condition may change with every reading, such as ScalingLimited of a demand around maxReplicas."""
+    if condition["reason"] == Reason.MIGRATING:
+        return True  # its message says how many messages are left
     if condition["type"] == ConditionType.SCALING_ACTIVE:
         return bool(condition["status"] == ConditionStatus.TRUE)  # a doubt that may end with the next sweep, or none
     return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLE_REASONS

@@ -21,6 +21,7 @@ from taskqueue_operator.workers.startup_problems import unavailable_reason
 
 from .blocked_dead_letters import blocked_dead_letters
 from .deadlines import Deadlines
+from .migration_progress import migration_progress
 from .scale_in_blocked import scale_in_blocked
 from .scaling_warnings import scaling_warning
 
@@ -52,6 +53,7 @@ class StatusInputs:
         mode: The scaling mode of the spec.
         not_created: The exchange and the queues that no operator has created.
         adopts: Whether they count as those of the operator.
+        migration: What the migration of the queue does now; empty without one.
         rollout: What this generation still needs before it is ready for the first time.
     """
 
@@ -71,6 +73,7 @@ class StatusInputs:
     mode: Mode = Mode.AUTO
     not_created: tuple[str, ...] = ()
     adopts: bool = False
+    migration: str = ""
     rollout: Fault | None = None
 
 
@@ -95,6 +98,7 @@ def collect(seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadline
         mode=taskqueue.spec.scaling.mode if taskqueue is not None else Mode.AUTO,
         not_created=state.reconcile.not_created,
         adopts=taskqueue is not None and taskqueue.adopts,
+        migration=migration_progress(state),
         rollout=unfinished_rollout(deployment) if deployment is not None and not _was_ready(seen) else None,
     )
 

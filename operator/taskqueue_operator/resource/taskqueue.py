@@ -221,8 +221,13 @@ class TaskQueue:
 
     @property
     def queue_name(self) -> str:
-        """Name of the physical queue on the broker."""
+        """Name of the physical queue on the broker; of several, the first one."""
         return self.queue.name or self.key.name
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """Names of all physical queues that the spec has the workers consume."""
+        return (self.queue_name,)
 
     @property
     def declared_queue(self) -> str | None:

@@ -157,6 +157,23 @@ class Reading:
         at_most = max(*probed, *(sweep.ready or 0 for sweep in recent))
         return replace(reading, at_most=at_most)
 
+    def __add__(self, other: Self) -> Self:
+        """Return the reading of two queues that the same workers consume.
+
+        The lower bound of one queue is one of both. Every other figure is unknown if it is unknown of one.
+        """
+        doubts = [doubt for doubt in (self.doubt, other.doubt) if doubt is not None]
+        return replace(
+            self,
+            at=min(self.at, other.at),
+            at_least=_total_known(self.at_least, other.at_least),
+            at_most=_total(self.at_most, other.at_most),
+            unacked=_total(self.unacked, other.unacked),
+            doubt=min(doubts, key=list(Doubt).index, default=None),
+            held_at_least=_total_known(self.held_at_least, other.held_at_least),
+            deferred=self.deferred + other.deferred,
+        )
+
     @property
     def is_empty(self) -> bool:
         """Whether the queue certainly holds no message in any state."""
@@ -166,6 +183,14 @@ class Reading:
     def unreadable(self) -> bool:
         """Whether no reliable source knows how many messages are ready."""
         return self.at_least is None or (self.at_least == 0 and self.doubt in LEADERLESS)
+
+
+def _total(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+def _total_known(one: int | None, other: int | None) -> int | None:
+    return None if one is None and other is None else (one or 0) + (other or 0)
 
 
 def _highest(one: int | None, other: int | None) -> int | None:

@@ -146,3 +146,31 @@ def test_held_messages_are_those_of_the_last_sweep_before_the_probe() -> None:
     reading = Reading.from_samples([Probe(at(-1), 7)], recent, at(0))
     assert (reading.held_at_least, reading.unacked) == (2, 9)
     assert Reading.from_samples([], recent, at(0)).held_at_least is None
+
+
+READINGS = st.builds(
+    Reading.from_samples,
+    st.lists(st.builds(Probe, st.integers(-9, 0).map(at), st.integers(0, 3)), max_size=1),
+    st.sampled_from([sweeps(), sweeps(0), sweeps(0, 0, 0, 0), sweeps(3, 1, 2, 0), sweeps(0, 0, 0, 0, unacked=2)]),
+    st.just(at(0)),
+)
+
+
+@given(READINGS, READINGS)
+def test_the_reading_of_two_queues_is_certain_only_as_far_as_both_are(one: Reading, other: Reading) -> None:
+    both = one + other
+
+    assert both.is_empty == (one.is_empty and other.is_empty)
+    assert (both.at_most is None) == (one.at_most is None or other.at_most is None)
+    assert both.at_most is None or both.at_most == (one.at_most or 0) + (other.at_most or 0)
+    assert both.at_least is None or both.at_least == (one.at_least or 0) + (other.at_least or 0)
+    assert (both.doubt is None) == (one.doubt is None and other.doubt is None)
+    assert both == other + one
+
+
+def test_the_messages_of_one_queue_scale_out_while_the_other_cannot_be_read() -> None:
+    unread = Reading.from_samples([], [], at(0))
+
+    both = Reading.from_samples([PROBE], SWEEPS, at(0)) + unread
+
+    assert (both.at_least, both.at_most, both.doubt) == (7, None, Doubt.NO_SWEEP)

@@ -43,7 +43,7 @@ class Stages:
         """
         await self._keep_finalizer(taskqueue)
         faults: Faults = {}
-        connect = self.connector.connect(taskqueue, taskqueue.queue_name)
+        connect = self.connector.connect(taskqueue)
         if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
             await _stage(faults, ConditionType.TOPOLOGY_READY, self.topology.reconcile(taskqueue))
         # Workers are created once the queue exists.

@@ -91,10 +91,9 @@ def _parsed(known: _Known) -> TaskQueue | None:
 
 
 def _reading_age(known: _Known) -> float:
-    observer, parsed = known.state.connection.observer, known.cached.parsed
-    if observer is None or not isinstance(parsed, TaskQueue):
-        return math.inf
-    read_at = observer.read_at(parsed.queue_name)
+    parsed = _parsed(known)
+    queues = known.state.queues(parsed) if parsed is not None else None
+    read_at = queues.read_at() if queues is not None else None
     return (known.now - read_at).total_seconds() if read_at is not None else math.inf
 
 
@@ -120,7 +119,7 @@ FIGURES: Final[tuple[tuple[str, str, Callable[[_Known], float | None]], ...]] = 
         _delayed,
     ),
     ("parked_messages", "Retries of deleted queues in the vhost of the TaskQueue, in taskqueue.parking.", _parked),
-    ("dead_letters", "Messages in the dead-letter queue; absent while unknown.", _dead_letters),
+    ("dead_letters", "Messages in the dead-letter queues; absent while unknown.", _dead_letters),
     ("reading_age_seconds", "Age of the last probe that returned a depth; +Inf: none yet.", _reading_age),
     ("desired_replicas", "Number of workers that was decided.", _desired),
     ("replicas", "spec.replicas of the Deployment.", _replicas),

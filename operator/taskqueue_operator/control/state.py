@@ -29,6 +29,7 @@ from taskqueue_operator.topology.migration import Migration
 from taskqueue_operator.topology.objects import Policy as BrokerPolicy
 from taskqueue_operator.topology.objects import Topology
 
+from .consumed_queues import ConsumedQueues
 from .queue_observer import QueueObserver
 from .replicas_conflict import ReplicasConflict
 
@@ -51,9 +52,9 @@ class ConnectionState:
     broker: Broker | None = None
     connected_at: datetime | None = None
 
-    def observer_of(self, broker: Broker) -> QueueObserver | None:
-        """Return the observer if it reads this broker; that of an earlier `spec.broker` reads another queue."""
-        return self.observer if self.broker == broker else None
+    def reads(self, broker: Broker) -> bool:
+        """Whether the observer reads this broker; that of an earlier `spec.broker` reads another queue."""
+        return self.broker == broker
 
 
 class Restoration(NamedTuple):
@@ -306,6 +307,16 @@ class TaskQueueState:
     drain: DrainState = field(default_factory=DrainState)
     status: StatusState = field(default_factory=StatusState)
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def queue_names(self, taskqueue: TaskQueue) -> tuple[str, ...]:
+        """Return the names of all queues that its workers consume now; no other place knows them."""
+        interim = self.reconcile.interim_queue
+        return (*taskqueue.queue_names, interim) if interim is not None else taskqueue.queue_names
+
+    def queues(self, taskqueue: TaskQueue) -> ConsumedQueues | None:
+        """Return these queues as they are read now; None without a connection."""
+        observer = self.connection.observer
+        return ConsumedQueues(observer, self.queue_names(taskqueue)) if observer is not None else None
 
 
 class States(dict[Key, TaskQueueState]):

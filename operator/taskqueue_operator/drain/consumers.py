@@ -57,15 +57,15 @@ class ConsumerSnapshot:
                 found[identifier].add(index)
         return {identifier: frozenset(indexes) for identifier, indexes in found.items()}
 
-    def activities(self, queue: str, pods: Collection[Pod]) -> dict[str, Activity]:
-        """Return the activity of each pod, by its UID. An idle pod consumes this queue and holds no message.
+    def activities(self, queues: tuple[str, ...], pods: Collection[Pod]) -> dict[str, Activity]:
+        """Return the activity of each pod, by its UID. An idle pod consumes these queues and holds no message.
 
         Args:
-            queue: The queue of these workers.
+            queues: The queues of these workers.
             pods: All active pods of the TaskQueue.
         """
         indexes, owners = self._assign(pods)
-        return {uid: self._activity(queue, found, owners) for uid, found in indexes.items()}
+        return {uid: self._activity(queues, found, owners) for uid, found in indexes.items()}
 
     def own_connections(self, pods: Collection[Pod]) -> dict[str, tuple[Connection, ...]]:
         """Return the connections of each pod, by its UID, without those that may be of several of the pods."""
@@ -83,16 +83,19 @@ class ConsumerSnapshot:
     def _find(self, identifier: str) -> frozenset[int]:
         return self._by_identifier.get(identifier, frozenset())
 
-    def _activity(self, queue: str, indexes: Iterable[int], owners: Mapping[int, int]) -> Activity:
-        """A connection of several possible pods counts against the idleness of each, and proves consumption of none."""
-        consuming = [index for index in indexes if queue in self.connections[index].acknowledges]
-        proves_consumption = any(owners[index] == 1 for index in consuming)
-        if not proves_consumption or not all(self.connections[index].acknowledges[queue] for index in consuming):
+    def _activity(self, queues: tuple[str, ...], indexes: Collection[int], owners: Mapping[int, int]) -> Activity:
+        if not all(self._proves_consumption(queue, indexes, owners) for queue in queues):
             return Activity.UNKNOWN
         held = [self.connections[index].unacked for index in indexes]
         if any(held):
             return Activity.BUSY
         return Activity.UNKNOWN if None in held else Activity.IDLE
+
+    def _proves_consumption(self, queue: str, indexes: Iterable[int], owners: Mapping[int, int]) -> bool:
+        """A connection of several possible pods counts against the idleness of each, and proves consumption of none."""
+        consuming = [index for index in indexes if queue in self.connections[index].acknowledges]
+        is_certain = any(owners[index] == 1 for index in consuming)
+        return is_certain and all(self.connections[index].acknowledges[queue] for index in consuming)
 
 
 class IdleEvidence(NamedTuple):
@@ -108,7 +111,7 @@ class IdleEvidence(NamedTuple):
 
 
 def idle_evidence(
-    snapshots: Sequence[ConsumerSnapshot], queue: str, pods: Collection[Pod], now: datetime
+    snapshots: Sequence[ConsumerSnapshot], queues: tuple[str, ...], pods: Collection[Pod], now: datetime
 ) -> IdleEvidence:
     """Compare the first and the last snapshot. One snapshot, or two that are too close, are no evidence.
 
@@ -117,13 +120,13 @@ def idle_evidence(
 
     Args:
         snapshots: The recent snapshots, oldest first.
-        queue: The queue of these workers.
+        queues: The queues of these workers.
         pods: All active pods of the TaskQueue.
         now: The present time.
     """
     if not snapshots or snapshots[-1].at - snapshots[0].at < MIN_SNAPSHOT_GAP:
         return IdleEvidence()
-    first, last = (snapshot.activities(queue, pods) for snapshot in (snapshots[0], snapshots[-1]))
+    first, last = (snapshot.activities(queues, pods) for snapshot in (snapshots[0], snapshots[-1]))
     same = {uid: activity for uid, activity in last.items() if first[uid] is activity}
     fresh = now - snapshots[-1].at <= SNAPSHOT_MAX_AGE
     idle = {uid: snapshots[0].at for uid, activity in same.items() if activity is Activity.IDLE and fresh}
@@ -131,31 +134,34 @@ def idle_evidence(
 
 
 def consuming_after_sigterm(
-    snapshot: ConsumerSnapshot, queue: str, pods: Collection[Pod], terminating_since: Mapping[str, datetime]
+    snapshot: ConsumerSnapshot,
+    queues: tuple[str, ...],
+    pods: Collection[Pod],
+    terminating_since: Mapping[str, datetime],
 ) -> dict[str, Activity]:
     """Return what the workers do that still consume although SIGTERM is long past, by the UID of the pod.
 
     Args:
         snapshot: The last snapshot.
-        queue: The queue of these workers.
+        queues: The queues of these workers.
         pods: All pods of the TaskQueue, also those that terminate.
         terminating_since: By the UID of the pod, when it was first seen to terminate.
     """
     late = {uid for uid, since in terminating_since.items() if snapshot.at - since >= MIN_SNAPSHOT_GAP}
     own = snapshot.own_connections(pods)
-    consuming = {uid for uid in late if any(queue in found.acknowledges for found in own.get(uid, ()))}
-    return {uid: activity for uid, activity in snapshot.activities(queue, pods).items() if uid in consuming}
+    consuming = {uid for uid in late if any(found.acknowledges.keys() & queues for found in own.get(uid, ()))}
+    return {uid: activity for uid, activity in snapshot.activities(queues, pods).items() if uid in consuming}
 
 
-def other_queues(snapshot: ConsumerSnapshot, queue: str, pods: Collection[Pod]) -> tuple[str, ...]:
-    """Return further queues from which these workers take tasks.
+def other_queues(snapshot: ConsumerSnapshot, queues: tuple[str, ...], pods: Collection[Pod]) -> tuple[str, ...]:
+    """Return further queues from which the workers of these queues take tasks.
 
     Consumers without acknowledgements are of remote control and events, and `<queue>.DQ` holds the delayed messages of
     dramatiq for the same queue.
     """
     connections = (found for own in snapshot.own_connections(pods).values() for found in own)
     taken = {name for found in connections for name, acknowledges in found.acknowledges.items() if acknowledges}
-    return tuple(sorted(taken - {queue, f"{queue}.DQ"}))
+    return tuple(sorted(taken.difference(queues, (f"{queue}.DQ" for queue in queues))))
 
 
 def normalize_address(text: str) -> str:

@@ -1,5 +1,6 @@
 """All names that users, Kubernetes or RabbitMQ see; no other module derives names."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from typing_extensions import override
@@ -46,6 +47,8 @@ PARKING: Final = f"{CONTROL_PREFIX}parking"
 DELAY_QUEUES: Final = tuple(f"{CONTROL_PREFIX}delay.{1 << power}s" for power in range(16))
 """Queues in which workers delay retries, shared by all TaskQueues of a vhost."""
 WORKER_CONTAINER: Final = "worker"
+QUEUES_SHOWN: Final = 3
+"""Names of queues in one message."""
 
 
 class Key(NamedTuple):
@@ -91,6 +94,13 @@ def interim_queue(queue: str) -> str:
 def fence_name(queue: str) -> str:
     """Return the name of the exchange and queue that reject messages while the TaskQueue is being deleted."""
     return f"{queue}.fence"
+
+
+def quoted(queues: Sequence[str]) -> str:
+    """Return the names of queues for a message: `queue "a"`, or `queues "a", "b" and 3 others`."""
+    names = ", ".join(f'"{queue}"' for queue in queues[:QUEUES_SHOWN])
+    others = f" and {len(queues) - QUEUES_SHOWN} others" if len(queues) > QUEUES_SHOWN else ""
+    return f"queue{'s' if len(queues) > 1 else ''} {names}{others}"
 
 
 def owner(installation: str, key: Key) -> str:

@@ -233,7 +233,7 @@ class TaskQueue:
 
     @property
     def queue_name(self) -> str:
-        """Name of the physical queue on the broker."""
+        """Name of the physical queue on the broker; of several, the first one."""
         return self.queue.name or self.key.name
 
     @property

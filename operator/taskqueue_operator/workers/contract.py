@@ -15,6 +15,8 @@ CONTRACT: Final = "1"
 PORT: Final = 8080
 """Port on which a worker serves /healthz, /readyz and /metrics."""
 
+QUEUE_SEPARATOR: Final = ","
+"""No name of a queue contains it (`resource/fields.py`)."""
 BINDING_ROOT: Final = "/bindings"
 BINDING_PATH: Final = f"{BINDING_ROOT}/broker"
 BINDING_VOLUME: Final = "broker-binding"
@@ -47,7 +49,7 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
     variables = {
         "TASKQUEUE_CONTRACT": CONTRACT,
         "TASKQUEUE_NAME": str(taskqueue.key),
-        "TASKQUEUE_QUEUES": ",".join(taskqueue.queue_names),
+        "TASKQUEUE_QUEUES": QUEUE_SEPARATOR.join(taskqueue.queue_names),
         "TASKQUEUE_CONCURRENCY": str(worker.concurrency),
         "TASKQUEUE_PREFETCH": str(worker.effective_prefetch),
         "TASKQUEUE_TASK_TIMEOUT_SECONDS": str(worker.task_timeout_seconds),

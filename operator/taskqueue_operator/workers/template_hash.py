@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
-from .contract import secret_name
+from .contract import QUEUE_SEPARATOR, secret_name
 
 TEMPLATE_VERSION: Final = 1
 """Version of the template that the operator builds from the same fields. Raise it only for a correction that running
@@ -42,7 +42,7 @@ def template_hash(taskqueue: TaskQueue) -> str:
     fields = {
         "template": TEMPLATE_VERSION,
         **{part: fields for part, fields in parts.items() if fields},
-        "queue": ",".join(taskqueue.queue_names),
+        "queue": QUEUE_SEPARATOR.join(taskqueue.queue_names),
         "secret": secret_name(taskqueue),
         **({"vhost": spec.broker.vhost} if spec.broker.vhost is not None else {}),
     }

@@ -64,7 +64,7 @@ async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
     """Look until the pod is seen so: figures are some seconds old."""
     async with asyncio.timeout(60):
         while True:
-            if (await rabbitmq.consumers()).activities(QUEUE, [pod]) == {pod.uid: sight}:
+            if (await rabbitmq.consumers()).activities((QUEUE,), [pod]) == {pod.uid: sight}:
                 return
             await asyncio.sleep(0.5)
 
@@ -83,7 +83,7 @@ async def test_a_consumer_is_matched_by_its_peer_address(broker: Broker, vhost: 
     rabbitmq, local, elsewhere = connect(), pod("a", "127.0.0.1"), pod("b", "127.0.0.2")
     async with worker(broker, vhost):
         await seen(rabbitmq, local, Activity.IDLE)
-        sights = (await rabbitmq.consumers()).activities(QUEUE, [local, elsewhere])
+        sights = (await rabbitmq.consumers()).activities((QUEUE,), [local, elsewhere])
         assert sights == {"a": Activity.IDLE, "b": Activity.UNKNOWN}
     await seen(rabbitmq, local, Activity.UNKNOWN)
 

@@ -12,8 +12,10 @@ from taskqueue_operator.drain.consumers import (
     Connection,
     ConsumerSnapshot,
     IdleEvidence,
+    consuming_after_sigterm,
     idle_evidence,
     normalize_address,
+    other_queues,
 )
 from taskqueue_operator.workers.api_objects import Pod
 
@@ -32,7 +34,7 @@ def snapshot(*connections: Connection, at: float = 0) -> ConsumerSnapshot:
 
 
 def activity(pod: Pod, *connections: Connection) -> Activity:
-    return snapshot(*connections).activities(QUEUE, [A, B])[pod.uid]
+    return snapshot(*connections).activities((QUEUE,), [A, B])[pod.uid]
 
 
 def test_a_pod_is_identified_by_its_address() -> None:
@@ -47,15 +49,15 @@ def test_a_pod_is_identified_by_its_name_as_a_word_of_the_connection_name() -> N
 def test_a_pod_on_the_host_network_is_identified_by_its_name_alone() -> None:
     host = replace(A, addresses=())
     by_address = snapshot(connection("10.0.0.1"))
-    assert by_address.activities(QUEUE, [host]) == {"a": Activity.UNKNOWN}
-    assert snapshot(connection("10.0.0.1", "a")).activities(QUEUE, [host]) == {"a": Activity.IDLE}
+    assert by_address.activities((QUEUE,), [host]) == {"a": Activity.UNKNOWN}
+    assert snapshot(connection("10.0.0.1", "a")).activities((QUEUE,), [host]) == {"a": Activity.IDLE}
 
 
 @pytest.mark.parametrize("written", ["fd00::1", "fd00:0:0:0:0:0:0:1", "FD00::1"])
 def test_ipv6_addresses_are_normalized(written: str) -> None:
     assert normalize_address(written) == "fd00::1"
     six = replace(A, addresses=("fd00::1",))
-    assert snapshot(connection(normalize_address(written))).activities(QUEUE, [six]) == {"a": Activity.IDLE}
+    assert snapshot(connection(normalize_address(written))).activities((QUEUE,), [six]) == {"a": Activity.IDLE}
 
 
 def test_an_ipv4_address_mapped_to_ipv6_is_normalized() -> None:
@@ -66,6 +68,25 @@ def test_an_ipv4_address_mapped_to_ipv6_is_normalized() -> None:
 def test_a_pod_that_does_not_consume_the_queue_is_unknown() -> None:
     assert activity(A) is Activity.UNKNOWN
     assert activity(A, connection("10.0.0.1", other=True)) is Activity.UNKNOWN
+
+
+def test_a_pod_that_does_not_consume_all_of_its_queues_is_unknown() -> None:
+    """Its connection with the other queue may be one that is not recognized, and hold messages."""
+    both = ("celery", "mails")
+    one, other = connection("10.0.0.1", celery=True), connection("10.0.0.1", mails=True)
+    assert snapshot(one).activities(both, [A]) == {"a": Activity.UNKNOWN}
+    assert snapshot(one, other).activities(both, [A]) == {"a": Activity.IDLE}
+    assert snapshot(one, replace(other, unacked=1)).activities(both, [A]) == {"a": Activity.BUSY}
+    assert snapshot(one, connection("10.0.0.1", mails=False)).activities(both, [A]) == {"a": Activity.UNKNOWN}
+    assert snapshot(connection("10.0.0.1", celery=True, mails=True)).activities(both, [A]) == {"a": Activity.IDLE}
+
+
+def test_queues_that_belong_together_are_no_other_queues_for_each_other() -> None:
+    consumed = dict.fromkeys(("celery", "celery.DQ", "mails", "mails.DQ", "videos"), True)
+    found = snapshot(connection("10.0.0.1", **consumed))
+    assert other_queues(found, ("celery", "mails"), [A]) == ("videos",)
+    late = {"a": START - timedelta(seconds=60)}
+    assert consuming_after_sigterm(found, ("gone", "mails"), [A], late) == {"a": Activity.UNKNOWN}
 
 
 def test_a_pod_that_does_not_acknowledge_is_never_idle() -> None:
@@ -103,7 +124,7 @@ class TestIdleEvidence:
     busy = connection("10.0.0.1", unacked=1)
 
     def evidence(self, *snapshots: ConsumerSnapshot, at: float = 7) -> IdleEvidence:
-        return idle_evidence(snapshots, QUEUE, [A], START + timedelta(seconds=at))
+        return idle_evidence(snapshots, (QUEUE,), [A], START + timedelta(seconds=at))
 
     def test_a_pod_is_idle_only_if_both_snapshots_show_it_idle(self) -> None:
         assert self.evidence(snapshot(self.idle), snapshot(self.idle, at=7)).idle_since == {"a": START}
@@ -144,7 +165,7 @@ def connections(draw: st.DrawFn) -> list[Connection]:
 
 def idle(connections: list[Connection]) -> set[str]:
     return {
-        uid for uid, activity in snapshot(*connections).activities(QUEUE, PODS).items() if activity is Activity.IDLE
+        uid for uid, activity in snapshot(*connections).activities((QUEUE,), PODS).items() if activity is Activity.IDLE
     }
 
 

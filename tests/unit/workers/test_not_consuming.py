@@ -17,35 +17,33 @@ RUNNING = container({"running": {}}, ready=False)
 
 
 @pytest.mark.parametrize(
-    ("pods", "consumers", "expected"),
+    ("pods", "unconsumed", "expected"),
     [
-        ([pod(RUNNING)], None, True),
-        ([pod(RUNNING)], 0, True),
-        ([pod(RUNNING)], 1, True),
-        ([pod(READY)], None, False),
-        ([pod(READY)], 2, False),
-        ([pod(READY)], 0, True),
-        ([pod(READY, deletionTimestamp="2026-01-01T00:00:00Z")], None, True),
-        ([], None, True),
+        ([pod(RUNNING)], (), True),
+        ([pod(RUNNING)], ("jobs",), True),
+        ([pod(READY)], (), False),
+        ([pod(READY)], ("jobs",), True),
+        ([pod(READY, deletionTimestamp="2026-01-01T00:00:00Z")], (), True),
+        ([], (), True),
     ],
 )
 def test_a_worker_consumes_if_its_pod_is_ready_and_the_broker_shows_a_consumer(
-    pods: list[Pod], consumers: int | None, *, expected: bool
+    pods: list[Pod], unconsumed: tuple[str, ...], *, expected: bool
 ) -> None:
-    assert has_no_consumer(deployment(), pods, consumers) is expected
+    assert has_no_consumer(deployment(), pods, unconsumed) is expected
 
 
 def test_without_replicas_nobody_has_to_consume() -> None:
-    assert not has_no_consumer(deployment(replicas=0), [], 0)
+    assert not has_no_consumer(deployment(replicas=0), [], ("jobs",))
 
 
 def test_the_message_has_what_pods_and_broker_show_and_the_way_out(make: Make) -> None:
-    def message(status: dict[str, Any], consumers: int | None) -> str:
-        fault = not_consuming(make(secretRef={"name": "own"}), [pod(status)], consumers)
+    def message(status: dict[str, Any], *unconsumed: str) -> str:
+        fault = not_consuming(make(secretRef={"name": "own"}), [pod(status)], unconsumed)
         assert fault.reason is Reason.WORKERS_NOT_CONSUMING
         return fault.message
 
-    assert_approved("not_consuming.running", message(RUNNING, 0))
-    assert_approved("not_consuming.waiting", message(waiting("ContainerCreating"), None))
-    assert_approved("not_consuming.ready", message(READY, 0))
-    assert "no pods" in not_consuming(make(), [], None).message
+    assert_approved("not_consuming.running", message(RUNNING, "jobs"))
+    assert_approved("not_consuming.waiting", message(waiting("ContainerCreating")))
+    assert_approved("not_consuming.ready", message(READY, "jobs", "mails"))
+    assert "no pods" in not_consuming(make(), [], ()).message

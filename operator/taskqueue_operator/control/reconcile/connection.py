@@ -30,15 +30,15 @@ class BrokerConnector:
         self._observers = observers
         self._clock = clock
 
-    async def connect(self, taskqueue: TaskQueue, *queues: str) -> QueueObserver:
-        """Start to read the queues, and return the observer.
+    async def connect(self, taskqueue: TaskQueue, *further: str) -> QueueObserver:
+        """Start to read the queues that its workers consume, and further ones; return the observer.
 
         Raises:
             BrokerFault: The Secret is missing or invalid.
         """
         state = self._states[taskqueue.key]
         connection = state.connection
-        if _credentials_refused(state, taskqueue.queue_name):
+        if _credentials_refused(state, taskqueue):
             await self._credentials.reread(taskqueue.key)
         observer = self._observers.use(taskqueue.key, await self._credentials.endpoint(taskqueue))
         if observer is not connection.observer:
@@ -46,7 +46,7 @@ class BrokerConnector:
                 state.reconcile.forget_topology()
             connection.observer, connection.connected_at = observer, self._clock()
         connection.broker = taskqueue.spec.broker
-        observer.follow(taskqueue.key, *queues)
+        observer.follow(taskqueue.key, *state.queue_names(taskqueue), *further)
         return observer
 
     async def connect_all(self, taskqueues: Iterable[TaskQueue]) -> None:
@@ -56,7 +56,7 @@ class BrokerConnector:
         async def connect_next() -> None:
             for taskqueue in remaining:
                 with suppress(Exception):
-                    await self.connect(taskqueue, taskqueue.queue_name)
+                    await self.connect(taskqueue)
                 await asyncio.sleep(0)  # thousands share a Secret that is read already
 
         await asyncio.gather(*(connect_next() for _ in range(PARALLEL_READS)))
@@ -67,10 +67,10 @@ class BrokerConnector:
         self._credentials.forget(key)
 
 
-def _credentials_refused(state: TaskQueueState, queue: str) -> bool:
+def _credentials_refused(state: TaskQueueState, taskqueue: TaskQueue) -> bool:
     """Whether the broker refuses the credentials of the Secret as last read."""
-    observer = state.connection.observer
-    read_fault = observer.fault_at(queue) if observer is not None else None
+    queues = state.queues(taskqueue)
+    read_fault = queues.fault() if queues is not None else None
     return any(
         fault is not None and fault.reason in CREDENTIAL_FAULTS
         for fault in (read_fault, state.reconcile.faults.get(ConditionType.BROKER_REACHABLE))

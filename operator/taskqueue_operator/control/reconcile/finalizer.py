@@ -113,9 +113,8 @@ class Finalizer:
             raise
 
     async def _observer(self, taskqueue: TaskQueue) -> QueueObserver:
-        queue = taskqueue.queue_name
         try:
-            return await self.connector.connect(taskqueue, queue, dead_letter_queue(queue))
+            return await self.connector.connect(taskqueue, dead_letter_queue(taskqueue.queue_name))
         except BrokerFault as fault:
             raise RetainTopology(fault.message) from None
 

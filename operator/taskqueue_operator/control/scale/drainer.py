@@ -103,7 +103,8 @@ class Drainer:
         observer = state.connection.observer
         if taskqueue is None or observer is None or not is_plain(taskqueue):
             return False
-        return survey_queues(state.drain, tuple(self.cache.pods(key)), taskqueue.queue_name, observer)
+        pods, queues = tuple(self.cache.pods(key)), state.queue_names(taskqueue)
+        return survey_queues(state.drain, pods, queues, observer)
 
     def update_subscription(self, key: Key) -> None:
         """Subscribe to the reports of a TaskQueue while it has workers that may send some."""
@@ -162,7 +163,8 @@ class Drainer:
                     written = request.replicas
         taskqueue = self.cache.taskqueue(key)
         if taskqueue is not None and is_plain(taskqueue) and taskqueue.spec.worker.acks_late:
-            await stop_consumers(state, tuple(self.cache.pods(key)), taskqueue.queue_name, self.telemetry)
+            pods, queues = tuple(self.cache.pods(key)), state.queue_names(taskqueue)
+            await stop_consumers(state, pods, queues, self.telemetry)
         return written
 
     def _plan(  # noqa: PLR0913  what a plan is made for
@@ -170,14 +172,13 @@ class Drainer:
     ) -> Plan:
         pool, taskqueue, now = self._pool(key, state, deployment), self.cache.taskqueue(key), self.clock()
         self._sync(key, pool, deployment)
-        observer, queue = state.connection.observer, QueueState(running=False)
-        if taskqueue is not None and observer is not None:
-            queue = observer.queue_state(taskqueue.queue_name)
+        queues = state.queues(taskqueue) if taskqueue is not None else None
+        queue = queues.queue_state() if queues is not None else QueueState(running=False)
         if paused:
             queue = queue._replace(empty_at=FROM_THE_START)
         context = DrainContext(pool, deployment, queue, desired, now, leads)
         if taskqueue is not None and is_plain(taskqueue):
-            context = with_broker_evidence(taskqueue, observer, context)
+            context = with_broker_evidence(taskqueue, queues, context)
         made = plan(context)
         if made.blocked_by not in {state.drain.blocked_by, *MOMENTARY}:
             state.drain.blocked_by, state.drain.blocked_since = made.blocked_by, now

@@ -8,12 +8,14 @@ from typing import Final
 
 import structlog
 
+from taskqueue_operator.control.consumed_queues import ConsumedQueues
 from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import DrainState, Interruption, TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain.consumers import (
     Activity,
     ConsumerSnapshot,
+    IdleEvidence,
     consuming_after_sigterm,
     idle_evidence,
     other_queues,
@@ -22,6 +24,7 @@ from taskqueue_operator.drain.context import DrainContext
 from taskqueue_operator.drain.plain import with_idle_evidence
 from taskqueue_operator.drain.worker_state import RemovedState
 from taskqueue_operator.resource.faults import BrokerFault
+from taskqueue_operator.resource.names import quoted
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Pod
@@ -39,13 +42,14 @@ def is_plain(taskqueue: TaskQueue) -> bool:
     return taskqueue.spec.worker.protocol is Protocol.PLAIN
 
 
-def with_broker_evidence(taskqueue: TaskQueue, observer: QueueObserver | None, context: DrainContext) -> DrainContext:
+def with_broker_evidence(taskqueue: TaskQueue, queues: ConsumedQueues | None, context: DrainContext) -> DrainContext:
     """Derive idleness from consumer snapshots of the broker, which needs `acksLate`."""
     if not taskqueue.spec.worker.acks_late:
         return with_idle_evidence(context, None)
-    snapshots = observer.consumer_snapshots() if observer is not None else ()
-    evidence = idle_evidence(snapshots, taskqueue.queue_name, context.pods, context.now)
-    return with_idle_evidence(context, evidence)
+    if queues is None:
+        return with_idle_evidence(context, IdleEvidence())
+    snapshots = queues.observer.consumer_snapshots()
+    return with_idle_evidence(context, idle_evidence(snapshots, queues.names, context.pods, context.now))
 
 
 def record_endings(drain: DrainState, pods: Collection[Pod], telemetry: Telemetry) -> None:
@@ -56,7 +60,9 @@ def record_endings(drain: DrainState, pods: Collection[Pod], telemetry: Telemetr
             _record(drain, pod, INTERRUPTED_BY[pod.exit_code], telemetry)
 
 
-async def stop_consumers(state: TaskQueueState, pods: Collection[Pod], queue: str, telemetry: Telemetry) -> None:
+async def stop_consumers(
+    state: TaskQueueState, pods: Collection[Pod], queues: tuple[str, ...], telemetry: Telemetry
+) -> None:
     """Record the workers that still consume although SIGTERM is long past, and close the connections of idle ones.
 
     RabbitMQ then gives back nothing, since they hold no message. Without that they would take messages until they are
@@ -69,19 +75,19 @@ async def stop_consumers(state: TaskQueueState, pods: Collection[Pod], queue: st
     if not snapshots:
         return
     snapshot, by_uid = snapshots[-1], {pod.uid: pod for pod in pods if not pod.finished}
-    consuming = consuming_after_sigterm(snapshot, queue, by_uid.values(), pool.terminating_since)
+    consuming = consuming_after_sigterm(snapshot, queues, by_uid.values(), pool.terminating_since)
     for uid in consuming:
-        _record(state.drain, by_uid[uid], f'continues to consume queue "{queue}" after SIGTERM', telemetry)
+        _record(state.drain, by_uid[uid], f"continues to consume {quoted(queues)} after SIGTERM", telemetry)
     await _close_idle(snapshot, consuming, by_uid, observer)
 
 
-def survey_queues(drain: DrainState, pods: Collection[Pod], queue: str, observer: QueueObserver) -> bool:
+def survey_queues(drain: DrainState, pods: Collection[Pod], queues: tuple[str, ...], observer: QueueObserver) -> bool:
     """Record which other queues the workers consume; returns whether that has changed. Without workers it stays."""
     active = [pod for pod in pods if pod.is_active]
     snapshot = observer.survey_consumers() if active else None
     if snapshot is None:
         return False
-    before, drain.other_queues = drain.other_queues, other_queues(snapshot, queue, active)
+    before, drain.other_queues = drain.other_queues, other_queues(snapshot, queues, active)
     return before != drain.other_queues
 
 

@@ -181,8 +181,8 @@ class Scaler:
         scaling = state.scaling
         # Bounds, pause and fallback hold without a broker too.
         unread = Reading(now, at_least=None, at_most=None, unacked=None)
-        observer = state.connection.observer_of(taskqueue.spec.broker)
-        reading = observer.reading(taskqueue.queue_name) if observer is not None else unread
+        queues = state.queues(taskqueue) if state.connection.reads(taskqueue.spec.broker) else None
+        reading = queues.reading() if queues is not None else unread
         fault = scaling.scale_out_blocker = self.cache.scale_out_blocker(taskqueue.key)
         obstacle = Obstacle(DecisionReason(fault.reason.value), fault.message) if fault is not None else None
         workers, policy = Workers(deployment.replicas, deployment.ready, obstacle), scaling.policy_of(taskqueue)

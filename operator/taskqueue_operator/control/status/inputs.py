@@ -145,7 +145,8 @@ def _workers_fault(
     fault: Fault | None = None
     queues: tuple[str, ...] = ()
     if isinstance(seen.parsed, TaskQueue):
-        queues = seen.parsed.queue_name, dead_letter_queue(seen.parsed.queue_name)
+        names = state.queue_names(seen.parsed)
+        queues = *names, *map(dead_letter_queue, names)
         idle = _not_consuming(seen.parsed, deployment, pods, state, deadlines)
         fault = idle or blocked_dead_letters(seen.parsed, state, seen.status, deadlines)
     fault = unavailable_reason(deployment, pods, started=cache.has_started(seen.key), queues=queues) or fault
@@ -159,10 +160,10 @@ def _not_consuming(
     state: TaskQueueState,
     deadlines: Deadlines,
 ) -> Fault | None:
-    observer, reading, status = state.connection.observer, state.scaling.reading, state.status
-    consumers = observer.consumers(taskqueue.queue_name) if observer is not None else None
+    queues, reading, status = state.queues(taskqueue), state.scaling.reading, state.status
+    unconsumed = queues.without_consumer() if queues is not None else ()
     messages_wait = reading is not None and bool(reading.at_least)
-    if deployment is None or not messages_wait or not has_no_consumer(deployment, pods, consumers):
+    if deployment is None or not messages_wait or not has_no_consumer(deployment, pods, unconsumed):
         status.not_consuming_since = None
         return None
     if status.not_consuming_since is None:
@@ -170,23 +171,24 @@ def _not_consuming(
     if not deadlines.has_passed(status.not_consuming_since + CONSUMING_WITHIN):
         return None
     deadlines.has_passed(deadlines.now + CONSUMERS_PERIOD)  # a new consumer is no event
-    return not_consuming(taskqueue, pods, consumers)
+    return not_consuming(taskqueue, pods, unconsumed)
 
 
 def dead_letters(taskqueue: TaskQueue | None, state: TaskQueueState) -> int | None:
-    """Return the number of messages in the dead-letter queue; that of an external queue is not known."""
-    observer = state.connection.observer
-    if observer is None or taskqueue is None or taskqueue.queue.external:
+    """Return the number of messages in the dead-letter queues; that of external queues is not known."""
+    queues = state.queues(taskqueue) if taskqueue is not None and not taskqueue.queue.external else None
+    if queues is None or taskqueue is None:
         return None
-    return observer.dead_letters(taskqueue.queue_name)
+    # Those of the interim queue of a migration go to the dead-letter queue of the queue itself.
+    return queues._replace(names=taskqueue.queue_names).dead_letters()
 
 
 def delayed(taskqueue: TaskQueue | None, state: TaskQueueState) -> int | None:
     """Return the number of messages that are neither ready nor unacked, at most; None if it is unknown."""
-    observer, reading = state.connection.observer, state.scaling.reading
-    if observer is None or taskqueue is None or reading is None:
+    reading, queues = state.scaling.reading, state.queues(taskqueue) if taskqueue is not None else None
+    if queues is None or reading is None:
         return None
-    retries = observer.delayed(taskqueue.queue_name)
+    retries = queues.delayed()
     return None if retries is None else retries + reading.deferred
 
 
@@ -196,8 +198,8 @@ def parked(state: TaskQueueState) -> int:
 
 
 def _read_fault(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:
-    observer = state.connection.observer
-    return observer.fault_at(taskqueue.queue_name) if observer is not None else None
+    queues = state.queues(taskqueue)
+    return queues.fault() if queues is not None else None
 
 
 def _is_conclusive(state: TaskQueueState, deadlines: Deadlines) -> bool:

@@ -8,7 +8,7 @@ from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.drain.replicaset_order import is_foreign
 from taskqueue_operator.drain.scale_in import Blocker
 from taskqueue_operator.resource.faults import Fault, Reason
-from taskqueue_operator.resource.names import DELETION_COST, Key
+from taskqueue_operator.resource.names import DELETION_COST, Key, quoted
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.workers.api_objects import Deployment, Pod
@@ -83,10 +83,10 @@ def _unmatched(taskqueue: TaskQueue, state: TaskQueueState) -> Fault | None:
         return None
     return Fault(
         Reason.IDLENESS_UNKNOWN,
-        f"{len(pods)} workers ({_names(pods)}) will not be removed: RabbitMQ does not show that they consume queue "
-        f'"{taskqueue.queue_name}" with acknowledgements, or how many messages they hold. Check that they connect by '
-        "AMQP 0-9-1, from the address of their pod or with the pod's name in the connection name, and that the "
-        "operator's user has the tag monitoring, which shows connections of other users.",
+        f"{len(pods)} workers ({_names(pods)}) will not be removed: RabbitMQ does not show that they consume "
+        f"{quoted(state.queue_names(taskqueue))} with acknowledgements, or how many messages they hold. Check that "
+        "they connect by AMQP 0-9-1, from the address of their pod or with the pod's name in the connection name, and "
+        "that the operator's user has the tag monitoring, which shows connections of other users.",
     )
 
 

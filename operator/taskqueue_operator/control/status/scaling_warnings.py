@@ -5,6 +5,7 @@ from typing import Final
 
 from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.resource.faults import Fault, Reason
+from taskqueue_operator.resource.names import quoted
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment
 
@@ -38,9 +39,9 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
         names = ", ".join(f'"{queue}"' for queue in others[:_QUEUES_SHOWN])
         yield Fault(
             Reason.OTHER_QUEUES_CONSUMED,
-            f'Its workers also consume {len(others)} other queues ({names}). Only queue "{taskqueue.queue_name}" '
-            "starts workers: messages in another queue may wait at zero workers. Write a TaskQueue for each queue, "
-            "whose workers consume that queue alone.",
+            f"Its workers also consume {len(others)} other queues ({names}). Only messages in "
+            f"{quoted(state.queue_names(taskqueue))} start workers: others may wait at zero workers. Write a "
+            "TaskQueue for each queue, whose workers consume that queue alone.",
         )
     if state.scaling.is_stalled:
         yield Fault(

@@ -63,6 +63,25 @@ def apply_policies(actual: Topology) -> Topology:
     return replace(actual, queues=queues, exchanges=exchanges)
 
 
+def routed(exchange: str, key: str, actual: Topology) -> set[str]:
+    """Return the queues that a message reaches, each once, as RabbitMQ routes to them."""
+    found = actual.exchanges[exchange]
+    bindings = [
+        binding
+        for binding in actual.bindings_from.get(exchange, ())
+        if found.type == "fanout" or binding.routing_key == key
+    ]
+    policy = actual.policies.get(found.policy or "")
+    alternate = policy.definition.get("alternate-exchange") if policy is not None else None
+    alternate = found.arguments.get("alternate-exchange", alternate)
+    if not bindings and alternate in actual.exchanges:
+        return routed(str(alternate), key, actual)
+    reached = [
+        {binding.destination} if binding.to_queue else routed(binding.destination, key, actual) for binding in bindings
+    ]
+    return set().union(*reached)
+
+
 def _id(item: Object) -> tuple[type, object]:
     return type(item), item if isinstance(item, Binding) else item.name
 

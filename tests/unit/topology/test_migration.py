@@ -15,32 +15,13 @@ from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 from taskqueue_operator.topology.retry_path import retry_steps
 from tests.approved import assert_approved
 from tests.unit.topology.builders import OWNER, desired_topology, with_owner
-from tests.unit.topology.in_memory_vhost import apply_steps
+from tests.unit.topology.in_memory_vhost import apply_steps, routed
 
 MAIN, INTERIM, PRIVATE = "jobs", "taskqueue.interim.jobs", "jobs.in"
 BOTH = (MAIN, INTERIM)
 CLASSIC, QUORUM = desired_topology(queue={"type": "Classic"}), desired_topology()
 SPECS = [CLASSIC, QUORUM, desired_topology(queue={"type": "Classic", "maxPriority": 9})]
 ROUNDS = 60
-
-
-def routed(exchange: str, key: str, actual: Topology) -> set[str]:
-    """Return the queues that a message reaches, each once, as RabbitMQ routes to them."""
-    found = actual.exchanges[exchange]
-    bindings = [
-        binding
-        for binding in actual.bindings_from.get(exchange, ())
-        if found.type == "fanout" or binding.routing_key == key
-    ]
-    policy = actual.policies.get(found.policy or "")
-    alternate = policy.definition.get("alternate-exchange") if policy is not None else None
-    alternate = found.arguments.get("alternate-exchange", alternate)
-    if not bindings and alternate in actual.exchanges:
-        return routed(str(alternate), key, actual)
-    reached = [
-        {binding.destination} if binding.to_queue else routed(binding.destination, key, actual) for binding in bindings
-    ]
-    return set().union(*reached)
 
 
 def declared(desired: Topology) -> Topology:

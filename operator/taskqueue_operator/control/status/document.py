@@ -8,7 +8,6 @@ from taskqueue_operator.control.cache import CachedTaskQueue
 from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType, render, timestamp
-from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.text import shorten
 from taskqueue_operator.scaling.decision import OBSTACLE_REASONS
@@ -16,6 +15,7 @@ from taskqueue_operator.scaling.decision import OBSTACLE_REASONS
 from .conditions import build_conditions
 from .deadlines import Deadlines
 from .inputs import StatusInputs
+from .migration_progress import without_counts
 
 Status = dict[str, Any]
 FIGURES: Final = frozenset({"backlog", "deadLetters", "decision"})
@@ -59,9 +59,7 @@ def change(before: Status, after: Status) -> Change:
 
 
 def is_volatile(condition: Mapping[str, Any]) -> bool:
-    """Whether a condition may change with every reading, such as ScalingLimited of a demand around maxReplicas."""
-    if condition["reason"] == Reason.MIGRATING:
-        return True  # its message says how many messages are left
+    """Whether a condition may flip with every reading, such as ScalingLimited of a demand around maxReplicas."""
     if condition["type"] == ConditionType.SCALING_ACTIVE:
         return bool(condition["status"] == ConditionStatus.TRUE)  # a doubt that may end with the next sweep, or none
     return condition["type"] == ConditionType.SCALING_LIMITED and condition["reason"] not in OBSTACLE_REASONS
@@ -92,5 +90,10 @@ def _significant(status: Status) -> Status:
     kept = {field: value for field, value in status.items() if field not in FIGURES}
     conditions = kept.get("conditions", ())
     return kept | {
-        "conditions": [condition["type"] if is_volatile(condition) else condition for condition in conditions]
+        "conditions": [
+            condition["type"]
+            if is_volatile(condition)
+            else {**condition, "message": without_counts(condition["message"])}
+            for condition in conditions
+        ]
     }

@@ -1,5 +1,6 @@
 """The progress of a migration, for the condition TopologyReady."""
 
+import re
 from typing import Final
 
 from taskqueue_operator.control.state import TaskQueueState
@@ -24,6 +25,11 @@ def migration_progress(state: TaskQueueState) -> str:
     return f"The queue is being replaced while publishers and workers continue: {stage}."
 
 
+def without_counts(progress: str) -> str:
+    """Return the progress without the numbers of messages, which change with every reading."""
+    return re.sub(r"\b\d+ (ready|unacked|delayed)", r"\1", progress)
+
+
 def _held(found: Migration, state: TaskQueueState) -> str:
     """Return what the leaving queue holds, at most."""
     observer = state.connection.observer
@@ -31,6 +37,7 @@ def _held(found: Migration, state: TaskQueueState) -> str:
     delayed = observer.delayed(found.leaving) if observer is not None else None
     if reading is None or reading.at_most is None or delayed is None:
         return "holds an unknown number of messages"
-    counts = {"ready": reading.at_most, "unacked": reading.unacked, "delayed": delayed + reading.deferred}
-    held = [f"{count} {what}" for what, count in counts.items() if count]
-    return f"holds {', '.join(held)} messages" if held else "is empty, and is deleted when that is certain"
+    ready, unacked = reading.at_most, reading.unacked or 0
+    if not (ready or unacked or delayed or reading.deferred):
+        return "is empty, and is deleted when that is certain"
+    return f"holds {ready} ready, {unacked} unacked and {delayed + reading.deferred} delayed messages"

@@ -10,6 +10,13 @@ from tests.integration.harness.tenant import BrokerAddress, Tenant
 from tests.integration.worker.running_worker import RunningWorker
 
 CONTAINER: Final = "worker"
+CONTRACT: Final = (
+    "TASKQUEUE_QUEUES",
+    "TASKQUEUE_DEAD_LETTER_ROUTING_KEY",
+    "TASKQUEUE_CONCURRENCY",
+    "TASKQUEUE_PREFETCH",
+)
+"""What the worker of a pod gets from its template."""
 STARTED_AT: Final = "2026-01-01T00:00:00Z"
 
 
@@ -25,7 +32,10 @@ class FakeKubelet:
         terminated: The workers of removed pods.
     """
 
-    def __init__(self, tenant: Tenant[Any], queue: str, broker: BrokerAddress, directory: Path) -> None:
+    def __init__(
+        self, tenant: Tenant[Any], queue: str, broker: BrokerAddress, directory: Path, **variables: str
+    ) -> None:
+        """`queue` is the name of the TaskQueue; `variables` replace those of its pods."""
         self.running: dict[str, RunningWorker] = {}
         self.terminated: list[RunningWorker] = []
         self._ready: dict[str, bool] = {}
@@ -33,6 +43,7 @@ class FakeKubelet:
         self._queue = queue
         self.broker = broker
         self._directory = directory
+        self._variables = variables
 
     def close(self) -> None:
         """Kill all processes."""
@@ -57,16 +68,19 @@ class FakeKubelet:
             self.terminated[-1].terminate()
         for uid, pod in pods_by_uid.items():
             if uid not in self.running:
-                self.running[uid] = self._start(uid)
+                self.running[uid] = self._start(uid, pod)
             self._report(pod, self.running[uid])
 
-    def _start(self, uid: str) -> RunningWorker:
+    def _start(self, uid: str, pod: dict[str, Any]) -> RunningWorker:
+        (container,) = (found for found in pod["spec"]["containers"] if found["name"] == CONTAINER)
+        contract = {variable["name"]: variable.get("value", "") for variable in container["env"]}
         variables = {
+            **{name: contract[name] for name in CONTRACT if name in contract},
             "RABBITMQ_URL": self.broker.url,
             "TASKQUEUE_VHOST": self._tenant.vhost,
-            "TASKQUEUE_QUEUES": self._queue,
             "TASKQUEUE_NAME": f"{self._tenant.namespace}/{self._queue}",
             "TASKQUEUE_POD_UID": uid,
+            **self._variables,
         }
         return RunningWorker(self._directory, uid, **variables)
 

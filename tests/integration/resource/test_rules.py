@@ -139,6 +139,16 @@ RULES = {
         MINIMAL | {"queue": {"name": "celery"}, "adoptionPolicy": "IfMatching"},
         MINIMAL | {"queue": EXTERNAL, "adoptionPolicy": "IfMatching"},
     ),
+    "crd.external_queue_that_is_migrated": Rule(
+        "spec.queue.changePolicy",
+        changed("queue", {"name": "celery", "changePolicy": "Migrate"}),
+        changed("queue", EXTERNAL | {"changePolicy": "Migrate"}),
+    ),
+    "crd.migration_of_plain_workers": Rule(
+        "spec.queue.changePolicy",
+        changed("queue.changePolicy", "Never") | {"worker": {"image": "acme/app:1", "protocol": "Plain"}},
+        changed("queue.changePolicy", "Migrate") | {"worker": {"image": "acme/app:1", "protocol": "Plain"}},
+    ),
     "crd.fanout_with_bindings": Rule(
         "spec.bindings",
         MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a"}]},

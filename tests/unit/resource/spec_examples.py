@@ -39,7 +39,7 @@ ACCEPTED: dict[str, Spec] = {
     "everything": {
         "broker": {"secretRef": {"name": "rabbitmq.default-user"}, "vhost": "media / 2"},
         "exchange": {"name": "tasks", "type": "Topic"},
-        "queue": {"name": "thumbnails:v2 a", "type": "Classic", "maxPriority": 10},
+        "queue": {"name": "thumbnails:v2 a", "type": "Classic", "maxPriority": 10, "changePolicy": "Migrate"},
         "bindings": [{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": ""}],
         "retry": {"maxAttempts": 3, "backoff": {"type": "Exponential", "initialSeconds": 1, "maxSeconds": 32768}},
         "adoptionPolicy": "IfMatching",
@@ -117,6 +117,7 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "an empty vhost": ("spec.broker.vhost", changed("broker.vhost", "")),
     "maxAttempts 0": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 0)),
     "too many attempts": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 1001)),
+    "unknown changePolicy": ("spec.queue.changePolicy", changed("queue.changePolicy", "Replace")),
     "unknown type of a backoff": ("spec.retry.backoff.type", changed("retry.backoff", {"type": "Fibonacci"})),
     "no delay": ("spec.retry.backoff.initialSeconds", changed("retry.backoff", {"initialSeconds": 0})),
     "a delay of a fraction of a second": (

@@ -169,9 +169,10 @@ def _queue_ways_out(actual: Queue) -> str:
         fields = f"type: {type_.title()}" + (f", maxPriority: {priority}" if priority is not None else "")
     else:
         fields = "external: true"
+    replaced = "set spec.queue.changePolicy: Migrate to replace it, " if OWNER_ARGUMENT in actual.arguments else ""
     return (
         f'This fits the queue as it is: spec.queue: {{name: "{actual.name}", {fields}}}. '
-        "Or choose another spec.queue.name, or delete the queue when it is empty."
+        f"Or {replaced}choose another spec.queue.name, or delete the queue when it is empty."
     )
 
 

@@ -94,7 +94,7 @@ class ReconcileState:
         drifted: The topology that showed a drift, for the next reconcile to begin with; None if it has to read.
         topology_digest: Digest of the topology of the vhost that was last found to match.
         policies: The policies of the operator for the queue and its dead-letter queue that were there then, by name.
-        delays_returned: What delays messages that a worker gives back to the queue; empty if nothing does.
+        delays_returned: What delays messages that a worker gives back, and to which queue; empty if nothing does.
         not_created: The exchange and the queues that existed then and that no operator has created.
         repair: The last repair of the topology; None if there was none.
         faults: The fault of each stage, by the condition that shows it.

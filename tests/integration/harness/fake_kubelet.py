@@ -57,14 +57,15 @@ class FakeKubelet:
             self.terminated[-1].terminate()
         for uid, pod in pods_by_uid.items():
             if uid not in self.running:
-                self.running[uid] = self._start(uid)
+                self.running[uid] = self._start(pod)
             self._report(pod, self.running[uid])
 
-    def _start(self, uid: str) -> RunningWorker:
+    def _start(self, pod: dict[str, Any]) -> RunningWorker:
+        uid, environment = pod["metadata"]["uid"], pod["spec"]["containers"][0]["env"]
         variables = {
             "RABBITMQ_URL": self.broker.url,
             "TASKQUEUE_VHOST": self._tenant.vhost,
-            "TASKQUEUE_QUEUES": self._queue,
+            "TASKQUEUE_QUEUES": next(entry["value"] for entry in environment if entry["name"] == "TASKQUEUE_QUEUES"),
             "TASKQUEUE_NAME": f"{self._tenant.namespace}/{self._queue}",
             "TASKQUEUE_POD_UID": uid,
         }

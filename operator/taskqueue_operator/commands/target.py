@@ -12,7 +12,7 @@ from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.rabbitmq.secret import parse_keys, parse_secret
 from taskqueue_operator.resource.bounds import CERTIFICATE_BYTES
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
-from taskqueue_operator.resource.names import MANAGER, Key, dead_letter_queue
+from taskqueue_operator.resource.names import MANAGER, Key, dead_letter_queue, quoted
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 URI_VARIABLE: Final = "RABBITMQ_URL"
@@ -75,7 +75,7 @@ async def of_taskqueue(key: Key, name: str | None) -> Target:
     if data is None:
         raise BrokerFault(Reason.SECRET_NOT_FOUND, f"Secret {secret} of TaskQueue {key} not found.", terminal=True)
     endpoint = parse_secret(secret, data, taskqueue.spec.broker.vhost)
-    return Target(endpoint, name or _dead_letter_queue(taskqueue), frozenset({taskqueue.queue_name}))
+    return Target(endpoint, name or _dead_letter_queue(taskqueue), frozenset(taskqueue.queue_names))
 
 
 def of_uri(connection: Connection, name: str, environment: Mapping[str, str]) -> Target:
@@ -107,7 +107,13 @@ def _dead_letter_queue(taskqueue: TaskQueue) -> str:
             f'The dead letters of TaskQueue {taskqueue.key} go to exchange "{letters.exchange}". Name the queue that '
             "receives them with --queue."
         )
-    return (letters.routing_key if letters is not None else None) or dead_letter_queue(taskqueue.queue_name)
+    shared = letters.routing_key if letters is not None else None
+    if not shared and len(taskqueue.queue_names) > 1:
+        raise UsageError(
+            f"TaskQueue {taskqueue.key} consumes {quoted(taskqueue.queue_names)}, and each has a dead-letter queue of "
+            "its own. Name one with --queue."
+        )
+    return shared or dead_letter_queue(taskqueue.queue_name)
 
 
 def _has_password(uri: str) -> bool:

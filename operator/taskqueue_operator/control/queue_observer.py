@@ -42,6 +42,10 @@ class QueueObserver(Protocol):
         """Resources for which the broker has an alarm, `memory` or `disk`; it then blocks connections that publish."""
         ...
 
+    def follow(self, key: Key, *queues: str) -> None:
+        """Read these queues on behalf of a TaskQueue, and no longer any others."""
+        ...
+
     def fault_at(self, queue: str) -> Fault | None:
         """Why a queue cannot be read at present: a fault of the broker, or of the permission for this queue."""
         ...

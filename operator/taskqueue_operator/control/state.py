@@ -95,7 +95,7 @@ class ReconcileState:
         drifted: The topology that showed a drift, for the next reconcile to begin with; None if it has to read.
         topology_digest: Digest of the topology of the vhost that was last found to match.
         policies: The policies of the operator for the queue and its dead-letter queue that were there then, by name.
-        delays_returned: What delays messages that a worker gives back to the queue; empty if nothing does.
+        delays_returned: What delays messages that a worker gives back, and to which queue; empty if nothing does.
         not_created: The exchange and the queues that existed then and that no operator has created.
         migration: The migration of the queue as last seen; None if there is none.
         interim_queue: The interim queue, while the broker has one for this TaskQueue; None otherwise.

@@ -40,6 +40,12 @@ SPEC_CHARACTERS: Final = 1 << 16
 LIST_PAGE_OBJECTS: Final = 50
 """Objects of one page of a list; all of a page are in memory at once."""
 
+# Queues.
+
+CONSUMED_QUEUES: Final = 64
+"""Queues of one TaskQueue. Each is probed once a second, and each worker has a channel with a consumer for each."""
+
+
 # Retries.
 
 LONGEST_DELAY_SECONDS: Final = 32_768

@@ -6,7 +6,7 @@ from .fields import rule
 from .names import GROUP, KIND, PLURAL, VERSION
 from .schema import structural
 from .status import Status
-from .taskqueue import Spec
+from .taskqueue import Spec, is_external
 
 _QUEUE_MISSING: Final = "!has(oldSelf.status) || !has(oldSelf.status.queue)"
 _REPLACE: Final = "Create another TaskQueue, and delete this one when its queue is empty."
@@ -34,14 +34,16 @@ ROOT_RULES: Final = [
         "metadata.name is longer than 63 characters, the limit of a pod label. Choose a shorter name.",
     ),
     rule(
-        "!self.metadata.name.startsWith('taskqueue.') || (has(self.spec.queue) && has(self.spec.queue.name) && "
+        "!self.metadata.name.startsWith('taskqueue.') || has(self.spec.externalQueues) || "
+        "(has(self.spec.queue) && has(self.spec.queue.name) && "
         "(self.spec.queue.external || (has(self.spec.exchange) && has(self.spec.exchange.name))))",
         "metadata.name begins with taskqueue., which the operator reserves for its own exchanges and queues. Choose "
         "another name, or set spec.queue.name and spec.exchange.name.",
     ),
     rule(_unchanged("broker.vhost", "''"), f"spec.broker.vhost cannot change once the queue exists. {_REPLACE}"),
     rule(
-        _unchanged("queue.name", "self.metadata.name"),
+        f"({is_external('self.spec')} && {is_external('oldSelf.spec')}) || "
+        + _unchanged("queue.name", "self.metadata.name"),
         f"spec.queue.name cannot change once the queue exists. {_REPLACE}",
     ),
     rule(

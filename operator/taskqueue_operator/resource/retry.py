@@ -78,7 +78,7 @@ class Retry(Model):
     backoff: Backoff | None = Field(
         None,
         description="Delays between the attempts of a task whose handler fails. Defaults to Exponential, from "
-        f"{INITIAL_SECONDS} s to {MAX_SECONDS} s. For an external queue there are none: a task whose handler fails "
+        f"{INITIAL_SECONDS} s to {MAX_SECONDS} s. For external queues there are none: a task whose handler fails "
         "goes to the dead-letter queue at once.",
     )
 

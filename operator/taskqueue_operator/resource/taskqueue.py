@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from .bounds import BEYOND_BOUNDS, SPEC_CHARACTERS
+from .bounds import BEYOND_BOUNDS, CONSUMED_QUEUES, SPEC_CHARACTERS
 from .broker import AdoptionPolicy, Binding, Broker, ChangePolicy, DeletionPolicy, Exchange, ExchangeType, Queue
 from .faults import Fault, Reason, excerpt
-from .fields import Model, rule, rules
+from .fields import BrokerName, Model, rule, rules
 from .names import Key, interim_queue
 from .retry import MAX_ATTEMPTS, BackoffType, DeadLetter, Retry
 from .scaling import Scaling
@@ -17,6 +17,14 @@ from .worker import Protocol, Worker
 
 TOPIC_PATTERN: Final = "(^|[.])[*#]([.]|$)"
 """A word of a routing key that only a Topic exchange reads as a pattern."""
+
+
+def is_external(spec: str) -> str:
+    """Return the CEL expression: the queues of this spec exist already, and are never changed."""
+    return f"(has({spec}.externalQueues) || (has({spec}.queue) && {spec}.queue.external))"
+
+
+EXTERNAL: Final = is_external("self")
 
 
 class Spec(Model):
@@ -30,18 +38,32 @@ class Spec(Model):
                 path=".queue",
             ),
             rule(
-                "!has(self.queue) || !self.queue.external || (!has(self.exchange) && !has(self.bindings))",
-                "The operator does not bind an external queue. Remove exchange and bindings, or external: true.",
-                path=".queue",
+                "!has(self.externalQueues) || !has(self.queue)",
+                "queue and externalQueues exclude each other. Remove externalQueues for a queue of the operator; name "
+                "all existing queues in externalQueues, and remove queue, to consume several.",
+                path=".externalQueues",
             ),
             rule(
-                "!has(self.queue) || !self.queue.external || self.deletionPolicy == 'Retain'",
-                "The operator does not delete an external queue. Set deletionPolicy: Retain, or remove external: true.",
+                "!has(self.externalQueues) || "
+                "self.externalQueues.all(name, self.externalQueues.exists_one(other, other == name))",
+                "Two names of queues are equal. Remove one of them.",
+                path=".externalQueues",
+            ),
+            rule(
+                f"!{EXTERNAL} || (!has(self.exchange) && !has(self.bindings))",
+                "The operator does not bind an external queue. Remove exchange and bindings, or external: true and "
+                "externalQueues.",
+            ),
+            rule(
+                f"!{EXTERNAL} || self.deletionPolicy == 'Retain'",
+                "The operator does not delete an external queue. Set deletionPolicy: Retain, or remove external: true "
+                "and externalQueues.",
                 path=".deletionPolicy",
             ),
             rule(
-                "!has(self.queue) || !self.queue.external || self.adoptionPolicy == 'Never'",
-                "An external queue belongs to its users. Set adoptionPolicy: Never, or remove external: true.",
+                f"!{EXTERNAL} || self.adoptionPolicy == 'Never'",
+                "An external queue belongs to its users. Set adoptionPolicy: Never, or remove external: true and "
+                "externalQueues.",
                 path=".adoptionPolicy",
             ),
             rule(
@@ -75,21 +97,21 @@ class Spec(Model):
                 path=".retry.backoff",
             ),
             rule(
-                "!has(self.retry) || !has(self.retry.backoff) || !has(self.queue) || !self.queue.external",
+                f"!has(self.retry) || !has(self.retry.backoff) || !{EXTERNAL}",
                 "The operator neither binds an external queue nor sets a policy for it, so no retry could be delayed. "
-                "Remove retry.backoff, or external: true.",
+                "Remove retry.backoff, or external: true and externalQueues.",
                 path=".retry.backoff",
             ),
             rule(
                 "!has(self.deadLetter) || (!has(self.deadLetter.exchange) && !has(self.deadLetter.routingKey)) || "
-                "(has(self.queue) && self.queue.external)",
+                f"{EXTERNAL}",
                 "The operator declares the dead-letter queue of each queue that is not external. Remove exchange and "
-                "routingKey, or set queue.external: true.",
+                "routingKey, or set queue.external: true or externalQueues.",
                 path=".deadLetter",
             ),
             rule(
                 "!has(self.deadLetter) || (!has(self.deadLetter.messageTtlSeconds) && !has(self.deadLetter.maxLength))"
-                " || !has(self.queue) || !self.queue.external",
+                f" || !{EXTERNAL}",
                 "The operator does not declare the dead-letter queue of an external queue. Remove messageTtlSeconds "
                 "and maxLength, and set a policy for that queue.",
                 path=".deadLetter",
@@ -113,6 +135,12 @@ class Spec(Model):
     queue: Queue | None = Field(
         None, description="Queue that the workers consume. Defaults to a Quorum queue with the name of the TaskQueue."
     )
+    external_queues: Annotated[list[BrokerName], Field(min_length=1, max_length=CONSUMED_QUEUES)] | None = Field(
+        None,
+        description="Existing queues, instead of queue: read and scaled on as one, and consumed by the same workers. "
+        "The operator never declares, binds, changes or deletes them.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
     bindings: Annotated[list[Binding], Field(min_length=1, max_length=64)] | None = Field(
         None,
         description="Bindings from the exchange to the queue. Defaults to one binding with the name of the TaskQueue "
@@ -124,9 +152,9 @@ class Spec(Model):
     )
     dead_letter: DeadLetter | None = Field(
         None,
-        description="Limits of the dead-letter queue. For an external queue: where workers of protocol TaskQueue "
-        "publish the messages that they cannot process; defaults to the queue with the name of the external queue and "
-        ".dlq. If no queue accepts such a message, it stays in the external queue, and the worker waits.",
+        description="Limits of the dead-letter queue. For external queues: where workers of protocol TaskQueue "
+        "publish the messages that they cannot process; defaults, for each external queue, to the queue with its name "
+        "and .dlq. If no queue accepts such a message, it stays in the external queue, and the worker waits.",
     )
     adoption_policy: AdoptionPolicy = Field(
         AdoptionPolicy.NEVER,
@@ -196,7 +224,9 @@ class TaskQueue:
 
     @property
     def queue(self) -> Queue:
-        """The queue, with defaults."""
+        """The queue, with defaults; of several, the first one."""
+        if self.spec.external_queues is not None:
+            return Queue(name=self.spec.external_queues[0], external=True)
         return self.spec.queue or Queue()
 
     @property
@@ -239,7 +269,13 @@ class TaskQueue:
     @property
     def queue_names(self) -> tuple[str, ...]:
         """Names of all physical queues that the spec has the workers consume."""
-        return (self.queue_name, interim_queue(self.queue_name)) if self.is_migrating else (self.queue_name,)
+        names = self.spec.external_queues or (self.queue_name,)
+        return (*names, interim_queue(self.queue_name)) if self.is_migrating else tuple(names)
+
+    @property
+    def hold_seconds(self) -> int:
+        """Longest time for which its workers hold a message, in seconds."""
+        return self.spec.worker.hold_seconds(len(self.queue_names))
 
     @property
     def replaces_queue(self) -> bool:

@@ -126,14 +126,15 @@ class Worker(Model):
         """Number of unacknowledged messages per worker."""
         return self.prefetch or self.concurrency
 
-    @property
-    def hold_seconds(self) -> int:
-        """Longest time from the delivery of a message to its acknowledgement, in seconds.
+    def hold_seconds(self, queues: int = 1) -> int:
+        """Return the longest time from the delivery of a message to its acknowledgement, in seconds.
 
-        All messages that were prefetched before it may take the full task timeout. Workers of protocol TaskQueue need
-        one round more: after an undrain they run new deliveries beside tasks that started before the drain.
+        All messages that were prefetched before it, from each of the queues, may take the full task timeout. Workers of
+        protocol TaskQueue need one round more: after an undrain they run new deliveries beside tasks that started
+        before the drain.
         """
-        rounds = ceil(self.effective_prefetch / self.concurrency) + (self.protocol is Protocol.TASK_QUEUE)
+        held = self.effective_prefetch * queues
+        rounds = ceil(held / self.concurrency) + (self.protocol is Protocol.TASK_QUEUE)
         return self.task_timeout_seconds * rounds + HOLD_MARGIN_SECONDS
 
     def container_fields(self) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The dead letters of a TaskQueue, with the permissions of the user."""
 
+from typing import Any
+
 import yaml
 
 from tests.cluster.broker import Broker
@@ -14,7 +16,7 @@ async def test_the_dead_letters_of_a_taskqueue_are_found_by_its_name(
     installed.kubectl("create", "namespace", namespace)
     secret = ("create", "secret", "generic", "rabbitmq", f"--from-literal=uri={broker.url}")
     installed.kubectl("--namespace", namespace, *secret)
-    taskqueue = {
+    taskqueue: dict[str, Any] = {
         "apiVersion": "taskqueue.dev/v1alpha1",
         "kind": "TaskQueue",
         "metadata": {"name": "thumbnails"},
@@ -34,6 +36,15 @@ async def test_the_dead_letters_of_a_taskqueue_are_found_by_its_name(
     assert (listed.json["queue"], listed.json["read"]) == (queues.dead_letters, 2)
     done = await dlq.run("redrive", f"{namespace}/thumbnails", "--all", "--output", "json", **user)
     assert (done.code, done.json["redriven"], done.json["kept"]) == (4, 1, {"other-queue": 1})
+    del taskqueue["spec"]["queue"]
+    several = taskqueue | {"metadata": {"name": "several"}}
+    several["spec"]["externalQueues"] = ["elsewhere", queues.name]
+    installed.kubectl("--namespace", namespace, "create", "-f", "-", text=yaml.safe_dump(several))
+    unnamed = await dlq.run("list", f"{namespace}/several", **user)
+    assert (unnamed.code, "Name one with --queue" in unnamed.errors) == (2, True)
+    named = ("--queue", queues.dead_letters, "--all", "--output", "json")
+    kept = await dlq.run("redrive", f"{namespace}/several", *named, **user)
+    assert (kept.json["redriven"], kept.json["kept"]) == (0, {"unroutable": 1})
     missing = await dlq.run("list", f"{namespace}/other", **user)
     assert (missing.code, f"TaskQueue {namespace}/other not found" in missing.errors) == (1, True)
     stranger = user | {"KUBECONFIG": str(installed.identity("stranger"))}

@@ -15,6 +15,7 @@ from .conftest import Write
 
 SCHEDULE = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
 EXTERNAL = {"name": "celery", "external": True}
+EXTERNALS = {"externalQueues": ["celery", "mails"]}
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ RULES = {
     "crd.backoff_of_an_external_queue": Rule(
         "spec.retry.backoff",
         changed("queue", EXTERNAL) | {"retry": {"maxAttempts": 3}},
-        changed("queue", EXTERNAL) | {"retry": {"backoff": {}}},
+        MINIMAL | EXTERNALS | {"retry": {"backoff": {}}},
     ),
     "crd.dead_letter_of_an_own_queue": Rule(
         "spec.deadLetter",
@@ -107,7 +108,7 @@ RULES = {
     "crd.limits_of_an_external_dead_letter_queue": Rule(
         "spec.deadLetter",
         changed("deadLetter", {"messageTtlSeconds": 60, "maxLength": 1}),
-        changed("queue", EXTERNAL) | {"deadLetter": {"maxLength": 1}},
+        MINIMAL | EXTERNALS | {"deadLetter": {"maxLength": 1}},
     ),
     "crd.max_priority_of_a_quorum_queue": Rule(
         "spec.queue.maxPriority",
@@ -119,25 +120,35 @@ RULES = {
         MINIMAL | {"queue": EXTERNAL},
         MINIMAL | {"queue": {"external": True}},
     ),
+    "crd.queue_beside_external_queues": Rule(
+        "spec.externalQueues",
+        MINIMAL | EXTERNALS,
+        MINIMAL | EXTERNALS | {"queue": EXTERNAL},
+    ),
+    "crd.equal_external_queues": Rule(
+        "spec.externalQueues",
+        MINIMAL | EXTERNALS | {"deadLetter": {"routingKey": "failed"}},
+        MINIMAL | {"externalQueues": ["celery", "mails", "celery"]},
+    ),
     "crd.external_queue_with_an_exchange": Rule(
-        "spec.queue",
+        "spec",
         MINIMAL | {"queue": EXTERNAL},
         MINIMAL | {"queue": EXTERNAL, "exchange": {"name": "tasks"}},
     ),
     "crd.external_queue_with_bindings": Rule(
-        "spec.queue",
+        "spec",
         MINIMAL | {"queue": {"name": "celery"}, "bindings": [{"routingKey": "a"}]},
-        MINIMAL | {"queue": EXTERNAL, "bindings": [{"routingKey": "a"}]},
+        MINIMAL | EXTERNALS | {"bindings": [{"routingKey": "a"}]},
     ),
     "crd.external_queue_with_a_deletion_policy": Rule(
         "spec.deletionPolicy",
         MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Retain"},
-        MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Drain"},
+        MINIMAL | EXTERNALS | {"deletionPolicy": "Drain"},
     ),
     "crd.external_queue_that_is_adopted": Rule(
         "spec.adoptionPolicy",
         MINIMAL | {"queue": {"name": "celery"}, "adoptionPolicy": "IfMatching"},
-        MINIMAL | {"queue": EXTERNAL, "adoptionPolicy": "IfMatching"},
+        MINIMAL | EXTERNALS | {"adoptionPolicy": "IfMatching"},
     ),
     "crd.external_queue_that_is_migrated": Rule(
         "spec.queue.changePolicy",
@@ -260,6 +271,7 @@ IMMUTABLE = {
 
 CHANGES = {
     "spec.queue.name set": Change({}, {"queue": {"name": "{name}"}}, {"queue": {"name": "other"}}),
+    "spec.queue.name several": Change({"queue": {"name": "celery"}}, {"queue": {"name": "celery"}}, EXTERNALS),
     "spec.queue.name unset": Change({"queue": {"name": "media"}}, {"queue": {"name": "media"}}, {}),
     "spec.exchange.name set": Change({}, {"exchange": {"name": "{name}"}}, {"exchange": {"name": "other"}}),
     "spec.exchange.name unset": Change(
@@ -301,6 +313,18 @@ def test_names_are_immutable_once_the_queue_exists(
     with pytest.raises(RuntimeError) as caught:
         write(after, name=name, verb="replace")
     assert_approved(IMMUTABLE[path], message_at_the_end_of(str(caught.value)))
+
+
+def test_the_names_of_external_queues_can_change(api: ControlPlane, write: Write, namespace: str) -> None:
+    """The operator leaves what it did not declare."""
+    write(MINIMAL | {"queue": EXTERNAL}, name="external", dry=False)
+    status = '{"status":{"queue":"celery"}}'
+    api.kubectl("patch", "-n", namespace, "tq", "external", "--subresource=status", "--type=merge", "-p", status)
+    write(MINIMAL | EXTERNALS, name="external", dry=False, verb="replace")
+    write(MINIMAL | {"externalQueues": ["videos", "mails"]}, name="external", verb="replace")
+    with pytest.raises(RuntimeError) as caught:
+        write(MINIMAL | {"queue": {"name": "celery"}}, name="external", verb="replace")
+    assert_approved("crd.immutable_queue_name", message_at_the_end_of(str(caught.value)))
 
 
 def test_every_rule_has_examples() -> None:

@@ -1,8 +1,44 @@
 """What a worker prefetches and cannot start in time goes to other workers."""
 
-from tests.integration.worker.conftest import StartWorker
+from tests.integration.worker.conftest import DeclareQueue, StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.gate import Gate
+
+
+async def test_a_message_of_another_queue_that_waits_too_long_goes_to_an_idle_worker(
+    start_worker: StartWorker, declare_queue: DeclareQueue, gate: Gate
+) -> None:
+    """A busy worker holds the first message of each of its queues, although it runs only one of them."""
+    queue, other_queue = await declare_queue(), await declare_queue()
+    both = f"{queue.name},{other_queue.name}"
+    await queue.publish(n=0, gate=str(gate))
+    full = start_worker(queues=both)
+    await full.wait_for_ledger("started 0")
+    await other_queue.publish(n=1)
+    await full.wait_for_log(event="waiting for a free slot", queue=other_queue.name)
+    assert full.get("/readyz")[0] == 200, "a worker without a free slot is no worker that fails"
+    idle = start_worker(queues=both)
+    await idle.wait_for_log(event="task", status="done", queue=other_queue.name)
+    gate.open()
+    await full.wait_for_log(event="consuming", queue=other_queue.name, times=2)
+    assert {line["attempt"] for line in (*full.lines(event="task"), *idle.lines(event="task"))} == {1}
+
+
+async def test_a_flood_in_one_queue_does_not_delay_the_messages_of_another(
+    start_worker: StartWorker, declare_queue: DeclareQueue, gate: Gate
+) -> None:
+    flooded, quiet = await declare_queue(), await declare_queue()
+    for n in range(50):
+        await flooded.publish(n=n, gate=str(gate))
+    for n in range(50, 55):
+        await quiet.publish(n=n, gate=str(gate))
+    worker = start_worker(queues=f"{flooded.name},{quiet.name}")
+    await worker.wait_for_log(event="consuming", queue=quiet.name)
+    await worker.wait_for_log(event="consuming", queue=flooded.name)
+    gate.open()
+    await worker.wait_for_ledger("finished 54 draining=False")
+    order = [int(entry.split()[1]) for entry in worker.started]
+    assert order.index(54) < 20, "the two queues take turns"
 
 
 async def test_messages_that_wait_too_long_behind_a_task_go_to_an_idle_worker(

@@ -103,6 +103,7 @@ ACCEPTED: dict[str, Spec] = {
     "fanout without bindings": MINIMAL | {"exchange": {"type": "Fanout"}},
     "plain workers": MINIMAL | {"worker": {"image": "acme/app:1", "protocol": "Plain", "acksLate": False}},
     "external": MINIMAL | {"queue": {"name": "celery", "external": True}},
+    "external queues": changed("externalQueues", [f"celery ({number})" for number in range(64)]),
     "dead letters of an external queue": MINIMAL
     | {"queue": {"name": "celery", "external": True}, "deadLetter": {"exchange": "dlx", "routingKey": "failed"}},
     "limits of dead letters": changed("deadLetter", {"messageTtlSeconds": 49 * 86_400, "maxLength": 10**9}),
@@ -115,6 +116,9 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "no Secret": ("spec.broker.secretRef", changed("broker", {})),
     "invalid name of a Secret": ("spec.broker.secretRef.name", changed("broker.secretRef.name", "Rabbit_MQ")),
     "an empty vhost": ("spec.broker.vhost", changed("broker.vhost", "")),
+    "no external queue": ("spec.externalQueues", changed("externalQueues", [])),
+    "too many external queues": ("spec.externalQueues", changed("externalQueues", [f"q{n}" for n in range(65)])),
+    "a comma in a name": ("spec.externalQueues", changed("externalQueues", ["a,b"])),
     "maxAttempts 0": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 0)),
     "too many attempts": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 1001)),
     "unknown changePolicy": ("spec.queue.changePolicy", changed("queue.changePolicy", "Replace")),

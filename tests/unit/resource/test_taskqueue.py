@@ -47,6 +47,13 @@ def test_the_minimal_sample_is_a_complete_taskqueue() -> None:
     assert (Policy(20).min_replicas, Policy(20).ready_per_replica, Policy(20).mode) == (0, 20, Mode.AUTO)
 
 
+def test_external_queues_are_consumed_together_and_declared_by_others() -> None:
+    several = parsed(MINIMAL | {"externalQueues": ["mails", "celery"]})
+    assert (several.queue_names, several.queue_name) == (("mails", "celery"), "mails")
+    assert (several.declared_queue, several.delays_retries) == (None, False)
+    assert parsed(MINIMAL).queue_names == ("thumbnails",)
+
+
 @pytest.mark.parametrize(
     ("exchange", "bindings", "keys"),
     [

@@ -42,13 +42,13 @@ def test_a_worker_holds_a_message_while_it_runs_all_messages_prefetched_before_i
     concurrency: int, prefetch: int | None, seconds: int
 ) -> None:
     fields: dict[str, Any] = {"image": "i", "taskTimeoutSeconds": 100, "concurrency": concurrency, "prefetch": prefetch}
-    assert Worker.model_validate(fields | {"protocol": "Plain"}).hold_seconds == seconds
+    assert Worker.model_validate(fields | {"protocol": "Plain"}).hold_seconds() == seconds
     # A worker that is drained and undrained may still run the task that it ran before.
-    assert Worker.model_validate(fields).hold_seconds == seconds + 100
+    assert Worker.model_validate(fields).hold_seconds() == seconds + 100
 
 
 def test_the_default_task_timeout_fits_the_default_consumer_timeout() -> None:
-    assert definition(Worker(image="i").hold_seconds) is None
+    assert definition(Worker(image="i").hold_seconds()) is None
 
 
 def test_a_policy_is_needed_only_above_the_default_consumer_timeout() -> None:

@@ -11,16 +11,24 @@ DEAD_LETTERS = Queue("celery.dlq")
 
 
 def check(
-    actual: Topology, *, protocol: str = "TaskQueue", declaring: str = "default/media/third", **spec: object
+    actual: Topology,
+    *,
+    queues: list[str] | None = None,
+    protocol: str = "TaskQueue",
+    declaring: str = "default/media/third",
+    **spec: object,
 ) -> None:
     worker = {"image": "example.org/jobs:1", "protocol": protocol}
-    external = taskqueue(queue={"name": "celery", "external": True}, worker=worker, **spec)
-    check_external(external, actual, lambda owner: owner == declaring)
+    named = {"queue": {"name": "celery", "external": True}} if queues is None else {"externalQueues": queues}
+    external = taskqueue(worker=worker, **named, **spec)
+    check_external(external, actual, lambda name, owner: (name, owner) == ("celery", declaring))
 
 
-def fault(actual: Topology, *, declaring: str = "default/media/third") -> TopologyFault:
+def fault(
+    actual: Topology, *, declaring: str = "default/media/third", queues: list[str] | None = None
+) -> TopologyFault:
     with pytest.raises(TopologyFault) as raised:
-        check(actual, declaring=declaring)
+        check(actual, declaring=declaring, queues=queues)
     return raised.value
 
 
@@ -49,6 +57,27 @@ def test_two_taskqueues_do_not_start_workers_for_the_same_messages() -> None:
     assert owned.reason is Reason.NAME_CONFLICT
     assert_approved("topology.external_queue_of_a_taskqueue", owned.message)
     check(vhost_with(queue, DEAD_LETTERS))
+
+
+def test_each_of_several_queues_is_checked_and_named() -> None:
+    mails, stream = Queue("mails"), Queue("mails", arguments={"x-queue-type": "stream"})
+    two = ["celery", "mails"]
+    missing = fault(vhost_with(external()), queues=["celery", "mails", "videos"])
+    refused = fault(vhost_with(external(), stream, DEAD_LETTERS), queues=two)
+    owned = fault(vhost_with(mails, external(x_taskqueue_owner=OTHER_OWNER)), declaring=OTHER_OWNER, queues=two)
+    without = fault(vhost_with(external(), mails, DEAD_LETTERS), queues=two)
+
+    assert (missing.reason, missing.terminal) == (Reason.QUEUE_NOT_FOUND, False)
+    assert_approved("topology.external_queues_missing", missing.message)
+    assert refused.reason is Reason.TOPOLOGY_REFUSED
+    assert refused.message.startswith('Queue "mails" is a stream')
+    assert owned.reason is Reason.NAME_CONFLICT
+    assert "correct spec.externalQueues" in owned.message
+    assert without.reason is Reason.DEAD_LETTER_QUEUE_MISSING
+    assert 'external queue "mails"' in without.message
+    assert 'Declare queue "mails.dlq"' in without.message
+    check(vhost_with(external(), mails, DEAD_LETTERS, Queue("mails.dlq")), queues=two)
+    check(vhost_with(external(), mails, Queue("failed")), deadLetter={"routingKey": "failed"}, queues=two)
 
 
 def test_workers_need_a_place_for_tasks_that_they_cannot_do() -> None:

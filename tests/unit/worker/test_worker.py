@@ -1,7 +1,7 @@
 """The life of messages in a worker, in virtual time."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -78,6 +78,26 @@ async def test_running_tasks_never_exceed_the_concurrency(harness: WorkerHarness
     assert settled(*deliveries) == [["ack"]] * 5
     assert harness.metric("tasks_total", queue="q", type="second", status="done") == 5
     assert harness.metric("task_duration_seconds_count", queue="q", type="second") == 5
+
+
+async def test_messages_that_wait_for_a_slot_are_for_other_workers_unless_they_were_delivered_before(
+    harness: WorkerHarness,
+) -> None:
+    def should_return(queue: str = "q", after_seconds: float = 0) -> bool:
+        return harness.worker.should_return(queue, after_seconds=after_seconds)
+
+    harness.receive(count=1)
+    assert harness.worker.has_free_slot.is_set()
+    harness.receive(count=1)
+    assert not harness.worker.has_free_slot.is_set()
+    assert not should_return()
+    harness.receive(count=1)
+    assert should_return()
+    assert (should_return("another"), should_return(after_seconds=60)) == (False, False)
+    harness.worker.receive(replace(delivery("second", redelivered=True), queue="another"))
+    assert (should_return("another"), should_return()) == (False, True)
+    await harness.worker.wait_until_settled()
+    assert harness.worker.has_free_slot.is_set()
 
 
 async def test_a_failed_task_is_dead_lettered_and_the_next_one_runs(harness: WorkerHarness) -> None:

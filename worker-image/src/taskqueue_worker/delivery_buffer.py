@@ -44,9 +44,14 @@ class DeliveryBuffer(Generic[Message]):
     @property
     def can_start(self) -> bool:
         """Whether the message that waits longest may start now."""
-        if self._closed or not self._waiting or len(self._running) >= self._slots or self.is_exclusive:
+        if self._closed or not self._waiting or self.is_full:
             return False
         return not self._running or not self._runs_alone(self._waiting[0])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further message can run now."""
+        return len(self._running) >= self._slots or self.is_exclusive
 
     @property
     def is_exclusive(self) -> bool:
@@ -96,8 +101,12 @@ class DeliveryBuffer(Generic[Message]):
         """Return whether a matching message waits or runs."""
         return any(matches(message) for message in (*self._waiting, *self._running))
 
+    def waiting(self, matches: Callable[[Message], bool]) -> list[Message]:
+        """Return the waiting messages that match, the one that waits longest first."""
+        return [message for message in self._waiting if matches(message)]
+
     def withdraw(self, matches: Callable[[Message], bool]) -> list[Message]:
         """Remove and return the waiting messages that match."""
-        withdrawn = [message for message in self._waiting if matches(message)]
+        withdrawn = self.waiting(matches)
         self._waiting = deque(message for message in self._waiting if not matches(message))
         return withdrawn

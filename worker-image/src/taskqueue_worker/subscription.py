@@ -29,7 +29,7 @@ class Subscription:
 
     Attributes:
         queue: Name of the queue.
-        consuming: Whether the broker has a consumer of this worker on the queue.
+        consuming: Whether the broker has a consumer of this worker on the queue, or will have one once a slot is free.
     """
 
     def __init__(self, queue: str, settings: Settings, worker: Worker, gate: ConsumeGate) -> None:
@@ -42,6 +42,7 @@ class Subscription:
         # The current consumer, and former ones whose deliveries may still run: these are settled on their channels.
         self._consumers: list[Consumer] = []
         self._background_tasks: set[asyncio.Task[None]] = set()
+        self._awaits_slot = False
         self.consuming = False
 
     @property
@@ -82,22 +83,38 @@ class Subscription:
         for consumer in self._consumers:
             consumer.on_channel_closed()
         self._consumers.clear()
+        self._awaits_slot = self.consuming = False
 
     async def close(self) -> None:
         """Close every channel. The broker has then processed every settlement that was sent before."""
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
     async def _wait_for_end(self, consumer: Consumer) -> None:
-        """Wait until the broker ends the consumer, or until it is to be replaced by one with a smaller prefetch."""
-        while self._prefetch > self._settings.concurrency:
+        """Wait until the broker ends the consumer, or until another one replaces it: what waits too long goes back.
+
+        Another one with a smaller prefetch follows at once, or, if tasks of other queues take all slots, one when a
+        slot is free.
+        """
+        has_others = len(self._settings.queues) > 1
+        while self._prefetch > self._settings.concurrency or has_others:
             await sleep_unless(consumer.ended, WAIT_CHECK_SECONDS)
             if consumer.ended.is_set():
                 return
-            if self._worker.longest_wait_seconds >= LONGEST_WAIT_SECONDS:
-                self._prefetch = self._settings.concurrency
-                _log.warning("prefetch reduced", queue=self.queue, prefetch=self._prefetch)
+            if self._reduces_prefetch():
+                return
+            if has_others and self._worker.should_return(self.queue, after_seconds=LONGEST_WAIT_SECONDS):
+                self._awaits_slot = True
+                _log.info("waiting for a free slot", queue=self.queue)
                 return
         await consumer.ended.wait()
+
+    def _reduces_prefetch(self) -> bool:
+        is_larger = self._prefetch > self._settings.concurrency
+        if not is_larger or self._worker.longest_wait_seconds < LONGEST_WAIT_SECONDS:
+            return False
+        self._prefetch = self._settings.concurrency
+        _log.warning("prefetch reduced", queue=self.queue, prefetch=self._prefetch)
+        return True
 
     def _drops_refused_timeout(self, error: Exception) -> bool:
         """Consume without a consumer timeout where RabbitMQ refuses it (4.3, classic queues: they never time out)."""
@@ -105,8 +122,11 @@ class Subscription:
         return refused and self._arguments.pop(CONSUMER_TIMEOUT, None) is not None
 
     async def _may_consume(self) -> bool:
-        """Wait until the gate is open. False: the worker is leaving."""
+        """Wait until the gate is open, and for a free slot if that is needed. False: the worker is leaving."""
         await run_unless(self._gate.leaving, self._gate.opened.wait())
+        if self._awaits_slot:
+            await run_unless(self._gate.closed, self._worker.has_free_slot.wait())
+            self._awaits_slot = False
         return not self._gate.leaving.is_set()
 
     async def _consume(self, connection: AbstractConnection) -> bool:
@@ -139,7 +159,7 @@ class Subscription:
         return True
 
     async def _stop(self, consumer: Consumer) -> None:
-        was_consuming, self.consuming = self.consuming, False
+        was_consuming, self.consuming = self.consuming, self._awaits_slot
         self._gate.state_changed.set()
         await consumer.cancel()
         requeued = await self._worker.requeue(lambda delivery: delivery.consumer_tag == consumer.tag)

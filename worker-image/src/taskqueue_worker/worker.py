@@ -38,7 +38,11 @@ class WorkerLostError(Exception):
 
 
 class Worker:
-    """The life of a message from its delivery to its settlement."""
+    """The life of a message from its delivery to its settlement.
+
+    Attributes:
+        has_free_slot: Set while a further message could run.
+    """
 
     def __init__(  # noqa: PLR0913 - the parts of a worker
         self,
@@ -77,6 +81,8 @@ class Worker:
         self._metrics = metrics
         self._ended = EndedTasks[Outcome]()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.has_free_slot = asyncio.Event()
+        self.has_free_slot.set()
         metrics.add_gauge("in_flight", lambda: self._buffer.in_flight)
         metrics.add_gauge("prefetched", lambda: self._buffer.prefetched)
         metrics.add_gauge("braked", lambda: brake.is_engaged)
@@ -96,6 +102,16 @@ class Worker:
         """How long the first message that waits to be started has waited; 0 if none waits."""
         first = self._buffer.first_waiting
         return time.monotonic() - first.received_at if first is not None else 0.0
+
+    def should_return(self, queue: str, *, after_seconds: float) -> bool:
+        """Return whether messages of a queue wait for so long that other workers should have them.
+
+        Not those that were delivered before: while all workers are busy, they would go round without end.
+        """
+        waiting = self._buffer.waiting(lambda delivery: delivery.queue == queue)
+        if not waiting or not self._buffer.is_full or any(delivery.is_returned for delivery in waiting):
+            return False
+        return time.monotonic() - waiting[0].received_at >= after_seconds
 
     def holds(self, matches: Callable[[Delivery], bool]) -> bool:
         """Return whether a matching message waits or runs."""
@@ -136,6 +152,10 @@ class Worker:
                 self._brake.start(self._clock())
                 self.activity.begin(delivery, self._clock())
                 self._spawn(self._begin(delivery))
+        if self._buffer.is_full:
+            self.has_free_slot.clear()
+        else:
+            self.has_free_slot.set()
 
     def _begin(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
         if (outcome := self._ended.take(delivery)) is not None:

@@ -49,6 +49,12 @@ class BrokerConnector:
         observer.follow(taskqueue.key, *state.queue_names(taskqueue), *further)
         return observer
 
+    def follow(self, taskqueue: TaskQueue) -> None:
+        """Read the queues that its workers consume now: the topology has shown which these are."""
+        state = self._states[taskqueue.key]
+        if state.connection.observer is not None:
+            state.connection.observer.follow(taskqueue.key, *state.queue_names(taskqueue))
+
     async def connect_all(self, taskqueues: Iterable[TaskQueue]) -> None:
         """Start to read all queues; faults are found again when each TaskQueue is reconciled."""
         remaining = (taskqueue for taskqueue in taskqueues if not taskqueue.deleting)

@@ -22,10 +22,9 @@ class Migrations:
 
     def is_due(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         """Whether a migration may have begun, or may begin."""
-        queue = taskqueue.declared_queue
-        return queue is not None and (
-            taskqueue.replaces_queue or has_begun(queue, owner(self.installation, taskqueue.key), actual)
-        )
+        queue, replaces = taskqueue.declared_queue, taskqueue.replaces_queue and not taskqueue.deleting
+        key = taskqueue.key
+        return queue is not None and (replaces or has_begun(queue, owner(self.installation, key), actual))
 
     def find(
         self, taskqueue: TaskQueue, desired: Topology, actual: Topology, observer: QueueObserver | None = None

@@ -46,6 +46,7 @@ class Stages:
         connect = self.connector.connect(taskqueue)
         if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
             await _stage(faults, ConditionType.TOPOLOGY_READY, self.topology.reconcile(taskqueue))
+            self.connector.follow(taskqueue)
         # Workers are created once the queue exists.
         if self._can_do_without(taskqueue, faults) if faults else self.topology.migrations.has_declared(taskqueue.key):
             of_workers = self.topology.migrations.of_workers(taskqueue)
@@ -63,7 +64,7 @@ class Stages:
         if (deployment := self.cache.deployments.get(taskqueue.key)) is not None:
             if deployment.interim_queue:  # which queues they are to consume follows from the topology
                 return False
-            return taskqueue.spec.worker.hold_seconds <= DEFAULT_SECONDS and not taskqueue.broker_delays_retries
+            return taskqueue.hold_seconds <= DEFAULT_SECONDS and not taskqueue.broker_delays_retries
         if ConditionType.BROKER_REACHABLE in faults:
             return taskqueue.spec.scaling.fallback is not None
         return faults[ConditionType.TOPOLOGY_READY].reason is Reason.QUEUE_NOT_FOUND
@@ -85,7 +86,7 @@ class Stages:
             return True
         spec = taskqueue.spec
         needs_policy = (
-            spec.worker.hold_seconds > DEFAULT_SECONDS
+            taskqueue.hold_seconds > DEFAULT_SECONDS
             or (spec.dead_letter or DeadLetter()).is_limited
             or taskqueue.broker_delays_retries
             or self.topology.migrations.has_interim(taskqueue.key)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 from taskqueue_operator.control.cache import Cache
@@ -135,7 +134,7 @@ class TopologyReconciler:
         state = self._states[taskqueue.key]
         state.reconcile.topology_generation = state.reconcile.declared_generation = taskqueue.generation
         state.reconcile.policies = {policy.name: policy for policy in queue_policies(taskqueue.queue_name, actual)}
-        state.reconcile.delays_returned = delays_returned(taskqueue.queue_name, actual)
+        state.reconcile.delays_returned = _delays_returned(state.queue_names(taskqueue), actual)
         state.reconcile.topology_digest = self._digest(taskqueue, actual)
         state.reconcile.not_created = self._not_created(taskqueue, actual)
         if state.connection.observer is not None and taskqueue.declared_queue is not None:
@@ -155,11 +154,12 @@ class TopologyReconciler:
 
     def has_drifted(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         """Whether the topology has changed since it was checked, or what delays messages of its queue."""
-        state, digest = self._states[taskqueue.key].reconcile, self._digest(taskqueue, actual)
+        names, state = self._states[taskqueue.key].queue_names(taskqueue), self._states[taskqueue.key].reconcile
+        digest = self._digest(taskqueue, actual)
         is_as_before = bool(digest) and digest == state.topology_digest
         if state.topology_generation != taskqueue.generation or is_as_before:
             return False
-        is_reported = state.delays_returned == delays_returned(taskqueue.queue_name, actual)
+        is_reported = state.delays_returned == _delays_returned(names, actual)
         if not is_reported or not self._matches(taskqueue, actual):
             return True
         state.topology_digest = digest
@@ -186,7 +186,7 @@ class TopologyReconciler:
             TopologyFault: An object on the broker conflicts with the spec.
         """
         if taskqueue.queue.external:
-            check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
+            check_external(taskqueue, actual, self._declares)
         own = self._own_steps(taskqueue, actual)
         if not taskqueue.delays_retries:
             return own
@@ -210,7 +210,7 @@ class TopologyReconciler:
         """Return the policy of a queue that the workers need, including those of an earlier template that still run."""
         worker = taskqueue.spec.worker
         sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
-        seconds = 0 if sets_own_timeout else worker.hold_seconds
+        seconds = 0 if sets_own_timeout else taskqueue.hold_seconds
         retries = retry_requirement(taskqueue, actual)
         if self._runs_earlier_template(taskqueue):
             existing = main_policies(queue, actual)
@@ -232,6 +232,12 @@ class TopologyReconciler:
     def owner(self, key: Key) -> str:
         """Return the owner mark of the broker objects of a TaskQueue."""
         return owner(self.installation, key)
+
+
+def _delays_returned(queues: Sequence[str], actual: Topology) -> str:
+    """Return what delays messages that a worker gives back, and to which of its queues; empty if nothing does."""
+    causes = ((delays_returned(queue, actual), queue) for queue in queues)
+    return next((f'{cause} delays what is returned to queue "{queue}"' for cause, queue in causes if cause), "")
 
 
 def _declared_generation(status: Mapping[str, Any]) -> int:

@@ -162,9 +162,8 @@ def _summary(inputs: StatusInputs) -> Iterator[Condition]:
         yield Condition(ConditionType.READY, ConditionStatus.FALSE, rollout.reason, rollout.message)
         yield Condition(ConditionType.RECONCILING, ConditionStatus.TRUE, rollout.reason, rollout.message)
     elif inputs.is_observed:
-        yield Condition(
-            ConditionType.READY, ConditionStatus.TRUE, Reason.READY, "The topology and the workers match the spec."
-        )
+        matches = "The workers match the spec." if inputs.migration else "The topology and the workers match the spec."
+        yield Condition(ConditionType.READY, ConditionStatus.TRUE, Reason.READY, matches)
         if inputs.migration:
             yield Condition(ConditionType.RECONCILING, ConditionStatus.TRUE, Reason.MIGRATING, inputs.migration)
     else:

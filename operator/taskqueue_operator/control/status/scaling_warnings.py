@@ -30,9 +30,8 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
     if state.reconcile.delays_returned:
         yield Fault(
             Reason.RETURNED_DELAYED,
-            f'{state.reconcile.delays_returned} delays what is returned to queue "{taskqueue.queue_name}": messages '
-            "that a worker gives back when it is removed wait, although other workers could take them. Set the type "
-            "failed, which delays only what is rejected.",
+            f"{state.reconcile.delays_returned}: messages that a worker gives back when it is removed wait, although "
+            "other workers could take them. Set the type failed, which delays only what is rejected.",
         )
     others = state.drain.other_queues
     if others:

@@ -120,7 +120,7 @@ def migration(requested: Requested, actual: Topology, observed: Observed) -> Mig
         TopologyFault: A migration cannot begin.
     """
     switch = Switch.of(requested.desired, requested.owner)
-    to_interim = requested.replaces and _is_replaceable(switch, actual)
+    to_interim = requested.replaces and is_replaceable(requested.desired, requested.owner, actual)
     if not to_interim and not has_begun(switch.main.name, requested.owner, actual):
         return None
     if to_interim:
@@ -180,8 +180,9 @@ def _deleted(
     return Stage.DELETING, tuple(_removals(switch, leaving, actual))
 
 
-def _is_replaceable(switch: Switch, actual: Topology) -> bool:
+def is_replaceable(desired: Topology, owner: str, actual: Topology) -> bool:
     """Whether the queue differs and is the operator's own; an existing queue of a user is never replaced."""
+    switch = Switch.of(desired, owner)
     found, private = actual.queues.get(switch.main.name), actual.exchanges.get(switch.private)
     return (
         found is not None

@@ -8,7 +8,8 @@ from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import States
 from taskqueue_operator.resource.names import Key, interim_queue, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.topology.migration import Migration, Observed, Requested, has_begun, migration
+from taskqueue_operator.topology.desired import desired as desired_topology
+from taskqueue_operator.topology.migration import Migration, Observed, Requested, has_begun, is_replaceable, migration
 from taskqueue_operator.topology.objects import Topology
 
 
@@ -21,10 +22,12 @@ class Migrations:
     installation: str
 
     def is_due(self, taskqueue: TaskQueue, actual: Topology) -> bool:
-        """Whether a migration may have begun, or may begin."""
-        queue, replaces = taskqueue.declared_queue, taskqueue.replaces_queue and not taskqueue.deleting
-        key = taskqueue.key
-        return queue is not None and (replaces or has_begun(queue, owner(self.installation, key), actual))
+        """Whether a migration has begun, or is to begin."""
+        mark, replaces = owner(self.installation, taskqueue.key), taskqueue.replaces_queue and not taskqueue.deleting
+        if taskqueue.declared_queue is None:
+            return False
+        has_to_begin = replaces and is_replaceable(desired_topology(taskqueue, self.installation), mark, actual)
+        return has_to_begin or has_begun(taskqueue.declared_queue, mark, actual)
 
     def find(
         self, taskqueue: TaskQueue, desired: Topology, actual: Topology, observer: QueueObserver | None = None

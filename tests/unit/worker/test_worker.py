@@ -1,10 +1,11 @@
 """The life of messages in a worker, in virtual time."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
+from taskqueue_worker.bounds import COUNTED_RETURNS
 from taskqueue_worker.brake import FAILURES, FIRST_PAUSE_SECONDS
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
@@ -80,24 +81,32 @@ async def test_running_tasks_never_exceed_the_concurrency(harness: WorkerHarness
     assert harness.metric("task_duration_seconds_count", queue="q", type="second") == 5
 
 
-async def test_messages_that_wait_for_a_slot_are_for_other_workers_unless_they_were_delivered_before(
+async def test_a_worker_is_full_while_the_same_tasks_hold_all_slots(harness: WorkerHarness) -> None:
+    worker = harness.worker
+    harness.receive(count=1)
+    assert worker.has_free_slot.is_set()
+    await asyncio.sleep(0.6)
+    assert not worker.is_full_for(0)
+    harness.receive(count=3)
+    assert not worker.has_free_slot.is_set()
+    await asyncio.sleep(0.3)
+    assert (worker.is_full_for(0.25), worker.is_full_for(0.5)) == (True, False)
+    await asyncio.sleep(0.3)
+    assert not worker.is_full_for(0.25), "another task has started meanwhile"
+    await worker.wait_until_settled()
+    assert worker.has_free_slot.is_set()
+
+
+async def test_a_message_that_its_queue_counts_as_returned_is_kept_before_the_delivery_limit(
     harness: WorkerHarness,
 ) -> None:
-    def should_return(queue: str = "q", after_seconds: float = 0) -> bool:
-        return harness.worker.should_return(queue, after_seconds=after_seconds)
-
-    harness.receive(count=1)
-    assert harness.worker.has_free_slot.is_set()
-    harness.receive(count=1)
-    assert not harness.worker.has_free_slot.is_set()
-    assert not should_return()
-    harness.receive(count=1)
-    assert should_return()
-    assert (should_return("another"), should_return(after_seconds=60)) == (False, False)
-    harness.worker.receive(replace(delivery("second", redelivered=True), queue="another"))
-    assert (should_return("another"), should_return()) == (False, True)
+    harness.receive(count=3)
+    assert harness.worker.is_full_for(0)
+    harness.worker.receive(delivery("second", headers={"x-delivery-count": COUNTED_RETURNS - 1}))
+    assert harness.worker.is_full_for(0)
+    harness.worker.receive(delivery("second", headers={"x-delivery-count": COUNTED_RETURNS}))
+    assert not harness.worker.is_full_for(0)
     await harness.worker.wait_until_settled()
-    assert harness.worker.has_free_slot.is_set()
 
 
 async def test_a_failed_task_is_dead_lettered_and_the_next_one_runs(harness: WorkerHarness) -> None:

@@ -49,6 +49,9 @@ HEADERS_BYTES: Final = 65_536
 of 128 KiB, or the broker closes the connection."""
 NAME_BYTES: Final = 255
 """Longest name of an exchange, queue or routing key in AMQP."""
+COUNTED_RETURNS: Final = 3
+"""How often a worker returns a message whose queue counts that, because tasks of other queues hold all slots: quorum
+queues before RabbitMQ 4.3 do, and drop a message at their delivery limit, which is 20 by default since 4.0."""
 RETURN_PAUSE_SECONDS: Final = 1.0
 """Longest pause before the attempt of a task is recorded again that another worker gave back."""
 

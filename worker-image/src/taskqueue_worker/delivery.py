@@ -85,6 +85,12 @@ class Delivery:
         return bool(self.delivered.redelivered)
 
     @property
+    def counted_returns(self) -> int:
+        """How often the message came back, as far as a quorum queue counts that for its delivery limit."""
+        count = self.headers.get("x-delivery-count")
+        return count if isinstance(count, int) else 0
+
+    @property
     def redelivered(self) -> bool:
         """Whether the message was delivered before: another worker may have started the task."""
         return self.is_returned or self.attempt.is_copy

@@ -1,6 +1,7 @@
 """Consumes one queue while the connection is up and the consume gate is open."""
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from typing import Any, Final
 from uuid import uuid4
@@ -20,6 +21,8 @@ LONGEST_WAIT_SECONDS: Final = 10.0
 """How long a prefetched message waits for a slot before its worker returns it and prefetches less: other workers may be
 idle. A prefetch above the concurrency is for tasks that are much shorter."""
 WAIT_CHECK_SECONDS: Final = 1.0
+LONGEST_TURN_SECONDS: Final = 0.05
+"""Longest random delay with which the queues of a worker compete for a slot."""
 
 _log = structlog.get_logger("subscription")
 
@@ -92,8 +95,8 @@ class Subscription:
     async def _wait_for_end(self, consumer: Consumer) -> None:
         """Wait until the broker ends the consumer, or until another one replaces it: what waits too long goes back.
 
-        Another one with a smaller prefetch follows at once, or, if tasks of other queues take all slots, one when a
-        slot is free.
+        Another one with a smaller prefetch follows at once. A worker of several queues whose slots are all taken for
+        long consumes none of them until a slot is free: then each queue may have it.
         """
         has_others = len(self._settings.queues) > 1
         while self._prefetch > self._settings.concurrency or has_others:
@@ -102,7 +105,7 @@ class Subscription:
                 return
             if self._reduces_prefetch():
                 return
-            if has_others and self._worker.should_return(self.queue, after_seconds=LONGEST_WAIT_SECONDS):
+            if has_others and self._worker.is_full_for(LONGEST_WAIT_SECONDS):
                 self._awaits_slot = True
                 _log.info("waiting for a free slot", queue=self.queue)
                 return
@@ -127,6 +130,8 @@ class Subscription:
         if self._awaits_slot:
             await run_unless(self._gate.closed, self._worker.has_free_slot.wait())
             self._awaits_slot = False
+            # Otherwise the first of the queues would always be the first to get the slot.
+            await sleep_unless(self._gate.closed, LONGEST_TURN_SECONDS * random.random())  # noqa: S311 - no secret
         return not self._gate.leaving.is_set()
 
     async def _consume(self, connection: AbstractConnection) -> bool:

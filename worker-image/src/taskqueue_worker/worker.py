@@ -12,7 +12,7 @@ from structlog.contextvars import bind_contextvars
 
 from .activity import Activity
 from .attempts import Attempt, AttemptState
-from .bounds import RETURN_PAUSE_SECONDS
+from .bounds import COUNTED_RETURNS, RETURN_PAUSE_SECONDS
 from .brake import Brake
 from .delivery import Delivery
 from .delivery_buffer import DeliveryBuffer
@@ -83,6 +83,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self.has_free_slot = asyncio.Event()
         self.has_free_slot.set()
+        self._last_start = self._clock()
         metrics.add_gauge("in_flight", lambda: self._buffer.in_flight)
         metrics.add_gauge("prefetched", lambda: self._buffer.prefetched)
         metrics.add_gauge("braked", lambda: brake.is_engaged)
@@ -103,15 +104,11 @@ class Worker:
         first = self._buffer.first_waiting
         return time.monotonic() - first.received_at if first is not None else 0.0
 
-    def should_return(self, queue: str, *, after_seconds: float) -> bool:
-        """Return whether messages of a queue wait for so long that other workers should have them.
-
-        Not those that were delivered before: while all workers are busy, they would go round without end.
-        """
-        waiting = self._buffer.waiting(lambda delivery: delivery.queue == queue)
-        if not waiting or not self._buffer.is_full or any(delivery.is_returned for delivery in waiting):
+    def is_full_for(self, seconds: float) -> bool:
+        """Return whether the same tasks have held all slots for so long, and all that wait may be returned."""
+        if not self._buffer.is_full or self._buffer.waiting(_was_returned_often):
             return False
-        return time.monotonic() - waiting[0].received_at >= after_seconds
+        return self._clock() - self._last_start >= seconds
 
     def holds(self, matches: Callable[[Delivery], bool]) -> bool:
         """Return whether a matching message waits or runs."""
@@ -150,6 +147,7 @@ class Worker:
         while self._buffer.can_start and not self._is_braked():
             if (delivery := self._buffer.start_next()) is not None:
                 self._brake.start(self._clock())
+                self._last_start = self._clock()
                 self.activity.begin(delivery, self._clock())
                 self._spawn(self._begin(delivery))
         if self._buffer.is_full:
@@ -264,6 +262,10 @@ class Worker:
 
 def _is_done(status: Status) -> bool | None:
     return None if status in {Status.REQUEUED, Status.ABANDONED} else status is Status.DONE
+
+
+def _was_returned_often(delivery: Delivery) -> bool:
+    return delivery.counted_returns >= COUNTED_RETURNS
 
 
 def _is_recorded(delivery: Delivery) -> bool:

@@ -12,6 +12,7 @@ from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import dead_letter_queue
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
+from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.scaling.decision import Decision
 from taskqueue_operator.scaling.reading import READING_WINDOW, Reading
 from taskqueue_operator.workers.api_objects import Deployment, Pod
@@ -162,6 +163,8 @@ def _not_consuming(
 ) -> Fault | None:
     queues, reading, status = state.queues(taskqueue), state.scaling.reading, state.status
     unconsumed = queues.without_consumer() if queues is not None else ()
+    if len(state.queue_names(taskqueue)) > 1 and taskqueue.spec.worker.protocol is Protocol.TASK_QUEUE:
+        unconsumed = ()  # while tasks take all slots, such workers consume only some of their queues, and are ready
     messages_wait = reading is not None and bool(reading.at_least)
     if deployment is None or not messages_wait or not has_no_consumer(deployment, pods, unconsumed):
         status.not_consuming_since = None

@@ -10,7 +10,7 @@ from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.topology.objects import Policy
+from taskqueue_operator.topology.objects import Policy, Queue, Topology
 from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
@@ -207,6 +207,23 @@ async def test_workers_that_never_consume_while_messages_wait_are_told_of_in_min
     harness.broker.consumer_counts[KEY.name] = 1
     await harness.settle(40)
     assert ready(harness) == ("True", "Ready")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("protocol", "reason"), [("Plain", "WorkersNotConsuming"), ("TaskQueue", "Ready")])
+async def test_one_of_several_queues_without_a_consumer_is_named_unless_its_workers_wait_for_a_slot(
+    harness: ControlHarness, protocol: str, reason: str
+) -> None:
+    names = ("celery", "celery.dlq", "mails", "mails.dlq")
+    harness.broker.topology_ = Topology(queues={name: Queue(name) for name in names})
+    await harness.apply(externalQueues=["celery", "mails"], worker={"image": "acme/app:1", "protocol": protocol})
+    harness.broker.consumer_counts |= {"celery": 1, "mails": 0}
+    harness.broker.depths |= {"celery": (7, 1), "mails": (7, 0)}
+    await harness.settle(5)
+    harness.cluster.run_pods(KEY)
+    await harness.settle(CONSUMING_WITHIN.total_seconds() + 10)
+    assert ready(harness)[1] == reason
+    assert ('no consumer of queue "mails"' in harness.cluster.condition("Ready")["message"]) is (protocol == "Plain")
 
 
 @pytest.mark.slow

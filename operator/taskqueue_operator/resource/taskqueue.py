@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from .bounds import BEYOND_BOUNDS, SPEC_CHARACTERS
+from .bounds import BEYOND_BOUNDS, BINDINGS, SPEC_CHARACTERS
 from .broker import AdoptionPolicy, Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Queue
 from .faults import Fault, Reason, excerpt
 from .fields import Model, rule, rules
@@ -17,6 +17,9 @@ from .worker import Protocol, Worker
 
 TOPIC_PATTERN: Final = "(^|[.])[*#]([.]|$)"
 """A word of a routing key that only a Topic exchange reads as a pattern."""
+
+DEFAULT_ROUTING_KEYS: Final = {ExchangeType.TOPIC: "#", ExchangeType.FANOUT: "", ExchangeType.CONSISTENT_HASH: "1"}
+"""Routing keys of bindings from exchanges that compare none; ConsistentHash has the share of a queue there."""
 
 
 class Spec(Model):
@@ -45,8 +48,31 @@ class Spec(Model):
                 path=".adoptionPolicy",
             ),
             rule(
-                "!has(self.bindings) || !has(self.exchange) || self.exchange.type != 'Fanout'",
-                "A Fanout exchange ignores routing keys. Remove bindings, or set exchange.type: Topic.",
+                "!has(self.bindings) || !has(self.exchange) || !(self.exchange.type in ['Fanout', 'ConsistentHash']) "
+                "|| self.bindings.all(binding, has(binding.exchange))",
+                "A Fanout exchange ignores routing keys, and a ConsistentHash exchange divides all messages equally. "
+                "Remove the bindings from it, or set exchange.type: Topic.",
+                path=".bindings",
+            ),
+            rule(
+                "!has(self.exchange) || self.exchange.type != 'Headers' || (has(self.bindings) && "
+                "self.bindings.exists(binding, !has(binding.exchange)) && "
+                "self.bindings.all(binding, has(binding.exchange) || has(binding.arguments)))",
+                "A Headers exchange compares headers, and a binding without arguments has none to compare. Add "
+                "bindings with arguments, such as {format: pdf}; for every message, set exchange.type: Fanout.",
+                path=".bindings",
+            ),
+            rule(
+                "!has(self.bindings) || (has(self.exchange) && self.exchange.type == 'Headers') || "
+                "self.bindings.all(binding, has(binding.exchange) || !has(binding.arguments))",
+                "Only a Headers exchange compares arguments. Write routingKey instead, or set exchange.type: Headers.",
+                path=".bindings",
+            ),
+            rule(
+                "!has(self.bindings) || self.bindings.all(binding, has(binding.exchange) || has(binding.routingKey) "
+                "|| has(binding.arguments))",
+                "A binding has neither routingKey nor exchange. Set routingKey; or exchange, for a binding from an "
+                "exchange that ignores routing keys.",
                 path=".bindings",
             ),
             rule(
@@ -90,7 +116,8 @@ class Spec(Model):
             ),
             rule(
                 "!has(self.bindings) || (has(self.exchange) && self.exchange.type != 'Direct') || "
-                f"self.bindings.all(binding, !binding.routingKey.matches('{TOPIC_PATTERN}'))",
+                "self.bindings.all(binding, has(binding.exchange) || !has(binding.routingKey) || "
+                f"!binding.routingKey.matches('{TOPIC_PATTERN}'))",
                 "A Direct exchange compares routing keys literally, so a pattern with * or # matches no message. Set "
                 "exchange.type: Topic, or write the routing keys.",
                 path=".bindings",
@@ -107,10 +134,10 @@ class Spec(Model):
     queue: Queue | None = Field(
         None, description="Queue that the workers consume. Defaults to a Quorum queue with the name of the TaskQueue."
     )
-    bindings: Annotated[list[Binding], Field(min_length=1, max_length=64)] | None = Field(
+    bindings: Annotated[list[Binding], Field(min_length=1, max_length=BINDINGS)] | None = Field(
         None,
-        description="Bindings from the exchange to the queue. Defaults to one binding with the name of the TaskQueue "
-        "as routing key; for a Topic exchange, #.",
+        description="Bindings to the queue. Without a binding from spec.exchange, it has one with the name of the "
+        "TaskQueue as routing key; for a Topic exchange, #. A Headers exchange needs bindings.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     retry: Retry | None = Field(
@@ -235,12 +262,13 @@ class TaskQueue:
         return self.exchange.name or self.key.name
 
     @property
-    def routing_keys(self) -> tuple[str, ...]:
-        """Routing keys of the bindings from the exchange to the queue."""
-        if self.spec.bindings is not None:
-            return tuple(binding.routing_key for binding in self.spec.bindings)
-        defaults = {ExchangeType.DIRECT: self.key.name, ExchangeType.TOPIC: "#", ExchangeType.FANOUT: ""}
-        return (defaults[self.exchange.type],)
+    def bindings(self) -> tuple[Binding, ...]:
+        """The bindings to the queue, with that from the publishers' exchange if the spec has none."""
+        bindings = tuple(self.spec.bindings or ())
+        if any(binding.exchange is None for binding in bindings):
+            return bindings
+        key = DEFAULT_ROUTING_KEYS.get(self.exchange.type, self.key.name)
+        return (Binding(routing_key=key), *bindings)
 
 
 def _check_bounds(body: dict[str, Any]) -> None:

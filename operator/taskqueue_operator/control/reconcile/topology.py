@@ -23,6 +23,7 @@ from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Policy, Topology
+from taskqueue_operator.topology.other_exchanges import check_other_exchanges
 from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
 from taskqueue_operator.workers.template_hash import template_hash
@@ -156,6 +157,7 @@ class TopologyReconciler:
         """
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
+        check_other_exchanges(taskqueue, actual, owner=self.owner(taskqueue.key))
         if taskqueue.adopts:
             check_adoption(desired_topology(taskqueue, self.installation), actual)
         own, owner_ = self._own_steps(taskqueue, actual), self.owner(taskqueue.key)

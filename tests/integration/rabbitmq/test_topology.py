@@ -7,6 +7,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import PublishError
+from pamqp.commands import Basic
+from pamqp.common import FieldValue
 
 from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
 from taskqueue_operator.resource.faults import BrokerFault, LeadershipLost, Reason, TopologyFault
@@ -28,6 +31,18 @@ TOPIC = desired_topology(
     bindings=[{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": "~/ %*"}, {"routingKey": ""}],
 )
 
+HEADERS = desired_topology(
+    exchange={"name": "docs", "type": "Headers", "alternateExchange": "amq.fanout"},
+    bindings=[
+        {"arguments": {"format": "pdf", "pages": 1}},
+        {"arguments": {"x-match": "any", "format": "pdf", "a b/~%": "\u00e9 ~%/"}},
+        {"arguments": {"format": "pdf", "pages": "1"}},
+        {"exchange": "amq.topic", "routingKey": "docs.#"},
+        {"exchange": "amq.match", "arguments": {"format": "png"}},
+    ],
+)
+HASH = desired_topology(exchange={"name": "shares", "type": "ConsistentHash"})
+
 
 async def declare(rabbitmq: Vhost, desired: Topology) -> tuple[Step, ...]:
     steps = diff(desired, await rabbitmq.topology(), owner=OWNER)
@@ -36,7 +51,9 @@ async def declare(rabbitmq: Vhost, desired: Topology) -> tuple[Step, ...]:
 
 
 @every_version
-@pytest.mark.parametrize("desired", [desired_topology(), TOPIC, desired_topology(exchange={"type": "Fanout"})])
+@pytest.mark.parametrize(
+    "desired", [desired_topology(), TOPIC, desired_topology(exchange={"type": "Fanout"}), HEADERS, HASH]
+)
 async def test_the_steps_create_the_topology_and_leave_no_difference(connect: Connect, desired: Topology) -> None:
     rabbitmq = connect()
 
@@ -162,6 +179,68 @@ async def test_an_obsolete_binding_is_removed_and_the_others_stay(connect: Conne
     await declare(rabbitmq, fewer)
 
     assert (await rabbitmq.topology()).bindings == fewer.bindings
+
+
+@every_version
+async def test_a_binding_is_removed_by_its_arguments_and_the_others_stay(connect: Connect) -> None:
+    rabbitmq = connect()
+    await declare(rabbitmq, HEADERS)
+    fewer = desired_topology(
+        exchange={"name": "docs", "type": "Headers", "alternateExchange": "amq.fanout"},
+        bindings=[{"arguments": {"format": "pdf", "pages": "1"}}],
+    )
+
+    await declare(rabbitmq, fewer)
+
+    assert (await rabbitmq.topology()).bindings == fewer.bindings
+
+
+@every_version
+async def test_messages_reach_the_queue_by_their_headers_whatever_the_owner_of_the_binding(
+    connect: Connect, amqp: AbstractConnection
+) -> None:
+    rabbitmq = connect()
+    await declare(rabbitmq, HEADERS)
+    channel = await amqp.channel(on_return_raises=True)
+
+    for exchange, headers in (
+        ("docs", {"format": "pdf", "pages": 1}),
+        ("docs", {"a b/~%": "\u00e9 ~%/", "pages": 2}),
+        ("amq.match", {"format": "png", "pages": 3}),
+    ):
+        await publish(channel, exchange, headers=headers)
+    await publish(channel, "amq.topic", "docs.a.b")
+
+    assert (await probed(rabbitmq, "jobs")).ready == 4
+    for exchange, headers in (("docs", {"format": "png"}), ("amq.match", {"format": "pdf"})):
+        with pytest.raises(PublishError):
+            await publish(channel, exchange, headers=headers)
+
+
+async def publish(
+    channel: AbstractChannel, exchange: str, key: str = "", *, headers: dict[str, FieldValue] | None = None
+) -> None:
+    properties = Basic.Properties(headers=headers or {}, delivery_mode=2)
+    await channel.basic_publish(b"task", exchange=exchange, routing_key=key, properties=properties, mandatory=True)
+
+
+@every_version
+async def test_a_queue_keeps_its_share_of_a_consistent_hash_exchange_whose_binding_was_changed(
+    connect: Connect, amqp: AbstractConnection
+) -> None:
+    """RabbitMQ knows one share for each destination: removed last, the changed binding takes it along."""
+    rabbitmq = connect()
+    await declare(rabbitmq, HASH)
+    (share,) = (binding for binding in HASH.bindings if binding.source == "shares")
+    await rabbitmq.apply([Remove(share), Declare(replace(share, routing_key="10"))])
+
+    await declare(rabbitmq, HASH)
+
+    assert (await rabbitmq.topology()).bindings == HASH.bindings
+    channel = await amqp.channel(on_return_raises=True)
+    for number in range(20):
+        await publish(channel, "shares", f"key-{number}")
+    assert (await probed(rabbitmq, "jobs")).ready == 20
 
 
 async def test_a_queue_that_a_user_made_is_not_changed(connect: Connect, amqp: AbstractConnection) -> None:

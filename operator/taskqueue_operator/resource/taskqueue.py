@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from .bounds import BEYOND_BOUNDS, BINDINGS, SPEC_CHARACTERS
-from .broker import AdoptionPolicy, Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Queue
+from .broker import AdoptionPolicy, Broker, DeletionPolicy, Queue
+from .exchange import BINDING_RULES, DEFAULT_ROUTING_KEYS, Binding, Exchange
 from .faults import Fault, Reason, excerpt
 from .fields import Model, rule, rules
 from .names import Key
@@ -15,18 +16,13 @@ from .retry import MAX_ATTEMPTS, BackoffType, DeadLetter, Retry
 from .scaling import Scaling
 from .worker import Protocol, Worker
 
-TOPIC_PATTERN: Final = "(^|[.])[*#]([.]|$)"
-"""A word of a routing key that only a Topic exchange reads as a pattern."""
-
-DEFAULT_ROUTING_KEYS: Final = {ExchangeType.TOPIC: "#", ExchangeType.FANOUT: "", ExchangeType.CONSISTENT_HASH: "1"}
-"""Routing keys of bindings from exchanges that compare none; ConsistentHash has the share of a queue there."""
-
 
 class Spec(Model):
     """Desired state of the queue and its workers."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
+            *BINDING_RULES,
             rule(
                 "!has(self.queue) || !self.queue.external || has(self.queue.name)",
                 "An external queue requires queue.name. Set it to the name of the existing queue.",
@@ -46,39 +42,6 @@ class Spec(Model):
                 "!has(self.queue) || !self.queue.external || self.adoptionPolicy == 'Never'",
                 "An external queue belongs to its users. Set adoptionPolicy: Never, or remove external: true.",
                 path=".adoptionPolicy",
-            ),
-            rule(
-                "!has(self.bindings) || !has(self.exchange) || !(self.exchange.type in ['Fanout', 'ConsistentHash']) "
-                "|| self.bindings.all(binding, has(binding.exchange))",
-                "A Fanout exchange ignores routing keys, and a ConsistentHash exchange divides all messages equally. "
-                "Remove the bindings from it, or set exchange.type: Topic.",
-                path=".bindings",
-            ),
-            rule(
-                "!has(self.exchange) || self.exchange.type != 'Headers' || (has(self.bindings) && "
-                "self.bindings.exists(binding, !has(binding.exchange)) && "
-                "self.bindings.all(binding, has(binding.exchange) || has(binding.arguments)))",
-                "A Headers exchange compares headers, and a binding without arguments has none to compare. Add "
-                "bindings with arguments, such as {format: pdf}; for every message, set exchange.type: Fanout.",
-                path=".bindings",
-            ),
-            rule(
-                "!has(self.bindings) || (has(self.exchange) && self.exchange.type == 'Headers') || "
-                "self.bindings.all(binding, has(binding.exchange) || !has(binding.arguments))",
-                "Only a Headers exchange compares arguments. Write routingKey instead, or set exchange.type: Headers.",
-                path=".bindings",
-            ),
-            rule(
-                "!has(self.bindings) || self.bindings.all(binding, has(binding.exchange) || has(binding.routingKey) "
-                "|| has(binding.arguments))",
-                "A binding has neither routingKey nor exchange. Set routingKey; or exchange, for a binding from an "
-                "exchange that ignores routing keys.",
-                path=".bindings",
-            ),
-            rule(
-                "!has(self.bindings) || self.bindings.all(binding, self.bindings.exists_one(other, other == binding))",
-                "Two bindings are equal. Remove one of them.",
-                path=".bindings",
             ),
             rule(
                 "!has(self.retry) || self.worker.protocol == 'TaskQueue' || "
@@ -113,14 +76,6 @@ class Spec(Model):
                 "The operator does not declare the dead-letter queue of an external queue. Remove messageTtlSeconds "
                 "and maxLength, and set a policy for that queue.",
                 path=".deadLetter",
-            ),
-            rule(
-                "!has(self.bindings) || (has(self.exchange) && self.exchange.type != 'Direct') || "
-                "self.bindings.all(binding, has(binding.exchange) || !has(binding.routingKey) || "
-                f"!binding.routingKey.matches('{TOPIC_PATTERN}'))",
-                "A Direct exchange compares routing keys literally, so a pattern with * or # matches no message. Set "
-                "exchange.type: Topic, or write the routing keys.",
-                path=".bindings",
             ),
         )
     )

@@ -9,8 +9,8 @@ exchange bypass `<queue>.in`.
 from typing import Final
 
 from taskqueue_operator.resource import bounds
-from taskqueue_operator.resource.broker import Binding as SpecBinding
 from taskqueue_operator.resource.broker import QueueType
+from taskqueue_operator.resource.exchange import Binding as SpecBinding
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
     CONTROL_PREFIX,

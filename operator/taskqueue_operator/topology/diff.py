@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from taskqueue_operator.resource.broker import ExchangeType
+from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.names import OWNER_ARGUMENT, private_exchange
 
 from .conflict import check_conflicts

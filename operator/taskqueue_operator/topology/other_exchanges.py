@@ -1,6 +1,6 @@
 """Checks of the exchanges that a spec names and does not describe: others declare them, the operator only uses them."""
 
-from taskqueue_operator.resource.broker import ExchangeType
+from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import DERIVED_SUFFIXES
 from taskqueue_operator.resource.taskqueue import TaskQueue

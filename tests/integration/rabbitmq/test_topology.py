@@ -9,7 +9,6 @@ import pytest
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import PublishError
 from pamqp.commands import Basic
-from pamqp.common import FieldValue
 
 from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
 from taskqueue_operator.resource.faults import BrokerFault, LeadershipLost, Reason, TopologyFault
@@ -203,24 +202,20 @@ async def test_messages_reach_the_queue_by_their_headers_whatever_the_owner_of_t
     await declare(rabbitmq, HEADERS)
     channel = await amqp.channel(on_return_raises=True)
 
-    for exchange, headers in (
-        ("docs", {"format": "pdf", "pages": 1}),
-        ("docs", {"a b/~%": "\u00e9 ~%/", "pages": 2}),
-        ("amq.match", {"format": "png", "pages": 3}),
-    ):
-        await publish(channel, exchange, headers=headers)
+    await publish(channel, "docs", format="pdf", pages=1)
+    await publish(channel, "docs", **{"a b/~%": "\u00e9 ~%/"})
+    await publish(channel, "amq.match", format="png", pages=3)
     await publish(channel, "amq.topic", "docs.a.b")
 
     assert (await probed(rabbitmq, "jobs")).ready == 4
-    for exchange, headers in (("docs", {"format": "png"}), ("amq.match", {"format": "pdf"})):
+    for exchange, format_ in (("docs", "png"), ("amq.match", "pdf")):
         with pytest.raises(PublishError):
-            await publish(channel, exchange, headers=headers)
+            await publish(channel, exchange, format=format_)
 
 
-async def publish(
-    channel: AbstractChannel, exchange: str, key: str = "", *, headers: dict[str, FieldValue] | None = None
-) -> None:
-    properties = Basic.Properties(headers=headers or {}, delivery_mode=2)
+async def publish(channel: AbstractChannel, exchange: str, key: str = "", **headers: str | int) -> None:
+    """Publish a message that must reach a queue."""
+    properties = Basic.Properties(headers={**headers}, delivery_mode=2)
     await channel.basic_publish(b"task", exchange=exchange, routing_key=key, properties=properties, mandatory=True)
 
 
@@ -298,6 +293,28 @@ async def test_a_binding_to_a_missing_exchange_is_reported_in_the_text_of_rabbit
         await connect().apply([Declare(Binding("amq.direct", "b", to_queue=False, routing_key="x"))])
 
     assert fault.value.reason is Reason.TOPOLOGY_REFUSED
+
+
+@pytest.mark.parametrize(("writes", "reads"), [("unrouted", "events"), ("events", "events"), ("unrouted", "unrouted")])
+async def test_exchanges_of_others_need_the_documented_permissions(
+    connect: Connect, user: MakeUser, writes: str, reads: str
+) -> None:
+    """Write on the alternate exchange, and read on that of a binding."""
+    await connect().apply([Declare(Exchange("events", "topic")), Declare(Exchange("unrouted", "fanout"))])
+    names = r"jobs(\..*)?"
+    permissions = {"write": rf"^({names}|amq\.default|{writes})$", "read": rf"^({names}|{reads})$"}
+    rabbitmq = connect(username=user("management", configure=f"^{names}$", **permissions), password=PASSWORD)
+    desired = desired_topology(
+        exchange={"alternateExchange": "unrouted"}, bindings=[{"exchange": "events", "routingKey": "image"}]
+    )
+
+    if (writes, reads) == ("unrouted", "events"):
+        await declare(rabbitmq, desired)
+        assert diff(desired, await rabbitmq.topology(), owner=OWNER) == ()
+    else:
+        with pytest.raises(BrokerFault) as fault:
+            await declare(rabbitmq, desired)
+        assert fault.value.reason is Reason.PERMISSION_DENIED
 
 
 @every_version

@@ -43,10 +43,10 @@ def diff(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]
         TopologyFault: An object conflicts with the desired one; then no step is returned at all.
     """
     check_conflicts(desired, actual, owner=owner)
-    obsolete = list(_obsolete(desired, actual, owner))
-    shares = [item for item in obsolete if _is_share(item, actual)]
-    others = [item for item in obsolete if item not in shares]
-    return (*map(Remove, shares), *_missing(desired, actual), *map(Remove, others))
+    obsolete = [(item, _is_share(item, actual)) for item in _obsolete(desired, actual, owner)]
+    shares = (Remove(item) for item, is_share in obsolete if is_share)
+    others = (Remove(item) for item, is_share in obsolete if not is_share)
+    return (*shares, *_missing(desired, actual), *others)
 
 
 def _is_share(item: Exchange | Queue | Binding | Policy, actual: Topology) -> bool:

@@ -22,6 +22,7 @@ from taskqueue_operator.resource.names import CONTROL_EXCHANGE
 from . import faults
 from .access import Access
 from .bounded_connection import CONNECTION_LOST, bounded_connection
+from .cancellation import is_cancelling
 from .clock import loop_time
 from .login import AMQP
 from .report_queue import OnReport, ReportQueue
@@ -117,12 +118,14 @@ class ControlChannel:
                 self._set_fault(fault)
             except asyncio.CancelledError:
                 # When a connection closes, aiormq cancels the tasks that wait on it, which may include this one.
-                if (task := asyncio.current_task()) is None or task.cancelling():
+                if is_cancelling():
                     raise
                 self._set_fault(faults.unreachable(self._endpoint, "connection closed"))
             except Exception as error:  # noqa: BLE001  what the library raises on answers of a peer that is no broker
                 # Not its text, which may quote anything. An error that ends here would end all reads of the broker.
                 self._set_fault(faults.unreachable(self._endpoint, f"unexpected answer, {type(error).__name__}"))
+            if is_cancelling():  # libraries may replace a cancellation by the error that ended what they waited for
+                raise asyncio.CancelledError
             failures = 0 if loop_time() - started > BACKOFF.longest_seconds else failures + 1
             await asyncio.sleep(random.uniform(0, BACKOFF.seconds(failures)))  # noqa: S311  jitter
 

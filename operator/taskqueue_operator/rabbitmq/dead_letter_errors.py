@@ -9,6 +9,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFou
 from taskqueue_operator.resource.faults import Fault
 
 from . import faults
+from .cancellation import is_cancelling
 from .endpoint import Endpoint
 
 
@@ -36,6 +37,6 @@ def explained(endpoint: Endpoint, queue: str, operation: str, ended: Callable[[]
         raise ended() or faults.unreachable(endpoint, faults.cause(error)) from None
     except asyncio.CancelledError:
         # When a connection closes, aiormq cancels the tasks that wait on it, which may include this one.
-        if (task := asyncio.current_task()) is None or task.cancelling():
+        if is_cancelling():
             raise
         raise ended() or faults.unreachable(endpoint, "connection closed") from None

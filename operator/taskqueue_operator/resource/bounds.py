@@ -54,8 +54,8 @@ HEADER_CHARACTERS: Final = 255
 LONGEST_DELAY_SECONDS: Final = 32_768
 """Longest delay of a retry, 9 hours: workers delay messages in at most 16 queues, whose times are powers of two."""
 DELIVERY_LIMIT: Final = 100
-"""Returns of a message of a Quorum queue that fail or, before RabbitMQ 4.3, are none of a drain; then RabbitMQ
-dead-letters it. An argument of the queue, so it never changes."""
+"""Failed deliveries of a message of a Quorum queue, after which RabbitMQ dead-letters it. Before RabbitMQ 4.3, what a
+drain returns counts too. An argument of the queue, so it never changes."""
 
 # Reports of workers.
 

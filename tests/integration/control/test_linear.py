@@ -76,11 +76,12 @@ def test_a_message_that_a_plain_consumer_rejects_is_delayed_and_dead_lettered_af
 
 def test_delayed_messages_are_counted_and_start_a_worker_when_they_are_due(tenant: Tenant) -> None:
     tenant.secret()
-    linear(tenant, seconds=15, scaling={"mode": "Paused", "pausedReplicas": 0, "maxReplicas": 1})
+    seconds = 75  # the status has figures that are up to 45 s old: of a sweep, and written every 30 s
+    linear(tenant, seconds=seconds, scaling={"mode": "Paused", "pausedReplicas": 0, "maxReplicas": 1})
     ready(tenant, "jobs")
     tenant.publish("jobs", "jobs", 1)
     reject(tenant, times=1)
     eventually(lambda: status(tenant).get("backlog", {}).get("delayed"), 1)
-    linear(tenant, seconds=15, scaling={"maxReplicas": 1})
+    linear(tenant, seconds=seconds, scaling={"maxReplicas": 1})
     eventually(lambda: status(tenant).get("decision", "").startswith("ready 1 "))
     assert tenant.replicas("jobs") == 1

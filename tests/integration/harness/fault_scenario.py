@@ -1,7 +1,6 @@
 """A TaskQueue on three nodes whose backlog needs exactly the workers it has: a figure too low removes one at once."""
 
 import asyncio
-import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,33 +92,41 @@ class ReplicaWatch:
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self.replicas: list[int] = []
-        watch = [
-            "get",
-            "deployment",
-            QUEUE,
-            "--namespace",
-            namespace,
-            "--watch",
-            "--output=jsonpath={.spec.replicas}\n",
-        ]
-        self._argv = [*build.program("kubectl"), f"--kubeconfig={plane.kubeconfig}", *watch]
+        self._get = [*build.program("kubectl"), f"--kubeconfig={plane.kubeconfig}", "get", "deployment", QUEUE]
+        self._get += ["--namespace", namespace, "--output=jsonpath={.metadata.resourceVersion} {.spec.replicas}\n"]
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.replicas.append(int(self._process.stdout.readline()))
+        self._process = subprocess.Popen(
+            [*self._get, "--watch"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        self._read_line()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.poll() is None, "the watch ended early"
-        self._process.terminate()
-        self.replicas += [int(line) for line in re.findall(r"\d+", self._process.communicate(timeout=30)[0])]
+        try:
+            if error is None:
+                self._read_to(subprocess.check_output(self._get, text=True, timeout=60).split()[0])
+        finally:
+            self._process.terminate()
+            self._process.communicate(timeout=30)
 
     def scale_ins(self) -> list[tuple[int, int]]:
         """List each decrease as (before, after); call it after the watch is closed."""
         return [(before, after) for before, after in pairwise(self.replicas) if after < before]
+
+    def _read_to(self, version: str) -> None:
+        """Read the watch up to this version of the Deployment: a watch may be late, also behind a list."""
+        while int(self._version) < int(version):
+            self._read_line()
+
+    def _read_line(self) -> None:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the watch ended early"
+        self._version, replicas = line.split()
+        self.replicas.append(int(replicas))
 
 
 async def _depth(url: str) -> int:

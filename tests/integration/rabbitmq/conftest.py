@@ -15,9 +15,12 @@ from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.rabbitmq.vhost import Vhost, VhostFactory
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe
+from taskqueue_operator.topology.diff import Step, diff
+from taskqueue_operator.topology.objects import Topology
 from tests.approved import assert_approved
 from tests.cluster.broker import Broker
 from tests.idle_connections import KEEP_BRIEFLY
+from tests.unit.topology.builders import OWNER
 
 PASSWORD = "p@ss/w:rd%#?"
 
@@ -53,6 +56,13 @@ def secret_data(broker: Broker, **keys: str) -> dict[str, bytes]:
         "management-uri": broker.management_url,
     } | {key.replace("_", "-"): value for key, value in keys.items()}
     return {key: value.encode() for key, value in secret.items()}
+
+
+async def declare(rabbitmq: Vhost, desired: Topology) -> tuple[Step, ...]:
+    """Apply the steps to a topology, and return them."""
+    steps = diff(desired, await rabbitmq.topology(), owner=OWNER)
+    await rabbitmq.apply(steps)
+    return steps
 
 
 async def probed(rabbitmq: Vhost, queue: str) -> Probe:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from taskqueue_operator.rabbitmq import control_channel
 from taskqueue_operator.rabbitmq.vhost import VhostFactory
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.faults import Reason
@@ -63,3 +64,35 @@ async def test_a_peer_that_is_no_broker_is_a_fault_and_the_control_channel_tries
         await asyncio.gather(running, return_exceptions=True)
         await vhost.close()
         server.close()
+
+
+async def test_a_cancellation_that_the_library_replaces_by_an_error_ends_the_control_channel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise it would connect again for ever, and its observer could never be closed."""
+    connecting = asyncio.Event()
+
+    async def connect(*_: object) -> None:
+        is_first = not connecting.is_set()
+        connecting.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if is_first:
+                raise ConnectionError from None
+            raise
+
+    monkeypatch.setattr(control_channel, "bounded_connection", connect)
+    factory = VhostFactory(lambda: datetime.now(UTC))
+    data = {"uri": b"amqp://app:secret@127.0.0.1:5672"}
+    vhost = factory.connect(factory.endpoint(Key("media", "rabbitmq"), data, None))
+    channel = vhost.control_channel(lambda *_: None)
+    channel.listen("media/a", enabled=True)
+    running = asyncio.create_task(channel.run())
+    await connecting.wait()
+    running.cancel()
+    ended, _ = await asyncio.wait([running], timeout=10)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await vhost.close()
+    assert ended

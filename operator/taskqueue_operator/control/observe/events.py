@@ -23,7 +23,7 @@ class ObserverEvents(Protocol):
         ...
 
     def on_counts(self, keys: Collection[Key]) -> None:
-        """The number of dead letters or of delayed retries of these TaskQueues has changed."""
+        """The number of dead letters, delayed or parked retries has changed for these TaskQueues."""
         ...
 
     async def on_topology(self, keys: Collection[Key], actual: Topology) -> None:

@@ -57,6 +57,8 @@ class ReadHealth:
                 raise
             failure = Fault(Reason.INTERNAL_ERROR, "The operator failed to read the broker; its log has the error.")
             self._record_failure(source, failure, bug=error)
+        if _is_cancelling():  # libraries may replace a cancellation by another error, or by an answer
+            raise asyncio.CancelledError
 
     async def measure(
         self, source: str, queues: Sequence[str], read: Callable[[], Awaitable[Mapping[str, Answer]]]

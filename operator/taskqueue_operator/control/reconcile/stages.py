@@ -81,8 +81,11 @@ class Stages:
         if taskqueue.spec.deletion_policy is not DeletionPolicy.RETAIN:
             return True
         spec = taskqueue.spec
-        needs_policy = spec.worker.hold_seconds > DEFAULT_SECONDS or (spec.dead_letter or DeadLetter()).is_limited
-        needs_policy = needs_policy or taskqueue.broker_delays_retries
+        needs_policy = (
+            spec.worker.hold_seconds > DEFAULT_SECONDS
+            or (spec.dead_letter or DeadLetter()).is_limited
+            or taskqueue.broker_delays_retries
+        )
         return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
 
 

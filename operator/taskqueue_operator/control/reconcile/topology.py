@@ -158,14 +158,17 @@ class TopologyReconciler:
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
         check_other_exchanges(taskqueue, actual, owner=self.owner(taskqueue.key))
-        if taskqueue.adopts:
-            check_adoption(desired_topology(taskqueue, self.installation), actual)
-        own, owner_ = self._own_steps(taskqueue, actual), self.owner(taskqueue.key)
-        return (*own, *retry_steps(taskqueue.queue_name, actual, owner=owner_)) if taskqueue.delays_retries else own
+        own = self._own_steps(taskqueue, actual)
+        if not taskqueue.delays_retries:
+            return own
+        return (*own, *retry_steps(taskqueue.queue_name, actual, owner=self.owner(taskqueue.key)))
 
     def _own_steps(self, taskqueue: TaskQueue, actual: Topology) -> tuple[Step, ...]:
-        desired = self._with_policies(taskqueue, desired_topology(taskqueue, self.installation), actual)
-        return diff(desired, actual, owner=self.owner(taskqueue.key))
+        """Return the steps without those for the retry path, which belongs to the vhost."""
+        desired = desired_topology(taskqueue, self.installation)
+        if taskqueue.adopts:
+            check_adoption(desired, actual)
+        return diff(self._with_policies(taskqueue, desired, actual), actual, owner=self.owner(taskqueue.key))
 
     def _with_policies(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
         if taskqueue.queue_name not in desired.queues:

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 import pytest
+import structlog
 
+from taskqueue_operator.control.observe.read_health import ReadHealth
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.scaling.reading import Probe
 from tests.unit.control.fake_broker import AUTHENTICATION_FAILED, UNREACHABLE, FakeBroker
@@ -84,6 +86,22 @@ async def test_a_read_that_a_library_cancels_does_not_stop_the_observer(
         monkeypatch.undo()
         await asyncio.sleep(60)
         assert observer.faults == {}
+
+
+async def test_a_cancellation_that_a_library_replaces_by_an_error_cancels_the_read() -> None:
+    async def read() -> bool:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+        return True
+
+    health = ReadHealth(structlog.get_logger(), FakeTelemetry(), lambda: None)
+    reading = asyncio.create_task(health.run("sweep", read))
+    await asyncio.sleep(1)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from tests.unit.control.fake_cluster import KEY
 from tests.unit.topology.builders import desired_topology, with_owner
 
 from .deletion_outcome import is_deleted, retained
+from .deletion_scenes import delete_with_workers
 
 pytestmark = pytest.mark.looptime
 
@@ -88,10 +89,7 @@ async def test_invariant_8_a_fence_that_cannot_be_set_up_does_not_block_the_end_
     await harness.apply(deletionPolicy="Drain")
     await harness.broker.apply(LEGACY)
     before = harness.broker.topology_
-    harness.cluster.delete(KEY)
-    await harness.settle(20)
-    harness.cluster.remove("deployments", KEY)
-    await harness.settle(20)
+    await delete_with_workers(harness)
     assert is_deleted(harness)
     assert harness.broker.topology_ == before
     assert len(retained(harness)) == 1

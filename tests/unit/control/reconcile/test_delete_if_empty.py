@@ -13,6 +13,7 @@ from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY
 
 from .deletion_outcome import is_deleted
+from .deletion_scenes import MARKERS, delay_retries
 
 pytestmark = pytest.mark.looptime
 
@@ -88,14 +89,12 @@ async def test_invariant_4_messages_that_wait_for_their_retry_are_messages_too(h
 
 async def test_invariant_4_delayed_retries_are_messages_too(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="DeleteIfEmpty")
-    markers = Queue("taskqueue.delayed.thumbnails")
-    await harness.broker.apply([Declare(markers)])
-    harness.broker.depths[markers.name] = (7, 0)
+    await delay_retries(harness, 7)
     harness.cluster.delete(KEY)
     await harness.settle(60)
     assert not is_deleted(harness)
     assert_approved("deletion.waiting_for_retries", harness.cluster.condition("Ready")["message"])
-    await harness.broker.apply([Remove(markers)])
+    await harness.broker.apply([Remove(MARKERS)])
     await harness.settle(30)
     assert is_deleted(harness)
 

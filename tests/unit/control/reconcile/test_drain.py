@@ -2,13 +2,14 @@
 
 import pytest
 
-from taskqueue_operator.topology.diff import Declare, Remove
-from taskqueue_operator.topology.objects import Binding, Queue
+from taskqueue_operator.topology.diff import Remove
+from taskqueue_operator.topology.objects import Binding
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_cluster import KEY, taskqueue
 
 from .deletion_outcome import is_deleted, retained
+from .deletion_scenes import MARKERS, delay_retries, delete_with_workers
 
 pytestmark = pytest.mark.looptime
 
@@ -60,14 +61,12 @@ async def test_invariant_4_drain_keeps_dead_letters_and_does_not_wait_for_them(h
 
 async def test_invariant_4_drain_waits_for_delayed_retries(harness: ControlHarness) -> None:
     await harness.apply(deletionPolicy="Drain")
-    markers = Queue("taskqueue.delayed.thumbnails")
-    await harness.broker.apply([Declare(markers)])
-    harness.broker.depths[markers.name] = (7, 0)
+    await delay_retries(harness, 7)
     harness.cluster.delete(KEY)
     await harness.settle(60)
     assert not is_deleted(harness)
     harness.broker.depths["thumbnails"] = (7, 0)
-    await harness.broker.apply([Remove(markers)])
+    await harness.broker.apply([Remove(MARKERS)])
     await harness.settle(30)
     assert harness.replicas() == 1, "they have returned"
     harness.broker.depths["thumbnails"] = (0, 0)
@@ -94,14 +93,9 @@ async def test_invariant_8_with_delayed_retries_and_without_workers_the_topology
     """A namespace that is being deleted does not wait hours for a retry that no worker takes."""
     await harness.apply(deletionPolicy=policy)
     before = harness.broker.topology_
-    markers = Queue("taskqueue.delayed.thumbnails")
-    await harness.broker.apply([Declare(markers)])
-    harness.broker.depths[markers.name] = (7, 0)
-    harness.cluster.delete(KEY)
-    await harness.settle(30)
-    harness.cluster.remove("deployments", KEY)
-    await harness.settle(20)
+    await delay_retries(harness, 7)
+    await delete_with_workers(harness)
     assert is_deleted(harness)
-    await harness.broker.apply([Remove(markers)])
+    await harness.broker.apply([Remove(MARKERS)])
     assert harness.broker.topology_ == before
     assert len(retained(harness)) == 1

@@ -13,6 +13,7 @@ from tests.unit.control.fake_broker import UNREACHABLE
 from tests.unit.control.fake_cluster import KEY, SECRET, taskqueue
 
 from .deletion_outcome import is_deleted, retained
+from .deletion_scenes import delete_with_workers
 
 pytestmark = pytest.mark.looptime
 
@@ -129,10 +130,7 @@ async def test_invariant_8_with_messages_and_without_workers_the_topology_is_ret
     await harness.apply(deletionPolicy="DeleteIfEmpty")
     before = harness.broker.topology_
     harness.broker.depths["thumbnails"] = (100, 0)
-    harness.cluster.delete(KEY)
-    await harness.settle(20)
-    harness.cluster.remove("deployments", KEY)
-    await harness.settle(20)
+    await delete_with_workers(harness)
     assert is_deleted(harness)
     assert harness.broker.topology_ == before
     (reason,) = retained(harness)

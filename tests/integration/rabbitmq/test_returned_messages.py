@@ -1,0 +1,55 @@
+"""Messages that workers return, or reject, stay on the broker."""
+
+import asyncio
+
+from aiormq.abc import AbstractChannel, AbstractConnection
+
+from taskqueue_operator.topology.diff import Remove
+from tests.integration.harness.versions import every_version
+from tests.integration.rabbitmq.conftest import Connect, declare, probed
+from tests.unit.topology.builders import desired_topology
+
+
+@every_version
+async def test_a_message_that_drains_give_back_fifty_times_stays_in_its_queue(
+    connect: Connect, amqp: AbstractConnection
+) -> None:
+    """RabbitMQ 4.0 to 4.2 counts what a drain gives back, and by default drops a message after 20 returns."""
+    rabbitmq = connect()
+    await declare(rabbitmq, desired_topology())
+    channel = await amqp.channel()
+    await channel.basic_publish(b"task", routing_key="jobs")
+    for _ in range(50):
+        tag = await until_got(channel, "jobs")
+        await channel.basic_nack(tag, requeue=True)
+    assert await until_got(channel, "jobs")
+    assert (await probed(rabbitmq, "jobs.dlq")).ready == 0
+
+
+async def until_got(channel: AbstractChannel, queue: str) -> int:
+    """Get a message, and return its delivery tag; what was given back is ready a moment later."""
+    async with asyncio.timeout(30):
+        while (tag := (await channel.basic_get(queue)).delivery_tag) is None:  # noqa: ASYNC110  no event says it
+            await asyncio.sleep(0.05)
+    return tag
+
+
+@every_version
+async def test_a_rejected_message_stays_until_the_dead_letter_queue_exists_again(
+    connect: Connect, amqp: AbstractConnection
+) -> None:
+    """Another client has deleted the dead-letter queue."""
+    rabbitmq = connect()
+    await declare(rabbitmq, desired_topology())
+    await rabbitmq.apply([Remove(desired_topology().queues["jobs.dlq"])])
+    channel = await amqp.channel()
+    await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs")
+    message = await channel.basic_get("jobs")
+    assert message.delivery_tag is not None
+
+    await channel.basic_nack(message.delivery_tag, requeue=False)
+
+    async with asyncio.timeout(60):
+        while (sweep := (await rabbitmq.sweep())["jobs"]).deferred != 1:  # noqa: ASYNC110  the broker has no event
+            await asyncio.sleep(0.2)
+    assert (sweep.ready, sweep.unacked, sweep.is_empty) == (0, 0, False)

@@ -1,5 +1,8 @@
 """Checks of the exchanges that a spec names and does not describe: others declare them, the operator only uses them."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import DERIVED_SUFFIXES
@@ -10,38 +13,54 @@ from .objects import Exchange, Topology
 
 
 def check_other_exchanges(taskqueue: TaskQueue, actual: Topology, *, owner: str) -> None:
-    """Check the alternate exchange, and the exchanges of bindings.
+    """Check the exchanges that exist: the alternate exchange, and those of bindings.
 
     Raises:
-        TopologyFault: One does not exist, is that of the TaskQueue itself, or does not fit; nothing must be created.
+        TopologyFault: One is that of the TaskQueue itself, or does not fit; nothing must be changed.
     """
-    alternate = taskqueue.exchange.alternate_exchange
-    if alternate is not None:
-        _existing(taskqueue, alternate, "spec.exchange.alternateExchange", actual, owner)
+    for name, field in _named(taskqueue):
+        if name == taskqueue.exchange_name:
+            raise TopologyFault(
+                Reason.INVALID_SPEC,
+                f'{field} is "{name}", the exchange of this TaskQueue itself. Remove it, or choose another exchange.',
+                terminal=True,
+            )
+        if name.endswith(DERIVED_SUFFIXES):
+            check_not_private(name, actual.exchanges.get(name), owner, field=field)
+    for index, binding in enumerate(taskqueue.spec.bindings or ()):
+        found = actual.exchanges.get(binding.exchange or "")
+        if binding.exchange is not None and found is not None:
+            _check_type(found, f"spec.bindings[{index}]", has_arguments=binding.arguments is not None)
+
+
+def check_existence(taskqueue: TaskQueue, actual: Topology) -> None:
+    """Check that these exchanges exist.
+
+    Raises:
+        TopologyFault: One does not.
+    """
+    for name, field in _named(taskqueue):
+        if name not in actual.exchanges:
+            raise TopologyFault(
+                Reason.EXCHANGE_NOT_FOUND,
+                f'Exchange "{name}" of {field} does not exist. Declare it, for example as the exchange of another '
+                f"TaskQueue, or correct {field} or spec.broker.vhost.",
+            )
+
+
+def without_missing(desired: Topology, actual: Topology) -> Topology:
+    """Return the desired topology without the bindings from exchanges that neither exist nor belong to it."""
+    sources = desired.exchanges.keys() | actual.exchanges.keys()
+    return replace(desired, bindings=frozenset(filter(lambda binding: binding.source in sources, desired.bindings)))
+
+
+def _named(taskqueue: TaskQueue) -> Iterator[tuple[str, str]]:
+    """Yield each exchange that others declare, and the field that names it."""
+    if taskqueue.exchange.alternate_exchange is not None:
+        yield taskqueue.exchange.alternate_exchange, "spec.exchange.alternateExchange"
     for index, binding in enumerate(taskqueue.spec.bindings or ()):
         if binding.exchange is not None:
-            field = f"spec.bindings[{index}]"
-            found = _existing(taskqueue, binding.exchange, f"{field}.exchange", actual, owner)
-            _check_type(found, field, has_arguments=binding.arguments is not None)
-
-
-def _existing(taskqueue: TaskQueue, name: str, field: str, actual: Topology, owner: str) -> Exchange:
-    if name == taskqueue.exchange_name:
-        raise TopologyFault(
-            Reason.INVALID_SPEC,
-            f'{field} is "{name}", the exchange of this TaskQueue itself. Remove it, or choose another exchange.',
-            terminal=True,
-        )
-    found = actual.exchanges.get(name)
-    if name.endswith(DERIVED_SUFFIXES):
-        check_not_private(name, found, owner, field=field)
-    if found is None:
-        raise TopologyFault(
-            Reason.EXCHANGE_NOT_FOUND,
-            f'Exchange "{name}" of {field} does not exist. Declare it, for example as the exchange of another '
-            f"TaskQueue, or correct {field} or spec.broker.vhost.",
-        )
-    return found
+            yield binding.exchange, f"spec.bindings[{index}].exchange"
 
 
 def _check_type(found: Exchange, field: str, *, has_arguments: bool) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.objects import Exchange
-from taskqueue_operator.topology.other_exchanges import check_other_exchanges
+from taskqueue_operator.topology.other_exchanges import check_existence, check_other_exchanges
 from tests.approved import assert_approved
 from tests.unit.topology.builders import OTHER_OWNER, OWNER, taskqueue
 from tests.unit.topology.in_memory_vhost import vhost_with
@@ -23,6 +23,7 @@ PDF = {"format": "pdf"}
 def check(*bindings: dict[str, object], **exchange: object) -> None:
     spec: dict[str, object] = {"bindings": list(bindings)} if bindings else {}
     check_other_exchanges(taskqueue(**spec, exchange=exchange), VHOST, owner=OWNER)
+    check_existence(taskqueue(**spec, exchange=exchange), VHOST)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_an_existing_exchange_that_fits_the_binding_is_accepted(binding: dict[st
         ),
     ],
 )
-def test_any_other_is_refused_before_anything_is_created(
+def test_any_other_is_refused(
     bindings: list[dict[str, object]], exchange: dict[str, object], reason: Reason, key: str
 ) -> None:
     with pytest.raises(TopologyFault) as fault:

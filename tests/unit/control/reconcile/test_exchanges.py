@@ -6,7 +6,7 @@ from taskqueue_operator.topology.diff import Declare, Remove
 from taskqueue_operator.topology.objects import Binding, Exchange
 from tests.unit.control.control_harness import ControlHarness
 
-from .test_drift import change, repairs
+from .test_drift import QUEUE, change, repairs
 
 pytestmark = pytest.mark.looptime
 
@@ -30,6 +30,21 @@ async def test_nothing_is_declared_before_the_exchange_of_a_binding_exists(harne
     (binding,) = bindings_from(harness, "events")
     assert (binding.destination, binding.routing_key) == ("thumbnails.in", "image.*")
     assert not repairs(harness)
+
+
+async def test_what_is_missing_elsewhere_stops_no_repair(harness: ControlHarness) -> None:
+    change(harness.broker, Declare(EVENTS))
+    await harness.apply(bindings=[FROM_EVENTS])
+    whole = harness.broker.topology_
+    change(harness.broker, *map(Remove, bindings_from(harness, "events")), Remove(EVENTS), Remove(QUEUE))
+    await harness.settle(10)
+    assert harness.broker.topology_.queues == whole.queues
+    assert ['queue "thumbnails" was missing' in message for message in repairs(harness)] == [True]
+    assert harness.cluster.condition("TopologyReady")["reason"] == "ExchangeNotFound"
+    change(harness.broker, Declare(EVENTS))
+    await harness.settle(120)
+    assert harness.broker.topology_ == whole
+    assert harness.cluster.condition("TopologyReady")["status"] == "True"
 
 
 async def test_the_binding_from_an_exchange_of_others_goes_with_its_line_in_the_spec(harness: ControlHarness) -> None:

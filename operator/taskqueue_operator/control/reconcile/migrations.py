@@ -9,6 +9,7 @@ from taskqueue_operator.control.state import States
 from taskqueue_operator.resource.names import Key, interim_queue, owner
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.topology.desired import desired as desired_topology
+from taskqueue_operator.topology.diff import is_owned
 from taskqueue_operator.topology.migration import Migration, Observed, Requested, has_begun, is_replaceable, migration
 from taskqueue_operator.topology.objects import Topology
 
@@ -52,14 +53,19 @@ class Migrations:
         )
         return migration(requested, actual, self._observed(taskqueue, observer))
 
-    def record(self, taskqueue: TaskQueue, found: Migration | None, actual: Topology, observer: QueueObserver) -> None:
-        """Record the progress. The interim queue is read from its declaration to its deletion.
+    def find_interim(self, taskqueue: TaskQueue, actual: Topology) -> None:
+        """Record whether the broker has an interim queue: it is read as long as it exists."""
+        name = interim_queue(taskqueue.queue_name)
+        is_ours = is_owned(actual.queues.get(name), owner(self.installation, taskqueue.key))
+        self.states[taskqueue.key].reconcile.interim_queue = name if is_ours else None
+
+    def record(self, taskqueue: TaskQueue, found: Migration | None, observer: QueueObserver) -> None:
+        """Record the progress.
 
         Only samples that are younger than the last binding to it show that the leaving queue is empty.
         """
-        state, interim = self.states[taskqueue.key].reconcile, interim_queue(taskqueue.queue_name)
+        state = self.states[taskqueue.key].reconcile
         before, state.migration = state.migration, found
-        state.interim_queue = interim if found is not None and interim in actual.queues else None
         if found is not None and found.is_unbound and not _is_leaving(before, found.leaving):
             observer.discard_samples(found.leaving)
 

@@ -93,8 +93,9 @@ class TopologyReconciler:
         Raises:
             Fault: It cannot begin, or cannot go on.
         """
+        self.migrations.find_interim(taskqueue, actual)
         found = self._migration(taskqueue, actual, observer)
-        self.migrations.record(taskqueue, found, actual, observer)
+        self.migrations.record(taskqueue, found, observer)
         if found is not None and found.obstacle is not None:
             raise found.obstacle
         return found
@@ -104,9 +105,10 @@ class TopologyReconciler:
     ) -> Migration | None:
         if not self.migrations.is_due(taskqueue, actual):
             return None
+        check_other_exchanges(taskqueue, actual, owner=self.owner(taskqueue.key))
         both = replace(taskqueue, is_migrating=True)
-        desired = self._with_policies(both, desired_topology(both, self.installation), actual)
-        return self.migrations.find(taskqueue, desired, actual, observer)
+        desired = without_missing(desired_topology(both, self.installation), actual)
+        return self.migrations.find(taskqueue, self._with_policies(both, desired, actual), actual, observer)
 
     def _was_declared(self, taskqueue: TaskQueue) -> bool:
         """Whether the topology of this generation was complete on this broker, now or when a former process read it."""

@@ -8,7 +8,7 @@ from taskqueue_operator.resource.bounds import POLICY_PAIRS
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.diff import Declare, Remove, Step
 from taskqueue_operator.topology.objects import Policy, Queue, Topology
-from taskqueue_operator.topology.policy_budget import check_budget
+from taskqueue_operator.topology.policy_budget import within_budget
 from tests.approved import assert_approved
 
 QUEUES = 2000
@@ -31,7 +31,7 @@ NEW = Declare(replace(OURS, name="new.limits"))
 
 def test_a_policy_beyond_the_budget_is_refused_with_the_way_out() -> None:
     with pytest.raises(TopologyFault) as raised:
-        check_budget([NEW], FULL)
+        within_budget([NEW], FULL)
     assert (raised.value.reason, raised.value.terminal) == (Reason.POLICY_BUDGET, False), "others may remove theirs"
     assert_approved("topology.policy_budget", raised.value.message)
 
@@ -48,9 +48,13 @@ def test_a_policy_beyond_the_budget_is_refused_with_the_way_out() -> None:
     ids=["nothing", "no-policy", "changed", "renamed", "removed"],
 )
 def test_what_a_full_vhost_has_already_may_change(steps: list[Step]) -> None:
-    check_budget(steps, FULL)
-    check_budget(steps, vhost(2 * len(FULL.policies)))
+    assert within_budget(steps, FULL) == tuple(steps)
+    assert within_budget(steps, vhost(2 * len(FULL.policies))) == tuple(steps)
 
 
 def test_a_policy_within_the_budget_is_accepted() -> None:
-    check_budget([NEW], vhost(len(FULL.policies) - 1))
+    assert within_budget([NEW], vhost(len(FULL.policies) - 1)) == (NEW,)
+
+
+def test_a_policy_beyond_the_budget_stops_no_other_step() -> None:
+    assert within_budget([NEW, Declare(Queue("new"))], FULL) == (Declare(Queue("new")),)

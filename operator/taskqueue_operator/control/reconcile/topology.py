@@ -24,7 +24,7 @@ from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Policy, Topology
 from taskqueue_operator.topology.other_exchanges import check_existence, check_other_exchanges, without_missing
-from taskqueue_operator.topology.policy_budget import check_budget
+from taskqueue_operator.topology.policy_budget import within_budget
 from taskqueue_operator.topology.queue_limits import limits_requirement
 from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
@@ -169,7 +169,7 @@ class TopologyReconciler:
         if taskqueue.delays_retries:
             is_limited = taskqueue.queue.has_length_limit
             steps += retry_steps(taskqueue.queue_name, actual, owner=self.owner(taskqueue.key), is_limited=is_limited)
-        check_budget(steps, actual)
+        steps = within_budget(steps, actual)
         # A new topology is declared as a whole. Later, what is missing elsewhere stops no repair.
         queue = taskqueue.queue_name
         if not steps or (queue not in actual.queues and private_exchange(queue) not in actual.exchanges):

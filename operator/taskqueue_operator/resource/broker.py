@@ -132,7 +132,9 @@ class Queue(Model):
         None, description="Number of ready messages from which the queue is full. Defaults to no limit."
     )
     max_length_bytes: Annotated[int, Field(ge=1, le=QUEUE_BYTES)] | None = Field(
-        None, description="Bytes of the ready messages from which the queue is full. Defaults to no limit."
+        None,
+        description="Bytes of the ready messages from which the queue is full. Defaults to no limit.",
+        json_schema_extra={"format": "int64"},
     )
     overflow: Overflow | None = Field(
         None,

@@ -54,6 +54,7 @@ class Requested:
             is, and a migration that has begun is aborted.
         retries: Whether workers delay retries, which return to the queue where they failed.
         broker_delays: Whether the broker delays failed messages, which no classic queue does.
+        is_limited: Whether the spec limits the length of the queue.
     """
 
     desired: Topology
@@ -61,6 +62,7 @@ class Requested:
     replaces: bool
     retries: bool
     broker_delays: bool = False
+    is_limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,11 @@ def _declarations(requested: Requested, switch: Switch, target: Queue, actual: T
     bindings = desired.bindings - {switch.entry(switch.main)} | {switch.entry(receiver)}
     steps = diff(replace(desired, queues=others, bindings=bindings), actual, owner=switch.owner)
     existing = [queue.name for queue in (switch.main, switch.interim) if queue.name in actual.queues]
-    paths = (retry_steps(name, actual, owner=switch.owner) for name in existing if requested.retries)
+    paths = (
+        retry_steps(name, actual, owner=switch.owner, is_limited=requested.is_limited)
+        for name in existing
+        if requested.retries
+    )
     # The retry paths of both queues share objects of the vhost.
     return tuple(dict.fromkeys((*steps, *(step for path in paths for step in path))))
 

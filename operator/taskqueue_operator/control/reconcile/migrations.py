@@ -50,6 +50,7 @@ class Migrations:
             replaces=taskqueue.replaces_queue and not taskqueue.deleting,
             retries=taskqueue.delays_retries,
             broker_delays=taskqueue.broker_delays_retries,
+            is_limited=taskqueue.queue.has_length_limit,
         )
         return migration(requested, actual, self._observed(taskqueue, observer))
 

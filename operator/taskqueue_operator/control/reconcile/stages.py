@@ -90,6 +90,7 @@ class Stages:
             or (spec.dead_letter or DeadLetter()).is_limited
             or taskqueue.broker_delays_retries
             or self.topology.migrations.has_interim(taskqueue.key)
+            or taskqueue.queue.needs_policy
         )
         return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
 

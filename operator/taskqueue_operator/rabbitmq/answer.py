@@ -11,6 +11,11 @@ from .endpoint import Endpoint
 from .listing import parse
 
 NOT_MANAGEMENT: Final = "the server is not a RabbitMQ management API"
+NO_CONSISTENT_HASH: Final = "unknown exchange type 'x-consistent-hash'"
+ENABLE_PLUGIN: Final = (
+    "the plugin rabbitmq_consistent_hash_exchange is not enabled. Run rabbitmq-plugins enable "
+    "rabbitmq_consistent_hash_exchange on each node of the broker, or choose another spec.exchange.type."
+)
 PHRASE_CHARACTERS: Final = 64
 """Longest reason phrase of an HTTP status that a message repeats."""
 
@@ -55,6 +60,8 @@ class Answer:
         if self.status == HTTPStatus.NOT_FOUND and reason:
             return _not_found(endpoint, error, reason, operation)
         if self.status == HTTPStatus.BAD_REQUEST and reason:
+            if NO_CONSISTENT_HASH in reason:
+                return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {ENABLE_PLUGIN}")
             drift = reason.startswith("inequivalent arg")
             return TopologyFault(
                 Reason.IMMUTABLE_DRIFT if drift else Reason.TOPOLOGY_REFUSED,

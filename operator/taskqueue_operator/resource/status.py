@@ -51,7 +51,8 @@ class Status(Model):
     queue: str | None = Field(
         None,
         description="Name of the queue on the broker; of externalQueues, the first. Once set, spec.broker.vhost, "
-        "spec.queue.name and spec.exchange.name cannot change; the names of external queues can.",
+        "spec.queue.name, spec.exchange.name and spec.exchange.alternateExchange cannot change; the names of external "
+        "queues can.",
     )
     replicas: int | None = Field(None, description="Number of worker pods.")
     ready_replicas: int | None = Field(None, description="Number of ready worker pods.")

@@ -6,17 +6,15 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from .bounds import BEYOND_BOUNDS, CONSUMED_QUEUES, SPEC_CHARACTERS
-from .broker import AdoptionPolicy, Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Queue
+from .bounds import BEYOND_BOUNDS, BINDINGS, CONSUMED_QUEUES, SPEC_CHARACTERS
+from .broker import AdoptionPolicy, Broker, DeletionPolicy, Queue
+from .exchange import BINDING_RULES, DEFAULT_ROUTING_KEYS, Binding, Exchange
 from .faults import Fault, Reason, excerpt
 from .fields import BrokerName, Model, rule, rules
 from .names import Key
 from .retry import MAX_ATTEMPTS, BackoffType, DeadLetter, Retry
 from .scaling import Scaling
 from .worker import Protocol, Worker
-
-TOPIC_PATTERN: Final = "(^|[.])[*#]([.]|$)"
-"""A word of a routing key that only a Topic exchange reads as a pattern."""
 
 
 def is_external(spec: str) -> str:
@@ -32,6 +30,7 @@ class Spec(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
+            *BINDING_RULES,
             rule(
                 "!has(self.queue) || !self.queue.external || has(self.queue.name)",
                 "An external queue requires queue.name. Set it to the name of the existing queue.",
@@ -67,16 +66,6 @@ class Spec(Model):
                 path=".adoptionPolicy",
             ),
             rule(
-                "!has(self.bindings) || !has(self.exchange) || self.exchange.type != 'Fanout'",
-                "A Fanout exchange ignores routing keys. Remove bindings, or set exchange.type: Topic.",
-                path=".bindings",
-            ),
-            rule(
-                "!has(self.bindings) || self.bindings.all(binding, self.bindings.exists_one(other, other == binding))",
-                "Two bindings are equal. Remove one of them.",
-                path=".bindings",
-            ),
-            rule(
                 "!has(self.retry) || self.worker.protocol == 'TaskQueue' || "
                 "(has(self.retry.backoff) && self.retry.backoff.type == 'Linear')",
                 "Only workers of protocol TaskQueue count attempts. Remove retry, set worker.protocol: TaskQueue, or "
@@ -97,6 +86,19 @@ class Spec(Model):
                 path=".retry.backoff",
             ),
             rule(
+                "!has(self.queue) || !has(self.queue.deliveryLimit) || "
+                "(self.worker.protocol == 'Plain' && !has(self.retry))",
+                "retry.maxAttempts limits the attempts of workers of protocol TaskQueue and those with retries of type "
+                "Linear. Remove queue.deliveryLimit, or set worker.protocol: Plain without retry.",
+                path=".queue.deliveryLimit",
+            ),
+            rule(
+                "!has(self.queue) || !self.queue.singleActiveConsumer || self.scaling.maxReplicas == 1",
+                "With queue.singleActiveConsumer, only one worker at a time receives messages: others would be idle. "
+                "Set scaling.maxReplicas: 1, or remove queue.singleActiveConsumer.",
+                path=".scaling.maxReplicas",
+            ),
+            rule(
                 "!has(self.deadLetter) || (!has(self.deadLetter.exchange) && !has(self.deadLetter.routingKey)) || "
                 f"{EXTERNAL}",
                 "The operator declares the dead-letter queue of each queue that is not external. Remove exchange and "
@@ -109,13 +111,6 @@ class Spec(Model):
                 "The operator does not declare the dead-letter queue of an external queue. Remove messageTtlSeconds "
                 "and maxLength, and set a policy for that queue.",
                 path=".deadLetter",
-            ),
-            rule(
-                "!has(self.bindings) || (has(self.exchange) && self.exchange.type != 'Direct') || "
-                f"self.bindings.all(binding, !binding.routingKey.matches('{TOPIC_PATTERN}'))",
-                "A Direct exchange compares routing keys literally, so a pattern with * or # matches no message. Set "
-                "exchange.type: Topic, or write the routing keys.",
-                path=".bindings",
             ),
         )
     )
@@ -135,10 +130,10 @@ class Spec(Model):
         "The operator never declares, binds, changes or deletes them.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
-    bindings: Annotated[list[Binding], Field(min_length=1, max_length=64)] | None = Field(
+    bindings: Annotated[list[Binding], Field(min_length=1, max_length=BINDINGS)] | None = Field(
         None,
-        description="Bindings from the exchange to the queue. Defaults to one binding with the name of the TaskQueue "
-        "as routing key; for a Topic exchange, #.",
+        description="Bindings to the queue. Without a binding from spec.exchange, it has one with the name of the "
+        "TaskQueue as routing key; for a Topic exchange, #. A Headers exchange needs bindings.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     retry: Retry | None = Field(
@@ -270,12 +265,13 @@ class TaskQueue:
         return self.exchange.name or self.key.name
 
     @property
-    def routing_keys(self) -> tuple[str, ...]:
-        """Routing keys of the bindings from the exchange to the queue."""
-        if self.spec.bindings is not None:
-            return tuple(binding.routing_key for binding in self.spec.bindings)
-        defaults = {ExchangeType.DIRECT: self.key.name, ExchangeType.TOPIC: "#", ExchangeType.FANOUT: ""}
-        return (defaults[self.exchange.type],)
+    def bindings(self) -> tuple[Binding, ...]:
+        """The bindings to the queue, with that from the publishers' exchange if the spec has none."""
+        bindings = tuple(self.spec.bindings or ())
+        if any(binding.exchange is None for binding in bindings):
+            return bindings
+        key = DEFAULT_ROUTING_KEYS.get(self.exchange.type, self.key.name)
+        return (Binding(routing_key=key), *bindings)
 
 
 def _check_bounds(body: dict[str, Any]) -> None:

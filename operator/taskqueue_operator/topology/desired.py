@@ -1,6 +1,6 @@
 """The topology that one TaskQueue declares.
 
-    user's exchange --routing keys--> <queue>.in (fanout, private) --> <queue> --dead letters--> <queue>.dlq
+    user's exchange --bindings--> <queue>.in (fanout, private) --> <queue> --dead letters--> <queue>.dlq
 
 Arguments hold only what can never change; every other setting would be a policy. Messages published to the default
 exchange bypass `<queue>.in`.
@@ -9,7 +9,9 @@ exchange bypass `<queue>.in`.
 from typing import Final
 
 from taskqueue_operator.resource import bounds
+from taskqueue_operator.resource.broker import Queue as SpecQueue
 from taskqueue_operator.resource.broker import QueueType
+from taskqueue_operator.resource.exchange import Binding as SpecBinding
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
     CONTROL_PREFIX,
@@ -22,10 +24,12 @@ from taskqueue_operator.resource.names import (
 )
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
-from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology
+from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology, binding_arguments
 
 QUEUE_TYPE: Final = "x-queue-type"
-MAX_PRIORITY: Final = "x-max-priority"
+CHOSEN: Final = {"x-max-priority": "maxPriority", "x-single-active-consumer": "singleActiveConsumer"}
+"""Arguments of a queue that the spec may set, with the fields of spec.queue."""
+ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 DEAD_LETTER_EXCHANGE: Final = "x-dead-letter-exchange"
 DEAD_LETTER_KEY: Final = "x-dead-letter-routing-key"
 QUORUM_ARGUMENTS: Final[Arguments] = {
@@ -52,11 +56,13 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
     queue, dead_letters = taskqueue.queue_name, dead_letter_queue(taskqueue.queue_name)
     source, private = taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
     ownership: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
-    arguments = queue_arguments(queue, taskqueue.queue.type.lower(), taskqueue.queue.max_priority)
-    publishers = {Binding(source, private, to_queue=False, routing_key=key) for key in taskqueue.routing_keys}
+    arguments = queue_arguments(queue, taskqueue.queue.type.lower(), _chosen(taskqueue.queue))
+    alternate = taskqueue.exchange.alternate_exchange
+    alternates: Arguments = {} if alternate is None else {ALTERNATE_EXCHANGE: alternate}
+    publishers = {_binding(binding, source, private, ownership) for binding in taskqueue.bindings}
     return Topology(
         exchanges={
-            source: Exchange(source, taskqueue.exchange.type.lower(), arguments=ownership),
+            source: Exchange(source, taskqueue.exchange.type.on_broker, arguments={**alternates, **ownership}),
             private: Exchange(private, "fanout", arguments=ownership),
         },
         queues={
@@ -67,13 +73,33 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
     )
 
 
-def queue_arguments(name: str, queue_type: str, max_priority: Argument | None) -> dict[str, Argument]:
+def _binding(binding: SpecBinding, source: str, private: str, ownership: Arguments) -> Binding:
+    """Return one binding. From the exchange of another TaskQueue or user, only its owner shows that it is obsolete.
+
+    RabbitMQ does not compare the owner with the headers of a message, because its name begins with x-.
+    """
+    arguments = {**(binding.arguments or {}), **(ownership if binding.exchange is not None else {})}
+    return Binding(
+        binding.exchange or source,
+        private,
+        to_queue=False,
+        routing_key=binding.routing_key or "",
+        arguments=binding_arguments(arguments),
+    )
+
+
+def _chosen(queue: SpecQueue) -> Arguments:
+    values = (queue.max_priority, queue.single_active_consumer)
+    return {name: value for name, value in zip(CHOSEN, values, strict=True) if value}
+
+
+def queue_arguments(name: str, queue_type: str, chosen: Arguments) -> dict[str, Argument]:
     """Return the arguments of a queue that workers consume, without its owner.
 
     Args:
         name: Name of the queue.
         queue_type: Type of the queue as RabbitMQ spells it.
-        max_priority: Highest priority of a classic queue; None without priorities.
+        chosen: Those that the spec may set.
     """
     arguments: dict[str, Argument] = {
         QUEUE_TYPE: queue_type,
@@ -83,9 +109,7 @@ def queue_arguments(name: str, queue_type: str, max_priority: Argument | None) -
     }
     if queue_type == QueueType.QUORUM.lower():
         arguments |= QUORUM_ARGUMENTS
-    if max_priority is not None:
-        arguments[MAX_PRIORITY] = max_priority
-    return arguments
+    return {**arguments, **chosen}
 
 
 def _dead_letter_arguments(queue_type: Argument) -> dict[str, Argument]:

@@ -16,6 +16,8 @@ from .conftest import Write
 SCHEDULE = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
 EXTERNAL = {"name": "celery", "external": True}
 EXTERNALS = {"externalQueues": ["celery", "mails"]}
+PLAIN = {"image": "acme/app:1", "protocol": "Plain"}
+HEADERS = MINIMAL | {"exchange": {"type": "Headers"}}
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,36 @@ RULES = {
         changed("queue", {"type": "Classic", "maxPriority": 5}),
         changed("queue", {"maxPriority": 5}),
     ),
+    "crd.overflow_without_a_limit": Rule(
+        "spec.queue.overflow",
+        changed("queue", {"maxLengthBytes": 1, "overflow": "RejectPublish"}),
+        changed("queue", {"overflow": "RejectPublish"}),
+    ),
+    "crd.drop_head_of_a_quorum_queue": Rule(
+        "spec.queue.overflow",
+        changed("queue", {"type": "Classic", "maxLength": 1, "overflow": "DropHead"}),
+        changed("queue", {"maxLength": 1, "overflow": "DropHead"}),
+    ),
+    "crd.delivery_limit_of_a_classic_queue": Rule(
+        "spec.queue.deliveryLimit",
+        changed("queue", {"deliveryLimit": 1}) | {"worker": PLAIN},
+        changed("queue", {"deliveryLimit": 1, "type": "Classic"}) | {"worker": PLAIN},
+    ),
+    "crd.delivery_limit_beside_attempts": Rule(
+        "spec.queue.deliveryLimit",
+        changed("queue", {"deliveryLimit": 1}) | {"worker": PLAIN},
+        changed("queue", {"deliveryLimit": 1}),
+    ),
+    "crd.single_active_consumer_of_several_workers": Rule(
+        "spec.scaling.maxReplicas",
+        changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 1}},
+        changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 2}},
+    ),
+    "crd.settings_of_an_external_queue": Rule(
+        "spec.queue.external",
+        changed("queue", EXTERNAL),
+        changed("queue", EXTERNAL | {"messageTtlSeconds": 60}),
+    ),
     "crd.external_queue_without_a_name": Rule(
         "spec.queue",
         MINIMAL | {"queue": EXTERNAL},
@@ -152,7 +184,7 @@ RULES = {
     ),
     "crd.fanout_with_bindings": Rule(
         "spec.bindings",
-        MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a"}]},
+        MINIMAL | {"exchange": {"type": "Fanout"}, "bindings": [{"exchange": "events", "routingKey": "a"}]},
         MINIMAL | {"exchange": {"type": "Fanout"}, "bindings": [{"routingKey": "a"}]},
     ),
     "crd.invalid_cron": Rule(
@@ -184,6 +216,56 @@ RULES = {
         "spec.exchange.name",
         changed("exchange", {"name": "amq.topic", "type": "Topic"}),
         changed("exchange", {"name": "taskqueue.reports"}),
+    ),
+    "crd.reserved_name_of_an_alternate_exchange": Rule(
+        "spec.exchange.alternateExchange",
+        changed("exchange", {"alternateExchange": "amq.fanout"}),
+        changed("exchange", {"alternateExchange": "taskqueue.parking"}),
+    ),
+    "crd.reserved_name_of_the_exchange_of_a_binding": Rule(
+        "spec.bindings[0].exchange",
+        MINIMAL | {"bindings": [{"exchange": "amq.topic", "routingKey": "a"}]},
+        MINIMAL | {"bindings": [{"exchange": "taskqueue.return", "routingKey": "a"}]},
+    ),
+    "crd.headers_without_arguments": Rule(
+        "spec.bindings",
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}, {"exchange": "events"}]},
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}, {"routingKey": "a"}]},
+    ),
+    "crd.arguments_without_a_headers_exchange": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"exchange": "events", "arguments": {"format": "pdf"}}]},
+        MINIMAL | {"bindings": [{"arguments": {"format": "pdf"}}]},
+    ),
+    "crd.arguments_with_a_routing_key": Rule(
+        "spec.bindings[0].routingKey",
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}, "routingKey": "a"}]},
+    ),
+    "crd.arguments_without_a_header": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"x-match": "any", "format": "pdf", "pages": 1}}]},
+        HEADERS | {"bindings": [{"arguments": {"x-match": "any"}}]},
+    ),
+    "crd.header_that_is_not_compared": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"x-match": "all", "format": "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"x-match": "none", "format": "pdf"}}]},
+    ),
+    "crd.name_of_a_header": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"n" * 127: "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"n" * 128: "pdf"}}]},
+    ),
+    "crd.binding_without_a_routing_key": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"routingKey": ""}, {"exchange": "events"}]},
+        MINIMAL | {"bindings": [{}]},
+    ),
+    "crd.three_hashes": Rule(
+        "spec.bindings[0].routingKey",
+        MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "#.a#.#b.#"}]},
+        MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "#.a.#.#"}]},
     ),
     "crd.pattern_on_a_direct_exchange": Rule(
         "spec.bindings",
@@ -255,6 +337,7 @@ class Change:
 IMMUTABLE = {
     "spec.queue.name": "crd.immutable_queue_name",
     "spec.exchange.name": "crd.immutable_exchange_name",
+    "spec.exchange.alternateExchange": "crd.immutable_alternate_exchange",
     "spec.broker.vhost": "crd.immutable_vhost",
 }
 """Field, and key of the message of its rule."""
@@ -266,6 +349,14 @@ CHANGES = {
     "spec.exchange.name set": Change({}, {"exchange": {"name": "{name}"}}, {"exchange": {"name": "other"}}),
     "spec.exchange.name unset": Change(
         {"exchange": {"name": "tasks"}}, {"exchange": {"name": "tasks"}}, {"exchange": {}}
+    ),
+    "spec.exchange.alternateExchange set": Change(
+        {}, {"exchange": {"type": "Direct"}}, {"exchange": {"alternateExchange": "unrouted"}}
+    ),
+    "spec.exchange.alternateExchange changed": Change(
+        {"exchange": {"alternateExchange": "unrouted"}},
+        {"exchange": {"alternateExchange": "unrouted"}},
+        {"exchange": {"alternateExchange": "other"}},
     ),
     "spec.broker.vhost set": Change({}, {}, {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "media"}}),
     "spec.broker.vhost changed": Change(

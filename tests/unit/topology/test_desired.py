@@ -48,12 +48,38 @@ def test_routing_keys_follow_from_bindings_and_exchange_type(spec: dict[str, obj
     assert {binding.routing_key for binding in topology.bindings if binding.source == "jobs"} == keys
 
 
+def test_bindings_have_arguments_and_those_from_exchanges_of_others_an_owner() -> None:
+    """The owner shows later that such a binding is obsolete; RabbitMQ does not compare it with headers."""
+    bindings = [
+        {"arguments": {"x-match": "any", "pages": 1, "format": "pdf"}},
+        {"exchange": "events", "routingKey": "image.*"},
+    ]
+    topology = desired_topology(exchange={"type": "Headers", "alternateExchange": "unrouted"}, bindings=bindings)
+
+    assert topology.exchanges["jobs"].type == "headers"
+    assert topology.exchanges["jobs"].arguments == OWNERSHIP | {"alternate-exchange": "unrouted"}
+    assert topology.exchanges.keys() == {"jobs", "jobs.in"}
+    assert topology.bindings == {
+        Binding("jobs", "jobs.in", to_queue=False, arguments=(("format", "pdf"), ("pages", 1), ("x-match", "any"))),
+        Binding("events", "jobs.in", to_queue=False, routing_key="image.*", arguments=tuple(OWNERSHIP.items())),
+        Binding("jobs.in", "jobs", to_queue=True),
+    }
+
+
 def test_a_classic_queue_has_the_maximum_priority_and_its_dead_letter_queue_has_none() -> None:
     topology = desired_topology(queue={"name": "mail", "type": "Classic", "maxPriority": 9})
 
     assert topology.queues["mail"].arguments["x-max-priority"] == 9
     assert topology.queues["mail"].arguments["x-queue-type"] == "classic"
     assert topology.queues["mail.dlq"].arguments == OWNERSHIP | {"x-queue-type": "classic"}
+
+
+def test_a_single_active_consumer_is_an_argument_of_the_main_queue() -> None:
+    topology = desired_topology(queue={"singleActiveConsumer": True})
+
+    assert topology.queues["jobs"].arguments["x-single-active-consumer"] is True
+    assert "x-single-active-consumer" not in topology.queues["jobs.dlq"].arguments
+    assert desired_topology().queues["jobs"].arguments.keys().isdisjoint({"x-single-active-consumer"})
 
 
 def test_an_external_queue_declares_nothing() -> None:

@@ -25,6 +25,7 @@ from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Policy, Topology
 from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
+from taskqueue_operator.topology.versions import check_oldest
 from taskqueue_operator.workers.template_hash import template_hash
 
 ROUNDS: Final = 4
@@ -156,6 +157,8 @@ class TopologyReconciler:
         """
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
+        else:
+            check_oldest(taskqueue.queue_name, actual.version)
         own = self._own_steps(taskqueue, actual)
         if not taskqueue.delays_retries:
             return own
@@ -185,7 +188,7 @@ class TopologyReconciler:
             existing = main_policies(queue, actual)
             seconds = max(seconds, granted_seconds(existing))
             retries = retries or granted_retries(queue, existing)
-        timeout = timeout_requirement(queue, seconds)
+        timeout = timeout_requirement(queue, seconds, actual.version)
         return main_policy(queue, [retries, timeout] if retries is not None else [timeout], actual)
 
     def _runs_earlier_template(self, taskqueue: TaskQueue) -> bool:

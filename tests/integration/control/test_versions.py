@@ -1,5 +1,7 @@
 """What a version of RabbitMQ lacks is a condition that names it; what it has works."""
 
+from functools import partial
+
 from tests.cluster.debian import NEWEST_RABBITMQ
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.tenant import Tenant
@@ -12,6 +14,10 @@ LONG = {"image": "acme/celery:1", "protocol": "Plain", "acksLate": True, "taskTi
 REFUSED = {"3.10": {"linear", "long"}, "4.0": {"linear"}, NEWEST_RABBITMQ: set[str]()}
 
 
+def reason(tenant: Tenant, name: str) -> str | None:
+    return tenant.condition(name, "TopologyReady").get("reason")
+
+
 @every_version
 def test_what_a_version_of_rabbitmq_lacks_is_a_condition_that_names_it(tenant: Tenant) -> None:
     tenant.secret()
@@ -19,7 +25,7 @@ def test_what_a_version_of_rabbitmq_lacks_is_a_condition_that_names_it(tenant: T
     tenant.taskqueue("long", worker=LONG)
     refused = REFUSED[tenant.broker.version]
     for name in refused:
-        eventually(lambda name=name: tenant.condition(name, "TopologyReady").get("reason"), "TopologyRefused")
+        eventually(partial(reason, tenant, name), "TopologyRefused")
         condition = tenant.condition(name, "TopologyReady")
         assert condition["status"] == "False"
         assert f"the broker is RabbitMQ {tenant.broker.version}." in condition["message"]

@@ -193,6 +193,22 @@ def test_invariant_8_deletion_ends_after_the_vhost_was_deleted(tenant: Tenant) -
     gone(tenant)
 
 
+def test_invariant_8_a_foreground_deletion_ends_and_keeps_messages(tenant: Tenant) -> None:
+    """The garbage collector deletes the workers, and only then the TaskQueue."""
+    tenant.secret()
+    tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
+    tenant.taskqueue("more", deletionPolicy="Delete", scaling={"mode": "Paused", "maxReplicas": 1})
+    for name in ("jobs", "more"):
+        ready(tenant, name)
+        tenant.publish(name, name, 1)
+        tenant.kubectl("delete", "taskqueue", name, "--cascade=foreground", "--wait=false")
+    gone(tenant, "more")
+    gone(tenant)
+    assert tenant.queue("more") == tenant.get("deployment", "jobs") == {}
+    tenant.publish("jobs", "jobs", 1)
+    eventually(lambda: tenant.queue("jobs").get("messages"), 2)
+
+
 @pytest.mark.fault
 def test_the_next_operator_finishes_an_interrupted_deletion(tenant: Tenant, operator: OperatorProcess) -> None:
     tenant.secret()

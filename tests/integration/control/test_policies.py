@@ -35,7 +35,7 @@ def test_the_timeout_policy_needs_the_highest_priority_and_goes_with_the_taskque
 
 
 def test_dead_letters_beyond_a_limit_are_dropped_and_the_limits_follow_the_spec(tenant: Tenant) -> None:
-    tenant.secret()
+    tenant.secret_of_least_rights("jobs")
     tenant.policy("company", "dlq$", {"delivery-limit": 1_000_000}, priority=1)
     tenant.taskqueue("jobs", deadLetter={"messageTtlSeconds": 4_233_600, "maxLength": 3})
     ready(tenant, "jobs")

@@ -30,7 +30,8 @@ class DeclaredQueue:
             "x-queue-type": self._kind,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self.dead_letters,
-        } | (further or {})
+            **(further or {}),
+        }
         await self.channel.declare_queue(self.name, durable=True, arguments=arguments)
         return self
 

@@ -11,6 +11,8 @@ from .endpoint import Endpoint
 from .listing import parse
 
 NOT_MANAGEMENT: Final = "the server is not a RabbitMQ management API"
+NOT_STORED: Final = ("operation timed out", "due to timeout")
+"""Ends of what RabbitMQ says while no majority of its nodes stores metadata."""
 PHRASE_CHARACTERS: Final = 64
 """Longest reason phrase of an HTTP status that a message repeats."""
 
@@ -54,6 +56,8 @@ class Answer:
             return _denied(endpoint, reason, operation)
         if self.status == HTTPStatus.NOT_FOUND and reason:
             return _not_found(endpoint, error, reason, operation)
+        if self.status == HTTPStatus.BAD_REQUEST and reason.endswith(NOT_STORED):
+            return faults.not_written(endpoint)
         if self.status == HTTPStatus.BAD_REQUEST and reason:
             drift = reason.startswith("inequivalent arg")
             return TopologyFault(

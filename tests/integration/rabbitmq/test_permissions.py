@@ -26,6 +26,8 @@ from tests.unit.topology.in_memory_vhost import all_objects
 from .conftest import PASSWORD, Connect, MakeUser, probed
 from .test_control_channel import ReportLog, listening, report_until_received, reporter, until
 
+REPORTS = Exchange("taskqueue.reports", "direct")
+
 
 def life(queue: str) -> list[Topology]:
     """All that the operator declares for a TaskQueue, in its order."""
@@ -51,6 +53,7 @@ async def test_the_documented_rights_of_the_operator_are_sufficient(
         await rabbitmq.apply([Declare(item) for item in all_objects(topology)])
         assert diff(topology, await rabbitmq.topology(), owner=OWNER) == ()
     assert (await probed(rabbitmq, "jobs")).ready == (await probed(rabbitmq, "jobs.dlq")).ready == 0
+    await rabbitmq.apply([Declare(REPORTS)])
     log, commands = ReportLog(), list[bytes]()
     async with reporter(broker, vhost, commands) as worker, listening(connect, log, "media/jobs", **keys) as channel:
         await report_until_received(worker, log, "media/jobs", b"{}")
@@ -106,7 +109,7 @@ async def test_the_documented_rights_of_workers_are_sufficient_and_each_is_neede
     rabbitmq = connect()
     for topology in life("jobs")[:2]:
         await rabbitmq.apply([Declare(item) for item in all_objects(topology)])
-    await rabbitmq.apply([Declare(Exchange("taskqueue.reports", "direct"))])
+    await rabbitmq.apply([Declare(REPORTS)])
     grants = sorted(documented("worker", "jobs", "jobs.events"))
     for number, missing in enumerate(grants):  # each declares a delay queue of its own: one that exists needs less
         name = user("", **permissions(set(grants) - {missing}))

@@ -13,6 +13,11 @@ from .listing import parse
 NOT_MANAGEMENT: Final = "the server is not a RabbitMQ management API"
 NOT_STORED: Final = ("operation timed out", "due to timeout")
 """Ends of what RabbitMQ says while no majority of its nodes stores metadata."""
+NO_CONSISTENT_HASH: Final = "unknown exchange type 'x-consistent-hash'"
+ENABLE_PLUGIN: Final = (
+    "the plugin rabbitmq_consistent_hash_exchange is not enabled. Run rabbitmq-plugins enable "
+    "rabbitmq_consistent_hash_exchange on each node of the broker, or choose another spec.exchange.type."
+)
 PHRASE_CHARACTERS: Final = 64
 """Longest reason phrase of an HTTP status that a message repeats."""
 
@@ -59,6 +64,8 @@ class Answer:
         if self.status == HTTPStatus.BAD_REQUEST and reason.endswith(NOT_STORED):
             return faults.not_written(endpoint)
         if self.status == HTTPStatus.BAD_REQUEST and reason:
+            if NO_CONSISTENT_HASH in reason:
+                return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {ENABLE_PLUGIN}")
             drift = reason.startswith("inequivalent arg")
             return TopologyFault(
                 Reason.IMMUTABLE_DRIFT if drift else Reason.TOPOLOGY_REFUSED,

@@ -6,6 +6,7 @@ from taskqueue_operator.topology.diff import Declare, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 
 from .management import Management, segment
+from .topology_reader import binding
 
 
 async def apply_step(management: Management, step: Step) -> None:
@@ -24,17 +25,17 @@ async def apply_step(management: Management, step: Step) -> None:
         await management.delete(_path(item), operation=_operation(item))
 
 
-async def _bind(management: Management, binding: Binding) -> None:
-    body = {"routing_key": binding.routing_key, "arguments": {}}
-    await management.write("POST", _binding_path(binding), body, operation=_operation(binding))
+async def _bind(management: Management, item: Binding) -> None:
+    body = {"routing_key": item.routing_key, "arguments": dict(item.arguments)}
+    await management.write("POST", _binding_path(item), body, operation=_operation(item))
 
 
-async def _unbind(management: Management, binding: Binding) -> None:
-    """Delete a binding by the properties key that the broker assigned, which differs from the routing key."""
-    path = _binding_path(binding)
+async def _unbind(management: Management, item: Binding) -> None:
+    """Delete a binding by the properties key that the broker derived from its routing key and arguments."""
+    path = _binding_path(item)
     for existing in await management.read(path):
-        if existing["routing_key"] == binding.routing_key:
-            await management.delete(f"{path}/{segment(existing['properties_key'])}", operation=_operation(binding))
+        if binding(existing) == item:
+            await management.delete(f"{path}/{segment(existing['properties_key'])}", operation=_operation(item))
 
 
 def _path(item: Exchange | Queue | Policy) -> str:
@@ -42,9 +43,9 @@ def _path(item: Exchange | Queue | Policy) -> str:
     return f"{kinds[type(item)]}/{{vhost}}/{segment(item.name)}"
 
 
-def _binding_path(binding: Binding) -> str:
-    kind = "q" if binding.to_queue else "e"
-    return f"bindings/{{vhost}}/e/{segment(binding.source)}/{kind}/{segment(binding.destination)}"
+def _binding_path(item: Binding) -> str:
+    kind = "q" if item.to_queue else "e"
+    return f"bindings/{{vhost}}/e/{segment(item.source)}/{kind}/{segment(item.destination)}"
 
 
 def _body(item: Exchange | Queue | Policy) -> dict[str, Any]:

@@ -1,10 +1,20 @@
 """Reads the exchanges, queues, bindings and policies of a vhost from the management API."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from taskqueue_operator.topology.delayed_retries import TYPE
-from taskqueue_operator.topology.objects import LENGTH_LIMITS, Arguments, Binding, Exchange, Policy, Queue, Topology
+from taskqueue_operator.topology.objects import (
+    LENGTH_LIMITS,
+    Argument,
+    Arguments,
+    Binding,
+    Exchange,
+    Policy,
+    Queue,
+    Topology,
+    binding_arguments,
+)
 
 from .definitions_tag import DefinitionsTag
 from .known_listings import KnownListings
@@ -12,6 +22,7 @@ from .listing import Items, in_slices
 from .management import Management
 
 Item = TypeVar("Item")
+BINDING_COLUMNS: Final = "source,destination,destination_type,routing_key,arguments"
 
 
 class TopologyReader:
@@ -39,7 +50,7 @@ class TopologyReader:
         found = (
             await self._part("exchanges", _by_name(_exchange), **columns),
             await self._part("queues", _by_name(_queue), **queue_columns),
-            await self._part("bindings", _bindings, columns="source,destination,destination_type,routing_key"),
+            await self._part("bindings", _bindings, columns=BINDING_COLUMNS),
             await self._part("policies", _by_name(_policy), columns="name,pattern,apply-to,definition,priority"),
         )
         self._digests = tuple(digest for digest, _ in found)
@@ -68,7 +79,7 @@ def _by_name(build: Callable[[dict[str, Any]], Item]) -> Callable[[Items], Await
 
 async def _bindings(items: Items) -> frozenset[Binding]:
     # Without the bindings to the default exchange, which every queue has.
-    return frozenset([_binding(item) async for item in in_slices(items) if item["source"]])
+    return frozenset([binding(item) async for item in in_slices(items) if item["source"]])
 
 
 def _exchange(item: dict[str, Any]) -> Exchange:
@@ -97,12 +108,24 @@ def _queue(item: dict[str, Any]) -> Queue:
     )
 
 
-def _binding(item: dict[str, Any]) -> Binding:
+def binding(item: dict[str, Any]) -> Binding:
+    """Return a binding of a listing."""
     return Binding(
         item["source"],
         item["destination"],
         to_queue=item["destination_type"] == "queue",
         routing_key=item["routing_key"],
+        arguments=_headers(item["arguments"]) if item["arguments"] else (),
+    )
+
+
+def _headers(raw: dict[str, Any]) -> tuple[tuple[str, Argument], ...]:
+    """Keep the types that headers of a spec have; any other value differs from each of them, and true from 1."""
+    return binding_arguments(
+        {
+            name: value if isinstance(value, str) or type(value) is int else f"{type(value).__name__} {value}"
+            for name, value in raw.items()
+        }
     )
 
 

@@ -40,6 +40,15 @@ SPEC_CHARACTERS: Final = 1 << 16
 LIST_PAGE_OBJECTS: Final = 50
 """Objects of one page of a list; all of a page are in memory at once."""
 
+# Exchanges and bindings.
+
+BINDINGS: Final = 64
+"""Bindings of one TaskQueue; each is an object on the broker, which the operator compares in each round."""
+BINDING_HEADERS: Final = 16
+"""Arguments of one binding; RabbitMQ compares them with the headers of every message."""
+HEADER_CHARACTERS: Final = 255
+"""Longest value of an argument of a binding; as long as a routing key."""
+
 # Retries.
 
 LONGEST_DELAY_SECONDS: Final = 32_768
@@ -91,11 +100,12 @@ fails: the pod has 512 MiB by default."""
 ETAG_CHARACTERS: Final = 128
 """Longest ETag that is sent again; RabbitMQ's has 20."""
 JSON_CONTAINERS: Final = 500_000
-"""Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer."""
+"""Objects and lists in one answer; each takes 60 bytes or more of memory, and 2 bytes of the answer. A
+listing of 100,000 bindings has 200,000."""
 JSON_VALUES: Final = 1_500_000
-"""Values in one answer. A listing of 100,000 bindings has 400,000."""
+"""Values in one answer. A listing of 100,000 bindings has 500,000."""
 KNOWN_LISTING_VALUES: Final = 600_000
-"""Values of listings that are kept parsed, all together: those of 11,000 TaskQueues, in 45 MiB; 100 bytes each at most.
+"""Values of listings that are kept parsed, all together: those of 10,000 TaskQueues, in 45 MiB; 100 bytes each at most.
 What is beyond it is parsed whenever it is read."""
 JSON_SLICE_BYTES: Final = 64 * 1024
 """Part of a listing that is parsed in one piece: about 500 queues, in 3 ms."""

@@ -1,4 +1,4 @@
-"""The part of the spec that describes the broker, the exchange, the queue and the bindings."""
+"""The part of the spec that describes the broker and the queue."""
 
 from enum import StrEnum
 from typing import Annotated, Final
@@ -7,14 +7,6 @@ from pydantic import ConfigDict, Field
 
 from .bounds import VHOST_BYTES
 from .fields import BrokerName, Model, SecretRef, rule, rules
-
-
-class ExchangeType(StrEnum):
-    """Exchange types of AMQP 0-9-1."""
-
-    DIRECT = "Direct"
-    FANOUT = "Fanout"
-    TOPIC = "Topic"
 
 
 class QueueType(StrEnum):
@@ -67,24 +59,6 @@ QUEUE_NAME: Final = "^[A-Za-z0-9_.:@/ -]*$"
 RESERVED: Final = r"^(amq|taskqueue)[.]"
 
 
-class Exchange(Model):
-    """Exchange that publishers send messages to."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!has(self.name) || !self.name.startsWith('taskqueue.')",
-                "begins with taskqueue., which the operator reserves for its own exchanges. Choose another name.",
-                path=".name",
-                value="self.name",
-            )
-        )
-    )
-
-    name: BrokerName | None = Field(None, description="Name of the exchange. Defaults to the name of the TaskQueue.")
-    type: ExchangeType = Field(ExchangeType.DIRECT, description="Type of the exchange: Direct, Fanout or Topic.")
-
-
 class Queue(Model):
     """Queue that the workers consume."""
 
@@ -125,14 +99,4 @@ class Queue(Model):
         default=False,
         description="The queue is managed elsewhere. The operator scales on its backlog, but never declares, binds or "
         "deletes it.",
-    )
-
-
-class Binding(Model):
-    """Binding from the exchange to the queue."""
-
-    routing_key: str = Field(
-        max_length=255,
-        pattern=r"^[ -~]*$",  # one byte each: AMQP counts bytes
-        description="Routing key. For a Topic exchange, a pattern such as image.* or #.",
     )

@@ -48,6 +48,10 @@ ROOT_RULES: Final = [
         _unchanged("exchange.name", "self.metadata.name"),
         f"spec.exchange.name cannot change once the queue exists. {_REPLACE}",
     ),
+    rule(
+        _unchanged("exchange.alternateExchange", "''"),
+        f"spec.exchange.alternateExchange cannot change once the queue exists. {_REPLACE}",
+    ),
 ]
 
 

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     IMMUTABLE_DRIFT = "ImmutableDrift"
     NAME_CONFLICT = "NameConflict"
     QUEUE_NOT_FOUND = "QueueNotFound"
+    EXCHANGE_NOT_FOUND = "ExchangeNotFound"
     TOPOLOGY_REFUSED = "TopologyRefused"
     NOT_EMPTY = "NotEmpty"
     POLICY_CONFLICT = "PolicyConflict"

@@ -50,8 +50,8 @@ class Status(Model):
     )
     queue: str | None = Field(
         None,
-        description="Name of the queue on the broker. Once set, spec.broker.vhost, spec.queue.name and "
-        "spec.exchange.name cannot change.",
+        description="Name of the queue on the broker. Once set, spec.broker.vhost, spec.queue.name, spec.exchange.name "
+        "and spec.exchange.alternateExchange cannot change.",
     )
     replicas: int | None = Field(None, description="Number of worker pods.")
     ready_replicas: int | None = Field(None, description="Number of ready worker pods.")

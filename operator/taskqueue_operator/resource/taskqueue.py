@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from .bounds import BEYOND_BOUNDS, SPEC_CHARACTERS
-from .broker import AdoptionPolicy, Binding, Broker, DeletionPolicy, Exchange, ExchangeType, Queue
+from .bounds import BEYOND_BOUNDS, BINDINGS, SPEC_CHARACTERS
+from .broker import AdoptionPolicy, Broker, DeletionPolicy, Queue
+from .exchange import BINDING_RULES, DEFAULT_ROUTING_KEYS, Binding, Exchange
 from .faults import Fault, Reason, excerpt
 from .fields import Model, rule, rules
 from .names import Key
@@ -15,15 +16,13 @@ from .retry import MAX_ATTEMPTS, BackoffType, DeadLetter, Retry
 from .scaling import Scaling
 from .worker import Protocol, Worker
 
-TOPIC_PATTERN: Final = "(^|[.])[*#]([.]|$)"
-"""A word of a routing key that only a Topic exchange reads as a pattern."""
-
 
 class Spec(Model):
     """Desired state of the queue and its workers."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
+            *BINDING_RULES,
             rule(
                 "!has(self.queue) || !self.queue.external || has(self.queue.name)",
                 "An external queue requires queue.name. Set it to the name of the existing queue.",
@@ -43,16 +42,6 @@ class Spec(Model):
                 "!has(self.queue) || !self.queue.external || self.adoptionPolicy == 'Never'",
                 "An external queue belongs to its users. Set adoptionPolicy: Never, or remove external: true.",
                 path=".adoptionPolicy",
-            ),
-            rule(
-                "!has(self.bindings) || !has(self.exchange) || self.exchange.type != 'Fanout'",
-                "A Fanout exchange ignores routing keys. Remove bindings, or set exchange.type: Topic.",
-                path=".bindings",
-            ),
-            rule(
-                "!has(self.bindings) || self.bindings.all(binding, self.bindings.exists_one(other, other == binding))",
-                "Two bindings are equal. Remove one of them.",
-                path=".bindings",
             ),
             rule(
                 "!has(self.retry) || self.worker.protocol == 'TaskQueue' || "
@@ -88,13 +77,6 @@ class Spec(Model):
                 "and maxLength, and set a policy for that queue.",
                 path=".deadLetter",
             ),
-            rule(
-                "!has(self.bindings) || (has(self.exchange) && self.exchange.type != 'Direct') || "
-                f"self.bindings.all(binding, !binding.routingKey.matches('{TOPIC_PATTERN}'))",
-                "A Direct exchange compares routing keys literally, so a pattern with * or # matches no message. Set "
-                "exchange.type: Topic, or write the routing keys.",
-                path=".bindings",
-            ),
         )
     )
 
@@ -107,10 +89,10 @@ class Spec(Model):
     queue: Queue | None = Field(
         None, description="Queue that the workers consume. Defaults to a Quorum queue with the name of the TaskQueue."
     )
-    bindings: Annotated[list[Binding], Field(min_length=1, max_length=64)] | None = Field(
+    bindings: Annotated[list[Binding], Field(min_length=1, max_length=BINDINGS)] | None = Field(
         None,
-        description="Bindings from the exchange to the queue. Defaults to one binding with the name of the TaskQueue "
-        "as routing key; for a Topic exchange, #.",
+        description="Bindings to the queue. Without a binding from spec.exchange, it has one with the name of the "
+        "TaskQueue as routing key; for a Topic exchange, #. A Headers exchange needs bindings.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     retry: Retry | None = Field(
@@ -235,12 +217,13 @@ class TaskQueue:
         return self.exchange.name or self.key.name
 
     @property
-    def routing_keys(self) -> tuple[str, ...]:
-        """Routing keys of the bindings from the exchange to the queue."""
-        if self.spec.bindings is not None:
-            return tuple(binding.routing_key for binding in self.spec.bindings)
-        defaults = {ExchangeType.DIRECT: self.key.name, ExchangeType.TOPIC: "#", ExchangeType.FANOUT: ""}
-        return (defaults[self.exchange.type],)
+    def bindings(self) -> tuple[Binding, ...]:
+        """The bindings to the queue, with that from the publishers' exchange if the spec has none."""
+        bindings = tuple(self.spec.bindings or ())
+        if any(binding.exchange is None for binding in bindings):
+            return bindings
+        key = DEFAULT_ROUTING_KEYS.get(self.exchange.type, self.key.name)
+        return (Binding(routing_key=key), *bindings)
 
 
 def _check_bounds(body: dict[str, Any]) -> None:

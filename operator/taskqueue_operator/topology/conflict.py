@@ -3,11 +3,19 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from taskqueue_operator.resource.broker import ExchangeType, QueueType
+from taskqueue_operator.resource.broker import QueueType
+from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import CONTROL_PREFIX, DERIVED_SUFFIXES, OWNER_ARGUMENT
 
-from .desired import DEAD_LETTER_KEY, DELIVERY_LIMIT, MAX_PRIORITY, QUEUE_TYPE, queue_arguments
+from .desired import (
+    ALTERNATE_EXCHANGE,
+    DEAD_LETTER_KEY,
+    DELIVERY_LIMIT,
+    MAX_PRIORITY,
+    QUEUE_TYPE,
+    queue_arguments,
+)
 from .objects import Argument, Arguments, Exchange, Policy, Queue, Topology
 
 RESERVED_PREFIX: Final = "amq."
@@ -59,30 +67,50 @@ def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: s
 
 
 def _check_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
-    # Several TaskQueues may share the publishers' exchange. So its owner does not matter, nor do other arguments, such
-    # as an alternate exchange.
+    # Several TaskQueues may share the publishers' exchange. So its owner does not matter, nor do arguments that this
+    # TaskQueue does not set.
     if desired.name.endswith(DERIVED_SUFFIXES):
-        _check_not_private(desired.name, actual, owner)
+        check_not_private(desired.name, actual, owner)
     if actual is None:
         _check_reserved("Exchange", desired.name)
         return
-    known = actual.type.title() in list(ExchangeType)
-    fits = known and actual.durable and not actual.auto_delete
-    way = f"Set spec.exchange.type: {actual.type.title()}, or choose another spec.exchange.name."
-    differences = list(_exchange_differences(desired, actual))
-    _check_drift(f'Exchange "{desired.name}"', differences, way if fits else EXCHANGE_WAYS_OUT)
+    differences = [*_exchange_differences(desired, actual), *_alternate_differences(desired, actual)]
+    _check_drift(f'Exchange "{desired.name}"', differences, _exchange_ways_out(desired, actual))
 
 
-def _check_not_private(name: str, actual: Exchange | None, owner: str) -> None:
-    """Refuse the private exchange of a TaskQueue: two that feed each other would send messages in circles."""
+def _exchange_ways_out(desired: Exchange, actual: Exchange) -> str:
+    """Return the spec that fits an existing exchange as it is."""
+    known = ExchangeType.of(actual.type)
+    if known is None or not actual.durable or actual.auto_delete:
+        return EXCHANGE_WAYS_OUT
+    fields = [f"set spec.exchange.type: {known}"] if actual.type != desired.type else []
+    if any(_alternate_differences(desired, actual)):
+        found = actual.arguments.get(ALTERNATE_EXCHANGE)
+        fields.append(f"{'remove' if found is None else 'correct'} spec.exchange.alternateExchange")
+    way = " and ".join(fields)
+    return f"{way[:1].upper()}{way[1:]}, or choose another spec.exchange.name."
+
+
+def _alternate_differences(desired: Exchange, actual: Exchange) -> Iterator[str]:
+    needed, found = (item.arguments.get(ALTERNATE_EXCHANGE) for item in (desired, actual))
+    if needed not in {None, found}:
+        yield f"{ALTERNATE_EXCHANGE} is {_shown(found)}, not {_shown(needed)}"
+
+
+def check_not_private(name: str, actual: Exchange | None, owner: str, *, field: str = "spec.exchange.name") -> None:
+    """Refuse the private exchange of a TaskQueue: two that feed each other would send messages in circles.
+
+    Raises:
+        TopologyFault: It is one, or would be one.
+    """
     if actual is not None:
-        _check_owner("Exchange", actual, owner, field="spec.exchange.name")
+        _check_owner("Exchange", actual, owner, field=field)
         if OWNER_ARGUMENT not in actual.arguments:
             return
     raise TopologyFault(
         Reason.NAME_CONFLICT,
         f'Exchange "{name}": the operator derives names that end in {", ".join(DERIVED_SUFFIXES)} from names of '
-        "queues. Choose another spec.exchange.name.",
+        f"queues. Choose another {field}.",
         terminal=True,
     )
 

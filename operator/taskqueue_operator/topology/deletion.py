@@ -96,7 +96,7 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
     )
     removed = (
         *(item for topology in before for item in owned_existing(topology, actual, owner)),
-        *_no_longer_shared(desired.exchanges.keys() - private, actual, owner),
+        *_no_longer_shared({binding.source for binding in desired.bindings} - private, actual, owner),
         *(item for topology in after for item in owned_existing(topology, actual, owner)),
         *(policy for binding in entry_bindings for policy in queue_policies(binding.destination, actual)),
     )

@@ -1,6 +1,6 @@
 """The topology that one TaskQueue declares.
 
-    user's exchange --routing keys--> <queue>.in (fanout, private) --> <queue> --dead letters--> <queue>.dlq
+    user's exchange --bindings--> <queue>.in (fanout, private) --> <queue> --dead letters--> <queue>.dlq
 
 Arguments hold only what can never change; every other setting would be a policy. Messages published to the default
 exchange bypass `<queue>.in`.
@@ -10,6 +10,7 @@ from typing import Final
 
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.broker import QueueType
+from taskqueue_operator.resource.exchange import Binding as SpecBinding
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
     CONTROL_PREFIX,
@@ -22,10 +23,11 @@ from taskqueue_operator.resource.names import (
 )
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
-from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology
+from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology, binding_arguments
 
 QUEUE_TYPE: Final = "x-queue-type"
 MAX_PRIORITY: Final = "x-max-priority"
+ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 DEAD_LETTER_EXCHANGE: Final = "x-dead-letter-exchange"
 DEAD_LETTER_KEY: Final = "x-dead-letter-routing-key"
 QUORUM_ARGUMENTS: Final[Arguments] = {
@@ -53,10 +55,12 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
     source, private = taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
     ownership: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
     arguments = queue_arguments(queue, taskqueue.queue.type.lower(), taskqueue.queue.max_priority)
-    publishers = {Binding(source, private, to_queue=False, routing_key=key) for key in taskqueue.routing_keys}
+    alternate = taskqueue.exchange.alternate_exchange
+    alternates: Arguments = {} if alternate is None else {ALTERNATE_EXCHANGE: alternate}
+    publishers = {_binding(binding, source, private, ownership) for binding in taskqueue.bindings}
     return Topology(
         exchanges={
-            source: Exchange(source, taskqueue.exchange.type.lower(), arguments=ownership),
+            source: Exchange(source, taskqueue.exchange.type.on_broker, arguments={**alternates, **ownership}),
             private: Exchange(private, "fanout", arguments=ownership),
         },
         queues={
@@ -64,6 +68,21 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
             dead_letters: Queue(dead_letters, arguments={**_dead_letter_arguments(arguments[QUEUE_TYPE]), **ownership}),
         },
         bindings=frozenset(publishers | {Binding(private, queue, to_queue=True)}),
+    )
+
+
+def _binding(binding: SpecBinding, source: str, private: str, ownership: Arguments) -> Binding:
+    """Return one binding. From the exchange of another TaskQueue or user, only its owner shows that it is obsolete.
+
+    RabbitMQ does not compare the owner with the headers of a message, because its name begins with x-.
+    """
+    arguments = {**(binding.arguments or {}), **(ownership if binding.exchange is not None else {})}
+    return Binding(
+        binding.exchange or source,
+        private,
+        to_queue=False,
+        routing_key=binding.routing_key or "",
+        arguments=binding_arguments(arguments),
     )
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.names import OWNER_ARGUMENT, private_exchange
 
 from .conflict import check_conflicts
 from .fence import fence_topology
-from .objects import Binding, Exchange, Policy, Queue, Topology
+from .objects import Arguments, Binding, Exchange, Policy, Queue, Topology
 from .queue_policies import queue_policies
 
 
@@ -42,7 +43,19 @@ def diff(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]
         TopologyFault: An object conflicts with the desired one; then no step is returned at all.
     """
     check_conflicts(desired, actual, owner=owner)
-    return (*_missing(desired, actual), *(Remove(item) for item in _obsolete(desired, actual, owner)))
+    obsolete = [(item, _is_share(item, actual)) for item in _obsolete(desired, actual, owner)]
+    shares = (Remove(item) for item, is_share in obsolete if is_share)
+    others = (Remove(item) for item, is_share in obsolete if not is_share)
+    return (*shares, *_missing(desired, actual), *others)
+
+
+def _is_share(item: Exchange | Queue | Binding | Policy, actual: Topology) -> bool:
+    """Whether an obsolete object is a binding from a ConsistentHash exchange.
+
+    RabbitMQ keeps one share for each destination there. Removed after the new binding, the old one takes it along.
+    """
+    source = actual.exchanges.get(item.source) if isinstance(item, Binding) else None
+    return source is not None and source.type == ExchangeType.CONSISTENT_HASH.on_broker
 
 
 def _missing(desired: Topology, actual: Topology) -> Iterator[Declare]:
@@ -54,7 +67,7 @@ def _missing(desired: Topology, actual: Topology) -> Iterator[Declare]:
     yield from (Declare(item) for name, item in desired.exchanges.items() if name not in actual.exchanges)
     yield from (Declare(item) for name, item in desired.queues.items() if name not in actual.queues)
     missing = desired.bindings - actual.bindings
-    yield from map(Declare, sorted(missing, key=lambda binding: (not binding.to_queue, binding.routing_key)))
+    yield from map(Declare, sorted(missing, key=lambda binding: (not binding.to_queue, *_order(binding))))
 
 
 def _obsolete(desired: Topology, actual: Topology, owner: str) -> Iterator[Exchange | Queue | Binding | Policy]:
@@ -69,12 +82,15 @@ def _obsolete(desired: Topology, actual: Topology, owner: str) -> Iterator[Excha
 
 
 def _old_bindings(private: str, desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:
-    """Only bindings from owned exchanges; a binding that a user made from another exchange stays."""
-    bindings = actual.bindings_to_exchange.get(private, ())
-    for binding in sorted(bindings, key=lambda binding: (binding.source, binding.routing_key)):
+    """Only owned bindings and those from owned exchanges; one that a user made from another exchange stays."""
+    for binding in sorted(actual.bindings_to_exchange.get(private, ()), key=_order):
         ours = binding.source in desired.exchanges or is_owned(actual.exchanges.get(binding.source), owner)
-        if ours and binding not in desired.bindings:
+        if (ours or _owner(dict(binding.arguments)) == owner) and binding not in desired.bindings:
             yield binding
+
+
+def _order(binding: Binding) -> tuple[str, ...]:
+    return binding.source, binding.routing_key, str(binding.arguments)
 
 
 def owned_existing(topology: Topology, actual: Topology, owner: str) -> Iterator[Exchange | Queue | Policy]:
@@ -94,10 +110,14 @@ def owned_existing(topology: Topology, actual: Topology, owner: str) -> Iterator
 
 def is_owned(item: Exchange | Queue | None, owner: str) -> bool:
     """Whether an object exists and carries this owner."""
-    return item is not None and item.arguments.get(OWNER_ARGUMENT) == owner
+    return item is not None and _owner(item.arguments) == owner
 
 
 def is_of_installation(item: Exchange | Queue | None, owner: str) -> bool:
     """Whether an object exists and was created for any TaskQueue of the installation of this owner."""
-    found = item.arguments.get(OWNER_ARGUMENT) if item is not None else None
+    found = _owner(item.arguments) if item is not None else None
     return isinstance(found, str) and found.partition("/")[0] == owner.partition("/")[0]
+
+
+def _owner(arguments: Arguments) -> object:
+    return arguments.get(OWNER_ARGUMENT)

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from taskqueue_operator.resource.faults import excerpt
+from taskqueue_operator.resource.names import OWNER_ARGUMENT
+
 from .diff import Declare, Step
 from .objects import Binding, Exchange, Policy, Queue, Topology
 
@@ -62,9 +65,14 @@ def _text(step: Step, actual: Topology, messages: Callable[[str], int | None]) -
 def _name(item: Exchange | Queue | Binding | Policy) -> str:
     if isinstance(item, Binding):
         kind = "queue" if item.to_queue else "exchange"
-        key = f' with routing key "{item.routing_key}"' if item.routing_key else ""
-        return f'binding from exchange "{item.source}" to {kind} "{item.destination}"{key}'
+        key = f' with routing key "{excerpt(item.routing_key)}"' if item.routing_key else ""
+        return f'binding from exchange "{item.source}" to {kind} "{item.destination}"{key}{_headers(item)}'
     return f'{type(item).__name__.lower()} "{item.name}"'
+
+
+def _headers(binding: Binding) -> str:
+    headers = [f"{name}: {value}" for name, value in binding.arguments if name != OWNER_ARGUMENT]
+    return f" with arguments {{{excerpt(', '.join(headers))}}}" if headers else ""
 
 
 def _lost(messages: int | None) -> str:

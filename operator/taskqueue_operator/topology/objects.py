@@ -21,7 +21,7 @@ LENGTH_LIMITS: Final = frozenset({"max-length", "max-length-bytes"})
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """An exchange; `type` is spelled as RabbitMQ spells it (direct, fanout, topic).
+    """An exchange; `type` is spelled as RabbitMQ spells it (direct, x-consistent-hash).
 
     Attributes:
         policy: Name of the policy that the broker applies to it.
@@ -56,12 +56,17 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A binding from an exchange to another exchange or to a queue."""
+    """A binding from an exchange to another exchange or to a queue.
+
+    Attributes:
+        arguments: Names and values, sorted by name. Bindings with other arguments are other bindings, as in RabbitMQ.
+    """
 
     source: str
     destination: str
     to_queue: bool
     routing_key: str = ""
+    arguments: tuple[tuple[str, Argument], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,11 @@ class Topology:
     def policies_by_pattern(self) -> Mapping[str, Sequence[Policy]]:
         """The policies, by their pattern. A pattern is compared as text, never evaluated: the broker evaluates it."""
         return _grouped(self.policies.values(), attrgetter("pattern"))
+
+
+def binding_arguments(arguments: Arguments) -> tuple[tuple[str, Argument], ...]:
+    """Return the arguments of a binding as it holds them: names are unique, so values are never compared."""
+    return tuple(sorted(arguments.items()))
 
 
 def _grouped(items: Iterable[Item], name: Callable[[Item], str]) -> Mapping[str, Sequence[Item]]:

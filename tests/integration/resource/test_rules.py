@@ -15,6 +15,7 @@ from .conftest import Write
 
 SCHEDULE = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
 EXTERNAL = {"name": "celery", "external": True}
+HEADERS = MINIMAL | {"exchange": {"type": "Headers"}}
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ RULES = {
     ),
     "crd.fanout_with_bindings": Rule(
         "spec.bindings",
-        MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a"}]},
+        MINIMAL | {"exchange": {"type": "Fanout"}, "bindings": [{"exchange": "events", "routingKey": "a"}]},
         MINIMAL | {"exchange": {"type": "Fanout"}, "bindings": [{"routingKey": "a"}]},
     ),
     "crd.invalid_cron": Rule(
@@ -173,6 +174,56 @@ RULES = {
         "spec.exchange.name",
         changed("exchange", {"name": "amq.topic", "type": "Topic"}),
         changed("exchange", {"name": "taskqueue.reports"}),
+    ),
+    "crd.reserved_name_of_an_alternate_exchange": Rule(
+        "spec.exchange.alternateExchange",
+        changed("exchange", {"alternateExchange": "amq.fanout"}),
+        changed("exchange", {"alternateExchange": "taskqueue.parking"}),
+    ),
+    "crd.reserved_name_of_the_exchange_of_a_binding": Rule(
+        "spec.bindings[0].exchange",
+        MINIMAL | {"bindings": [{"exchange": "amq.topic", "routingKey": "a"}]},
+        MINIMAL | {"bindings": [{"exchange": "taskqueue.return", "routingKey": "a"}]},
+    ),
+    "crd.headers_without_arguments": Rule(
+        "spec.bindings",
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}, {"exchange": "events"}]},
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}, {"routingKey": "a"}]},
+    ),
+    "crd.arguments_without_a_headers_exchange": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"exchange": "events", "arguments": {"format": "pdf"}}]},
+        MINIMAL | {"bindings": [{"arguments": {"format": "pdf"}}]},
+    ),
+    "crd.arguments_with_a_routing_key": Rule(
+        "spec.bindings[0].routingKey",
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}, "routingKey": "a"}]},
+    ),
+    "crd.arguments_without_a_header": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"x-match": "any", "format": "pdf", "pages": 1}}]},
+        HEADERS | {"bindings": [{"arguments": {"x-match": "any"}}]},
+    ),
+    "crd.header_that_is_not_compared": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"x-match": "all", "format": "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"x-match": "none", "format": "pdf"}}]},
+    ),
+    "crd.name_of_a_header": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"n" * 127: "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"n" * 128: "pdf"}}]},
+    ),
+    "crd.binding_without_a_routing_key": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"routingKey": ""}, {"exchange": "events"}]},
+        MINIMAL | {"bindings": [{}]},
+    ),
+    "crd.three_hashes": Rule(
+        "spec.bindings[0].routingKey",
+        MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "#.a#.#b.#"}]},
+        MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "#.a.#.#"}]},
     ),
     "crd.pattern_on_a_direct_exchange": Rule(
         "spec.bindings",
@@ -244,6 +295,7 @@ class Change:
 IMMUTABLE = {
     "spec.queue.name": "crd.immutable_queue_name",
     "spec.exchange.name": "crd.immutable_exchange_name",
+    "spec.exchange.alternateExchange": "crd.immutable_alternate_exchange",
     "spec.broker.vhost": "crd.immutable_vhost",
 }
 """Field, and key of the message of its rule."""
@@ -254,6 +306,14 @@ CHANGES = {
     "spec.exchange.name set": Change({}, {"exchange": {"name": "{name}"}}, {"exchange": {"name": "other"}}),
     "spec.exchange.name unset": Change(
         {"exchange": {"name": "tasks"}}, {"exchange": {"name": "tasks"}}, {"exchange": {}}
+    ),
+    "spec.exchange.alternateExchange set": Change(
+        {}, {"exchange": {"type": "Direct"}}, {"exchange": {"alternateExchange": "unrouted"}}
+    ),
+    "spec.exchange.alternateExchange changed": Change(
+        {"exchange": {"alternateExchange": "unrouted"}},
+        {"exchange": {"alternateExchange": "unrouted"}},
+        {"exchange": {"alternateExchange": "other"}},
     ),
     "spec.broker.vhost set": Change({}, {}, {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "media"}}),
     "spec.broker.vhost changed": Change(

@@ -34,13 +34,17 @@ def _schedule(**fields: object) -> Spec:
     return changed("scaling.schedules", [schedule | fields])
 
 
+def _headers(**arguments: object) -> Spec:
+    return MINIMAL | {"exchange": {"type": "Headers"}, "bindings": [{"arguments": arguments}]}
+
+
 ACCEPTED: dict[str, Spec] = {
     "minimal": MINIMAL,
     "everything": {
         "broker": {"secretRef": {"name": "rabbitmq.default-user"}, "vhost": "media / 2"},
-        "exchange": {"name": "tasks", "type": "Topic"},
+        "exchange": {"name": "tasks", "type": "Topic", "alternateExchange": "unrouted"},
         "queue": {"name": "thumbnails:v2 a", "type": "Classic", "maxPriority": 10},
-        "bindings": [{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": ""}],
+        "bindings": [{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": ""}, {"exchange": "events"}],
         "retry": {"maxAttempts": 3, "backoff": {"type": "Exponential", "initialSeconds": 1, "maxSeconds": 32768}},
         "adoptionPolicy": "IfMatching",
         "deletionPolicy": "Drain",
@@ -100,6 +104,14 @@ ACCEPTED: dict[str, Spec] = {
         },
     },
     "empty parts": MINIMAL | {"queue": {}, "exchange": {}},
+    "headers": MINIMAL
+    | {
+        "exchange": {"type": "Headers"},
+        "bindings": [{"arguments": {"x-match": "any", "format": "pdf", "pages": 1}}, {"arguments": {"format": ""}}],
+    },
+    "most arguments of a binding": MINIMAL
+    | {"exchange": {"type": "Headers"}, "bindings": [{"arguments": {f"h{n}": "v" * 255 for n in range(16)}}]},
+    "consistent hash": MINIMAL | {"exchange": {"type": "ConsistentHash"}},
     "fanout without bindings": MINIMAL | {"exchange": {"type": "Fanout"}},
     "plain workers": MINIMAL | {"worker": {"image": "acme/app:1", "protocol": "Plain", "acksLate": False}},
     "external": MINIMAL | {"queue": {"name": "celery", "external": True}},
@@ -192,7 +204,17 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "priority 256": ("spec.queue.maxPriority", changed("queue", {"type": "Classic", "maxPriority": 256})),
     "external as text": ("spec.queue.external", changed("queue", {"name": "a", "external": "perhaps"})),
     "an empty list of bindings": ("spec.bindings", MINIMAL | {"bindings": []}),
-    "a binding without a key": ("spec.bindings", MINIMAL | {"bindings": [{}]}),
+    "no arguments of a binding": ("spec.bindings", _headers()),
+    "too many arguments of a binding": ("spec.bindings", _headers(**{f"h{n}": n for n in range(17)})),
+    "a boolean as header": ("spec.bindings", _headers(urgent=True)),
+    "a fraction as header": ("spec.bindings", _headers(size=0.5)),
+    "an object as header": ("spec.bindings", _headers(format={"a": 1})),
+    "a list as header": ("spec.bindings", _headers(format=["pdf"])),
+    "an empty name of an alternate exchange": (
+        "spec.exchange.alternateExchange",
+        changed("exchange.alternateExchange", ""),
+    ),
+    "an empty name of the exchange of a binding": ("spec.bindings", MINIMAL | {"bindings": [{"exchange": ""}]}),
     "a routing key that is too long": ("spec.bindings", MINIMAL | {"bindings": [{"routingKey": "k" * 256}]}),
     "unknown adoption policy": ("spec.adoptionPolicy", MINIMAL | {"adoptionPolicy": "Always"}),
     "unknown deletion policy": ("spec.deletionPolicy", MINIMAL | {"deletionPolicy": "Purge"}),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from taskqueue_operator.resource import names
 from taskqueue_operator.resource.bounds import BEYOND_BOUNDS, FAULT_CHARACTERS, SPEC_CHARACTERS
-from taskqueue_operator.resource.broker import DeletionPolicy, ExchangeType, QueueType
+from taskqueue_operator.resource.broker import DeletionPolicy, QueueType
+from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
@@ -34,11 +35,8 @@ def test_the_minimal_sample_is_a_complete_taskqueue() -> None:
     body["metadata"] = IDENTITY | body["metadata"]
     taskqueue = TaskQueue.parse(body)
     assert taskqueue.key == Key("media", "thumbnails")
-    assert (taskqueue.queue_name, taskqueue.exchange_name, taskqueue.routing_keys) == (
-        "thumbnails",
-        "thumbnails",
-        ("thumbnails",),
-    )
+    assert (taskqueue.queue_name, taskqueue.exchange_name) == ("thumbnails", "thumbnails")
+    assert [binding.routing_key for binding in taskqueue.bindings] == ["thumbnails"]
     assert (taskqueue.queue.type, taskqueue.exchange.type) == (QueueType.QUORUM, ExchangeType.DIRECT)
     worker = taskqueue.spec.worker
     assert (worker.concurrency, worker.effective_prefetch, worker.task_timeout_seconds) == (1, 1, 870)
@@ -50,17 +48,20 @@ def test_the_minimal_sample_is_a_complete_taskqueue() -> None:
 @pytest.mark.parametrize(
     ("exchange", "bindings", "keys"),
     [
-        ({}, None, ("thumbnails",)),
-        ({"type": "Topic"}, None, ("#",)),
-        ({"type": "Fanout"}, None, ("",)),
-        ({"type": "Topic"}, [{"routingKey": "a.*"}, {"routingKey": "b"}], ("a.*", "b")),
+        ({}, None, [(None, "thumbnails")]),
+        ({"type": "Topic"}, None, [(None, "#")]),
+        ({"type": "Fanout"}, None, [(None, "")]),
+        ({"type": "ConsistentHash"}, None, [(None, "1")]),
+        ({"type": "Topic"}, [{"routingKey": "a.*"}, {"routingKey": "b"}], [(None, "a.*"), (None, "b")]),
+        ({"type": "Topic"}, [{"exchange": "events", "routingKey": "a"}], [(None, "#"), ("events", "a")]),
+        ({}, [{"routingKey": "b"}, {"exchange": "events"}], [(None, "b"), ("events", None)]),
     ],
 )
-def test_the_default_routing_keys_depend_on_the_type_of_the_exchange(
-    exchange: dict[str, str], bindings: list[dict[str, str]] | None, keys: tuple[str, ...]
+def test_a_spec_without_binding_from_its_exchange_has_one_that_depends_on_the_type(
+    exchange: dict[str, str], bindings: list[dict[str, str]] | None, keys: list[tuple[str | None, str | None]]
 ) -> None:
     spec = MINIMAL | {"exchange": exchange} | ({"bindings": bindings} if bindings else {})
-    assert parsed(spec).routing_keys == keys
+    assert [(binding.exchange, binding.routing_key) for binding in parsed(spec).bindings] == keys
 
 
 def test_prefetch_defaults_to_concurrency() -> None:

@@ -17,6 +17,7 @@ from tests.unit.topology.builders import (
 )
 from tests.unit.topology.in_memory_vhost import vhost_with
 
+ALTERNATE: dict[str, object] = {"exchange": {"alternateExchange": "unrouted"}}
 CELERY: dict[str, object] = {"queue": {"name": "celery"}}
 
 
@@ -77,7 +78,14 @@ def user_queue(name: str, queue_type: str = "quorum", **arguments: Argument | No
         ),
         (Queue("jobs.dlq"), {}, "topology.dead_letter_queue_type"),
         (Exchange("jobs", "fanout"), {}, "topology.exchange_type"),
-        (Exchange("jobs", "headers"), {}, "topology.exchange_type_unsupported"),
+        (Exchange("jobs", "x-random"), {}, "topology.exchange_type_unsupported"),
+        (Exchange("jobs", "x-consistent-hash"), {}, "topology.exchange_type_of_a_plugin"),
+        (Exchange("jobs", "direct"), ALTERNATE, "topology.alternate_exchange_missing"),
+        (
+            Exchange("jobs", "headers", arguments={"alternate-exchange": "theirs"}),
+            ALTERNATE,
+            "topology.alternate_exchange_and_type",
+        ),
         (Exchange("jobs", "direct", durable=False), {}, "topology.exchange_transient"),
         (
             Exchange("jobs.in", "fanout", arguments={"alternate-exchange": "elsewhere"}),
@@ -168,6 +176,13 @@ def test_a_name_that_rabbitmq_reserves_is_refused_before_the_broker_refuses_it(
 
     assert conflict.reason is Reason.TOPOLOGY_REFUSED
     assert_approved(key, conflict.message)
+
+
+@pytest.mark.parametrize("spec", [{}, {"exchange": {"alternateExchange": "theirs"}}])
+def test_an_exchange_with_an_alternate_exchange_fits_a_spec_that_names_it_or_none(spec: dict[str, object]) -> None:
+    desired, found = desired_topology(**spec), Exchange("jobs", "direct", arguments={"alternate-exchange": "theirs"})
+
+    assert Declare(desired.exchanges["jobs"]) not in diff(desired, vhost_with(found), owner=OWNER)
 
 
 def test_an_existing_exchange_of_the_broker_is_used() -> None:

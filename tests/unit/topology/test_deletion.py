@@ -122,6 +122,17 @@ def test_a_shared_exchange_goes_although_two_taskqueues_were_removed_at_the_same
     assert removal_steps(two, actual, owner=OTHER_OWNER) == (Remove(actual.exchanges["tasks"]),)
 
 
+def test_the_exchange_of_another_taskqueue_goes_with_the_last_that_gets_messages_from_it() -> None:
+    events = desired_topology("events")
+    jobs = desired_topology(bindings=[{"exchange": "events", "routingKey": "image"}])
+    both = apply_steps(diff(jobs, events, owner=OWNER), events)
+
+    left = apply_steps(removal_steps(events, both, owner="default/media/events"), both)
+
+    assert set(left.exchanges) == {"events", "jobs", "jobs.in"}
+    assert apply_steps(removal_steps(jobs, left, owner=OWNER), left).exchanges == {}
+
+
 @pytest.mark.parametrize("owner", [None, "elsewhere/media/other"])
 def test_a_shared_exchange_that_no_taskqueue_of_the_installation_has_created_stays(owner: str | None) -> None:
     shared = vhost_with(with_owner(DESIRED.exchanges["jobs"], owner))

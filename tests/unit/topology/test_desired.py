@@ -48,6 +48,24 @@ def test_routing_keys_follow_from_bindings_and_exchange_type(spec: dict[str, obj
     assert {binding.routing_key for binding in topology.bindings if binding.source == "jobs"} == keys
 
 
+def test_bindings_have_arguments_and_those_from_exchanges_of_others_an_owner() -> None:
+    """The owner shows later that such a binding is obsolete; RabbitMQ does not compare it with headers."""
+    bindings = [
+        {"arguments": {"x-match": "any", "pages": 1, "format": "pdf"}},
+        {"exchange": "events", "routingKey": "image.*"},
+    ]
+    topology = desired_topology(exchange={"type": "Headers", "alternateExchange": "unrouted"}, bindings=bindings)
+
+    assert topology.exchanges["jobs"].type == "headers"
+    assert topology.exchanges["jobs"].arguments == OWNERSHIP | {"alternate-exchange": "unrouted"}
+    assert topology.exchanges.keys() == {"jobs", "jobs.in"}
+    assert topology.bindings == {
+        Binding("jobs", "jobs.in", to_queue=False, arguments=(("format", "pdf"), ("pages", 1), ("x-match", "any"))),
+        Binding("events", "jobs.in", to_queue=False, routing_key="image.*", arguments=tuple(OWNERSHIP.items())),
+        Binding("jobs.in", "jobs", to_queue=True),
+    }
+
+
 def test_a_classic_queue_has_the_maximum_priority_and_its_dead_letter_queue_has_none() -> None:
     topology = desired_topology(queue={"name": "mail", "type": "Classic", "maxPriority": 9})
 

@@ -9,7 +9,7 @@ from taskqueue_operator.resource.faults import TopologyFault
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Topology
-from tests.unit.topology.builders import OWNER, desired_topology, timeout_policy, with_owner
+from tests.unit.topology.builders import OTHER_OWNER, OWNER, desired_topology, timeout_policy, with_owner
 from tests.unit.topology.in_memory_vhost import all_objects, apply_steps, vhost_with
 from tests.unit.topology.vhosts import DESIRED, ENTRY_BINDING, OLD_BINDING, vhosts
 
@@ -60,6 +60,44 @@ def test_a_binding_that_a_user_made_from_another_exchange_stays() -> None:
     binding = Binding("headers", "jobs.in", to_queue=False)
 
     assert steps(apply_steps([Declare(Exchange("headers", "headers")), Declare(binding)], DESIRED)) == ()
+
+
+HEADERS: dict[str, object] = {
+    "exchange": {"type": "Headers"},
+    "bindings": [{"arguments": {"format": "pdf", "pages": 1}}],
+}
+
+
+def test_bindings_with_other_arguments_are_other_bindings() -> None:
+    desired = desired_topology(**HEADERS)
+    (new,) = [item for item in desired.bindings if item.source == "jobs"]
+    old = replace(new, arguments=(("format", "pdf"), ("pages", "1")))
+    actual = apply_steps([Remove(new), Declare(old)], desired)
+
+    assert diff(desired, actual, owner=OWNER) == (Declare(new), Remove(old))
+
+
+def test_a_binding_from_an_exchange_of_others_is_removed_when_the_spec_has_it_no_longer() -> None:
+    """A binding of a user from the same exchange stays: only the owner tells them apart."""
+    events = Exchange("events", "topic", arguments={"x-taskqueue-owner": OTHER_OWNER})
+    with_events = desired_topology(bindings=[{"exchange": "events", "routingKey": "image.*"}])
+    (ours,) = [item for item in with_events.bindings if item.source == "events"]
+    theirs = replace(ours, arguments=())
+    before = vhost_with(events)
+    bound = apply_steps([*diff(with_events, before, owner=OWNER), Declare(theirs)], before)
+
+    assert diff(with_events, bound, owner=OWNER) == ()
+    assert steps(bound) == (Remove(ours),)
+
+
+def test_the_share_of_a_consistent_hash_exchange_is_removed_before_it_is_declared_again() -> None:
+    desired = desired_topology(exchange={"type": "ConsistentHash"})
+    share = Binding("jobs", "jobs.in", to_queue=False, routing_key="1")
+    changed = replace(share, routing_key="10")
+    actual = apply_steps([Remove(share), Declare(changed)], desired)
+
+    assert desired.exchanges["jobs"].type == "x-consistent-hash"
+    assert diff(desired, actual, owner=OWNER) == (Remove(changed), Declare(share))
 
 
 def test_bindings_to_a_private_exchange_without_owner_stay() -> None:

@@ -51,6 +51,12 @@ def test_a_deleted_binding_is_named() -> None:
     assert_approved("topology.drift_of_a_binding", told(without(Remove(FROM_EXCHANGE))))
 
 
+def test_a_deleted_binding_with_headers_is_named_without_its_owner() -> None:
+    binding = {"exchange": "events", "arguments": {"x-match": "any", "format": "pdf"}}
+    text = told(WHOLE, desired_topology(bindings=[binding]))
+    assert_approved("topology.drift_of_a_binding_with_arguments", text)
+
+
 def test_a_binding_that_another_client_added_to_the_private_exchange_is_named() -> None:
     added = replace(FROM_EXCHANGE, routing_key="theirs")
     assert_approved("topology.drift_of_another_binding", told(without(Declare(added))))

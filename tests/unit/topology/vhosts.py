@@ -11,14 +11,19 @@ from tests.unit.topology.in_memory_vhost import all_objects, apply_steps
 DESIRED = desired_topology()
 ENTRY_BINDING = Binding("jobs.in", "jobs", to_queue=True)
 OLD_BINDING = Binding("jobs", "jobs.in", to_queue=False, routing_key="old")
+OLD_HEADERS = Binding("jobs", "jobs.in", to_queue=False, routing_key="jobs", arguments=(("format", "pdf"),))
+OLD_MARKED = Binding("elsewhere", "jobs.in", to_queue=False, arguments=(("x-taskqueue-owner", OWNER),))
 
 _POSSIBLE = [
     *all_objects(DESIRED),
     *all_objects(fence_topology("jobs", OWNER)),
     OLD_BINDING,
+    OLD_HEADERS,
+    OLD_MARKED,
     Exchange("elsewhere", "topic"),
     Queue("other"),
     Binding("elsewhere", "jobs.in", to_queue=False, routing_key="x"),
+    Binding("elsewhere", "jobs.in", to_queue=False, arguments=(("x-taskqueue-owner", OTHER_OWNER),)),
     Binding("elsewhere", "other", to_queue=True, routing_key="x"),
     Binding("jobs", "other", to_queue=True, routing_key="x"),
 ]

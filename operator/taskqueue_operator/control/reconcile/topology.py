@@ -11,7 +11,7 @@ from taskqueue_operator.control.state import ReconcileState, Repair, States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import Key, dead_letter_queue, owner
+from taskqueue_operator.resource.names import Key, dead_letter_queue, owner, private_exchange
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.topology.adoption import check_adoption, unmarked_exchanges, unmarked_queues
@@ -23,6 +23,7 @@ from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Policy, Topology
+from taskqueue_operator.topology.other_exchanges import check_existence, check_other_exchanges, without_missing
 from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
 from taskqueue_operator.topology.versions import check_oldest
@@ -46,7 +47,8 @@ class TopologyReconciler:
         """Declare the topology on the broker.
 
         Raises:
-            TopologyFault: An object on the broker conflicts with the spec; nothing was changed.
+            TopologyFault: An object on the broker conflicts with the spec, and nothing was changed; or an exchange of
+                others is missing, and everything else is as declared.
             BrokerFault: The broker cannot be used.
         """
         state, observer = self._states[taskqueue.key].reconcile, self._states[taskqueue.key].connection.observer
@@ -58,7 +60,11 @@ class TopologyReconciler:
         for number in range(ROUNDS):
             actual = drifted or await observer.topology()
             drifted = None
-            steps = self.steps(taskqueue, actual)
+            try:
+                steps = self.steps(taskqueue, actual)
+            except TopologyFault:
+                self._record_repair(state, drift)
+                raise
             if not steps:
                 self._accept(taskqueue, actual)
                 self._record_repair(state, drift)
@@ -153,20 +159,25 @@ class TopologyReconciler:
         """Return the steps from the actual topology to the desired one.
 
         Raises:
-            TopologyFault: An object on the broker conflicts with the spec.
+            TopologyFault: An object on the broker conflicts with the spec, or an exchange of others is missing.
         """
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
         else:
             check_oldest(taskqueue.queue_name, actual.version)
-        own = self._own_steps(taskqueue, actual)
-        if not taskqueue.delays_retries:
-            return own
-        return (*own, *retry_steps(taskqueue.queue_name, actual, owner=self.owner(taskqueue.key)))
+        check_other_exchanges(taskqueue, actual, owner=self.owner(taskqueue.key))
+        steps = self._own_steps(taskqueue, actual)
+        if taskqueue.delays_retries:
+            steps += retry_steps(taskqueue.queue_name, actual, owner=self.owner(taskqueue.key))
+        # A new topology is declared as a whole. Later, what is missing elsewhere stops no repair.
+        queue = taskqueue.queue_name
+        if not steps or (queue not in actual.queues and private_exchange(queue) not in actual.exchanges):
+            check_existence(taskqueue, actual)
+        return steps
 
     def _own_steps(self, taskqueue: TaskQueue, actual: Topology) -> tuple[Step, ...]:
         """Return the steps without those for the retry path, which belongs to the vhost."""
-        desired = desired_topology(taskqueue, self.installation)
+        desired = without_missing(desired_topology(taskqueue, self.installation), actual)
         if taskqueue.adopts:
             check_adoption(desired, actual)
         return diff(self._with_policies(taskqueue, desired, actual), actual, owner=self.owner(taskqueue.key))

@@ -49,6 +49,18 @@ BINDING_HEADERS: Final = 16
 HEADER_CHARACTERS: Final = 255
 """Longest value of an argument of a binding; as long as a routing key."""
 
+# Queues.
+
+LONGEST_TTL_SECONDS: Final = 49 * 86_400
+"""Longest time to live of a message, 49 days: RabbitMQ counts it in milliseconds, with 32 bits."""
+QUEUE_MESSAGES: Final = 10**9
+"""Highest limit of the messages of one queue; a quorum queue holds far fewer."""
+QUEUE_BYTES: Final = 2**50
+"""Highest limit of the bytes of one queue, 1 PiB: more than the disk of any broker."""
+POLICY_PAIRS: Final = 1_000_000
+"""Policies times queues of one vhost up to which the operator writes one: RabbitMQ compares all of them whenever it
+stores a policy. 1,000 TaskQueues have 2,000 queues, so that half of them may have a policy."""
+
 # Retries.
 
 LONGEST_DELAY_SECONDS: Final = 32_768

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from .bounds import VHOST_BYTES
+from .bounds import DELIVERY_LIMIT, LONGEST_TTL_SECONDS, QUEUE_BYTES, QUEUE_MESSAGES, VHOST_BYTES
 from .fields import BrokerName, Model, SecretRef, rule, rules
 
 
@@ -14,6 +14,13 @@ class QueueType(StrEnum):
 
     QUORUM = "Quorum"
     CLASSIC = "Classic"
+
+
+class Overflow(StrEnum):
+    """What happens to the messages beyond the limit of a queue."""
+
+    REJECT_PUBLISH = "RejectPublish"
+    DROP_HEAD = "DropHead"
 
 
 class AdoptionPolicy(StrEnum):
@@ -57,6 +64,9 @@ class Broker(Model):
 QUEUE_NAME: Final = "^[A-Za-z0-9_.:@/ -]*$"
 """Characters of AMQP 0-9-1 and those that its clients accept besides; none that only a pattern would contain."""
 RESERVED: Final = r"^(amq|taskqueue)[.]"
+SETTINGS: Final = "maxLength", "maxLengthBytes", "overflow", "messageTtlSeconds", "deliveryLimit"
+"""Fields of a queue that a policy sets."""
+_HAS_SETTINGS: Final = " || ".join(f"has(self.{name})" for name in SETTINGS)
 
 
 class Queue(Model):
@@ -69,6 +79,29 @@ class Queue(Model):
                 "maxPriority requires type: Classic. Quorum queues support priorities without it. Remove maxPriority, "
                 "or set type: Classic.",
                 path=".maxPriority",
+            ),
+            rule(
+                "!has(self.overflow) || has(self.maxLength) || has(self.maxLengthBytes)",
+                "overflow requires a limit. Set maxLength or maxLengthBytes, or remove overflow.",
+                path=".overflow",
+            ),
+            rule(
+                "!has(self.overflow) || self.overflow != 'DropHead' || self.type == 'Classic'",
+                "A Quorum queue keeps rejected messages until the dead-letter queue has them, and RabbitMQ does so "
+                "only with overflow: RejectPublish. Remove overflow, or set type: Classic.",
+                path=".overflow",
+            ),
+            rule(
+                "!has(self.deliveryLimit) || self.type == 'Quorum'",
+                "deliveryLimit requires type: Quorum. RabbitMQ does not count the deliveries of Classic queues. Remove "
+                "deliveryLimit, or set type: Quorum.",
+                path=".deliveryLimit",
+            ),
+            rule(
+                f"!self.external || !(self.singleActiveConsumer || {_HAS_SETTINGS})",
+                f"The operator does not change an external queue. Remove {', '.join(SETTINGS)} and "
+                "singleActiveConsumer, and set a policy for that queue.",
+                path=".external",
             ),
             rule(
                 f"!has(self.name) || self.external || self.name.matches('{QUEUE_NAME}')",
@@ -95,8 +128,48 @@ class Queue(Model):
     max_priority: Annotated[int, Field(ge=1, le=255)] | None = Field(
         None, description="Highest message priority of a Classic queue. Cannot change once the queue exists."
     )
+    max_length: Annotated[int, Field(ge=1, le=QUEUE_MESSAGES)] | None = Field(
+        None, description="Number of ready messages from which the queue is full. Defaults to no limit."
+    )
+    max_length_bytes: Annotated[int, Field(ge=1, le=QUEUE_BYTES)] | None = Field(
+        None,
+        description="Bytes of the ready messages from which the queue is full. Defaults to no limit.",
+        json_schema_extra={"format": "int64"},
+    )
+    overflow: Overflow | None = Field(
+        None,
+        description="What happens when the queue is full. RejectPublish (default): RabbitMQ refuses new messages, and "
+        "publishers with confirms get nacks. DropHead, for Classic queues: the oldest messages go to the dead-letter "
+        "queue.",
+    )
+    message_ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_TTL_SECONDS)] | None = Field(
+        None,
+        description="Time after which a message that no worker has received goes to the dead-letter queue. Defaults to "
+        "no limit.",
+    )
+    delivery_limit: Annotated[int, Field(ge=1, le=DELIVERY_LIMIT)] | None = Field(
+        None,
+        description="Failed deliveries of a message after which it goes to the dead-letter queue, for Quorum queues "
+        f"and Plain workers. Defaults to {DELIVERY_LIMIT}.",
+    )
+    single_active_consumer: bool = Field(
+        default=False,
+        description="Only one worker at a time receives messages; requires scaling.maxReplicas: 1. Cannot change once "
+        "the queue exists.",
+    )
     external: bool = Field(
         default=False,
         description="The queue is managed elsewhere. The operator scales on its backlog, but never declares, binds or "
         "deletes it.",
     )
+
+    @property
+    def has_length_limit(self) -> bool:
+        """Whether its length is limited, so that it may refuse messages."""
+        return self.max_length is not None or self.max_length_bytes is not None
+
+    @property
+    def needs_policy(self) -> bool:
+        """Whether a setting is one that only a policy can change later."""
+        limits = (self.message_ttl_seconds, self.delivery_limit)
+        return self.has_length_limit or any(limit is not None for limit in limits)

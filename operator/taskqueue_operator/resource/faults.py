@@ -34,6 +34,7 @@ class Reason(StrEnum):
     TOPOLOGY_REFUSED = "TopologyRefused"
     NOT_EMPTY = "NotEmpty"
     POLICY_CONFLICT = "PolicyConflict"
+    POLICY_BUDGET = "PolicyBudget"
     DEAD_LETTER_QUEUE_MISSING = "DeadLetterQueueMissing"
     DEAD_LETTERS_GROWING = "DeadLettersGrowing"
     DEAD_LETTERS_BLOCKED = "DeadLettersBlocked"

@@ -5,7 +5,7 @@ from typing import Final
 
 from pydantic import ConfigDict, Field
 
-from .bounds import DELIVERY_LIMIT, LONGEST_DELAY_SECONDS
+from .bounds import DELIVERY_LIMIT, LONGEST_DELAY_SECONDS, LONGEST_TTL_SECONDS, QUEUE_MESSAGES
 from .fields import BrokerName, Model, rule, rules
 
 MAX_ATTEMPTS: Final = 5
@@ -83,11 +83,6 @@ class Retry(Model):
     )
 
 
-LONGEST_TTL_SECONDS: Final = 49 * 86_400
-"""49 days: RabbitMQ counts a time to live in milliseconds, with 32 bits."""
-MOST_DEAD_LETTERS: Final = 10**9
-
-
 class DeadLetter(Model):
     """Dead letters: those of an external queue, where they go; those of other queues, how many are kept, how long."""
 
@@ -109,7 +104,7 @@ class DeadLetter(Model):
     max_length: int | None = Field(
         None,
         ge=1,
-        le=MOST_DEAD_LETTERS,
+        le=QUEUE_MESSAGES,
         description="Number of dead letters beyond which the broker drops the oldest. Defaults to no limit.",
     )
 

@@ -64,6 +64,19 @@ class Spec(Model):
                 path=".retry.backoff",
             ),
             rule(
+                "!has(self.queue) || !has(self.queue.deliveryLimit) || "
+                "(self.worker.protocol == 'Plain' && !has(self.retry))",
+                "retry.maxAttempts limits the attempts of workers of protocol TaskQueue and those with retries of type "
+                "Linear. Remove queue.deliveryLimit, or set worker.protocol: Plain without retry.",
+                path=".queue.deliveryLimit",
+            ),
+            rule(
+                "!has(self.queue) || !self.queue.singleActiveConsumer || self.scaling.maxReplicas == 1",
+                "With queue.singleActiveConsumer, only one worker at a time receives messages: others would be idle. "
+                "Set scaling.maxReplicas: 1, or remove queue.singleActiveConsumer.",
+                path=".scaling.maxReplicas",
+            ),
+            rule(
                 "!has(self.deadLetter) || (!has(self.deadLetter.exchange) && !has(self.deadLetter.routingKey)) || "
                 "(has(self.queue) && self.queue.external)",
                 "The operator declares the dead-letter queue of each queue that is not external. Remove exchange and "

@@ -10,9 +10,9 @@ from taskqueue_operator.resource.names import CONTROL_PREFIX, DERIVED_SUFFIXES, 
 
 from .desired import (
     ALTERNATE_EXCHANGE,
+    CHOSEN,
     DEAD_LETTER_KEY,
     DELIVERY_LIMIT,
-    MAX_PRIORITY,
     QUEUE_TYPE,
     queue_arguments,
 )
@@ -159,7 +159,7 @@ def _check_drift(subject: str, differences: Sequence[str], ways_out: str) -> Non
 
 def _needed_arguments(desired: Queue, type_: str) -> Arguments:
     """Return the desired type, and the other arguments as a queue of the actual type has them: they follow from it."""
-    arguments = queue_arguments(desired.name, type_, desired.arguments.get(MAX_PRIORITY))
+    arguments = queue_arguments(desired.name, type_, _chosen(desired))
     return arguments | {QUEUE_TYPE: _type(desired)}
 
 
@@ -176,18 +176,22 @@ def _derived_arguments(desired: Queue, actual: Queue) -> Arguments:
 
 def _queue_ways_out(actual: Queue) -> str:
     """Return the spec that fits an existing queue as it is: a queue like those of the operator, or an external one."""
-    type_, priority = _type(actual), actual.arguments.get(MAX_PRIORITY)
+    type_, chosen = _type(actual), _chosen(actual)
     if type_.title() not in list(QueueType):
         return "Choose another spec.queue.name."
-    foreign = _argument_differences(queue_arguments(actual.name, type_, priority), actual.arguments)
+    foreign = _argument_differences(queue_arguments(actual.name, type_, chosen), actual.arguments)
     if not any((*foreign, *_lifetime_differences(actual))):
-        fields = f"type: {type_.title()}" + (f", maxPriority: {priority}" if priority is not None else "")
+        fields = ", ".join([f"type: {type_.title()}", *(f"{CHOSEN[name]}: {_shown(chosen[name])}" for name in chosen)])
     else:
         fields = "external: true"
     return (
         f'This fits the queue as it is: spec.queue: {{name: "{actual.name}", {fields}}}. '
         "Or choose another spec.queue.name, or delete the queue when it is empty."
     )
+
+
+def _chosen(queue: Queue) -> Arguments:
+    return {name: queue.arguments[name] for name in CHOSEN if queue.arguments.get(name)}
 
 
 def _exchange_differences(desired: Exchange, actual: Exchange) -> Iterator[str]:
@@ -215,7 +219,7 @@ def _argument_differences(desired: Arguments, actual: Arguments) -> Iterator[str
 def _shown(value: Argument | None) -> str:
     if value is None:
         return "absent"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
 
 def _type(queue: Queue) -> str:

@@ -9,6 +9,7 @@ exchange bypass `<queue>.in`.
 from typing import Final
 
 from taskqueue_operator.resource import bounds
+from taskqueue_operator.resource.broker import Queue as SpecQueue
 from taskqueue_operator.resource.broker import QueueType
 from taskqueue_operator.resource.exchange import Binding as SpecBinding
 from taskqueue_operator.resource.faults import Reason, TopologyFault
@@ -26,7 +27,8 @@ from taskqueue_operator.resource.taskqueue import TaskQueue
 from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology, binding_arguments
 
 QUEUE_TYPE: Final = "x-queue-type"
-MAX_PRIORITY: Final = "x-max-priority"
+CHOSEN: Final = {"x-max-priority": "maxPriority", "x-single-active-consumer": "singleActiveConsumer"}
+"""Arguments of a queue that the spec may set, with the fields of spec.queue."""
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 DEAD_LETTER_EXCHANGE: Final = "x-dead-letter-exchange"
 DEAD_LETTER_KEY: Final = "x-dead-letter-routing-key"
@@ -54,7 +56,7 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
     queue, dead_letters = taskqueue.queue_name, dead_letter_queue(taskqueue.queue_name)
     source, private = taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
     ownership: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
-    arguments = queue_arguments(queue, taskqueue.queue.type.lower(), taskqueue.queue.max_priority)
+    arguments = queue_arguments(queue, taskqueue.queue.type.lower(), _chosen(taskqueue.queue))
     alternate = taskqueue.exchange.alternate_exchange
     alternates: Arguments = {} if alternate is None else {ALTERNATE_EXCHANGE: alternate}
     publishers = {_binding(binding, source, private, ownership) for binding in taskqueue.bindings}
@@ -86,13 +88,18 @@ def _binding(binding: SpecBinding, source: str, private: str, ownership: Argumen
     )
 
 
-def queue_arguments(name: str, queue_type: str, max_priority: Argument | None) -> dict[str, Argument]:
+def _chosen(queue: SpecQueue) -> Arguments:
+    values = (queue.max_priority, queue.single_active_consumer)
+    return {name: value for name, value in zip(CHOSEN, values, strict=True) if value}
+
+
+def queue_arguments(name: str, queue_type: str, chosen: Arguments) -> dict[str, Argument]:
     """Return the arguments of a queue that workers consume, without its owner.
 
     Args:
         name: Name of the queue.
         queue_type: Type of the queue as RabbitMQ spells it.
-        max_priority: Highest priority of a classic queue; None without priorities.
+        chosen: Those that the spec may set.
     """
     arguments: dict[str, Argument] = {
         QUEUE_TYPE: queue_type,
@@ -102,9 +109,7 @@ def queue_arguments(name: str, queue_type: str, max_priority: Argument | None) -
     }
     if queue_type == QueueType.QUORUM.lower():
         arguments |= QUORUM_ARGUMENTS
-    if max_priority is not None:
-        arguments[MAX_PRIORITY] = max_priority
-    return arguments
+    return {**arguments, **chosen}
 
 
 def _dead_letter_arguments(queue_type: Argument) -> dict[str, Argument]:

@@ -42,14 +42,21 @@ def retry_path(queue: str, owner: str, *, has_limit: bool = False) -> Topology:
     )
 
 
-def retry_steps(queue: str, actual: Topology, *, owner: str) -> tuple[Step, ...]:
+def retry_steps(queue: str, actual: Topology, *, owner: str, is_limited: bool = False) -> tuple[Step, ...]:
     """Return the steps from the actual retry path of a queue to the desired one.
+
+    Args:
+        queue: Name of the queue.
+        actual: All objects of its vhost.
+        owner: The value of the owner argument of its TaskQueue.
+        is_limited: Whether the spec limits its length: its policy may not be applied yet.
 
     Raises:
         TopologyFault: An object conflicts with the desired one; then no step is returned at all.
     """
     found = actual.queues.get(queue)
-    path = retry_path(queue, owner, has_limit=found is not None and _has_limit(found, actual))
+    has_limit = is_limited or (found is not None and _has_limit(found, actual))
+    path = retry_path(queue, owner, has_limit=has_limit)
     both = {_returning(queue, destination) for destination in (queue, landing_queue(queue))}
     return (*diff(path, actual, owner=owner), *map(Remove, (both - path.bindings) & actual.bindings))
 

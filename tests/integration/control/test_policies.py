@@ -34,6 +34,22 @@ def test_the_timeout_policy_needs_the_highest_priority_and_goes_with_the_taskque
     assert tenant.queue(queue)
 
 
+def test_one_policy_has_the_limits_of_the_queue_and_follows_the_spec(tenant: Tenant) -> None:
+    tenant.secret()
+    tenant.policy("company", "^jobs$", {"delivery-limit": 50}, priority=1)
+    tenant.taskqueue("jobs", queue={"maxLength": 5, "messageTtlSeconds": 3600})
+    ready(tenant, "jobs")
+    ours = tenant.path("policies", "jobs.limits over company")
+    assert tenant.read(ours)["definition"] == {"delivery-limit": 50, "max-length": 5, "message-ttl": 3_600_000}
+    assert tenant.queue("taskqueue.return.jobs"), "a full queue refuses retries"
+
+    tenant.taskqueue("jobs", queue={"maxLengthBytes": 1_000_000})
+    eventually(lambda: tenant.read(ours).get("definition"), {"delivery-limit": 50, "max-length-bytes": 1_000_000})
+
+    tenant.taskqueue("jobs")
+    eventually(lambda: tenant.read(ours), {})
+
+
 def test_dead_letters_beyond_a_limit_are_dropped_and_the_limits_follow_the_spec(tenant: Tenant) -> None:
     tenant.secret_of_least_rights("jobs")
     tenant.policy("company", "dlq$", {"delivery-limit": 1_000_000}, priority=1)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import aiormq
 import httpx
 import pytest
-from aiormq.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, AbstractConnection
 
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.rabbitmq.secret import parse_secret
@@ -74,6 +74,14 @@ async def probed(rabbitmq: Vhost, queue: str) -> Probe:
             if answer is not None and answer.at >= started:
                 return answer
             await asyncio.sleep(0.05)
+
+
+async def until_got(channel: AbstractChannel, queue: str) -> int:
+    """Get a message, and return its delivery tag; what was given back is ready a moment later."""
+    async with asyncio.timeout(30):
+        while (tag := (await channel.basic_get(queue)).delivery_tag) is None:  # noqa: ASYNC110  no event says it
+            await asyncio.sleep(0.05)
+    return tag
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.abc import AbstractConnection
 
 from taskqueue_operator.topology.diff import Remove
 from tests.integration.harness.versions import every_version
-from tests.integration.rabbitmq.conftest import Connect, declare, probed
+from tests.integration.rabbitmq.conftest import Connect, declare, probed, until_got
 from tests.unit.topology.builders import desired_topology
 
 
@@ -24,14 +24,6 @@ async def test_a_message_that_drains_give_back_fifty_times_stays_in_its_queue(
         await channel.basic_nack(tag, requeue=True)
     assert await until_got(channel, "jobs")
     assert (await probed(rabbitmq, "jobs.dlq")).ready == 0
-
-
-async def until_got(channel: AbstractChannel, queue: str) -> int:
-    """Get a message, and return its delivery tag; what was given back is ready a moment later."""
-    async with asyncio.timeout(30):
-        while (tag := (await channel.basic_get(queue)).delivery_tag) is None:  # noqa: ASYNC110  no event says it
-            await asyncio.sleep(0.05)
-    return tag
 
 
 @every_version

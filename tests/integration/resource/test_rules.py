@@ -15,6 +15,7 @@ from .conftest import Write
 
 SCHEDULE = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
 EXTERNAL = {"name": "celery", "external": True}
+PLAIN = {"image": "acme/app:1", "protocol": "Plain"}
 HEADERS = MINIMAL | {"exchange": {"type": "Headers"}}
 
 
@@ -114,6 +115,36 @@ RULES = {
         "spec.queue.maxPriority",
         changed("queue", {"type": "Classic", "maxPriority": 5}),
         changed("queue", {"maxPriority": 5}),
+    ),
+    "crd.overflow_without_a_limit": Rule(
+        "spec.queue.overflow",
+        changed("queue", {"maxLengthBytes": 1, "overflow": "RejectPublish"}),
+        changed("queue", {"overflow": "RejectPublish"}),
+    ),
+    "crd.drop_head_of_a_quorum_queue": Rule(
+        "spec.queue.overflow",
+        changed("queue", {"type": "Classic", "maxLength": 1, "overflow": "DropHead"}),
+        changed("queue", {"maxLength": 1, "overflow": "DropHead"}),
+    ),
+    "crd.delivery_limit_of_a_classic_queue": Rule(
+        "spec.queue.deliveryLimit",
+        changed("queue", {"deliveryLimit": 1}) | {"worker": PLAIN},
+        changed("queue", {"deliveryLimit": 1, "type": "Classic"}) | {"worker": PLAIN},
+    ),
+    "crd.delivery_limit_beside_attempts": Rule(
+        "spec.queue.deliveryLimit",
+        changed("queue", {"deliveryLimit": 1}) | {"worker": PLAIN},
+        changed("queue", {"deliveryLimit": 1}),
+    ),
+    "crd.single_active_consumer_of_several_workers": Rule(
+        "spec.scaling.maxReplicas",
+        changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 1}},
+        changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 2}},
+    ),
+    "crd.settings_of_an_external_queue": Rule(
+        "spec.queue.external",
+        changed("queue", EXTERNAL),
+        changed("queue", EXTERNAL | {"messageTtlSeconds": 60}),
     ),
     "crd.external_queue_without_a_name": Rule(
         "spec.queue",

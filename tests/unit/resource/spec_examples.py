@@ -118,6 +118,12 @@ ACCEPTED: dict[str, Spec] = {
     "dead letters of an external queue": MINIMAL
     | {"queue": {"name": "celery", "external": True}, "deadLetter": {"exchange": "dlx", "routingKey": "failed"}},
     "limits of dead letters": changed("deadLetter", {"messageTtlSeconds": 49 * 86_400, "maxLength": 10**9}),
+    "highest limits of a queue": changed(
+        "queue", {"maxLength": 10**9, "maxLengthBytes": 2**50, "messageTtlSeconds": 49 * 86_400}
+    ),
+    "a queue of Plain workers": changed("queue", {"deliveryLimit": 100, "overflow": "RejectPublish", "maxLength": 1})
+    | {"worker": {"image": "acme/app:1", "protocol": "Plain"}},
+    "a single active consumer": changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 1}},
     "largest numbers": changed("scaling", {"minReplicas": 10000, "maxReplicas": 10000, "readyPerReplica": 10**9}),
     "longest queue name": changed("queue.name", "q" * 200),
 }
@@ -202,6 +208,22 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "a comma in the name of a queue": ("spec.queue.name", changed("queue.name", "a,b")),
     "a name of a queue that is too long": ("spec.queue.name", changed("queue.name", "q" * 201)),
     "priority 256": ("spec.queue.maxPriority", changed("queue", {"type": "Classic", "maxPriority": 256})),
+    "a queue without room": ("spec.queue.maxLength", changed("queue", {"maxLength": 0})),
+    "more messages than a queue holds": ("spec.queue.maxLength", changed("queue", {"maxLength": 10**9 + 1})),
+    "a queue without bytes": ("spec.queue.maxLengthBytes", changed("queue", {"maxLengthBytes": 0})),
+    "more bytes than a disk has": ("spec.queue.maxLengthBytes", changed("queue", {"maxLengthBytes": 2**50 + 1})),
+    "unknown overflow": ("spec.queue.overflow", changed("queue", {"maxLength": 1, "overflow": "DropTail"})),
+    "messages that expire at once": ("spec.queue.messageTtlSeconds", changed("queue", {"messageTtlSeconds": 0})),
+    "messages that live longer than RabbitMQ counts": (
+        "spec.queue.messageTtlSeconds",
+        changed("queue", {"messageTtlSeconds": 50 * 86_400}),
+    ),
+    "no deliveries": ("spec.queue.deliveryLimit", changed("queue", {"deliveryLimit": 0})),
+    "more deliveries than the argument allows": ("spec.queue.deliveryLimit", changed("queue", {"deliveryLimit": 101})),
+    "a single active consumer as text": (
+        "spec.queue.singleActiveConsumer",
+        changed("queue", {"singleActiveConsumer": "perhaps"}),
+    ),
     "external as text": ("spec.queue.external", changed("queue", {"name": "a", "external": "perhaps"})),
     "an empty list of bindings": ("spec.bindings", MINIMAL | {"bindings": []}),
     "no arguments of a binding": ("spec.bindings", _headers()),

@@ -30,7 +30,7 @@ def fault(actual: Topology, **spec: object) -> TopologyFault:
 
 def user_queue(name: str, queue_type: str = "quorum", **arguments: Argument | None) -> Queue:
     """Return a queue that a user made, with the arguments of a TaskQueue's queue."""
-    return with_argument(Queue(name, arguments=queue_arguments(name, queue_type, None)), **arguments)
+    return with_argument(Queue(name, arguments=queue_arguments(name, queue_type, {})), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,11 @@ def user_queue(name: str, queue_type: str = "quorum", **arguments: Argument | No
             user_queue("jobs", "classic"),
             {"queue": {"type": "Classic", "maxPriority": 9}},
             "topology.queue_priority_only_in_spec",
+        ),
+        (
+            user_queue("jobs", x_single_active_consumer=True),
+            {},
+            "topology.queue_single_active_consumer_not_in_spec",
         ),
         (
             replace(user_queue("jobs", "classic"), durable=False),

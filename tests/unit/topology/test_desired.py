@@ -74,6 +74,14 @@ def test_a_classic_queue_has_the_maximum_priority_and_its_dead_letter_queue_has_
     assert topology.queues["mail.dlq"].arguments == OWNERSHIP | {"x-queue-type": "classic"}
 
 
+def test_a_single_active_consumer_is_an_argument_of_the_main_queue() -> None:
+    topology = desired_topology(queue={"singleActiveConsumer": True})
+
+    assert topology.queues["jobs"].arguments["x-single-active-consumer"] is True
+    assert "x-single-active-consumer" not in topology.queues["jobs.dlq"].arguments
+    assert desired_topology().queues["jobs"].arguments.keys().isdisjoint({"x-single-active-consumer"})
+
+
 def test_an_external_queue_declares_nothing() -> None:
     assert desired_topology(queue={"name": "celery", "external": True}) == Topology()
 

@@ -77,6 +77,10 @@ def test_a_limit_is_known_from_the_policy_where_the_broker_does_not_show_what_ap
     assert LANDING in declared(before).bindings
 
 
+def test_a_queue_that_its_spec_limits_gets_the_landing_queue_before_the_policy_has_an_effect() -> None:
+    assert LANDING in apply_steps(retry_steps("jobs", DESIRED, owner=OWNER, is_limited=True), DESIRED).bindings
+
+
 def test_without_the_limit_retries_return_directly_again_and_the_landing_queue_goes_with_the_taskqueue() -> None:
     landed = declared(limited(declared(DESIRED)))
     after = declared(limited(landed, has_limit=False))

@@ -94,7 +94,7 @@ def test_the_hash_depends_on_every_other_field_of_the_contract(make: Make, spec:
         {"adoptionPolicy": "IfMatching", "deletionPolicy": "Delete"},
         {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "a.#"}]},
         {"queue": {"type": "Classic", "maxPriority": 5}},
-        {"queue": {"name": "thumbnails"}},
+        {"queue": {"name": "thumbnails", "maxLength": 5, "messageTtlSeconds": 60, "singleActiveConsumer": True}},
         {"retry": {"maxAttempts": 5}},
         {"deadLetter": {"messageTtlSeconds": 60, "maxLength": 5}},
     ],

@@ -85,6 +85,7 @@ class Stages:
             spec.worker.hold_seconds > DEFAULT_SECONDS
             or (spec.dead_letter or DeadLetter()).is_limited
             or taskqueue.broker_delays_retries
+            or taskqueue.queue.needs_policy
         )
         return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
 

@@ -24,6 +24,8 @@ from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.objects import Policy, Topology
 from taskqueue_operator.topology.other_exchanges import check_existence, check_other_exchanges, without_missing
+from taskqueue_operator.topology.policy_budget import within_budget
+from taskqueue_operator.topology.queue_limits import limits_requirement
 from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
 from taskqueue_operator.topology.versions import check_oldest
@@ -168,7 +170,9 @@ class TopologyReconciler:
         check_other_exchanges(taskqueue, actual, owner=self.owner(taskqueue.key))
         steps = self._own_steps(taskqueue, actual)
         if taskqueue.delays_retries:
-            steps += retry_steps(taskqueue.queue_name, actual, owner=self.owner(taskqueue.key))
+            is_limited = taskqueue.queue.has_length_limit
+            steps += retry_steps(taskqueue.queue_name, actual, owner=self.owner(taskqueue.key), is_limited=is_limited)
+        steps = within_budget(steps, actual)
         # A new topology is declared as a whole. Later, what is missing elsewhere stops no repair.
         queue = taskqueue.queue_name
         if not steps or (queue not in actual.queues and private_exchange(queue) not in actual.exchanges):
@@ -200,7 +204,8 @@ class TopologyReconciler:
             seconds = max(seconds, granted_seconds(existing))
             retries = retries or granted_retries(queue, existing)
         timeout = timeout_requirement(queue, seconds, actual.version)
-        return main_policy(queue, [retries, timeout] if retries is not None else [timeout], actual)
+        requirements = (retries, timeout, limits_requirement(taskqueue))
+        return main_policy(queue, [requirement for requirement in requirements if requirement is not None], actual)
 
     def _runs_earlier_template(self, taskqueue: TaskQueue) -> bool:
         template = template_hash(taskqueue)

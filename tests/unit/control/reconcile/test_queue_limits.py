@@ -4,6 +4,7 @@ import pytest
 
 from taskqueue_operator.resource.names import FINALIZER
 from taskqueue_operator.topology import policy_budget
+from taskqueue_operator.topology.objects import Policy, Queue
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_cluster import KEY
 
@@ -21,7 +22,10 @@ async def test_the_limits_of_a_queue_follow_its_spec_and_go_with_the_taskqueue(h
     (policy,) = harness.broker.topology_.policies.values()
     assert (policy.name, policy.definition) == ("thumbnails.limits", {"max-length": 5, "message-ttl": 60_000})
     assert finalizers(harness) == [FINALIZER]
-    assert LANDING in harness.broker.topology_.queues
+    declared = [step.item.name for step in harness.broker.applied if isinstance(step.item, Policy | Queue)]
+    assert declared.index(LANDING) < declared.index(policy.name), (
+        "a full queue refuses retries from its first moment on"
+    )
 
     await harness.apply(queue={"messageTtlSeconds": 1})
     (policy,) = harness.broker.topology_.policies.values()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import (
+    declare,
     drain,
     drift,
     faults,
@@ -45,6 +46,7 @@ BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "harm": harm.run,
     "plain": plain.run,
     "neighbour": neighbour.run,
+    "declare": declare.run,
     "drift": drift.run,
     "idle": idle.run,
     "lag": lag.run,

@@ -9,24 +9,23 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import httpx
 
 from tests.bench.context import Context
-from tests.bench.played.broker import Vhost
 from tests.bench.played.fleet import PlayedFleet
 from tests.bench.played.objects import Body, Objects
+from tests.bench.played.real_broker import RealBroker
 from tests.bench.played.world import api_server, start
 from tests.bench.polling import eventually
 from tests.bench.result import Result, Target, spread
 from tests.cluster.broker import Broker
 from tests.cluster.progress import step
-from tests.idle_connections import KEEP_BRIEFLY
 from tests.integration.harness.operator_process import OperatorProcess
 
 FAULTS: Final = 50
@@ -113,25 +112,6 @@ async def run(context: Context) -> Result:
 
 
 @dataclass
-class _RealBroker:
-    """A real broker in the place of a played one."""
-
-    amqp_port: int
-    management_port: int
-    vhosts: dict[str, Vhost] = field(default_factory=lambda: {"/": Vhost()})
-
-    def definitions(self) -> dict[str, Any]:
-        """Return what the vhost contains, for an import."""
-        fields = ("name", "type", "durable", "auto_delete", "arguments")
-        listings = self.vhosts["/"].listings
-        return {
-            "exchanges": [{**_part(item, fields), "internal": False} for item in listings["exchanges"]],
-            "queues": [_part(item, fields) for item in listings["queues"]],
-            "bindings": [dict(item) for item in listings["bindings"]],
-        }
-
-
-@dataclass
 class _World:
     objects: Objects
     operator: OperatorProcess
@@ -186,7 +166,7 @@ async def _world(size: int, count: int) -> AsyncIterator[_World]:
     objects = Objects()
     fleet = PlayedFleet(objects)
     with tempfile.TemporaryDirectory() as directory, Broker.start(Path(directory) / "broker") as broker:
-        real = _RealBroker(broker.amqp_port, broker.management_port)
+        real = RealBroker(broker)
         fleet.add_broker("rabbitmq", real, vhost=quote("/", safe=""))
         plain = [f"plain-{number:05}" for number in range(2 * count)]
         names = [f"queue-{number:05}" for number in range(size - len(plain))]
@@ -195,13 +175,11 @@ async def _world(size: int, count: int) -> AsyncIterator[_World]:
         for name in plain:
             fleet.add_taskqueue(real, name, worker=PLAIN_FOR_HOURS)
         async with (
-            httpx.AsyncClient(
-                base_url=f"{broker.management_url}/api/", auth=("guest", "guest"), timeout=120, limits=KEEP_BRIEFLY
-            ) as http,
+            real.http() as http,
             api_server(objects, Path(directory)) as kubeconfig,
         ):
             step(f"declaring {size} TaskQueues")
-            (await http.post("definitions/%2F", json=real.definitions())).raise_for_status()
+            await real.declare(http)
             operator = OperatorProcess(kubeconfig, Path(directory))
             try:
                 await start(operator, size)
@@ -219,7 +197,3 @@ async def _are_ready(objects: Objects) -> bool:
         for body in objects.taskqueues.items.values()
         for conditions in [body.get("status", {}).get("conditions", [])]
     )
-
-
-def _part(item: Any, fields: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401  JSON
-    return {key: item[key] for key in fields if key in item}

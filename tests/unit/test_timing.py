@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 import yaml
 
-from taskqueue_operator.app import informer
+from taskqueue_operator.app import exit_deadline
 from taskqueue_operator.commands import confirmation, redrive
 from taskqueue_operator.control import controller, leader_election, workqueue
 from taskqueue_operator.control.observe import (
@@ -80,7 +80,7 @@ RULES: Final = (
     "RENEW_PERIOD + 2 * (REQUEST_TIMEOUT + RETRY_PERIOD) < RENEW_DEADLINE",
     "RENEW_DEADLINE < LEASE_DURATION",
     "SEND_TIMEOUT_SECONDS < LEASE_DURATION - RENEW_DEADLINE",
-    "EXIT_TIMEOUT + REQUEST_TIMEOUT < OPERATOR_GRACE_PERIOD",
+    "EXIT_SECONDS < OPERATOR_GRACE_PERIOD",
     # Tasks.
     "STOP_GRACE_SECONDS + SETTLE_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS < GRACE_MARGIN_SECONDS",
     "SIGTERM_ACK_TIMEOUT + ANSWER_TIMEOUT < GRACE_MARGIN_SECONDS",
@@ -186,7 +186,7 @@ def elsewhere() -> dict[str, float]:
     least = {"TASKQUEUE_QUEUES": "thumbnails", "RABBITMQ_URL": "amqp://localhost"}
     return {
         "DRIFT_LIMIT": float(*re.findall(r"within (\d+) s,\s+with an Event `TopologyRepaired`", TOPOLOGY)),
-        "EXIT_TIMEOUT": seconds(informer.settings().process.ultimate_exiting_timeout or 0),
+        "EXIT_SECONDS": seconds(exit_deadline.EXIT_SECONDS),
         "OPERATOR_GRACE_PERIOD": float(*re.findall(r"terminationGracePeriodSeconds: (\d+)", CHART)),
         "READINESS_PERIOD": float(readiness["periodSeconds"]),
         "READINESS_TIMEOUT": float(readiness["timeoutSeconds"]),

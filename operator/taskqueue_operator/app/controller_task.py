@@ -7,6 +7,7 @@ import structlog
 
 from taskqueue_operator.control.controller import Controller
 
+from .exit_deadline import stop_on_signals
 from .garbage_collection import exempt_all
 
 
@@ -14,7 +15,7 @@ class ControllerTask:
     """Runs the controller, and stops kopf if the controller ends by itself.
 
     Attributes:
-        stop: Set when kopf must end.
+        stop: Set when the process must end.
         crashed: Whether the controller ended without being cancelled.
     """
 
@@ -30,6 +31,7 @@ class ControllerTask:
         kopf starts its watches after that, so they wait until all queues are read: the objects of thousands of
         TaskQueues occupy the processor for seconds.
         """
+        stop_on_signals(self.stop)  # kopf has installed handlers of its own
         gc.disable()
         self._task = asyncio.create_task(self._controller.run(), name="controller")
         self._task.add_done_callback(lambda _: self.stop.set())

@@ -84,5 +84,5 @@ def settings() -> kopf.OperatorSettings:
     tuned.queueing.idle_timeout = 0.2
     tuned.posting.enabled = False
     tuned.persistence.diffbase_storage = NoDiffs()
-    tuned.process.ultimate_exiting_timeout = 20
+    tuned.process.ultimate_exiting_timeout = None  # `exit_deadline` ends the process in time
     return tuned

@@ -21,6 +21,7 @@ from taskqueue_operator.resource.faults import Fault
 
 from . import health, logs
 from .collectors import LeadershipCollector
+from .exit_deadline import exit_in_time, stop_on_signals
 from .exposition import write_page
 from .garbage_collection import short_collections
 from .lifecycle import LeaderLifecycle
@@ -51,8 +52,9 @@ def main() -> None:
 async def run(settings: Settings) -> int:
     """Run the operator; returns the exit code."""
     stop, metrics, clock = asyncio.Event(), Metrics(), loop_clock()
-    for number in (signal.SIGINT, signal.SIGTERM):  # until kopf runs, which installs its own handlers
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop_on_signals(stop)
+    # Before kopf starts: at its end, kopf waits for every task that it has not found at its start.
+    deadline = asyncio.create_task(exit_in_time(stop), name="exit deadline")
     try:
         leases = KubernetesLease(await connect(), settings.lease, seconds=LEASE_DURATION)
     except Fault as fault:
@@ -71,6 +73,7 @@ async def run(settings: Settings) -> int:
         return _startup_failed(fault)
     finally:
         await leases.close()
+        deadline.cancel()
 
 
 def _boot_seconds() -> float:

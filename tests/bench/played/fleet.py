@@ -66,12 +66,13 @@ class PlayedFleet:
         secret: str = BROKER,
         replicas: int = 0,
         worker: Body = WORKER,
+        queue_type: str = "Classic",
     ) -> TaskQueue:
         """Add a TaskQueue with its topology and its Deployment."""
         scaling = {"maxReplicas": 1000, "minReplicas": replicas, "idleSeconds": 0}
         spec = {
             "broker": {"secretRef": {"name": secret}},
-            "queue": {"type": "Classic"},
+            "queue": {"type": queue_type},
             "worker": worker,
             "scaling": scaling | {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}},
         }

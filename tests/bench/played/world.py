@@ -81,11 +81,16 @@ async def start(operator: OperatorProcess, taskqueues: int) -> None:
     async def reconciled() -> bool:
         if operator.process is not None and operator.process.poll() is not None:
             raise RuntimeError(f"the operator has ended: {operator.log.read_text()[-2000:]}")
-        samples = await _samples(operator, "taskqueue_reconciles")
-        return sum(value for _, labels, value in samples if labels["result"] == "success") >= taskqueues
+        return await successful_reconciles(operator) >= taskqueues
 
     what = "every TaskQueue is verified"
     await eventually(reconciled, what, seconds=TIMEOUT_SECONDS, every=SCRAPE_PERIOD_SECONDS)
+
+
+async def successful_reconciles(operator: OperatorProcess) -> float:
+    """Return how many reconciles have succeeded; 0 while the operator does not answer."""
+    samples = await _samples(operator, "taskqueue_reconciles")
+    return sum(value for _, labels, value in samples if labels["result"] == "success")
 
 
 async def _samples(operator: OperatorProcess, family: str) -> list[tuple[str, dict[str, str], float]]:

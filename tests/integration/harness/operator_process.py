@@ -72,7 +72,7 @@ class OperatorProcess:
         """Terminate the process as the kubelet does; returns its exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(40)
 
     def kill(self) -> None:
         """End it in the middle of whatever it does."""

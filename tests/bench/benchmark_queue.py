@@ -18,8 +18,9 @@ from tests.bench import api_server
 from tests.bench.pod_history import PodHistory
 from tests.bench.reports import Reports, watch_reports
 from tests.bench.usage import Container
+from tests.e2e.application import NAME
 from tests.e2e.cluster_broker import ClusterBroker
-from tests.e2e.tenant import NAME, Tenant
+from tests.e2e.tenant import Tenant
 
 TASK_TIMEOUT_SECONDS: Final = 300
 TIMEOUT_SECONDS: Final = 60

@@ -79,10 +79,7 @@ class _World:
         for kind, count in expected.items():
 
             async def exist(kind: str = kind, count: int = count) -> bool:
-                found = (
-                    await self.http.get(f"{kind}/%2F", params={"disable_stats": "true", "columns": "source"})
-                ).json()
-                return len([item for item in found if item.get("source") != ""]) >= count
+                return await self._count(kind) >= count
 
             await eventually(exist, f"all {kind} exist", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
         return time.monotonic() - began
@@ -112,6 +109,12 @@ class _World:
         await asyncio.sleep(SETTLE_SECONDS)
         return took, self.operator.writes()
 
+    async def _count(self, kind: str) -> int:
+        """Count the queues of the vhost, or its bindings without those to the default exchange."""
+        column = {"queues": "name", "bindings": "source"}[kind]
+        found = (await self.http.get(f"{kind}/%2F", params={"disable_stats": "true", "columns": column})).json()
+        return sum(1 for item in found if item[column])
+
     async def add_objects(self, total: int) -> None:
         """Add objects of others to the vhost, so that it has so many."""
         listings = self.broker.vhosts["/"].listings
@@ -138,7 +141,6 @@ async def _world(size: int) -> AsyncIterator[_World]:
         fleet.add_broker("rabbitmq", real, vhost=quote("/", safe=""))
         for number in range(size):
             fleet.add_taskqueue(real, f"queue-{number:05}", queue_type="Quorum")
-        objects.deployments.items.clear()
         async with real.http() as http, api_server(objects, Path(directory)) as kubeconfig:
             operator = OperatorProcess(kubeconfig, Path(directory))
             try:

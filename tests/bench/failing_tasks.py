@@ -15,5 +15,6 @@ brake.FAILURES = sys.maxsize  # type: ignore[misc]  # a constant everywhere else
 @task("fail")
 async def fail(_: object, context: Context) -> None:
     """Append id, number of the attempt and the present to the ledger, and fail."""
-    _LEDGER.write(f"{context.task_id} {context.headers.get('x-attempt', 1)} {time.time()}\n")
+    attempt = context.headers.get("x-attempt", 1) + context.headers.get("x-delivery-count", 0)
+    _LEDGER.write(f"{context.task_id} {attempt} {time.time()}\n")
     raise LookupError("no such image")

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from tests.e2e.application import TASKQUEUE_WORKER, Application
-from tests.e2e.tenant import NAME, Tenant
+from tests.e2e.application import NAME, TASKQUEUE_WORKER, Application
+from tests.e2e.tenant import Tenant
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from tests.bench.result import Result, Target
 from tests.bench.scenarios import Scenario, prefixed, run_scenarios
 from tests.bench.unmanaged_workers import UnmanagedWorkers
 from tests.bench.workload import Rhythm
-from tests.e2e.application import celery
-from tests.e2e.tenant import NAME
+from tests.e2e.application import NAME, celery
 
 RHYTHM: Final = Rhythm(50, 45.0)
 """Between bursts, time for two consumer snapshots, 7 s apart, after the 12 s window of readings."""

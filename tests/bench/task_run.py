@@ -22,9 +22,9 @@ from tests.bench.pod_history import PodHistory, Removal
 from tests.bench.polling import eventually
 from tests.bench.workload import Task
 from tests.cluster.progress import step
-from tests.e2e.application import Application
+from tests.e2e.application import NAME, Application
 from tests.e2e.cluster_broker import ClusterBroker
-from tests.e2e.tenant import NAME, Tenant
+from tests.e2e.tenant import Tenant
 
 POLL_SECONDS: Final = 5
 RETRY_SECONDS: Final = 1

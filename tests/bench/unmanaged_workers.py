@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import httpx
 
-from tests.e2e.application import MODULE_MOUNTS, MODULES_VOLUME, TASKQUEUE_WORKER, Application
-from tests.e2e.tenant import NAME, Tenant
+from tests.e2e.application import MODULE_MOUNTS, MODULES_VOLUME, NAME, TASKQUEUE_WORKER, Application
+from tests.e2e.tenant import Tenant
 
 PERIOD_SECONDS: Final = 5
 GRACE_SECONDS: Final = 30

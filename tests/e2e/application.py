@@ -8,6 +8,9 @@ from typing import Any, Final, NamedTuple, Protocol
 from tests.cluster import images
 
 Body = dict[str, Any]
+NAME: Final = "work"
+"""Name of each TaskQueue, of its exchange, and of its queue unless Celery has another one."""
+OPERATOR_SECRET: Final = "rabbitmq"
 
 MODULES_CONFIGMAP: Final = "tasks"
 MODULES_VOLUME: Final[Body] = {"name": "tasks", "configMap": {"name": MODULES_CONFIGMAP}}
@@ -43,6 +46,8 @@ class Application:
         env: Variables that a TaskQueue does not set; `rabbitmq` is the Secret with the URI of the broker.
         plain: The worker does not implement the contract: neither reports nor probes.
         message: Builds the message for one task.
+        queue: What the workers consume.
+        secret: The Secret with the credentials of the workers; `rabbitmq` is also that of the operator.
     """
 
     image: images.Name
@@ -51,6 +56,8 @@ class Application:
     env: tuple[Body, ...]
     plain: bool
     message: MessageFormat
+    queue: str
+    secret: str = OPERATOR_SECRET
 
     @property
     def modules(self) -> dict[str, str]:
@@ -66,7 +73,7 @@ class Application:
         return {"protocol": "Plain", "acksLate": True, "command": [*self.command], "env": [*self.env]}
 
 
-def celery(queue: str, *, declared: bool, credentials: str = "rabbitmq") -> Application:
+def celery(queue: str, *, declared: bool, credentials: str = OPERATOR_SECRET) -> Application:
     """Return the Celery sample on one queue, which the operator has `declared`, or else Celery declares.
 
     The worker reads the `uri` of the Secret `credentials` once, when its pod starts.
@@ -74,7 +81,16 @@ def celery(queue: str, *, declared: bool, credentials: str = "rabbitmq") -> Appl
     uri = _from_secret("CELERY_BROKER_URL", credentials)
     env = (uri, {"name": "DECLARED", "value": queue}) if declared else (uri,)
     command = ("celery", "-A", "audited", "worker", "-Q", queue)
-    return Application("celery", "audited_celery.py", command, env, plain=True, message=_celery_message)
+    return Application(
+        "celery",
+        "audited_celery.py",
+        command,
+        env,
+        plain=True,
+        message=_celery_message,
+        queue=queue,
+        secret=credentials,
+    )
 
 
 def _from_secret(variable: str, secret: str) -> Body:
@@ -96,7 +112,8 @@ TASKQUEUE_WORKER: Final = Application(
     "sample",
     "audited.py",
     ("python", "-m", "taskqueue_worker"),
-    (_from_secret("RABBITMQ_URL", "rabbitmq"), {"name": "TASKQUEUE_MODULES", "value": "audited"}),
+    (_from_secret("RABBITMQ_URL", OPERATOR_SECRET), {"name": "TASKQUEUE_MODULES", "value": "audited"}),
     plain=False,
     message=_taskqueue_message,
+    queue=NAME,
 )

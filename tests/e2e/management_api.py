@@ -1,5 +1,6 @@
 """The broker as its administrator uses it, through RabbitMQ's management API."""
 
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
@@ -7,6 +8,7 @@ import httpx
 import orjson
 
 from tests.idle_connections import KEEP_BRIEFLY
+from tests.permissions import Grant, permissions
 
 GATE = "gate"
 """An exchange of a test: it opens the gate of `tests.e2e.gate`."""
@@ -45,10 +47,14 @@ class ManagementApi:
         """Delete a virtual host with all its contents, which takes minutes for thousands of queues."""
         self._client.delete(f"/api/vhosts/{vhost}", timeout=180).raise_for_status()
 
-    def put_user(self, name: str, password: str, vhost: str, *, tags: str = "policymaker") -> None:
-        """Create or change a user; with the default tags it has every right that the operator needs in a vhost."""
+    def put_user(self, name: str, password: str, vhost: str, grants: Collection[Grant]) -> None:
+        """Create a user with these rights, and with the tag that the operator needs for deletions."""
+        self.put_tags(name, password, "policymaker")
+        self._write("PUT", f"/api/permissions/{vhost}/{name}", permissions(grants))
+
+    def put_tags(self, name: str, password: str, tags: str) -> None:
+        """Create or change a user; its rights in vhosts stay."""
         self._write("PUT", f"/api/users/{name}", {"password": password, "tags": tags})
-        self._write("PUT", f"/api/permissions/{vhost}/{name}", {"configure": ".*", "write": ".*", "read": ".*"})
 
     def put_policy(self, vhost: str, name: str, pattern: str, definition: dict[str, Any]) -> None:
         """Create or change a policy for queues."""

@@ -12,11 +12,19 @@ from tests.cluster import images
 from tests.cluster.installation import create_namespace, create_secret
 from tests.cluster.progress import until
 from tests.cluster.provider import Cluster
-from tests.e2e.application import MODULE_MOUNTS, MODULES_CONFIGMAP, MODULES_VOLUME, TASKQUEUE_WORKER, Application
+from tests.e2e.application import (
+    MODULE_MOUNTS,
+    MODULES_CONFIGMAP,
+    MODULES_VOLUME,
+    NAME,
+    OPERATOR_SECRET,
+    TASKQUEUE_WORKER,
+    Application,
+)
 from tests.e2e.management_api import GATE, ManagementApi
+from tests.permissions import ALL, Grant, documented
 
 Body = dict[str, Any]
-NAME = "work"
 TIMEOUT_SECONDS = 180
 TASK_TIMEOUT_SECONDS = 300
 """Longer than any test keeps its gate closed, also on a busy machine."""
@@ -71,11 +79,20 @@ class Tenant:
         """Wait after `tear_down` until no pod is left; the empty namespace may remain for minutes."""
         until(lambda: not self.pods(), "all worker pods are deleted", seconds=2 * TIMEOUT_SECONDS, every=0.5)
 
-    def use_credentials(self, user: str, password: str, secret: str = "rabbitmq") -> None:  # noqa: S107  its name
-        """Create a user on the broker and write it to a Secret; the operator reads the Secret `rabbitmq`."""
-        self.broker.put_user(user, password, self.namespace)
+    def use_credentials(self, user: str, password: str, secret: str = OPERATOR_SECRET) -> None:
+        """Create a user on the broker, with the rights that the documentation asks for, and write it to a Secret."""
+        self.broker.put_user(user, password, self.namespace, self._grants(secret))
         uri = f"amqp://{user}:{password}@{self._address.in_cluster}/{self.namespace}"
         create_secret(self._cluster, self.namespace, uri, secret)
+
+    def _grants(self, secret: str) -> frozenset[Grant]:
+        """Return the rights of the user in a Secret. Celery declares objects of its own."""
+        application, grants = self.application, frozenset[Grant]()
+        if secret == OPERATOR_SECRET:
+            grants |= documented("operator", application.queue, NAME)
+        if secret == application.secret:
+            grants |= ALL if application.plain else documented("worker", application.queue, NAME)
+        return grants
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in the tenant's namespace; return its output."""
@@ -92,7 +109,7 @@ class Tenant:
             }
         }
         spec = {
-            "broker": {"secretRef": {"name": "rabbitmq"}},
+            "broker": {"secretRef": {"name": OPERATOR_SECRET}},
             "deletionPolicy": deletion,
             "worker": {
                 "image": self.image,

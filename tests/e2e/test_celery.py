@@ -85,7 +85,7 @@ def test_celery_workers_of_another_user_are_not_removed_until_the_operator_may_m
         lambda: "monitoring" in idleness_unknown(tenant), "the condition names the tag that the operator's user lacks"
     )
     assert tenant.replicas() == 2
-    tenant.broker.put_user(tenant.namespace, "first", tenant.namespace, tags="policymaker,monitoring")
+    tenant.broker.put_tags(tenant.namespace, "first", "policymaker,monitoring")
     tenant.until_scaled_to_zero()
     assert tenant.receipts("done") == tenant.receipts("started") == Counter([task])
 

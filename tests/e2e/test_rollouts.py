@@ -2,7 +2,8 @@
 
 import json
 
-from tests.e2e.tenant import NAME, Body, Tenant
+from tests.e2e.application import NAME
+from tests.e2e.tenant import Body, Tenant
 
 PROGRESS_DEADLINE_SECONDS = 5
 """Seconds without progress until a rollout is stuck; the default is ten minutes."""

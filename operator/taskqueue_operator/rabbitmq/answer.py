@@ -11,6 +11,8 @@ from .endpoint import Endpoint
 from .listing import parse
 
 NOT_MANAGEMENT: Final = "the server is not a RabbitMQ management API"
+NOT_STORED: Final = ("operation timed out", "due to timeout")
+"""Ends of what RabbitMQ says while no majority of its nodes stores metadata."""
 NO_CONSISTENT_HASH: Final = "unknown exchange type 'x-consistent-hash'"
 ENABLE_PLUGIN: Final = (
     "the plugin rabbitmq_consistent_hash_exchange is not enabled. Run rabbitmq-plugins enable "
@@ -59,6 +61,8 @@ class Answer:
             return _denied(endpoint, reason, operation)
         if self.status == HTTPStatus.NOT_FOUND and reason:
             return _not_found(endpoint, error, reason, operation)
+        if self.status == HTTPStatus.BAD_REQUEST and reason.endswith(NOT_STORED):
+            return faults.not_written(endpoint)
         if self.status == HTTPStatus.BAD_REQUEST and reason:
             if NO_CONSISTENT_HASH in reason:
                 return TopologyFault(Reason.TOPOLOGY_REFUSED, f"RabbitMQ refuses to {operation}: {ENABLE_PLUGIN}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from taskqueue_operator.topology.objects import DELAYED_RETRIES_VERSION, Version
+from taskqueue_operator.topology.versions import DELAYED_RETRIES_VERSION, Version
 
 from .management import Management
 

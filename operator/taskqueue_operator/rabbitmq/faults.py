@@ -176,6 +176,16 @@ def management_unreachable(endpoint: Endpoint, why: str) -> BrokerFault:
     )
 
 
+def not_written(endpoint: Endpoint) -> BrokerFault:
+    """The management API answers reads, and no write: metadata needs a majority of the nodes."""
+    return BrokerFault(
+        Reason.MANAGEMENT_UNREACHABLE,
+        f"Management API {endpoint.management_address} does not answer a write in time, as while a majority of the "
+        "nodes of RabbitMQ is missing. Start these nodes.",
+        cause="no answer in time",
+    )
+
+
 def wrong_management_path(endpoint: Endpoint) -> BrokerFault:
     """The management API finds nothing below the path of management-uri, or has no such vhost; both answer alike."""
     if not endpoint.vouched:

@@ -224,11 +224,14 @@ class Management:
                 answer = await self._exchange(request)
         except (TooLargeError, *_FAILED) as error:
             why = "its answer is too large" if isinstance(error, TooLargeError) else faults.cause(error)
+            is_late_write = isinstance(error, TimeoutError) and not request.only_reads
         else:
             self._outage.ended()
             return answer
         # Not raised above: a fault that is kept would keep the error, and that what was received.
-        fault = faults.management_unreachable(self._endpoint, why)
+        fault = (
+            faults.not_written(self._endpoint) if is_late_write else faults.management_unreachable(self._endpoint, why)
+        )
         self._outage.failed(fault)
         raise fault
 

@@ -8,13 +8,13 @@ message that is returned with `basic.nack` counts for nothing: so a drain is not
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.retry import Backoff
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 
-from .objects import DELAYED_RETRIES_VERSION, Policy, Topology, Version
+from .objects import Policy, Topology
 from .queue_policy import Requirement
+from .versions import DELAYED_RETRIES_VERSION, too_old
 
 TYPE: Final = "delayed-retry-type"
 DELIVERY_LIMIT: Final = "delivery-limit"
@@ -34,7 +34,7 @@ def retry_requirement(taskqueue: TaskQueue, actual: Topology) -> Requirement | N
     if not taskqueue.broker_delays_retries:
         return None
     if actual.version < DELAYED_RETRIES_VERSION:
-        raise _too_old(taskqueue, actual.version)
+        raise too_old("spec.retry.backoff.type: Linear", DELAYED_RETRIES_VERSION, actual.version, _otherwise(taskqueue))
     backoff = taskqueue.retry.backoff or Backoff()
     settings: dict[str, Any] = {
         TYPE: FAILED,
@@ -66,14 +66,3 @@ def _otherwise(taskqueue: TaskQueue) -> str:
     """Return how to do without: Plain workers have no other retries."""
     is_plain = taskqueue.spec.worker.protocol is Protocol.PLAIN
     return "remove spec.retry" if is_plain else "set spec.retry.backoff.type: Exponential"
-
-
-def _too_old(taskqueue: TaskQueue, version: Version) -> TopologyFault:
-    found = ".".join(map(str, version)) if any(version) else "of an unknown version"
-    needed = ".".join(map(str, DELAYED_RETRIES_VERSION))
-    return TopologyFault(
-        Reason.TOPOLOGY_REFUSED,
-        f"spec.retry.backoff.type: Linear needs RabbitMQ {needed} or newer, and the broker is RabbitMQ {found}. "
-        f"Upgrade RabbitMQ, or {_otherwise(taskqueue)}.",
-        terminal=True,
-    )

@@ -6,16 +6,12 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
+from .versions import CONSUMER_TIMEOUT_VERSION, DELAYED_RETRIES_VERSION, Version
+
 Item = TypeVar("Item")
 
 Argument = str | int | bool
 Arguments = Mapping[str, Argument]
-
-Version = tuple[int, ...]
-CONSUMER_TIMEOUT_VERSION: Final[Version] = (4, 3)
-"""Since this version, a consumer of a quorum queue may request its timeout; consumers of classic queues have none."""
-DELAYED_RETRIES_VERSION: Final[Version] = (4, 3, 1)
-"""Since this version, a policy can have the broker delay failed messages of a quorum queue."""
 
 POLICY_PRIORITY: Final = 999
 """RabbitMQ applies only the matching policy with the highest priority; this priority makes it the operator's."""

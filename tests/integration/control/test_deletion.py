@@ -34,7 +34,7 @@ def test_retain_keeps_the_queue_and_its_messages(tenant: Tenant) -> None:
 
 
 def test_delete_removes_all_owned_objects_and_messages(tenant: Tenant) -> None:
-    tenant.secret()
+    tenant.secret_of_least_rights("jobs")
     tenant.taskqueue("jobs", deletionPolicy="Delete", scaling={"mode": "Paused", "maxReplicas": 1})
     ready(tenant, "jobs")
     tenant.publish("jobs", "jobs", 2)
@@ -44,7 +44,7 @@ def test_delete_removes_all_owned_objects_and_messages(tenant: Tenant) -> None:
 
 
 def test_delete_if_empty_rejects_publishers_and_deletes_the_empty_queue(tenant: Tenant) -> None:
-    tenant.secret()
+    tenant.secret_of_least_rights("jobs")
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
     ready(tenant, "jobs")
     tenant.publish("jobs", "jobs", 3)
@@ -61,7 +61,7 @@ def test_delete_if_empty_rejects_publishers_and_deletes_the_empty_queue(tenant: 
 
 
 def test_drain_starts_workers_for_the_last_messages_and_keeps_dead_letters(tenant: Tenant) -> None:
-    tenant.secret()
+    tenant.secret_of_least_rights("jobs")
     tenant.taskqueue("jobs", deletionPolicy="Drain", scaling={"maxReplicas": 5, "activationReady": 10})
     ready(tenant, "jobs")
     tenant.publish("jobs", "jobs", 3)
@@ -149,7 +149,7 @@ def test_a_policy_that_displaces_the_fence_delays_the_deletion_and_no_message_is
 
 
 def test_a_waiting_deletion_that_is_changed_to_retain_admits_publishers_again(tenant: Tenant) -> None:
-    tenant.secret()
+    tenant.secret_of_least_rights("jobs")
     tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
     ready(tenant, "jobs")
     tenant.publish("jobs", "jobs", 1)
@@ -191,6 +191,22 @@ def test_invariant_8_deletion_ends_after_the_vhost_was_deleted(tenant: Tenant) -
     tenant.http.delete(f"/vhosts/{tenant.vhost}").raise_for_status()
     delete(tenant)
     gone(tenant)
+
+
+def test_invariant_8_a_foreground_deletion_ends_and_keeps_messages(tenant: Tenant) -> None:
+    """The garbage collector deletes the workers, and only then the TaskQueue."""
+    tenant.secret()
+    tenant.taskqueue("jobs", deletionPolicy="DeleteIfEmpty", scaling={"mode": "Paused", "maxReplicas": 1})
+    tenant.taskqueue("more", deletionPolicy="Delete", scaling={"mode": "Paused", "maxReplicas": 1})
+    for name in ("jobs", "more"):
+        ready(tenant, name)
+        tenant.publish(name, name, 1)
+        tenant.kubectl("delete", "taskqueue", name, "--cascade=foreground", "--wait=false")
+    gone(tenant, "more")
+    gone(tenant)
+    assert tenant.queue("more") == tenant.get("deployment", "jobs") == {}
+    tenant.publish("jobs", "jobs", 1)
+    eventually(lambda: tenant.queue("jobs").get("messages"), 2)
 
 
 @pytest.mark.fault

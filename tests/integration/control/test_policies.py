@@ -51,7 +51,7 @@ def test_one_policy_has_the_limits_of_the_queue_and_follows_the_spec(tenant: Ten
 
 
 def test_dead_letters_beyond_a_limit_are_dropped_and_the_limits_follow_the_spec(tenant: Tenant) -> None:
-    tenant.secret()
+    tenant.secret_of_least_rights("jobs")
     tenant.policy("company", "dlq$", {"delivery-limit": 1_000_000}, priority=1)
     tenant.taskqueue("jobs", deadLetter={"messageTtlSeconds": 4_233_600, "maxLength": 3})
     ready(tenant, "jobs")

@@ -48,7 +48,7 @@ def test_a_deletion_waits_for_delayed_retries_and_those_of_a_deleted_queue_are_p
 
 
 def test_a_full_queue_delays_its_own_retries_only(tenant: Tenant) -> None:
-    tenant.secret()
+    tenant.secret_of_least_rights("jobs", "other")
     tenant.policy("short", "^jobs$", {"max-length": 1})
     for name in ("jobs", "other"):
         tenant.taskqueue(name, scaling=PAUSED)

@@ -15,6 +15,7 @@ from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_STAR
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
 from tests.idle_connections import KEEP_BRIEFLY
+from tests.permissions import Grant, documented, permissions
 
 _numbers = itertools.count(1)
 
@@ -51,6 +52,7 @@ class Tenant(Generic[B]):
             # A test may have deleted the namespace itself.
             self.plane.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
             self.http.delete(f"/vhosts/{self.vhost}")
+            self.http.delete(f"/users/{self.vhost}")
 
     # Kubernetes.
 
@@ -63,6 +65,15 @@ class Tenant(Generic[B]):
         data = keys or {"uri": f"{self.broker.url}{self.vhost}", "management-uri": self.broker.management_url}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
         self.kubectl("apply", "-f", "-", text=json.dumps(body))
+
+    def secret_of_least_rights(self, *queues: str) -> None:
+        """Write a Secret whose user has what the documentation grants to the operator for these queues."""
+        user = {"password": "least", "tags": "policymaker"}
+        self.http.put(f"/users/{self.vhost}", json=user).raise_for_status()
+        grants = frozenset[Grant]().union(*(documented("operator", queue, queue) for queue in queues))
+        self.http.put(f"/permissions/{self.vhost}/{self.vhost}", json=permissions(grants)).raise_for_status()
+        url = self.broker.url.replace("guest:guest", f"{self.vhost}:least")
+        self.secret(**{"uri": f"{url}{self.vhost}", "management-uri": self.broker.management_url})
 
     def taskqueue(self, name: str, **spec: object) -> None:
         """Apply a TaskQueue, with the least that it needs and what the test gives."""

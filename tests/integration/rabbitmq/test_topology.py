@@ -12,10 +12,9 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
-from taskqueue_operator.topology.retry_path import retry_path
 from tests.cluster.broker import Broker
 from tests.integration.harness.versions import every_version
-from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, declare, probed
+from tests.integration.rabbitmq.conftest import PASSWORD, Connect, MakeUser, approve, declare
 from tests.integration.rabbitmq.management_proxy import proxied
 from tests.unit.topology.builders import OWNER, desired_topology
 from tests.unit.topology.in_memory_vhost import all_objects
@@ -187,22 +186,6 @@ async def test_a_binding_to_a_missing_exchange_is_reported_in_the_text_of_rabbit
         await connect().apply([Declare(Binding("amq.direct", "b", to_queue=False, routing_key="x"))])
 
     assert fault.value.reason is Reason.TOPOLOGY_REFUSED
-
-
-@every_version
-async def test_the_documented_permissions_are_sufficient(connect: Connect, user: MakeUser) -> None:
-    """The tag management, and all permissions on the names of the TaskQueue and on amq.default for dead letters."""
-    names = r"^(jobs(\..*)?|amq\.default|taskqueue\.(return|return\.jobs|parking))$"
-    rabbitmq = connect(username=user("management", configure=names, write=names, read=names), password=PASSWORD)
-
-    await declare(rabbitmq, desired_topology())
-
-    assert diff(desired_topology(), await rabbitmq.topology(), owner=OWNER) == ()
-    for path in (retry_path("jobs", OWNER), retry_path("jobs", OWNER, has_limit=True)):
-        await declare(rabbitmq, path)
-        assert diff(path, await rabbitmq.topology(), owner=OWNER) == ()
-    assert (await probed(rabbitmq, "jobs")).ready == 0
-    await rabbitmq.apply([Remove(item) for item in reversed([*all_objects(desired_topology())])])
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,13 @@ class DeclaredQueue:
         self.dead_letters = f"{name}.dlq"
         self._kind = kind
 
-    async def declare(self) -> "DeclaredQueue":
+    async def declare(self, further: FieldTable | None = None) -> "DeclaredQueue":
         await self.channel.declare_queue(self.dead_letters, durable=True)
         arguments: FieldTable = {
             "x-queue-type": self._kind,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self.dead_letters,
+            **(further or {}),
         }
         await self.channel.declare_queue(self.name, durable=True, arguments=arguments)
         return self

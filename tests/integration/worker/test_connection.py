@@ -10,6 +10,7 @@ from uuid import uuid4
 import aio_pika
 import httpx
 import pytest
+from aio_pika.abc import AbstractChannel
 
 from tests.cluster.broker import Broker
 from tests.integration.worker import management_api as api
@@ -126,6 +127,25 @@ async def test_after_a_consumer_timeout_the_old_consumer_receives_no_message(
     (line,) = await worker.wait_for_log(event="task", task_id="id-2")
     assert line["redelivered"] is False, "the new consumer received it first"
     assert worker.metric("taskqueue_worker_reconnects_total") == 0
+
+
+async def test_after_a_consumer_timeout_another_worker_is_the_single_active_consumer(
+    start_worker: StartWorker, channel: AbstractChannel, gate: Gate
+) -> None:
+    """RabbitMQ keeps a consumer that has timed out, and delivers nothing to it: it must not stay the active one."""
+    name = f"worker-{uuid4().hex[:8]}"
+    queue = await DeclaredQueue(channel, name).declare({"x-single-active-consumer": True})
+    await queue.publish(n=1, gate=str(gate))
+    variables = {"queues": queue.name, "concurrency": "2", "modules": "short_consumer_timeout,ledger_tasks"}
+    active = start_worker(**variables)
+    await active.wait_for_ledger("started 1")
+    waiting = start_worker(**variables)
+    await waiting.wait_for_log(event="consuming")
+    await active.wait_for_log(event="not consuming")
+    await queue.publish(n=2)
+    await waiting.wait_for_log(event="task", task_id="id-2", status="done")
+    gate.open()
+    await queue.wait_for_ready(0)
 
 
 def mount_secret(directory: Path, **files: str) -> None:

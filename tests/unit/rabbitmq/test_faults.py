@@ -2,9 +2,11 @@
 
 from itertools import pairwise
 
+import orjson
 import pytest
 
 from taskqueue_operator.rabbitmq import faults
+from taskqueue_operator.rabbitmq.answer import Answer
 from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
@@ -57,6 +59,7 @@ def test_a_fault_that_only_a_user_can_fix_is_terminal_and_names_the_way_out(
             Reason.MANAGEMENT_UNREACHABLE,
             "broker.management_unreachable",
         ),
+        (faults.not_written(ENDPOINT), Reason.MANAGEMENT_UNREACHABLE, "broker.not_written"),
         (
             faults.consumer_cancelled(ENDPOINT, "jobs.dlq"),
             Reason.QUEUE_NOT_FOUND,
@@ -69,6 +72,21 @@ def test_a_fault_that_only_a_user_can_fix_is_terminal_and_names_the_way_out(
 def test_an_unreachable_broker_is_not_terminal(fault: BrokerFault, reason: Reason, key: str) -> None:
     assert (fault.reason, fault.terminal) == (reason, False)
     assert_approved(key, with_placeholders(fault.message))
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "failed to declare exchange 'late' in vhost '/' because the operation timed out",
+        "Could not declare queue 'late' in vhost '/' on node 'rabbit@a' because the metadata store operation timed out",
+        "Could not add binding due to timeout",
+    ],
+)
+def test_what_no_majority_stores_is_not_refused(reason: str) -> None:
+    body = bytearray(orjson.dumps({"error": "bad_request", "reason": reason}))
+    fault = Answer(400, "Bad Request", body).fault(ENDPOINT, 'configure exchange "late"')
+    assert isinstance(fault, BrokerFault)
+    assert fault.message == faults.not_written(ENDPOINT).message
 
 
 def with_placeholders(message: str) -> str:

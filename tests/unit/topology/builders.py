@@ -32,7 +32,7 @@ def desired_topology(name: str = "jobs", /, **spec: object) -> Topology:
 
 def timeout_policy(queue: str, seconds: int, actual: Topology) -> Policy | None:
     """Return the policy for a queue of which nothing but a consumer timeout is required."""
-    return main_policy(queue, [timeout_requirement(queue, seconds)], actual)
+    return main_policy(queue, [timeout_requirement(queue, seconds, actual.version)], actual)
 
 
 def with_owner(item: Item, owner: str | None) -> Item:

@@ -29,7 +29,8 @@ def jobs(**spec: object) -> TaskQueue:
 def policy_of(jobs: TaskQueue, *policies: Policy, timeout: int = 60) -> Policy | None:
     actual = vhost_with(QUEUE, *policies)
     retries = retry_requirement(jobs, actual)
-    return main_policy("jobs", [*([retries] if retries else []), timeout_requirement("jobs", timeout)], actual)
+    timeout_of_tasks = timeout_requirement("jobs", timeout, actual.version)
+    return main_policy("jobs", [*([retries] if retries else []), timeout_of_tasks], actual)
 
 
 def user_policy(priority: int = 1, **definition: object) -> Policy:

@@ -28,6 +28,7 @@ from taskqueue_operator.topology.policy_budget import within_budget
 from taskqueue_operator.topology.queue_limits import limits_requirement
 from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
 from taskqueue_operator.topology.retry_path import retry_steps
+from taskqueue_operator.topology.versions import check_oldest
 from taskqueue_operator.workers.template_hash import template_hash
 
 ROUNDS: Final = 4
@@ -164,6 +165,8 @@ class TopologyReconciler:
         """
         if taskqueue.queue.external:
             check_external(taskqueue, actual, partial(self._declares, taskqueue.queue_name))
+        else:
+            check_oldest(taskqueue.queue_name, actual.version)
         check_other_exchanges(taskqueue, actual, owner=self.owner(taskqueue.key))
         steps = self._own_steps(taskqueue, actual)
         if taskqueue.delays_retries:
@@ -200,7 +203,8 @@ class TopologyReconciler:
             existing = main_policies(queue, actual)
             seconds = max(seconds, granted_seconds(existing))
             retries = retries or granted_retries(queue, existing)
-        requirements = (retries, timeout_requirement(queue, seconds), limits_requirement(taskqueue))
+        timeout = timeout_requirement(queue, seconds, actual.version)
+        requirements = (retries, timeout, limits_requirement(taskqueue))
         return main_policy(queue, [requirement for requirement in requirements if requirement is not None], actual)
 
     def _runs_earlier_template(self, taskqueue: TaskQueue) -> bool:

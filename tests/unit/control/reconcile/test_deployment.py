@@ -8,7 +8,7 @@ import pytest
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Fault, Reason, WorkersFault
 from taskqueue_operator.resource.names import ANNOTATION_APPLIED, Key
-from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.topology.objects import Queue, Topology
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_broker import DATA, UNREACHABLE
 from tests.unit.control.fake_cluster import KEY
@@ -243,6 +243,31 @@ async def test_rejected_messages_are_delayed_from_before_the_first_worker_that_r
     harness.cluster.run_pods(KEY)
     await harness.settle(35)
     assert delays(harness) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "spec", "names"),
+    [
+        ((3, 9, 13), {}, "RabbitMQ 3.9.13"),
+        ((3, 10, 8), {"worker": {"image": "i", "protocol": "Plain", "taskTimeoutSeconds": 7200}}, "RabbitMQ 3.10.8"),
+    ],
+)
+async def test_what_a_version_lacks_is_a_condition_before_anything_is_declared(
+    harness: ControlHarness, version: tuple[int, ...], spec: dict[str, object], names: str
+) -> None:
+    harness.broker.topology_ = Topology(version=version)
+    await harness.apply(**spec)
+    condition = harness.cluster.condition("TopologyReady")
+    assert condition["reason"] == "TopologyRefused"
+    assert names in condition["message"]
+    assert (harness.broker.applied, harness.cluster.written("deployment")) == ([], [])
+
+
+async def test_an_external_queue_of_an_old_broker_is_read(harness: ControlHarness) -> None:
+    queues = {name: Queue(name) for name in ("celery", "celery.dlq")}
+    harness.broker.topology_ = Topology(queues=queues, version=(3, 9, 13))
+    await harness.apply(queue={"name": "celery", "external": True})
+    assert harness.cluster.condition("TopologyReady")["status"] == "True"
 
 
 async def test_no_worker_rejects_messages_that_the_broker_does_not_delay(harness: ControlHarness) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -135,6 +135,12 @@ class Spec(Model):
     scaling: Scaling = Field(description="Number of workers as a function of the ready messages and the running tasks.")
 
 
+# Immutable, so that all share them: these properties are read often.
+_QUEUE: Final = Queue()
+_EXCHANGE: Final = Exchange()
+_RETRY: Final = Retry()
+
+
 @dataclass(frozen=True, slots=True)
 class TaskQueue:
     """A TaskQueue of the API server, with all defaults applied."""
@@ -180,17 +186,17 @@ class TaskQueue:
     @property
     def queue(self) -> Queue:
         """The queue, with defaults."""
-        return self.spec.queue or Queue()
+        return self.spec.queue or _QUEUE
 
     @property
     def exchange(self) -> Exchange:
         """The exchange, with defaults."""
-        return self.spec.exchange or Exchange()
+        return self.spec.exchange or _EXCHANGE
 
     @property
     def retry(self) -> Retry:
         """The attempts of a task, with defaults."""
-        return self.spec.retry or Retry()
+        return self.spec.retry or _RETRY
 
     @property
     def delays_retries(self) -> bool:

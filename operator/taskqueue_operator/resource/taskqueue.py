@@ -163,6 +163,12 @@ class Spec(Model):
     scaling: Scaling = Field(description="Number of workers as a function of the ready messages and the running tasks.")
 
 
+# Immutable, so that all share them: these properties are read often.
+_QUEUE: Final = Queue()
+_EXCHANGE: Final = Exchange()
+_RETRY: Final = Retry()
+
+
 @dataclass(frozen=True, slots=True)
 class TaskQueue:
     """A TaskQueue of the API server, with all defaults applied."""
@@ -210,17 +216,17 @@ class TaskQueue:
         """The queue, with defaults; of several, the first one."""
         if self.spec.external_queues is not None:
             return Queue(name=self.spec.external_queues[0], external=True)
-        return self.spec.queue or Queue()
+        return self.spec.queue or _QUEUE
 
     @property
     def exchange(self) -> Exchange:
         """The exchange, with defaults."""
-        return self.spec.exchange or Exchange()
+        return self.spec.exchange or _EXCHANGE
 
     @property
     def retry(self) -> Retry:
         """The attempts of a task, with defaults."""
-        return self.spec.retry or Retry()
+        return self.spec.retry or _RETRY
 
     @property
     def delays_retries(self) -> bool:

@@ -50,8 +50,9 @@ def check_existence(taskqueue: TaskQueue, actual: Topology) -> None:
 
 def without_missing(desired: Topology, actual: Topology) -> Topology:
     """Return the desired topology without the bindings from exchanges that neither exist nor belong to it."""
-    sources = desired.exchanges.keys() | actual.exchanges.keys()
-    return replace(desired, bindings=frozenset(filter(lambda binding: binding.source in sources, desired.bindings)))
+    known = (desired.exchanges, actual.exchanges)
+    missing = {binding for binding in desired.bindings if all(binding.source not in exchanges for exchanges in known)}
+    return replace(desired, bindings=desired.bindings - missing) if missing else desired
 
 
 def _named(taskqueue: TaskQueue) -> Iterator[tuple[str, str]]:

@@ -1,12 +1,16 @@
 """Exchanges that a spec names and does not describe: the alternate exchange, and those of bindings."""
 
+from collections import UserDict
+from collections.abc import Iterator
+
 import pytest
+from typing_extensions import override
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.topology.objects import Exchange
-from taskqueue_operator.topology.other_exchanges import check_existence, check_other_exchanges
+from taskqueue_operator.topology.objects import Exchange, Topology
+from taskqueue_operator.topology.other_exchanges import check_existence, check_other_exchanges, without_missing
 from tests.approved import assert_approved
-from tests.unit.topology.builders import OTHER_OWNER, OWNER, taskqueue
+from tests.unit.topology.builders import OTHER_OWNER, OWNER, desired_topology, taskqueue
 from tests.unit.topology.in_memory_vhost import vhost_with
 
 VHOST = vhost_with(
@@ -72,3 +76,17 @@ def test_any_other_is_refused(
     assert fault.value.reason is reason
     assert fault.value.terminal is (reason is not Reason.EXCHANGE_NOT_FOUND)
     assert_approved(key, fault.value.message)
+
+
+def test_only_the_bindings_from_missing_exchanges_are_left_out_and_the_exchanges_of_a_vhost_are_not_walked() -> None:
+    class Exchanges(UserDict[str, Exchange]):
+        """Exchanges that can only be looked up: each TaskQueue that walks them holds up all others."""
+
+        @override
+        def __iter__(self) -> Iterator[str]:
+            raise AssertionError
+
+    desired = desired_topology(bindings=[{"exchange": "events"}, {"exchange": "lost"}])
+    kept = without_missing(desired, Topology(exchanges=Exchanges(VHOST.exchanges)))
+    assert {binding.source for binding in desired.bindings - kept.bindings} == {"lost"}
+    assert {binding.source for binding in kept.bindings} == {"jobs", "jobs.in", "events"}

@@ -4,6 +4,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from uuid import uuid4
 
 import pytest
 
@@ -112,6 +113,21 @@ def test_a_broker_outage_removes_no_worker_and_is_one_change_of_the_condition(
         three_nodes.start_missing()
         eventually(lambda: reachable().get("status"), "True")
     assert reachable()["lastTransitionTime"] > gone["lastTransitionTime"]
+
+
+def test_writes_without_a_majority_leave_the_topology_unknown_and_not_refused(
+    scenario: FaultScenario, three_nodes: ThreeNodeBroker
+) -> None:
+    """The node alone still answers reads: RabbitMQ stores metadata on a majority of its nodes."""
+    ask(three_nodes, 0)
+    three_nodes.isolate(0)
+    late = f"late-{uuid4().hex[:6]}"  # a queue that exists would need no write
+    scenario.taskqueue(late, scaling={"mode": "Paused", "maxReplicas": 1})
+    eventually(lambda: "majority" in scenario.condition(late, "BrokerReachable").get("message", ""))
+    assert scenario.condition(late, "TopologyReady")["status"] == "Unknown"
+    three_nodes.heal(0)
+    eventually(lambda: scenario.condition(late).get("status"), "True")
+    scenario.kubectl("delete", "taskqueue", late, "--wait=false")
 
 
 def ask(three_nodes: ThreeNodeBroker, number: int) -> None:

@@ -15,6 +15,8 @@ from tests.integration.harness.tenant import Tenant
 
 INTERIM: Final = "taskqueue.interim.jobs"
 ONE: Final = {"minReplicas": 1, "maxReplicas": 1}
+STAGE_SECONDS: Final = 180
+"""A killed operator reads a queue for half a minute before it is certainly empty; on a loaded machine, longer."""
 
 
 def queues_of_workers(tenant: Tenant) -> str:
@@ -60,10 +62,12 @@ def test_a_migration_loses_and_doubles_no_task_while_the_operator_is_killed(
             lambda: queues_of_workers(tenant) == "jobs",
         )
         for has_come in moments:
-            kubelet.until(has_come)
+            kubelet.until(has_come, seconds=STAGE_SECONDS)
             operator.kill()
             operator.start()
-        kubelet.until(lambda: tenant.condition("jobs", "TopologyReady").get("reason"), "Reconciled")
+        kubelet.until(
+            lambda: tenant.condition("jobs", "TopologyReady").get("reason"), "Reconciled", seconds=STAGE_SECONDS
+        )
         kubelet.until(lambda: tenant.condition("jobs").get("status"), "True")
     assert publisher.failures == []
     expected = Counter(publisher.confirmed)

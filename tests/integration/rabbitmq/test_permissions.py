@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 from urllib.parse import quote
 
 import aio_pika
@@ -10,10 +11,12 @@ from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
 from taskqueue_operator.resource.faults import BrokerFault, Reason
+from taskqueue_operator.resource.names import interim_queue
 from taskqueue_operator.topology.diff import Declare, Remove, diff
 from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Exchange, Topology
 from taskqueue_operator.topology.retry_path import retry_path
+from taskqueue_operator.topology.switch import Switch
 from taskqueue_worker.ladder import Ladder
 from taskqueue_worker.publish_errors import PublishFailedError
 from taskqueue_worker.publisher import Publisher
@@ -27,6 +30,7 @@ from .conftest import PASSWORD, Connect, MakeUser, probed
 from .test_control_channel import ReportLog, listening, report_until_received, reporter, until
 
 REPORTS = Exchange("taskqueue.reports", "direct")
+QUEUES = "jobs", interim_queue("jobs")
 
 
 def life(queue: str) -> list[Topology]:
@@ -36,7 +40,16 @@ def life(queue: str) -> list[Topology]:
         retry_path(queue, OWNER),
         retry_path(queue, OWNER, has_limit=True),
         fence_topology(queue, OWNER),
+        interim_topology(queue),
+        retry_path(interim_queue(queue), OWNER, has_limit=True),
     ]
+
+
+def interim_topology(queue: str) -> Topology:
+    """What a migration declares: its queue, and the alternate exchange that leads to it."""
+    switch = Switch.of(desired_topology(queue), OWNER)
+    alternate = switch.alternate(switch.interim)
+    return replace(alternate, queues={switch.interim.name: switch.interim}, policies={})
 
 
 def operator_grants(queue: str) -> Collection[Grant]:
@@ -87,18 +100,20 @@ async def ignore(_: AbstractIncomingMessage) -> None:
 
 
 async def delay_and_dead_letter(broker: Broker, vhost: str, name: str, seconds: int) -> None:
-    """Do what a worker does with a queue `jobs`.
+    """Do what a worker does with a queue `jobs` and its interim queue.
 
     Raises:
         PublishFailedError, AMQPError: A right is missing.
     """
     address = f"amqp://{name}:{quote(PASSWORD, safe='')}@127.0.0.1:{broker.amqp_port}/{quote(vhost, safe='')}"
     async with Publisher(address) as publisher:
-        await Ladder(publisher).delay(aio_pika.Message(b"{}"), "jobs", seconds * 1000)
+        for queue in QUEUES:
+            await Ladder(publisher).delay(aio_pika.Message(b"{}"), queue, seconds * 1000)
         await publisher.send(aio_pika.Message(b"{}"), "", "jobs.dlq")
         async with await aio_pika.connect(address) as connection:
             channel = await connection.channel()
-            await (await channel.get_queue("jobs", ensure=False)).consume(ignore)
+            for queue in QUEUES:
+                await (await channel.get_queue(queue, ensure=False)).consume(ignore)
             reports = await channel.get_exchange("taskqueue.reports", ensure=False)
             await reports.publish(aio_pika.Message(b"{}"), "media/jobs", mandatory=False)
 
@@ -107,7 +122,7 @@ async def test_the_documented_rights_of_workers_are_sufficient_and_each_is_neede
     connect: Connect, broker: Broker, vhost: str, user: MakeUser
 ) -> None:
     rabbitmq = connect()
-    for topology in life("jobs")[:2]:
+    for topology in (*life("jobs")[:2], interim_topology("jobs"), retry_path(interim_queue("jobs"), OWNER)):
         await rabbitmq.apply([Declare(item) for item in all_objects(topology)])
     await rabbitmq.apply([Declare(REPORTS)])
     grants = sorted(documented("worker", "jobs", "jobs.events"))

@@ -29,7 +29,7 @@ class Walk(NamedTuple):
 
 WALKS = {
     Rule.LEASE: Walk(FaultRates(stop=0.1, change=0.1)),
-    Rule.ORDER: Walk(FaultRates(late=0.4, twice=0.3, change=0.2, takeover=0.03, stop=0.05), 37),
+    Rule.ORDER: Walk(FaultRates(late=0.4, twice=0.3, change=0.2, takeover=0.03, stop=0.05), 301),
     Rule.CERTAIN: Walk(FaultRates(change=0.2, leaderless=0.05), 9),
     Rule.NO_START: Walk(FaultRates(change=0.2)),
     Rule.ANNOTATION: Walk(FaultRates(slow=0.4, change=0.2, takeover=0.05), 1),

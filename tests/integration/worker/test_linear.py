@@ -31,7 +31,7 @@ async def test_a_failing_task_is_delayed_by_the_broker_and_dead_lettered_with_it
     await delayed.publish("fail", n=7)
     worker = start_worker(queues=delayed.name, max_attempts=str(ATTEMPTS), retry_type="Linear")
     letter = await delayed.get(delayed.dead_letters)
-    ended = worker.lines(event="task", status="failed")
+    ended = await worker.wait_for_log(times=ATTEMPTS, event="task", status="failed")
     assert [line["attempt"] for line in ended] == [1, 2, 3]
     assert [line["attempt"] for line in worker.lines(event="retry left to the broker")] == [2, 3]
     expected = {

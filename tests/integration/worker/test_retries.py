@@ -38,10 +38,12 @@ async def test_a_failing_task_is_tried_again_after_growing_delays_and_dead_lette
     )
     worker = start_worker(queues=queue.name, **RETRIES)
     letter = await queue.get(queue.dead_letters)
-    delays = [(line["attempt"], line["delay_seconds"]) for line in worker.lines(event="retry stored")]
+    stored = await worker.wait_for_log(times=2, event="retry stored")
+    delays = [(line["attempt"], line["delay_seconds"]) for line in stored]
     assert [attempt for attempt, _ in delays] == [2, 3]
     assert all(0 < delay <= longest for (_, delay), longest in zip(delays, (1, 2), strict=True))
-    assert [line["attempt"] for line in worker.lines(event="task", status="failed")] == [1, 2, 3]
+    failed = await worker.wait_for_log(times=3, event="task", status="failed")  # after the dead letter is confirmed
+    assert [line["attempt"] for line in failed] == [1, 2, 3]
     expected = {
         "tenant": "acme",
         "x-failure-reason": "failed",

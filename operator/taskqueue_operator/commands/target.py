@@ -108,12 +108,13 @@ def _dead_letter_queue(taskqueue: TaskQueue) -> str:
             "receives them with --queue."
         )
     shared = letters.routing_key if letters is not None else None
-    if not shared and len(taskqueue.queue_names) > 1:
+    own = taskqueue.dead_letter_queues
+    if not shared and len(own) > 1:
         raise UsageError(
             f"TaskQueue {taskqueue.key} consumes {quoted(taskqueue.queue_names)}, and each has a dead-letter queue of "
             "its own. Name one with --queue."
         )
-    return shared or dead_letter_queue(taskqueue.queue_name)
+    return shared or own[0]
 
 
 def _has_password(uri: str) -> bool:

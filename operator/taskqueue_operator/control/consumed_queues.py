@@ -1,6 +1,5 @@
 """The queues that the workers of one TaskQueue consume, read as one."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from functools import reduce
 from operator import add
@@ -41,13 +40,11 @@ class ConsumedQueues(NamedTuple):
         idle = (name for name in self.names if self.observer.consumers(name) == 0)
         return tuple(name for name in idle if self.observer.reading(name).at_least)
 
-    def dead_letters(self) -> int | None:
-        """Return the number of messages in their dead-letter queues; None if one of the numbers is unknown."""
-        return _total(map(self.observer.dead_letters, self.names))
-
     def delayed(self) -> int | None:
         """Return the number of their delayed retries, at most; None if one of the numbers is unknown."""
-        return _total(map(self.observer.delayed, self.names))
+        numbers = [self.observer.delayed(name) for name in self.names]
+        known = [number for number in numbers if number is not None]
+        return sum(known) if len(known) == len(numbers) else None
 
     def read_at(self) -> datetime | None:
         """Return when the last probe of the queue that was read longest ago was sent; None if one was never read."""
@@ -58,9 +55,3 @@ class ConsumedQueues(NamedTuple):
     def fault(self) -> Fault | None:
         """Return why one of them cannot be read at present: a fault of the broker, or of a permission."""
         return next(filter(None, map(self.observer.fault_at, self.names)), None)
-
-
-def _total(numbers: Iterable[int | None]) -> int | None:
-    found = list(numbers)
-    known = [number for number in found if number is not None]
-    return sum(known) if len(known) == len(found) else None

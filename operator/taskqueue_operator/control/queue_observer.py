@@ -42,8 +42,8 @@ class QueueObserver(Protocol):
         """Resources for which the broker has an alarm, `memory` or `disk`; it then blocks connections that publish."""
         ...
 
-    def follow(self, key: Key, *queues: str) -> None:
-        """Read these queues on behalf of a TaskQueue, and no longer any others."""
+    def follow(self, key: Key, *queues: str, dead_letters: str | None = None) -> None:
+        """Read these queues and this dead-letter queue on behalf of a TaskQueue, and no longer any others."""
         ...
 
     def fault_at(self, queue: str) -> Fault | None:
@@ -62,8 +62,8 @@ class QueueObserver(Protocol):
         """Return the number of consumers that the last probe found; None if it is unknown."""
         ...
 
-    def dead_letters(self, queue: str) -> int | None:
-        """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
+    def dead_letters(self, key: Key) -> int | None:
+        """Return the number of messages in the dead-letter queue of a TaskQueue at the last sweep that contained it."""
         ...
 
     def delayed(self, queue: str) -> int | None:

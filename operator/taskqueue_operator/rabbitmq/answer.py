@@ -16,7 +16,8 @@ NOT_STORED: Final = ("operation timed out", "due to timeout")
 NO_CONSISTENT_HASH: Final = "unknown exchange type 'x-consistent-hash'"
 ENABLE_PLUGIN: Final = (
     "the plugin rabbitmq_consistent_hash_exchange is not enabled. Run rabbitmq-plugins enable "
-    "rabbitmq_consistent_hash_exchange on each node of the broker, or choose another spec.exchange.type."
+    "rabbitmq_consistent_hash_exchange on each node of the broker, or remove spec.queue.shards, and choose another "
+    "spec.exchange.type."
 )
 PHRASE_CHARACTERS: Final = 64
 """Longest reason phrase of an HTTP status that a message repeats."""

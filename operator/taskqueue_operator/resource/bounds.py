@@ -53,6 +53,8 @@ HEADER_CHARACTERS: Final = 255
 
 CONSUMED_QUEUES: Final = 64
 """Queues of one TaskQueue. Each is probed once a second, and each worker has a channel with a consumer for each."""
+HASH_HEADER_CHARACTERS: Final = 127
+"""Longest name of a header that a message can quote."""
 LONGEST_TTL_SECONDS: Final = 49 * 86_400
 """Longest time to live of a message, 49 days: RabbitMQ counts it in milliseconds, with 32 bits."""
 QUEUE_MESSAGES: Final = 10**9

@@ -5,7 +5,15 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from .bounds import DELIVERY_LIMIT, LONGEST_TTL_SECONDS, QUEUE_BYTES, QUEUE_MESSAGES, VHOST_BYTES
+from .bounds import (
+    CONSUMED_QUEUES,
+    DELIVERY_LIMIT,
+    HASH_HEADER_CHARACTERS,
+    LONGEST_TTL_SECONDS,
+    QUEUE_BYTES,
+    QUEUE_MESSAGES,
+    VHOST_BYTES,
+)
 from .fields import BrokerName, Model, SecretRef, rule, rules
 
 
@@ -66,6 +74,44 @@ class Broker(Model):
         description="Virtual host. Defaults to the path of the Secret's `uri`, or to the Secret's key `vhost`; "
         "otherwise to `/`.",
     )
+
+
+ROUTING_KEY: Final = "RoutingKey"
+"""Value of hashOn; every other one is the name of a header."""
+
+
+class Shards(Model):
+    """Several queues instead of one, among which the messages are divided."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"self.hashOn == '{ROUTING_KEY}' || !self.hashOn.matches('^(?i)routing[-_. ]?key$')",
+                f"is the name of a header that looks like a mistyped {ROUTING_KEY}. Write hashOn: {ROUTING_KEY}, or "
+                "choose another header.",
+                path=".hashOn",
+                value="self.hashOn",
+            ),
+        )
+    )
+
+    count: Annotated[int, Field(ge=2, le=CONSUMED_QUEUES)] = Field(
+        description="Number of queues. Each worker consumes all of them. It can become larger; then some keys move to "
+        "another queue. It cannot become smaller once the queues exist."
+    )
+    hash_on: Annotated[str, Field(min_length=1, max_length=HASH_HEADER_CHARACTERS, pattern="^[!-~]([ -~]*[!-~])?$")] = (
+        Field(
+            ROUTING_KEY,
+            description="What selects the queue of a message: RoutingKey, or the name of a header, such as tenant. "
+            "Messages with equal values go to one queue; those without the header go to one queue too. Cannot change "
+            "once the queues exist.",
+        )
+    )
+
+    @property
+    def header(self) -> str | None:
+        """The header that selects the queue of a message; None if its routing key does."""
+        return None if self.hash_on == ROUTING_KEY else self.hash_on
 
 
 QUEUE_NAME: Final = "^[A-Za-z0-9_.:@/ -]*$"
@@ -131,6 +177,22 @@ class Queue(Model):
                 path=".changePolicy",
             ),
             rule(
+                "!has(self.shards) || !self.external",
+                "The operator does not divide an external queue. Remove shards, or external: true.",
+                path=".shards",
+            ),
+            rule(
+                "!has(self.shards) || self.changePolicy != 'Migrate'",
+                "A migration replaces one queue, and not shards. Set changePolicy: Never, or remove shards.",
+                path=".changePolicy",
+            ),
+            rule(
+                "!has(self.shards) || !self.singleActiveConsumer",
+                "Each shard would have an active consumer of its own, so that several workers receive messages. Remove "
+                "shards or singleActiveConsumer.",
+                path=".shards",
+            ),
+            rule(
                 "self.changePolicy != 'Migrate' || !self.singleActiveConsumer",
                 "A migration has two queues for a while, and each of them would have an active consumer. Set "
                 "changePolicy: Never, or remove singleActiveConsumer.",
@@ -143,6 +205,13 @@ class Queue(Model):
     type: QueueType = Field(
         QueueType.QUORUM,
         description="Quorum (replicated) or Classic. Cannot change once the queue exists, except by changePolicy.",
+    )
+    shards: Shards | None = Field(
+        None,
+        description="Several queues instead of one, with the names NAME.0, NAME.1 and so on. A message goes to the one "
+        "that its routing key or a header selects, and each worker serves all of them in turn. So a tenant that sends "
+        "very many messages does not delay those of the other queues. Limits of the queue hold for each of them. Needs "
+        "the plugin rabbitmq_consistent_hash_exchange.",
     )
     max_priority: Annotated[int, Field(ge=1, le=255)] | None = Field(
         None,

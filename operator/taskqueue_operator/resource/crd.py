@@ -28,6 +28,13 @@ def _unchanged(path: str, default: str) -> str:
     return f"{_QUEUE_MISSING} || ({new}) == ({old})"
 
 
+def _shards_kept() -> str:
+    """Return a CEL expression: no shard is removed, and no message has another key than before the update."""
+    has, had = (f"(has({version}.spec.queue) && has({version}.spec.queue.shards))" for version in ("self", "oldSelf"))
+    new, old = "self.spec.queue.shards", "oldSelf.spec.queue.shards"
+    return f"{has} ? {had} && {new}.count >= {old}.count && {new}.hashOn == {old}.hashOn : !{had}"
+
+
 ROOT_RULES: Final = [
     rule(
         "size(self.metadata.name) <= 63",
@@ -49,6 +56,11 @@ ROOT_RULES: Final = [
     rule(
         _unchanged("exchange.name", "self.metadata.name"),
         f"spec.exchange.name cannot change once the queue exists. {_REPLACE}",
+    ),
+    rule(
+        f"{_QUEUE_MISSING} || ({_shards_kept()})",
+        "Of spec.queue.shards, only count can change once the queue exists, and only to a larger number: messages of a "
+        f"removed shard would have no worker. {_REPLACE}",
     ),
     rule(
         _unchanged("exchange.alternateExchange", "''"),

@@ -64,13 +64,18 @@ class Key(NamedTuple):
 
 
 def private_exchange(queue: str) -> str:
-    """Return the name of the private fanout exchange, the only source of messages of the physical queue."""
+    """Return the name of the private exchange, the only source of messages of the physical queue, or of its shards."""
     return f"{queue}.in"
 
 
 def dead_letter_queue(queue: str) -> str:
     """Return the name of the queue for failed messages."""
     return f"{queue}.dlq"
+
+
+def shard_queues(queue: str, count: int) -> tuple[str, ...]:
+    """Return the names of the queues that take the place of a queue with shards."""
+    return tuple(f"{queue}.{number}" for number in range(count))
 
 
 def marker_queue(queue: str) -> str:

@@ -11,7 +11,7 @@ from .broker import AdoptionPolicy, Broker, ChangePolicy, DeletionPolicy, Queue
 from .exchange import BINDING_RULES, DEFAULT_ROUTING_KEYS, Binding, Exchange
 from .faults import Fault, Reason, excerpt
 from .fields import BrokerName, Model, rule, rules
-from .names import Key, interim_queue
+from .names import Key, dead_letter_queue, interim_queue, shard_queues
 from .retry import MAX_ATTEMPTS, BackoffType, DeadLetter, Retry
 from .scaling import Scaling
 from .worker import Protocol, Worker
@@ -243,14 +243,14 @@ class TaskQueue:
     @property
     def delays_retries(self) -> bool:
         """Whether its workers delay the retry of a failed task, in the delay queues of the vhost."""
-        managed = self.declared_queue is not None and self.spec.worker.protocol is Protocol.TASK_QUEUE
+        managed = not self.queue.external and self.spec.worker.protocol is Protocol.TASK_QUEUE
         return managed and self.retry.max_attempts > 1 and not self.broker_delays_retries
 
     @property
     def broker_delays_retries(self) -> bool:
         """Whether the broker delays a message that is rejected with requeue."""
         backoff = self.retry.backoff
-        return self.declared_queue is not None and backoff is not None and backoff.type is BackoffType.LINEAR
+        return not self.queue.external and backoff is not None and backoff.type is BackoffType.LINEAR
 
     @property
     def adopts(self) -> bool:
@@ -264,14 +264,14 @@ class TaskQueue:
 
     @property
     def queue_name(self) -> str:
-        """Name of the physical queue on the broker; of several, the first one."""
+        """Name of the queue on the broker: the first of several external ones; what the names of shards begin with."""
         return self.queue.name or self.key.name
 
     @property
     def queue_names(self) -> tuple[str, ...]:
         """Names of all physical queues that the spec has the workers consume."""
-        names = self.spec.external_queues or (self.queue_name,)
-        return (*names, interim_queue(self.queue_name)) if self.is_migrating else tuple(names)
+        names = tuple(self.spec.external_queues or self.declared_queues or (self.queue_name,))
+        return (*names, interim_queue(self.queue_name)) if self.is_migrating else names
 
     @property
     def hold_seconds(self) -> int:
@@ -284,9 +284,23 @@ class TaskQueue:
         return self.queue.change_policy is ChangePolicy.MIGRATE
 
     @property
-    def declared_queue(self) -> str | None:
-        """Name of the queue that the operator declares for the workers; None if the queue is external."""
-        return None if self.queue.external else self.queue_name
+    def declared_queues(self) -> tuple[str, ...]:
+        """Names of the queues that the operator declares for the workers; none if the queue is external."""
+        if self.queue.external:
+            return ()
+        shards = self.queue.shards
+        return (self.queue_name,) if shards is None else shard_queues(self.queue_name, shards.count)
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the operator declares several queues for the workers: shards, or two during a migration."""
+        return bool(self.declared_queues) and len(self.queue_names) > 1
+
+    @property
+    def dead_letter_queues(self) -> tuple[str, ...]:
+        """Names of the dead-letter queues by default: one for all shards, and one for each external queue."""
+        names = (self.queue_name,) if self.declared_queues else self.queue_names
+        return tuple(map(dead_letter_queue, names))
 
     @property
     def exchange_name(self) -> str:

@@ -3,16 +3,24 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from taskqueue_operator.resource.broker import QueueType
+from taskqueue_operator.resource.broker import ROUTING_KEY, QueueType
 from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import CONTROL_PREFIX, DERIVED_SUFFIXES, OWNER_ARGUMENT, dead_letter_queue
+from taskqueue_operator.resource.names import (
+    CONTROL_PREFIX,
+    DERIVED_SUFFIXES,
+    OWNER_ARGUMENT,
+    dead_letter_queue,
+    quoted,
+)
 
 from .desired import (
     ALTERNATE_EXCHANGE,
     CHOSEN,
+    CONSISTENT_HASH,
     DEAD_LETTER_KEY,
     DELIVERY_LIMIT,
+    HASH_HEADER,
     QUEUE_TYPE,
     queue_arguments,
 )
@@ -41,8 +49,30 @@ def check_conflicts(desired: Topology, actual: Topology, *, owner: str) -> None:
             _check_private_exchange(exchange, actual.exchanges.get(name), owner)
         else:
             _check_exchange(exchange, actual.exchanges.get(name), owner)
+    check_surplus(desired, actual, owner)
     for name, policy in desired.policies.items():
         _check_policy(policy, actual.policies.get(name))
+
+
+def check_surplus(desired: Topology, actual: Topology, owner: str) -> None:
+    """Check that messages go only to shards of the spec: no worker consumes the others.
+
+    Raises:
+        TopologyFault: Another queue of this TaskQueue has a share of the messages.
+    """
+    entries = [binding for binding in desired.bindings if binding.to_queue]
+    for private in sorted({entry.source for entry in entries if _divides(desired, entry.source)}):
+        fed = {binding.destination for binding in actual.bindings_from.get(private, ()) if binding.to_queue}
+        owned = {name for name in fed if (queue := actual.queues.get(name)) and _owner(queue) == owner}
+        if surplus := sorted(owned - desired.queues.keys()):
+            count = len(owned | {entry.destination for entry in entries})
+            raise TopologyFault(
+                Reason.IMMUTABLE_DRIFT,
+                f'Exchange "{private}" also leads to {quoted(surplus)}, and spec.queue.shards.count is {len(entries)}: '
+                f"no worker would consume the messages there. Set spec.queue.shards.count: {count}, or choose another "
+                "spec.queue.name.",
+                terminal=True,
+            )
 
 
 def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
@@ -50,7 +80,7 @@ def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
         _check_reserved("Queue", desired.name)
         return
     _check_owner("Queue", actual, owner)
-    ways_out = _queue_ways_out(actual) if _is_main(desired) else _derived_ways_out(desired.name)
+    ways_out = _queue_ways_out(desired, actual) if _is_main(desired) else _derived_ways_out(desired.name)
     _check_drift(f'Queue "{desired.name}"', queue_differences(desired, actual), ways_out)
 
 
@@ -65,12 +95,27 @@ def _is_main(desired: Queue) -> bool:
     return DEAD_LETTER_KEY in desired.arguments and not desired.name.startswith(CONTROL_PREFIX)
 
 
+def _divides(desired: Topology, name: str) -> bool:
+    """Whether a private exchange divides its messages among shards."""
+    exchange = desired.exchanges.get(name)
+    return exchange is not None and exchange.type == CONSISTENT_HASH
+
+
 def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
     if actual is not None:
         _check_owner("Exchange", actual, owner)
         differences = [*_exchange_differences(desired, actual)]
         differences += _argument_differences(desired.arguments, actual.arguments)
-        _check_drift(f'Exchange "{desired.name}"', differences, _derived_ways_out(desired.name))
+        _check_drift(f'Exchange "{desired.name}"', differences, _private_ways_out(desired, actual))
+
+
+def _private_ways_out(desired: Exchange, actual: Exchange) -> str:
+    """Return the spec that fits an existing private exchange, which leads to a queue or to shards."""
+    if CONSISTENT_HASH not in {desired.type, actual.type} or not actual.durable or actual.auto_delete:
+        return _derived_ways_out(desired.name)
+    hash_on = actual.arguments.get(HASH_HEADER, ROUTING_KEY)
+    fits = f"Set spec.queue.shards.hashOn: {hash_on}" if actual.type == CONSISTENT_HASH else "Remove spec.queue.shards"
+    return f"{fits}, which fits the exchange as it is, or choose another spec.queue.name."
 
 
 def _check_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
@@ -166,7 +211,7 @@ def _check_drift(subject: str, differences: Sequence[str], ways_out: str) -> Non
 
 def _needed_arguments(desired: Queue, type_: str) -> Arguments:
     """Return the desired type, and the other arguments as a queue of the actual type has them: they follow from it."""
-    arguments = queue_arguments(desired.name, type_, _chosen(desired))
+    arguments = queue_arguments(str(desired.arguments[DEAD_LETTER_KEY]), type_, _chosen(desired))
     return arguments | {QUEUE_TYPE: _type(desired)}
 
 
@@ -187,21 +232,27 @@ def _derived_arguments(desired: Queue, actual: Queue) -> Arguments:
     return others | {name: value for name, value in actual.arguments.items() if name in kept}
 
 
-def _queue_ways_out(actual: Queue) -> str:
+def _queue_ways_out(desired: Queue, actual: Queue) -> str:
     """Return the spec that fits an existing queue as it is: a queue like those of the operator, or an external one."""
-    type_, chosen = _type(actual), _chosen(actual)
+    type_, chosen, dead_letters = _type(actual), _chosen(actual), str(desired.arguments[DEAD_LETTER_KEY])
     if type_.title() not in list(QueueType):
         return "Choose another spec.queue.name."
-    foreign = _argument_differences(queue_arguments(actual.name, type_, chosen), actual.arguments)
-    if not any((*foreign, *_lifetime_differences(actual))):
-        fields = ", ".join([f"type: {type_.title()}", *(f"{CHOSEN[name]}: {_shown(chosen[name])}" for name in chosen)])
-    else:
-        fields = "external: true"
+    foreign = _argument_differences(queue_arguments(dead_letters, type_, chosen), actual.arguments)
+    is_like_ours = not any((*foreign, *_lifetime_differences(actual)))
+    fields = ", ".join([f"type: {type_.title()}", *(f"{CHOSEN[name]}: {_shown(chosen[name])}" for name in chosen)])
+    if dead_letters != dead_letter_queue(desired.name):
+        fits = f"This fits the shard as it is: spec.queue: {{{fields}}}. Or choose" if is_like_ours else "Choose"
+        return f"{fits} another spec.queue.name, or delete the shard when it is empty."
+    fields = fields if is_like_ours else "external: true"
     replaced = "set spec.queue.changePolicy: Migrate to replace it, " if OWNER_ARGUMENT in actual.arguments else ""
     return (
         f'This fits the queue as it is: spec.queue: {{name: "{actual.name}", {fields}}}. '
         f"Or {replaced}choose another spec.queue.name, or delete the queue when it is empty."
     )
+
+
+def _owner(queue: Queue) -> object:
+    return queue.arguments.get(OWNER_ARGUMENT)
 
 
 def _chosen(queue: Queue) -> Arguments:

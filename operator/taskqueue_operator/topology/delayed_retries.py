@@ -25,8 +25,8 @@ RETURNED: Final = frozenset({"all", "returned"})
 """Types with which the broker also delays what is returned with `basic.nack`."""
 
 
-def retry_requirement(taskqueue: TaskQueue, actual: Topology) -> Requirement | None:
-    """Return what delays the retries of a TaskQueue; None if the broker does not delay them.
+def retry_requirement(queue: str, taskqueue: TaskQueue, actual: Topology) -> Requirement | None:
+    """Return what delays the retries of a queue of a TaskQueue; None if the broker does not delay them.
 
     Raises:
         TopologyFault: The broker is too old.
@@ -45,7 +45,7 @@ def retry_requirement(taskqueue: TaskQueue, actual: Topology) -> Requirement | N
         # Workers of protocol TaskQueue dead-letter a message themselves, with the error. The limit of the arguments,
         # which no message reaches that they handle, leaves them time for it.
         settings[DELIVERY_LIMIT] = taskqueue.retry.max_attempts - 1
-    return _requirement(taskqueue.queue_name, settings, _otherwise(taskqueue))
+    return _requirement(queue, settings, _otherwise(taskqueue))
 
 
 def granted_retries(queue: str, policies: Iterable[Policy]) -> Requirement | None:

@@ -4,11 +4,13 @@ Each function computes the next steps from the actual topology alone. So a delet
 """
 
 from collections.abc import Collection, Iterator
+from operator import attrgetter
 from typing import TypeGuard
 
 from taskqueue_operator.resource.faults import Fault, Reason
-from taskqueue_operator.resource.names import DERIVED_SUFFIXES, RETURN_EXCHANGE
+from taskqueue_operator.resource.names import DERIVED_SUFFIXES, RETURN_EXCHANGE, private_exchange
 
+from .conflict import check_surplus
 from .diff import Declare, Remove, Step, diff, is_of_installation, is_owned, owned_existing
 from .fence import fence_topology
 from .objects import POLICY_PRIORITY, Binding, Exchange, Topology
@@ -19,25 +21,30 @@ from .retry_path import landing
 def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]:
     """Return the next steps until all publishers get nacks; none when they do.
 
-    Call it again with the topology read after each round, until it returns no step. The queue is unbound only after
-    the broker lists the fence as the policy that it applies: otherwise it would confirm and drop messages. If another
-    policy displaces the fence later, the queue is bound again.
+    Call it again with the topology read after each round, until it returns no step. The queue, or each shard, is
+    unbound only after the broker lists the fence as the policy that it applies: otherwise it would confirm and drop
+    messages. If another policy displaces the fence later, the queue is bound again.
 
     Raises:
-        TopologyFault: An object with the name of the fence exists and is not owned.
+        TopologyFault: An object with the name of the fence exists and is not owned; or there are more shards than the
+            spec has.
         Fault: Another policy displaces the fence and the queue is bound, or another exchange is bound to the queue.
     """
-    for entry_binding in _owned_entry_bindings(desired, actual, owner):
-        fence = fence_topology(entry_binding.destination, owner)
-        bound, in_effect = entry_binding in actual.bindings, _applies(fence, entry_binding.source, actual)
+    check_surplus(desired, actual, owner)
+    entries = tuple(_owned_entry_bindings(desired, actual, owner))
+    if entries:
+        private = entries[0].source
+        fence = fence_topology(_queue_of(private), owner)
+        bound = tuple(entry for entry in entries if entry in actual.bindings)
+        in_effect = _applies(fence, private, actual)
         if not (in_effect or bound):
-            return (Declare(entry_binding),)
+            return tuple(map(Declare, entries))
         if missing := diff(fence, actual, owner=owner):
             return missing
         if not in_effect:
-            raise _displaced(entry_binding.source, actual)
+            raise _displaced(private, actual)
         if bound:
-            return (Remove(entry_binding),)
+            return tuple(map(Remove, bound))
     for queue in (binding.destination for binding in desired.bindings if binding.to_queue):
         _check_bypass(queue, actual, owner)
     return ()
@@ -83,29 +90,39 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
 
     Queues go first, while the fence still rejects publishes. Then the exchanges go, with their bindings, and the fence
     goes last. Queues are removed with their messages: the caller must check first that each of them may be deleted.
+
+    Raises:
+        TopologyFault: There are more shards than the spec has.
     """
+    check_surplus(desired, actual, owner)
     entry_bindings = [binding for binding in desired.bindings if binding.to_queue]
     private = {binding.source for binding in entry_bindings}
+    queues = [binding.destination for binding in entry_bindings]
     before = (
         Topology(queues=desired.queues),
-        *(Topology(queues=landing(binding.destination, owner)) for binding in entry_bindings),
+        *(Topology(queues=landing(queue, owner)) for queue in queues),
     )
     after = (
         Topology(exchanges={name: item for name, item in desired.exchanges.items() if name in private}),
-        *(fence_topology(binding.destination, owner) for binding in entry_bindings),
+        *(fence_topology(_queue_of(name), owner) for name in private),
     )
     removed = (
         *(item for topology in before for item in owned_existing(topology, actual, owner)),
         *_no_longer_shared({binding.source for binding in desired.bindings} - private, actual, owner),
         *(item for topology in after for item in owned_existing(topology, actual, owner)),
-        *(policy for binding in entry_bindings for policy in queue_policies(binding.destination, actual)),
+        *(policy for name in private for policy in queue_policies(_queue_of(name), actual, queues)),
     )
     return tuple(map(Remove, removed))
 
 
+def _queue_of(private: str) -> str:
+    """Return the name of the queue that the name of a private exchange is derived from."""
+    return private.removesuffix(private_exchange(""))
+
+
 def _owned_entry_bindings(desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:
-    """The desired bindings from an owned private exchange to its physical queue, if that exists."""
-    for binding in desired.bindings:
+    """The desired bindings from an owned private exchange to its physical queue, or those of its shards that exist."""
+    for binding in sorted(desired.bindings, key=attrgetter("destination")):
         private = actual.exchanges.get(binding.source)
         if binding.to_queue and is_owned(private, owner) and binding.destination in actual.queues:
             yield binding

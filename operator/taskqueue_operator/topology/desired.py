@@ -1,6 +1,7 @@
 """The topology that one TaskQueue declares.
 
     user's exchange --bindings--> <queue>.in (fanout, private) --> <queue> --dead letters--> <queue>.dlq
+    user's exchange --bindings--> <queue>.in (consistent hash) --> <queue>.0, <queue>.1 ... --> <queue>.dlq
 
 Arguments hold only what can never change; every other setting would be a policy. Messages published to the default
 exchange bypass `<queue>.in`.
@@ -10,7 +11,8 @@ from typing import Final
 
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.broker import Queue as SpecQueue
-from taskqueue_operator.resource.broker import QueueType
+from taskqueue_operator.resource.broker import QueueType, Shards
+from taskqueue_operator.resource.exchange import DEFAULT_ROUTING_KEYS, ExchangeType
 from taskqueue_operator.resource.exchange import Binding as SpecBinding
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
@@ -29,6 +31,9 @@ from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology, bi
 QUEUE_TYPE: Final = "x-queue-type"
 CHOSEN: Final = {"x-max-priority": "maxPriority", "x-single-active-consumer": "singleActiveConsumer"}
 """Arguments of a queue that the spec may set, with the fields of spec.queue."""
+CONSISTENT_HASH: Final = ExchangeType.CONSISTENT_HASH.on_broker
+HASH_HEADER: Final = "hash-header"
+"""Argument of a consistent-hash exchange: the header that it hashes instead of the routing key."""
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 DEAD_LETTER_EXCHANGE: Final = "x-dead-letter-exchange"
 DEAD_LETTER_KEY: Final = "x-dead-letter-routing-key"
@@ -53,24 +58,37 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
     if taskqueue.queue.external:
         return Topology()
     _check_names(taskqueue)
-    queue, dead_letters = taskqueue.queue_name, dead_letter_queue(taskqueue.queue_name)
+    dead_letters = dead_letter_queue(taskqueue.queue_name)
     source, private = taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
     ownership: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
-    arguments = queue_arguments(queue, taskqueue.queue.type.lower(), _chosen(taskqueue.queue))
+    arguments = queue_arguments(dead_letters, taskqueue.queue.type.lower(), _chosen(taskqueue.queue))
     alternate = taskqueue.exchange.alternate_exchange
     alternates: Arguments = {} if alternate is None else {ALTERNATE_EXCHANGE: alternate}
     publishers = {_binding(binding, source, private, ownership) for binding in taskqueue.bindings}
     return Topology(
         exchanges={
             source: Exchange(source, taskqueue.exchange.type.on_broker, arguments={**alternates, **ownership}),
-            private: Exchange(private, "fanout", arguments=ownership),
+            private: _private_exchange(private, taskqueue.queue.shards, ownership),
         },
         queues={
-            queue: Queue(queue, arguments={**arguments, **ownership}),
+            **{name: Queue(name, arguments={**arguments, **ownership}) for name in taskqueue.declared_queues},
             dead_letters: Queue(dead_letters, arguments={**_dead_letter_arguments(arguments[QUEUE_TYPE]), **ownership}),
         },
-        bindings=frozenset(publishers | {Binding(private, queue, to_queue=True)}),
+        bindings=frozenset(publishers | _entry_bindings(private, taskqueue)),
     )
+
+
+def _private_exchange(name: str, shards: Shards | None, ownership: Arguments) -> Exchange:
+    if shards is None:
+        return Exchange(name, "fanout", arguments=ownership)
+    header: Arguments = {} if shards.header is None else {HASH_HEADER: shards.header}
+    return Exchange(name, CONSISTENT_HASH, arguments={**header, **ownership})
+
+
+def _entry_bindings(private: str, taskqueue: TaskQueue) -> set[Binding]:
+    """Return the bindings to the queue, or with equal shares to all shards."""
+    key = "" if taskqueue.queue.shards is None else DEFAULT_ROUTING_KEYS[ExchangeType.CONSISTENT_HASH]
+    return {Binding(private, name, to_queue=True, routing_key=key) for name in taskqueue.declared_queues}
 
 
 def _binding(binding: SpecBinding, source: str, private: str, ownership: Arguments) -> Binding:
@@ -93,11 +111,11 @@ def _chosen(queue: SpecQueue) -> Arguments:
     return {name: value for name, value in zip(CHOSEN, values, strict=True) if value}
 
 
-def queue_arguments(name: str, queue_type: str, chosen: Arguments) -> dict[str, Argument]:
+def queue_arguments(dead_letters: str, queue_type: str, chosen: Arguments) -> dict[str, Argument]:
     """Return the arguments of a queue that workers consume, without its owner.
 
     Args:
-        name: Name of the queue.
+        dead_letters: Name of its dead-letter queue.
         queue_type: Type of the queue as RabbitMQ spells it.
         chosen: Those that the spec may set.
     """
@@ -105,7 +123,7 @@ def queue_arguments(name: str, queue_type: str, chosen: Arguments) -> dict[str, 
         QUEUE_TYPE: queue_type,
         # The default exchange, because it needs no binding that could be removed.
         DEAD_LETTER_EXCHANGE: "",
-        DEAD_LETTER_KEY: dead_letter_queue(name),
+        DEAD_LETTER_KEY: dead_letters,
     }
     if queue_type == QueueType.QUORUM.lower():
         arguments |= QUORUM_ARGUMENTS

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.names import OWNER_ARGUMENT, private_exchange
 
 from .conflict import check_conflicts
+from .desired import CONSISTENT_HASH
 from .fence import fence_topology
 from .objects import Arguments, Binding, Exchange, Policy, Queue, Topology
 from .queue_policies import queue_policies
@@ -55,16 +55,18 @@ def _is_share(item: Exchange | Queue | Binding | Policy, actual: Topology) -> bo
     RabbitMQ keeps one share for each destination there. Removed after the new binding, the old one takes it along.
     """
     source = actual.exchanges.get(item.source) if isinstance(item, Binding) else None
-    return source is not None and source.type == ExchangeType.CONSISTENT_HASH.on_broker
+    return source is not None and source.type == CONSISTENT_HASH
 
 
 def _missing(desired: Topology, actual: Topology) -> Iterator[Declare]:
     """Bindings from the queue outwards: a message that enters the exchange always reaches the queue.
 
-    Policies come first: they need a permission of their own, and without it nothing must be created.
+    Policies come first: they need a permission of their own, and without it nothing must be created. So do exchanges
+    that need a plugin.
     """
     yield from (Declare(item) for name, item in desired.policies.items() if actual.policies.get(name) != item)
-    yield from (Declare(item) for name, item in desired.exchanges.items() if name not in actual.exchanges)
+    exchanges = (item for name, item in desired.exchanges.items() if name not in actual.exchanges)
+    yield from map(Declare, sorted(exchanges, key=lambda exchange: exchange.type != CONSISTENT_HASH))
     yield from (Declare(item) for name, item in desired.queues.items() if name not in actual.queues)
     missing = desired.bindings - actual.bindings
     yield from map(Declare, sorted(missing, key=lambda binding: (not binding.to_queue, *_order(binding))))
@@ -78,8 +80,10 @@ def _obsolete(desired: Topology, actual: Topology, owner: str) -> Iterator[Excha
             continue
         if is_owned(actual.exchanges.get(private), owner):
             yield from _old_bindings(private, desired, actual, owner)
+            yield from _foreign_shares(private, desired, actual)
         yield from owned_existing(fence_topology(queue, owner), actual, owner)
-        yield from (policy for policy in queue_policies(queue, actual) if policy.name not in desired.policies)
+        fed = sorted(binding.destination for binding in desired.bindings if binding.source == private)
+        yield from (policy for policy in queue_policies(queue, actual, fed) if policy.name not in desired.policies)
 
 
 def _old_bindings(private: str, desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:
@@ -90,8 +94,16 @@ def _old_bindings(private: str, desired: Topology, actual: Topology, owner: str)
             yield binding
 
 
+def _foreign_shares(private: str, desired: Topology, actual: Topology) -> Iterator[Binding]:
+    """Bindings of others that take a share of the messages from the shards: no worker would receive these messages."""
+    if desired.exchanges[private].type == CONSISTENT_HASH:
+        shards = {binding.destination for binding in desired.bindings if binding.source == private}
+        others = (item for item in actual.bindings_from.get(private, ()) if item.destination not in shards)
+        yield from sorted(others, key=_order)
+
+
 def _order(binding: Binding) -> tuple[str, ...]:
-    return binding.source, binding.routing_key, str(binding.arguments)
+    return binding.source, binding.destination, binding.routing_key, str(binding.arguments)
 
 
 def owned_existing(topology: Topology, actual: Topology, owner: str) -> Iterator[Exchange | Queue | Policy]:

@@ -19,14 +19,14 @@ KEYS: Final = frozenset({MAX_LENGTH, MAX_LENGTH_BYTES, TTL, DELIVERY_LIMIT})
 _OVERFLOWS: Final = {Overflow.REJECT_PUBLISH: "reject-publish", Overflow.DROP_HEAD: "drop-head"}
 
 
-def limits_requirement(taskqueue: TaskQueue) -> Requirement | None:
-    """Return what limits the queue of a TaskQueue; None without limits."""
+def limits_requirement(queue: str, taskqueue: TaskQueue) -> Requirement | None:
+    """Return what limits a queue of a TaskQueue; None without limits."""
     if not taskqueue.queue.needs_policy:
         return None
     return Requirement(
         PURPOSE,
         _settings(taskqueue.queue),
-        f'spec.queue limits queue "{taskqueue.queue_name}"',
+        f'spec.queue limits queue "{queue}"',
         "remove maxLength, maxLengthBytes, messageTtlSeconds and deliveryLimit from spec.queue",
     )
 

@@ -1,6 +1,6 @@
 """The policies of the operator for the queues of one TaskQueue."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from . import consumer_timeout, delayed_retries, queue_limits
 from .dead_letter_limits import limit_policies
@@ -33,9 +33,10 @@ def delays_returned(queue: str, actual: Topology) -> str:
     return f'Policy "{policy.name}" ({delayed_retries.TYPE}: {found.delayed})'
 
 
-def queue_policies(queue: str, actual: Topology) -> Sequence[Policy]:
-    """Return the existing policies for a queue and its dead-letter queue, with any values."""
-    return [*main_policies(queue, actual), *limit_policies(queue, actual)]
+def queue_policies(queue: str, actual: Topology, shards: Iterable[str] = ()) -> Sequence[Policy]:
+    """Return the existing policies for a queue, its shards and its dead-letter queue, with any values."""
+    consumed = dict.fromkeys((queue, *shards))
+    return [*(policy for name in consumed for policy in main_policies(name, actual)), *limit_policies(queue, actual)]
 
 
 def _main(queue: str) -> QueuePolicy:

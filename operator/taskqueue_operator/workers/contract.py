@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault
-from taskqueue_operator.resource.names import dead_letter_queue
 from taskqueue_operator.resource.retry import Backoff, BackoffType
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
@@ -83,8 +82,8 @@ def _dead_letter_variables(taskqueue: TaskQueue) -> dict[str, str]:
         "TASKQUEUE_DEAD_LETTER_EXCHANGE": target.exchange if target is not None else None,
         "TASKQUEUE_DEAD_LETTER_ROUTING_KEY": target.routing_key if target is not None else None,
     }
-    if taskqueue.is_migrating:  # the default is that of the queue that a task comes from
-        values["TASKQUEUE_DEAD_LETTER_ROUTING_KEY"] = dead_letter_queue(taskqueue.queue_name)
+    if taskqueue.is_divided:  # the default is that of the queue that a task comes from
+        (values["TASKQUEUE_DEAD_LETTER_ROUTING_KEY"],) = taskqueue.dead_letter_queues
     return {name: value for name, value in values.items() if value is not None}
 
 

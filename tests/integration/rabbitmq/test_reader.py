@@ -107,12 +107,14 @@ async def test_consumers_and_dead_letters_are_read_along_with_the_backlog(
     await channel.basic_consume("jobs", lambda _: asyncio.sleep(0))
     for _ in range(3):
         await channel.basic_publish(b"{}", routing_key="jobs.dlq")
+    jobs, idle = Key("media", "jobs"), Key("media", "idle")
     async with reading() as readers:
-        observer = readers.use(Key("media", "jobs"), endpoint())
-        observer.follow(Key("media", "jobs"), "jobs", "idle")
+        observer = readers.use(jobs, endpoint())
+        observer.follow(jobs, "jobs", "idle", dead_letters="jobs.dlq")
+        observer.follow(idle, "idle", dead_letters="idle.dlq")
         await soon(lambda: (observer.consumers("jobs"), observer.consumers("idle")) == (1, 0), "consumers")
-        await soon(lambda: observer.dead_letters("jobs") == 3, "dead letters")
-        assert observer.dead_letters("idle") is None
+        await soon(lambda: observer.dead_letters(jobs) == 3, "dead letters")
+        assert observer.dead_letters(idle) is None
         assert observer.consumers("unknown") is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from taskqueue_operator.control.consumed_queues import ConsumedQueues
 from taskqueue_operator.drain.context import QueueState
 from taskqueue_operator.resource.faults import Reason
-from taskqueue_operator.resource.names import dead_letter_queue, marker_queue, quoted
+from taskqueue_operator.resource.names import marker_queue, quoted
 from taskqueue_operator.scaling.reading import Doubt
 from taskqueue_operator.topology.objects import Queue, Topology
 from tests.unit.control.fake_broker import FORBIDDEN, START, FakeBroker
@@ -24,13 +24,13 @@ NAMES = ("jobs", "more")
 
 @pytest.fixture
 def broker(broker: FakeBroker) -> FakeBroker:
-    names = (*NAMES, *map(dead_letter_queue, NAMES), *map(marker_queue, NAMES))
+    names = (*NAMES, *map(marker_queue, NAMES))
     broker.topology_ = Topology(queues={name: Queue(name) for name in names})
     return broker
 
 
-async def test_depths_dead_letters_and_delayed_retries_of_all_queues_add_up(broker: FakeBroker) -> None:
-    broker.depths |= {"jobs": (3, 1), "more": (4, 2), "jobs.dlq": (5, 0), "more.dlq": (6, 0)}
+async def test_depths_and_delayed_retries_of_all_queues_add_up(broker: FakeBroker) -> None:
+    broker.depths |= {"jobs": (3, 1), "more": (4, 2)}
     broker.depths |= {marker_queue("jobs"): (7, 0), marker_queue("more"): (8, 0)}
     async with observing(broker, RecordingListener()) as observer:
         observer.follow(KEY, *NAMES)
@@ -38,7 +38,7 @@ async def test_depths_dead_letters_and_delayed_retries_of_all_queues_add_up(brok
         await asyncio.sleep(13)
         reading = queues.reading()
     assert (reading.at_least, reading.at_most, reading.unacked) == (7, 7, 3)
-    assert (queues.dead_letters(), queues.delayed()) == (11, 15)
+    assert queues.delayed() == 15
 
 
 async def test_queues_are_empty_together_only_when_each_of_them_is(broker: FakeBroker) -> None:

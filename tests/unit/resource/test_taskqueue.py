@@ -48,7 +48,7 @@ def test_the_minimal_sample_is_a_complete_taskqueue() -> None:
 def test_external_queues_are_consumed_together_and_declared_by_others() -> None:
     several = parsed(MINIMAL | {"externalQueues": ["mails", "celery"]})
     assert (several.queue_names, several.queue_name) == (("mails", "celery"), "mails")
-    assert (several.declared_queue, several.delays_retries) == (None, False)
+    assert (several.declared_queues, several.delays_retries) == ((), False)
     assert parsed(MINIMAL).queue_names == ("thumbnails",)
 
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
+from taskqueue_operator.resource.names import dead_letter_queue
 from taskqueue_operator.topology.desired import queue_arguments
 from taskqueue_operator.topology.diff import Declare, diff
 from taskqueue_operator.topology.objects import Argument, Exchange, Policy, Queue, Topology
@@ -30,7 +31,7 @@ def fault(actual: Topology, **spec: object) -> TopologyFault:
 
 def user_queue(name: str, queue_type: str = "quorum", **arguments: Argument | None) -> Queue:
     """Return a queue that a user made, with the arguments of a TaskQueue's queue."""
-    return with_argument(Queue(name, arguments=queue_arguments(name, queue_type, {})), **arguments)
+    return with_argument(Queue(name, arguments=queue_arguments(dead_letter_queue(name), queue_type, {})), **arguments)
 
 
 @pytest.mark.parametrize(

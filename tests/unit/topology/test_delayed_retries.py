@@ -28,7 +28,7 @@ def jobs(**spec: object) -> TaskQueue:
 
 def policy_of(jobs: TaskQueue, *policies: Policy, timeout: int = 60) -> Policy | None:
     actual = vhost_with(QUEUE, *policies)
-    retries = retry_requirement(jobs, actual)
+    retries = retry_requirement("jobs", jobs, actual)
     timeout_of_tasks = timeout_requirement("jobs", timeout, actual.version)
     return main_policy("jobs", [*([retries] if retries else []), timeout_of_tasks], actual)
 
@@ -96,10 +96,10 @@ def test_a_broker_that_is_too_old_is_refused_before_anything_is_created(
 ) -> None:
     actual = Topology(version=version)
     if not is_refused:
-        assert retry_requirement(jobs(), actual) is not None
+        assert retry_requirement("jobs", jobs(), actual) is not None
         return
     with pytest.raises(TopologyFault) as raised:
-        retry_requirement(jobs(), actual)
+        retry_requirement("jobs", jobs(), actual)
     assert raised.value.reason is Reason.TOPOLOGY_REFUSED
     assert ".".join(map(str, version)) in raised.value.message
 
@@ -110,7 +110,7 @@ def test_the_message_about_an_old_broker_names_the_version_and_the_way_out() -> 
         ("topology.linear_on_an_old_broker_with_plain", {"worker": PLAIN}, (0, 0, 0)),
     ):
         with pytest.raises(TopologyFault) as raised:
-            retry_requirement(jobs(**spec), Topology(version=version))
+            retry_requirement("jobs", jobs(**spec), Topology(version=version))
         assert_approved(key, raised.value.message)
 
 

@@ -21,7 +21,7 @@ BOTH = {"max-length": 5, "message-ttl": 60_000}
 def limits(queue: dict[str, object], *policies: Policy, seconds: int = 0) -> Policy | None:
     actual = vhost_with(QUEUE, *policies)
     timeout = timeout_requirement("jobs", seconds, actual.version)
-    requirements = (limits_requirement(taskqueue(queue=queue)), timeout)
+    requirements = (limits_requirement("jobs", taskqueue(queue=queue)), timeout)
     return main_policy("jobs", [requirement for requirement in requirements if requirement is not None], actual)
 
 

@@ -1,10 +1,11 @@
 """Decides which message runs and which waits, in synchronous steps."""
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
-Message = TypeVar("Message")
+from .waiting_messages import WaitingMessages
+
+Message = TypeVar("Message", bound=Hashable)
 
 
 class DeliveryBuffer(Generic[Message]):
@@ -13,11 +14,16 @@ class DeliveryBuffer(Generic[Message]):
     No step awaits, so on one event loop a message is never both requeued and run.
     """
 
-    def __init__(self, slots: int, runs_alone: Callable[[Message], bool] = lambda _: False) -> None:
-        """`runs_alone` selects the messages that run only while no other one does."""
+    def __init__(
+        self,
+        slots: int,
+        runs_alone: Callable[[Message], bool] = lambda _: False,
+        queue_of: Callable[[Message], str] = lambda _: "",
+    ) -> None:
+        """`runs_alone` selects the messages that run only while no other one does; queues take turns."""
         self._slots = slots
         self._runs_alone = runs_alone
-        self._waiting: deque[Message] = deque()
+        self._waiting = WaitingMessages(queue_of)
         self._running: set[Message] = set()
         self._alone: Message | None = None
         self._closed = False
@@ -28,9 +34,9 @@ class DeliveryBuffer(Generic[Message]):
         return len(self._waiting)
 
     @property
-    def first_waiting(self) -> Message | None:
-        """The message that waits longest; None if none waits."""
-        return self._waiting[0] if self._waiting else None
+    def first_waiting(self) -> Iterable[Message]:
+        """The message of each queue that waits longest."""
+        return self._waiting.first
 
     @property
     def in_flight(self) -> int:
@@ -39,14 +45,15 @@ class DeliveryBuffer(Generic[Message]):
 
     def add(self, message: Message) -> None:
         """Add a delivered message; it waits."""
-        self._waiting.append(message)
+        self._waiting.add(message)
 
     @property
     def can_start(self) -> bool:
-        """Whether the message that waits longest may start now."""
-        if self._closed or not self._waiting or self.is_full:
+        """Whether the next message may start now."""
+        message = self._waiting.next
+        if self._closed or message is None or self.is_full:
             return False
-        return not self._running or not self._runs_alone(self._waiting[0])
+        return not self._running or not self._runs_alone(message)
 
     @property
     def is_full(self) -> bool:
@@ -59,10 +66,10 @@ class DeliveryBuffer(Generic[Message]):
         return self._alone is not None
 
     def start_next(self) -> Message | None:
-        """Start the message that waits longest. None if none waits, it may not start now, or the buffer is closed."""
+        """Start the next message. None if none waits, it may not start now, or the buffer is closed."""
         if not self.can_start:
             return None
-        message = self._waiting.popleft()
+        message = self._waiting.take_next()
         self._running.add(message)
         if self._runs_alone(message):
             self._alone = message
@@ -76,7 +83,7 @@ class DeliveryBuffer(Generic[Message]):
 
     def add_first(self, message: Message) -> None:
         """Add a message that starts before all that wait."""
-        self._waiting.appendleft(message)
+        self._waiting.add_first(message)
 
     def release(self, message: Message) -> None:
         """Free the slot of a message that ran."""
@@ -102,11 +109,9 @@ class DeliveryBuffer(Generic[Message]):
         return any(matches(message) for message in (*self._waiting, *self._running))
 
     def waiting(self, matches: Callable[[Message], bool]) -> list[Message]:
-        """Return the waiting messages that match, the one that waits longest first."""
+        """Return the waiting messages that match, of each queue the one that waits longest first."""
         return [message for message in self._waiting if matches(message)]
 
     def withdraw(self, matches: Callable[[Message], bool]) -> list[Message]:
         """Remove and return the waiting messages that match."""
-        withdrawn = self.waiting(matches)
-        self._waiting = deque(message for message in self._waiting if not matches(message))
-        return withdrawn
+        return self._waiting.withdraw(matches)

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -77,7 +78,9 @@ class Worker:
         self._state_changed = state_changed
         self._clock = asyncio.get_running_loop().time
         self.activity = Activity(self._clock())
-        self._buffer: DeliveryBuffer[Delivery] = DeliveryBuffer(concurrency, runs_alone=_is_recorded)
+        self._buffer: DeliveryBuffer[Delivery] = DeliveryBuffer(
+            concurrency, runs_alone=_is_recorded, queue_of=attrgetter("queue")
+        )
         self._metrics = metrics
         self._ended = EndedTasks[Outcome]()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,9 +103,9 @@ class Worker:
 
     @property
     def longest_wait_seconds(self) -> float:
-        """How long the first message that waits to be started has waited; 0 if none waits."""
-        first = self._buffer.first_waiting
-        return time.monotonic() - first.received_at if first is not None else 0.0
+        """How long the message that waits longest to be started has waited; 0 if none waits."""
+        now = time.monotonic()
+        return max((now - first.received_at for first in self._buffer.first_waiting), default=0.0)
 
     def is_full_for(self, seconds: float) -> bool:
         """Return whether the same tasks have held all slots for so long, and all that wait may be returned."""

@@ -5,9 +5,10 @@ from datetime import datetime
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.drain.context import QueueState
-from taskqueue_operator.resource.names import DELAY_QUEUES, PARKING, Key, dead_letter_queue, landing_queue, marker_queue
+from taskqueue_operator.resource.names import DELAY_QUEUES, PARKING, Key, landing_queue, marker_queue
 from taskqueue_operator.scaling.reading import Reading, Sweep
 
+from .dead_letter_counts import DeadLetterCounts
 from .samples import Samples, queue_state
 
 
@@ -15,6 +16,7 @@ class FollowedQueues:
     """The followed queues of one endpoint. A queue that no TaskQueue follows any more is forgotten.
 
     Attributes:
+        dead_letters: What the dead-letter queues of the TaskQueues hold.
         has_overdue_retries: Whether a delay queue of the vhost holds retries whose time has come, at the last sweep.
         parked: Number of retries in the parking queue of the vhost, at the last sweep that showed it.
     """
@@ -24,6 +26,7 @@ class FollowedQueues:
         self._samples: dict[str, Samples] = {}
         self._queues: dict[Key, set[str]] = {}
         self._required: dict[Key, Collection[str]] = {}
+        self.dead_letters = DeadLetterCounts()
         self.has_overdue_retries = False
         self.parked = 0
 
@@ -81,18 +84,6 @@ class FollowedQueues:
             if queue in self._samples:
                 self._samples[queue].add_sweep(answer)
 
-    def store_dead_letters(self, answers: Mapping[str, Sweep]) -> set[Key]:
-        """Store the number of dead letters of each queue; return the TaskQueues for which it has changed."""
-        changed: set[Key] = set()
-        for queue, samples in self._samples.items():
-            found = answers.get(dead_letter_queue(queue))
-            if found is None or found.ready is None or found.unacked is None:
-                continue
-            before, samples.dead_letters = samples.dead_letters, found.ready + found.unacked
-            if before != samples.dead_letters:
-                changed |= samples.keys
-        return changed
-
     def store_delayed(self, answers: Mapping[str, Sweep]) -> set[Key]:
         """Store the number of delayed retries of each queue; return the TaskQueues for which it has changed."""
         overdue = (answers[name].deferred for name in DELAY_QUEUES if name in answers)
@@ -126,11 +117,6 @@ class FollowedQueues:
         """Return the number of consumers that the last probe found; None if it is unknown."""
         samples = self._samples.get(queue)
         return samples.probe.consumers if samples is not None and samples.probe is not None else None
-
-    def dead_letters(self, queue: str) -> int | None:
-        """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
-        samples = self._samples.get(queue)
-        return samples.dead_letters if samples is not None else None
 
     def delayed(self, queue: str) -> int | None:
         """Return the number of delayed retries of a queue by the last sweep, at most; None if it is unknown."""

@@ -105,9 +105,10 @@ class Observer:
         samples = self._followed.samples(queue)
         return self.fault or (samples.probe.fault if samples is not None and samples.probe is not None else None)
 
-    def follow(self, key: Key, *queues: str) -> None:
-        """Read these queues on behalf of a TaskQueue, and no longer any others."""
+    def follow(self, key: Key, *queues: str, dead_letters: str | None = None) -> None:
+        """Read these queues and this dead-letter queue on behalf of a TaskQueue, and no longer any others."""
         self._followed.follow(key, queues)
+        self._followed.dead_letters.follow(key, dead_letters)
         if not queues:
             self.subscribe_reports(key, enabled=False)
 
@@ -174,9 +175,9 @@ class Observer:
         """Return the number of consumers that the last probe found; None if it is unknown."""
         return self._followed.consumers(queue)
 
-    def dead_letters(self, queue: str) -> int | None:
-        """Return the number of messages in the dead-letter queue of a queue, by the last sweep that contained it."""
-        return self._followed.dead_letters(queue)
+    def dead_letters(self, key: Key) -> int | None:
+        """Return the number of messages in the dead-letter queue of a TaskQueue at the last sweep that contained it."""
+        return self._followed.dead_letters.of(key)
 
     def delayed(self, queue: str) -> int | None:
         """Return the number of delayed retries of a queue by the last sweep, at most; None if it is unknown."""
@@ -250,7 +251,7 @@ class Observer:
             for key in self._followed.lacking(answers):
                 self._listener.on_queue_missing(key)
             followed = self._followed
-            changed = followed.store_dead_letters(answers) | followed.store_delayed(answers)
+            changed = followed.dead_letters.store(answers) | followed.store_delayed(answers)
             if changed := changed | followed.store_parked(answers):
                 self._listener.on_counts(changed)
             return {queue: answers.get(queue) or Sweep(sent_at, present=False) for queue in queues}

@@ -18,19 +18,17 @@ class Samples:
         keys: The TaskQueues that read the queue.
         probes: The probes within the window.
         sweeps: The sweeps within the window, and one older sweep.
-        dead_letters: Number of messages in the dead-letter queue at the last sweep; None if it is unknown.
         delayed: Number of delayed retries at the last sweep, at most; None if it is unknown.
         last_read: The last probe that returned a depth.
         refresh_index: The refresh for which the TaskQueues were last notified.
     """
 
-    __slots__ = ("_since", "dead_letters", "delayed", "keys", "last_read", "probes", "refresh_index", "sweeps")
+    __slots__ = ("_since", "delayed", "keys", "last_read", "probes", "refresh_index", "sweeps")
 
     def __init__(self, keys: Iterable[Key], since: datetime) -> None:
         self.keys = set(keys)
         self.probes: list[Probe] = []
         self.sweeps: list[Sweep] = []
-        self.dead_letters: int | None = None
         self.delayed: int | None = None
         self.last_read: Probe | None = None
         self.refresh_index = -1

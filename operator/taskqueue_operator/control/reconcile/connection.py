@@ -46,14 +46,16 @@ class BrokerConnector:
                 state.reconcile.forget_topology()
             connection.observer, connection.connected_at = observer, self._clock()
         connection.broker = taskqueue.spec.broker
-        observer.follow(taskqueue.key, *state.queue_names(taskqueue), *further)
+        self.follow(taskqueue, *further)
         return observer
 
-    def follow(self, taskqueue: TaskQueue) -> None:
-        """Read the queues that its workers consume now: the topology has shown which these are."""
+    def follow(self, taskqueue: TaskQueue, *further: str) -> None:
+        """Read the queues that its workers consume now, as the topology has shown, and further ones."""
         state = self._states[taskqueue.key]
+        own = taskqueue.dead_letter_queues[0] if taskqueue.declared_queues else None
         if state.connection.observer is not None:
-            state.connection.observer.follow(taskqueue.key, *state.queue_names(taskqueue))
+            names = state.queue_names(taskqueue)
+            state.connection.observer.follow(taskqueue.key, *names, *further, dead_letters=own)
 
     async def connect_all(self, taskqueues: Iterable[TaskQueue]) -> None:
         """Start to read all queues; faults are found again when each TaskQueue is reconciled."""

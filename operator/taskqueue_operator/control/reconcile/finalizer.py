@@ -12,6 +12,7 @@ import structlog
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import Clock
+from taskqueue_operator.control.consumed_queues import ConsumedQueues
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.state import States
@@ -156,7 +157,8 @@ class Finalizer:
 
     async def _remove_policies(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Give the queues back to the policies of their users, once no worker needs a policy of the operator."""
-        policies = queue_policies(taskqueue.queue_name, await observer.topology())
+        actual = await observer.topology()
+        policies = queue_policies(taskqueue.queue_name, actual, taskqueue.declared_queues)
         if policies:
             await self._stop_workers(taskqueue)
             await self._apply(observer, tuple(map(Remove, policies)))
@@ -172,7 +174,7 @@ class Finalizer:
         existing = [queue for queue in desired.queues if queue in fenced.queues]
         kept = {queue for queue in existing if not await self._is_empty(taskqueue, observer, queue)}
         # After the queue: a retry that returns to it is counted until the queue shows it.
-        delayed = observer.delayed(taskqueue.queue_name)
+        delayed = ConsumedQueues(observer, taskqueue.queue_names).delayed()
         if delayed != 0 or observer.has_overdue_retries:
             wait = Fault(Reason.NOT_EMPTY, why_waiting_for_retries(taskqueue, delayed))
             held = f"messages of queue {taskqueue.queue_name} wait for their retry"

@@ -25,10 +25,10 @@ class Migrations:
     def is_due(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         """Whether a migration has begun, or is to begin."""
         mark, replaces = owner(self.installation, taskqueue.key), taskqueue.replaces_queue and not taskqueue.deleting
-        if taskqueue.declared_queue is None:
+        if taskqueue.declared_queues != (taskqueue.queue_name,):  # neither external queues nor shards are replaced
             return False
         has_to_begin = replaces and is_replaceable(desired_topology(taskqueue, self.installation), mark, actual)
-        return has_to_begin or has_begun(taskqueue.declared_queue, mark, actual)
+        return has_to_begin or has_begun(taskqueue.queue_name, mark, actual)
 
     def find(
         self, taskqueue: TaskQueue, desired: Topology, actual: Topology, observer: QueueObserver | None = None

@@ -92,7 +92,7 @@ class Stages:
             or self.topology.migrations.has_interim(taskqueue.key)
             or taskqueue.queue.needs_policy
         )
-        return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
+        return not taskqueue.queue.external and (needs_policy or self.topology.has_policy(taskqueue.key))
 
 
 async def _stage(faults: Faults, stage: ConditionType, work: Awaitable[object]) -> bool:

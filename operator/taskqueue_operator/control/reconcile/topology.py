@@ -1,6 +1,6 @@
 """Keeps the topology on the broker as declared: reads it, applies the missing steps, and reads it again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from taskqueue_operator.control.state import ReconcileState, Repair, States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
-from taskqueue_operator.resource.names import Key, dead_letter_queue, owner, private_exchange
+from taskqueue_operator.resource.names import Key, owner, private_exchange
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.topology.adoption import check_adoption, unmarked_exchanges, unmarked_queues
@@ -127,8 +127,8 @@ class TopologyReconciler:
         """Return what has drifted; empty if the steps have another cause."""
 
         def messages(queue: str) -> int | None:
-            main = taskqueue.queue_name
-            return observer.last_messages(main) if queue == main else observer.dead_letters(main)
+            is_consumed = queue in taskqueue.declared_queues
+            return observer.last_messages(queue) if is_consumed else observer.dead_letters(taskqueue.key)
 
         repaired = tuple(repairs(steps, actual, self._states[taskqueue.key].reconcile.policies))
         return description(repaired, actual, messages) if repaired else ""
@@ -146,13 +146,14 @@ class TopologyReconciler:
     def _accept(self, taskqueue: TaskQueue, actual: Topology) -> None:
         state = self._states[taskqueue.key]
         state.reconcile.topology_generation = state.reconcile.declared_generation = taskqueue.generation
-        state.reconcile.policies = {policy.name: policy for policy in queue_policies(taskqueue.queue_name, actual)}
+        policies = queue_policies(taskqueue.queue_name, actual, taskqueue.declared_queues)
+        state.reconcile.policies = {policy.name: policy for policy in policies}
         state.reconcile.delays_returned = _delays_returned(state.queue_names(taskqueue), actual)
         state.reconcile.topology_digest = self._digest(taskqueue, actual)
         state.reconcile.not_created = self._not_created(taskqueue, actual)
-        if state.connection.observer is not None and taskqueue.declared_queue is not None:
-            queue = taskqueue.declared_queue
-            state.connection.observer.require(taskqueue.key, {queue, dead_letter_queue(queue)})
+        if state.connection.observer is not None and not taskqueue.queue.external:
+            required = {*taskqueue.declared_queues, *taskqueue.dead_letter_queues}
+            state.connection.observer.require(taskqueue.key, required)
 
     def _not_created(self, taskqueue: TaskQueue, actual: Topology) -> tuple[str, ...]:
         desired = desired_topology(taskqueue, self.installation)
@@ -203,16 +204,20 @@ class TopologyReconciler:
         else:
             check_oldest(taskqueue.queue_name, actual.version)
         check_other_exchanges(taskqueue, actual, owner=self.owner(taskqueue.key))
-        steps = self._own_steps(taskqueue, actual)
-        if taskqueue.delays_retries:
-            is_limited = taskqueue.queue.has_length_limit
-            steps += retry_steps(taskqueue.queue_name, actual, owner=self.owner(taskqueue.key), is_limited=is_limited)
-        steps = within_budget(steps, actual)
+        steps = within_budget((*self._own_steps(taskqueue, actual), *self._retry_steps(taskqueue, actual)), actual)
         # A new topology is declared as a whole. Later, what is missing elsewhere stops no repair.
-        queue = taskqueue.queue_name
-        if not steps or (queue not in actual.queues and private_exchange(queue) not in actual.exchanges):
+        has_queue = any(queue in actual.queues for queue in taskqueue.queue_names)
+        if not steps or not (has_queue or private_exchange(taskqueue.queue_name) in actual.exchanges):
             check_existence(taskqueue, actual)
         return steps
+
+    def _retry_steps(self, taskqueue: TaskQueue, actual: Topology) -> Iterable[Step]:
+        """Return the steps to the retry paths of its queues, which share objects of the vhost."""
+        if not taskqueue.delays_retries:
+            return ()
+        mark, is_limited = self.owner(taskqueue.key), taskqueue.queue.has_length_limit
+        paths = (retry_steps(name, actual, owner=mark, is_limited=is_limited) for name in taskqueue.declared_queues)
+        return dict.fromkeys(step for path in paths for step in path)
 
     def _own_steps(self, taskqueue: TaskQueue, actual: Topology) -> tuple[Step, ...]:
         """Return the steps without those for the retry path, which belongs to the vhost."""
@@ -222,7 +227,7 @@ class TopologyReconciler:
         return diff(self._with_policies(taskqueue, desired, actual), actual, owner=self.owner(taskqueue.key))
 
     def _with_policies(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
-        if taskqueue.queue_name not in desired.queues:
+        if taskqueue.queue.external:
             return desired
         limits = dead_letter_limits(taskqueue.queue_name, taskqueue.spec.dead_letter, actual)
         policies = (*(self._consumer_policy(queue, taskqueue, actual) for queue in taskqueue.queue_names), limits)
@@ -233,13 +238,13 @@ class TopologyReconciler:
         worker = taskqueue.spec.worker
         sets_own_timeout = worker.protocol is Protocol.TASK_QUEUE and actual.supports_consumer_timeout
         seconds = 0 if sets_own_timeout else taskqueue.hold_seconds
-        retries = retry_requirement(taskqueue, actual)
+        retries = retry_requirement(queue, taskqueue, actual)
         if self._runs_earlier_template(taskqueue):
             existing = main_policies(queue, actual)
             seconds = max(seconds, granted_seconds(existing))
             retries = retries or granted_retries(queue, existing)
         timeout = timeout_requirement(queue, seconds, actual.version)
-        requirements = (retries, timeout, limits_requirement(taskqueue))
+        requirements = (retries, timeout, limits_requirement(queue, taskqueue))
         return main_policy(queue, [requirement for requirement in requirements if requirement is not None], actual)
 
     def _runs_earlier_template(self, taskqueue: TaskQueue) -> bool:
@@ -250,7 +255,7 @@ class TopologyReconciler:
         """Whether the TaskQueue with this owner argument exists and declares this queue for its workers."""
         installation, _, key = owner_argument.partition("/")
         other = self._cache.taskqueue(Key(*key.partition("/")[::2]))
-        return installation == self.installation and other is not None and other.declared_queue == queue
+        return installation == self.installation and other is not None and queue in other.declared_queues
 
     def owner(self, key: Key) -> str:
         """Return the owner mark of the broker objects of a TaskQueue."""

@@ -9,7 +9,7 @@ from taskqueue_operator.drain.context import ALL_REPORTED_WITHIN
 from taskqueue_operator.drain.worker import REPORT_TIMEOUT, Worker
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import Reason, WorkersFault
-from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER, dead_letter_queue, quoted
+from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER, quoted
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 from .deadlines import Deadlines
@@ -54,8 +54,7 @@ def _message(taskqueue: TaskQueue) -> str:
     key, target = taskqueue.key, taskqueue.spec.dead_letter
     exchange = target.exchange if target is not None else None
     routing_key = target.routing_key if target is not None else None
-    own = [dead_letter_queue(name) for name in taskqueue.queue_names]
-    where = quoted(own if routing_key is None else [routing_key])
+    where = quoted(taskqueue.dead_letter_queues if routing_key is None else [routing_key])
     if exchange:
         where = f'exchange "{exchange}" with routing key {where.partition(" ")[2]}'
     return (

@@ -9,7 +9,6 @@ from taskqueue_operator.control.cache import Cache, CachedTaskQueue
 from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Fault, Reason
-from taskqueue_operator.resource.names import dead_letter_queue
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
@@ -146,8 +145,7 @@ def _workers_fault(
     fault: Fault | None = None
     queues: tuple[str, ...] = ()
     if isinstance(seen.parsed, TaskQueue):
-        names = state.queue_names(seen.parsed)
-        queues = *names, *map(dead_letter_queue, names)
+        queues = *state.queue_names(seen.parsed), *seen.parsed.dead_letter_queues
         idle = _not_consuming(seen.parsed, deployment, pods, state, deadlines)
         fault = idle or blocked_dead_letters(seen.parsed, state, seen.status, deadlines)
     fault = unavailable_reason(deployment, pods, started=cache.has_started(seen.key), queues=queues) or fault
@@ -178,12 +176,9 @@ def _not_consuming(
 
 
 def dead_letters(taskqueue: TaskQueue | None, state: TaskQueueState) -> int | None:
-    """Return the number of messages in the dead-letter queues; that of external queues is not known."""
-    queues = state.queues(taskqueue) if taskqueue is not None and not taskqueue.queue.external else None
-    if queues is None or taskqueue is None:
-        return None
-    # Those of the interim queue of a migration go to the dead-letter queue of the queue itself.
-    return queues._replace(names=taskqueue.queue_names).dead_letters()
+    """Return the number of messages in the dead-letter queue; that of external queues is not known."""
+    observer = state.connection.observer
+    return observer.dead_letters(taskqueue.key) if observer is not None and taskqueue is not None else None
 
 
 def delayed(taskqueue: TaskQueue | None, state: TaskQueueState) -> int | None:

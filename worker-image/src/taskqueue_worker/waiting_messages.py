@@ -1,0 +1,69 @@
+"""The messages that wait for a slot, and which one is next: the queues of a worker take turns."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+Message = TypeVar("Message")
+
+
+class WaitingMessages(Generic[Message]):
+    """Messages by queue, first come, first served in each of them.
+
+    The next message is that of the queue from which a message was taken longest ago. So a queue with very many messages
+    delays the first message of another one by the time until a slot is free, and by no more.
+    """
+
+    def __init__(self, queue_of: Callable[[Message], str]) -> None:
+        self._queue_of = queue_of
+        self._urgent: deque[Message] = deque()
+        # The queue whose turn is next comes first. A queue keeps its place while it is empty.
+        self._queues: dict[str, deque[Message]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of messages."""
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[Message]:
+        """Iterate over the messages."""
+        return (message for part in self._parts for message in part)
+
+    @property
+    def _parts(self) -> Iterable[deque[Message]]:
+        return (self._urgent, *self._queues.values())
+
+    @property
+    def first(self) -> list[Message]:
+        """The message of each queue that waits longest."""
+        return [part[0] for part in self._parts if part]
+
+    @property
+    def next(self) -> Message | None:
+        """The message whose turn it is; None if none waits."""
+        return next((part[0] for part in self._parts if part), None)
+
+    def add(self, message: Message) -> None:
+        """Add a message behind those of its queue."""
+        self._queues.setdefault(self._queue_of(message), deque()).append(message)
+
+    def add_first(self, message: Message) -> None:
+        """Add a message before all others."""
+        self._urgent.appendleft(message)
+
+    def take_next(self) -> Message:
+        """Remove and return the message whose turn it is; one must wait."""
+        if self._urgent:
+            return self._urgent.popleft()
+        queue = next(name for name, messages in self._queues.items() if messages)
+        messages = self._queues.pop(queue)
+        self._queues[queue] = messages
+        return messages.popleft()
+
+    def withdraw(self, matches: Callable[[Message], bool]) -> list[Message]:
+        """Remove and return the messages that match."""
+        withdrawn = [message for message in self if matches(message)]
+        for part in self._parts:
+            kept = [message for message in part if not matches(message)]
+            part.clear()
+            part.extend(kept)
+        return withdrawn

@@ -53,4 +53,4 @@ def _rows() -> list[tuple[str, str, Mapping[User, list[str]]]]:
 
 
 def _pattern(name: str) -> str:
-    return re.escape(name).replace(r"\*", ".*")
+    return re.escape(name).replace(r"\*", ".*").replace("<number>", "[0-9]+")

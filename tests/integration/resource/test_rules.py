@@ -143,6 +143,26 @@ RULES = {
         changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 1}},
         changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 2}},
     ),
+    "crd.shards_of_an_external_queue": Rule(
+        "spec.queue.shards",
+        changed("queue", {"shards": {"count": 64, "hashOn": "tenant"}, "type": "Classic", "maxPriority": 3}),
+        changed("queue", EXTERNAL | {"shards": {"count": 2}}),
+    ),
+    "crd.migration_of_shards": Rule(
+        "spec.queue.changePolicy",
+        changed("queue", {"shards": {"count": 2}, "changePolicy": "Never"}),
+        changed("queue", {"shards": {"count": 2}, "changePolicy": "Migrate"}),
+    ),
+    "crd.single_active_consumer_of_shards": Rule(
+        "spec.queue.shards",
+        changed("queue", {"shards": {"count": 2}}) | ONE_REPLICA,
+        changed("queue", {"shards": {"count": 2}, "singleActiveConsumer": True}) | ONE_REPLICA,
+    ),
+    "crd.mistyped_routing_key": Rule(
+        "spec.queue.shards.hashOn",
+        changed("queue", {"shards": {"count": 2, "hashOn": "RoutingKey"}}),
+        changed("queue", {"shards": {"count": 2, "hashOn": "routing-key"}}),
+    ),
     "crd.settings_of_an_external_queue": Rule(
         "spec.queue.external",
         changed("queue", EXTERNAL),
@@ -355,6 +375,7 @@ IMMUTABLE = {
     "spec.exchange.name": "crd.immutable_exchange_name",
     "spec.exchange.alternateExchange": "crd.immutable_alternate_exchange",
     "spec.broker.vhost": "crd.immutable_vhost",
+    "spec.queue.shards": "crd.immutable_shards",
 }
 """Field, and key of the message of its rule."""
 
@@ -373,6 +394,20 @@ CHANGES = {
         {"exchange": {"alternateExchange": "unrouted"}},
         {"exchange": {"alternateExchange": "unrouted"}},
         {"exchange": {"alternateExchange": "other"}},
+    ),
+    "spec.queue.shards set": Change({}, {"queue": {}}, {"queue": {"shards": {"count": 2}}}),
+    "spec.queue.shards unset": Change(
+        {"queue": {"shards": {"count": 2}}}, {"queue": {"shards": {"count": 3}}}, {"queue": {"type": "Quorum"}}
+    ),
+    "spec.queue.shards smaller": Change(
+        {"queue": {"shards": {"count": 3}}},
+        {"queue": {"shards": {"count": 3, "hashOn": "RoutingKey"}}},
+        {"queue": {"shards": {"count": 2}}},
+    ),
+    "spec.queue.shards keyed": Change(
+        {"queue": {"shards": {"count": 3}}},
+        {"queue": {"shards": {"count": 64}}},
+        {"queue": {"shards": {"count": 64, "hashOn": "tenant"}}},
     ),
     "spec.broker.vhost set": Change({}, {}, {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "media"}}),
     "spec.broker.vhost changed": Change(

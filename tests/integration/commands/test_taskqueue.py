@@ -36,6 +36,11 @@ async def test_the_dead_letters_of_a_taskqueue_are_found_by_its_name(
     assert (listed.json["queue"], listed.json["read"]) == (queues.dead_letters, 2)
     done = await dlq.run("redrive", f"{namespace}/thumbnails", "--all", "--output", "json", **user)
     assert (done.code, done.json["redriven"], done.json["kept"]) == (4, 1, {"other-queue": 1})
+    sharded = taskqueue | {"metadata": {"name": "sharded"}}
+    sharded["spec"]["queue"] = {"name": queues.name, "shards": {"count": 2}}
+    installed.kubectl("--namespace", namespace, "create", "-f", "-", text=yaml.safe_dump(sharded))
+    together = await dlq.run("list", f"{namespace}/sharded", "--output", "json", **user)
+    assert together.json["queue"] == queues.dead_letters, "one for all shards"
     del taskqueue["spec"]["queue"]
     several = taskqueue | {"metadata": {"name": "several"}}
     several["spec"]["externalQueues"] = ["elsewhere", queues.name]

@@ -46,6 +46,13 @@ def test_with_linear_a_worker_is_told_to_reject_and_nothing_of_delays(make: Make
     assert (told, variables["TASKQUEUE_MAX_ATTEMPTS"]) == ({"TASKQUEUE_RETRY_TYPE": "Linear"}, "3")
 
 
+def test_workers_consume_all_shards_and_publish_dead_letters_to_one_queue(make: Make) -> None:
+    queue = {"name": "jobs", "shards": {"count": 3}}
+    variables = env(deployment(make(spec={"queue": queue}), replicas=1))
+    assert variables["TASKQUEUE_QUEUES"] == "jobs.0,jobs.1,jobs.2"
+    assert variables["TASKQUEUE_DEAD_LETTER_ROUTING_KEY"] == "jobs.dlq"
+
+
 def test_golden_files_exist() -> None:
     assert len(INPUTS) >= 3
 

@@ -194,10 +194,10 @@ def test_workers_of_the_project_delay_retries_where_they_can_return(spec: dict[s
 
 
 def test_shards_take_the_place_of_the_queue_and_share_its_dead_letter_queue() -> None:
-    sharded = taskqueue(queue={"name": "a", "shards": {"count": 2, "hashOn": "tenant"}})
+    sharded = parsed(changed("queue", {"name": "a", "shards": {"count": 2, "hashOn": "tenant"}}))
     assert (sharded.queue_name, sharded.queue_names, sharded.declared_queues) == ("a", ("a.0", "a.1"), ("a.0", "a.1"))
     assert sharded.dead_letter_queues == ("a.dlq",)
     assert sharded.hold_seconds == 870 * 3 + 60, "two queues, and a round after an undrain"
-    several = taskqueue(externalQueues=["a", "b"])
+    several = parsed(changed("externalQueues", ["a", "b"]))
     assert several.dead_letter_queues == ("a.dlq", "b.dlq")
-    assert (sharded.is_divided, several.is_divided, taskqueue().is_divided) == (True, False, False)
+    assert (sharded.is_divided, several.is_divided, parsed(MINIMAL).is_divided) == (True, False, False)

@@ -2,6 +2,7 @@
 
 from tests.integration.worker.conftest import DeclareQueue, StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.eventually import eventually
 from tests.integration.worker.gate import Gate
 
 
@@ -39,6 +40,24 @@ async def test_a_flood_in_one_queue_does_not_delay_the_messages_of_another(
     await worker.wait_for_ledger("finished 54 draining=False")
     order = [int(entry.split()[1]) for entry in worker.started]
     assert order.index(54) < 20, "the two queues take turns"
+
+
+async def test_a_message_of_a_quiet_queue_is_next_although_more_of_another_one_wait(
+    start_worker: StartWorker, declare_queue: DeclareQueue, gate: Gate
+) -> None:
+    flooded, quiet = await declare_queue(), await declare_queue()
+    await flooded.publish("work", n=0, gate=str(gate))
+    for n in range(1, 20):
+        await flooded.publish("work", n=n)
+    worker = start_worker(queues=f"{flooded.name},{quiet.name}", prefetch="8")
+    await worker.wait_for_ledger("started 0")
+    prefetched = "taskqueue_worker_prefetched"
+    await eventually("the worker has all that it prefetches", lambda: worker.metric(prefetched) == 7)
+    await quiet.publish("work", n="quiet")
+    await eventually("the quiet message", lambda: worker.metric(prefetched) == 8)
+    gate.open()
+    await worker.wait_for_ledger("started 19")
+    assert worker.started.index("started quiet") == 1
 
 
 async def test_messages_that_wait_too_long_behind_a_task_go_to_an_idle_worker(

@@ -37,6 +37,13 @@ def test_an_urgent_message_comes_before_all_turns() -> None:
     assert messages.next is None
 
 
+def test_the_queue_that_was_served_last_is_the_last_one() -> None:
+    messages = waiting("a1", "b1")
+    assert (messages.turn_of("a"), messages.turn_of("b"), messages.turn_of("c")) == (0.5, 1, 0)
+    messages.take_next()
+    assert (messages.turn_of("b"), messages.turn_of("a")) == (0.5, 1)
+
+
 def test_withdrawn_messages_are_gone_and_the_others_keep_their_order() -> None:
     messages = waiting("a1", "b1", "a2", "a3")
     messages.add_first("b0")

@@ -108,6 +108,10 @@ class DeliveryBuffer(Generic[Message]):
         """Return whether a matching message waits or runs."""
         return any(matches(message) for message in (*self._waiting, *self._running))
 
+    def turn_of(self, queue: str) -> float:
+        """Return when it is the turn of a queue: 0 for the first one, up to 1 for the last one."""
+        return self._waiting.turn_of(queue)
+
     def waiting(self, matches: Callable[[Message], bool]) -> list[Message]:
         """Return the waiting messages that match, of each queue the one that waits longest first."""
         return [message for message in self._waiting if matches(message)]

@@ -1,7 +1,6 @@
 """Consumes one queue while the connection is up and the consume gate is open."""
 
 import asyncio
-import random
 from collections.abc import Coroutine
 from typing import Any, Final
 from uuid import uuid4
@@ -22,7 +21,7 @@ LONGEST_WAIT_SECONDS: Final = 10.0
 idle. A prefetch above the concurrency is for tasks that are much shorter."""
 WAIT_CHECK_SECONDS: Final = 1.0
 LONGEST_TURN_SECONDS: Final = 0.05
-"""Longest random delay with which the queues of a worker compete for a slot."""
+"""How long the queue that was served last leaves a free slot to the other queues of a worker."""
 
 _log = structlog.get_logger("subscription")
 
@@ -130,8 +129,8 @@ class Subscription:
         if self._awaits_slot:
             await run_unless(self._gate.closed, self._worker.has_free_slot.wait())
             self._awaits_slot = False
-            # Otherwise the first of the queues would always be the first to get the slot.
-            await sleep_unless(self._gate.closed, LONGEST_TURN_SECONDS * random.random())  # noqa: S311 - no secret
+            # The queue that was served last is the last one to compete for the slot.
+            await sleep_unless(self._gate.closed, LONGEST_TURN_SECONDS * self._worker.turn_of(self.queue))
         return not self._gate.leaving.is_set()
 
     async def _consume(self, connection: AbstractConnection) -> bool:

@@ -42,6 +42,11 @@ class WaitingMessages(Generic[Message]):
         """The message whose turn it is; None if none waits."""
         return next((part[0] for part in self._parts if part), None)
 
+    def turn_of(self, queue: str) -> float:
+        """Return 0 for a queue from which no message was taken, and up to 1 for the one that was served last."""
+        order = list(self._queues)
+        return (order.index(queue) + 1) / len(order) if queue in self._queues else 0.0
+
     def add(self, message: Message) -> None:
         """Add a message behind those of its queue."""
         self._queues.setdefault(self._queue_of(message), deque()).append(message)

@@ -113,6 +113,10 @@ class Worker:
             return False
         return self._clock() - self._last_start >= seconds
 
+    def turn_of(self, queue: str) -> float:
+        """Return when it is the turn of a queue: 0 for the first one, up to 1 for the one that was served last."""
+        return self._buffer.turn_of(queue)
+
     def holds(self, matches: Callable[[Delivery], bool]) -> bool:
         """Return whether a matching message waits or runs."""
         return self._buffer.holds(matches)

@@ -11,7 +11,6 @@ from taskqueue_operator.workers.api_objects import Deployment
 
 PREFETCH_PER_CONCURRENCY: Final = 4
 """Above this prefetch per concurrency, the status says what it means."""
-_QUEUES_SHOWN: Final = 3
 
 
 def scaling_warning(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQueueState) -> Fault | None:
@@ -35,10 +34,9 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
         )
     others = state.drain.other_queues
     if others:
-        names = ", ".join(f'"{queue}"' for queue in others[:_QUEUES_SHOWN])
         yield Fault(
             Reason.OTHER_QUEUES_CONSUMED,
-            f"Its workers also consume {len(others)} other queues ({names}). Only messages in "
+            f"Its workers also consume {quoted(others)}. Only messages in "
             f"{quoted(state.queue_names(taskqueue))} start workers: others may wait at zero workers. Write a "
             "TaskQueue for each queue, whose workers consume that queue alone.",
         )

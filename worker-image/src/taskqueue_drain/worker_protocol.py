@@ -58,7 +58,7 @@ class WorkerProtocol:
     @property
     def state(self) -> State:
         """The state of the worker now."""
-        return self._state(self._runtime.figures())
+        return self._observe()[0]
 
     def receive(self, body: bytes, now: float) -> None:
         """A message arrived: carry out its command, refuse it, or ignore it."""
@@ -114,25 +114,27 @@ class WorkerProtocol:
 
     def report(self, now: float) -> bytes:
         """Build the next report, with the first answer that waits."""
-        figures = self._runtime.figures()
-        state = self._state(figures)
+        state, figures = self._observe()
         self._number += 1
         self._reported, self._reported_at = _urgent(state, figures), now
         answer = self._answers.popleft() if self._answers else None
         return build_report(self._identity, self._number, state, figures, self._lease.holder(now), answer)
 
-    def _state(self, figures: Figures) -> State:
-        return current_state(
+    def _observe(self) -> tuple[State, Figures]:
+        # In this order: in a quiet worker no task starts, but a worker without a task may start one and become quiet.
+        quiet = self._runtime.is_quiet
+        figures = self._runtime.figures()
+        state = current_state(
             leaving=self._leaving,
             closed=self._stopped,
-            quiet=self._runtime.is_quiet,
+            quiet=quiet,
             busy=figures.is_busy,
             consuming=self._runtime.is_consuming,
         )
+        return state, figures
 
     def _report_due_at(self, now: float) -> float:
-        figures = self._runtime.figures()
-        state = self._state(figures)
+        state, figures = self._observe()
         if self._answers or self._reported != _urgent(state, figures):
             return now
         is_draining = state in {State.DRAINING, State.DRAINED}

@@ -127,7 +127,7 @@ def test_each_shard_has_the_limits_of_the_queue_and_loses_them_with_the_spec() -
     limited = taskqueue(queue=SPEC | {"maxLength": 5})
     policies = {}
     for name in limited.declared_queues:
-        requirement = limits_requirement(name, limited)
+        requirement = limits_requirement(limited, DESIRED.queues[name])
         assert requirement is not None
         policy = main_policy(name, [requirement], DESIRED)
         assert policy is not None

@@ -3,16 +3,19 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
 from taskqueue_operator.topology.diff import Declare, Remove, diff
+from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Queue, Topology
 from taskqueue_operator.topology.queue_limits import limits_requirement
 from taskqueue_operator.topology.queue_policies import main_policy
 from tests.approved import assert_approved
 from tests.unit.topology.builders import OWNER, desired_topology, taskqueue, with_argument
-from tests.unit.topology.in_memory_vhost import apply_steps
+from tests.unit.topology.in_memory_vhost import all_objects, apply_steps
 
 SPEC = {"shards": {"count": 3, "hashOn": "tenant"}}
 DESIRED = desired_topology(queue=SPEC)
@@ -137,3 +140,26 @@ def test_each_shard_has_the_limits_of_the_queue_and_loses_them_with_the_spec() -
     assert diff(replace(DESIRED, policies=policies), actual, owner=OWNER) == ()
     assert set(diff(DESIRED, actual, owner=OWNER)) == {Remove(policy) for policy in policies.values()}
     assert {Remove(policy) for policy in policies.values()} < set(removal_steps(DESIRED, actual, owner=OWNER))
+
+
+POSSIBLE = [*all_objects(DESIRED), *all_objects(fence_topology("jobs", OWNER))]
+
+
+@given(st.sets(st.integers(0, len(POSSIBLE) - 1)))
+def test_from_any_part_of_it_the_topology_is_completed_and_deleted(missing: set[int]) -> None:
+    """Whatever a crash or another client has left."""
+    everything = apply_steps(map(Declare, all_objects(fence_topology("jobs", OWNER))), DESIRED)
+    part = apply_steps([Remove(POSSIBLE[number]) for number in sorted(missing)], everything)
+
+    declared = apply_steps(diff(DESIRED, part, owner=OWNER), part)
+    assert diff(DESIRED, declared, owner=OWNER) == ()
+    assert declared == DESIRED
+
+    for actual in (part, declared):
+        for _ in range(4):
+            steps = fence_steps(DESIRED, actual, owner=OWNER)
+            assert not any(isinstance(step, Remove) and isinstance(step.item, Queue) for step in steps)
+            actual = apply_steps(steps, actual)  # noqa: PLW2901  the vhost after these steps
+        assert fence_steps(DESIRED, actual, owner=OWNER) == ()
+        assert is_fenced(DESIRED, actual, owner=OWNER)
+        assert apply_steps(removal_steps(DESIRED, actual, owner=OWNER), actual) == Topology()

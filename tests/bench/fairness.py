@@ -5,6 +5,7 @@ without shards: there, quiet tenants wait for all that the flood has published b
 """
 
 import asyncio
+import json
 import os
 import random
 import statistics
@@ -34,6 +35,8 @@ CONCURRENCY: Final = 4
 SHARDS: Final = 8
 QUIET: Final = tuple(f"quiet-{number}" for number in range(16))
 FLOOD: Final = "flood"
+LENGTH_SECONDS: Final = 0.05, 0.15
+"""Shortest and longest task."""
 PER_SECOND: Final = 16
 """Tasks of all quiet tenants together, at random times: a fifth of what the workers can do."""
 FLOOD_PER_SECOND: Final = 100
@@ -41,6 +44,7 @@ FLOOD_PER_SECOND: Final = 100
 CONTROL_SECONDS: Final = 10
 TIMEOUT_SECONDS: Final = 300
 PERCENTILE: Final = 95
+_lengths: Final = random.Random(2)
 TARGETS: Final = {"quiet_p95_ratio": Target("<=", 2)}
 
 
@@ -158,7 +162,7 @@ class _Run:
     def _ended(self) -> Mapping[str, float]:
         ledger = self.directory / "ledger"
         lines = [line.split() for line in ledger.read_text().splitlines()] if ledger.exists() else []
-        return {task: float(ended) for task, _, ended in lines}
+        return {task: float(ended) for task, ended in lines}
 
     async def _is_done(self) -> bool:
         return self.published.keys() <= self._ended().keys()
@@ -171,7 +175,8 @@ class _Run:
 
 
 async def _publish(exchange: AbstractExchange, tenant: str, task: str) -> None:
-    body = f'{{"id": "{task}"}}'.encode()
+    # Tasks of equal length would keep the order in which slots become free.
+    body = json.dumps({"id": task, "seconds": _lengths.uniform(*LENGTH_SECONDS)}).encode()
     persistent = aio_pika.DeliveryMode.PERSISTENT
     message = aio_pika.Message(body, type="serve", headers={"tenant": tenant}, delivery_mode=persistent)
     await exchange.publish(message, exchange.name)

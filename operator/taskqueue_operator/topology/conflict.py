@@ -60,7 +60,7 @@ def check_surplus(desired: Topology, actual: Topology, owner: str) -> None:
         TopologyFault: Another queue of this TaskQueue has a share of the messages.
     """
     entries = [binding for binding in desired.bindings if binding.to_queue]
-    for private in sorted({entry.source for entry in entries if _divides(desired, entry.source)}):
+    for private in sorted({entry.source for entry in entries if divides(desired, entry.source)}):
         fed = {binding.destination for binding in actual.bindings_from.get(private, ()) if binding.to_queue}
         owned = {name for name in fed if (queue := actual.queues.get(name)) and _owner(queue) == owner}
         if surplus := sorted(owned - desired.queues.keys()):
@@ -94,7 +94,7 @@ def _is_main(desired: Queue) -> bool:
     return DEAD_LETTER_KEY in desired.arguments and not desired.name.startswith(CONTROL_PREFIX)
 
 
-def _divides(desired: Topology, name: str) -> bool:
+def divides(desired: Topology, name: str) -> bool:
     """Whether a private exchange divides its messages among shards."""
     exchange = desired.exchanges.get(name)
     return exchange is not None and exchange.type == CONSISTENT_HASH

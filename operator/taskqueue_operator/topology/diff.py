@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from taskqueue_operator.resource.names import OWNER_ARGUMENT, private_exchange
 
-from .conflict import check_conflicts
+from .conflict import check_conflicts, divides
 from .desired import CONSISTENT_HASH
 from .fence import fence_topology
 from .objects import Arguments, Binding, Exchange, Policy, Queue, Topology
@@ -96,7 +96,7 @@ def _old_bindings(private: str, desired: Topology, actual: Topology, owner: str)
 
 def _foreign_shares(private: str, desired: Topology, actual: Topology) -> Iterator[Binding]:
     """Bindings of others that take a share of the messages from the shards: no worker would receive these messages."""
-    if desired.exchanges[private].type == CONSISTENT_HASH:
+    if divides(desired, private):
         shards = {binding.destination for binding in desired.bindings if binding.source == private}
         others = (item for item in actual.bindings_from.get(private, ()) if item.destination not in shards)
         yield from sorted(others, key=_order)

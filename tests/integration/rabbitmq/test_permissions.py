@@ -30,7 +30,7 @@ from .conftest import PASSWORD, Connect, MakeUser, probed
 from .test_control_channel import ReportLog, listening, report_until_received, reporter, until
 
 REPORTS = Exchange("taskqueue.reports", "direct")
-QUEUES = "jobs", interim_queue("jobs")
+QUEUES = "jobs", "jobs.1", interim_queue("jobs")
 
 
 def life(queue: str) -> list[Topology]:
@@ -42,7 +42,16 @@ def life(queue: str) -> list[Topology]:
         fence_topology(queue, OWNER),
         interim_topology(queue),
         retry_path(interim_queue(queue), OWNER, has_limit=True),
+        shards_topology(queue),
+        retry_path(f"{queue}.1", OWNER, has_limit=True),
     ]
+
+
+def shards_topology(queue: str) -> Topology:
+    """What is declared for shards, and not for a queue."""
+    desired = desired_topology(queue, queue={"shards": {"count": 2}})
+    bindings = frozenset(binding for binding in desired.bindings if binding.to_queue)
+    return Topology(queues={item.destination: desired.queues[item.destination] for item in bindings}, bindings=bindings)
 
 
 def interim_topology(queue: str) -> Topology:
@@ -100,7 +109,7 @@ async def ignore(_: AbstractIncomingMessage) -> None:
 
 
 async def delay_and_dead_letter(broker: Broker, vhost: str, name: str, seconds: int) -> None:
-    """Do what a worker does with a queue `jobs` and its interim queue.
+    """Do what a worker does with a queue `jobs`, a shard and its interim queue.
 
     Raises:
         PublishFailedError, AMQPError: A right is missing.
@@ -122,7 +131,8 @@ async def test_the_documented_rights_of_workers_are_sufficient_and_each_is_neede
     connect: Connect, broker: Broker, vhost: str, user: MakeUser
 ) -> None:
     rabbitmq = connect()
-    for topology in (*life("jobs")[:2], interim_topology("jobs"), retry_path(interim_queue("jobs"), OWNER)):
+    further = [interim_topology("jobs"), shards_topology("jobs"), *(retry_path(queue, OWNER) for queue in QUEUES)]
+    for topology in (*life("jobs")[:2], *further):
         await rabbitmq.apply([Declare(item) for item in all_objects(topology)])
     await rabbitmq.apply([Declare(REPORTS)])
     grants = sorted(documented("worker", "jobs", "jobs.events"))

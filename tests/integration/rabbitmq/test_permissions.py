@@ -36,22 +36,22 @@ QUEUES = "jobs", "jobs.1", interim_queue("jobs")
 def life(queue: str) -> list[Topology]:
     """All that the operator declares for a TaskQueue, in its order."""
     return [
-        desired_topology(queue, exchange={"name": f"{queue}.events"}),
+        with_shards(queue),
         retry_path(queue, OWNER),
         retry_path(queue, OWNER, has_limit=True),
         fence_topology(queue, OWNER),
         interim_topology(queue),
         retry_path(interim_queue(queue), OWNER, has_limit=True),
-        shards_topology(queue),
         retry_path(f"{queue}.1", OWNER, has_limit=True),
     ]
 
 
-def shards_topology(queue: str) -> Topology:
-    """What is declared for shards, and not for a queue."""
-    desired = desired_topology(queue, queue={"shards": {"count": 2}})
-    bindings = frozenset(binding for binding in desired.bindings if binding.to_queue)
-    return Topology(queues={item.destination: desired.queues[item.destination] for item in bindings}, bindings=bindings)
+def with_shards(queue: str) -> Topology:
+    """What is declared for a queue, and for shards of the same name."""
+    desired = desired_topology(queue, exchange={"name": f"{queue}.events"})
+    shards = desired_topology(queue, queue={"shards": {"count": 2}})
+    entries = {binding for binding in shards.bindings if binding.to_queue}
+    return replace(desired, queues={**desired.queues, **shards.queues}, bindings=desired.bindings | entries)
 
 
 def interim_topology(queue: str) -> Topology:
@@ -131,8 +131,8 @@ async def test_the_documented_rights_of_workers_are_sufficient_and_each_is_neede
     connect: Connect, broker: Broker, vhost: str, user: MakeUser
 ) -> None:
     rabbitmq = connect()
-    further = [interim_topology("jobs"), shards_topology("jobs"), *(retry_path(queue, OWNER) for queue in QUEUES)]
-    for topology in (*life("jobs")[:2], *further):
+    paths = (retry_path(queue, OWNER) for queue in QUEUES)
+    for topology in (life("jobs")[0], interim_topology("jobs"), *paths):
         await rabbitmq.apply([Declare(item) for item in all_objects(topology)])
     await rabbitmq.apply([Declare(REPORTS)])
     grants = sorted(documented("worker", "jobs", "jobs.events"))

@@ -22,10 +22,12 @@ def test_queues_take_turns_and_each_keeps_its_order() -> None:
 
 
 def test_a_queue_that_was_empty_is_served_before_the_one_that_was_served_last() -> None:
-    messages = waiting("b1", "a1", "a2", "a3")
-    assert taken(messages, 3) == ["b1", "a1", "a2"]
+    messages = waiting("a1", "a2", "a3", "a4")
+    assert taken(messages, 2) == ["a1", "a2"]
+    messages.add("b1")
+    assert taken(messages, 2) == ["b1", "a3"]
     messages.add("b2")
-    assert taken(messages, 2) == ["b2", "a3"]
+    assert taken(messages, 2) == ["b2", "a4"]
 
 
 def test_an_urgent_message_comes_before_all_turns() -> None:
@@ -39,9 +41,9 @@ def test_an_urgent_message_comes_before_all_turns() -> None:
 
 def test_the_queue_that_was_served_last_is_the_last_one() -> None:
     messages = waiting("a1", "b1")
+    assert (messages.turn_of("a"), messages.turn_of("b")) == (0, 0)
+    taken(messages, 2)
     assert (messages.turn_of("a"), messages.turn_of("b"), messages.turn_of("c")) == (0.5, 1, 0)
-    messages.take_next()
-    assert (messages.turn_of("b"), messages.turn_of("a")) == (0.5, 1)
 
 
 def test_withdrawn_messages_are_gone_and_the_others_keep_their_order() -> None:

@@ -10,15 +10,16 @@ Message = TypeVar("Message")
 class WaitingMessages(Generic[Message]):
     """Messages by queue, first come, first served in each of them.
 
-    The next message is that of the queue from which a message was taken longest ago. So a queue with very many messages
-    delays the first message of another one by the time until a slot is free, and by no more.
+    The next message is that of the queue from which a message was taken longest ago, or never. So a queue with very
+    many messages delays the first message of another one by the time until a slot is free, and by no more.
     """
 
     def __init__(self, queue_of: Callable[[Message], str]) -> None:
         self._queue_of = queue_of
         self._urgent: deque[Message] = deque()
-        # The queue whose turn is next comes first. A queue keeps its place while it is empty.
         self._queues: dict[str, deque[Message]] = {}
+        # The queues from which messages were taken, the one that was served last at the end.
+        self._served: dict[str, None] = {}
 
     def __len__(self) -> int:
         """Return the number of messages."""
@@ -40,12 +41,21 @@ class WaitingMessages(Generic[Message]):
     @property
     def next(self) -> Message | None:
         """The message whose turn it is; None if none waits."""
-        return next((part[0] for part in self._parts if part), None)
+        if self._urgent:
+            return self._urgent[0]
+        queue = self._next_queue
+        return self._queues[queue][0] if queue is not None else None
+
+    @property
+    def _next_queue(self) -> str | None:
+        """The queue with messages that was never served, or else longest ago; None if no message waits."""
+        new = (queue for queue in self._queues if queue not in self._served)
+        return next((queue for queue in (*new, *self._served) if self._queues[queue]), None)
 
     def turn_of(self, queue: str) -> float:
         """Return 0 for a queue from which no message was taken, and up to 1 for the one that was served last."""
-        order = list(self._queues)
-        return (order.index(queue) + 1) / len(order) if queue in self._queues else 0.0
+        order = list(self._served)
+        return (order.index(queue) + 1) / len(order) if queue in self._served else 0.0
 
     def add(self, message: Message) -> None:
         """Add a message behind those of its queue."""
@@ -57,12 +67,12 @@ class WaitingMessages(Generic[Message]):
 
     def take_next(self) -> Message:
         """Remove and return the message whose turn it is; one must wait."""
-        if self._urgent:
+        queue = self._next_queue
+        if self._urgent or queue is None:
             return self._urgent.popleft()
-        queue = next(name for name, messages in self._queues.items() if messages)
-        messages = self._queues.pop(queue)
-        self._queues[queue] = messages
-        return messages.popleft()
+        self._served.pop(queue, None)
+        self._served[queue] = None
+        return self._queues[queue].popleft()
 
     def withdraw(self, matches: Callable[[Message], bool]) -> list[Message]:
         """Remove and return the messages that match."""

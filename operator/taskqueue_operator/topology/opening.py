@@ -28,7 +28,9 @@ def until_kept(steps: tuple[Step, ...], desired: Queue, actual: Topology) -> tup
     is_open = Binding(private_exchange(name), name, to_queue=True) in actual.bindings
     if is_open or keeps_rejected(queue, name, actual):
         return steps
-    kept = tuple(step for step in steps if isinstance(step, Declare) and isinstance(step.item, Queue | Policy))
+    kept = tuple(step for step in steps if isinstance(step.item, Queue | Policy))
+    if name not in actual.queues:  # its policy may be there already, and is right for a queue that is declared again
+        return tuple(step for step in kept if isinstance(step, Declare))
     if not kept:
         raise not_applied(queue)
     return kept

@@ -7,7 +7,7 @@ existing queue decide what its policy must hold, not the spec: so a queue that i
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from .desired import DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, QUEUE_TYPE, settings_arguments
+from .desired import DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, settings_arguments
 from .objects import Queue, Topology
 from .queue_policy import Requirement
 
@@ -47,5 +47,5 @@ def keeps_rejected(queue: Queue, main: str, actual: Topology) -> bool:
 
 def _lacking(queue: Queue, main: str) -> Mapping[str, Any]:
     """Return the settings that a queue does not have as arguments."""
-    arguments = settings_arguments(main, str(queue.arguments.get(QUEUE_TYPE, "classic")))
+    arguments = settings_arguments(main, queue.type)
     return {name.removeprefix(_PREFIX): value for name, value in arguments.items() if name not in queue.arguments}

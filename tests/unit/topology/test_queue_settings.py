@@ -33,7 +33,7 @@ SETTINGS = {
 
 def policy(actual: Topology, **queue: object) -> Policy | None:
     """Return the policy of queue `jobs` for a spec."""
-    limits = limits_requirement(taskqueue(queue=queue))
+    limits = limits_requirement(taskqueue(queue=queue), actual.queues.get("jobs"))
     others = [limits] if limits is not None else []
     settings = settings_requirement("jobs", "jobs", others, actual)
     return main_policy("jobs", [settings, *others] if settings is not None else others, actual)

@@ -245,7 +245,8 @@ class TopologyReconciler:
             seconds = max(seconds, granted_seconds(existing))
             retries = retries or granted_retries(queue, existing)
         timeout = timeout_requirement(queue, seconds, actual.version)
-        requirements = [item for item in (retries, timeout, limits_requirement(taskqueue)) if item is not None]
+        limits = limits_requirement(taskqueue, actual.queues.get(queue))
+        requirements = [item for item in (retries, timeout, limits) if item is not None]
         if taskqueue.is_migrating or taskqueue.queue.settings_by is SettingsBy.POLICY:
             settings = settings_requirement(queue, taskqueue.queue_name, requirements, actual)
             requirements = [settings, *requirements] if settings is not None else requirements

@@ -9,9 +9,12 @@ from tests.integration.harness.eventually import eventually
 from tests.integration.harness.tenant import Tenant
 from tests.integration.harness.versions import every_version
 
-from .test_invariants import ready
-
 CLASSIC: Final = {"type": "Classic", "settingsBy": "Policy"}
+
+
+def reconciled(tenant: Tenant) -> None:
+    """Wait until the topology is as declared; messages ask for workers, which no kubelet starts here."""
+    eventually(lambda: tenant.condition("jobs", "TopologyReady").get("reason"), "Reconciled")
 
 
 async def declare_and_reject(tenant: Tenant) -> None:
@@ -35,7 +38,7 @@ def test_a_queue_that_a_client_has_declared_first_gets_dead_letters_and_can_be_a
     tenant.secret_of_least_rights("jobs")
     asyncio.run(declare_and_publish(tenant))
     tenant.taskqueue("jobs", queue=CLASSIC, adoptionPolicy="IfMatching", deletionPolicy="DeleteIfEmpty")
-    ready(tenant, "jobs")
+    reconciled(tenant)
     assert 'did not create queue "jobs"' in tenant.condition("jobs", "TopologyReady")["message"]
 
     asyncio.run(declare_and_reject(tenant))
@@ -59,7 +62,7 @@ def test_a_displaced_policy_keeps_messages_and_workers_from_the_queue(tenant: Te
     assert not tenant.read(tenant.path("exchanges", "jobs")), "publishers would be confirmed"
 
     tenant.policy("company", ".*", {"max-length": 5}, priority=1)
-    ready(tenant, "jobs")
+    reconciled(tenant)
     definition = tenant.read(tenant.path("policies", "jobs.settings over company"))["definition"]
     assert definition == {"max-length": 5, "dead-letter-exchange": "", "dead-letter-routing-key": "jobs.dlq"}
     asyncio.run(declare_and_reject(tenant))

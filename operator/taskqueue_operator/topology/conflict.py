@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from taskqueue_operator.resource.broker import ROUTING_KEY, QueueType
+from taskqueue_operator.resource.broker import ROUTING_KEY, QueueType, SettingsBy
 from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
@@ -91,7 +91,7 @@ def queue_differences(desired: Queue, actual: Queue) -> Sequence[str]:
 
 def _is_main(desired: Queue) -> bool:
     """Whether the spec sets the properties of a queue; those of dead-letter queue and fence follow from its name."""
-    return DEAD_LETTER_KEY in desired.arguments and not desired.name.startswith(CONTROL_PREFIX)
+    return not desired.name.startswith(CONTROL_PREFIX) and not desired.name.endswith(DERIVED_SUFFIXES)
 
 
 def divides(desired: Topology, name: str) -> bool:
@@ -210,7 +210,8 @@ def _check_drift(subject: str, differences: Sequence[str], ways_out: str) -> Non
 
 def _needed_arguments(desired: Queue, type_: str) -> Arguments:
     """Return the desired type, and the other arguments as a queue of the actual type has them: they follow from it."""
-    arguments = queue_arguments(str(desired.arguments[DEAD_LETTER_KEY]), type_, _chosen(desired))
+    settings_by = SettingsBy.ARGUMENTS if DEAD_LETTER_KEY in desired.arguments else SettingsBy.POLICY
+    arguments = queue_arguments(_dead_letters(desired), type_, _chosen(desired), settings_by)
     return arguments | {QUEUE_TYPE: desired.type}
 
 
@@ -233,16 +234,16 @@ def _derived_arguments(desired: Queue, actual: Queue) -> Arguments:
 
 def _queue_ways_out(desired: Queue, actual: Queue) -> str:
     """Return the spec that fits an existing queue as it is: a queue like those of the operator, or an external one."""
-    type_, chosen, dead_letters = actual.type, _chosen(actual), str(desired.arguments[DEAD_LETTER_KEY])
-    if type_.title() not in list(QueueType):
+    if actual.type.title() not in list(QueueType):
         return "Choose another spec.queue.name."
-    foreign = _argument_differences(queue_arguments(dead_letters, type_, chosen), actual.arguments)
-    is_like_ours = not any((*foreign, *_lifetime_differences(actual)))
-    fields = ", ".join([f"type: {type_.title()}", *(f"{CHOSEN[name]}: {_shown(chosen[name])}" for name in chosen)])
+    dead_letters = _dead_letters(desired)
     if dead_letters != dead_letter_queue(desired.name):
-        fits = f"This fits the shard as it is: spec.queue: {{{fields}}}. Or choose" if is_like_ours else "Choose"
-        return f"{fits} another spec.queue.name, or delete the shard when it is empty."
-    fields = fields if is_like_ours else "external: true"
+        fits = [
+            f"This fits the shard as it is: spec.queue: {{{fields}}}. Or choose"
+            for fields in _fitting_fields(dead_letters, actual)
+        ]
+        return f"{(*fits, 'Choose')[0]} another spec.queue.name, or delete the shard when it is empty."
+    fields = next(_fitting_fields(dead_letters, actual), "external: true")
     replaced = "set spec.queue.changePolicy: Migrate to replace it, " if OWNER_ARGUMENT in actual.arguments else ""
     return (
         f'This fits the queue as it is: spec.queue: {{name: "{actual.name}", {fields}}}. '
@@ -250,8 +251,26 @@ def _queue_ways_out(desired: Queue, actual: Queue) -> str:
     )
 
 
+def _dead_letters(desired: Queue) -> str:
+    """Return the name of the dead-letter queue of a queue; all shards of a queue share one."""
+    return str(desired.arguments.get(DEAD_LETTER_KEY, dead_letter_queue(desired.name)))
+
+
 def _owner(queue: Queue) -> object:
     return queue.arguments.get(OWNER_ARGUMENT)
+
+
+def _fitting_fields(dead_letters: str, actual: Queue) -> Iterator[str]:
+    """Return the fields of spec.queue with which the operator would declare a queue like the existing one."""
+    type_, chosen = actual.type, _chosen(actual)
+    for settings_by in SettingsBy:
+        needed = queue_arguments(dead_letters, type_, chosen, settings_by)
+        if any((*_argument_differences(needed, actual.arguments), *_lifetime_differences(actual))):
+            continue
+        fields = [f"type: {type_.title()}", *(f"{CHOSEN[name]}: {_shown(chosen[name])}" for name in chosen)]
+        if settings_by is not SettingsBy.ARGUMENTS:
+            fields.append(f"settingsBy: {settings_by}")
+        yield ", ".join(fields)
 
 
 def _chosen(queue: Queue) -> Arguments:

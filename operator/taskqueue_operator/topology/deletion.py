@@ -14,7 +14,8 @@ from .conflict import check_surplus
 from .diff import Declare, Remove, Step, diff, is_of_installation, is_owned, owned_existing
 from .fence import fence_topology
 from .objects import POLICY_PRIORITY, Binding, Exchange, Topology
-from .queue_policies import queue_policies
+from .queue_policies import main_policy, queue_policies
+from .queue_settings import settings_requirement
 from .retry_path import landing
 
 
@@ -118,6 +119,19 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
 def _queue_of(private: str) -> str:
     """Return the name of the queue that the name of a private exchange is derived from."""
     return private.removesuffix(private_exchange(""))
+
+
+def retaining_steps(queue: str, actual: Topology, shards: Collection[str] = ()) -> tuple[Step, ...]:
+    """Return the steps that give a queue back to the policies of its users; what keeps rejected messages stays.
+
+    Raises:
+        TopologyFault: Another policy displaces what keeps them.
+    """
+    policies = queue_policies(queue, actual, shards)
+    settings = settings_requirement(queue, queue, (), actual)
+    kept = main_policy(queue, [settings], actual) if policies and settings is not None else None
+    declared = [Declare(kept)] if kept is not None and kept not in policies else []
+    return (*declared, *(Remove(policy) for policy in policies if kept is None or policy.name != kept.name))
 
 
 def _owned_entry_bindings(desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:

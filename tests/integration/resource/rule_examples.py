@@ -140,6 +140,11 @@ RULES = {
         changed("queue", {"shards": {"count": 64, "hashOn": "tenant"}, "type": "Classic", "maxPriority": 3}),
         changed("queue", EXTERNAL | {"shards": {"count": 2}}),
     ),
+    "crd.settings_of_shards_by_a_policy": Rule(
+        "spec.queue.settingsBy",
+        changed("queue", {"shards": {"count": 2}, "settingsBy": "Arguments"}),
+        changed("queue", {"shards": {"count": 2}, "settingsBy": "Policy"}),
+    ),
     "crd.migration_of_shards": Rule(
         "spec.queue.changePolicy",
         changed("queue", {"shards": {"count": 2}, "changePolicy": "Never"}),
@@ -194,6 +199,11 @@ RULES = {
         "spec.adoptionPolicy",
         MINIMAL | {"queue": {"name": "celery"}, "adoptionPolicy": "IfMatching"},
         MINIMAL | EXTERNALS | {"adoptionPolicy": "IfMatching"},
+    ),
+    "crd.external_queue_with_settings_by_a_policy": Rule(
+        "spec.queue.settingsBy",
+        changed("queue", {"name": "celery", "settingsBy": "Policy"}),
+        changed("queue", EXTERNAL | {"settingsBy": "Policy"}),
     ),
     "crd.external_queue_that_is_migrated": Rule(
         "spec.queue.changePolicy",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OWN = {"taskqueue_operator", "taskqueue_worker"}
+OWN = {"taskqueue_drain", "taskqueue_operator", "taskqueue_worker"}
 
 
 def imported(folder: Path) -> Iterator[str]:
@@ -25,6 +25,7 @@ def imported(folder: Path) -> Iterator[str]:
     ("folder", "requirements"),
     [
         ("operator/taskqueue_operator", "requirements/operator.txt"),
+        ("worker-image/src/taskqueue_drain", "worker-image/requirements.txt"),
         ("worker-image/src/taskqueue_worker", "worker-image/requirements.txt"),
     ],
 )

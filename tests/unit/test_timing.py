@@ -11,6 +11,8 @@ from typing import Final
 import pytest
 import yaml
 
+from taskqueue_drain import drain_lease, worker_protocol
+from taskqueue_drain import protocol as commands_of_operator
 from taskqueue_operator.app import exit_deadline
 from taskqueue_operator.commands import confirmation, redrive
 from taskqueue_operator.control import controller, leader_election, workqueue
@@ -31,9 +33,7 @@ from taskqueue_operator.scaling import reading
 from taskqueue_operator.topology import consumer_timeout
 from taskqueue_operator.workers import deployment
 from taskqueue_worker import bounds as worker_bounds
-from taskqueue_worker import command_handler, connection, delivery, drain_lease, runner, settings
-from taskqueue_worker import control_channel as worker_control_channel
-from taskqueue_worker import protocol as worker_protocol
+from taskqueue_worker import connection, delivery, runner, settings
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs/timing.md").read_text()
@@ -107,7 +107,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "BACKOFF_RESET_SECONDS": controller,
     "BLOCKED_FOR": blocked_dead_letters,
     "BROKER_OUTAGE_GRACE": finalizer,
-    "CANCEL_TIMEOUT_SECONDS": command_handler,
+    "CANCEL_TIMEOUT_SECONDS": worker_protocol,
     "CLOSE_TIMEOUT_SECONDS": connection,
     "CONFIRM_SECONDS": confirmation,
     "CONNECT_TIMEOUT_SECONDS": reconnect,
@@ -116,7 +116,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "DEFAULT_SECONDS": consumer_timeout,
     "DELAYED_EXPIRES_SECONDS": worker_bounds,
     "DELETION_RETRY_SECONDS": reconciler,
-    "DRAINING_REPORT_PERIOD_SECONDS": worker_control_channel,
+    "DRAINING_REPORT_PERIOD_SECONDS": worker_protocol,
     "FIRST_READING": inputs,
     "GRACE_MARGIN_SECONDS": deployment,
     "HEARTBEAT_SECONDS": handshake,
@@ -129,7 +129,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "LONGEST_TOPOLOGY_PERIOD_SECONDS": topology_shares,
     "MARKER_MARGIN_SECONDS": worker_bounds,
     "MAX_BACKOFF_SECONDS": workqueue,
-    "MAX_LEASE_SECONDS": worker_protocol,
+    "MAX_LEASE_SECONDS": commands_of_operator,
     "MEMORY_SECONDS": drain_lease,
     "MIN_SNAPSHOT_GAP": consumers,
     "PASS_SECONDS": redrive,
@@ -146,7 +146,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "REPORTED_AFTER": scale_in_blocked,
     "REPORT_MAX_AGE": report_requests,
     "REQUEST_AGE": report_requests,
-    "REPORT_PERIOD_SECONDS": worker_control_channel,
+    "REPORT_PERIOD_SECONDS": worker_protocol,
     "REPORT_TIMEOUT": worker,
     "REQUEST_TIMEOUT": leader_election,
     "RETRY_PERIOD": leader_election,

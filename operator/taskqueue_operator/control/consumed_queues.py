@@ -41,6 +41,10 @@ class ConsumedQueues(NamedTuple):
         idle = (name for name in self.names if self.observer.consumers(name) == 0)
         return tuple(name for name in idle if self.observer.reading(name).at_least)
 
+    def holding(self, ready: int) -> tuple[str, ...]:
+        """Return the queues with at least so many ready messages."""
+        return tuple(name for name in self.names if (self.observer.reading(name).at_least or 0) >= ready)
+
     def dead_letters(self) -> int | None:
         """Return the number of messages in their dead-letter queues; None if one of the numbers is unknown."""
         return _total(map(self.observer.dead_letters, self.names))

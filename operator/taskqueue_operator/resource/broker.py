@@ -196,6 +196,11 @@ class Queue(Model):
         return self.max_length is not None or self.max_length_bytes is not None
 
     @property
+    def refuses_from(self) -> int | None:
+        """Number of ready messages from which it refuses new ones; None if it does not, or only its bytes count."""
+        return None if self.overflow is Overflow.DROP_HEAD else self.max_length
+
+    @property
     def needs_policy(self) -> bool:
         """Whether a setting is one that only a policy can change later."""
         limits = (self.message_ttl_seconds, self.delivery_limit)

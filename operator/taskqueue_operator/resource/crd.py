@@ -5,8 +5,8 @@ from typing import Any, Final
 from .fields import rule
 from .names import GROUP, KIND, PLURAL, VERSION
 from .schema import structural
+from .spec import Spec, is_external
 from .status import Status
-from .taskqueue import Spec, is_external
 
 _QUEUE_MISSING: Final = "!has(oldSelf.status) || !has(oldSelf.status.queue)"
 _REPLACE: Final = "Create another TaskQueue, and delete this one when its queue is empty."

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     WORKERS_INTERRUPTED = "WorkersInterrupted"
     RETURNED_DELAYED = "ReturnedDelayed"
     OTHER_QUEUES_CONSUMED = "OtherQueuesConsumed"
+    QUEUE_FULL = "QueueFull"
     NOTHING_FINISHED = "NothingFinished"
     # Kubernetes itself.
     API_UNAVAILABLE = "ApiUnavailable"

@@ -8,15 +8,8 @@ from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import CONTROL_PREFIX, DERIVED_SUFFIXES, OWNER_ARGUMENT, dead_letter_queue
 
-from .desired import (
-    ALTERNATE_EXCHANGE,
-    CHOSEN,
-    DEAD_LETTER_KEY,
-    DELIVERY_LIMIT,
-    QUEUE_TYPE,
-    queue_arguments,
-)
-from .objects import Argument, Arguments, Exchange, Policy, Queue, Topology
+from .desired import ALTERNATE_EXCHANGE, CHOSEN, DEAD_LETTER_KEY, DELIVERY_LIMIT, queue_arguments
+from .objects import CLASSIC, QUEUE_TYPE, Argument, Arguments, Exchange, Policy, Queue, Topology
 
 RESERVED_PREFIX: Final = "amq."
 DERIVED_WAYS_OUT: Final = "Delete it if it is not needed, or choose another spec.queue.name."
@@ -56,7 +49,7 @@ def _check_queue(desired: Queue, actual: Queue | None, owner: str) -> None:
 
 def queue_differences(desired: Queue, actual: Queue) -> Sequence[str]:
     """Return how an existing queue differs from the desired one in what cannot change; the owner does not count."""
-    needed = _needed_arguments(desired, _type(actual)) if _is_main(desired) else _derived_arguments(desired, actual)
+    needed = _needed_arguments(desired, actual.type) if _is_main(desired) else _derived_arguments(desired, actual)
     return [*_lifetime_differences(actual), *_argument_differences(needed, actual.arguments)]
 
 
@@ -167,7 +160,7 @@ def _check_drift(subject: str, differences: Sequence[str], ways_out: str) -> Non
 def _needed_arguments(desired: Queue, type_: str) -> Arguments:
     """Return the desired type, and the other arguments as a queue of the actual type has them: they follow from it."""
     arguments = queue_arguments(desired.name, type_, _chosen(desired))
-    return arguments | {QUEUE_TYPE: _type(desired)}
+    return arguments | {QUEUE_TYPE: desired.type}
 
 
 def _derived_ways_out(name: str) -> str:
@@ -189,7 +182,7 @@ def _derived_arguments(desired: Queue, actual: Queue) -> Arguments:
 
 def _queue_ways_out(actual: Queue) -> str:
     """Return the spec that fits an existing queue as it is: a queue like those of the operator, or an external one."""
-    type_, chosen = _type(actual), _chosen(actual)
+    type_, chosen = actual.type, _chosen(actual)
     if type_.title() not in list(QueueType):
         return "Choose another spec.queue.name."
     foreign = _argument_differences(queue_arguments(actual.name, type_, chosen), actual.arguments)
@@ -224,7 +217,7 @@ def _lifetime_differences(actual: Exchange | Queue) -> Iterator[str]:
 def _argument_differences(desired: Arguments, actual: Arguments) -> Iterator[str]:
     for name in sorted((desired.keys() | actual.keys()) - {OWNER_ARGUMENT}):
         # A queue without the argument is classic.
-        default = "classic" if name == QUEUE_TYPE else None
+        default = CLASSIC if name == QUEUE_TYPE else None
         found, needed = actual.get(name, default), desired.get(name, default)
         if found != needed:
             yield f"{name} is {_shown(found)}, not {_shown(needed)}"
@@ -234,7 +227,3 @@ def _shown(value: Argument | None) -> str:
     if value is None:
         return "absent"
     return f'"{value}"' if isinstance(value, str) else str(value).lower()
-
-
-def _type(queue: Queue) -> str:
-    return str(queue.arguments.get(QUEUE_TYPE, "classic"))

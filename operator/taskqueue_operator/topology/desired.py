@@ -24,9 +24,8 @@ from taskqueue_operator.resource.names import (
 )
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
-from .objects import Argument, Arguments, Binding, Exchange, Queue, Topology, binding_arguments
+from .objects import QUEUE_TYPE, Argument, Arguments, Binding, Exchange, Queue, Topology, binding_arguments
 
-QUEUE_TYPE: Final = "x-queue-type"
 CHOSEN: Final = {"x-max-priority": "maxPriority", "x-single-active-consumer": "singleActiveConsumer"}
 """Arguments of a queue that the spec may set, with the fields of spec.queue."""
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"

@@ -8,7 +8,6 @@ from taskqueue_operator.resource.names import OWNER_ARGUMENT, dead_letter_queue,
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 
-from .desired import QUEUE_TYPE
 from .objects import Queue, Topology
 
 STREAM: Final = "stream"
@@ -48,7 +47,7 @@ def _field(taskqueue: TaskQueue) -> str:
 
 def _check_backlog(queue: Queue, field: str, is_declared: Callable[[str, str], bool]) -> None:
     """Check that the length of a queue says how many workers of this TaskQueue are needed."""
-    if queue.arguments.get(QUEUE_TYPE) == STREAM:
+    if queue.type == STREAM:
         raise _fault(
             Reason.TOPOLOGY_REFUSED,
             f'Queue "{queue.name}" is a stream: messages stay in it after they were consumed, so that its length is no '

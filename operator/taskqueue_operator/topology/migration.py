@@ -18,7 +18,6 @@ from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import RETURN_EXCHANGE, interim_queue
 
 from .conflict import queue_differences
-from .desired import QUEUE_TYPE
 from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
 from .objects import Queue, Topology
 from .queue_policies import queue_policies
@@ -196,7 +195,7 @@ def is_replaceable(desired: Topology, owner: str, actual: Topology) -> bool:
 
 def _check_beginning(requested: Requested, switch: Switch, actual: Topology) -> None:
     old = actual.queues[switch.main.name]
-    if requested.broker_delays and old.arguments.get(QUEUE_TYPE) != QueueType.QUORUM.lower():
+    if requested.broker_delays and old.type != QueueType.QUORUM.lower():
         raise TopologyFault(
             Reason.IMMUTABLE_DRIFT,
             f'Queue "{old.name}" is not of type Quorum, so RabbitMQ would return its failed messages without a delay '

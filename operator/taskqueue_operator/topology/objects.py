@@ -15,6 +15,9 @@ Arguments = Mapping[str, Argument]
 
 POLICY_PRIORITY: Final = 999
 """RabbitMQ applies only the matching policy with the highest priority; this priority makes it the operator's."""
+QUEUE_TYPE: Final = "x-queue-type"
+CLASSIC: Final = "classic"
+"""The type of a queue without the argument `x-queue-type`."""
 LENGTH_LIMITS: Final = frozenset({"max-length", "max-length-bytes"})
 """Settings of a policy with which a queue may refuse messages."""
 
@@ -37,7 +40,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue; its type is the argument `x-queue-type`, as in RabbitMQ (absent means classic).
+    """A queue.
 
     Attributes:
         policy: Name of the policy that the broker applies to it.
@@ -52,6 +55,11 @@ class Queue:
     policy: str | None = field(default=None, compare=False)
     has_limit: bool = field(default=False, compare=False)
     delayed: str | None = field(default=None, compare=False)
+
+    @property
+    def type(self) -> str:
+        """The type as RabbitMQ spells it (quorum, classic, stream)."""
+        return str(self.arguments.get(QUEUE_TYPE, CLASSIC))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from typing import Final
 from taskqueue_operator.resource.bounds import UNREACHABLE_DELIVERY_LIMIT
 from taskqueue_operator.resource.names import OWNER_ARGUMENT, PARKING, RETURN_EXCHANGE, landing_queue
 
-from .desired import DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DELIVERY_LIMIT, QUEUE_TYPE
+from .desired import DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DELIVERY_LIMIT
 from .diff import Remove, Step, diff
-from .objects import LENGTH_LIMITS, Argument, Binding, Exchange, Queue, Topology
+from .objects import LENGTH_LIMITS, QUEUE_TYPE, Argument, Binding, Exchange, Queue, Topology
 
 _EXCHANGES: Final[Mapping[str, Exchange]] = {
     PARKING: Exchange(PARKING, "fanout"),

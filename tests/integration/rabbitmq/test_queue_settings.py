@@ -20,7 +20,8 @@ from tests.unit.topology.builders import desired_topology, taskqueue
 async def declare_limited(rabbitmq: Vhost, **queue: object) -> None:
     """Declare queue `jobs`, then its policy, as the operator does."""
     spec = taskqueue(queue=queue)
-    topology, limits = desired(spec, "default"), limits_requirement(spec)
+    topology = desired(spec, "default")
+    limits = limits_requirement(spec, topology.queues["jobs"])
     await declare(rabbitmq, topology)
     policy = main_policy("jobs", [limits] if limits is not None else [], await rabbitmq.topology())
     assert policy is not None

@@ -3,9 +3,10 @@
 For tests that wait for the next report or attempt. How long the real periods are, unit tests show in virtual time.
 """
 
-from taskqueue_worker import backoff, bounds, control_channel, runner
+from taskqueue_drain import backoff, worker_protocol
+from taskqueue_worker import bounds, runner
 
-control_channel.REPORT_PERIOD_SECONDS = 1  # type: ignore[misc]  # a constant everywhere else
+worker_protocol.REPORT_PERIOD_SECONDS = 1  # type: ignore[misc]  # a constant everywhere else
 backoff.LONGEST_BACKOFF_SECONDS = 1.0  # type: ignore[misc]  # likewise
 runner.STOP_GRACE_SECONDS = 1  # type: ignore[misc]  # likewise
 bounds.HELD_SECONDS = 2  # type: ignore[misc]  # likewise

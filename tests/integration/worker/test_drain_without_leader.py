@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import aio_pika
 import pytest
 
-from taskqueue_worker.command_handler import NOT_CERTAIN
+from taskqueue_drain.worker_protocol import NOT_CERTAIN
 from tests.cluster.three_node_broker import ThreeNodeBroker
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from taskqueue_operator.resource import crd
 from taskqueue_operator.resource.schema import structural
-from taskqueue_operator.resource.taskqueue import Spec
+from taskqueue_operator.resource.spec import Spec
 
 from .spec_examples import ACCEPTED, MINIMAL, REJECTED
 

@@ -5,7 +5,7 @@ import pytest
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.topology.consumer_timeout import timeout_requirement
 from taskqueue_operator.topology.diff import Remove, diff
-from taskqueue_operator.topology.objects import Policy
+from taskqueue_operator.topology.objects import Policy, Queue
 from taskqueue_operator.topology.queue_limits import limits_requirement
 from taskqueue_operator.topology.queue_policies import main_policy
 from tests.approved import assert_approved
@@ -13,15 +13,18 @@ from tests.unit.topology.builders import OWNER, desired_topology, taskqueue
 from tests.unit.topology.in_memory_vhost import all_objects, vhost_with
 
 DESIRED = desired_topology()
-QUEUE = DESIRED.queues["jobs"]
 LIMITS: dict[str, object] = {"maxLength": 5, "messageTtlSeconds": 60}
 BOTH = {"max-length": 5, "message-ttl": 60_000}
 
 
-def limits(queue: dict[str, object], *policies: Policy, seconds: int = 0) -> Policy | None:
-    actual = vhost_with(QUEUE, *policies)
+def limits(
+    queue: dict[str, object], *policies: Policy, existing: Queue | None = None, seconds: int = 0
+) -> Policy | None:
+    """Return the policy for a queue with this spec; the existing queue is of the same type unless it is given."""
+    existing = existing or desired_topology(queue=queue).queues["jobs"]
+    actual = vhost_with(existing, *policies)
     timeout = timeout_requirement("jobs", seconds, actual.version)
-    requirements = (limits_requirement(taskqueue(queue=queue)), timeout)
+    requirements = (limits_requirement(taskqueue(queue=queue), existing), timeout)
     return main_policy("jobs", [requirement for requirement in requirements if requirement is not None], actual)
 
 
@@ -45,6 +48,31 @@ def test_each_limit_is_a_setting_of_the_policy(queue: dict[str, object], definit
     policy = limits(queue)
     assert policy is not None
     assert (policy.name, policy.pattern, policy.definition) == ("jobs.limits", "^jobs$", definition)
+
+
+CLASSIC = desired_topology(queue={"type": "Classic"}).queues["jobs"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "existing", "definition"),
+    [
+        ({"maxLength": 5}, CLASSIC, {"max-length": 5, "overflow": "reject-publish"}),
+        ({"maxLength": 5, "deliveryLimit": 3}, CLASSIC, {"max-length": 5, "overflow": "reject-publish"}),
+        ({"type": "Classic", "maxLength": 5, "overflow": "DropHead"}, DESIRED.queues["jobs"], {"max-length": 5}),
+    ],
+    ids=["to-quorum", "to-quorum-with-a-delivery-limit", "to-classic"],
+)
+def test_a_queue_that_is_replaced_has_the_limits_of_its_own_type(
+    queue: dict[str, object], existing: Queue, definition: dict[str, object]
+) -> None:
+    """A full classic queue drops messages without an overflow, and a policy with a delivery limit is none for it."""
+    policy = limits(queue, existing=existing)
+    assert policy is not None
+    assert policy.definition == definition
+
+
+def test_a_delivery_limit_alone_needs_no_policy_for_a_classic_queue() -> None:
+    assert limits({"deliveryLimit": 3}, existing=CLASSIC) is None
 
 
 def test_without_limits_there_is_no_policy() -> None:

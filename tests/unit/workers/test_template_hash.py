@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from taskqueue_operator.resource import taskqueue as module
 from taskqueue_operator.resource.retry import Backoff, DeadLetter, Retry
+from taskqueue_operator.resource.spec import Spec
+from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Worker
 from taskqueue_operator.workers import deployment as builder
 from taskqueue_operator.workers import template_hash as template_hash_module
@@ -132,8 +133,8 @@ def test_an_operator_with_more_fields_and_another_template_has_the_same_hash(
     assert template_hash(upgraded) == before
 
 
-def of_a_newer_version(taskqueue: module.TaskQueue, newer: type[Worker]) -> module.TaskQueue:
+def of_a_newer_version(taskqueue: TaskQueue, newer: type[Worker]) -> TaskQueue:
     """Return the TaskQueue as an operator with another model of spec.worker parses it."""
-    model: type[module.Spec] = create_model("NewerSpec", __base__=module.Spec, worker=(newer, ...))
+    model: type[Spec] = create_model("NewerSpec", __base__=Spec, worker=(newer, ...))
     fields = taskqueue.spec.model_dump(by_alias=True, exclude_unset=True)
     return replace(taskqueue, spec=model.model_validate(fields))

@@ -10,20 +10,21 @@ from uuid import uuid4
 
 import structlog
 
+from taskqueue_drain import Identity, State, WorkerProtocol
+from taskqueue_drain.aio_pika_channel import ControlChannel
+
 from . import __version__, event_loop, log
 from .bounds import LOST_SLOT_EXIT_CODE
 from .brake import Brake
 from .bridge import Inbox
-from .command_handler import CommandHandler
-from .connection import Supervisor
+from .connection import Supervisor, connect
 from .consume_gate import ConsumeGate
-from .control_channel import ControlChannel
 from .delivery import Delivery
+from .drainable import DrainableWorker, ProtocolLog
 from .endpoints import serve_endpoints
 from .handler_loop import HandlerLoop
 from .ladder import Ladder
 from .metrics import Metrics
-from .protocol import Identity, Snapshot, State, current_state
 from .publisher import Publisher
 from .run import Run
 from .runner import Runner
@@ -108,10 +109,15 @@ class App:
         subscriptions = [Subscription(queue, settings, self.worker, gate) for queue in settings.queues]
         self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, gate)
         identity = Identity(settings.name, settings.pod, uuid4().hex, settings.task_timeout_seconds)
-        self._commands = CommandHandler(
-            identity.incarnation, gate, self.worker, self._supervisor.wait_until_quiet, metrics
+        runtime = DrainableWorker(gate, self.worker, self._supervisor, lambda: self._settlement.blocked)
+        observer = ProtocolLog(metrics)
+        self._protocol = WorkerProtocol(identity, runtime, observer)
+        self._control_channel = ControlChannel(
+            self._protocol,
+            lambda: connect(settings.broker, f"{settings.name} control"),
+            gate.state_changed,
+            observer,
         )
-        self._control_channel = ControlChannel(settings.broker, identity, self._snapshot, self._commands, metrics)
 
     def begin_shutdown(self) -> None:
         """Stop consuming and finish the running tasks; the second time, cancel and requeue them."""
@@ -125,7 +131,8 @@ class App:
     def _leave(self) -> None:
         if not self._gate.leaving.is_set():
             _log.info("leaving", in_flight=self.worker.in_flight)
-            self._commands.begin_shutdown()
+            self._protocol.begin_shutdown()
+            self._gate.begin_shutdown()
             self._handlers.notify_draining()
 
     def _on_lost(self, delivery: Delivery, run: Run) -> None:
@@ -149,7 +156,7 @@ class App:
                 self._metrics,
                 alive=lambda: self._gate.leaving.is_set() or not supervision.done(),
                 # A ReplicaSet removes pods that are not ready first, so a worker with a running task stays ready.
-                ready=lambda: self._state in {State.CONSUMING, State.DRAINING},
+                ready=lambda: self._protocol.state in {State.CONSUMING, State.DRAINING},
             )
         except OSError as error:
             supervision.cancel()
@@ -173,28 +180,3 @@ class App:
             await endpoints.cleanup()
             self._handlers.close()
         _log.info("exited")
-
-    @property
-    def _state(self) -> State:
-        return current_state(
-            leaving=self._gate.leaving.is_set(),
-            closed=self._gate.closed.is_set(),
-            quiet=self._supervisor.is_quiet,
-            busy=self.worker.in_flight > 0 or self.worker.prefetched > 0,
-            consuming=self._supervisor.consuming,
-        )
-
-    def _snapshot(self) -> Snapshot:
-        now, activity = asyncio.get_running_loop().time(), self.worker.activity
-        return Snapshot(
-            state=self._state,
-            in_flight=self.worker.in_flight,
-            prefetched=self.worker.prefetched,
-            idle_seconds=round(activity.idle_seconds(now), 3),
-            oldest_seconds=None if (oldest := activity.oldest_seconds(now)) is None else round(oldest, 3),
-            completed=activity.completed,
-            failed=activity.failed,
-            busy_seconds=round(activity.busy_seconds, 3),
-            drain=self._commands.drained_by,
-            dead_letters_blocked=self._settlement.blocked,
-        )

@@ -70,14 +70,3 @@ DECLARED_SECONDS: Final = 3600
 DELAYED_EXPIRES_SECONDS: Final = 12 * 3600
 """After so long without a declaration, the broker removes a queue of markers: longer than DECLARED_SECONDS and the life
 of a marker together."""
-
-# Commands of the operator.
-
-COMMAND_BYTES: Final = 16 * 1024
-"""Largest command that is parsed. A command of the operator has 200 bytes."""
-COMMAND_TEXT_CHARACTERS: Final = 256
-"""Longest id or name in a command; the operator accepts no longer one in a report."""
-ANSWERS: Final = 100
-"""Answers that wait for a report; an operator sends one command in five seconds."""
-INSTALLATIONS: Final = 100
-"""Installations whose last command is remembered; one TaskQueue has one operator, and another while it moves."""

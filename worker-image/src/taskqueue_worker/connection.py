@@ -10,9 +10,10 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 from aiormq.exceptions import InvalidFrameError
 
-from .aio import run_unless, sleep_unless
+from taskqueue_drain.aio import run_unless, sleep_unless
+from taskqueue_drain.backoff import Backoff
+
 from .amqp_names import accept_any_name
-from .backoff import Backoff
 from .broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
 from .consume_gate import ConsumeGate
 from .metrics import Metrics
@@ -49,10 +50,10 @@ async def connect(source: BrokerSource, name: str) -> AbstractConnection:
         raise BrokerError(f"{broker.address} did not answer within {CONNECT_TIMEOUT_SECONDS} s.") from error
 
 
-async def close(connection: AbstractConnection, *, timeout_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
+async def close(connection: AbstractConnection) -> None:
     """Close the connection gracefully. A connection that is already lost is no error."""
     with suppress(*CONNECTION_ERRORS, asyncio.CancelledError):
-        async with asyncio.timeout(timeout_seconds):
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await connection.close()
 
 
@@ -85,10 +86,6 @@ class Supervisor:
     def is_quiet(self) -> bool:
         """Whether no message can arrive any more until the gate opens."""
         return all(subscription.is_quiet for subscription in self._subscriptions)
-
-    async def wait_until_quiet(self) -> None:
-        """Wait until no message can arrive any more. The gate must be closed."""
-        await asyncio.gather(*(subscription.wait_until_quiet() for subscription in self._subscriptions))
 
     async def run(self) -> None:
         """Consume until the worker is leaving. The connection stays open, so that running tasks can be settled."""

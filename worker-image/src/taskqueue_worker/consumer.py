@@ -10,7 +10,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import ConsumerCallback, DeliveredMessage
 
-from .aio import is_cancellation_requested
+from taskqueue_drain.aio import is_cancellation_requested
+
 from .delivery import Delivery
 
 RPC_TIMEOUT_SECONDS: Final = 10

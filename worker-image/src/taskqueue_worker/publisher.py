@@ -12,7 +12,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 
-from .aio import is_cancellation_requested
+from taskqueue_drain.aio import is_cancellation_requested
+
 from .broker import BrokerSource, BrokerUri
 from .connection import CONNECTION_ERRORS, close, connect
 from .payload import JSON, encode

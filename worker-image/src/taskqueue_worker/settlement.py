@@ -9,8 +9,9 @@ from typing import NamedTuple
 import structlog
 from aio_pika import Message
 
-from .aio import sleep_unless
-from .backoff import Backoff
+from taskqueue_drain.aio import sleep_unless
+from taskqueue_drain.backoff import Backoff
+
 from .bounds import RETRY_TRIES
 from .dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
 from .dead_letters import Problem, dead_letter, retry, returning

@@ -10,8 +10,9 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelPreconditionFailed
 
-from .aio import is_cancellation_requested, run_unless, sleep_unless
-from .backoff import Backoff
+from taskqueue_drain.aio import is_cancellation_requested, run_unless, sleep_unless
+from taskqueue_drain.backoff import Backoff
+
 from .consume_gate import ConsumeGate
 from .consumer import CHANNEL_ERRORS, CONSUMER_TIMEOUT, RPC_TIMEOUT_SECONDS, Consumer
 from .settings import Settings
@@ -52,10 +53,6 @@ class Subscription:
     def is_quiet(self) -> bool:
         """Whether no message can arrive any more until the gate opens."""
         return all(consumer.cancelled_for_certain.is_set() for consumer in self._consumers)
-
-    async def wait_until_quiet(self) -> None:
-        """Wait until no message can arrive any more. The gate must be closed."""
-        await asyncio.gather(*(consumer.cancelled_for_certain.wait() for consumer in self._consumers))
 
     async def run(self, connection: AbstractConnection) -> None:
         """Consume, again after each end of the consumer, until the worker is leaving. Cancelled with the connection."""

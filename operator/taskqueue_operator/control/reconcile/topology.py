@@ -254,7 +254,7 @@ class TopologyReconciler:
             seconds = max(seconds, granted_seconds(existing))
             retries = retries or granted_retries(queue, existing)
         timeout = timeout_requirement(queue, seconds, actual.version)
-        requirements = (retries, timeout, limits_requirement(taskqueue))
+        requirements = (retries, timeout, limits_requirement(taskqueue, actual.queues.get(queue)))
         return main_policy(queue, [requirement for requirement in requirements if requirement is not None], actual)
 
     def _runs_earlier_template(self, taskqueue: TaskQueue) -> bool:

@@ -8,6 +8,7 @@ from taskqueue_operator.control.cache import CachedTaskQueue
 from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType, render, timestamp
+from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.text import shorten
 from taskqueue_operator.scaling.decision import OBSTACLE_REASONS
@@ -91,9 +92,12 @@ def _significant(status: Status) -> Status:
     conditions = kept.get("conditions", ())
     return kept | {
         "conditions": [
-            condition["type"]
-            if is_volatile(condition)
-            else {**condition, "message": without_counts(condition["message"])}
-            for condition in conditions
+            condition["type"] if is_volatile(condition) else _without_progress(condition) for condition in conditions
         ]
     }
+
+
+def _without_progress(condition: Mapping[str, Any]) -> Mapping[str, Any]:
+    if condition["reason"] != Reason.MIGRATING:
+        return condition
+    return {**condition, "message": without_counts(condition["message"])}

@@ -11,7 +11,6 @@ from taskqueue_operator.workers.api_objects import Deployment
 
 PREFETCH_PER_CONCURRENCY: Final = 4
 """Above this prefetch per concurrency, the status says what it means."""
-_QUEUES_SHOWN: Final = 3
 
 
 def scaling_warning(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQueueState) -> Fault | None:
@@ -27,6 +26,13 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
             f"Worker {interruption.pod.name} {interruption.what}. If it ran a task, that was cut and is done again. "
             "Let the process handle SIGTERM: stop consuming, finish the task, acknowledge it, exit with code 0.",
         )
+    if full := _full(taskqueue, state):
+        yield Fault(
+            Reason.QUEUE_FULL,
+            f"With spec.queue.maxLength ({taskqueue.queue.max_length}), {quoted(full)} is full: RabbitMQ refuses new "
+            "messages, and publishers with confirms get nacks. What is refused starts no worker. Raise maxLength or "
+            "spec.scaling.maxReplicas, or have publishers wait and publish again.",
+        )
     if state.reconcile.delays_returned:
         yield Fault(
             Reason.RETURNED_DELAYED,
@@ -35,10 +41,9 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
         )
     others = state.drain.other_queues
     if others:
-        names = ", ".join(f'"{queue}"' for queue in others[:_QUEUES_SHOWN])
         yield Fault(
             Reason.OTHER_QUEUES_CONSUMED,
-            f"Its workers also consume {len(others)} other queues ({names}). Only messages in "
+            f"Its workers also consume {quoted(others)}. Only messages in "
             f"{quoted(state.queue_names(taskqueue))} start workers: others may wait at zero workers. Write a "
             "TaskQueue for each queue, whose workers consume that queue alone.",
         )
@@ -56,3 +61,9 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
             "The number of workers follows the queue. spec.worker.prefetch is far above concurrency: a worker holds "
             "tasks that wait for it while other workers may be idle. For tasks of more than a second, leave it out.",
         )
+
+
+def _full(taskqueue: TaskQueue, state: TaskQueueState) -> tuple[str, ...]:
+    """Return the queues that refuse new messages, as far as the number of messages says it."""
+    limit, queues = taskqueue.queue.refuses_from, state.queues(taskqueue)
+    return queues.holding(limit) if limit is not None and queues is not None else ()

@@ -86,6 +86,26 @@ async def test_a_migration_replaces_the_queue_and_ends(harness: ControlHarness) 
     assert "Reconciling" not in {condition["type"] for condition in harness.cluster.status()["conditions"]}
 
 
+async def test_a_full_queue_refuses_messages_until_it_is_replaced(harness: ControlHarness) -> None:
+    """The overflow of a Classic queue is a setting of its policy; that of a Quorum queue is an argument."""
+    limit = {"maxLength": 5}
+    await harness.apply(queue=CLASSIC | limit)
+    harness.broker.depths[MAIN] = (5, 0)
+    await harness.settle(30)
+    before = harness.broker.topology_.policies[f"{MAIN}.limits"]
+    assert before.definition == {"max-length": 5, "overflow": "reject-publish"}
+
+    harness.cluster.put(taskqueue(KEY, queue=TO_QUORUM | limit))
+    await harness.settle(30)
+    assert type_of(harness, MAIN) == "classic"
+    assert harness.broker.topology_.policies[before.name] == before
+    assert harness.broker.topology_.policies[f"{INTERIM}.limits"].definition == {"max-length": 5}
+
+    await work(harness, 120)
+    assert type_of(harness, MAIN) == "quorum"
+    assert harness.broker.topology_.policies[before.name].definition == {"max-length": 5}
+
+
 async def test_without_change_policy_the_queue_stays(harness: ControlHarness) -> None:
     await harness.apply(queue=CLASSIC)
     await harness.apply(queue={"type": "Quorum"})

@@ -1,7 +1,6 @@
 """Content and time of status writes."""
 
 import copy
-from dataclasses import replace
 
 import pytest
 import structlog.testing
@@ -10,7 +9,7 @@ from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.bounds import FAULT_CHARACTERS
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.topology.objects import Policy, Queue, Topology
+from taskqueue_operator.topology.objects import Queue, Topology
 from taskqueue_operator.workers.not_consuming import CONSUMING_WITHIN
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
@@ -262,34 +261,6 @@ async def test_an_alarm_of_the_broker_is_named(harness: ControlHarness) -> None:
     harness.broker.alarms_ = frozenset()
     await harness.settle(20)
     assert harness.cluster.condition("BrokerReachable")["reason"] == "Connected"
-
-
-async def test_a_prefetch_far_above_the_concurrency_is_named(harness: ControlHarness) -> None:
-    worker = {"image": "acme/app:1", "concurrency": 2}
-    await harness.apply(worker=worker | {"prefetch": 8})
-    await harness.settle(30)
-    assert "prefetch" not in harness.cluster.condition("ScalingActive")["message"]
-    await harness.apply(worker=worker | {"prefetch": 9})
-    await harness.settle(30)
-    active = harness.cluster.condition("ScalingActive")
-    assert (active["status"], active["reason"]) == ("True", "Ready")
-    assert "spec.worker.prefetch is far above concurrency" in active["message"]
-
-
-async def test_a_policy_that_delays_what_a_worker_gives_back_is_named_while_it_does(harness: ControlHarness) -> None:
-    await harness.apply()
-    await harness.settle(30)
-    declared = harness.broker.topology_
-    theirs = Policy("company", "^thumb", "queues", {"delayed-retry-type": "all"}, priority=1)
-    delayed = {**declared.queues, "thumbnails": replace(declared.queues["thumbnails"], delayed="all")}
-    harness.broker.topology_ = replace(declared, queues=delayed, policies={"company": theirs})
-    await harness.settle(30)
-    active = harness.cluster.condition("ScalingActive")
-    assert (active["status"], active["reason"]) == ("True", "ReturnedDelayed")
-    assert_approved("scaling.returned_delayed", active["message"])
-    harness.broker.topology_ = declared
-    await harness.settle(30)
-    assert harness.cluster.condition("ScalingActive")["reason"] != "ReturnedDelayed"
 
 
 async def test_retries_of_deleted_queues_are_named_while_there_are_any(harness: ControlHarness) -> None:

@@ -1,6 +1,6 @@
 """Delays between attempts."""
 
-from taskqueue_worker.backoff import Backoff
+from taskqueue_drain.backoff import Backoff
 
 
 def test_delays_double_from_half_a_second_to_30_seconds() -> None:

@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from taskqueue_worker import control_channel
-from taskqueue_worker.broker import BrokerUri
-from taskqueue_worker.command_handler import CommandHandler
-from taskqueue_worker.consume_gate import ConsumeGate
-from taskqueue_worker.control_channel import ControlChannel
-from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.protocol import Identity, Snapshot, State
-from taskqueue_worker.tasks import Registry
-from tests.unit.worker.messages import make_worker, runner_of
+from taskqueue_drain.aio_pika_channel import ControlChannel
+from tests.unit.taskqueue_drain.fake_runtime import FakeRuntime, Recorder, joined
 
 pytestmark = pytest.mark.looptime
 
@@ -50,36 +43,37 @@ class FakeConnection:
 class ControlChannelHarness:
     def __init__(self) -> None:
         self.connection = FakeConnection()
-        self.state = State.CONSUMING
-        self.blocked = 0
-        self.gate = ConsumeGate()
-        metrics = Metrics("ns/name", "1", ())
-        worker = make_worker(runner_of(Registry()), metrics, self.gate.state_changed)
-        self.commands = CommandHandler("me", self.gate, worker, asyncio.Event().wait, metrics)  # type: ignore[arg-type]  # never quiet
-        identity = Identity("ns/name", "", "me", 50)
-        self.channel = ControlChannel(BrokerUri("amqp://x"), identity, self.snapshot, self.commands, metrics)
+        self.runtime = FakeRuntime()
+        self.recorder = Recorder()
+        self.changed = asyncio.Event()
+        self.protocol = joined(self.runtime, self.recorder)
+        self.channel = ControlChannel(self.protocol, self.connect, self.changed, self.recorder)  # type: ignore[arg-type]  # a fake
 
-    def snapshot(self) -> Snapshot:
-        return Snapshot(self.state, 0, 0, 0, None, 0, 0, 0, None, self.blocked)
+    async def connect(self) -> FakeConnection:
+        return self.connection
 
     def block(self, messages: int) -> None:
-        self.blocked = messages
-        self.gate.state_changed.set()
+        self.runtime.blocked = messages
+        self.changed.set()
 
-    def change_state(self, state: State) -> None:
-        self.state = state
-        self.gate.state_changed.set()
+    def set_consuming(self, is_consuming: bool) -> None:  # noqa: FBT001 - for call_later
+        self.runtime.is_consuming = is_consuming
+        self.changed.set()
+
+    def become_quiet(self) -> None:
+        self.runtime.is_quiet = True
+        self.changed.set()
+
+    def send(self, verb: str) -> None:
+        self.channel.receive(
+            b'{"version":1,"id":"x","command":"%s","incarnation":"me","installation":"a","epoch":1,"seq":1,"lease_seconds":9}'
+            % verb.encode()
+        )
 
 
 @pytest.fixture
-async def harness(monkeypatch: pytest.MonkeyPatch) -> ControlChannelHarness:
-    harness = ControlChannelHarness()
-
-    async def connect(*_: object) -> FakeConnection:
-        return harness.connection
-
-    monkeypatch.setattr(control_channel, "connect", connect)
-    return harness
+async def harness() -> ControlChannelHarness:
+    return ControlChannelHarness()
 
 
 async def report_times(harness: ControlChannelHarness, seconds: float) -> list[float]:
@@ -95,19 +89,30 @@ async def test_a_worker_reports_when_connected_and_every_15_seconds(harness: Con
     assert await report_times(harness, 31) == [0, 15, 30]
 
 
-@pytest.mark.parametrize("state", [State.DRAINING, State.DRAINED])
-async def test_a_draining_or_drained_worker_reports_every_5_seconds(
-    harness: ControlChannelHarness, state: State
+async def test_a_draining_worker_reports_every_5_seconds_and_what_has_changed_at_once(
+    harness: ControlChannelHarness,
 ) -> None:
-    harness.state = state
-    assert await report_times(harness, 11) == [0, 5, 10]
+    loop = asyncio.get_running_loop()
+    loop.call_later(1, harness.send, "drain")
+    loop.call_later(3, harness.become_quiet)
+    assert await report_times(harness, 9) == [0, 1, 3, 8]
+
+
+async def test_a_drain_lease_expires_without_a_connection(harness: ControlChannelHarness) -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_later(1, harness.send, "drain")
+    loop.call_later(2, harness.become_quiet)
+    loop.call_later(3, lambda: setattr(harness.connection, "fault", OSError("lost")))
+    await report_times(harness, 11)
+    assert harness.runtime.calls == ["stop", "consume"]
+    assert harness.recorder.events == ["draining by a", "lost", "drain lease expired"]
 
 
 async def test_a_worker_reports_a_change_of_state_at_once_and_no_other_event(harness: ControlChannelHarness) -> None:
     loop = asyncio.get_running_loop()
-    loop.call_later(3, harness.gate.state_changed.set)
-    loop.call_later(4, harness.change_state, State.DRAINING)
-    loop.call_later(7, harness.change_state, State.CONSUMING)
+    loop.call_later(3, harness.changed.set)
+    loop.call_later(4, harness.set_consuming, False)
+    loop.call_later(7, harness.set_consuming, True)
     assert await report_times(harness, 23) == [0, 4, 7, 22]
 
 
@@ -119,13 +124,8 @@ async def test_a_worker_reports_at_once_when_dead_letters_begin_or_end_to_wait(h
 
 
 async def test_each_command_is_answered_at_once_in_its_own_report(harness: ControlChannelHarness) -> None:
-    def send_twice() -> None:
-        for _ in range(2):
-            harness.commands.on_message(
-                b'{"version":1,"id":"x","command":"report","incarnation":"me","installation":"a","epoch":1,"seq":1}'
-            )
-
-    asyncio.get_running_loop().call_later(2, send_twice)
+    for _ in range(2):
+        asyncio.get_running_loop().call_later(2, harness.send, "report")
     assert await report_times(harness, 10) == [0, 2, 2]
 
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskqueue_worker.bounds import COMMAND_BYTES
-from taskqueue_worker.protocol import (
+from taskqueue_drain.bounds import COMMAND_BYTES
+from taskqueue_drain.protocol import (
     Answer,
     Command,
     Drain,
+    Figures,
     Identity,
     Result,
-    Snapshot,
     State,
     Verb,
     build_report,
@@ -75,6 +75,8 @@ def test_a_command_without_a_field_is_refused_with_its_name(field: str) -> None:
         ({"command": "stop"}, "command", "'stop'"),
         ({"installation": ""}, "installation", "''"),
         ({"epoch": -1}, "epoch", "-1"),
+        ({"epoch": 2**63}, "epoch", "9223372036854775808"),
+        ({"installation": "\ud800"}, "installation", "ud800"),
         ({"seq": 4.0}, "seq", "4.0"),
         ({"lease_seconds": 0}, "lease_seconds", "0"),
         ({"lease_seconds": 120.5}, "lease_seconds", "120.5"),
@@ -117,7 +119,20 @@ def test_a_command_for_another_incarnation_is_ignored() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"\xff", b"7", b"[]", b"null", b"{}", b'{"id": 7}', b'{"id": ""}', b'{"id": "a", "version": Infinity}'],
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"7",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"id": 7}',
+        b'{"id": ""}',
+        b'{"id": "a", "version": Infinity}',
+        b'{"id": "\\ud800"}',
+        b'{"id": ' + b"[" * 8000,
+    ],
 )
 def test_a_message_that_is_not_json_or_has_no_id_is_ignored(body: bytes) -> None:
     assert parse_command(body, ME) is None
@@ -149,12 +164,14 @@ def test_every_message_is_accepted_refused_or_ignored(changes: dict[str, object]
             assert not isinstance(message["id"], str) or not message["id"] or message["incarnation"] != ME
 
 
-SNAPSHOT = Snapshot(State.DRAINING, 1, 0, 0, 42.5, 41, 1, 812.4, Drain("default", 1795000000, 4))
+FIGURES = Figures(1, 0, 0, 42.5, 41, 1, 812.4)
 
 
 def test_a_report_is_the_example_of_the_document() -> None:
     identity = Identity("media/thumbnails", "8c0c1a52", ME, 300)
-    assert json.loads(build_report(identity, 17, SNAPSHOT, Answer("b1f0c0de"))) == {
+    drain = Drain("default", 1795000000, 4)
+    report = build_report(identity, 17, State.DRAINING, FIGURES, drain, Answer("b1f0c0de"))
+    assert json.loads(report) == {
         "version": 1,
         "taskqueue": "media/thumbnails",
         "pod": "8c0c1a52",
@@ -173,7 +190,8 @@ def test_a_report_is_the_example_of_the_document() -> None:
         "answer": {"id": "b1f0c0de", "result": "done", "reason": None},
         "dead_letters_blocked": 0,
     }
-    assert json.loads(build_report(identity, 18, SNAPSHOT, None))["answer"] is None
+    other = json.loads(build_report(identity, 18, State.CONSUMING, FIGURES, None, None))
+    assert (other["drain"], other["answer"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +223,7 @@ def test_any_message_is_a_command_a_refusal_or_ignored(message: bytes) -> None:
         assert parsed.lease_seconds <= 120
 
 
-@pytest.mark.parametrize("depth", [999, 1000, 1010])
-def test_a_deeply_nested_value_is_refused(depth: int) -> None:
+@pytest.mark.parametrize("depth", [100, 999, 1000, 1010, 7000])
+def test_a_deeply_nested_value_is_refused_or_ignored(depth: int) -> None:
     message = json.dumps(DRAIN).encode().replace(b'"epoch": 1795000000', b'"epoch": ' + b"[" * depth + b"]" * depth)
-    assert isinstance(parse_command(message, ME), Answer)
+    assert not isinstance(parse_command(message, ME), Command)

@@ -1,17 +1,18 @@
 """The messages of docs/control-protocol.md: parses commands, builds reports."""
 
+import json
 import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
-import orjson
-
-from .bounds import COMMAND_BYTES, COMMAND_TEXT_CHARACTERS
+from .bounds import COMMAND_BYTES, COMMAND_INTEGER, COMMAND_TEXT_CHARACTERS
 
 VERSION: Final = 1
 EXCHANGE: Final = "taskqueue.reports"
+DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to"
+CONTENT_TYPE: Final = "application/json"
 MAX_LEASE_SECONDS: Final = 120
 """Not longer than the memory of fencing tokens, so that a drain never outlives the token that protects it."""
 
@@ -97,10 +98,9 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The fields of a report that change: state and figures of the worker at one moment."""
+class Figures:
+    """The figures of a worker at one moment, named as in a report."""
 
-    state: State
     in_flight: int
     prefetched: int
     idle_seconds: float
@@ -108,13 +108,12 @@ class Snapshot:
     completed: int
     failed: int
     busy_seconds: float
-    drain: Drain | None
     dead_letters_blocked: int = 0
 
     @property
-    def urgent(self) -> tuple[State, bool]:
-        """What is reported as soon as it changes."""
-        return self.state, self.dead_letters_blocked > 0
+    def is_busy(self) -> bool:
+        """Whether a task runs, or a message waits in the worker."""
+        return self.in_flight > 0 or self.prefetched > 0
 
 
 def current_state(*, leaving: bool, closed: bool, quiet: bool, busy: bool, consuming: bool) -> State:
@@ -122,7 +121,7 @@ def current_state(*, leaving: bool, closed: bool, quiet: bool, busy: bool, consu
 
     Args:
         leaving: The worker shuts down.
-        closed: The consume gate is closed.
+        closed: The worker is drained: it starts no task.
         quiet: Every consumer is cancelled for certain, so no message arrives any more.
         busy: Messages are in flight or prefetched.
         consuming: Every queue has a consumer.
@@ -134,11 +133,20 @@ def current_state(*, leaving: bool, closed: bool, quiet: bool, busy: bool, consu
     return State.CONSUMING if consuming else State.STARTING
 
 
-def build_report(identity: Identity, number: int, snapshot: Snapshot, answer: Answer | None) -> bytes:
+def build_report(  # noqa: PLR0913, PLR0917 - the fields of a report
+    identity: Identity, number: int, state: State, figures: Figures, drain: Drain | None, answer: Answer | None
+) -> bytes:
     """Build the report with this number."""
-    return orjson.dumps(
-        {"version": VERSION, "number": number, **asdict(identity), **asdict(snapshot), "answer": answer}
-    )
+    report = {
+        "version": VERSION,
+        "number": number,
+        "state": state,
+        **asdict(identity),
+        **asdict(figures),
+        "drain": drain and asdict(drain),
+        "answer": answer and asdict(answer),
+    }
+    return json.dumps(report, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def parse_command(body: bytes, incarnation: str) -> Command | Answer | None:
@@ -150,17 +158,19 @@ def parse_command(body: bytes, incarnation: str) -> Command | Answer | None:
     if len(body) > COMMAND_BYTES:
         return None
     try:
-        message = orjson.loads(body)
-    except ValueError:
+        message = json.loads(body.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(message, dict) or not isinstance(id_ := message.get("id"), str):
-        return None
-    if not 0 < len(id_) <= COMMAND_TEXT_CHARACTERS:
+    if not isinstance(message, dict) or not _is_text(id_ := message.get("id")):
         return None
     try:
         return _command(id_, message, incarnation)
     except _MalformedError as error:
         return Answer(id_, Result.REFUSED, str(error))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 class _MalformedError(Exception):
@@ -188,17 +198,23 @@ def _verb(message: Mapping[str, Any]) -> Verb:
 
 def _text(message: Mapping[str, Any], field: str) -> str:
     value = _present(message, field)
-    if not isinstance(value, str) or not 0 < len(value) <= COMMAND_TEXT_CHARACTERS:
+    if not _is_text(value):
         raise _MalformedError(
             f"{field} must be a string of 1 to {COMMAND_TEXT_CHARACTERS} characters, not {_quoted(value)}"
         )
     return value
 
 
+def _is_text(value: object) -> TypeGuard[str]:
+    if not isinstance(value, str) or not 0 < len(value) <= COMMAND_TEXT_CHARACTERS:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)  # a report could not repeat it
+
+
 def _integer(message: Mapping[str, Any], field: str) -> int:
     value = _present(message, field)
-    if type(value) is not int or value < 0:  # isinstance would accept True
-        raise _MalformedError(f"{field} must be an integer of at least 0, not {_quoted(value)}")
+    if type(value) is not int or not 0 <= value < COMMAND_INTEGER:  # isinstance would accept True
+        raise _MalformedError(f"{field} must be an integer of at least 0 and below 2^63, not {_quoted(value)}")
     return value
 
 

@@ -49,9 +49,13 @@ class DrainLease:
         return self._drain if now < self._expires_at else None
 
     @property
-    def expires_at(self) -> float:
-        """When the last drain expires, or expired."""
-        return self._expires_at
+    def expires_at(self) -> float | None:
+        """When the drain that was not ended expires, or expired; None if there is none."""
+        return self._expires_at if self._drain is not None else None
+
+    def has_expired(self, now: float) -> bool:
+        """Whether a drain has expired and was not ended yet."""
+        return self._drain is not None and now >= self._expires_at
 
     def end(self) -> None:
         """End the drain in force."""

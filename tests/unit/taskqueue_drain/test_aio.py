@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from taskqueue_worker.aio import run_unless, sleep_unless
+from taskqueue_drain.aio import run_unless, sleep_unless
 
 pytestmark = pytest.mark.looptime
 

@@ -3,9 +3,9 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from taskqueue_worker.bounds import INSTALLATIONS
-from taskqueue_worker.drain_lease import ANOTHER_INSTALLATION, LEAVING, SUPERSEDED, TOO_MANY, DrainLease
-from taskqueue_worker.protocol import Command, Drain, Verb
+from taskqueue_drain.bounds import INSTALLATIONS
+from taskqueue_drain.drain_lease import ANOTHER_INSTALLATION, LEAVING, SUPERSEDED, TOO_MANY, DrainLease
+from taskqueue_drain.protocol import Command, Drain, Verb
 
 
 def command(verb: Verb, installation: str = "a", epoch: int = 1, seq: int = 1, lease: float = 60) -> Command:

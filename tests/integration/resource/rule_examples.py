@@ -1,0 +1,344 @@
+"""Examples of specs for each CEL rule, by the key of its message in the approved messages."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.unit.resource.spec_examples import MINIMAL, changed
+
+SCHEDULE = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
+EXTERNAL = {"name": "celery", "external": True}
+ONE_REPLICA = {"scaling": {"maxReplicas": 1}}
+EXTERNALS = {"externalQueues": ["celery", "mails"]}
+PLAIN = {"image": "acme/app:1", "protocol": "Plain"}
+HEADERS = MINIMAL | {"exchange": {"type": "Headers"}}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The field that the message of a rule names, and examples of specs; `RULES` has them by the key of the message."""
+
+    field: str
+    accepted: dict[str, Any]
+    rejected: dict[str, Any]
+    name: str = "thumbnails"
+    rejected_name: str = "thumbnails"
+
+
+RULES = {
+    "crd.min_replicas_above_max_replicas": Rule(
+        "spec.scaling.minReplicas",
+        changed("scaling", {"minReplicas": 3, "maxReplicas": 3}),
+        changed("scaling", {"minReplicas": 4, "maxReplicas": 3}),
+    ),
+    "crd.paused_replicas_without_paused": Rule(
+        "spec.scaling.pausedReplicas",
+        changed("scaling", {"maxReplicas": 3, "mode": "Paused", "pausedReplicas": 0}),
+        changed("scaling", {"maxReplicas": 3, "pausedReplicas": 0}),
+    ),
+    "crd.schedule_above_max_replicas": Rule(
+        "spec.scaling.schedules",
+        changed("scaling", {"maxReplicas": 3, "schedules": [SCHEDULE | {"minReplicas": 3}]}),
+        changed("scaling", {"maxReplicas": 3, "schedules": [SCHEDULE | {"minReplicas": 4}]}),
+    ),
+    "crd.unknown_time_zone": Rule(
+        "spec.scaling.schedules[0].timeZone",
+        changed("scaling.schedules", [SCHEDULE | {"timeZone": "America/Argentina/Buenos_Aires"}]),
+        changed("scaling.schedules", [SCHEDULE | {"timeZone": "Europe/Pari"}]),
+    ),
+    "crd.schedule_end_equals_start": Rule(
+        "spec.scaling.schedules[0].end",
+        changed("scaling.schedules", [SCHEDULE]),
+        changed("scaling.schedules", [SCHEDULE | {"end": SCHEDULE["start"]}]),
+    ),
+    "crd.fallback_above_max_replicas": Rule(
+        "spec.scaling.fallback.replicas",
+        changed("scaling", {"maxReplicas": 3, "fallback": {"replicas": 3}}),
+        changed("scaling", {"maxReplicas": 3, "fallback": {"replicas": 4}}),
+    ),
+    "crd.fallback_without_replicas": Rule(
+        "spec.scaling.fallback.replicas",
+        changed("scaling.fallback", {"behavior": "Current"}),
+        changed("scaling.fallback", {"behavior": "AtMost"}),
+    ),
+    "crd.prefetch_below_concurrency": Rule(
+        "spec.worker.prefetch",
+        changed("worker", {"image": "a", "concurrency": 4, "prefetch": 4}),
+        changed("worker", {"image": "a", "concurrency": 4, "prefetch": 3}),
+    ),
+    "crd.acks_late_without_plain": Rule(
+        "spec.worker.acksLate",
+        changed("worker", {"image": "a", "protocol": "Plain", "acksLate": True}),
+        changed("worker", {"image": "a", "acksLate": False}),
+    ),
+    "crd.retry_with_plain": Rule(
+        "spec.retry",
+        changed("retry", {"maxAttempts": 2}),
+        changed("retry", {"maxAttempts": 2}) | {"worker": {"image": "a", "protocol": "Plain"}},
+    ),
+    "crd.linear_of_a_classic_queue": Rule(
+        "spec.retry.backoff",
+        changed("retry", {"backoff": {"type": "Linear"}}) | {"worker": {"image": "a", "protocol": "Plain"}},
+        changed("retry", {"backoff": {"type": "Linear"}}) | {"queue": {"type": "Classic"}},
+    ),
+    "crd.linear_with_more_attempts_than_returns": Rule(
+        "spec.retry.maxAttempts",
+        changed("retry", {"maxAttempts": 100, "backoff": {"type": "Linear"}}),
+        changed("retry", {"maxAttempts": 101, "backoff": {"type": "Linear"}}),
+    ),
+    "crd.initial_delay_above_the_longest": Rule(
+        "spec.retry.backoff.initialSeconds",
+        changed("retry", {"backoff": {"initialSeconds": 7200, "maxSeconds": 7200}}),
+        changed("retry", {"backoff": {"initialSeconds": 7200}}),
+    ),
+    "crd.backoff_of_an_external_queue": Rule(
+        "spec.retry.backoff",
+        changed("queue", EXTERNAL) | {"retry": {"maxAttempts": 3}},
+        MINIMAL | EXTERNALS | {"retry": {"backoff": {}}},
+    ),
+    "crd.dead_letter_of_an_own_queue": Rule(
+        "spec.deadLetter",
+        changed("queue", EXTERNAL) | {"deadLetter": {"routingKey": "failed"}},
+        changed("deadLetter", {"routingKey": "failed"}),
+    ),
+    "crd.limits_of_an_external_dead_letter_queue": Rule(
+        "spec.deadLetter",
+        changed("deadLetter", {"messageTtlSeconds": 60, "maxLength": 1}),
+        MINIMAL | EXTERNALS | {"deadLetter": {"maxLength": 1}},
+    ),
+    "crd.max_priority_of_a_quorum_queue": Rule(
+        "spec.queue.maxPriority",
+        changed("queue", {"type": "Classic", "maxPriority": 5}),
+        changed("queue", {"maxPriority": 5}),
+    ),
+    "crd.overflow_without_a_limit": Rule(
+        "spec.queue.overflow",
+        changed("queue", {"maxLengthBytes": 1, "overflow": "RejectPublish"}),
+        changed("queue", {"overflow": "RejectPublish"}),
+    ),
+    "crd.drop_head_of_a_quorum_queue": Rule(
+        "spec.queue.overflow",
+        changed("queue", {"type": "Classic", "maxLength": 1, "overflow": "DropHead"}),
+        changed("queue", {"maxLength": 1, "overflow": "DropHead"}),
+    ),
+    "crd.delivery_limit_of_a_classic_queue": Rule(
+        "spec.queue.deliveryLimit",
+        changed("queue", {"deliveryLimit": 1}) | {"worker": PLAIN},
+        changed("queue", {"deliveryLimit": 1, "type": "Classic"}) | {"worker": PLAIN},
+    ),
+    "crd.delivery_limit_beside_attempts": Rule(
+        "spec.queue.deliveryLimit",
+        changed("queue", {"deliveryLimit": 1}) | {"worker": PLAIN},
+        changed("queue", {"deliveryLimit": 1}),
+    ),
+    "crd.single_active_consumer_of_several_workers": Rule(
+        "spec.scaling.maxReplicas",
+        changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 1}},
+        changed("queue", {"singleActiveConsumer": True}) | {"scaling": {"maxReplicas": 2}},
+    ),
+    "crd.settings_of_an_external_queue": Rule(
+        "spec.queue.external",
+        changed("queue", EXTERNAL),
+        changed("queue", EXTERNAL | {"messageTtlSeconds": 60}),
+    ),
+    "crd.external_queue_without_a_name": Rule(
+        "spec.queue",
+        MINIMAL | {"queue": EXTERNAL},
+        MINIMAL | {"queue": {"external": True}},
+    ),
+    "crd.queue_beside_external_queues": Rule(
+        "spec.externalQueues",
+        MINIMAL | EXTERNALS,
+        MINIMAL | EXTERNALS | {"queue": EXTERNAL},
+    ),
+    "crd.equal_external_queues": Rule(
+        "spec.externalQueues",
+        MINIMAL | EXTERNALS | {"deadLetter": {"routingKey": "failed"}},
+        MINIMAL | {"externalQueues": ["celery", "mails", "celery"]},
+    ),
+    "crd.external_queue_with_an_exchange": Rule(
+        "spec",
+        MINIMAL | {"queue": EXTERNAL},
+        MINIMAL | {"queue": EXTERNAL, "exchange": {"name": "tasks"}},
+    ),
+    "crd.external_queue_with_bindings": Rule(
+        "spec",
+        MINIMAL | {"queue": {"name": "celery"}, "bindings": [{"routingKey": "a"}]},
+        MINIMAL | EXTERNALS | {"bindings": [{"routingKey": "a"}]},
+    ),
+    "crd.external_queue_with_a_deletion_policy": Rule(
+        "spec.deletionPolicy",
+        MINIMAL | {"queue": EXTERNAL, "deletionPolicy": "Retain"},
+        MINIMAL | EXTERNALS | {"deletionPolicy": "Drain"},
+    ),
+    "crd.external_queue_that_is_adopted": Rule(
+        "spec.adoptionPolicy",
+        MINIMAL | {"queue": {"name": "celery"}, "adoptionPolicy": "IfMatching"},
+        MINIMAL | EXTERNALS | {"adoptionPolicy": "IfMatching"},
+    ),
+    "crd.external_queue_that_is_migrated": Rule(
+        "spec.queue.changePolicy",
+        changed("queue", {"name": "celery", "changePolicy": "Migrate"}),
+        changed("queue", EXTERNAL | {"changePolicy": "Migrate"}),
+    ),
+    "crd.migration_with_a_single_active_consumer": Rule(
+        "spec.queue.changePolicy",
+        changed("queue", {"changePolicy": "Never", "singleActiveConsumer": True}) | ONE_REPLICA,
+        changed("queue", {"changePolicy": "Migrate", "singleActiveConsumer": True}) | ONE_REPLICA,
+    ),
+    "crd.migration_of_plain_workers": Rule(
+        "spec.queue.changePolicy",
+        changed("queue.changePolicy", "Never") | {"worker": {"image": "acme/app:1", "protocol": "Plain"}},
+        changed("queue.changePolicy", "Migrate") | {"worker": {"image": "acme/app:1", "protocol": "Plain"}},
+    ),
+    "crd.fanout_with_bindings": Rule(
+        "spec.bindings",
+        MINIMAL | {"exchange": {"type": "Fanout"}, "bindings": [{"exchange": "events", "routingKey": "a"}]},
+        MINIMAL | {"exchange": {"type": "Fanout"}, "bindings": [{"routingKey": "a"}]},
+    ),
+    "crd.invalid_cron": Rule(
+        "spec.scaling.schedules[0].start",
+        changed("scaling.schedules", [SCHEDULE | {"start": "0 8 * * mon-fri", "end": "@daily"}]),
+        changed("scaling.schedules", [SCHEDULE | {"start": "0 25 * * *"}]),
+    ),
+    "crd.impossible_date": Rule(
+        "spec.scaling.schedules[0].start",
+        changed("scaling.schedules", [SCHEDULE | {"start": "0 0 29 2 *"}]),
+        changed("scaling.schedules", [SCHEDULE | {"start": "0 0 30 feb *"}]),
+    ),
+    "crd.invalid_quantity": Rule(
+        "spec.worker.resources.limits[memory]",
+        changed("worker.resources", {"limits": {"memory": "512M", "cpu": 1, "nvidia.com/gpu": "1"}}),
+        changed("worker.resources", {"limits": {"memory": "512MB", "cpu": 1}}),
+    ),
+    "crd.name_of_a_queue_is_a_pattern": Rule(
+        "spec.queue.name",
+        changed("queue", {"name": "a (b) ^$", "external": True}),
+        changed("queue", {"name": "^jobs-.*$"}),
+    ),
+    "crd.reserved_name_of_a_queue": Rule(
+        "spec.queue.name",
+        changed("queue", {"name": "taskqueue"}),
+        changed("queue", {"name": "taskqueue.reports"}),
+    ),
+    "crd.reserved_name_of_an_exchange": Rule(
+        "spec.exchange.name",
+        changed("exchange", {"name": "amq.topic", "type": "Topic"}),
+        changed("exchange", {"name": "taskqueue.reports"}),
+    ),
+    "crd.reserved_name_of_an_alternate_exchange": Rule(
+        "spec.exchange.alternateExchange",
+        changed("exchange", {"alternateExchange": "amq.fanout"}),
+        changed("exchange", {"alternateExchange": "taskqueue.parking"}),
+    ),
+    "crd.reserved_name_of_the_exchange_of_a_binding": Rule(
+        "spec.bindings[0].exchange",
+        MINIMAL | {"bindings": [{"exchange": "amq.topic", "routingKey": "a"}]},
+        MINIMAL | {"bindings": [{"exchange": "taskqueue.return", "routingKey": "a"}]},
+    ),
+    "crd.headers_without_arguments": Rule(
+        "spec.bindings",
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}, {"exchange": "events"}]},
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}, {"routingKey": "a"}]},
+    ),
+    "crd.arguments_without_a_headers_exchange": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"exchange": "events", "arguments": {"format": "pdf"}}]},
+        MINIMAL | {"bindings": [{"arguments": {"format": "pdf"}}]},
+    ),
+    "crd.arguments_with_a_routing_key": Rule(
+        "spec.bindings[0].routingKey",
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"format": "pdf"}, "routingKey": "a"}]},
+    ),
+    "crd.arguments_without_a_header": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"x-match": "any", "format": "pdf", "pages": 1}}]},
+        HEADERS | {"bindings": [{"arguments": {"x-match": "any"}}]},
+    ),
+    "crd.header_that_is_not_compared": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"x-match": "all", "format": "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"x-match": "none", "format": "pdf"}}]},
+    ),
+    "crd.name_of_a_header": Rule(
+        "spec.bindings[0].arguments",
+        HEADERS | {"bindings": [{"arguments": {"n" * 127: "pdf"}}]},
+        HEADERS | {"bindings": [{"arguments": {"n" * 128: "pdf"}}]},
+    ),
+    "crd.binding_without_a_routing_key": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"routingKey": ""}, {"exchange": "events"}]},
+        MINIMAL | {"bindings": [{}]},
+    ),
+    "crd.three_hashes": Rule(
+        "spec.bindings[0].routingKey",
+        MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "#.a#.#b.#"}]},
+        MINIMAL | {"exchange": {"type": "Topic"}, "bindings": [{"routingKey": "#.a.#.#"}]},
+    ),
+    "crd.pattern_on_a_direct_exchange": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"routingKey": "image*.#1"}]},
+        MINIMAL | {"bindings": [{"routingKey": "image.*"}]},
+    ),
+    "crd.equal_bindings": Rule(
+        "spec.bindings",
+        MINIMAL | {"bindings": [{"routingKey": "a"}, {"routingKey": "b"}]},
+        MINIMAL | {"bindings": [{"routingKey": "a"}, {"routingKey": "b"}, {"routingKey": "a"}]},
+    ),
+    "crd.reserved_name": Rule(
+        "",
+        MINIMAL | {"queue": {"name": "a"}, "exchange": {"name": "a"}},
+        MINIMAL,
+        name="taskqueue.reports",
+        rejected_name="taskqueue.reports",
+    ),
+    "crd.name_too_long": Rule(
+        "",
+        MINIMAL,
+        MINIMAL,
+        name="n" * 63,
+        rejected_name="n" * 64,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """Specs before and after a change of an immutable field; `same` is another way to write `before`."""
+
+    before: dict[str, Any] = field(default_factory=dict)
+    same: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+
+IMMUTABLE = {
+    "spec.queue.name": "crd.immutable_queue_name",
+    "spec.exchange.name": "crd.immutable_exchange_name",
+    "spec.exchange.alternateExchange": "crd.immutable_alternate_exchange",
+    "spec.broker.vhost": "crd.immutable_vhost",
+}
+"""Field, and key of the message of its rule."""
+
+CHANGES = {
+    "spec.queue.name set": Change({}, {"queue": {"name": "{name}"}}, {"queue": {"name": "other"}}),
+    "spec.queue.name several": Change({"queue": {"name": "celery"}}, {"queue": {"name": "celery"}}, EXTERNALS),
+    "spec.queue.name unset": Change({"queue": {"name": "media"}}, {"queue": {"name": "media"}}, {}),
+    "spec.exchange.name set": Change({}, {"exchange": {"name": "{name}"}}, {"exchange": {"name": "other"}}),
+    "spec.exchange.name unset": Change(
+        {"exchange": {"name": "tasks"}}, {"exchange": {"name": "tasks"}}, {"exchange": {}}
+    ),
+    "spec.exchange.alternateExchange set": Change(
+        {}, {"exchange": {"type": "Direct"}}, {"exchange": {"alternateExchange": "unrouted"}}
+    ),
+    "spec.exchange.alternateExchange changed": Change(
+        {"exchange": {"alternateExchange": "unrouted"}},
+        {"exchange": {"alternateExchange": "unrouted"}},
+        {"exchange": {"alternateExchange": "other"}},
+    ),
+    "spec.broker.vhost set": Change({}, {}, {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "media"}}),
+    "spec.broker.vhost changed": Change(
+        {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "media"}},
+        {"broker": {"secretRef": {"name": "another"}, "vhost": "media"}},
+        {"broker": {"secretRef": {"name": "rabbitmq"}, "vhost": "other"}},
+    ),
+}

@@ -1,0 +1,14 @@
+"""The bounds of what the operator sends. Each constant says why it is not smaller or larger."""
+
+from typing import Final
+
+COMMAND_BYTES: Final = 16 * 1024
+"""Largest command that is parsed. A command of the operator has 200 bytes."""
+COMMAND_TEXT_CHARACTERS: Final = 256
+"""Longest id or name in a command; the operator accepts no longer one in a report."""
+COMMAND_INTEGER: Final = 2**63
+"""Integers in a command are smaller; the operator accepts no larger one in a report."""
+ANSWERS: Final = 100
+"""Answers that wait for a report; an operator sends one command in five seconds."""
+INSTALLATIONS: Final = 100
+"""Installations whose last command is remembered; one TaskQueue has one operator, and another while it moves."""

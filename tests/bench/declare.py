@@ -82,7 +82,9 @@ class _World:
                 return await self._count(kind) >= count
 
             await eventually(exist, f"all {kind} exist", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        step(f"declared after {took:.1f} s")
+        return took
 
     async def settled(self) -> None:
         """Wait until every TaskQueue says that its topology is ready, and nothing is written any more."""

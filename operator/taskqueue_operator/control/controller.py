@@ -90,7 +90,7 @@ class Controller:
         self.credentials = Credentials(cluster, brokers, request_reconcile)
         self._connector = BrokerConnector(states, self.credentials, self.observers, clock)
         self._topology = TopologyReconciler(
-            cache, states, telemetry, leader.installation, self.work_queues.reconcile.paused
+            cache, states, telemetry, leader.installation, self.work_queues.reconcile.without_slot
         )
         deployment = DeploymentReconciler(cache, states, cluster, telemetry, clock, pod_limits)
         stages = Stages(cache, cluster, self._connector, self._topology, deployment, telemetry)

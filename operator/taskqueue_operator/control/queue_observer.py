@@ -12,7 +12,7 @@ from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.topology.objects import Topology
 
 from .ports import Endpoint, Vhost
-from .single_flight import Paused
+from .single_flight import Waiting
 
 
 class QueueObserver(Protocol):
@@ -97,10 +97,10 @@ class QueueObserver(Protocol):
         """Notify when one of these queues of a TaskQueue is missing, although it is not read."""
         ...
 
-    async def topology(self, paused: Paused) -> Topology:
+    async def topology(self, waiting: Waiting) -> Topology:
         """Read all exchanges, queues, bindings and policies of the vhost, in a request that begins now or later.
 
-        A broker that does not answer is not asked: no one waits for it. The caller waits within the context `paused`.
+        A broker that does not answer is not asked: no one waits for it. The caller waits within the context `waiting`.
         Callers that wait together share a request; what is returned is the newest answer at the end of the context.
 
         Raises:

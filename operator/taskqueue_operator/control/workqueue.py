@@ -28,7 +28,7 @@ EVENT_LOST_SECONDS: Final = 30.0
 """When a key that waits for an event is tried again without it."""
 
 _BEGUN: Final = -math.inf
-"""When a key is due that was worked on already and paused: before all that have not begun."""
+"""When a key is due that was worked on already and has waited without a slot: before all that have not begun."""
 
 Work = Callable[[Key], Awaitable[float | None]]
 Jitter = Callable[[float, float], float]
@@ -114,7 +114,7 @@ class WorkQueue:
                 await self._idle.wait()
 
     @asynccontextmanager
-    async def paused(self, key: Key) -> AsyncIterator[None]:
+    async def without_slot(self, key: Key) -> AsyncIterator[None]:
         """Give the slot of a key that is worked on to other keys, and wait for a slot again at the end.
 
         It is for what many keys wait for together, and what takes no longer for many of them: a shared request.
@@ -205,7 +205,7 @@ class WorkQueue:
         self._add_again(key, delay, failed=failed)
 
     def _release(self, key: Key) -> None:
-        """Give the slot of a key to other keys; it has none if it was cancelled while it was paused."""
+        """Give the slot of a key to other keys; it has none if it was cancelled while it waited without one."""
         if self._slots.release(key):
             self._free.release()
             self._changed.set()

@@ -60,11 +60,11 @@ async def test_a_caller_that_is_held_up_gets_the_newest_result() -> None:
     shared = SingleFlight(slow)
 
     @asynccontextmanager
-    async def paused() -> AsyncIterator[None]:
+    async def waiting() -> AsyncIterator[None]:
         yield
         await asyncio.sleep(5)
 
-    held_up = asyncio.create_task(shared(paused))
+    held_up = asyncio.create_task(shared(waiting))
     await asyncio.sleep(2)
     assert await shared() == 2
     slow.error = ValueError("away")

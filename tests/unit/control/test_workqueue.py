@@ -312,12 +312,12 @@ async def test_a_key_that_waits_for_an_event_is_tried_again_at_the_event_or_afte
         assert worker.began == [(0, "a"), (0, "b"), (5, "a"), (EVENT_LOST_SECONDS, "b")]
 
 
-async def test_a_paused_key_gives_its_slot_to_others_and_continues_before_them() -> None:
+async def test_a_key_that_waits_without_a_slot_gives_it_to_others_and_continues_before_them() -> None:
     began, ended, answer = list[str](), list[str](), asyncio.Event()
 
     async def work(key: Key) -> None:
         began.append(key.name)
-        async with queue.paused(key):
+        async with queue.without_slot(key):
             await answer.wait()
         await asyncio.sleep(1)
         ended.append(key.name)
@@ -338,12 +338,12 @@ async def test_a_paused_key_gives_its_slot_to_others_and_continues_before_them()
         assert len(queue) == 0
 
 
-async def test_a_paused_key_is_not_begun_again_and_does_not_lose_an_event() -> None:
+async def test_a_key_that_waits_without_a_slot_is_not_begun_again_and_does_not_lose_an_event() -> None:
     began, answer = list[float](), asyncio.Event()
 
     async def work(key: Key) -> None:
         began.append(now())
-        async with queue.paused(key):
+        async with queue.without_slot(key):
             await answer.wait()
 
     async with running(work) as queue:
@@ -357,12 +357,12 @@ async def test_a_paused_key_is_not_begun_again_and_does_not_lose_an_event() -> N
         assert began == [0, 2]
 
 
-async def test_an_error_while_a_key_is_paused_is_a_failure_like_any_other() -> None:
+async def test_an_error_while_a_key_waits_without_a_slot_is_a_failure_like_any_other() -> None:
     began = list[float]()
 
     async def work(key: Key) -> None:
         began.append(now())
-        async with queue.paused(key):
+        async with queue.without_slot(key):
             raise RetryLater
 
     async with running(work, slots=Slots(1)) as queue:
@@ -371,9 +371,9 @@ async def test_an_error_while_a_key_is_paused_is_a_failure_like_any_other() -> N
         assert began == [0, 1, 3]
 
 
-async def test_a_stop_cancels_paused_work() -> None:
+async def test_a_stop_cancels_work_that_waits_without_a_slot() -> None:
     async def work(key: Key) -> None:
-        async with queue.paused(key):
+        async with queue.without_slot(key):
             await asyncio.sleep(100)
 
     async with running(work) as queue:

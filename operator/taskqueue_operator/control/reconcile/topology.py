@@ -35,7 +35,7 @@ from taskqueue_operator.workers.template_hash import template_hash
 
 from .migrations import Migrations
 
-PausedKey = Callable[[Key], AbstractAsyncContextManager[None]]
+WithoutSlot = Callable[[Key], AbstractAsyncContextManager[None]]
 ROUNDS: Final = 4
 """How often the topology is read in one reconcile. The second read shows that another TaskQueue has the same names, and
 which policy the broker applies to a new queue; the third one that a policy for it has an effect."""
@@ -45,15 +45,15 @@ class TopologyReconciler:
     """Verifies the topology of a TaskQueue once per generation and broker, and whenever it was seen to drift."""
 
     def __init__(
-        self, cache: Cache, states: States, telemetry: Telemetry, installation: str, paused: PausedKey
+        self, cache: Cache, states: States, telemetry: Telemetry, installation: str, without_slot: WithoutSlot
     ) -> None:
-        """`paused` returns the context in which a TaskQueue waits without a slot."""
+        """`without_slot` returns the context in which a TaskQueue waits for what it shares with others."""
         self.installation = installation
         self.migrations = Migrations(cache, states, installation)
         self._cache = cache
         self._states = states
         self._telemetry = telemetry
-        self._paused = paused
+        self._without_slot = without_slot
 
     async def read(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
         """Read the topology of the vhost. A TaskQueue needs no slot while it waits: all of a vhost share a read.
@@ -61,7 +61,7 @@ class TopologyReconciler:
         Raises:
             WaitForEvent, BrokerFault, Conflict: As the observer raises them.
         """
-        return await observer.topology(partial(self._paused, taskqueue.key))
+        return await observer.topology(partial(self._without_slot, taskqueue.key))
 
     async def reconcile(self, taskqueue: TaskQueue) -> None:
         """Declare the topology on the broker, or continue the migration of the queue as far as it can go now.

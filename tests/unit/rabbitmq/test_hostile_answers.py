@@ -1,6 +1,7 @@
 """Whatever a management API answers, only declared faults come of it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from taskqueue_operator.topology.objects import Binding, Queue
 
 from .fake_amqp import ENDPOINT
 
+EXAMPLES: Final = 1000 if os.environ.get("TASKQUEUE_DEEP") else 300
 NAMES = (
     *("name", "type", "state", "durable", "auto_delete", "arguments", "policy", "definition", "priority", "pattern"),
     *("source", "destination", "destination_type", "routing_key", "properties_key", "apply-to", "queue", "protocol"),
@@ -107,7 +109,7 @@ async def use(status: int, body: bytes) -> list[Any]:
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.sampled_from([200, 204, 400, 401, 403, 404, 500, 503]), ANSWERS)
 def test_any_json_is_an_answer_of_rabbitmq_or_a_fault(status: int, value: object) -> None:
     try:

@@ -15,7 +15,7 @@ from taskqueue_operator.scaling.policy import Fallback, Policy
 from taskqueue_operator.scaling.recording import Recording, to_json
 
 from .builders import at, doubtful, settled
-from .test_stages import CASES, Case
+from .stage_cases import CASES, Case
 
 GOLDEN: Final = Path(__file__).with_name("golden.json")
 FALLBACK: Final = Case(

@@ -1,6 +1,6 @@
 """Properties of every decision in long simulations, compared with a reference that keeps all steps.
 
-100,000 decisions in each run, a million with TASKQUEUE_DEEP=1; the test counts them.
+40,000 decisions in each run, a million with TASKQUEUE_DEEP=1; the test counts them.
 """
 
 import os
@@ -21,7 +21,7 @@ from .sim import MAX_REPLICAS, STEPS, Phase, Scenario, more_ready, simulate
 
 pytestmark = pytest.mark.slow
 
-DECISIONS: Final = 1_000_000 if os.environ.get("TASKQUEUE_DEEP") else 100_000
+DECISIONS: Final = 1_000_000 if os.environ.get("TASKQUEUE_DEEP") else 40_000
 PHASES: Final = 4
 SCENARIOS: Final = {
     "everything": Scenario(),

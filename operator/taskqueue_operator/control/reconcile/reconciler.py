@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskqueue_operator.control.cache import Cache
-from taskqueue_operator.control.state import ReconcileState, States
+from taskqueue_operator.control.reconcile_state import ReconcileState
+from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.control.workqueue import RetryLater
 from taskqueue_operator.resource.conditions import ConditionType

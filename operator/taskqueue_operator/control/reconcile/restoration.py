@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taskqueue_operator.control.state import ReconcileState, Restoration
+from taskqueue_operator.control.reconcile_state import ReconcileState, Restoration
 from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import Reason, WorkersFault
 from taskqueue_operator.resource.names import ANNOTATION_APPLIED

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.queue_observer import QueueObserver
-from taskqueue_operator.control.state import ReconcileState, Repair, States
+from taskqueue_operator.control.reconcile_state import ReconcileState, Repair
+from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason, TopologyFault

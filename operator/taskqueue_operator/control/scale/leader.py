@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from taskqueue_operator.control.state import DrainState
+from taskqueue_operator.control.drain_state import DrainState
 from taskqueue_operator.drain.protocol import FencingToken
 from taskqueue_operator.resource.names import Key
 

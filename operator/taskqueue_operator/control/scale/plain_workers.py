@@ -9,8 +9,9 @@ from typing import Final
 import structlog
 
 from taskqueue_operator.control.consumed_queues import ConsumedQueues
+from taskqueue_operator.control.drain_state import DrainState, Interruption
 from taskqueue_operator.control.queue_observer import QueueObserver
-from taskqueue_operator.control.state import DrainState, Interruption, TaskQueueState
+from taskqueue_operator.control.state import TaskQueueState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.drain.consumers import (
     Activity,

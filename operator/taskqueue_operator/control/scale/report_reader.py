@@ -5,7 +5,7 @@ from typing import Final
 import structlog
 
 from taskqueue_operator.control.clock import now
-from taskqueue_operator.control.state import DrainState
+from taskqueue_operator.control.drain_state import DrainState
 from taskqueue_operator.drain.protocol import Report, Result, Unreadable
 from taskqueue_operator.resource.bounds import TASKQUEUE_REPORTS_PER_SECOND
 

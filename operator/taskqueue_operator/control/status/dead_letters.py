@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taskqueue_operator.control.state import PendingEvent, StatusState
+from taskqueue_operator.control.status_state import PendingEvent, StatusState
 from taskqueue_operator.resource.faults import Reason
 from taskqueue_operator.resource.names import dead_letter_queue
 

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import structlog
 
-from taskqueue_operator.control.state import LastScale, PendingEvent
+from taskqueue_operator.control.state import LastScale
+from taskqueue_operator.control.status_state import PendingEvent
 from taskqueue_operator.resource.bounds import MESSAGE_CHARACTERS
 from taskqueue_operator.resource.conditions import PRESENT_ONLY_WHILE_TRUE, ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason

@@ -7,7 +7,8 @@ from typing import Final
 from taskqueue_operator.control.cache import Cache, CachedTaskQueue
 from taskqueue_operator.control.clock import Clock, now
 from taskqueue_operator.control.ports import Cluster
-from taskqueue_operator.control.state import FIGURES_PERIOD, PendingEvent, States, StatusState, TaskQueueState
+from taskqueue_operator.control.state import States, TaskQueueState
+from taskqueue_operator.control.status_state import FIGURES_PERIOD, PendingEvent, StatusState
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.names import Key
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from taskqueue_operator.control.drain_state import DrainState
 from taskqueue_operator.control.scale.leader import TOKEN_REPLACEMENT_PERIOD, Leader
-from taskqueue_operator.control.state import DrainState
 from tests.unit.control.fake_broker import START
 from tests.unit.control.fake_cluster import KEY
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 import pytest
 import structlog.testing
 
+from taskqueue_operator.control.drain_state import DrainState
 from taskqueue_operator.control.scale.report_reader import read_report
-from taskqueue_operator.control.state import DrainState
 from taskqueue_operator.resource.bounds import (
     REPORT_LOG_LINES_AT_ONCE,
     TASKQUEUE_REPORTS_AT_ONCE,

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import gate  # type: ignore[import-not-found]  # mounted beside this module
-from kombu import Queue  # type: ignore[import-not-found]  # installed in the image only
+from kombu import Queue
 from tasks import app  # type: ignore[import-not-found]  # the sample, beside which this module is mounted
 
 # The broker confirms a receipt before the task continues: a receipt outlives its worker.

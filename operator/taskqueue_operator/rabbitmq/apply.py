@@ -5,7 +5,8 @@ from typing import Any
 from taskqueue_operator.topology.diff import Declare, Step
 from taskqueue_operator.topology.objects import Binding, Exchange, Policy, Queue
 
-from .management import Management, segment
+from .management import Management
+from .management_requests import segment
 from .topology_reader import binding
 
 

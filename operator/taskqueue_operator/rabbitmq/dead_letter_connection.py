@@ -23,7 +23,8 @@ from .bounded_connection import CONNECTION_LOST, ReadLimits, bounded_connection
 from .dead_letter_arrivals import Arrivals
 from .dead_letter_queue import DeadLetterQueue
 from .endpoint import Endpoint
-from .management import Management, segment
+from .management import Management
+from .management_requests import segment
 from .network import Network
 from .probe_connection import ProbeConnection
 

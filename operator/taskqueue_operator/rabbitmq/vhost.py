@@ -21,7 +21,8 @@ from .broker_version import BrokerVersion
 from .consumers import read_consumers
 from .control_channel import ControlChannel
 from .endpoint import Endpoint
-from .management import Management, segment
+from .management import Management
+from .management_requests import segment
 from .network import Network
 from .probe import Prober
 from .reconnect import Reconnector

@@ -1,0 +1,42 @@
+"""A Celery application that knows nothing of the adapter. Its tasks write a ledger, and may wait at a gate."""
+
+import os
+import time
+from pathlib import Path
+
+from celery import Celery
+from kombu import Queue
+
+app = Celery("celery_app", broker=os.environ["RABBITMQ_URL"])
+app.conf.update(
+    task_acks_late=bool(os.environ.get("ACKS_LATE")),
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=10,
+    task_ignore_result=True,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "confirm_publish": True,
+        "client_properties": {"connection_name": os.environ.get("CONNECTION_NAME", "celery")},
+    },
+    task_default_queue=os.environ["QUEUE"],
+    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": "quorum"})],
+)
+
+
+def write(line: str) -> None:
+    with Path(os.environ["LEDGER"]).open("a") as ledger:
+        ledger.write(line + "\n")
+
+
+@app.task(name="work")  # type: ignore[untyped-decorator]  # Celery has no types
+def work(n: int, gate: str | None = None) -> None:
+    write(f"started {n}")
+    while gate is not None and not Path(gate).exists():
+        time.sleep(0.01)
+    write(f"finished {n}")
+
+
+@app.task(name="limited", rate_limit="1/m")  # type: ignore[untyped-decorator]  # Celery has no types
+def limited(n: int) -> None:
+    write(f"started {n}")
+    write(f"finished {n}")

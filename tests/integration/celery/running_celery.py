@@ -1,0 +1,103 @@
+"""Celery workers as real processes, with the adapter, of the newest and the oldest supported version."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal
+
+import httpx
+
+from tests.cluster import cache
+from tests.integration.worker.eventually import eventually
+
+HERE: Final = Path(__file__).parent
+SOURCE: Final = Path(__file__).parents[3] / "worker-image/src"
+CELERY: Final = (sys.executable, "-m", "celery", "-A", "celery_app")
+Version = Literal["5.7", "5.4"]
+
+
+def packages(version: Version) -> Path:
+    """The directory with this version of Celery."""
+    requirements = HERE / f"celery-{version}.txt"
+    return cache.entry(
+        f"celery-{version}-{cache.digest([requirements.read_bytes()])}",
+        lambda place: _install(requirements, place),
+    )
+
+
+def _install(requirements: Path, place: Path) -> None:
+    uv = Path(sys.executable).parent / "uv"
+    command = [str(uv), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(place)]
+    subprocess.run([*command, "--require-hashes", "--requirement", str(requirements)], check=True)
+
+
+class RunningCelery:
+    """The process of a Celery worker, its log, and the ledger that its tasks write."""
+
+    def __init__(
+        self, directory: Path, name: str, *options: str, variables: Mapping[str, str], version: Version = "5.7"
+    ) -> None:
+        self._output = directory / f"{name}.log"
+        self._ledger = directory / "ledger"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(map(str, (packages(version), SOURCE, HERE))),
+            "PYTHONUNBUFFERED": "1",
+            "LEDGER": str(self._ledger),
+            "TASKQUEUE_HTTP_PORT": str(self._port),
+        }
+        self._environment = environment | dict(variables)
+        command = [*CELERY, "worker", "--loglevel=INFO", *options]
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                env=self._environment,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def ledger(self) -> list[str]:
+        return self._ledger.read_text().splitlines() if self._ledger.exists() else []
+
+    async def wait_for_ledger(self, *entries: str) -> None:
+        await eventually(f"ledger: {entries}", lambda: set(entries) <= set(self.ledger))
+
+    async def wait_for_log(self, text: str) -> None:
+        await eventually(f"log: {text}", lambda: text in self.output)
+
+    def probe(self, path: str) -> int:
+        """Return the status code of a request to the worker's HTTP port."""
+        return httpx.get(f"http://127.0.0.1:{self._port}{path}", timeout=10).status_code
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the worker and the processes of its pool."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    async def exit_code(self) -> int:
+        """Wait for the end of the process and return its exit code."""
+        await eventually("the end of the worker", lambda: self.has_ended)
+        return self._process.wait()

@@ -1,0 +1,51 @@
+"""The environment of a worker that joins (docs/worker-contract.md)."""
+
+from collections.abc import Mapping
+from typing import Final
+from uuid import uuid4
+
+from .protocol import Identity
+
+CONTRACT: Final = "1"
+LONGEST_TIMEOUT_SECONDS: Final = 7 * 24 * 3600
+
+
+class CannotJoinError(Exception):
+    """The worker cannot be drained. The text says why, and the way out."""
+
+
+def identity_of(environment: Mapping[str, str]) -> Identity:
+    """Read what identifies the worker.
+
+    Raises:
+        CannotJoinError: A variable is missing or not valid.
+    """
+    contract = environment.get("TASKQUEUE_CONTRACT", CONTRACT)
+    if contract != CONTRACT:
+        raise CannotJoinError(f"TASKQUEUE_CONTRACT is {contract!r}: install a taskqueue-drain of that contract")
+    if not (name := environment.get("TASKQUEUE_NAME")):
+        raise CannotJoinError("TASKQUEUE_NAME is not set: the operator sets it in the pods of a TaskQueue")
+    return Identity(name, environment.get("TASKQUEUE_POD_UID", ""), uuid4().hex, _timeout_seconds(environment))
+
+
+def port_of(environment: Mapping[str, str]) -> int:
+    """Read the port of the endpoints.
+
+    Raises:
+        CannotJoinError: It is not a port.
+    """
+    return _number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535)
+
+
+def _timeout_seconds(environment: Mapping[str, str]) -> int:
+    name = "TASKQUEUE_TASK_TIMEOUT_SECONDS"
+    return _number(environment, name, default=870, minimum=1, maximum=LONGEST_TIMEOUT_SECONDS)
+
+
+def _number(environment: Mapping[str, str], variable: str, *, default: int, minimum: int, maximum: int) -> int:
+    text = environment.get(variable) or str(default)
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(maximum))):
+        text = "-1"
+    if not minimum <= int(text) <= maximum:
+        raise CannotJoinError(f"{variable} must be an integer from {minimum} to {maximum}")
+    return int(text)

@@ -37,6 +37,13 @@ class ChangePolicy(StrEnum):
     MIGRATE = "Migrate"
 
 
+class SettingsBy(StrEnum):
+    """What holds the settings of a queue that can be arguments and that a policy can hold as well."""
+
+    ARGUMENTS = "Arguments"
+    POLICY = "Policy"
+
+
 class DeletionPolicy(StrEnum):
     """What happens to the exchange and the queues when the TaskQueue is deleted."""
 
@@ -111,6 +118,12 @@ class Queue(Model):
                 path=".external",
             ),
             rule(
+                "self.settingsBy != 'Policy' || !self.external",
+                "The operator writes no policy for an external queue. Set settingsBy: Arguments, or remove external: "
+                "true.",
+                path=".settingsBy",
+            ),
+            rule(
                 f"!has(self.name) || self.external || self.name.matches('{QUEUE_NAME}')",
                 "contains a character that AMQP clients refuse in the name of a queue. Use letters, digits, blanks "
                 "and - _ . : @ /. The name is no pattern: a TaskQueue has one queue. For an existing queue, set "
@@ -177,6 +190,13 @@ class Queue(Model):
         default=False,
         description="Only one worker at a time receives messages; requires scaling.maxReplicas: 1. Cannot change once "
         "the queue exists.",
+    )
+    settings_by: SettingsBy = Field(
+        SettingsBy.ARGUMENTS,
+        description="What holds where rejected messages go, the overflow and the delivery limit. Arguments: arguments "
+        "of the queue, which clients that declare the queue must repeat. Policy: a policy for this queue, so that "
+        "clients may declare it as a durable queue of its type without arguments; the operator then needs the tag "
+        "policymaker. Cannot change once the queue exists, except by changePolicy.",
     )
     external: bool = Field(
         default=False,

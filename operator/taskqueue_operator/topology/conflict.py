@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from taskqueue_operator.resource.broker import QueueType
+from taskqueue_operator.resource.broker import QueueType, SettingsBy
 from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import CONTROL_PREFIX, DERIVED_SUFFIXES, OWNER_ARGUMENT, dead_letter_queue
@@ -55,7 +55,7 @@ def queue_differences(desired: Queue, actual: Queue) -> Sequence[str]:
 
 def _is_main(desired: Queue) -> bool:
     """Whether the spec sets the properties of a queue; those of dead-letter queue and fence follow from its name."""
-    return DEAD_LETTER_KEY in desired.arguments and not desired.name.startswith(CONTROL_PREFIX)
+    return not desired.name.startswith(CONTROL_PREFIX) and not desired.name.endswith(DERIVED_SUFFIXES)
 
 
 def _check_private_exchange(desired: Exchange, actual: Exchange | None, owner: str) -> None:
@@ -159,7 +159,8 @@ def _check_drift(subject: str, differences: Sequence[str], ways_out: str) -> Non
 
 def _needed_arguments(desired: Queue, type_: str) -> Arguments:
     """Return the desired type, and the other arguments as a queue of the actual type has them: they follow from it."""
-    arguments = queue_arguments(desired.name, type_, _chosen(desired))
+    settings_by = SettingsBy.ARGUMENTS if DEAD_LETTER_KEY in desired.arguments else SettingsBy.POLICY
+    arguments = queue_arguments(desired.name, type_, _chosen(desired), settings_by)
     return arguments | {QUEUE_TYPE: desired.type}
 
 
@@ -182,19 +183,27 @@ def _derived_arguments(desired: Queue, actual: Queue) -> Arguments:
 
 def _queue_ways_out(actual: Queue) -> str:
     """Return the spec that fits an existing queue as it is: a queue like those of the operator, or an external one."""
-    type_, chosen = actual.type, _chosen(actual)
-    if type_.title() not in list(QueueType):
+    if actual.type.title() not in list(QueueType):
         return "Choose another spec.queue.name."
-    foreign = _argument_differences(queue_arguments(actual.name, type_, chosen), actual.arguments)
-    if not any((*foreign, *_lifetime_differences(actual))):
-        fields = ", ".join([f"type: {type_.title()}", *(f"{CHOSEN[name]}: {_shown(chosen[name])}" for name in chosen)])
-    else:
-        fields = "external: true"
+    fields = next(_fitting_fields(actual), "external: true")
     replaced = "set spec.queue.changePolicy: Migrate to replace it, " if OWNER_ARGUMENT in actual.arguments else ""
     return (
         f'This fits the queue as it is: spec.queue: {{name: "{actual.name}", {fields}}}. '
         f"Or {replaced}choose another spec.queue.name, or delete the queue when it is empty."
     )
+
+
+def _fitting_fields(actual: Queue) -> Iterator[str]:
+    """Return the fields of spec.queue with which the operator would declare a queue like the existing one."""
+    type_, chosen = actual.type, _chosen(actual)
+    for settings_by in SettingsBy:
+        needed = queue_arguments(actual.name, type_, chosen, settings_by)
+        if any((*_argument_differences(needed, actual.arguments), *_lifetime_differences(actual))):
+            continue
+        fields = [f"type: {type_.title()}", *(f"{CHOSEN[name]}: {_shown(chosen[name])}" for name in chosen)]
+        if settings_by is not SettingsBy.ARGUMENTS:
+            fields.append(f"settingsBy: {settings_by}")
+        yield ", ".join(fields)
 
 
 def _chosen(queue: Queue) -> Arguments:

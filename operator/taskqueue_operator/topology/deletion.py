@@ -12,7 +12,8 @@ from taskqueue_operator.resource.names import DERIVED_SUFFIXES, RETURN_EXCHANGE
 from .diff import Declare, Remove, Step, diff, is_of_installation, is_owned, owned_existing
 from .fence import fence_topology
 from .objects import POLICY_PRIORITY, Binding, Exchange, Topology
-from .queue_policies import queue_policies
+from .queue_policies import main_policy, queue_policies
+from .queue_settings import settings_requirement
 from .retry_path import landing
 
 
@@ -101,6 +102,19 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
         *(policy for binding in entry_bindings for policy in queue_policies(binding.destination, actual)),
     )
     return tuple(map(Remove, removed))
+
+
+def retaining_steps(queue: str, actual: Topology) -> tuple[Step, ...]:
+    """Return the steps that give a queue back to the policies of its users; what keeps rejected messages stays.
+
+    Raises:
+        TopologyFault: Another policy displaces what keeps them.
+    """
+    policies = queue_policies(queue, actual)
+    settings = settings_requirement(queue, queue, (), actual)
+    kept = main_policy(queue, [settings], actual) if policies and settings is not None else None
+    declared = [Declare(kept)] if kept is not None and kept not in policies else []
+    return (*declared, *(Remove(policy) for policy in policies if kept is None or policy.name != kept.name))
 
 
 def _owned_entry_bindings(desired: Topology, actual: Topology, owner: str) -> Iterator[Binding]:

@@ -2,15 +2,15 @@
 
     user's exchange --bindings--> <queue>.in (fanout, private) --> <queue> --dead letters--> <queue>.dlq
 
-Arguments hold only what can never change; every other setting would be a policy. Messages published to the default
-exchange bypass `<queue>.in`.
+Arguments hold what can never change, and what keeps rejected messages, unless the spec has a policy hold that; every
+other setting is a policy. Messages published to the default exchange bypass `<queue>.in`.
 """
 
 from typing import Final
 
 from taskqueue_operator.resource import bounds
 from taskqueue_operator.resource.broker import Queue as SpecQueue
-from taskqueue_operator.resource.broker import QueueType
+from taskqueue_operator.resource.broker import QueueType, SettingsBy
 from taskqueue_operator.resource.exchange import Binding as SpecBinding
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
@@ -39,7 +39,7 @@ QUORUM_ARGUMENTS: Final[Arguments] = {
     # Before RabbitMQ 4.3, messages that a drained worker returns count as failed attempts; the default limit is 20.
     "x-delivery-limit": bounds.DELIVERY_LIMIT,
 }
-"""Arguments of Quorum queues. As policies, they would need a policy, and the tag `policymaker`, for each queue."""
+"""Settings of Quorum queues. As policies, they need a policy, and the tag `policymaker`, for each queue."""
 DELIVERY_LIMIT: Final = "x-delivery-limit"
 
 
@@ -55,7 +55,8 @@ def desired(taskqueue: TaskQueue, installation: str) -> Topology:
     queue, dead_letters = taskqueue.queue_name, dead_letter_queue(taskqueue.queue_name)
     source, private = taskqueue.exchange_name, private_exchange(taskqueue.queue_name)
     ownership: Arguments = {OWNER_ARGUMENT: owner(installation, taskqueue.key)}
-    arguments = queue_arguments(queue, taskqueue.queue.type.lower(), _chosen(taskqueue.queue))
+    type_, settings_by = taskqueue.queue.type.lower(), taskqueue.queue.settings_by
+    arguments = queue_arguments(queue, type_, _chosen(taskqueue.queue), settings_by)
     alternate = taskqueue.exchange.alternate_exchange
     alternates: Arguments = {} if alternate is None else {ALTERNATE_EXCHANGE: alternate}
     publishers = {_binding(binding, source, private, ownership) for binding in taskqueue.bindings}
@@ -92,23 +93,26 @@ def _chosen(queue: SpecQueue) -> Arguments:
     return {name: value for name, value in zip(CHOSEN, values, strict=True) if value}
 
 
-def queue_arguments(name: str, queue_type: str, chosen: Arguments) -> dict[str, Argument]:
+def queue_arguments(
+    name: str, queue_type: str, chosen: Arguments, settings_by: SettingsBy = SettingsBy.ARGUMENTS
+) -> dict[str, Argument]:
     """Return the arguments of a queue that workers consume, without its owner.
 
     Args:
         name: Name of the queue.
         queue_type: Type of the queue as RabbitMQ spells it.
         chosen: Those that the spec may set.
+        settings_by: Whether what keeps rejected messages is an argument.
     """
-    arguments: dict[str, Argument] = {
-        QUEUE_TYPE: queue_type,
-        # The default exchange, because it needs no binding that could be removed.
-        DEAD_LETTER_EXCHANGE: "",
-        DEAD_LETTER_KEY: dead_letter_queue(name),
-    }
-    if queue_type == QueueType.QUORUM.lower():
-        arguments |= QUORUM_ARGUMENTS
-    return {**arguments, **chosen}
+    settings = settings_arguments(name, queue_type) if settings_by is SettingsBy.ARGUMENTS else {}
+    return {QUEUE_TYPE: queue_type, **settings, **chosen}
+
+
+def settings_arguments(name: str, queue_type: str) -> Arguments:
+    """Return what keeps the rejected messages of a queue, as arguments; a policy can hold the same settings."""
+    # The default exchange, because it needs no binding that could be removed.
+    dead_letters: Arguments = {DEAD_LETTER_EXCHANGE: "", DEAD_LETTER_KEY: dead_letter_queue(name)}
+    return {**dead_letters, **QUORUM_ARGUMENTS} if queue_type == QueueType.QUORUM.lower() else dead_letters
 
 
 def _dead_letter_arguments(queue_type: Argument) -> dict[str, Argument]:

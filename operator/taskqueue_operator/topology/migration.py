@@ -20,7 +20,9 @@ from taskqueue_operator.resource.names import RETURN_EXCHANGE, interim_queue
 from .conflict import queue_differences
 from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
 from .objects import Queue, Topology
+from .opening import not_applied
 from .queue_policies import queue_policies
+from .queue_settings import keeps_rejected
 from .retry_path import landing, retry_steps
 from .switch import Switch
 
@@ -162,6 +164,8 @@ def _switched(
     if switch.entry(target) in actual.bindings:
         steps = switch.ending(target, actual)
         return (Stage.SWITCHING, steps) if steps else None
+    if not keeps_rejected(actual.queues[target.name], switch.main.name, actual):
+        raise not_applied(actual.queues[target.name])
     if target == switch.interim and not {switch.main.name, target.name} <= set(observed.consumed_by_all):
         return Stage.ROLLING_OUT, ()
     return Stage.SWITCHING, switch.steps(target, actual)

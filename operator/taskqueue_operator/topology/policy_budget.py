@@ -10,6 +10,7 @@ from taskqueue_operator.resource.faults import Reason, TopologyFault
 
 from .diff import Declare, Remove, Step
 from .objects import Policy, Topology
+from .queue_policy import shown
 
 
 def within_budget(steps: Sequence[Step], actual: Topology) -> tuple[Step, ...]:
@@ -34,11 +35,10 @@ def _declared_policies(steps: Sequence[Step]) -> Sequence[Policy]:
 
 
 def _beyond(policy: Policy, actual: Topology) -> TopologyFault:
-    settings = ", ".join(f"{key}: {value}" for key, value in policy.definition.items())
     return TopologyFault(
         Reason.POLICY_BUDGET,
         f'Policy "{policy.name}" is needed, and the vhost has {len(actual.policies)} policies and '
-        f"{len(actual.queues)} queues: RabbitMQ compares all of them whenever a policy is written. Set {settings} "
-        "in a policy of your own that matches several queues, use another spec.broker.vhost, or remove what needs "
-        "the policy from spec.",
+        f"{len(actual.queues)} queues: RabbitMQ compares all of them whenever a policy is written. Set "
+        f"{shown(policy.definition)} in a policy of your own that matches several queues, use another "
+        "spec.broker.vhost, or remove what needs the policy from spec.",
     )

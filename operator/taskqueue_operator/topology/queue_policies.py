@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from . import consumer_timeout, delayed_retries, queue_limits
+from . import consumer_timeout, delayed_retries, queue_limits, queue_settings
 from .dead_letter_limits import limit_policies
 from .objects import Policy, Topology
 from .queue_policy import QueuePolicy, Requirement
@@ -39,5 +39,6 @@ def queue_policies(queue: str, actual: Topology) -> Sequence[Policy]:
 
 
 def _main(queue: str) -> QueuePolicy:
-    purposes = (delayed_retries.PURPOSE, consumer_timeout.PURPOSE, queue_limits.PURPOSE)
-    return QueuePolicy(queue, purposes, frozenset({consumer_timeout.KEY, delayed_retries.TYPE}) | queue_limits.KEYS)
+    purposes = (queue_settings.PURPOSE, delayed_retries.PURPOSE, consumer_timeout.PURPOSE, queue_limits.PURPOSE)
+    keys = frozenset({consumer_timeout.KEY, delayed_retries.TYPE}) | queue_limits.KEYS | queue_settings.KEYS
+    return QueuePolicy(queue, purposes, keys)

@@ -104,11 +104,16 @@ class QueuePolicy:
         return own if replaced is None else f"{own} over {replaced.name}"
 
 
+def shown(settings: Definition) -> str:
+    """Return settings as a message shows them."""
+    return ", ".join(f"{key}: {value if value != '' else '(empty)'}" for key, value in settings.items())
+
+
 def _displaced(unmet: Requirement, other: Policy) -> TopologyFault:
-    settings = ", ".join(f"{key}: {value}" for key, value in unmet.settings.items())
     return TopologyFault(
         Reason.POLICY_CONFLICT,
         f'{unmet.need}, and policy "{other.name}" of priority {other.priority} displaces the operator\'s policy of '
-        f"priority {POLICY_PRIORITY}. Set {settings} in that policy, lower its priority, or {unmet.way_out}.",
+        f"priority {POLICY_PRIORITY}. Set {shown(unmet.settings)} in that policy, lower its priority, or "
+        f"{unmet.way_out}.",
         terminal=True,
     )

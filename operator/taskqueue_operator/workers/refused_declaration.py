@@ -14,6 +14,8 @@ _ANSWER: Final = re.compile(
     r"for queue \\?'([^'\\\n]{1,255})\\?'"
 )
 """The quotes have a backslash in a text that was quoted again."""
+_SETTING: Final = re.compile("x-(dead-letter-.*|overflow|delivery-limit)")
+"""Arguments that a policy can replace."""
 
 
 class RefusedDeclaration(NamedTuple):
@@ -33,6 +35,15 @@ class RefusedDeclaration(NamedTuple):
         """What happened, and the way out."""
         return (
             f'RabbitMQ refused the declaration of queue "{self.queue}" by the worker (PRECONDITION_FAILED): argument '
-            f"{self.argument} differs from that of the queue. Declare it with passive=True (Celery: no_declare=True) "
-            "or not at all, or keep the queue of your application, with queue.external: true (docs/topology.md)."
+            f"{self.argument} differs from that of the queue. {self._first_way_out} it with passive=True (Celery: "
+            "no_declare=True) or not at all, or keep the queue of your application, with queue.external: true "
+            "(docs/topology.md)."
         )
+
+    @property
+    def _first_way_out(self) -> str:
+        if _SETTING.fullmatch(self.argument):
+            return "Set queue.settingsBy: Policy, with which the queue has no such argument, declare"
+        if self.argument == "x-queue-type":
+            return "Set the default queue type of the vhost to that of the queue, declare"
+        return "Declare"

@@ -85,6 +85,13 @@ class RunningCelery:
         return httpx.get(f"http://127.0.0.1:{self._port}{path}", timeout=10).status_code
 
     @property
+    def is_ready(self) -> bool:
+        try:
+            return self.probe("/readyz") == 200
+        except httpx.TransportError:
+            return False
+
+    @property
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.tenant import BrokerAddress, Tenant
@@ -20,7 +22,19 @@ CONTRACT: Final = (
 STARTED_AT: Final = "2026-01-01T00:00:00Z"
 
 
-class FakeKubelet:
+class PodProcess(Protocol):
+    """What runs in a pod."""
+
+    @property
+    def is_ready(self) -> bool: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+P = TypeVar("P", bound=PodProcess, default=RunningWorker)
+
+
+class FakeKubelet(Generic[P]):
     """Brings pods and processes in step, whenever `sync` is called.
 
     Pods have no node, so the API server removes them as soon as they are deleted. Their processes get SIGTERM, and run
@@ -36,8 +50,8 @@ class FakeKubelet:
         self, tenant: Tenant[Any], queue: str, broker: BrokerAddress, directory: Path, **variables: str
     ) -> None:
         """`queue` is the name of the TaskQueue; `variables` replace those of its pods."""
-        self.running: dict[str, RunningWorker] = {}
-        self.terminated: list[RunningWorker] = []
+        self.running: dict[str, P] = {}
+        self.terminated: list[P] = []
         self._ready: dict[str, bool] = {}
         self._tenant = tenant
         self._queue = queue
@@ -71,7 +85,7 @@ class FakeKubelet:
                 self.running[uid] = self._start(uid, pod)
             self._report(pod, self.running[uid])
 
-    def _start(self, uid: str, pod: dict[str, Any]) -> RunningWorker:
+    def _start(self, uid: str, pod: dict[str, Any]) -> P:
         (container,) = (found for found in pod["spec"]["containers"] if found["name"] == CONTAINER)
         contract = {variable["name"]: variable.get("value", "") for variable in container["env"]}
         variables = {
@@ -82,10 +96,13 @@ class FakeKubelet:
             "TASKQUEUE_POD_UID": uid,
             **self._variables,
         }
-        return RunningWorker(self._directory, uid, **variables)
+        return self._process(self._directory, uid, variables)
 
-    def _report(self, pod: dict[str, Any], worker: RunningWorker) -> None:
-        ready = bool(worker.lines(event="listening")) and worker.get("/readyz")[0] == 200
+    def _process(self, directory: Path, uid: str, variables: dict[str, str]) -> P:
+        return RunningWorker(directory, uid, **variables)  # type: ignore[return-value]  # the default of P
+
+    def _report(self, pod: dict[str, Any], worker: P) -> None:
+        ready = worker.is_ready
         if self._ready.get(pod["metadata"]["uid"]) is ready:
             return
         self._ready[pod["metadata"]["uid"]] = ready

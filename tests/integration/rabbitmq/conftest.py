@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import quote
@@ -17,10 +18,13 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.scaling.reading import Probe
 from taskqueue_operator.topology.diff import Step, diff
 from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.topology.opening import until_kept
+from taskqueue_operator.topology.queue_policies import main_policy
+from taskqueue_operator.topology.queue_settings import settings_requirement
 from tests.approved import assert_approved
 from tests.cluster.broker import Broker
 from tests.idle_connections import KEEP_BRIEFLY
-from tests.unit.topology.builders import OWNER
+from tests.unit.topology.builders import OWNER, desired_topology
 
 PASSWORD = "p@ss/w:rd%#?"
 
@@ -63,6 +67,20 @@ async def declare(rabbitmq: Vhost, desired: Topology) -> tuple[Step, ...]:
     steps = diff(desired, await rabbitmq.topology(), owner=OWNER)
     await rabbitmq.apply(steps)
     return steps
+
+
+async def declare_jobs(rabbitmq: Vhost, **queue: object) -> None:
+    """Declare queue `jobs` with these settings, round by round as the operator does."""
+    desired = desired_topology(queue=queue)
+    while True:
+        actual = await rabbitmq.topology()
+        settings = settings_requirement("jobs", "jobs", (), actual)
+        policy = main_policy("jobs", [settings] if settings is not None else [], actual)
+        wanted = replace(desired, policies={policy.name: policy} if policy is not None else {})
+        steps = until_kept(diff(wanted, actual, owner=OWNER), desired.queues["jobs"], actual)
+        if not steps:
+            return
+        await rabbitmq.apply(steps)
 
 
 async def probed(rabbitmq: Vhost, queue: str) -> Probe:

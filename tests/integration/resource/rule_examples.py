@@ -175,6 +175,11 @@ RULES = {
         MINIMAL | {"queue": {"name": "celery"}, "adoptionPolicy": "IfMatching"},
         MINIMAL | EXTERNALS | {"adoptionPolicy": "IfMatching"},
     ),
+    "crd.external_queue_with_settings_by_a_policy": Rule(
+        "spec.queue.settingsBy",
+        changed("queue", {"name": "celery", "settingsBy": "Policy"}),
+        changed("queue", EXTERNAL | {"settingsBy": "Policy"}),
+    ),
     "crd.external_queue_that_is_migrated": Rule(
         "spec.queue.changePolicy",
         changed("queue", {"name": "celery", "changePolicy": "Migrate"}),

@@ -39,7 +39,13 @@ def test_the_api_server_stores_every_default(write: Write) -> None:
     assert spec == {
         "broker": {"secretRef": {"name": "rabbitmq"}},
         "exchange": {"type": "Direct"},
-        "queue": {"type": "Quorum", "changePolicy": "Never", "external": False, "singleActiveConsumer": False},
+        "queue": {
+            "type": "Quorum",
+            "changePolicy": "Never",
+            "external": False,
+            "settingsBy": "Arguments",
+            "singleActiveConsumer": False,
+        },
         "adoptionPolicy": "Never",
         "deletionPolicy": "Retain",
         "worker": {

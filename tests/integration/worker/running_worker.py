@@ -92,6 +92,10 @@ class RunningWorker:
         return float(next(line for line in lines if line.startswith(series + " ")).split()[-1])
 
     @property
+    def is_ready(self) -> bool:
+        return bool(self.lines(event="listening")) and self.get("/readyz")[0] == 200
+
+    @property
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 

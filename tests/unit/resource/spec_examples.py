@@ -43,7 +43,13 @@ ACCEPTED: dict[str, Spec] = {
     "everything": {
         "broker": {"secretRef": {"name": "rabbitmq.default-user"}, "vhost": "media / 2"},
         "exchange": {"name": "tasks", "type": "Topic", "alternateExchange": "unrouted"},
-        "queue": {"name": "thumbnails:v2 a", "type": "Classic", "maxPriority": 10, "changePolicy": "Migrate"},
+        "queue": {
+            "name": "thumbnails:v2 a",
+            "type": "Classic",
+            "maxPriority": 10,
+            "settingsBy": "Policy",
+            "changePolicy": "Migrate",
+        },
         "bindings": [{"routingKey": "image.*"}, {"routingKey": "#"}, {"routingKey": ""}, {"exchange": "events"}],
         "retry": {"maxAttempts": 3, "backoff": {"type": "Exponential", "initialSeconds": 1, "maxSeconds": 32768}},
         "adoptionPolicy": "IfMatching",
@@ -139,6 +145,7 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "a comma in a name": ("spec.externalQueues", changed("externalQueues", ["a,b"])),
     "maxAttempts 0": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 0)),
     "too many attempts": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 1001)),
+    "unknown settingsBy": ("spec.queue.settingsBy", changed("queue.settingsBy", "Policies")),
     "unknown changePolicy": ("spec.queue.changePolicy", changed("queue.changePolicy", "Replace")),
     "unknown type of a backoff": ("spec.retry.backoff.type", changed("retry.backoff", {"type": "Fibonacci"})),
     "no delay": ("spec.retry.backoff.initialSeconds", changed("retry.backoff", {"initialSeconds": 0})),

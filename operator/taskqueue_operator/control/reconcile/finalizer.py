@@ -21,12 +21,11 @@ from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason, Topol
 from taskqueue_operator.resource.names import FINALIZER, dead_letter_queue
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.topology.adoption import with_adopted
-from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps
+from taskqueue_operator.topology.deletion import fence_steps, is_fenced, removal_steps, retaining_steps
 from taskqueue_operator.topology.desired import desired as desired_topology
-from taskqueue_operator.topology.diff import Remove, Step
+from taskqueue_operator.topology.diff import Step
 from taskqueue_operator.topology.migration import removal_of_interim
 from taskqueue_operator.topology.objects import Topology
-from taskqueue_operator.topology.queue_policies import queue_policies
 
 from .connection import BrokerConnector
 from .deletion_waits import (
@@ -156,10 +155,10 @@ class Finalizer:
 
     async def _remove_policies(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Give the queues back to the policies of their users, once no worker needs a policy of the operator."""
-        policies = queue_policies(taskqueue.queue_name, await self.topology.read(taskqueue, observer))
-        if policies:
+        steps = retaining_steps(taskqueue.queue_name, await self.topology.read(taskqueue, observer))
+        if steps:
             await self._stop_workers(taskqueue)
-            await self._apply(observer, tuple(map(Remove, policies)))
+            await self._apply(observer, steps)
 
     async def _emptied(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
         """Fence the queue, and wait until nothing that is removed holds a message; the workers continue meanwhile.

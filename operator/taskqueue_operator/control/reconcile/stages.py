@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.resource.broker import DeletionPolicy
+from taskqueue_operator.resource.broker import DeletionPolicy, SettingsBy
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import FINALIZER
@@ -91,6 +91,7 @@ class Stages:
             or taskqueue.broker_delays_retries
             or self.topology.migrations.has_interim(taskqueue.key)
             or taskqueue.queue.needs_policy
+            or taskqueue.queue.settings_by is SettingsBy.POLICY
         )
         return taskqueue.declared_queue is not None and (needs_policy or self.topology.has_policy(taskqueue.key))
 

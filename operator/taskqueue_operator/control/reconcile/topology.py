@@ -11,6 +11,7 @@ from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.reconcile_state import ReconcileState, Repair
 from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
+from taskqueue_operator.resource.broker import SettingsBy
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, dead_letter_queue, owner, private_exchange
@@ -26,10 +27,12 @@ from taskqueue_operator.topology.drift import description, repairs
 from taskqueue_operator.topology.external import check_external
 from taskqueue_operator.topology.migration import Migration
 from taskqueue_operator.topology.objects import Policy, Topology
+from taskqueue_operator.topology.opening import until_kept
 from taskqueue_operator.topology.other_exchanges import check_existence, check_other_exchanges, without_missing
 from taskqueue_operator.topology.policy_budget import within_budget
 from taskqueue_operator.topology.queue_limits import limits_requirement
 from taskqueue_operator.topology.queue_policies import delays_returned, main_policies, main_policy, queue_policies
+from taskqueue_operator.topology.queue_settings import settings_requirement
 from taskqueue_operator.topology.retry_path import retry_steps
 from taskqueue_operator.topology.versions import check_oldest
 from taskqueue_operator.workers.template_hash import template_hash
@@ -37,9 +40,10 @@ from taskqueue_operator.workers.template_hash import template_hash
 from .migrations import Migrations
 
 WithoutSlot = Callable[[Key], AbstractAsyncContextManager[None]]
-ROUNDS: Final = 4
+ROUNDS: Final = 5
 """How often the topology is read in one reconcile. The second read shows that another TaskQueue has the same names, and
-which policy the broker applies to a new queue; the third one that a policy for it has an effect."""
+which policy the broker applies to a new queue; the third one that a policy for it has an effect, so that messages may
+be led to it."""
 
 
 class TopologyReconciler:
@@ -235,7 +239,9 @@ class TopologyReconciler:
         desired = without_missing(desired_topology(taskqueue, self.installation), actual)
         if taskqueue.adopts:
             check_adoption(desired, actual)
-        return diff(self._with_policies(taskqueue, desired, actual), actual, owner=self.owner(taskqueue.key))
+        steps = diff(self._with_policies(taskqueue, desired, actual), actual, owner=self.owner(taskqueue.key))
+        queue = desired.queues.get(taskqueue.queue_name)
+        return until_kept(steps, queue, actual) if queue is not None else steps
 
     def _with_policies(self, taskqueue: TaskQueue, desired: Topology, actual: Topology) -> Topology:
         if taskqueue.queue_name not in desired.queues:
@@ -255,8 +261,12 @@ class TopologyReconciler:
             seconds = max(seconds, granted_seconds(existing))
             retries = retries or granted_retries(queue, existing)
         timeout = timeout_requirement(queue, seconds, actual.version)
-        requirements = (retries, timeout, limits_requirement(taskqueue, actual.queues.get(queue)))
-        return main_policy(queue, [requirement for requirement in requirements if requirement is not None], actual)
+        limits = limits_requirement(taskqueue, actual.queues.get(queue))
+        requirements = [item for item in (retries, timeout, limits) if item is not None]
+        if taskqueue.is_migrating or taskqueue.queue.settings_by is SettingsBy.POLICY:
+            settings = settings_requirement(queue, taskqueue.queue_name, requirements, actual)
+            requirements = [settings, *requirements] if settings is not None else requirements
+        return main_policy(queue, requirements, actual)
 
     def _runs_earlier_template(self, taskqueue: TaskQueue) -> bool:
         template = template_hash(taskqueue)

@@ -82,7 +82,9 @@ class _World:
                 return await self._count(kind) >= count
 
             await eventually(exist, f"all {kind} exist", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        step(f"declared after {took:.1f} s")
+        return took
 
     async def settled(self) -> None:
         """Wait until every TaskQueue says that its topology is ready, and nothing is written any more."""
@@ -92,8 +94,14 @@ class _World:
             conditions = [body.get("status", {}).get("conditions", []) for body in bodies]
             return all(any(_is_ready(condition) for condition in found) for found in conditions)
 
+        async def is_quiet() -> bool:
+            before = self.operator.writes()
+            await asyncio.sleep(SETTLE_SECONDS)
+            return self.operator.writes() == before
+
         await eventually(is_said, "every TaskQueue is ready", seconds=TIMEOUT_SECONDS, every=1)
-        await asyncio.sleep(SETTLE_SECONDS)
+        await eventually(is_quiet, "nothing is written any more", seconds=TIMEOUT_SECONDS, every=0)
+        step(f"written until then: {self.operator.writes()}")
 
     async def restarted(self) -> tuple[float, dict[str, float]]:
         """Restart the operator; return the seconds until it has verified all TaskQueues, and what it writes."""
@@ -107,7 +115,9 @@ class _World:
         await eventually(verified, "every TaskQueue is verified", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
         took = time.monotonic() - began
         await asyncio.sleep(SETTLE_SECONDS)
-        return took, self.operator.writes()
+        writes = self.operator.writes()
+        step(f"verified after {took:.1f} s; written: {writes}")
+        return took, writes
 
     async def _count(self, kind: str) -> int:
         """Count the queues of the vhost, or its bindings without those to the default exchange."""

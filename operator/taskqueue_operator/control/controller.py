@@ -89,7 +89,9 @@ class Controller:
         self._resync = Resync(cache, cluster, request_reconcile)
         self.credentials = Credentials(cluster, brokers, request_reconcile)
         self._connector = BrokerConnector(states, self.credentials, self.observers, clock)
-        self._topology = TopologyReconciler(cache, states, telemetry, leader.installation)
+        self._topology = TopologyReconciler(
+            cache, states, telemetry, leader.installation, self.work_queues.reconcile.without_slot
+        )
         deployment = DeploymentReconciler(cache, states, cluster, telemetry, clock, pod_limits)
         stages = Stages(cache, cluster, self._connector, self._topology, deployment, telemetry)
         finalizer = Finalizer(cache, states, cluster, self._connector, self._topology, telemetry, clock)

@@ -12,6 +12,7 @@ from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.topology.objects import Topology
 
 from .ports import Endpoint, Vhost
+from .single_flight import Waiting
 
 
 class QueueObserver(Protocol):
@@ -96,10 +97,11 @@ class QueueObserver(Protocol):
         """Notify when one of these queues of a TaskQueue is missing, although it is not read."""
         ...
 
-    async def topology(self) -> Topology:
-        """Read all exchanges, queues, bindings and policies of the vhost.
+    async def topology(self, waiting: Waiting) -> Topology:
+        """Read all exchanges, queues, bindings and policies of the vhost, in a request that begins now or later.
 
-        A broker that does not answer is not asked: no one waits for it.
+        A broker that does not answer is not asked: no one waits for it. The caller waits within the context `waiting`.
+        Callers that wait together share a request; what is returned is the newest answer at the end of the context.
 
         Raises:
             WaitForEvent: The broker has not answered yet.

@@ -68,12 +68,14 @@ class Slots:
         self._in_use.update(groups)
         return True
 
-    def release(self, key: Key) -> None:
-        """Give the slots of a key back."""
-        for group in self._held.pop(key):
+    def release(self, key: Key) -> bool:
+        """Give the slots of a key back; return whether it had any."""
+        groups = self._held.pop(key, None)
+        for group in groups or ():
             self._in_use[group] -= 1
             if not self._in_use[group]:
                 del self._in_use[group]
+        return groups is not None
 
     def ready(self) -> Iterator[Entry]:
         """Remove from the lines, and return, the entries for which their group has slots."""

@@ -7,8 +7,8 @@ import asyncio
 import heapq
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,9 @@ BACKOFF: Final = Backoff(first_seconds=1.0, longest_seconds=MAX_BACKOFF_SECONDS)
 
 EVENT_LOST_SECONDS: Final = 30.0
 """When a key that waits for an event is tried again without it."""
+
+_BEGUN: Final = -math.inf
+"""When a key is due that was worked on already and has waited without a slot: before all that have not begun."""
 
 Work = Callable[[Key], Awaitable[float | None]]
 Jitter = Callable[[float, float], float]
@@ -67,6 +70,7 @@ class WorkQueue:
         self._heap: list[Entry] = []
         self._running: set[Key] = set()
         self._due_while_running: set[Key] = set()
+        self._resuming: dict[Key, asyncio.Future[None]] = {}
         self._requested: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._failed_at: dict[Key, float] = {}
@@ -109,15 +113,31 @@ class WorkQueue:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
 
+    @asynccontextmanager
+    async def without_slot(self, key: Key) -> AsyncIterator[None]:
+        """Give the slot of a key that is worked on to other keys, and wait for a slot again at the end.
+
+        It is for what many keys wait for together, and what takes no longer for many of them: a shared request.
+        """
+        self._release(key)
+        yield
+        resumed = self._resuming[key] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._heap, Entry(_BEGUN, key))
+        self._changed.set()
+        await resumed
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._free.acquire()
                 key = await self._next()
-                self._running.add(key)
                 self._idle.clear()
-                group.create_task(self._run(key), name=f"{self.name} {key}")
+                if key in self._resuming:
+                    self._resuming.pop(key).set_result(None)
+                else:
+                    self._running.add(key)
+                    group.create_task(self._run(key), name=f"{self.name} {key}")
                 # Otherwise all slots start in one piece, and hold the event loop together.
                 await asyncio.sleep(0)
 
@@ -131,18 +151,22 @@ class WorkQueue:
                 continue
             entry = heapq.heappop(self._heap)
             if self._can_start(entry):
-                del self._due[entry.key]
                 return entry.key
 
     def _can_start(self, entry: Entry) -> bool:
         """Whether to work on a key now; otherwise it waits for its present run, or for a slot of its group."""
+        if entry.due == _BEGUN:
+            return self._slots.take(entry)
         if self._due.get(entry.key) != entry.due:
             return False
         if entry.key in self._running:
             del self._due[entry.key]
             self._due_while_running.add(entry.key)
             return False
-        return self._slots.take(entry)
+        if not self._slots.take(entry):
+            return False
+        del self._due[entry.key]
+        return True
 
     async def _wait_for_change(self, wait: float | None) -> None:
         self._changed.clear()
@@ -176,11 +200,15 @@ class WorkQueue:
             self._log.exception("failed", taskqueue=str(key), again_in_seconds=round(delay, 1))
         finally:
             self._running.discard(key)
-            self._slots.release(key)
+            self._release(key)
             self._update_idle()
+        self._add_again(key, delay, failed=failed)
+
+    def _release(self, key: Key) -> None:
+        """Give the slot of a key to other keys; it has none if it was cancelled while it waited without one."""
+        if self._slots.release(key):
             self._free.release()
             self._changed.set()
-        self._add_again(key, delay, failed=failed)
 
     def _add_again(self, key: Key, delay: float | None, *, failed: bool) -> None:
         requested = self._requested.pop(key, None)

@@ -1,7 +1,7 @@
 """How fast the process works on what peers send: each within its own allowance, beyond that in turns by namespace.
 
 A peer may send without end what costs it nothing: heartbeats, chunks of one byte, informational answers. The unit of
-work is what takes time: a line of HTTP, a frame of AMQP that no one has asked for, or `WORK_BYTES`.
+work is what takes time: a read of HTTP, `WORK_LINES` of it, a frame of AMQP that no one has asked for, `WORK_BYTES`.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Pace:
         self._unpaid = 0.0
         self._stretch = 0.0
 
-    async def wait(self, *, units: int, read: int) -> None:
+    async def wait(self, *, units: float, read: int) -> None:
         """Wait until further work may be done, after so many units and bytes. Other tasks run after each stretch."""
         self._unpaid += units + read / bounds.WORK_BYTES
         while self._unpaid >= bounds.WORK_PER_TURN:

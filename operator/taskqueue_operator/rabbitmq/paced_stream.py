@@ -27,11 +27,13 @@ class PacedStream(httpcore.AsyncNetworkStream):
 
     @override
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        reads = 0
         if not self._read:
             self._read = await self._stream.read(max_bytes, timeout)
+            reads = 1
         end = _end_of_lines(self._read)
         piece, self._read = self._read[:end], self._read[end:]
-        await self._pace.wait(units=piece.count(_LINE), read=len(piece))
+        await self._pace.wait(units=reads + piece.count(_LINE) / bounds.WORK_LINES, read=len(piece))
         return piece
 
     @override
@@ -60,7 +62,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
 def _end_of_lines(data: bytes) -> int:
     """Return the end of as many lines as may be parsed in one stretch."""
     end = 0
-    for _ in range(bounds.WORK_PER_STRETCH):
+    for _ in range(bounds.LINES_PER_PIECE):
         end = data.find(_LINE, end) + 1
         if not end:
             return len(data)

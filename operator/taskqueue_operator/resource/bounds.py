@@ -139,16 +139,20 @@ that contain tables, and the decoder copies the rest of its input at each level.
 AMQP_BODY_BYTES: Final = 64 * 1024
 """Longest message that is received; of a longer one, the beginning. Longer than every report that is parsed."""
 WORK_BYTES: Final = 8 * 1024
-"""Bytes from a broker that count as one unit of work, as do a line of HTTP, which may begin a chunk, and an AMQP frame
-that is not an answer to a probe. A line takes up to 0.1 ms, a frame a quarter of that."""
+"""Bytes from a broker that count as one unit of work, as do a read of HTTP and an AMQP frame that is not an answer to a
+probe. A read takes up to 0.1 ms, a frame a quarter of that."""
+WORK_LINES: Final = 8
+"""Lines of HTTP that count as one unit of work. A line may begin a chunk; it takes up to 0.013 ms."""
+LINES_PER_PIECE: Final = 100
+"""Lines of HTTP that are parsed in one piece: 1.3 ms."""
 WORK_PER_TURN: Final = 10
 """Units of work that one connection pays for at a time."""
-WORK_PER_STRETCH: Final = 100
-"""Units of work that one connection may do before other tasks run."""
+WORK_PER_STRETCH: Final = 50
+"""Units of work that one connection may do before other tasks run: 5 ms."""
 PEER_WORK_AT_ONCE: Final = 2000
-"""Units of work that one peer may cause in one moment: a listing of 16 MiB, or of 3 MiB in chunks of 4 KiB."""
+"""Units of work that one peer may cause in one moment: a listing of 12 MiB, or of 5 MiB in chunks of 4 KiB."""
 PEER_WORK_PER_SECOND: Final = 100
-"""Units of work that it may cause over time. An answer of the management API has 12 lines, a report three frames."""
+"""Units of work that it may cause over time. The answer to a write over HTTP has 3, a report has three frames."""
 HTTP_WORK_PER_SECOND: Final = 1000
 """Units of work for all management APIs beyond their own: less than a tenth of the process."""
 AMQP_WORK_PER_SECOND: Final = 4000

@@ -1,5 +1,6 @@
 """Celery workers as real processes, with the adapter, of the newest and the oldest supported version."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -94,6 +95,11 @@ class RunningCelery:
     @property
     def has_ended(self) -> bool:
         return self._process.poll() is not None
+
+    async def command(self, *arguments: str) -> None:
+        """Run a command of Celery for this worker."""
+        process = await asyncio.create_subprocess_exec(*CELERY, *arguments, env=self._environment)
+        assert await process.wait() == 0
 
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)

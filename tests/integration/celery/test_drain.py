@@ -149,6 +149,21 @@ async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_anothe
     assert other.ledger == ["started 1", "started 1", "finished 1"]
 
 
+async def test_a_worker_that_does_not_consume_although_it_could_is_unhealthy(
+    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator
+) -> None:
+    worker = start_celery("-I", "taskqueue_drain.celery,short_patience", "--without-mingle")
+    await operator.wait_for_report(state="consuming")
+    await operator.done("drain")
+    await operator.wait_for_report(state="drained")
+    await operator.done("undrain")
+    await operator.wait_for_report(state="consuming")
+    assert worker.probe("/healthz") == 200, "a drained worker is healthy"
+    await worker.command("control", "cancel_consumer", queue.name)
+    await eventually("unhealthy", lambda: worker.probe("/healthz") == 503)
+    assert worker.probe("/readyz") == 503
+
+
 @pytest.mark.parametrize(
     ("variables", "reason"),
     [

@@ -1,15 +1,17 @@
 """The smaller parts of the controller: single flight, rate limit, cache, clock."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
-from taskqueue_operator.control import slices
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.clock import loop_clock
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.control.single_flight import SingleFlight
+from taskqueue_operator.resource.faults import Conflict
 from taskqueue_operator.resource.names import LABEL_NAME, Key
 from tests.unit.iterations import counted_iterations
 
@@ -53,6 +55,35 @@ async def test_no_caller_gets_the_result_of_a_call_that_started_before_its_own()
     assert await shared() == 3
 
 
+async def test_a_caller_that_is_held_up_gets_the_newest_result() -> None:
+    slow = Slow()
+    shared = SingleFlight(slow)
+
+    @asynccontextmanager
+    async def waiting() -> AsyncIterator[None]:
+        yield
+        await asyncio.sleep(5)
+
+    held_up = asyncio.create_task(shared(waiting))
+    await asyncio.sleep(2)
+    assert await shared() == 2
+    slow.error = ValueError("away")
+    with pytest.raises(ValueError, match="away"):
+        await shared()
+    assert await held_up == 2
+
+
+async def test_a_closed_call_ends_for_all_callers() -> None:
+    shared = SingleFlight(Slow())
+    callers = [asyncio.create_task(shared()) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    callers.append(asyncio.create_task(shared()))
+    await asyncio.sleep(0)
+    await shared.close()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Conflict] * 4
+
+
 async def test_an_error_reaches_all_waiting_callers_and_no_later_caller() -> None:
     slow = Slow()
     slow.error = ValueError("away")
@@ -72,8 +103,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_call_of_others() -> None:
     assert cancelled.cancelled()
 
 
-async def test_other_tasks_run_between_the_callers_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+async def test_other_tasks_run_between_the_callers_of_one_call() -> None:
     answered = asyncio.Event()
     shared = SingleFlight(answered.wait)
 

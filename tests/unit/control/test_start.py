@@ -66,6 +66,21 @@ async def test_all_taskqueues_share_a_few_reads_of_topology_and_secret(
     assert harness.cluster.writes == []
 
 
+async def test_the_first_declaration_and_the_deletion_of_many_taskqueues_need_a_few_reads(
+    harness: ControlHarness,
+) -> None:
+    harness.broker.topology_seconds = 0.5  # so ten reads fit into five seconds
+    for key in MANY:
+        harness.cluster.put(taskqueue(key, deletionPolicy="Delete"))
+    await harness.settle(5)
+    assert all(harness.controller.states[key].reconcile.topology_generation for key in MANY)
+    assert harness.broker.reads <= 5
+    for key in MANY:
+        harness.cluster.delete(key)
+    await harness.settle(5)
+    assert not harness.broker.queues
+
+
 async def test_drift_during_a_downtime_is_repaired_after_the_start(harness: ControlHarness) -> None:
     await start_many(harness)
     missing = MANY[7].name

@@ -310,3 +310,73 @@ async def test_a_key_that_waits_for_an_event_is_tried_again_at_the_event_or_afte
         queue.add(A)
         await asyncio.sleep(EVENT_LOST_SECONDS)
         assert worker.began == [(0, "a"), (0, "b"), (5, "a"), (EVENT_LOST_SECONDS, "b")]
+
+
+async def test_a_key_that_waits_without_a_slot_gives_it_to_others_and_continues_before_them() -> None:
+    began, ended, answer = list[str](), list[str](), asyncio.Event()
+
+    async def work(key: Key) -> None:
+        began.append(key.name)
+        async with queue.without_slot(key):
+            await answer.wait()
+        await asyncio.sleep(1)
+        ended.append(key.name)
+
+    async with running(work, slots=Slots(8, by_namespace)) as queue:
+        for name in "abcde":
+            queue.add(Key("n", name))
+        await asyncio.sleep(1)
+        assert began == ["a", "b", "c", "d", "e"], "although the namespace has two slots"
+        answer.set()
+        await asyncio.sleep(0)
+        queue.add(Key("n", "f"))
+        await asyncio.sleep(1.5)
+        assert ended == ["a", "b"], "each needs a slot again"
+        assert "f" not in began, "and goes before a key that has not begun"
+        await asyncio.sleep(10)
+        assert ended == ["a", "b", "c", "d", "e", "f"]
+        assert len(queue) == 0
+
+
+async def test_a_key_that_waits_without_a_slot_is_not_begun_again_and_does_not_lose_an_event() -> None:
+    began, answer = list[float](), asyncio.Event()
+
+    async def work(key: Key) -> None:
+        began.append(now())
+        async with queue.without_slot(key):
+            await answer.wait()
+
+    async with running(work) as queue:
+        queue.add(A)
+        await asyncio.sleep(1)
+        queue.add(A)
+        await asyncio.sleep(1)
+        assert began == [0]
+        answer.set()
+        await asyncio.sleep(1)
+        assert began == [0, 2]
+
+
+async def test_an_error_while_a_key_waits_without_a_slot_is_a_failure_like_any_other() -> None:
+    began = list[float]()
+
+    async def work(key: Key) -> None:
+        began.append(now())
+        async with queue.without_slot(key):
+            raise RetryLater
+
+    async with running(work, slots=Slots(1)) as queue:
+        queue.add(A)
+        await asyncio.sleep(4)
+        assert began == [0, 1, 3]
+
+
+async def test_a_stop_cancels_work_that_waits_without_a_slot() -> None:
+    async def work(key: Key) -> None:
+        async with queue.without_slot(key):
+            await asyncio.sleep(100)
+
+    async with running(work) as queue:
+        queue.add(A)
+        await asyncio.sleep(1)
+    assert now() == 1

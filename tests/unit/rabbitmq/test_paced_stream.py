@@ -22,6 +22,10 @@ READ_BYTES: Final = 1 << 16
 SMALL_CHUNKS: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000
 INFORMATIONAL: Final = b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000
 
+WRITTEN: Final = b"HTTP/1.1 201 Created\r\n" + b"name: value\r\n" * 10 + b"\r\n"
+OBJECTS: Final = 8
+"""Objects of a TaskQueue, with the binding of its retries."""
+
 
 class Peer(httpcore.AsyncNetworkStream):
     """Sends an answer again and again, as fast as it is read."""
@@ -67,7 +71,7 @@ async def test_an_answer_arrives_in_pieces_of_few_lines_and_is_whole() -> None:
     stream, received = paced(SMALL_CHUNKS), b""
     while len(received) < READ_BYTES:
         piece = await stream.read(READ_BYTES)
-        assert piece.count(b"\n") <= bounds.WORK_PER_STRETCH
+        assert piece.count(b"\n") <= bounds.LINES_PER_PIECE
         received += piece
     assert received == SMALL_CHUNKS[: len(received)]
     assert await paced(b'[{"name":"jobs"}]').read(READ_BYTES) == b'[{"name":"jobs"}]'
@@ -91,8 +95,24 @@ async def test_answers_of_many_lines_are_read_slowly_and_delay_no_other_answer(a
 async def test_every_stream_of_the_http_library_is_paced(tls: bool) -> None:  # noqa: FBT001  a parameter of the test
     stream: httpcore.AsyncNetworkStream = paced(SMALL_CHUNKS)
     stream = await stream.start_tls(cast("Any", None)) if tls else stream
-    lines = bounds.PEER_WORK_AT_ONCE + 10 * bounds.HTTP_WORK_PER_SECOND
+    lines = bounds.WORK_LINES * (bounds.PEER_WORK_AT_ONCE + 10 * bounds.HTTP_WORK_PER_SECOND)
     assert await seconds(stream, 3 * lines) > 5
+
+
+async def test_an_answer_that_arrives_byte_by_byte_is_read_slowly() -> None:
+    stream, received = paced(b"x" * READ_BYTES), 0
+    began = asyncio.get_running_loop().time()
+    while received < bounds.PEER_WORK_AT_ONCE + 10 * bounds.HTTP_WORK_PER_SECOND:
+        received += len(await stream.read(1))
+    assert asyncio.get_running_loop().time() - began > 5
+
+
+async def test_the_answers_to_the_declaration_of_1000_taskqueues_are_read_within_half_a_minute() -> None:
+    stream = paced(WRITTEN)
+    began = asyncio.get_running_loop().time()
+    for _ in range(1000 * OBJECTS):
+        await stream.read(READ_BYTES)
+    assert asyncio.get_running_loop().time() - began < 30
 
 
 async def test_an_idle_connection_with_something_to_read_is_readable() -> None:

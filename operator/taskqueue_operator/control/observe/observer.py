@@ -6,6 +6,7 @@ its listener which TaskQueues to re-evaluate. It makes no decisions.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -14,7 +15,7 @@ import structlog
 
 from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.ports import Endpoint, Vhost
-from taskqueue_operator.control.single_flight import SingleFlight
+from taskqueue_operator.control.single_flight import SingleFlight, Waiting
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.control.workqueue import WaitForEvent
 from taskqueue_operator.drain.consumers import ConsumerSnapshot
@@ -146,8 +147,8 @@ class Observer:
         """Discard the samples of a queue: a write has made them obsolete."""
         self._followed.discard_samples(queue)
 
-    async def topology(self) -> Topology:
-        """Read all objects of the vhost; simultaneous callers share one request.
+    async def topology(self, waiting: Waiting = nullcontext) -> Topology:
+        """Read all objects of the vhost; simultaneous callers share one request, and each receives the newest answer.
 
         A broker that does not answer is not asked: no one waits for it. The next sweep shows whether it answers again.
 
@@ -161,7 +162,7 @@ class Observer:
             raise fault
         if not self._has_answered:
             raise WaitForEvent
-        return await self._topology()
+        return await self._topology(waiting)
 
     def reading(self, queue: str) -> Reading:
         """Return the bounds of a queue's depth as known now."""

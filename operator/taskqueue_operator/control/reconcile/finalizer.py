@@ -132,7 +132,7 @@ class Finalizer:
         A TaskQueue of the same name empties an interim queue that is retained.
         """
         for _ in range(MIGRATION_ROUNDS):
-            found = self.topology.migrate(taskqueue, await observer.topology(), observer)
+            found = self.topology.migrate(taskqueue, await self.topology.read(taskqueue, observer), observer)
             if found is None or not found.steps:
                 return found.leaving if found is not None else None
             await self._apply(observer, found.steps)
@@ -143,20 +143,21 @@ class Finalizer:
         return await self._blocker(taskqueue, observer, wait, f"queue {interim} may hold messages")
 
     async def _remove_interim(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        actual = await observer.topology()
+        actual = await self.topology.read(taskqueue, observer)
         if self.topology.migrations.is_due(taskqueue, actual):
             desired, owner = self._desired(taskqueue), self._owner(taskqueue)
             await self._apply(observer, removal_of_interim(desired, owner, actual))
 
     async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Remove the fence: the queue stays, and publishers may publish again."""
-        actual = await observer.topology()
+        actual = await self.topology.read(taskqueue, observer)
         if is_fenced(self._desired(taskqueue), actual, owner=self._owner(taskqueue)):
             await self._apply(observer, self.topology.steps(taskqueue, actual))
 
     async def _remove_policies(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Give the queues back to the policies of their users, once no worker needs a policy of the operator."""
-        steps = retaining_steps(taskqueue.queue_name, await observer.topology(), taskqueue.declared_queues)
+        actual = await self.topology.read(taskqueue, observer)
+        steps = retaining_steps(taskqueue.queue_name, actual, taskqueue.declared_queues)
         if steps:
             await self._stop_workers(taskqueue)
             await self._apply(observer, steps)
@@ -252,7 +253,7 @@ class Finalizer:
 
     async def _actual(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
         """Read the topology; what the TaskQueue has adopted carries its owner."""
-        actual = await observer.topology()
+        actual = await self.topology.read(taskqueue, observer)
         if not taskqueue.adopts:
             return actual
         return with_adopted(self._desired(taskqueue), actual, owner=self._owner(taskqueue))

@@ -1,7 +1,9 @@
 """Keeps the topology on the broker as declared: reads it, applies the missing steps, and reads it again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from taskqueue_operator.control.cache import Cache
@@ -37,6 +39,7 @@ from taskqueue_operator.workers.template_hash import template_hash
 
 from .migrations import Migrations
 
+WithoutSlot = Callable[[Key], AbstractAsyncContextManager[None]]
 ROUNDS: Final = 5
 """How often the topology is read in one reconcile. The second read shows that another TaskQueue has the same names, and
 which policy the broker applies to a new queue; the third one that a policy for it has an effect, so that messages may
@@ -46,12 +49,24 @@ be led to it."""
 class TopologyReconciler:
     """Verifies the topology of a TaskQueue once per generation and broker, and whenever it was seen to drift."""
 
-    def __init__(self, cache: Cache, states: States, telemetry: Telemetry, installation: str) -> None:
+    def __init__(
+        self, cache: Cache, states: States, telemetry: Telemetry, installation: str, without_slot: WithoutSlot
+    ) -> None:
+        """`without_slot` returns the context in which a TaskQueue waits for what it shares with others."""
         self.installation = installation
         self.migrations = Migrations(cache, states, installation)
         self._cache = cache
         self._states = states
         self._telemetry = telemetry
+        self._without_slot = without_slot
+
+    async def read(self, taskqueue: TaskQueue, observer: QueueObserver) -> Topology:
+        """Read the topology of the vhost. A TaskQueue needs no slot while it waits: all of a vhost share a read.
+
+        Raises:
+            WaitForEvent, BrokerFault, Conflict: As the observer raises them.
+        """
+        return await observer.topology(partial(self._without_slot, taskqueue.key))
 
     async def reconcile(self, taskqueue: TaskQueue) -> None:
         """Declare the topology on the broker, or continue the migration of the queue as far as it can go now.
@@ -69,7 +84,7 @@ class TopologyReconciler:
         state.request_topology_check()
         drift, drifted = "", state.take_drifted()
         for number in range(ROUNDS):
-            actual = drifted or await observer.topology()
+            actual = drifted or await self.read(taskqueue, observer)
             drifted = None
             try:
                 migration = self.migrate(taskqueue, actual, observer)

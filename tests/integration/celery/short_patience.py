@@ -1,0 +1,6 @@
+"""For `-I`, beside the adapter: a worker that does not consume is unhealthy after three seconds."""
+
+from taskqueue_drain.celery import endpoints, step
+
+endpoints.PATIENCE_SECONDS = 3.0  # type: ignore[misc]  # a constant everywhere else
+step.BEAT_SECONDS = 0.2  # type: ignore[misc]  # likewise

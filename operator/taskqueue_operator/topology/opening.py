@@ -7,8 +7,8 @@ queue is declared first, then its policy, and only when RabbitMQ applies it what
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import private_exchange
 
-from .diff import Declare, Step
-from .objects import POLICY_PRIORITY, Binding, Policy, Queue, Topology
+from .diff import Declare, Remove, Step
+from .objects import POLICY_PRIORITY, Binding, Policy, Queue, Topology, exact_pattern
 from .queue_settings import keeps_rejected
 
 
@@ -28,12 +28,18 @@ def until_kept(steps: tuple[Step, ...], desired: Queue, actual: Topology) -> tup
     is_open = Binding(private_exchange(name), name, to_queue=True) in actual.bindings
     if is_open or keeps_rejected(queue, name, actual):
         return steps
-    kept = tuple(step for step in steps if isinstance(step.item, Queue | Policy))
+    declared = tuple(step for step in steps if isinstance(step, Declare) and isinstance(step.item, Queue | Policy))
     if name not in actual.queues:  # its policy may be there already, and is right for a queue that is declared again
-        return tuple(step for step in kept if isinstance(step, Declare))
+        return declared
+    kept = (*declared, *(step for step in steps if _removes_policy(step, name)))
     if not kept:
         raise not_applied(queue)
     return kept
+
+
+def _removes_policy(step: Step, queue: str) -> bool:
+    """Whether a step removes a former policy of a queue. That of the fence stays: it refuses publishers meanwhile."""
+    return isinstance(step, Remove) and isinstance(step.item, Policy) and step.item.pattern == exact_pattern(queue)
 
 
 def not_applied(queue: Queue) -> Fault:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
-from taskqueue_operator.topology.deletion import retaining_steps
-from taskqueue_operator.topology.diff import Declare, Step, diff
+from taskqueue_operator.topology.deletion import fence_steps, retaining_steps
+from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.objects import Policy, Queue, Topology
 from taskqueue_operator.topology.opening import until_kept
 from taskqueue_operator.topology.queue_limits import limits_requirement
@@ -138,6 +138,20 @@ def test_an_open_queue_is_repaired_like_any_other() -> None:
     without = replace(actual, policies={}, queues=without_policy(actual))
     (step,) = steps(without)
     assert step == Declare(actual.policies["jobs.settings"])
+
+
+def test_the_fence_refuses_publishers_until_the_queue_is_open_again() -> None:
+    """Without it, RabbitMQ would confirm what they publish, and drop it."""
+    actual = declared()
+    while following := fence_steps(DESIRED, actual, owner=OWNER):
+        actual = apply_steps(following, actual)
+    actual = apply_steps([Remove(actual.policies["jobs.settings"])], actual)
+    assert routed("jobs", "jobs", actual) == {"jobs.fence"}
+    while following := steps(actual):
+        for step in following:
+            actual = apply_steps([step], actual)
+            assert routed("jobs", "jobs", actual), step
+    assert routed("jobs", "jobs", actual) == {"jobs"}
 
 
 def test_a_policy_that_is_written_and_not_applied_keeps_the_queue_closed() -> None:

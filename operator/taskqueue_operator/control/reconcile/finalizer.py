@@ -149,10 +149,14 @@ class Finalizer:
             await self._apply(observer, removal_of_interim(desired, owner, actual))
 
     async def _unfence(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
-        """Remove the fence: the queue stays, and publishers may publish again."""
-        actual = await self.topology.read(taskqueue, observer)
-        if is_fenced(self._desired(taskqueue), actual, owner=self._owner(taskqueue)):
-            await self._apply(observer, self.topology.steps(taskqueue, actual))
+        """Remove the fence: the queue stays, and publishers may publish again, once its rejected messages are kept."""
+        for _ in range(ROUNDS):
+            actual = await self.topology.read(taskqueue, observer)
+            fenced = is_fenced(self._desired(taskqueue), actual, owner=self._owner(taskqueue))
+            steps = self.topology.steps(taskqueue, actual) if fenced else ()
+            if not steps:
+                return
+            await self._apply(observer, steps)
 
     async def _remove_policies(self, taskqueue: TaskQueue, observer: QueueObserver) -> None:
         """Give the queues back to the policies of their users, once no worker needs a policy of the operator."""

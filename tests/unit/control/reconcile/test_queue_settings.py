@@ -10,6 +10,7 @@ from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_cluster import KEY, taskqueue
 from tests.unit.topology.in_memory_vhost import apply_policies
 
+from .deletion_outcome import is_deleted
 from .test_migration import INTERIM, MAIN, receiving, work
 
 pytestmark = pytest.mark.looptime
@@ -59,6 +60,23 @@ async def test_a_retained_queue_keeps_its_rejected_messages_and_loses_its_limits
     harness.cluster.delete(KEY)
     await harness.settle()
     assert "max-length" not in harness.broker.topology_.policies[OURS].definition
+    assert keeps(harness, MAIN)
+
+
+async def test_publishers_reach_a_retained_queue_again_whose_policy_was_deleted_during_the_deletion(
+    harness: ControlHarness,
+) -> None:
+    await harness.apply(queue=BY_POLICY, deletionPolicy="DeleteIfEmpty")
+    harness.broker.depths[MAIN] = (1, 0)
+    harness.cluster.delete(KEY)
+    await harness.settle(20)
+    assert receiving(harness) == {f"{MAIN}.fence"}
+
+    await harness.broker.apply([Remove(harness.broker.topology_.policies[OURS])])
+    harness.cluster.put(taskqueue(KEY, queue=BY_POLICY, deletionPolicy="Retain"))
+    await harness.settle(20)
+    assert is_deleted(harness)
+    assert receiving(harness) == {MAIN}
     assert keeps(harness, MAIN)
 
 

@@ -13,7 +13,7 @@ from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.broker import SettingsBy
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
-from taskqueue_operator.resource.faults import Reason, TopologyFault
+from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, owner, private_exchange
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
@@ -210,7 +210,7 @@ class TopologyReconciler:
     def _matches(self, taskqueue: TaskQueue, actual: Topology) -> bool:
         try:
             return self._migration(taskqueue, actual) is None and not self.steps(taskqueue, actual)
-        except TopologyFault:
+        except Fault:  # otherwise one TaskQueue would end the comparison of all others
             return False
 
     def steps(self, taskqueue: TaskQueue, actual: Topology) -> tuple[Step, ...]:

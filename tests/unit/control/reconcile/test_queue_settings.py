@@ -1,5 +1,7 @@
 """With `settingsBy: Policy`, workers start once a policy keeps rejected messages; it stays as long as it is needed."""
 
+from dataclasses import replace
+
 import pytest
 
 from taskqueue_operator.resource.broker import SettingsBy
@@ -61,6 +63,20 @@ async def test_a_retained_queue_keeps_its_rejected_messages_and_loses_its_limits
     await harness.settle()
     assert "max-length" not in harness.broker.topology_.policies[OURS].definition
     assert keeps(harness, MAIN)
+
+
+async def test_a_policy_that_is_listed_and_not_in_effect_yet_ends_no_comparison_of_topologies(
+    harness: ControlHarness,
+) -> None:
+    """The queues of a vhost are listed before its policies: one may be written in between."""
+    await harness.apply(queue=BY_POLICY)
+    found = apply_policies(harness.broker.topology_)
+    entry = Binding(f"{MAIN}.in", MAIN, to_queue=True)
+    queues = {**found.queues, MAIN: replace(found.queues[MAIN], policy=None)}
+    halfway = replace(found, queues=queues, bindings=found.bindings - {entry}, digest=b"halfway")
+    await harness.controller.on_topology([KEY], halfway)
+    await harness.settle(60)
+    assert harness.cluster.condition("TopologyReady")["status"] == "True"
 
 
 async def test_publishers_reach_a_retained_queue_again_whose_policy_was_deleted_during_the_deletion(

@@ -27,9 +27,10 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
             "Let the process handle SIGTERM: stop consuming, finish the task, acknowledge it, exit with code 0.",
         )
     if full := _full(taskqueue, state):
+        are_full = f"{quoted(full)} {'is' if len(full) == 1 else 'are'} full"
         yield Fault(
             Reason.QUEUE_FULL,
-            f"With spec.queue.maxLength ({taskqueue.queue.max_length}), {quoted(full)} is full: RabbitMQ refuses new "
+            f"With spec.queue.maxLength ({taskqueue.queue.max_length}), {are_full}: RabbitMQ refuses new "
             "messages, and publishers with confirms get nacks. What is refused starts no worker. Raise maxLength or "
             "spec.scaling.maxReplicas, or have publishers wait and publish again.",
         )

@@ -67,3 +67,11 @@ async def test_a_queue_that_refuses_messages_is_named_while_it_is_full(
     harness.broker.depths["thumbnails"] = (4, 0)
     await harness.settle(60)
     assert harness.cluster.condition("ScalingActive")["reason"] == "Ready"
+
+
+async def test_all_shards_that_refuse_messages_are_named(harness: ControlHarness) -> None:
+    await harness.apply(queue={"maxLength": 5, "shards": {"count": 3}})
+    harness.broker.depths |= {"thumbnails.0": (5, 0), "thumbnails.1": (4, 0), "thumbnails.2": (6, 0)}
+    await harness.settle(60)
+    message = harness.cluster.condition("ScalingActive")["message"]
+    assert 'queues "thumbnails.0", "thumbnails.2" are full' in message

@@ -131,6 +131,18 @@ async def test_a_worker_stays_drained_when_its_connections_are_lost(  # noqa: PL
     await worker.wait_for_ledger("finished 2")
 
 
+async def test_a_worker_whose_queue_is_gone_at_the_undrain_ends_as_celery_does(
+    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator
+) -> None:
+    worker = start_celery()
+    await operator.wait_for_report(state="consuming")
+    await operator.done("drain")
+    await operator.wait_for_report(state="drained")
+    await queue.delete()
+    await operator.send("undrain")
+    assert await worker.exit_code() != 0, "Kubernetes restarts it"
+
+
 @pytest.mark.fault
 async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_another(
     start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate

@@ -1,5 +1,8 @@
 """Celery keeps the control protocol, with no change of the application: real workers on a real broker."""
 
+import asyncio
+import socket
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -174,6 +177,20 @@ async def test_a_worker_that_does_not_consume_although_it_could_is_unhealthy(
     await worker.command("control", "cancel_consumer", queue.name)
     await eventually("unhealthy", lambda: worker.probe("/healthz") == 503)
     assert worker.probe("/readyz") == 503
+
+
+async def test_probes_are_answered_over_ipv6_and_beside_a_client_that_never_ends_its_request(
+    start_celery: StartCelery, operator: FakeOperator
+) -> None:
+    worker = start_celery()
+    await operator.wait_for_report(state="consuming")
+    with socket.create_connection(("127.0.0.1", worker.port)) as client:
+        probe = asyncio.ensure_future(asyncio.to_thread(worker.probe, "/healthz", "[::1]"))
+        while not probe.done():
+            with suppress(OSError):  # the worker has closed it
+                client.send(b"G")
+            await asyncio.sleep(0.1)
+    assert await probe == 200
 
 
 @pytest.mark.parametrize(

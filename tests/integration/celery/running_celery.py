@@ -38,7 +38,11 @@ def _install(requirements: Path, place: Path) -> None:
 
 
 class RunningCelery:
-    """The process of a Celery worker, its log, and the ledger that its tasks write."""
+    """The process of a Celery worker, its log, and the ledger that its tasks write.
+
+    Attributes:
+        port: Its HTTP port.
+    """
 
     def __init__(
         self, directory: Path, name: str, *options: str, variables: Mapping[str, str], version: Version = "5.7"
@@ -46,13 +50,13 @@ class RunningCelery:
         self._output = directory / f"{name}.log"
         self._ledger = directory / "ledger"
         with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+            self.port = free.getsockname()[1]
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(map(str, (packages(version), SOURCE, HERE))),
             "PYTHONUNBUFFERED": "1",
             "LEDGER": str(self._ledger),
-            "TASKQUEUE_HTTP_PORT": str(self._port),
+            "TASKQUEUE_HTTP_PORT": str(self.port),
         }
         self._environment = environment | dict(variables)
         command = [*CELERY, "worker", "--loglevel=INFO", *options]
@@ -81,9 +85,9 @@ class RunningCelery:
     async def wait_for_log(self, text: str) -> None:
         await eventually(f"log: {text}", lambda: text in self.output)
 
-    def probe(self, path: str) -> int:
+    def probe(self, path: str, host: str = "127.0.0.1") -> int:
         """Return the status code of a request to the worker's HTTP port."""
-        return httpx.get(f"http://127.0.0.1:{self._port}{path}", timeout=10).status_code
+        return httpx.get(f"http://{host}:{self.port}{path}", timeout=10).status_code
 
     @property
     def is_ready(self) -> bool:

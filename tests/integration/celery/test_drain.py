@@ -1,5 +1,8 @@
 """Celery keeps the control protocol, with no change of the application: real workers on a real broker."""
 
+import asyncio
+import socket
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -131,6 +134,18 @@ async def test_a_worker_stays_drained_when_its_connections_are_lost(  # noqa: PL
     await worker.wait_for_ledger("finished 2")
 
 
+async def test_a_worker_whose_queue_is_gone_at_the_undrain_ends_as_celery_does(
+    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator
+) -> None:
+    worker = start_celery()
+    await operator.wait_for_report(state="consuming")
+    await operator.done("drain")
+    await operator.wait_for_report(state="drained")
+    await queue.delete()
+    await operator.send("undrain")
+    assert await worker.exit_code() != 0, "Kubernetes restarts it"
+
+
 @pytest.mark.fault
 async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_another(
     start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
@@ -162,6 +177,20 @@ async def test_a_worker_that_does_not_consume_although_it_could_is_unhealthy(
     await worker.command("control", "cancel_consumer", queue.name)
     await eventually("unhealthy", lambda: worker.probe("/healthz") == 503)
     assert worker.probe("/readyz") == 503
+
+
+async def test_probes_are_answered_over_ipv6_and_beside_a_client_that_never_ends_its_request(
+    start_celery: StartCelery, operator: FakeOperator
+) -> None:
+    worker = start_celery()
+    await operator.wait_for_report(state="consuming")
+    with socket.create_connection(("127.0.0.1", worker.port)) as client:
+        probe = asyncio.ensure_future(asyncio.to_thread(worker.probe, "/healthz", "[::1]"))
+        while not probe.done():
+            with suppress(OSError):  # the worker has closed it
+                client.send(b"G")
+            await asyncio.sleep(0.1)
+    assert await probe == 200
 
 
 @pytest.mark.parametrize(

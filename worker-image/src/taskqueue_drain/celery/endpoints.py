@@ -1,8 +1,11 @@
-"""Serves /healthz and /readyz, on a thread."""
+"""Serves /healthz and /readyz, on threads."""
 
+import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
+from io import BytesIO
+from socketserver import ThreadingTCPServer
 from typing import Final
 
 from taskqueue_drain.kombu_channel import ControlThread
@@ -14,6 +17,8 @@ from .runtime import CeleryRuntime
 PATIENCE_SECONDS: Final = 60.0
 """How long a worker may not consume while it reaches the broker; Celery reconnects within 32 s."""
 REQUEST_SECONDS: Final = 1.0
+REQUEST_BYTES: Final = 4096
+"""A probe of the kubelet has 200 bytes, in one segment."""
 
 
 class Health:
@@ -54,6 +59,23 @@ class Health:
         return self._protocol.state in {State.CONSUMING, State.DRAINING}
 
 
+class _Server(ThreadingTCPServer):
+    """Listens on all addresses of the pod; a slow client delays no other one."""
+
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    allow_reuse_address = True
+    daemon_threads = True
+
+    # typing has no `override` before Python 3.12.
+    def server_bind(self) -> None:  # type: ignore[explicit-override]
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+    def handle_error(self, *_: object) -> None:  # type: ignore[explicit-override]
+        """A client that resets its connection is not logged."""
+
+
 def serve(port: int, health: Health) -> int:
     """Listen on all addresses of the pod; return the port.
 
@@ -64,6 +86,13 @@ def serve(port: int, health: Health) -> int:
     class Handler(BaseHTTPRequestHandler):
         timeout = REQUEST_SECONDS
 
+        def setup(self) -> None:  # type: ignore[explicit-override]
+            super().setup()
+            try:
+                self.rfile = BytesIO(self.connection.recv(REQUEST_BYTES))
+            except OSError:  # it sent nothing
+                self.rfile = BytesIO()
+
         def do_GET(self) -> None:
             answers = {"/healthz": lambda: health.is_alive, "/readyz": lambda: health.is_ready}
             answer = answers.get(self.path)
@@ -71,10 +100,9 @@ def serve(port: int, health: Health) -> int:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        # typing has no `override` before Python 3.12.
         def log_message(self, *_: object) -> None:  # type: ignore[explicit-override]
             """Probes are not logged."""
 
-    server = HTTPServer(("", port), Handler)
+    server = _Server(("", port), Handler)
     threading.Thread(target=server.serve_forever, name="taskqueue endpoints", daemon=True).start()
     return int(server.server_address[1])

@@ -199,7 +199,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         del tasks.consume
         if self._receive is not None:
             tasks.on_message = self._receive
-        tasks.consume()
+        for queue in tasks.queues:  # `consume` would wait, and its error would end here and not in Celery's loop
+            tasks._basic_consume(queue, no_ack=None, nowait=True)  # noqa: SLF001 - see above
 
     def _prove(self, channel: Any) -> None:  # noqa: ANN401 - amqp has no types
         """Send a synchronous method. RabbitMQ processes a channel in order: its answer follows the last message."""

@@ -47,6 +47,7 @@ class Application:
         plain: The worker does not implement the contract: neither reports nor probes.
         message: Builds the message for one task.
         queue: What the workers consume.
+        further_queues: What they consume beside it.
         secret: The Secret with the credentials of the workers; `rabbitmq` is also that of the operator.
     """
 
@@ -57,7 +58,13 @@ class Application:
     plain: bool
     message: MessageFormat
     queue: str
+    further_queues: tuple[str, ...] = ()
     secret: str = OPERATOR_SECRET
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """All that the workers consume."""
+        return (self.queue, *self.further_queues)
 
     @property
     def modules(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -88,10 +88,11 @@ class Tenant:
     def _grants(self, secret: str) -> frozenset[Grant]:
         """Return the rights of the user in a Secret. Celery declares objects of its own."""
         application, grants = self.application, frozenset[Grant]()
-        if secret == OPERATOR_SECRET:
-            grants |= documented("operator", application.queue, NAME)
-        if secret == application.secret:
-            grants |= ALL if application.plain else documented("worker", application.queue, NAME)
+        for queue in application.queues:
+            if secret == OPERATOR_SECRET:
+                grants |= documented("operator", queue, NAME)
+            if secret == application.secret:
+                grants |= ALL if application.plain else documented("worker", queue, NAME)
         return grants
 
     def kubectl(self, *arguments: str) -> str:
@@ -99,7 +100,13 @@ class Tenant:
         return self._cluster.kubectl(f"--namespace={self.namespace}", *arguments)
 
     def apply(
-        self, *, deletion: str = "Retain", worker: Body | None = None, queue: Body | None = None, **scaling: object
+        self,
+        *,
+        deletion: str = "Retain",
+        worker: Body | None = None,
+        queue: Body | None = None,
+        external_queues: Sequence[str] = (),
+        **scaling: object,
     ) -> None:
         """Apply the TaskQueue `work`, with short windows for scale-in."""
         template = {
@@ -126,7 +133,10 @@ class Tenant:
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}},
             }
             | scaling,
-        } | ({"queue": queue} if queue else {})
+        }
+        spec |= ({"queue": queue} if queue else {}) | (
+            {"externalQueues": list(external_queues)} if external_queues else {}
+        )
         kind = {"apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue"}
         self.apply_manifest(kind | {"metadata": {"name": NAME}, "spec": spec})
 
@@ -160,9 +170,12 @@ class Tenant:
         """Let all gated tasks finish, running and later ones."""
         self.broker.open_gate(self.namespace)
 
-    def publish(self, count: int, *, seconds: float) -> list[str]:
-        """Publish tasks that run for `seconds`, each confirmed by the broker; return their ids."""
-        return self._publish(count, seconds, gate=None)
+    def publish(self, count: int, *, seconds: float, queue: str | None = None) -> list[str]:
+        """Publish tasks that run for `seconds`, each confirmed by the broker; return their ids.
+
+        They go to the exchange of the TaskQueue, or right to a queue.
+        """
+        return self._publish(count, seconds, gate=None, queue=queue)
 
     def publish_gated(self, count: int) -> list[str]:
         """Publish tasks that run until `open_gate`, each confirmed by the broker; return their ids."""
@@ -271,20 +284,25 @@ class Tenant:
         """Wait until the TaskQueue is deleted."""
         self.until(lambda: self.taskqueue() is None, "the TaskQueue is deleted")
 
-    def _publish(self, count: int, seconds: float, gate: str | None) -> list[str]:
+    def _publish(self, count: int, seconds: float, gate: str | None, queue: str | None = None) -> list[str]:
         async def publish() -> list[str]:
             async with Publisher(f"{self._address.on_host}/{self.namespace}") as publisher:
-                return await asyncio.gather(*(self._publish_one(publisher, seconds, gate) for _ in range(count)))
+                return await asyncio.gather(*(self._publish_one(publisher, seconds, gate, queue) for _ in range(count)))
 
         # Not asyncio.run: it unsets the main thread's loop, and pytest-asyncio then creates one that it does not close.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             return runner.run(publish())
 
-    async def _publish_one(self, publisher: Publisher, seconds: float, gate: str | None) -> str:
+    async def _publish_one(self, publisher: Publisher, seconds: float, gate: str | None, queue: str | None) -> str:
         identity = str(uuid4())
         message = self.application.message(identity, seconds, gate)
         return await publisher.publish(
-            NAME, NAME, message.payload, type="audited", message_id=identity, headers=message.headers
+            NAME if queue is None else "",
+            queue or NAME,
+            message.payload,
+            type="audited",
+            message_id=identity,
+            headers=message.headers,
         )
 
     def _get(self, kind: str, name: str) -> Body | None:

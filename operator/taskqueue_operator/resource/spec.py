@@ -101,6 +101,13 @@ class Spec(Model):
                 path=".scaling.maxReplicas",
             ),
             rule(
+                "!has(self.queue) || !has(self.queue.shards) || self.queue.shards.hashOn != 'RoutingKey' || "
+                "!has(self.exchange) || self.exchange.type != 'ConsistentHash'",
+                "An exchange of type ConsistentHash divides by the routing key already, so one shard would get all "
+                "messages. Set hashOn to the name of a header, or exchange.type: Direct or Topic.",
+                path=".queue.shards",
+            ),
+            rule(
                 "!has(self.deadLetter) || (!has(self.deadLetter.exchange) && !has(self.deadLetter.routingKey)) || "
                 f"{EXTERNAL}",
                 "The operator declares the dead-letter queue of each queue that is not external. Remove exchange and "

@@ -8,6 +8,7 @@ from tests.unit.resource.spec_examples import MINIMAL, changed
 SCHEDULE = {"name": "office", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
 EXTERNAL = {"name": "celery", "external": True}
 ONE_REPLICA = {"scaling": {"maxReplicas": 1}}
+CONSISTENT_HASH = {"exchange": {"name": "tasks", "type": "ConsistentHash"}}
 EXTERNALS = {"externalQueues": ["celery", "mails"]}
 PLAIN = {"image": "acme/app:1", "protocol": "Plain"}
 HEADERS = MINIMAL | {"exchange": {"type": "Headers"}}
@@ -154,6 +155,11 @@ RULES = {
         "spec.queue.shards",
         changed("queue", {"shards": {"count": 2}}) | ONE_REPLICA,
         changed("queue", {"shards": {"count": 2}, "singleActiveConsumer": True}) | ONE_REPLICA,
+    ),
+    "crd.routing_key_divided_twice": Rule(
+        "spec.queue.shards",
+        changed("queue", {"shards": {"count": 2, "hashOn": "tenant"}}) | CONSISTENT_HASH,
+        changed("queue", {"shards": {"count": 2}}) | CONSISTENT_HASH,
     ),
     "crd.mistyped_routing_key": Rule(
         "spec.queue.shards.hashOn",

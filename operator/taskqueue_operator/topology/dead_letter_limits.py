@@ -49,4 +49,4 @@ def _settings(limits: DeadLetter | None) -> dict[str, Any]:
 
 
 def _of(queue: str) -> QueuePolicy:
-    return QueuePolicy(dead_letter_queue(queue), (PURPOSE,), frozenset({TTL, MAX_LENGTH}))
+    return QueuePolicy(dead_letter_queue(queue), {PURPOSE: frozenset({TTL, MAX_LENGTH})})

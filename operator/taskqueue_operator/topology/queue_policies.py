@@ -40,6 +40,10 @@ def queue_policies(queue: str, actual: Topology, shards: Iterable[str] = ()) -> 
 
 
 def _main(queue: str) -> QueuePolicy:
-    purposes = (queue_settings.PURPOSE, delayed_retries.PURPOSE, consumer_timeout.PURPOSE, queue_limits.PURPOSE)
-    keys = frozenset({consumer_timeout.KEY, delayed_retries.TYPE}) | queue_limits.KEYS | queue_settings.KEYS
-    return QueuePolicy(queue, purposes, keys)
+    purposes = {
+        queue_settings.PURPOSE: queue_settings.KEYS,
+        delayed_retries.PURPOSE: frozenset({delayed_retries.TYPE}),
+        consumer_timeout.PURPOSE: frozenset({consumer_timeout.KEY}),
+        queue_limits.PURPOSE: queue_limits.KEYS,
+    }
+    return QueuePolicy(queue, purposes)

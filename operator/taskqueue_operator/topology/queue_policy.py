@@ -5,15 +5,17 @@ contains the name of that policy: a later change of that policy is repeated too.
 lists which policy it applies to a queue. So ours is written once the queue exists.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 
 from .objects import POLICY_PRIORITY, Policy, Topology, exact_pattern
 
 Definition = Mapping[str, Any]
+_OVER: Final = " over "
+"""Stands in the name of a policy before that of the policy that it repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,12 @@ class QueuePolicy:
 
     Attributes:
         queue: Name of the queue.
-        purposes: All purposes that the policy may have. Its name contains the first one that it has.
-        keys: What the policy may set; it sets one of them at least.
+        purposes: All purposes that the policy may have, and the settings of each. The name of the policy contains the
+            first one that it has, and the policy has one of the settings of that one at least.
     """
 
     queue: str
-    purposes: Collection[str]
-    keys: frozenset[str]
+    purposes: Mapping[str, frozenset[str]]
 
     def required(self, requirements: Sequence[Requirement], actual: Topology) -> Policy | None:
         """Return the policy that fulfils all requirements; None if none is needed, or the queue does not exist yet.
@@ -78,8 +79,8 @@ class QueuePolicy:
         return [
             policy
             for policy in actual.policies_by_pattern.get(exact_pattern(self.queue), ())
-            if (self.keys & policy.definition.keys() or policy.priority == POLICY_PRIORITY)
-            and self._repeated_by(policy) is not None
+            if (purpose := self._purpose(policy)) is not None
+            and (self.purposes[purpose] & policy.definition.keys() or policy.priority == POLICY_PRIORITY)
         ]
 
     def replaced(self, actual: Topology) -> Policy | None:
@@ -87,21 +88,19 @@ class QueuePolicy:
         applied = actual.policies.get(actual.queues[self.queue].policy or "")
         if applied is None or applied not in self.existing(actual):
             return applied
-        return actual.policies.get(self._repeated_by(applied) or "")
+        own = self._name(self._purpose(applied) or "")
+        return actual.policies.get(applied.name.removeprefix(own).removeprefix(_OVER))
 
-    def _repeated_by(self, policy: Policy) -> str | None:
-        """Return the name of the policy that one of ours repeats, empty if it repeats none; None if it is not ours."""
-        for purpose in self.purposes:
-            own = self._name(purpose, None)
-            if policy.name == own:
-                return ""
-            if policy.name.startswith(f"{own} over "):
-                return policy.name.removeprefix(f"{own} over ")
-        return None
+    def _purpose(self, policy: Policy) -> str | None:
+        """Return the purpose that the name of a policy contains; None if it is no name of the operator."""
+        names = ((purpose, self._name(purpose)) for purpose in self.purposes)
+        return next(
+            (purpose for purpose, own in names if policy.name == own or policy.name.startswith(own + _OVER)), None
+        )
 
-    def _name(self, purpose: str, replaced: Policy | None) -> str:
+    def _name(self, purpose: str, replaced: Policy | None = None) -> str:
         own = f"{self.queue}.{purpose}"
-        return own if replaced is None else f"{own} over {replaced.name}"
+        return own if replaced is None else own + _OVER + replaced.name
 
 
 def shown(settings: Definition) -> str:

@@ -7,7 +7,7 @@ from taskqueue_operator.topology.consumer_timeout import timeout_requirement
 from taskqueue_operator.topology.diff import Remove, diff
 from taskqueue_operator.topology.objects import Policy, Queue
 from taskqueue_operator.topology.queue_limits import limits_requirement
-from taskqueue_operator.topology.queue_policies import main_policy
+from taskqueue_operator.topology.queue_policies import main_policies, main_policy
 from tests.approved import assert_approved
 from tests.unit.topology.builders import OWNER, desired_topology, taskqueue
 from tests.unit.topology.in_memory_vhost import all_objects, vhost_with
@@ -99,3 +99,11 @@ def test_a_policy_of_higher_priority_is_a_conflict_unless_it_has_the_same_limits
     assert raised.value.reason is Reason.POLICY_CONFLICT
     assert_approved("topology.queue_limits_displaced", raised.value.message)
     assert limits(LIMITS, user_policy(5000, max_length=5, message_ttl=60_000)) is None
+
+
+@pytest.mark.parametrize("name", ["jobs.limits", "jobs.retry", "jobs.timeout", "jobs.limits over user"])
+def test_a_policy_of_a_user_with_the_name_of_one_purpose_and_the_settings_of_another_stays(name: str) -> None:
+    theirs = Policy(name, "^jobs$", "queues", {"dead-letter-exchange": "rejected"}, 5)
+    own = Policy("jobs.settings", "^jobs$", "queues", {"dead-letter-exchange": ""}, 5)
+
+    assert main_policies("jobs", vhost_with(Queue("jobs"), theirs, own)) == [own]

@@ -12,11 +12,10 @@ from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_broker import FORBIDDEN, UNREACHABLE
 from tests.unit.control.fake_cluster import KEY, taskqueue
-from tests.unit.control.fake_workers import FakeWorkers
+from tests.unit.control.scale.five_workers import SCALING, start_five_workers
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
-SCALING = {"maxReplicas": 20, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}, "idleSeconds": 0}
 OTHER = Key("media", "other")
 
 
@@ -27,20 +26,8 @@ def plain(**fields: object) -> dict[str, object]:
 ACKS_LATE = plain(acksLate=True)
 
 
-async def start_five_workers(harness: ControlHarness, worker: dict[str, object] = ACKS_LATE) -> FakeWorkers:
-    """Start five workers, of which one runs a task."""
-    workers = harness.start_workers()
-    await harness.apply(worker=worker, scaling=SCALING)
-    harness.broker.depths["thumbnails"] = (100, 0)
-    await harness.settle(20)
-    assert len(workers.of(KEY)) == 5
-    workers.of(KEY)[0].in_flight = 1
-    harness.broker.depths["thumbnails"] = (0, 1)
-    return workers
-
-
 async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_ends(harness: ControlHarness) -> None:
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     busy = workers.of(KEY)[0]
     await harness.settle(60)
     assert workers.of(KEY) == [busy]
@@ -54,7 +41,7 @@ async def test_idle_workers_are_removed_and_a_busy_worker_stays_until_its_task_e
 
 
 async def test_plain_workers_get_no_commands_and_no_report_subscription(harness: ControlHarness) -> None:
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     await harness.settle(60)
     assert len(workers.of(KEY)) == 1
     assert (harness.broker.last_control_channel.subscribed, harness.broker.last_control_channel.sent) == (set(), [])
@@ -63,7 +50,7 @@ async def test_plain_workers_get_no_commands_and_no_report_subscription(harness:
 
 async def test_consumers_are_polled_often_only_during_a_scale_in(harness: ControlHarness) -> None:
     """Otherwise once a minute, to see which queues the workers consume; at zero never."""
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     assert len(harness.broker.consumer_polls) <= 1
     await harness.settle(60)
     taken = len(harness.broker.consumer_polls)
@@ -80,7 +67,7 @@ async def test_consumers_are_polled_often_only_during_a_scale_in(harness: Contro
 
 
 async def test_all_taskqueues_of_a_broker_share_one_consumer_poll(harness: ControlHarness) -> None:
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     harness.cluster.put(taskqueue(OTHER, worker=ACKS_LATE, scaling=SCALING))
     await harness.settle()
     harness.broker.depths["other"] = (100, 0)
@@ -96,7 +83,7 @@ async def test_all_taskqueues_of_a_broker_share_one_consumer_poll(harness: Contr
 
 
 async def test_a_worker_that_receives_messages_repeatedly_is_not_idle(harness: ControlHarness) -> None:
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     for worker in workers.of(KEY):
         worker.in_flight = 1
     for _ in range(30):
@@ -107,7 +94,7 @@ async def test_a_worker_that_receives_messages_repeatedly_is_not_idle(harness: C
 
 
 async def test_a_worker_without_a_known_connection_is_not_removed_and_is_reported(harness: ControlHarness) -> None:
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     for worker in workers.of(KEY):
         worker.in_flight, worker.address_translated = 0, True
     harness.broker.depths["thumbnails"] = (0, 0)
@@ -119,7 +106,7 @@ async def test_a_worker_without_a_known_connection_is_not_removed_and_is_reporte
 
 
 async def test_no_worker_is_removed_while_the_broker_is_unreachable(harness: ControlHarness) -> None:
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     harness.broker.fault = UNREACHABLE
     await harness.settle(120)
     assert len(workers.of(KEY)) == 5
@@ -128,7 +115,7 @@ async def test_no_worker_is_removed_while_the_broker_is_unreachable(harness: Con
 async def test_no_worker_is_removed_without_permission_to_list_consumers_and_this_is_reported(
     harness: ControlHarness,
 ) -> None:
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     harness.broker.consumer_fault = FORBIDDEN
     await harness.settle(120)
     assert len(workers.of(KEY)) == 5
@@ -167,7 +154,7 @@ async def test_a_change_of_acks_late_starts_no_rollout(harness: ControlHarness) 
 
 
 async def test_a_new_leader_completes_a_scale_in(harness: ControlHarness) -> None:
-    workers = await start_five_workers(harness)
+    workers = await start_five_workers(harness, ACKS_LATE)
     await harness.settle(4)
     await harness.restart()
     await harness.settle(120)

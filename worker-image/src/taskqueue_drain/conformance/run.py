@@ -1,0 +1,97 @@
+"""Runs the scenarios, each with a worker of its own, at the same time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError, ChannelClosed
+
+from taskqueue_drain.protocol import EXCHANGE
+
+from .case import Case, running_worker
+from .rules import BrokenError, Findings, Verdict, merged
+from .scenarios import SCENARIOS, Scenario
+from .settings import Settings
+
+RUN_SECONDS: Final = 120
+"""Longest run of one scenario; it takes 20 s with a worker that keeps the rules."""
+CONNECT_SECONDS: Final = 10
+
+
+class NoBrokerError(Exception):
+    """The broker cannot be used. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run has found.
+
+    Attributes:
+        verdicts: One for each rule that was to be tested.
+        output: The end of the output of a worker that broke a rule; empty if none did.
+    """
+
+    verdicts: list[Verdict]
+    output: str
+
+
+async def run(settings: Settings) -> Outcome:
+    """Test the rules.
+
+    Raises:
+        NoBrokerError: The broker cannot be used.
+    """
+    chosen = [scenario for scenario in SCENARIOS if not scenario.rules.isdisjoint(settings.rules)]
+    async with _connected(settings) as connection:
+        await _declare_exchange(connection)
+        found = await asyncio.gather(*(_run(scenario, settings, connection) for scenario in chosen))
+    output = next((output for findings, output in found if findings.is_broken), "")
+    return Outcome(merged([findings for findings, _ in found], settings.rules), output)
+
+
+async def _run(scenario: Scenario, settings: Settings, connection: AbstractConnection) -> tuple[Findings, str]:
+    channel = await connection.channel()
+    try:
+        async with running_worker(settings, channel, scenario.rules) as case:
+            await _play(scenario, case)
+            return case.findings, case.process.output
+    finally:
+        await channel.close()
+
+
+async def _play(scenario: Scenario, case: Case) -> None:
+    try:
+        async with asyncio.timeout(RUN_SECONDS):
+            await case.start()
+            await scenario.run(case)
+    except BrokenError as error:
+        case.findings.break_off(str(error))
+    except TimeoutError:
+        case.findings.break_off(f"the scenario did not end within {RUN_SECONDS} s")
+    case.check_reports()
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[AbstractConnection]:
+    try:
+        connection = await aio_pika.connect(settings.broker_url, timeout=CONNECT_SECONDS)
+    except (AMQPError, OSError, TimeoutError) as error:
+        raise NoBrokerError(f"{settings.host}:{settings.port}: {str(error) or 'no answer'}") from None
+    async with connection:
+        yield connection
+
+
+async def _declare_exchange(connection: AbstractConnection) -> None:
+    """Declare the exchange of the reports, unless an operator has done so."""
+    try:
+        channel = await connection.channel()
+        await channel.declare_exchange(EXCHANGE, passive=True)
+        await channel.close()
+    except ChannelClosed:
+        channel = await connection.channel()
+        await channel.declare_exchange(EXCHANGE, "direct", durable=True)
+        await channel.close()

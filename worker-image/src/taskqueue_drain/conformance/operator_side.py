@@ -36,9 +36,10 @@ class Report:
     fault: str
 
     @property
-    def state(self) -> object:
-        """The state of the worker."""
-        return self.fields.get("state")
+    def state(self) -> str:
+        """The state of the worker; empty if the report has none."""
+        state = self.fields.get("state")
+        return state if isinstance(state, str) else ""
 
     @property
     def answer(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a report must have."""
 
 import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from taskqueue_drain.bounds import COMMAND_INTEGER, COMMAND_TEXT_CHARACTERS
 from taskqueue_drain.protocol import VERSION, Result, State
 
 REPORT_BYTES: Final = 16 * 1024
+SHOWN_CHARACTERS: Final = 100
 
 _Check = Callable[[Any], bool]
 
@@ -32,12 +34,12 @@ def _has(**fields: _Check) -> _Check:
     return lambda value: isinstance(value, dict) and all(name in value and fields[name](value[name]) for name in fields)
 
 
-_ANSWER: Final = _has(id=_is_text, result=lambda value: value in set(Result), reason=_or_none(_is_text))
+_ANSWER: Final = _has(id=_is_text, result=lambda value: value in tuple(Result), reason=_or_none(_is_text))
 FIELDS: Final[Mapping[str, _Check]] = {
     "version": lambda value: value == VERSION,
     "incarnation": lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{32}", value)),
     "number": lambda value: _is_count(value) and value > 0,
-    "state": lambda value: value in set(State),
+    "state": lambda value: value in tuple(State),
     "in_flight": _is_count,
     "prefetched": _is_count,
     "idle_seconds": _is_number,
@@ -59,11 +61,16 @@ def problems(report: Mapping[str, Any], identity: Mapping[str, object]) -> Itera
     """
     for name, expected in identity.items():
         if report.get(name) != expected:
-            yield f"{name} must be {expected!r} and is {_shown(report, name)}"
+            yield f"{name} must be {expected!r} and is {_value(report, name)}"
     for name, holds in FIELDS.items():
         if name not in report or not holds(report[name]):
-            yield f"{name} is {_shown(report, name)}"
+            yield f"{name} is {_value(report, name)}"
 
 
-def _shown(report: Mapping[str, Any], name: str) -> str:
-    return repr(report[name])[:100] if name in report else "missing"
+def _value(report: Mapping[str, Any], name: str) -> str:
+    return shown(report[name]) if name in report else "missing"
+
+
+def shown(value: object) -> str:
+    """Show a value of a report: briefly, and however deep it is nested."""
+    return reprlib.repr(value)[:SHOWN_CHARACTERS]

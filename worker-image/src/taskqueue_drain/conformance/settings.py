@@ -47,7 +47,7 @@ class Settings:
             raise NotValidError("no COMMAND: write it after --, for example `-- python worker.py`")
         if unknown := set(self.rules) - set(RULES):
             raise NotValidError(f"--rule {min(unknown)}: there is no such rule; there are {', '.join(RULES)}")
-        if not self.host or urlsplit(self.broker_url).scheme != "amqp":
+        if not self.host or not self.port or urlsplit(self.broker_url).scheme != "amqp":
             raise NotValidError(
                 "--broker-url or RABBITMQ_URL must be amqp://user:password@host:port/vhost; not amqps, because the kit"
                 " reads what passes between worker and broker"

@@ -1,5 +1,5 @@
 // A worker in Node.js that keeps the control protocol (docs/control-protocol.md): replace `handle` by your own tasks.
-// `python -m taskqueue_drain.conformance -- node worker.js` tests it rule by rule.
+// `python -m taskqueue_drain.conformance -- node worker.js` tests it rule by rule. It connects without TLS.
 'use strict';
 
 const amqp = require('amqplib');
@@ -29,10 +29,12 @@ if ((env.TASKQUEUE_CONTRACT || '1') !== '1' || !QUEUES.length || !(CONCURRENCY >
 
 /** Where to connect; read at each connect, because Secrets rotate. */
 function brokerUrl() {
-  const binding = path.join(env.SERVICE_BINDING_ROOT || '/bindings', 'broker');
-  const read = (key) => (fs.existsSync(path.join(binding, key)) ? fs.readFileSync(path.join(binding, key), 'utf8').trimEnd() : '');
+  const binding = env.SERVICE_BINDING_ROOT && path.join(env.SERVICE_BINDING_ROOT, 'broker');
+  const has = (key) => binding && fs.existsSync(path.join(binding, key));
+  const read = (key) => (has(key) ? fs.readFileSync(path.join(binding, key), 'utf8').trimEnd() : '');
   const url = new URL(read('uri') || (read('host') ? `amqp://${read('host')}` : env.RABBITMQ_URL));
   url.search = '?heartbeat=15';
+  if (read('host') && read('port')) url.port = read('port');
   if (!url.username) [url.username, url.password] = [read('username'), read('password')].map(encodeURIComponent);
   const vhost = env.TASKQUEUE_VHOST || read('vhost');
   if (vhost) url.pathname = `/${encodeURIComponent(vhost)}`;
@@ -49,7 +51,7 @@ let completed = 0;
 let failed = 0;
 let busySeconds = 0;
 let idleSince = now();
-const consumers = new Map(); // tag -> whether the broker has confirmed the consumer
+const consumers = new Map(); // tag -> queue, and whether the broker has confirmed the consumer
 const waiting = []; // messages that have not begun
 const running = new Map(); // message -> when its task began
 
@@ -57,10 +59,12 @@ function now() {
   return performance.now() / 1000;
 }
 
-function receive(source, message) {
+function receive(source, message, { consumerTag }) {
   if (source !== channel) return; // of a connection that is lost: the broker delivers it again
-  if (message === null) {
-    channel.connection.closeWithError('a queue was deleted', 200, new Error('a queue was deleted'));
+  if (message === null) { // the broker has cancelled the consumer
+    const { queue } = consumers.get(consumerTag) ?? {};
+    if (consumers.delete(consumerTag)) setTimeout(() => source === channel && mayConsume && consumeQueue(queue), 1000);
+    changed();
   } else if (mayConsume) {
     waiting.push(message);
     start();
@@ -94,14 +98,15 @@ async function run(source, message) {
   start();
 }
 
-function consume() {
-  if (!channel) return;
-  for (const queue of QUEUES) {
-    const consumerTag = randomBytes(8).toString('hex');
-    consumers.set(consumerTag, false);
-    const confirmed = () => consumers.has(consumerTag) && consumers.set(consumerTag, true) && changed();
-    channel.consume(queue, () => {}, { consumerTag }).then(confirmed, ignore);
-  }
+function consumeQueue(queue) {
+  const consumerTag = randomBytes(8).toString('hex');
+  const consumer = { queue, isConfirmed: false };
+  const confirmed = () => {
+    consumer.isConfirmed = true;
+    changed();
+  };
+  consumers.set(consumerTag, consumer);
+  channel.consume(queue, ignore, { consumerTag }).then(confirmed, ignore);
 }
 
 function stopConsuming() {
@@ -128,10 +133,9 @@ function ignore() {} // the channel or connection is closed, and the loop below 
 function onConnected(opened) {
   channel = opened;
   // amqplib forgets a consumer at `basic.cancel-ok`, and throws at a message that arrives after it.
-  channel.dispatchMessage = (_, message) => receive(opened, message);
+  channel.dispatchMessage = (fields, message) => receive(opened, message, fields);
   channel.prefetch(PREFETCH).catch(ignore);
-  if (mayConsume) consume();
-  else prove();
+  if (mayConsume) QUEUES.forEach(consumeQueue);
 }
 
 function onDisconnected() {
@@ -222,7 +226,7 @@ function resume(reason) {
   if (mayConsume || isLeaving) return;
   mayConsume = true;
   isQuiet = false;
-  consume();
+  if (channel) QUEUES.forEach(consumeQueue);
 }
 
 function leave() {
@@ -247,7 +251,8 @@ function answer(command, reason = null) {
 function state() {
   if (isLeaving) return 'leaving';
   if (!mayConsume) return isQuiet && !running.size ? 'drained' : 'draining';
-  return consumers.size === QUEUES.length && [...consumers.values()].every(Boolean) ? 'consuming' : 'starting';
+  const confirmed = [...consumers.values()].filter((consumer) => consumer.isConfirmed);
+  return confirmed.length === QUEUES.length ? 'consuming' : 'starting';
 }
 
 /** Does what is due: after each change, and ten times a second. */
@@ -293,19 +298,23 @@ function report() {
 async function stayConnected(name, opened, closed) {
   for (let failures = 0; ; failures += 1) {
     const began = now();
+    let connection;
     try {
-      const connection = await amqp.connect(brokerUrl(), { clientProperties: { connection_name: name }, timeout: 10000 });
+      connection = await amqp.connect(brokerUrl(), { clientProperties: { connection_name: name }, timeout: 10000 });
       const lost = new Promise((resolve) => connection.once('close', resolve));
       connection.on('error', ignore);
       const fresh = await connection.createChannel();
       fresh.on('error', (error) => console.error(`${name}: ${error.message}`));
-      fresh.once('close', () => connection.close().catch(ignore));
+      fresh.once('close', () => { // also when the connection is lost
+        closed();
+        connection.close().catch(ignore);
+      });
       opened(fresh);
       await lost;
     } catch (error) {
       console.error(`${name}: ${error.message}`);
+      connection?.close().catch(ignore);
     }
-    closed();
     if (now() - began > 30) failures = 0;
     await sleep(1000 * Math.random() * Math.min(30, 0.5 * 2 ** failures));
   }
@@ -337,5 +346,6 @@ http
   .listen(Number(env.TASKQUEUE_HTTP_PORT || 8080));
 setInterval(changed, 100);
 process.once('SIGTERM', end); // a second one ends the process at once
+process.once('SIGINT', end);
 stayConnected(NAME, onConnected, onDisconnected);
 stayConnected(`${NAME} control`, onControlOpened, () => { control = null; });

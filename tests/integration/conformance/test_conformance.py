@@ -1,8 +1,9 @@
 """The conformance kit: workers that keep the control protocol pass, and each broken rule is found."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import httpx
 import pytest
 
 from taskqueue_drain.conformance.rules import RULES, Result
@@ -13,28 +14,43 @@ from taskqueue_drain.conformance.task_template import TaskTemplate
 from tests.cluster.broker import Broker
 from tests.integration.conformance.mutations import MUTATIONS
 from tests.integration.conformance.running_kit import celery, node_worker, run_kit, taskqueue_worker
+from tests.integration.worker import management_api as api
 
 SLEEP = ("--property", "type=sleep")
 CELERY_TASK = (
     *("--message", '[[], {"seconds": {seconds}}, {}]', "--property", "content_encoding=utf-8"),
     *("--header", "lang=py", "--header", "task=sleep", "--header", "id={id}"),
 )
+ON_A_BUSY_MACHINE = ("--task-seconds", "4", "--start-seconds", "60", "--wait-seconds", "30")
 KITS_AT_ONCE = 6
 
 Kept = Mapping[str, tuple[int, Mapping[str, str]]]
 
 
 @pytest.fixture(scope="module")
-def kept(broker: Broker) -> Kept:
+def least_url(broker: Broker) -> Iterator[str]:
+    """The URL of a user with the permissions of docs/conformance.md."""
+    user, names = "conformance", r"taskqueue-conformance-.*|taskqueue\.reports|amq\.gen-.*"
+    permissions = {"configure": f"^({names})$", "write": rf"^({names}|amq\.default)$", "read": f"^({names})$"}
+    with httpx.Client(base_url=broker.management_url, auth=("guest", "guest"), timeout=10) as management:
+        api.put_user(management, user, "secret")
+        api.put_permissions(management, user, "/", permissions)
+    yield f"amqp://{user}:secret@127.0.0.1:{broker.amqp_port}/"
+    with httpx.Client(base_url=broker.management_url, auth=("guest", "guest"), timeout=10) as management:
+        api.delete_user(management, user)
+
+
+@pytest.fixture(scope="module")
+def kept(broker: Broker, least_url: str) -> Kept:
     """What the kit says of each worker that keeps all rules."""
     workers = {
-        "taskqueue_worker": (SLEEP, taskqueue_worker()),
-        "celery": (CELERY_TASK, celery()),
-        "node": ((), node_worker()),
+        "taskqueue_worker": (least_url, SLEEP, taskqueue_worker()),
+        "celery": (broker.url, CELERY_TASK, celery()),  # it declares queues and exchanges of its own
+        "node": (least_url, (), node_worker()),
     }
 
     async def run_all() -> Kept:
-        kits = [run_kit(broker.url, options, command) for options, command in workers.values()]
+        kits = [run_kit(url, (*ON_A_BUSY_MACHINE, *task), command) for url, task, command in workers.values()]
         return dict(zip(workers, await asyncio.gather(*kits), strict=True))
 
     return asyncio.run(run_all())
@@ -54,9 +70,8 @@ def broken(broker: Broker) -> Mapping[str, Outcome]:
     async def outcome(name: str) -> Outcome:
         command = taskqueue_worker("worker_tasks,mutations", MUTATION=name)
         async with turns:
-            return await run_in_process(
-                Settings(command, broker.url, template, rules=[MUTATIONS[name].rule], wait_seconds=6)
-            )
+            rules = [MUTATIONS[name].rule]
+            return await run_in_process(Settings(command, broker.url, template, rules, task_seconds=3, wait_seconds=8))
 
     async def run_all() -> Mapping[str, Outcome]:
         return dict(zip(MUTATIONS, await asyncio.gather(*map(outcome, MUTATIONS)), strict=True))

@@ -166,19 +166,20 @@ class Case:
         """Return how many messages wait in the queue."""
         return await self._queues.ready()
 
-    async def run_task(self, rule: str, seconds: float) -> None:
-        """Publish a task, and wait until the worker counts it as in flight."""
+    async def run_task(self, rule: str, longer_by: float = 0) -> float:
+        """Publish a task that takes a while, wait until it is counted as in flight, and return its earliest end."""
+        seconds = self._settings.task_seconds + longer_by
+        ends_at = time.monotonic() + seconds
         await self.publish(seconds=seconds)
 
         async def runs() -> bool:
             return bool((await self.command(rule, "report")).fields.get("in_flight") == 1)
 
-        if not await self.happens(runs):
-            dead = await self._queues.dead_letters()
-            hint = f"; {dead} messages are in the dead-letter queue, the handler refuses them" if dead else ""
-            raise BrokenError(
-                f"the worker reported no in_flight=1 for a task of {seconds:g} s: look at --message{hint}"
-            )
+        if await self.happens(runs):
+            return ends_at
+        dead = await self._queues.dead_letters()
+        hint = f"; {dead} messages are in the dead-letter queue, the handler refuses them" if dead else ""
+        raise BrokenError(f"the worker reported no in_flight=1 for a task of {seconds:g} s: look at --message{hint}")
 
     def check_reports(self) -> None:
         """Check all reports that have arrived."""

@@ -28,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     except (NotValidError, NoBrokerError) as error:
         sys.stderr.write(f"conformance: {error}\n")
         return NOT_USABLE
+    except (KeyboardInterrupt, asyncio.CancelledError):  # the workers have been ended
+        return NOT_USABLE
     sys.stdout.write(_document(outcome.verdicts) if options.json else _lines(outcome.verdicts))
     if outcome.output:
         lines = outcome.output.splitlines()[-OUTPUT_LINES:]
@@ -52,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--queue-type", choices=("quorum", "classic"), default="quorum")
     parser.add_argument("--rule", action="append", metavar="ID", help="test this rule; all rules if there is no --rule")
+    parser.add_argument("--task-seconds", type=_seconds, default=2.0, help="length of the tasks. Default: 2")
     parser.add_argument("--start-seconds", type=_seconds, default=30.0, help="until the first report. Default: 30")
     parser.add_argument("--wait-seconds", type=_seconds, default=10.0, help="until anything else. Default: 10")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -77,6 +80,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         template=template,
         rules=options.rule or tuple(RULES),
         queue_type=options.queue_type,
+        task_seconds=options.task_seconds,
         start_seconds=options.start_seconds,
         wait_seconds=options.wait_seconds,
     )
@@ -94,10 +98,7 @@ async def _until_sigterm(settings: Settings) -> Outcome:
     """Run, and end the workers when the kit itself gets SIGTERM."""
     task = asyncio.ensure_future(run(settings))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    return await task
 
 
 def _lines(verdicts: Sequence[Verdict]) -> str:

@@ -1,7 +1,8 @@
 """Runs the scenarios, each with a worker of its own, at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ from taskqueue_drain.protocol import EXCHANGE
 from .case import Case, running_worker
 from .rules import BrokenError, Findings, Verdict, merged
 from .scenarios import SCENARIOS, Scenario
-from .settings import Settings
+from .settings import NotValidError, Settings
 
 RUN_SECONDS: Final = 120
 """Longest run of one scenario; it takes 20 s with a worker that keeps the rules."""
@@ -44,13 +45,29 @@ async def run(settings: Settings) -> Outcome:
 
     Raises:
         NoBrokerError: The broker cannot be used.
+        NotValidError: There is no such command.
     """
+    if shutil.which(settings.command[0]) is None:
+        raise NotValidError(f"COMMAND {settings.command[0]}: there is no such program")
     chosen = [scenario for scenario in SCENARIOS if not scenario.rules.isdisjoint(settings.rules)]
     async with _connected(settings) as connection:
         await _declare_exchange(connection)
-        found = await asyncio.gather(*(_run(scenario, settings, connection) for scenario in chosen))
+        found = await _run_all(chosen, settings, connection)
     output = next((output for findings, output in found if findings.is_broken), "")
     return Outcome(merged([findings for findings, _ in found], settings.rules), output)
+
+
+async def _run_all(
+    scenarios: Iterable[Scenario], settings: Settings, connection: AbstractConnection
+) -> list[tuple[Findings, str]]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(_run(scenario, settings, connection)) for scenario in scenarios]
+    except ExceptionGroup as errors:
+        if errors.split((AMQPError, OSError, RuntimeError))[1] is not None:
+            raise
+        raise NoBrokerError(f"the broker failed during the run: {errors.exceptions[0]!r}") from errors
+    return [task.result() for task in running]
 
 
 async def _run(scenario: Scenario, settings: Settings, connection: AbstractConnection) -> tuple[Findings, str]:

@@ -25,6 +25,7 @@ class Settings:
         template: The message of a task.
         rules: Ids of the rules to test.
         queue_type: `quorum` or `classic`.
+        task_seconds: How long the tasks take during which something happens.
         start_seconds: How long the worker may take from its start to its first report.
         wait_seconds: How long everything else may take that must happen at once.
     """
@@ -34,6 +35,7 @@ class Settings:
     template: TaskTemplate = field(default_factory=TaskTemplate)
     rules: Sequence[str] = tuple(RULES)
     queue_type: str = "quorum"
+    task_seconds: float = 2
     start_seconds: float = 30
     wait_seconds: float = 10
 

@@ -7,8 +7,6 @@ from typing import Final
 from taskqueue_drain.conformance.case import QUIET_SECONDS, Case
 from taskqueue_drain.drain_lease import LEAVING
 
-TASK_SECONDS: Final = 2.0
-LONGER_TASK_SECONDS: Final = 3.0
 RENEWED_AFTER_SECONDS: Final = 0.6
 WAITING: Final = 3
 """Messages that wait behind a running task."""
@@ -63,7 +61,7 @@ async def _lease(case: Case) -> None:
 
 async def busy(case: Case) -> None:
     """Drain a worker with a running task and further messages, and undrain it."""
-    await case.run_task("drain", TASK_SECONDS)
+    await case.run_task("drain")
     await case.publish(WAITING)
     report = await case.done("drain", "drain")
     if report.fields.get("in_flight") == 1:
@@ -85,7 +83,7 @@ async def busy(case: Case) -> None:
 
 async def sigterm(case: Case) -> None:
     """Send SIGTERM to a worker with a running task and further messages."""
-    await case.run_task("sigterm", LONGER_TASK_SECONDS)
+    await case.run_task("sigterm")
     await case.publish(WAITING)
     case.process.terminate()
     await case.reaches("sigterm", "leaving", "the worker does not report leaving after SIGTERM")

@@ -16,10 +16,10 @@ from amqp.exceptions import AMQPError
 from celery.worker import state
 
 from taskqueue_drain.environment import RetrySettings
+from taskqueue_drain.failed_attempt import ATTEMPT, Copy, Delivery, next_attempt
 from taskqueue_drain.protocol_log import contained, log
 
 from .copy_thread import CopyThread
-from taskqueue_drain.failed_attempt import ATTEMPT, Copy, Delivery, next_attempt
 from .runtime import CeleryRuntime
 
 COUNTS_FAILURES_SINCE: Final = (4, 3)

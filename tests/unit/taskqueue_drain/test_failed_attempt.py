@@ -30,7 +30,9 @@ def delivery(headers: Mapping[str, Any], *, counts_failures: bool = False) -> De
     ],
 )
 def test_the_number_of_an_attempt_is_that_of_the_copy_and_the_failures_that_the_broker_counts(
-    headers: Mapping[str, Any], counts_failures: bool, number: int
+    headers: Mapping[str, Any],
+    counts_failures: bool,  # noqa: FBT001 - a parameter of the test
+    number: int,
 ) -> None:
     assert delivery(headers, counts_failures=counts_failures).attempt == number
 

@@ -11,7 +11,7 @@ from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.fake_operator import FakeOperator
 from tests.integration.worker.gate import Gate
 
-LATE = {"ACKS_LATE": "1", "TASKQUEUE_MAX_ATTEMPTS": "3"}
+LATE = {"ACKS_LATE": "1", "TASKQUEUE_MAX_ATTEMPTS": "2"}
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ async def test_a_task_that_ends_its_process_is_dead_lettered_after_its_attempts_
         "finished 1",
         "finished 3",
         "started 1",
-        *["started 2"] * 3,
+        *["started 2"] * 2,
         "started 3",
     ]
     assert letter.headers["x-failure-reason"] == "worker_lost"
-    assert letter.headers["x-attempt"] == 3
+    assert letter.headers["x-attempt"] == 2
     assert (letter.headers["x-original-queue"], letter.headers["x-original-routing-key"]) == (queue.name, queue.name)
     assert await queue.ready() == 0
 
@@ -55,13 +55,13 @@ async def test_a_message_with_which_workers_are_lost_is_dead_lettered_after_its_
     start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
 ) -> None:
     worker = start_celery(**LATE)
-    await send(queue, n=1, gate=str(gate), attempt=3)
+    await send(queue, n=1, gate=str(gate), attempt=2)
     await worker.wait_for_ledger("started 1")
     worker.kill()
     await queue.wait_for_ready(1)
     other = start_celery(**LATE)
     letter = await queue.get(queue.dead_letters)
-    assert (letter.headers["x-failure-reason"], letter.headers["x-attempt"]) == ("worker_lost", 3)
+    assert (letter.headers["x-failure-reason"], letter.headers["x-attempt"]) == ("worker_lost", 2)
     await operator.wait_for_report(state="consuming", in_flight=0)
     assert other.ledger == ["started 1"]
 
@@ -77,4 +77,4 @@ async def test_a_worker_that_may_not_publish_copies_says_so_and_counts_as_soon_a
     assert "amq.default" in worker.output
     api.put_permissions(management, taskqueue, "/", permissions | {"write": ".*"})
     letter = await queue.get(queue.dead_letters)
-    assert letter.headers["x-attempt"] == 3
+    assert letter.headers["x-attempt"] == 2

@@ -86,6 +86,9 @@ class Attempts:
 
     def _publish(self, delivery: Delivery, failed: int, request: Any, otherwise: Callable[[], None]) -> None:  # noqa: ANN401 - Celery has no types
         """Publish the copy that follows attempt `failed`; if it cannot be, do what Celery does without the adapter."""
+        if request.message.channel.connection is None:  # lost: the broker delivers the message again, beside a copy
+            otherwise()
+            return
         copy = next_attempt(delivery, failed, self._settings, datetime.now(UTC))
         self._runtime.settling.add(request)
 

@@ -59,8 +59,9 @@ class CeleryRuntime:
 
     def figures(self) -> Figures:
         """See `Runtime`. Celery's main process does not learn which tasks fail."""
-        in_flight = len(_copy(state.reserved_requests) | (active := _copy(state.active_requests)))
-        in_flight = max(0, in_flight - unstarted.waiting_for_slot(self.consumer)) + len(self.settling)
+        active = _copy(state.active_requests)
+        in_flight = len(_copy(state.reserved_requests) | active | _copy(self.settling))
+        in_flight = max(0, in_flight - unstarted.waiting_for_slot(self.consumer))
         started_at = [request.time_start for request in active if request.time_start]
         now = time.monotonic()
         if in_flight:

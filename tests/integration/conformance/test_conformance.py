@@ -22,7 +22,7 @@ CELERY_TASK = (
     *("--header", "lang=py", "--header", "task=sleep", "--header", "id={id}"),
 )
 ON_A_BUSY_MACHINE = ("--task-seconds", "4", "--start-seconds", "60", "--wait-seconds", "30")
-KITS_AT_ONCE = 6
+KITS_AT_ONCE = 10
 
 Kept = Mapping[str, tuple[int, Mapping[str, str]]]
 

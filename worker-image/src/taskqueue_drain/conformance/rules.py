@@ -83,10 +83,10 @@ class Findings:
         return Verdict(rule, Result.PASS, RULES[rule]) if rule in self._passed else None
 
 
-def merged(findings: Iterable[Findings], rules: Iterable[str]) -> list[Verdict]:
-    """Give one verdict for each of these rules: one failure of a rule breaks it."""
+def merged(findings: Iterable[Findings]) -> list[Verdict]:
+    """Give one verdict for each rule: one failure breaks it."""
     found = list(findings)
-    return [_worst(rule, [verdict for one in found if (verdict := one.verdict(rule))]) for rule in rules]
+    return [_worst(rule, [verdict for one in found if (verdict := one.verdict(rule))]) for rule in RULES]
 
 
 def _worst(rule: str, verdicts: list[Verdict]) -> Verdict:

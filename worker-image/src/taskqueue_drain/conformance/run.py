@@ -14,7 +14,7 @@ from aio_pika.exceptions import AMQPError, ChannelClosed
 from taskqueue_drain.protocol import EXCHANGE
 
 from .case import Case, running_worker
-from .rules import BrokenError, Findings, Verdict, merged
+from .rules import BrokenError, Findings, Result, Verdict, merged
 from .scenarios import SCENARIOS, Scenario
 from .settings import NotValidError, Settings
 
@@ -32,7 +32,7 @@ class Outcome:
     """What a run has found.
 
     Attributes:
-        verdicts: One for each rule that was to be tested.
+        verdicts: One for each rule that was to be tested, and for each other one that was found broken.
         output: The end of the output of a worker that broke a rule; empty if none did.
     """
 
@@ -54,7 +54,8 @@ async def run(settings: Settings) -> Outcome:
         await _declare_exchange(connection)
         found = await _run_all(chosen, settings, connection)
     output = next((output for findings, output in found if findings.is_broken), "")
-    return Outcome(merged([findings for findings, _ in found], settings.rules), output)
+    verdicts = merged(findings for findings, _ in found)
+    return Outcome([one for one in verdicts if one.rule in settings.rules or one.result is Result.FAIL], output)
 
 
 async def _run_all(

@@ -34,15 +34,20 @@ def port_of(environment: Mapping[str, str]) -> int:
     Raises:
         CannotJoinError: It is not a port.
     """
-    return _number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535)
+    return number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535)
 
 
 def _timeout_seconds(environment: Mapping[str, str]) -> int:
     name = "TASKQUEUE_TASK_TIMEOUT_SECONDS"
-    return _number(environment, name, default=870, minimum=1, maximum=LONGEST_TIMEOUT_SECONDS)
+    return number(environment, name, default=870, minimum=1, maximum=LONGEST_TIMEOUT_SECONDS)
 
 
-def _number(environment: Mapping[str, str], variable: str, *, default: int, minimum: int, maximum: int) -> int:
+def number(environment: Mapping[str, str], variable: str, *, default: int, minimum: int, maximum: int) -> int:
+    """Read an integer.
+
+    Raises:
+        CannotJoinError: It is none, or out of range.
+    """
     text = environment.get(variable) or str(default)
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(maximum))):
         text = "-1"

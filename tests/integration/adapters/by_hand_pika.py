@@ -1,0 +1,15 @@
+"""A consumer with pika that is written by hand. Its tasks write a ledger, and may wait at a gate."""
+
+import json
+
+import ledger
+from taskqueue_drain.pika import Drainable, Message
+
+
+def handle(message: Message) -> None:
+    ledger.block(**json.loads(message.body))
+
+
+if __name__ == "__main__":
+    with Drainable.from_environment() as worker:
+        worker.run(handle)

@@ -2,7 +2,8 @@
 
 import json
 
-import ledger
+import ledger  # type: ignore[import-not-found]  # beside this file
+
 from taskqueue_drain.pika import Drainable, Message
 
 

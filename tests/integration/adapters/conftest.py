@@ -34,6 +34,7 @@ def start(broker: Broker, tmp_path: Path, taskqueue: str, queue: DeclaredQueue) 
             "TASKQUEUE_QUEUES": queue.name,
             "TASKQUEUE_PREFETCH": "10",
             "QUEUE": queue.name,
+            "CONNECTION_NAME": taskqueue,
         }
         worker = RunningApplication(tmp_path, f"worker-{next(numbers)}", runtime, defaults | variables)
         workers.append(worker)

@@ -11,14 +11,14 @@ def write(line: str) -> None:
         ledger.write(line + "\n")
 
 
-async def work(n: int, gate: str | None = None, fails: bool = False) -> None:
+async def work(n: int, gate: str | None = None, *, fails: bool = False) -> None:
     write(f"started {n}")
-    while gate is not None and not Path(gate).exists():
+    while gate is not None and not Path(gate).exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
         await asyncio.sleep(0.01)
     _end(n, fails=fails)
 
 
-def block(n: int, gate: str | None = None, fails: bool = False) -> None:
+def block(n: int, gate: str | None = None, *, fails: bool = False) -> None:
     """As `work`, for a thread."""
     write(f"started {n}")
     while gate is not None and not Path(gate).exists():

@@ -28,7 +28,6 @@ class Runtime:
     Attributes:
         name: Its name.
         command: How its worker starts, after the Python interpreter.
-        plain: How its worker starts without the adapter.
         requirements: Name of its pinned requirements; None if the packages of the tests suffice.
     """
 
@@ -106,6 +105,12 @@ class RunningApplication:
     def probe(self, path: str) -> int:
         """Return the status code of a request to the worker's HTTP port."""
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=10).status_code
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the HTTP port is open."""
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     @property
     def has_ended(self) -> bool:

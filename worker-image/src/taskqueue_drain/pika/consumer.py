@@ -179,8 +179,8 @@ class Consumer:
 
     def _close(self) -> None:
         """Close the connection, after everything that was settled on it, and end the loop."""
-        if self._connection is None:
-            self._loop.stop()
+        if self._connection is None or not (self._connection.is_open or self._is_closing):
+            self._loop.stop()  # pika fails if a connection is closed while it opens
         elif not self._is_closing:
             self._is_closing = True
             self._connection.close()

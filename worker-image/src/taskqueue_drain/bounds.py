@@ -16,5 +16,3 @@ HOST_CHARACTERS: Final = 253
 """Longest DNS name."""
 VHOST_BYTES: Final = 127
 """Longest name of a vhost; the AMQP client refuses a longer one."""
-ATTEMPTS: Final = 1_000_000
-"""Highest number of an attempt that a message may state; a larger one counts as this."""

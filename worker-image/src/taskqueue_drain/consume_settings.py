@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .bounds import ATTEMPTS
 from .broker import BrokerSource, broker_source
-from .environment import LONGEST_TIMEOUT_SECONDS, number
+from .environment import LONGEST_TIMEOUT_SECONDS, MOST_ATTEMPTS, number
 
 CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 CONSUMER_TIMEOUT_MARGIN_SECONDS: Final = 60
@@ -86,4 +85,4 @@ def _count(value: object, *, least: int) -> int:
     """Read a number that a publisher may have set to anything."""
     if not isinstance(value, int) or isinstance(value, bool):
         return least
-    return min(max(value, least), ATTEMPTS)
+    return min(max(value, least), MOST_ATTEMPTS)

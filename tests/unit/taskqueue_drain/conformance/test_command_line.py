@@ -41,7 +41,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
         (["--broker-url", URL, "--rule", "drian", "--", "worker"], "drian"),
         (["--broker-url", URL, "--property", "user_id=me", "--", "worker"], "user_id"),
         (["--broker-url", URL, "--header", "task", "--", "worker"], "NAME=TEXT"),
-        (["--broker-url", "amqp://127.0.0.1:1/", "--", "worker"], "127.0.0.1:1"),
+        (["--broker-url", URL, "--", "/no/such/worker"], "/no/such/worker"),
+        (["--broker-url", "amqp://127.0.0.1:1/", "--", "sh"], "127.0.0.1:1"),
     ],
 )
 def test_what_cannot_be_run_is_said_in_one_line(
@@ -76,6 +77,7 @@ def test_json_has_the_rules_that_were_chosen(play: Play, capsys: pytest.CaptureF
 def test_the_worker_gets_the_address_of_the_proxy_and_the_message_its_values() -> None:
     settings = Settings(["worker"], URL)
     assert (settings.host, settings.port) == ("broker", 5673)
+    assert settings.own_url == f"{URL}?heartbeat=10"
     assert settings.url_through(99) == "amqp://user:p%40ss@127.0.0.1:99/v%2Fhost"
     message = settings.template.message(1.5)
     assert (message.body, message.content_type) == (b'{"seconds": 1.5}', "application/json")

@@ -7,7 +7,7 @@ from aio_pika import Message
 from aio_pika.abc import AbstractChannel
 from pamqp.common import FieldTable
 
-EXPIRES_MILLISECONDS: Final = 10 * 60 * 1000
+EXPIRES_SECONDS: Final = 600
 """When the broker deletes what a killed kit has left."""
 
 
@@ -24,7 +24,7 @@ class TaskQueues:
         self.name = name
 
     async def __aenter__(self) -> Self:
-        expires: FieldTable = {"x-expires": EXPIRES_MILLISECONDS}
+        expires: FieldTable = {"x-expires": EXPIRES_SECONDS * 1000}
         dead_letters: FieldTable = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{self.name}.dlq"}
         await self._channel.declare_queue(f"{self.name}.dlq", durable=True, arguments=expires)
         arguments: FieldTable = {"x-queue-type": self._kind, **expires, **dead_letters}

@@ -96,7 +96,7 @@ async def _play(scenario: Scenario, case: Case) -> None:
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[AbstractConnection]:
     try:
-        connection = await aio_pika.connect(settings.broker_url, timeout=CONNECT_SECONDS)
+        connection = await aio_pika.connect(settings.own_url, timeout=CONNECT_SECONDS)
     except (AMQPError, OSError, TimeoutError) as error:
         raise NoBrokerError(f"{settings.host}:{settings.port}: {str(error) or 'no answer'}") from None
     async with connection:

@@ -9,6 +9,7 @@ from .rules import RULES
 from .task_template import TaskTemplate
 
 DEFAULT_PORT: Final = 5672
+HEARTBEAT_SECONDS: Final = 10
 
 
 class NotValidError(Exception):
@@ -71,6 +72,11 @@ class Settings:
             return urlsplit(self.broker_url).port or DEFAULT_PORT
         except ValueError:
             raise NotValidError("the port of --broker-url or RABBITMQ_URL is not a port") from None
+
+    @property
+    def own_url(self) -> str:
+        """The URI for the kit itself, which notices a silent broker by its heartbeats."""
+        return urlunsplit(urlsplit(self.broker_url)._replace(query=f"heartbeat={HEARTBEAT_SECONDS}"))
 
     def url_through(self, port: int) -> str:
         """Return the URI of the broker behind a proxy."""

@@ -25,6 +25,9 @@ QUEUE: Final = "celery"
 SHOP: Final = replace(celery(QUEUE, declared=False), image="shop")
 RECEIPTS: Final = {"started": "amq.fanout", "ended": "amq.topic"}
 CALL: Final = "import django; django.setup(); from webhooks.tasks import deliver; [deliver.delay(*call) for call in {}]"
+INSPECT: Final = (
+    "import json; from shop.celery import app; print(json.dumps(app.control.inspect(timeout=60, limit={}).active()))"
+)
 READ: Final = "import urllib.request as r; print(r.urlopen('http://localhost:5555/api/{}').read().decode())"
 
 
@@ -99,10 +102,10 @@ class Shop:
         found: dict[str, Any] = json.loads(self._run(READ.format(path)))
         return found
 
-    def active(self) -> dict[str, int]:
-        """Count the running tasks of each worker, as Flower learns them by remote control."""
-        seen = self.flower("workers?refresh=1")
-        return {name.partition("@")[2]: len(worker.get("active") or ()) for name, worker in seen.items()}
+    def active(self, workers: int) -> dict[str, int]:
+        """Count the running tasks of each worker, as the workers themselves answer by remote control."""
+        answers: dict[str, list[object]] = json.loads(self._run(INSPECT.format(workers)))
+        return {name.removeprefix("celery@"): len(tasks) for name, tasks in answers.items()}
 
     def _run(self, code: str) -> str:
         return self._tenant.kubectl("exec", "deployment/shop-flower", "--", "python", "-c", code)
@@ -129,9 +132,10 @@ def test_a_django_application_moves_over_and_back_by_the_manifests_of_the_guide(
     tenant.until(lambda: shop.running() == 4, "both workers are busy")
     scale(tenant, mode="Paused", pausedReplicas=1)
     tenant.until(lambda: shop.consumers() == 1, "one of the busy workers is drained")
-    busy = dict.fromkeys(workers, 2)
-    tenant.until(lambda: busy.items() <= shop.active().items(), "Flower shows what both of them run")
-    scale(tenant, mode="Auto")
+    assert shop.active(workers=2) == dict.fromkeys(workers, 2), "remote control of both goes on"
+    online = {f"celery@{worker}": True for worker in workers}
+    tenant.until(lambda: online.items() <= shop.flower("workers?status=1").items(), "Flower sees both of them")
+    scale(tenant, mode="Auto", pausedReplicas=None)
     tenant.until(lambda: shop.consumers() == 2, "the drained worker is undrained")
     assert shop.workers() == workers, "no pod was started or removed"
     shop.open_gate("second")

@@ -12,6 +12,7 @@ OUTPUT_BYTES: Final = 8 * 1024
 """What is kept of the end of the output."""
 END_SECONDS: Final = 2
 """How long a worker may take to end when the kit has no more use for it."""
+LAST_OUTPUT_SECONDS: Final = 1
 
 
 class WorkerProcess:
@@ -47,6 +48,7 @@ class WorkerProcess:
         finally:
             self._signal_group(signal.SIGKILL)
             await self._process.wait()
+            await asyncio.wait({self._reading}, timeout=LAST_OUTPUT_SECONDS)
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
 

@@ -76,7 +76,7 @@ async def _run(scenario: Scenario, settings: Settings, connection: AbstractConne
     try:
         async with running_worker(settings, channel, scenario.rules) as case:
             await _play(scenario, case)
-            return case.findings, case.process.output
+        return case.findings, case.process.output
     finally:
         await channel.close()
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from aio_pika import DeliveryMode
 
 from taskqueue_drain import aio_pika_channel, drain_lease, protocol, worker_protocol
+from taskqueue_drain.aio_pika.connection import connect
 from taskqueue_drain.drain_lease import DrainLease
 from taskqueue_drain.protocol import Answer, FencingToken, Verb
 from taskqueue_drain.worker_protocol import WorkerProtocol
@@ -92,7 +93,7 @@ def changes_are_not_reported() -> None:
 
 @breaks("own-connection")
 def one_connection_for_all() -> None:
-    connect, opened = connection.connect, asyncio.Queue[Any](1)
+    opened = asyncio.Queue[Any](1)
 
     async def connect_once(*arguments: Any) -> object:
         await opened.put(shared := await connect(*arguments))

@@ -34,29 +34,37 @@ class AfterCancel:
         return channel in self._cancelled and frame.method is not Method.CANCEL_OK
 
 
-class EachDelivery:
-    """Holds the messages of a channel, and lets everything else pass: a message then arrives after the proof.
+class LateMessage:
+    """Holds the messages of a channel, and what `AfterCancel` holds: the messages then arrive after `basic.cancel-ok`.
 
     Attributes:
-        count: How many messages are held.
+        messages: How many messages are held.
+        answers: How many frames are held that follow `basic.cancel-ok`.
     """
 
     def __init__(self, channels: frozenset[Channel]) -> None:
         """Hold the messages of these channels."""
         self._channels = channels
         self._within: set[Channel] = set()
-        self.count = 0
+        self._after_cancel = AfterCancel()
+        self.messages = self.answers = 0
 
     def from_worker(self, channel: Channel, frame: Frame) -> None:
         """See `Hold`."""
+        self._after_cancel.from_worker(channel, frame)
 
     def takes(self, channel: Channel, frame: Frame) -> bool:
         """See `Hold`."""
-        if channel not in self._channels:
-            return False
-        if frame.method is Method.DELIVER:
+        if self._is_message(channel, frame):
+            return True
+        is_answer = self._after_cancel.takes(channel, frame)
+        self.answers += is_answer
+        return is_answer
+
+    def _is_message(self, channel: Channel, frame: Frame) -> bool:
+        if frame.method is Method.DELIVER and channel in self._channels:
             self._within.add(channel)
-            self.count += 1
+            self.messages += 1
         elif frame.method is not None:
             self._within.discard(channel)
         return channel in self._within

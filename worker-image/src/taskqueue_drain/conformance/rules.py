@@ -13,7 +13,7 @@ RULES: Final = {
     "drain": "no task starts, what has not begun returns by basic.nack, what runs ends",
     "drained-is-certain": "drained is reported only when no message can arrive any more",
     "unconfirmed-drain": "a drain that the broker does not confirm within 4 s is refused, and harms no running task",
-    "late-message": "a message that arrives after a drain returns, and the proof is repeated",
+    "late-message": "a message that arrives after basic.cancel-ok returns, and the proof is repeated",
     "lease": "a drain ends with its lease, which each further drain renews",
     "undrain": "an undrained worker consumes again, with new consumer tags",
     "order": "commands with a lower fencing token or of another installation are refused",

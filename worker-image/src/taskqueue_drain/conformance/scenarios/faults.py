@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from taskqueue_drain.conformance.case import Case
-from taskqueue_drain.conformance.holds import AfterCancel, EachDelivery
+from taskqueue_drain.conformance.holds import AfterCancel, LateMessage
 from taskqueue_drain.worker_protocol import CANCEL_TIMEOUT_SECONDS
 
 RECONNECT_SECONDS: Final = 4
@@ -48,30 +48,31 @@ async def _refuses_unconfirmed(case: Case) -> None:
 
 
 async def late_message(case: Case) -> None:
-    """Deliver a message after the worker has proved that none arrives any more."""
+    """Deliver a message after `basic.cancel-ok`, as a broker does that has not yet processed the cancel."""
     rule = "late-message"
-    hold = EachDelivery(case.deliveries.channels)
+    hold = LateMessage(case.deliveries.channels)
     case.proxy.hold(hold)
     await case.publish()
-    await case.require(rule, "the worker consumes nothing", lambda: hold.count == 1)
-    await case.done(rule, "drain")
+    await case.require(rule, "the worker consumes nothing", lambda: hold.messages == 1)
+    await case.operator.send("drain")
+    await case.require(rule, "no synchronous method follows the cancel", lambda: hold.answers > 0)
     synchronous = case.deliveries.synchronous
     case.proxy.release()
 
     async def returned() -> bool:
         return await case.ready() == 1
 
-    await case.require(rule, "a message that arrives after the drain does not return to the queue", returned)
-    case.check(rule, "a message that arrives after the drain begins", holds=case.deliveries.acknowledged == 0)
+    await case.require(rule, "a message that arrives after basic.cancel-ok does not return to the queue", returned)
+    case.check(rule, "a message that arrives after basic.cancel-ok begins", holds=case.deliveries.acknowledged == 0)
     await case.require(
         rule,
-        "the worker does not repeat the synchronous method after a message that arrives after the drain",
+        "the worker does not repeat the synchronous method after a message that arrives after basic.cancel-ok",
         lambda: case.deliveries.synchronous > synchronous,
     )
-    await case.reaches(rule, "drained", "the worker is not drained after a message that arrives after the drain")
+    await case.reaches(rule, "drained", "the worker is not drained after a message that arrives after basic.cancel-ok")
     await case.done(rule, "undrain")
     await case.require(
-        rule, "the message that arrived after the drain does not run", lambda: case.deliveries.acknowledged == 1
+        rule, "the message that arrived after basic.cancel-ok does not run", lambda: case.deliveries.acknowledged == 1
     )
 
 

@@ -48,7 +48,7 @@ async def test_sigterm_requeues_at_once_what_has_not_begun_and_the_running_task_
         await send(queue, runtime, n=n)
     worker.terminate()
     await queue.wait_for_ready(2)
-    await operator.wait_for_report(state="leaving", in_flight=1, prefetched=0)
+    await operator.wait_for_report(state="leaving", in_flight=1)
     gate.open()
     assert await worker.exit_code() == 0
     assert worker.ledger == ["started 1", "finished 1"]

@@ -11,7 +11,7 @@ from tests.cluster import buildah, cache, choice, debian
 from tests.cluster.prerequisites import MissingError, need_packages, run
 from tests.cluster.progress import working
 
-Name = Literal["operator", "worker", "sample", "celery", "rabbitmq"]
+Name = Literal["operator", "worker", "sample", "celery", "runtimes", "rabbitmq"]
 RABBITMQ = "docker.io/library/rabbitmq:4-management"
 NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "celery", "rabbitmq")
 
@@ -56,6 +56,7 @@ _PROJECT = {
     "worker": Recipe("localhost/taskqueue-worker:dev", _ROOT / "worker-image", {"PYTHON_IMAGE": "python"}),
     "sample": Recipe("localhost/thumbnails:dev", _ROOT / "deploy/samples/thumbnails", {"WORKER_IMAGE": "worker"}),
     "celery": Recipe("localhost/celery-sample:dev", _ROOT / "deploy/samples/celery", {"PYTHON_IMAGE": "python"}),
+    "runtimes": Recipe("localhost/runtimes:dev", _ROOT / "tests/integration", {"WORKER_IMAGE": "worker"}),
 }
 
 

@@ -13,6 +13,9 @@ TASKS_PER_SIZE: Final = 10
 TARGETS: Final = {"tasks": Target(">=", 10_000), "scale_ins": Target(">=", 200), **adapters.TARGETS}
 
 
+COMMAND: Final = ("-m", "celery", "-A", "audited", "worker")
+
+
 def _setting(acks: str, multiplier: int) -> Setting:
     variables = {"ACKS": acks, "PREFETCH_MULTIPLIER": str(multiplier)}
     # With early acknowledgement, the running task is no longer one of those that the broker counts.
@@ -23,8 +26,8 @@ def _setting(acks: str, multiplier: int) -> Setting:
 CELERY: Final = Runtime(
     name="celery",
     module="celery_tasks.py",
-    arguments=("-m", "celery", "-A", "audited", "worker"),
-    adapter=("-I", "taskqueue_drain.celery"),
+    plain=COMMAND,
+    adapted=(*COMMAND, "-I", "taskqueue_drain.celery"),
     message=celery_message,
     packages=lambda: running_celery.packages("5.7"),
     settings=[_setting(acks, multiplier) for acks in ("early", "late") for multiplier in (1, 4)],

@@ -33,8 +33,8 @@ class Runtime:
     Attributes:
         name: The runtime; also that of its virtual environment in the image `runtimes`.
         module: The file in `applications`; it is started as the module `audited`.
-        arguments: Those of Python that start a worker.
-        adapter: Further arguments, by which the worker joins the control protocol.
+        plain: The arguments of Python that start a worker.
+        adapted: Those that start one that joins the control protocol.
         message: Builds the message for one task. A task of 0 seconds does nothing.
         packages: Returns the folder with the packages of the runtime on this machine.
         settings: What is measured.
@@ -42,15 +42,15 @@ class Runtime:
 
     name: str
     module: str
-    arguments: tuple[str, ...]
-    adapter: tuple[str, ...]
+    plain: tuple[str, ...]
+    adapted: tuple[str, ...]
     message: MessageFormat
     packages: Callable[[], Path]
     settings: Sequence[Setting]
 
     def command(self, *, adapted: bool) -> tuple[str, ...]:
         """Return the arguments of Python."""
-        return (*self.arguments, *(self.adapter if adapted else ()))
+        return self.adapted if adapted else self.plain
 
     def application(self, setting: Setting, *, adapted: bool) -> Application:
         """Return the application of its pods."""

@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.bench.local_queue import LocalQueue, local_queue
-from tests.bench.runtime import Runtime, Setting
+from tests.bench.runtime import SLOTS, Runtime, Setting
 from tests.bench.worker_process import WorkerProcess, worker_process
 
 TASK_SECONDS: Final = 4.0
-"""The duration of the task behind which the prefetched messages wait."""
+"""The duration of the tasks behind which the prefetched messages wait."""
 PAUSE_SECONDS: Final = (0.3, 1.3)
 """Before SIGTERM, so that it finds the worker at any point of its loop."""
 SETTLE_SECONDS: Final = 0.3
@@ -51,7 +51,7 @@ class AdapterCost:
         await self._queue.declare()
         with self._worker(setting, adapted=adapted) as worker:
             await self._queue.until_consumed()
-            await self._queue.publish(self._runtime, 1, seconds=TASK_SECONDS)
+            await self._queue.publish(self._runtime, SLOTS, seconds=TASK_SECONDS)
             await self._queue.until_ready(0)
             await self._queue.publish(self._runtime, setting.prefetched, seconds=TASK_SECONDS)
             await self._queue.until_ready(0)
@@ -97,8 +97,10 @@ async def adapter_cost(runtime: Runtime, size: int) -> dict[str, float]:
     with TemporaryDirectory() as temporary:
         async with local_queue(Path(temporary)) as queue:
             cost = AdapterCost(runtime, queue, Path(temporary))
-            return {
-                "cpu_ratio": await cost.cpu_ratio(rounds=rounds, tasks=2 * size),
-                "prefetched_back_max_s": await cost.prefetched_back(adapted=True, samples=samples),
-                "control_prefetched_back_max_s": await cost.prefetched_back(adapted=False, samples=1),
-            }
+            figures = {"cpu_ratio": await cost.cpu_ratio(rounds=rounds, tasks=2 * size)}
+            if any(setting.prefetched for setting in runtime.settings):
+                figures |= {
+                    "prefetched_back_max_s": await cost.prefetched_back(adapted=True, samples=samples),
+                    "control_prefetched_back_max_s": await cost.prefetched_back(adapted=False, samples=1),
+                }
+            return figures

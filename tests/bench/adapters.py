@@ -10,7 +10,7 @@ from tests.bench.benchmark_queue import benchmark_queue
 from tests.bench.drain_samples import remove_idle, start_all, undrain_all
 from tests.bench.managed_workers import ManagedWorkers
 from tests.bench.result import Target, spread
-from tests.bench.runtime import Runtime
+from tests.bench.runtime import SLOTS, Runtime
 from tests.bench.scenarios import Outcome, Scenario, prefixed, run_scenarios
 from tests.bench.unmanaged_workers import UnmanagedWorkers
 from tests.bench.workload import Rhythm
@@ -23,7 +23,7 @@ PERIOD_SECONDS: Final = 24.0
 TAIL: Final = 0.8
 """The mean of the durations is 0.6 s; one task in 400 takes above 30 s."""
 ROLLOUTS: Final = 5
-SLOTS, MOST, READY_PER_WORKER = 2, 3, 10
+MOST, READY_PER_WORKER = 3, 10
 REMOVALS, UNDRAINS = 4, 10
 """Samples at full size, for each setting; each involves several workers."""
 FIGURES: Final = {
@@ -86,7 +86,7 @@ def _managed(runtime: Runtime) -> dict[str, Scenario]:
     return {
         f"{runtime.name}_{setting.name}": Scenario(
             ManagedWorkers(
-                SLOTS, SLOTS, MOST, READY_PER_WORKER, application=runtime.application(setting, adapted=True)
+                SLOTS, setting.prefetch, MOST, READY_PER_WORKER, application=runtime.application(setting, adapted=True)
             ),
             _rhythm(number / len(runtime.settings)),
         )
@@ -97,13 +97,20 @@ def _managed(runtime: Runtime) -> dict[str, Scenario]:
 def _controls(runtime: Runtime) -> dict[str, Scenario]:
     """An HPA keeps one worker; at zero, a task longer than the grace period would be interrupted again and again."""
     settings = [setting for setting in runtime.settings if setting.has_control]
-    applications = {setting.name: runtime.application(setting, adapted=False) for setting in settings}
     return {
-        f"control_{runtime.name}_{name}": Scenario(
-            UnmanagedWorkers(application.command, SLOTS, SLOTS, MOST, READY_PER_WORKER, 1, application=application),
+        f"control_{runtime.name}_{setting.name}": Scenario(
+            UnmanagedWorkers(
+                runtime.pod_command(adapted=False),
+                SLOTS,
+                setting.prefetch,
+                MOST,
+                READY_PER_WORKER,
+                min_replicas=1,
+                application=runtime.application(setting, adapted=False),
+            ),
             _rhythm((number + 0.5) / len(runtime.settings)),
         )
-        for number, (name, application) in enumerate(applications.items())
+        for number, setting in enumerate(settings)
     }
 
 
@@ -120,11 +127,10 @@ async def _latencies(broker: ClusterBroker, runtime: Runtime, size: int) -> dict
     """Start the workers of all settings side by side, and remove them one setting after the other."""
     removals, undrains = (max(2, count * size // 1000) for count in (REMOVALS, UNDRAINS))
     async with AsyncExitStack() as stack:
-        applications = [runtime.application(setting, adapted=True) for setting in runtime.settings]
-        queues = [
-            await stack.enter_async_context(benchmark_queue(broker, prefetch=1, application=application))
-            for application in applications
-        ]
+        queues = []
+        for setting in runtime.settings:
+            application = runtime.application(setting, adapted=True)
+            queues.append(await stack.enter_async_context(benchmark_queue(broker, setting.prefetch, application)))
         removed = []
         for _ in range(removals):
             await asyncio.gather(*map(start_all, queues))

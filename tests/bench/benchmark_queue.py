@@ -82,7 +82,7 @@ class BenchmarkQueue:
 
 @asynccontextmanager
 async def benchmark_queue(
-    broker: ClusterBroker, *, prefetch: int, application: Application = TASKQUEUE_WORKER
+    broker: ClusterBroker, prefetch: int, application: Application = TASKQUEUE_WORKER
 ) -> AsyncIterator[BenchmarkQueue]:
     """Return a TaskQueue whose workers run one task at a time."""
     tenant = Tenant(broker.cluster, broker.api, broker.address, f"drain-{uuid4().hex[:6]}", application)

@@ -5,22 +5,20 @@ from typing import Final
 from tests.bench import adapters
 from tests.bench.context import Context
 from tests.bench.result import Result, Target
-from tests.bench.runtime import Runtime, Setting
+from tests.bench.runtime import SLOTS, Runtime, Setting
 from tests.e2e.application import celery_message
 from tests.integration.celery import running_celery
 
 TASKS_PER_SIZE: Final = 10
 TARGETS: Final = {"tasks": Target(">=", 10_000), "scale_ins": Target(">=", 200), **adapters.TARGETS}
-
-
 COMMAND: Final = ("-m", "celery", "-A", "audited", "worker")
 
 
 def _setting(acks: str, multiplier: int) -> Setting:
     variables = {"ACKS": acks, "PREFETCH_MULTIPLIER": str(multiplier)}
     # With early acknowledgement, the running task is no longer one of those that the broker counts.
-    prefetched = multiplier if acks == "early" else multiplier - 1
-    return Setting(f"{acks}_{multiplier}", variables, prefetched, has_control=multiplier > 1)
+    prefetched = SLOTS * (multiplier if acks == "early" else multiplier - 1)
+    return Setting(f"{acks}_{multiplier}", variables, SLOTS, prefetched, has_control=multiplier > 1)
 
 
 CELERY: Final = Runtime(

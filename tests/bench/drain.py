@@ -23,14 +23,14 @@ async def run(context: Context) -> Result:
     broker = context.broker()
     removals, undrains, requeues = (max(3, count * context.size // 1000) for count in (REMOVALS, UNDRAINS, REQUEUES))
     removed = []
-    async with benchmark_queue(broker, prefetch=1) as queue:
+    async with benchmark_queue(broker, 1) as queue:
         for _ in range(removals):
             await start_all(queue)
             removed.append(await remove_idle(queue))
         step(f"idle workers removed {removals} times")
         undrained = await undrain_all(queue, undrains)
         step(f"drained workers undrained {undrains} times")
-    async with benchmark_queue(broker, prefetch=PREFETCHED + 1) as queue:
+    async with benchmark_queue(broker, PREFETCHED + 1) as queue:
         requeued = [await requeue(queue, PREFETCHED) for _ in range(requeues)]
     figures = {
         **spread([removal.deleted for removal in removed], "idle_removed_"),

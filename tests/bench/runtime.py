@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 from tests.e2e.application import NAME, OPERATOR_SECRET, Application, MessageFormat, from_secret
 
 APPLICATIONS: Final = Path(__file__).parent / "applications"
+SLOTS: Final = 2
+"""Tasks that a worker runs at once."""
 
 
 class Setting(NamedTuple):
@@ -16,12 +18,14 @@ class Setting(NamedTuple):
     Attributes:
         name: Part of the names of figures.
         variables: The environment by which the application knows it.
-        prefetched: How many messages wait in a worker whose one slot is taken.
+        prefetch: The value of `TASKQUEUE_PREFETCH`.
+        prefetched: How many messages wait in a worker whose slots are taken.
         has_control: Whether it is also measured without the adapter.
     """
 
     name: str
     variables: Mapping[str, str]
+    prefetch: int
     prefetched: int
     has_control: bool
 
@@ -52,13 +56,17 @@ class Runtime:
         """Return the arguments of Python."""
         return self.adapted if adapted else self.plain
 
+    def pod_command(self, *, adapted: bool) -> tuple[str, ...]:
+        """Return the command of its pods."""
+        return (f"/opt/{self.name}/bin/python", *self.command(adapted=adapted))
+
     def application(self, setting: Setting, *, adapted: bool) -> Application:
         """Return the application of its pods."""
         variables = ({"name": name, "value": value} for name, value in setting.variables.items())
         return Application(
             "runtimes",
             APPLICATIONS / self.module,
-            (f"/opt/{self.name}/bin/python", *self.command(adapted=adapted)),
+            self.pod_command(adapted=adapted),
             (from_secret("BROKER_URL", OPERATOR_SECRET), *variables),
             plain=not adapted,
             adapted=adapted,

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.bench.runtime import APPLICATIONS, Runtime, Setting
+from tests.bench.runtime import APPLICATIONS, SLOTS, Runtime, Setting
 from tests.cluster.installation import ROOT
 from tests.e2e.application import HERE, NAME
 
@@ -40,13 +40,13 @@ class WorkerProcess:
 def worker_process(
     runtime: Runtime, setting: Setting, broker_url: str, directory: Path, *, adapted: bool
 ) -> Iterator[WorkerProcess]:
-    """Start a worker with one slot; it is killed at the end, with all that it started."""
+    """Start a worker; it is killed at the end, with all that it started."""
     shutil.copy(APPLICATIONS / runtime.module, directory / "audited.py")
     shutil.copy(HERE / "receipt.py", directory)
     process = subprocess.Popen(
         [sys.executable, *runtime.command(adapted=adapted)],
         cwd=directory,
-        env=_environment(runtime, broker_url, directory) | dict(setting.variables),
+        env=_environment(runtime, setting, broker_url, directory),
         stdin=subprocess.DEVNULL,
         stdout=(log := (directory / "worker.log").open("wb")),
         stderr=subprocess.STDOUT,
@@ -61,7 +61,7 @@ def worker_process(
         log.close()
 
 
-def _environment(runtime: Runtime, broker_url: str, directory: Path) -> dict[str, str]:
+def _environment(runtime: Runtime, setting: Setting, broker_url: str, directory: Path) -> dict[str, str]:
     paths = (directory, runtime.packages(), ROOT / "worker-image/src")
     return {
         "PATH": os.environ["PATH"],
@@ -70,8 +70,10 @@ def _environment(runtime: Runtime, broker_url: str, directory: Path) -> dict[str
         "RABBITMQ_URL": broker_url,
         "TASKQUEUE_NAME": TASKQUEUE,
         "TASKQUEUE_QUEUES": NAME,
-        "TASKQUEUE_CONCURRENCY": "1",
+        "TASKQUEUE_CONCURRENCY": str(SLOTS),
+        "TASKQUEUE_PREFETCH": str(setting.prefetch),
         "TASKQUEUE_HTTP_PORT": "0",
+        **setting.variables,
     }
 
 

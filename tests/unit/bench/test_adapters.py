@@ -25,8 +25,8 @@ def test_runs_with_and_without_the_adapter_are_counted_apart() -> None:
 
 def test_celery_is_measured_with_both_acknowledgements_and_multipliers() -> None:
     assert {setting.name: setting.prefetched for setting in CELERY.settings} == {
-        "early_1": 1,
-        "early_4": 4,
+        "early_1": 2,
+        "early_4": 8,
         "late_1": 0,
-        "late_4": 3,
+        "late_4": 6,
     }

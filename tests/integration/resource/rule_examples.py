@@ -11,6 +11,16 @@ ONE_REPLICA = {"scaling": {"maxReplicas": 1}}
 CONSISTENT_HASH = {"exchange": {"name": "tasks", "type": "ConsistentHash"}}
 EXTERNALS = {"externalQueues": ["celery", "mails"]}
 PLAIN = {"image": "acme/app:1", "protocol": "Plain"}
+REFERENCE = {"deploymentRef": {"name": "shop-worker"}}
+POD_FIELDS = {
+    "command": ["celery"],
+    "args": ["worker"],
+    "env": [{"name": "A", "value": "1"}],
+    "envFrom": [{"secretRef": {"name": "a"}}],
+    "resources": {"limits": {"cpu": 1}},
+    "secretRef": {"name": "a"},
+    "podTemplate": {"spec": {"hostname": "a"}},
+}
 HEADERS = MINIMAL | {"exchange": {"type": "Headers"}}
 
 
@@ -60,6 +70,24 @@ RULES = {
         "spec.scaling.fallback.replicas",
         changed("scaling.fallback", {"behavior": "Current"}),
         changed("scaling.fallback", {"behavior": "AtMost"}),
+    ),
+    "crd.image_or_deployment_ref": Rule(
+        "spec.worker.image",
+        changed("worker", REFERENCE),
+        changed("worker", REFERENCE | {"image": "a"}),
+    ),
+    **{
+        f"crd.{field.lower()}_with_deployment_ref": Rule(
+            f"spec.worker.{field}",
+            changed("worker", {"image": "a", field: value}),
+            changed("worker", REFERENCE | {field: value}),
+        )
+        for field, value in POD_FIELDS.items()
+    },
+    "crd.migration_of_a_deployment_ref": Rule(
+        "spec.queue.changePolicy",
+        changed("queue", {"changePolicy": "Never"}) | {"worker": REFERENCE},
+        changed("queue", {"changePolicy": "Migrate"}) | {"worker": REFERENCE},
     ),
     "crd.prefetch_below_concurrency": Rule(
         "spec.worker.prefetch",

@@ -1,0 +1,24 @@
+"""HorizontalPodAutoscalers, of which only their targets matter."""
+
+from typing import Final
+
+from .bounded_objects import readable
+from .client import Api, collection
+from .faults import ApiError, unavailable
+
+AUTOSCALING: Final = "apis/autoscaling/v2"
+PLURAL: Final = "horizontalpodautoscalers"
+
+
+async def by_deployment(api: Api, namespace: str) -> dict[str, str]:
+    """Return the HorizontalPodAutoscaler of each Deployment of a namespace that has one, by the Deployment's name.
+
+    Raises:
+        Fault: The API server cannot be used.
+    """
+    try:
+        bodies = await api.list_all(collection(AUTOSCALING, PLURAL, namespace))
+    except ApiError as error:
+        raise unavailable(f"list {PLURAL} of namespace {namespace}", error) from None
+    targets = ((body["metadata"]["name"], body["spec"]["scaleTargetRef"]) for body in readable(bodies))
+    return {target["name"]: name for name, target in targets if target["kind"] == "Deployment"}

@@ -22,15 +22,8 @@ def scaling_warning(taskqueue: TaskQueue, deployment: Deployment | None, state: 
 
 
 def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQueueState) -> Iterator[Fault]:
-    interruption = state.drain.interruption
-    if interruption is not None and deployment is not None and interruption.template_hash == deployment.template_hash:
-        yield Fault(
-            Reason.WORKERS_INTERRUPTED,
-            f"Worker {interruption.pod.name} {interruption.what}. If it ran a task, that was cut and is done again. "
-            "Let the process handle SIGTERM: stop consuming, finish the task, acknowledge it, exit with code 0.",
-        )
-    if deployment is not None and (missing := environment_missing(taskqueue, deployment)) is not None:
-        yield missing
+    if deployment is not None:
+        yield from _of_workers(taskqueue, deployment, state)
     if full := _full(taskqueue, state):
         are_full = f"{quoted(full)} {'is' if len(full) == 1 else 'are'} full"
         yield Fault(
@@ -69,6 +62,18 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
             "The number of workers follows the queue. spec.worker.prefetch is far above concurrency: a worker holds "
             "tasks that wait for it while other workers may be idle. For tasks of more than a second, leave it out.",
         )
+
+
+def _of_workers(taskqueue: TaskQueue, deployment: Deployment, state: TaskQueueState) -> Iterator[Fault]:
+    interruption = state.drain.interruption
+    if interruption is not None and interruption.template_hash == deployment.template_hash:
+        yield Fault(
+            Reason.WORKERS_INTERRUPTED,
+            f"Worker {interruption.pod.name} {interruption.what}. If it ran a task, that was cut and is done again. "
+            "Let the process handle SIGTERM: stop consuming, finish the task, acknowledge it, exit with code 0.",
+        )
+    if (missing := environment_missing(taskqueue, deployment)) is not None:
+        yield missing
 
 
 def _full(taskqueue: TaskQueue, state: TaskQueueState) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The bounds of what the operator sends. Each constant says why it is not smaller or larger."""
+"""The bounds of what operator and Secret provide. Each constant says why it is not smaller or larger."""
 
 from typing import Final
 
@@ -12,3 +12,7 @@ ANSWERS: Final = 100
 """Answers that wait for a report; an operator sends one command in five seconds."""
 INSTALLATIONS: Final = 100
 """Installations whose last command is remembered; one TaskQueue has one operator, and another while it moves."""
+HOST_CHARACTERS: Final = 253
+"""Longest DNS name."""
+VHOST_BYTES: Final = 127
+"""Longest name of a vhost; the AMQP client refuses a longer one."""

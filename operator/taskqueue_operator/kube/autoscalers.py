@@ -3,7 +3,7 @@
 from typing import Final
 
 from .bounded_objects import readable
-from .client import Api, collection
+from .client import Api, Body, collection
 from .faults import ApiError, unavailable
 
 AUTOSCALING: Final = "apis/autoscaling/v2"
@@ -17,8 +17,13 @@ async def by_deployment(api: Api, namespace: str) -> dict[str, str]:
         Fault: The API server cannot be used.
     """
     try:
-        bodies = await api.list_all(collection(AUTOSCALING, PLURAL, namespace))
+        targets = await api.list_all(collection(AUTOSCALING, PLURAL, namespace), keep=_targets)
     except ApiError as error:
         raise unavailable(f"list {PLURAL} of namespace {namespace}", error) from None
+    return {target["deployment"]: target["autoscaler"] for target in targets}
+
+
+def _targets(bodies: list[Body]) -> list[Body]:
+    """Return what matters of a page, which is much smaller."""
     targets = ((body["metadata"]["name"], body["spec"]["scaleTargetRef"]) for body in readable(bodies))
-    return {target["name"]: name for name, target in targets if target["kind"] == "Deployment"}
+    return [{"autoscaler": name, "deployment": of["name"]} for name, of in targets if of["kind"] == "Deployment"]

@@ -1,5 +1,6 @@
 """What decides whether the operator can scale and drain the workers of a Deployment that it did not create."""
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Self
 
 from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER
@@ -7,7 +8,8 @@ from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER
 DEFAULT_GRACE_SECONDS: Final = 30
 """The grace period of a pod without terminationGracePeriodSeconds."""
 POD_UID: Final = "metadata.uid"
-NAME: Final = "TASKQUEUE_NAME"
+PREFIX: Final = "TASKQUEUE_"
+NAME: Final = f"{PREFIX}NAME"
 READINESS_PATH: Final = "/readyz"
 _DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 
@@ -21,7 +23,7 @@ class WorkerTemplate(NamedTuple):
         grace_seconds: Time that a pod has from SIGTERM to SIGKILL.
         min_ready_seconds: Time for which a pod must be ready to count as available.
         recreates: Whether a rollout ends all pods before it starts new ones.
-        variables: Names and values of the variables of the container; of one from a field of the pod, its path.
+        variables: Names and values of its variables of the contract; of one from a field of the pod, its path.
         has_other_variables: Whether ConfigMaps or Secrets provide more variables.
         has_readiness: Whether the kubelet reads the readiness from the path of the contract.
     """
@@ -48,7 +50,7 @@ class WorkerTemplate(NamedTuple):
             grace_seconds=pod.get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS),
             min_ready_seconds=spec.get("minReadySeconds", 0),
             recreates=(spec.get("strategy") or {}).get("type") == "Recreate",
-            variables=frozenset((entry["name"], _value(entry)) for entry in container.get("env") or ()),
+            variables=frozenset(_variables(container)),
             has_other_variables=bool(container.get("envFrom")),
             has_readiness=_probes_readiness(container),
         )
@@ -76,6 +78,13 @@ def has_contract_readiness(container: dict[str, Any]) -> bool:
 def _probes_readiness(container: dict[str, Any]) -> bool:
     probe = container.get("readinessProbe") or {}
     return (probe.get("httpGet") or {}).get("path") == READINESS_PATH
+
+
+def _variables(container: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """List the variables of the contract; others may hold secrets, and are not kept."""
+    for entry in container.get("env") or ():
+        if entry["name"].startswith(PREFIX):
+            yield entry["name"], _value(entry)
 
 
 def _value(entry: dict[str, Any]) -> str:

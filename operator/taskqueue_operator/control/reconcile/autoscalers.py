@@ -43,5 +43,13 @@ class Autoscalers:
             listing = self._listings.get(namespace)
             if listing is None or self.clock() - listing.at >= FRESH:
                 listing = _Listing(self.clock(), await self.cluster.autoscalers(namespace))
+                self._forget_old()
                 self._listings[namespace] = listing
         return listing.by_deployment.get(deployment.name, "")
+
+    def _forget_old(self) -> None:
+        old = [name for name, listing in self._listings.items() if self.clock() - listing.at >= FRESH]
+        for namespace in old:
+            del self._listings[namespace]
+            if not self._locks[namespace].locked():
+                del self._locks[namespace]

@@ -13,13 +13,13 @@ EXTERNALS = {"externalQueues": ["celery", "mails"]}
 PLAIN = {"image": "acme/app:1", "protocol": "Plain"}
 REFERENCE = {"deploymentRef": {"name": "shop-worker"}}
 POD_FIELDS = {
-    "command": ["celery"],
-    "args": ["worker"],
-    "env": [{"name": "A", "value": "1"}],
-    "envFrom": [{"secretRef": {"name": "a"}}],
-    "resources": {"limits": {"cpu": 1}},
-    "secretRef": {"name": "a"},
-    "podTemplate": {"spec": {"hostname": "a"}},
+    "crd.command_with_deployment_ref": ("command", ["celery"]),
+    "crd.args_with_deployment_ref": ("args", ["worker"]),
+    "crd.env_with_deployment_ref": ("env", [{"name": "A", "value": "1"}]),
+    "crd.envfrom_with_deployment_ref": ("envFrom", [{"secretRef": {"name": "a"}}]),
+    "crd.resources_with_deployment_ref": ("resources", {"limits": {"cpu": 1}}),
+    "crd.secretref_with_deployment_ref": ("secretRef", {"name": "a"}),
+    "crd.podtemplate_with_deployment_ref": ("podTemplate", {"spec": {"hostname": "a"}}),
 }
 HEADERS = MINIMAL | {"exchange": {"type": "Headers"}}
 
@@ -77,12 +77,12 @@ RULES = {
         changed("worker", REFERENCE | {"image": "a"}),
     ),
     **{
-        f"crd.{field.lower()}_with_deployment_ref": Rule(
+        key: Rule(
             f"spec.worker.{field}",
             changed("worker", {"image": "a", field: value}),
             changed("worker", REFERENCE | {field: value}),
         )
-        for field, value in POD_FIELDS.items()
+        for key, (field, value) in POD_FIELDS.items()
     },
     "crd.migration_of_a_deployment_ref": Rule(
         "spec.queue.changePolicy",

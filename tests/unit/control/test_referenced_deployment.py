@@ -54,6 +54,14 @@ def scaling_active(harness: ControlHarness) -> tuple[str, str]:
     return condition["status"], condition["reason"]
 
 
+def reverse(harness: ControlHarness) -> None:
+    """Change the number of replicas as another client does."""
+    body = copy.deepcopy(harness.cluster.deployments[SHOP])
+    body["spec"]["replicas"] = 2
+    body["metadata"]["generation"] += 1
+    harness.cluster._store("deployments", body)
+
+
 async def refer(harness: ControlHarness, body: Body | None = None, *, backlog: int = 100) -> None:
     """Apply a TaskQueue whose workers are those of a Deployment of others."""
     harness.broker.depths["thumbnails"] = (backlog, 0)
@@ -157,12 +165,21 @@ async def test_an_autoscaler_that_is_created_later_is_found_at_its_first_write(h
     await harness.settle(25)
     assert replicas(harness) == 5
     harness.cluster.autoscaled[SHOP] = "shop"
-    reversed_ = copy.deepcopy(harness.cluster.deployments[SHOP])
-    reversed_["spec"]["replicas"] = 2
-    reversed_["metadata"]["generation"] += 1
-    harness.cluster._store("deployments", reversed_)
+    reverse(harness)
     await harness.settle(5)
     assert scaling_active(harness) == ("False", "TargetConflict")
+
+
+async def test_a_gitops_tool_that_changes_replicas_back_is_given_way(harness: ControlHarness) -> None:
+    harness.start_workers()
+    await refer(harness, deployment())
+    await harness.settle(25)
+    for _ in range(3):
+        reverse(harness)
+        await harness.settle(15)
+    assert replicas(harness) == 2
+    assert scaling_active(harness) == ("False", "ReplicasConflict")
+    assert str(SHOP) in harness.cluster.condition("ScalingActive")["message"]
 
 
 async def test_one_listing_of_autoscalers_serves_all_taskqueues_of_a_namespace(harness: ControlHarness) -> None:
@@ -176,7 +193,8 @@ async def test_one_listing_of_autoscalers_serves_all_taskqueues_of_a_namespace(h
     assert harness.cluster.autoscaler_listings == 1
 
 
-async def test_a_deletion_leaves_it_with_its_replicas(harness: ControlHarness) -> None:
+async def test_a_deletion_leaves_it_with_its_replicas_and_waits_for_none(harness: ControlHarness) -> None:
+    harness.start_workers()
     await refer(harness, deployment())
     await harness.settle(25)
     before = copy.deepcopy(harness.cluster.deployments[SHOP])

@@ -1,11 +1,14 @@
 """A Celery application that knows nothing of the adapter. Its tasks write a ledger, and may wait at a gate."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
 from celery import Celery
 from kombu import Queue
+
+KIND = os.environ.get("QUEUE_TYPE", "quorum")
 
 app = Celery("celery_app", broker=os.environ["RABBITMQ_URL"])
 app.conf.update(
@@ -19,7 +22,7 @@ app.conf.update(
         "client_properties": {"connection_name": os.environ.get("CONNECTION_NAME", "celery")},
     },
     task_default_queue=os.environ["QUEUE"],
-    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": "quorum"})],
+    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": KIND})],
 )
 
 
@@ -40,3 +43,9 @@ def work(n: int, gate: str | None = None) -> None:
 def limited(n: int) -> None:
     write(f"started {n}")
     write(f"finished {n}")
+
+
+@app.task(name="killed")  # type: ignore[untyped-decorator]  # Celery has no types
+def killed(n: int) -> None:
+    write(f"started {n}")
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -21,6 +21,7 @@ class CeleryRuntime:
         wish: How often the control thread has asked, and whether the worker may consume.
         quiet_since: The number of the wish for which it is proved that no message arrives; -1 if it is for none.
         is_connected: Whether Celery has a connection to the broker.
+        settling: Requests that have ended and whose messages are about to be settled.
     """
 
     def __init__(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
@@ -28,6 +29,7 @@ class CeleryRuntime:
         self.wish = (0, True)
         self.quiet_since = -1
         self.is_connected = False
+        self.settling: set[Any] = set()
         self._idle_since = time.monotonic()
         self._wakes, self._sends = socket.socketpair()
         self._wakes.setblocking(False)
@@ -57,7 +59,8 @@ class CeleryRuntime:
 
     def figures(self) -> Figures:
         """See `Runtime`. Celery's main process does not learn which tasks fail."""
-        in_flight = len(_copy(state.reserved_requests) | (active := _copy(state.active_requests)))
+        active = _copy(state.active_requests)
+        in_flight = len(_copy(state.reserved_requests) | active | _copy(self.settling))
         in_flight = max(0, in_flight - unstarted.waiting_for_slot(self.consumer))
         started_at = [request.time_start for request in active if request.time_start]
         now = time.monotonic()
@@ -93,6 +96,12 @@ class CeleryRuntime:
 
     def _ask(self, *, may_consume: bool) -> None:
         self.wish = (self.wish[0] + 1, may_consume)
+        self.wake()
+
+    # On any thread.
+
+    def wake(self) -> None:
+        """Make `fileno` readable."""
         try:
             self._sends.send(b"\0")
         except BlockingIOError:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from typing import Any, Final
 
 from amqp import spec
@@ -11,7 +12,7 @@ from celery.worker import state
 
 from taskqueue_drain.control_thread import ControlThread
 from taskqueue_drain.endpoints import serve
-from taskqueue_drain.environment import CannotJoinError, identity_of, port_of
+from taskqueue_drain.environment import CannotJoinError, identity_of, port_of, retry_settings_of
 from taskqueue_drain.health import Health
 from taskqueue_drain.kombu_channel import kombu_sessions
 from taskqueue_drain.protocol import Identity
@@ -19,6 +20,8 @@ from taskqueue_drain.protocol_log import ProtocolLog, contained, log
 from taskqueue_drain.worker_protocol import WorkerProtocol
 
 from . import unstarted
+from .attempts import Attempts
+from .copy_thread import CopyThread
 from .runtime import CeleryRuntime
 from .supported import check_celery
 
@@ -44,6 +47,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._health = Health(self._runtime)
         self._begin = consumer.on_task_request
         self._identity: Identity | None = None
+        self._attempts: Attempts | None = None
         self._prepare(consumer)
 
     @contained
@@ -80,6 +84,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def shutdown(self, consumer: Any) -> None:  # noqa: ANN401, ARG002 - Celery has no types
         """Celery has finished its tasks."""
+        if self._attempts is not None:
+            self._attempts.finish()
         if self._control is not None:
             self._control.close()
 
@@ -90,12 +96,15 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             driver = consumer.conninfo.transport.driver_type
             pool = type(consumer.pool).__module__
             check_celery(__version__, pool, driver, has_hub=consumer.hub is not None)
-            self._identity = identity_of(os.environ)
+            identity, settings = identity_of(os.environ), retry_settings_of(os.environ)
         except CannotJoinError as error:
             log.warning("this worker cannot be drained: %s", error)
             return
+        self._identity = identity
+        copies = CopyThread(consumer.app.connection_for_write(), f"{identity.taskqueue} copies")
+        self._attempts = Attempts(self._runtime, settings, copies)
         # Before Celery copies it into the strategies of the tasks.
-        consumer.on_task_request = self._begin_or_requeue
+        consumer.on_task_request = partial(self._attempts.begin, begin=self._begin_or_requeue)
         signals.worker_shutting_down.connect(self._on_sigterm)
 
     def _join(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
@@ -129,6 +138,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def _on_wish(self) -> None:
         self._runtime.was_woken()
+        if self._attempts is not None:
+            self._attempts.settle()
         self._apply(self._runtime.consumer)
 
     @contained

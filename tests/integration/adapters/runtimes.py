@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import aio_pika
 
@@ -12,19 +13,30 @@ from tests.integration.worker.declared_queue import DeclaredQueue
 PIKA = Runtime("pika", ("by_hand_pika.py",), "pika-1.4")
 PIKA_OLD = Runtime("pika-old", ("by_hand_pika.py",), "pika-1.3")
 
-NEWEST = (PIKA,)
-ALL = (*NEWEST, PIKA_OLD)
+DRAMATIQ_COMMAND = ("-m", "dramatiq", "dramatiq_app", "taskqueue_drain.dramatiq", "--threads", "1")
+DRAMATIQ = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "1"), "dramatiq-2.2", declares=True)
+DRAMATIQ_OLD = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "1"), "dramatiq-2.0", declares=True)
 
-_BODIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+NEWEST = (PIKA, DRAMATIQ)
+ALL = (*NEWEST, PIKA_OLD, DRAMATIQ_OLD)
 
 
-async def send(queue: DeclaredQueue, runtime: Runtime, **payload: object) -> None:
-    """Publish a task as the runtime does."""
+def _dramatiq_body(payload: dict[str, Any], queue: str) -> dict[str, Any]:
+    identity = {"message_id": uuid4().hex, "message_timestamp": 0}
+    eta = {"eta": payload.pop("eta")} if "eta" in payload else {}
+    return {"queue_name": queue, "actor_name": "work", "args": [], "kwargs": payload, "options": eta, **identity}
+
+
+_BODIES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {"dramatiq": _dramatiq_body}
+
+
+async def send(queue: DeclaredQueue, runtime: Runtime, *, to: str | None = None, **payload: object) -> None:
+    """Publish a task as the runtime does, to the queue or to the one named."""
     write = _BODIES.get(runtime.name)
-    body = payload if write is None else write(payload)
+    body = payload if write is None else write(payload, to or queue.name)
     message = aio_pika.Message(
         json.dumps(body).encode(),
         content_type="application/json",
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
     )
-    await queue.channel.default_exchange.publish(message, queue.name)
+    await queue.channel.default_exchange.publish(message, to or queue.name)

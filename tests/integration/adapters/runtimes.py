@@ -15,10 +15,9 @@ PIKA_OLD = Runtime("pika-old", ("by_hand_pika.py",), "pika-1.3")
 
 DRAMATIQ_COMMAND = ("-m", "dramatiq", "dramatiq_app", "taskqueue_drain.dramatiq", "--threads", "1")
 DRAMATIQ = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "1"), "dramatiq-2.2", declares=True)
-DRAMATIQ_OLD = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "1"), "dramatiq-2.0", declares=True)
 
 NEWEST = (PIKA, DRAMATIQ)
-ALL = (*NEWEST, PIKA_OLD, DRAMATIQ_OLD)
+ALL = (*NEWEST, PIKA_OLD)
 
 
 def _dramatiq_body(payload: dict[str, Any], queue: str) -> dict[str, Any]:

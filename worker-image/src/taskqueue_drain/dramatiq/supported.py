@@ -12,7 +12,8 @@ from dramatiq.cli import make_argument_parser
 
 from taskqueue_drain.environment import CannotJoinError
 
-MAJOR: Final = "2"
+OLDEST: Final = (2, 2)
+FIRST_UNKNOWN: Final = (3,)
 
 
 def check_dramatiq(broker: Any) -> None:  # noqa: ANN401 - dramatiq has no types
@@ -21,8 +22,8 @@ def check_dramatiq(broker: Any) -> None:  # noqa: ANN401 - dramatiq has no types
     Raises:
         CannotJoinError: It cannot be drained.
     """
-    if __version__.split(".")[0] != MAJOR:
-        raise CannotJoinError(f"dramatiq {__version__} is not supported: install dramatiq {MAJOR}")
+    if not OLDEST <= tuple(int(part) for part in __version__.split(".")[:2] if part.isdecimal()) < FIRST_UNKNOWN:
+        raise CannotJoinError(f"dramatiq {__version__} is not supported: install dramatiq 2.2 or a later 2.x")
     kind = type(broker)
     is_known = isinstance(broker, RabbitmqBroker) and kind.consume is RabbitmqBroker.consume
     if not is_known or kind.consumer_class is not RabbitmqBroker.consumer_class:

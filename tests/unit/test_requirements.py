@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ADAPTERS = {"amqp", "celery", "kombu"}  # extras of taskqueue_drain that the worker image does not have
+# Extras of taskqueue_drain that the worker image does not have.
+ADAPTERS = {"amqp", "celery", "faststream", "kombu", "pika", "taskiq"}
 OWN = {"taskqueue_drain", "taskqueue_operator", "taskqueue_worker"}
 
 

@@ -12,12 +12,24 @@ from tests.integration.worker.declared_queue import DeclaredQueue
 
 PIKA = Runtime("pika", ("by_hand_pika.py",), "pika-1.4")
 PIKA_OLD = Runtime("pika-old", ("by_hand_pika.py",), "pika-1.3")
+AIO_PIKA = Runtime("aio-pika", ("by_hand_aio_pika.py",))
+TASKIQ_COMMAND = ("-m", "taskiq", "worker", "taskiq_app:broker", "--workers", "1", "--max-async-tasks", "1")
+TASKIQ = Runtime(
+    "taskiq", (*TASKIQ_COMMAND, "--max-prefetch", "9", "--receiver", "taskqueue_drain.taskiq:Receiver"), "taskiq-0.12"
+)
+FASTSTREAM = Runtime("faststream", ("-m", "taskqueue_drain.faststream", "run", "faststream_app:app"), "faststream-0.7")
+FASTSTREAM_OLD = Runtime("faststream-0.6", FASTSTREAM.command, "faststream-0.6")
 
 DRAMATIQ_COMMAND = ("-m", "dramatiq", "dramatiq_app", "taskqueue_drain.dramatiq", "--threads", "1")
 DRAMATIQ = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "1"), "dramatiq-2.2", declares=True)
 
-NEWEST = (PIKA, DRAMATIQ)
-ALL = (*NEWEST, PIKA_OLD)
+NEWEST = (PIKA, DRAMATIQ, AIO_PIKA, TASKIQ, FASTSTREAM)
+ALL = (*NEWEST, PIKA_OLD, FASTSTREAM_OLD)
+
+
+def _taskiq_body(payload: dict[str, Any], _: str) -> dict[str, Any]:
+    labels = payload.pop("labels", {})
+    return {"task_id": uuid4().hex, "task_name": "work", "labels": labels, "args": [], "kwargs": payload}
 
 
 def _dramatiq_body(payload: dict[str, Any], queue: str) -> dict[str, Any]:
@@ -26,7 +38,10 @@ def _dramatiq_body(payload: dict[str, Any], queue: str) -> dict[str, Any]:
     return {"queue_name": queue, "actor_name": "work", "args": [], "kwargs": payload, "options": eta, **identity}
 
 
-_BODIES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {"dramatiq": _dramatiq_body}
+_BODIES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
+    "dramatiq": _dramatiq_body,
+    "taskiq": _taskiq_body,
+}
 
 
 async def send(queue: DeclaredQueue, runtime: Runtime, *, to: str | None = None, **payload: object) -> None:

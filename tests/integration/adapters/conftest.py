@@ -18,10 +18,11 @@ StartApplication = Callable[..., RunningApplication]
 
 
 @pytest.fixture
-async def queue(channel: AbstractChannel, runtime: Runtime) -> DeclaredQueue:
-    """A queue as the operator declares it, or as the runtime does."""
+async def queue(channel: AbstractChannel, request: pytest.FixtureRequest) -> DeclaredQueue:
+    """A queue as the operator declares it, or as the runtime of the test does."""
     name = f"adapter-{uuid4().hex[:8]}"
-    if not runtime.declares:
+    runtime = request.getfixturevalue("runtime") if "runtime" in request.fixturenames else None
+    if runtime is None or not runtime.declares:
         return await DeclaredQueue(channel, name).declare()
     return await DeclaredQueue(channel, name, "classic").declare({"x-dead-letter-routing-key": f"{name}.XQ"})
 

@@ -17,7 +17,7 @@ from tests.cluster.broker import Broker
 from tests.e2e.application import NAME
 
 POLL_SECONDS: Final = 0.005
-TIMEOUT_SECONDS: Final = 120
+TIMEOUT_SECONDS: Final = 60
 TOGETHER: Final = 100
 """How many messages are published before the first of them is confirmed."""
 

@@ -55,6 +55,14 @@ class LocalQueue:
 
         await eventually(is_ready, f"{messages} ready messages", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
 
+    async def until_returned(self, messages: int) -> None:
+        """Wait until at least so many messages are ready: a worker that ends at once returns its running tasks too."""
+
+        async def are_ready() -> bool:
+            return await self._ready() >= messages
+
+        await eventually(are_ready, f"{messages} returned messages", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
+
     async def _publish(self, runtime: Runtime, seconds: float) -> None:
         identity = uuid4().hex
         message = runtime.message(identity, seconds)

@@ -33,7 +33,7 @@ def _publish(body: dict[str, Any]) -> None:
     """Publish on a channel of this thread. The broker confirms the receipt, so that it outlives its worker."""
     if not hasattr(_local, "channel"):
         parameters = pika.URLParameters(os.environ["BROKER_URL"])
-        parameters.heartbeat = 0  # nobody answers heartbeats while a task sleeps
+        parameters.heartbeat = 0  # they are not answered while a task sleeps
         _local.channel = pika.BlockingConnection(parameters).channel()
         _local.channel.confirm_delivery()
     _local.channel.basic_publish("", "receipts", json.dumps(body).encode())

@@ -18,7 +18,7 @@ async def work(n: int, gate: str | None = None, *, fails: bool = False) -> None:
     await ledger.work(n, gate, fails=fails)
 
 
-@app.after_startup
+@app.after_startup  # type: ignore[untyped-decorator]  # see above
 async def restart() -> None:
     if os.environ.get("RESTARTS"):
         await broker.stop()

@@ -4,7 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from celery import Celery
+from celery import Celery, Task
+from celery.exceptions import Ignore, Reject
 from kombu import Queue
 
 app = Celery("celery_app", broker=os.environ["RABBITMQ_URL"])
@@ -40,3 +41,20 @@ def work(n: int, gate: str | None = None) -> None:
 def limited(n: int) -> None:
     write(f"started {n}")
     write(f"finished {n}")
+
+
+@app.task(name="ends", bind=True, max_retries=1, time_limit=1)  # type: ignore[untyped-decorator]  # Celery has no types
+def ends(self: Task, how: str) -> None:
+    match how:
+        case "failed":
+            raise ValueError(how)
+        case "retried" if self.request.retries == 0:
+            raise self.retry(countdown=0)
+        case "ignored":
+            raise Ignore
+        case "rejected":
+            raise Reject(how)
+        case "timeout":
+            time.sleep(3600)
+        case "worker_lost":
+            os._exit(1)

@@ -4,8 +4,7 @@ import socket
 import time
 from typing import Any
 
-from celery.worker import state
-
+from taskqueue_drain.activity import Activity
 from taskqueue_drain.protocol import Figures
 
 from . import unstarted
@@ -23,12 +22,12 @@ class CeleryRuntime:
         is_connected: Whether Celery has a connection to the broker.
     """
 
-    def __init__(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
+    def __init__(self, consumer: Any, activity: Activity) -> None:  # noqa: ANN401 - Celery has no types
         self.consumer = consumer
         self.wish = (0, True)
         self.quiet_since = -1
         self.is_connected = False
-        self._idle_since = time.monotonic()
+        self._activity = activity
         self._wakes, self._sends = socket.socketpair()
         self._wakes.setblocking(False)
         self._sends.setblocking(False)
@@ -56,21 +55,18 @@ class CeleryRuntime:
         return self.is_connected and tasks is not None and bool(tasks._active_tags)  # noqa: SLF001 - no public name
 
     def figures(self) -> Figures:
-        """See `Runtime`. Celery's main process does not learn which tasks fail."""
-        in_flight = len(_copy(state.reserved_requests) | (active := _copy(state.active_requests)))
-        in_flight = max(0, in_flight - unstarted.waiting_for_slot(self.consumer))
-        started_at = [request.time_start for request in active if request.time_start]
-        now = time.monotonic()
-        if in_flight:
-            self._idle_since = now
+        """See `Runtime`."""
+        now, activity = time.monotonic(), self._activity
+        oldest = activity.oldest_seconds(now)
         return Figures(
-            in_flight=in_flight,
+            # The pool threads has a queue of its own, of tasks that can still be given back.
+            in_flight=max(0, activity.running - unstarted.waiting_for_thread(self.consumer)),
             prefetched=unstarted.count(self.consumer),
-            idle_seconds=round(now - self._idle_since, 3),
-            oldest_seconds=round(max(0.0, time.time() - min(started_at)), 3) if started_at else None,
-            completed=max(0, state.all_total_count[0] - len(active)),
-            failed=0,
-            busy_seconds=0,
+            idle_seconds=round(activity.idle_seconds(now), 3),
+            oldest_seconds=None if oldest is None else round(oldest, 3),
+            completed=activity.completed,
+            failed=activity.failed,
+            busy_seconds=round(activity.busy_seconds, 3),
         )
 
     # On Celery's thread.
@@ -97,12 +93,3 @@ class CeleryRuntime:
             self._sends.send(b"\0")
         except BlockingIOError:
             return  # it has been woken often enough
-
-
-def _copy(requests: Any) -> set[Any]:  # noqa: ANN401 - Celery has no types
-    """Copy a set that Celery's thread changes."""
-    while True:
-        try:
-            return set(requests)
-        except RuntimeError:  # it changed meanwhile
-            continue

@@ -11,6 +11,7 @@ from celery import __version__, bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from taskqueue_drain.activity import Activity
 from taskqueue_drain.environment import CannotJoinError, identity_of, port_of
 from taskqueue_drain.kombu_channel import ControlThread
 from taskqueue_drain.protocol import Drain, Identity
@@ -18,6 +19,7 @@ from taskqueue_drain.worker_protocol import WorkerProtocol
 
 from . import unstarted
 from .endpoints import Health, serve
+from .executions import watch_pool
 from .runtime import CeleryRuntime
 from .supported import check_celery
 
@@ -71,7 +73,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def __init__(self, consumer: Any, **options: Any) -> None:  # noqa: ANN401 - Celery has no types
         super().__init__(consumer, **options)
-        self._runtime = CeleryRuntime(consumer)
+        self._activity = Activity(time.monotonic())
+        self._runtime = CeleryRuntime(consumer, self._activity)
         self._held: int | None = None
         self._receive: Any = None
         self._flows = 0
@@ -131,6 +134,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         except CannotJoinError as error:
             _log.warning("this worker cannot be drained: %s", error)
             return
+        watch_pool(consumer.pool, self._activity)
         # Before Celery copies it into the strategies of the tasks.
         consumer.on_task_request = self._begin_or_requeue
         signals.worker_shutting_down.connect(self._on_sigterm)

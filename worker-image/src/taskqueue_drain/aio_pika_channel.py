@@ -23,7 +23,11 @@ CLOSE_TIMEOUT_SECONDS: Final = 1
 
 
 class ControlChannel:
-    """Drives the protocol on the event loop of the runtime. Its failures never stop the consumers."""
+    """Drives the protocol on the event loop of the runtime. Its failures never stop the consumers.
+
+    Attributes:
+        connected_at: When the connection was opened; None without a connection. Seconds of the event loop's clock.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class ControlChannel:
         self._clock = asyncio.get_running_loop().time
         self._report_due = asyncio.Event()
         self._fault: str | None = None
+        self.connected_at: float | None = None
 
     async def run(self) -> None:
         """Report and receive until cancelled; reconnect after each loss of the connection."""
@@ -86,12 +91,14 @@ class ControlChannel:
     async def _session(self) -> None:
         """From one connect to the loss of that connection."""
         connection = await self._connect()
+        self.connected_at = self._clock()
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
         try:
             while not lost.is_set():
                 await run_unless(lost, self._report_on(connection))
         finally:
+            self.connected_at = None
             await _close(connection)
 
     async def _report_on(self, connection: AbstractConnection) -> None:

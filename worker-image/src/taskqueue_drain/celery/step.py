@@ -2,9 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Final, ParamSpec
+from typing import Any, Final
 
 from amqp import spec
 from celery import __version__, bootsteps, signals
@@ -12,58 +10,23 @@ from celery.utils.log import get_logger
 from celery.worker import state
 
 from taskqueue_drain.activity import Activity
+from taskqueue_drain.control_thread import ControlThread
+from taskqueue_drain.endpoints import serve
 from taskqueue_drain.environment import CannotJoinError, identity_of, port_of
-from taskqueue_drain.kombu_channel import ControlThread
-from taskqueue_drain.protocol import Drain, Identity
+from taskqueue_drain.health import Health
+from taskqueue_drain.kombu_channel import kombu_sessions
+from taskqueue_drain.protocol import Identity
+from taskqueue_drain.protocol_log import ProtocolLog, contained, log
 from taskqueue_drain.worker_protocol import WorkerProtocol
 
 from . import unstarted
-from .endpoints import Health, serve
 from .executions import watch_pool
 from .runtime import CeleryRuntime
 from .supported import check_celery
 
 BEAT_SECONDS: Final = 5.0
 
-_log = get_logger("taskqueue_drain")
-_Arguments = ParamSpec("_Arguments")
-
-
-class ProtocolLog:
-    """Logs as Celery does (`taskqueue_drain.Observer`)."""
-
-    def draining(self, drain: Drain) -> None:
-        """See `Observer`."""
-        _log.info("draining for %s, epoch %d, seq %d", drain.installation, drain.epoch, drain.seq)
-
-    def resumed(self, event: str) -> None:
-        """See `Observer`."""
-        _log.info("consuming again: %s", event)
-
-    def handled(self, command: str, outcome: str, reason: str | None = None) -> None:
-        """See `Observer`."""
-        if reason is not None:
-            _log.warning("command %s %s: %s", command, outcome, reason)
-
-    def reported(self) -> None:
-        """See `Observer`."""
-
-    def disconnected(self, reason: str) -> None:
-        """See `Observer`."""
-        _log.warning("no control channel, the worker cannot be drained: %s", reason)
-
-
-def _contained(method: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
-    """Log what the method raises: nothing here may end the application's worker."""
-
-    @wraps(method)
-    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
-        try:
-            method(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - see above
-            _log.warning("%s: %r", method.__name__, error)
-
-    return call
+get_logger(log.name)  # Celery then shows it with its own
 
 
 class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
@@ -86,7 +49,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._identity: Identity | None = None
         self._prepare(consumer)
 
-    @_contained
+    @contained
     def start(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
         """Celery has connected, and is about to consume."""
         self._flows = 0
@@ -109,7 +72,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             hub.timer.cancel(self._beats)
         self._beats = hub.timer.call_repeatedly(BEAT_SECONDS, self._beat)
 
-    @_contained
+    @contained
     def stop(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
         """Celery shuts down, or has lost its connection."""
         is_leaving = state.should_stop is not None or state.should_terminate is not None
@@ -123,7 +86,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self._control is not None:
             self._control.close()
 
-    @_contained
+    @contained
     def _prepare(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
         """Find out whether this worker can be drained."""
         try:
@@ -132,7 +95,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             check_celery(__version__, pool, driver, has_hub=consumer.hub is not None)
             self._identity = identity_of(os.environ)
         except CannotJoinError as error:
-            _log.warning("this worker cannot be drained: %s", error)
+            log.warning("this worker cannot be drained: %s", error)
             return
         watch_pool(consumer.pool, self._activity)
         # Before Celery copies it into the strategies of the tasks.
@@ -141,9 +104,10 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def _join(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
         if self._identity is not None:
-            log = ProtocolLog()
-            protocol = WorkerProtocol(self._identity, self._runtime, log)
-            self._control = ControlThread(protocol, consumer.app.connection_for_write(), log)
+            observer = ProtocolLog()
+            protocol = WorkerProtocol(self._identity, self._runtime, observer)
+            sessions = kombu_sessions(consumer.app.connection_for_write(), self._identity.taskqueue)
+            self._control = ControlThread(protocol, sessions, observer)
             self._health.join(protocol, self._control)
             self._control.start()
 
@@ -154,13 +118,12 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         try:
             serve(port_of(os.environ), self._health)
         except (CannotJoinError, OSError) as error:
-            _log.warning("/healthz and /readyz are not served: %s", error)
+            log.warning("/healthz and /readyz are not served: %s", error)
 
     def _on_sigterm(self, **_: object) -> None:
         self._leave()
 
     def _leave(self) -> None:
-        self._health.is_leaving = True
         self._runtime.leave()
         if self._control is not None:
             self._control.leave()
@@ -172,7 +135,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._runtime.was_woken()
         self._apply(self._runtime.consumer)
 
-    @_contained
+    @contained
     def _apply(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
         """Do what the control thread wishes now."""
         number, may_consume = self._runtime.wish
@@ -194,7 +157,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             tasks.channel.basic_cancel(tag, nowait=True)
         tasks._active_tags.clear()  # noqa: SLF001 - likewise
         returned = unstarted.requeue_all(consumer)
-        _log.info("stopped consuming, requeued %d messages", returned)
+        log.info("stopped consuming, requeued %d messages", returned)
         self._prove(tasks.channel)
 
     def _release(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
@@ -220,7 +183,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         elif self._held is not None:
             self._runtime.quiet_since = self._held
 
-    @_contained
+    @contained
     def _on_stray(self, message: Any) -> None:  # noqa: ANN401 - kombu has no types
         """A message was sent before the cancel and received after it."""
         unstarted.requeue(message)

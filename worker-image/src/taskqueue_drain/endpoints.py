@@ -2,61 +2,16 @@
 
 import socket
 import threading
-import time
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from socketserver import ThreadingTCPServer
 from typing import Final
 
-from taskqueue_drain.kombu_channel import ControlThread
-from taskqueue_drain.protocol import State
-from taskqueue_drain.worker_protocol import WorkerProtocol
+from .health import Health
 
-from .runtime import CeleryRuntime
-
-PATIENCE_SECONDS: Final = 60.0
-"""How long a worker may not consume while it reaches the broker; Celery reconnects within 32 s."""
 REQUEST_SECONDS: Final = 1.0
 REQUEST_BYTES: Final = 4096
 """A probe of the kubelet has 200 bytes, in one segment."""
-
-
-class Health:
-    """Whether the worker does what it is there for.
-
-    Attributes:
-        beat_at: When Celery's event loop ran last, in seconds of the monotonic clock.
-        is_leaving: Whether the worker shuts down.
-    """
-
-    def __init__(self, runtime: CeleryRuntime) -> None:
-        self._runtime = runtime
-        self._protocol: WorkerProtocol | None = None
-        self._control: ControlThread | None = None
-        self._was_well_at = time.monotonic()
-        self.beat_at = time.monotonic()
-        self.is_leaving = False
-
-    def join(self, protocol: WorkerProtocol, control: ControlThread) -> None:
-        """The worker has joined the control protocol."""
-        self._protocol, self._control = protocol, control
-
-    @property
-    def is_alive(self) -> bool:
-        """False for a worker that has not consumed for long, although it is not drained and the broker is reached."""
-        now = time.monotonic()
-        reached = self._control is not None and self._control.connected_at is not None
-        is_well = self._runtime.is_consuming and now - self.beat_at < PATIENCE_SECONDS
-        if is_well or not reached or self.is_leaving or not self._runtime.wish[1] or self._runtime.figures().in_flight:
-            self._was_well_at = now
-        return now - self._was_well_at < PATIENCE_SECONDS
-
-    @property
-    def is_ready(self) -> bool:
-        """True while the worker consumes, or is draining: a ReplicaSet removes pods that are not ready first."""
-        if self._protocol is None:
-            return self._runtime.is_consuming
-        return self._protocol.state in {State.CONSUMING, State.DRAINING}
 
 
 class _Server(ThreadingTCPServer):

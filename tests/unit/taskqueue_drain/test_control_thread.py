@@ -1,0 +1,68 @@
+"""What the control thread survives. The protocol itself is tested with a real broker."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from queue import Queue
+
+import pytest
+
+from taskqueue_drain import Figures
+from taskqueue_drain.backoff import Backoff
+from taskqueue_drain.control_thread import ControlThread
+from tests.unit.taskqueue_drain.fake_runtime import FakeRuntime, Recorder, joined
+
+
+class FaultyBroker:
+    """Refuses the first connections; the session of the next one ends when the runtime fails."""
+
+    def __init__(self, faults: Sequence[Exception]) -> None:
+        self.faults = list(faults)
+        self.reports: Queue[bytes] = Queue()
+
+    @contextmanager
+    def open_session(self) -> Iterator["FaultyBroker"]:
+        if self.faults:
+            raise self.faults.pop(0)
+        yield self
+
+    def publish(self, report: bytes) -> None:
+        self.reports.put(report)
+
+    def receive(self, seconds: float) -> Sequence[bytes]:  # noqa: ARG002 - nothing arrives
+        return ()
+
+
+@pytest.fixture(autouse=True)
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "next_delay", lambda *_: 0.0)
+
+
+def test_each_other_fault_is_told_once_and_the_thread_goes_on() -> None:
+    broker = FaultyBroker([OSError("refused"), OSError("refused"), ValueError("no such host")])
+    recorder = Recorder()
+    thread = ControlThread(joined(FakeRuntime(), recorder), broker.open_session, recorder)
+    thread.start()
+    broker.reports.get(timeout=30)
+    thread.close()
+    assert recorder.events == ["refused", "no such host"]
+
+
+def test_a_runtime_that_fails_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = FaultyBroker([])
+    recorder = Recorder()
+    runtime = FakeRuntime()
+    thread = ControlThread(joined(runtime, recorder), broker.open_session, recorder)
+    with monkeypatch.context() as patch:
+        failed: Queue[None] = Queue()
+
+        def figures() -> Figures:
+            failed.put(None)
+            raise ValueError("the runtime fails")
+
+        patch.setattr(runtime, "figures", figures)
+        thread.start()
+        failed.get(timeout=30)
+        failed.get(timeout=30)
+    broker.reports.get(timeout=30)
+    thread.close()
+    assert recorder.events == ["the runtime fails"]

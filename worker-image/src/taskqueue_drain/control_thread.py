@@ -1,0 +1,119 @@
+"""The control channel of a runtime with threads: a thread carries reports and commands over a connection of its own."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, Protocol
+
+from .backoff import Backoff
+from .protocol import State
+from .runtime import Observer
+from .worker_protocol import WorkerProtocol
+
+POLL_SECONDS: Final = 1.0
+DRAINING_POLL_SECONDS: Final = 0.1
+"""How often the runtime is asked whether something has changed."""
+
+
+class Session(Protocol):
+    """A connection of an AMQP client that consumes direct reply-to. Each method has a timeout and may raise."""
+
+    def publish(self, report: bytes) -> None:
+        """Publish a report."""
+        ...
+
+    def receive(self, seconds: float) -> Sequence[bytes]:
+        """Return the bodies that have arrived, or that arrive within this time."""
+        ...
+
+
+class ControlThread:
+    """Drives the protocol, which no other thread changes. Its failures never stop the consumers.
+
+    Attributes:
+        connected_at: When the connection was opened; None without a connection. Seconds of the monotonic clock.
+    """
+
+    def __init__(
+        self, protocol: WorkerProtocol, open_session: Callable[[], AbstractContextManager[Session]], observer: Observer
+    ) -> None:
+        """`open_session` connects, on this thread, with a timeout."""
+        self._protocol = protocol
+        self._open_session = open_session
+        self._observer = observer
+        self._leaving = False  # no Event: its lock could be held when a signal handler sets it
+        self._has_left = False
+        self._closed = threading.Event()
+        self._fault: str | None = None
+        self.connected_at: float | None = None
+
+    def start(self) -> None:
+        """Report and receive from now on."""
+        threading.Thread(target=self._run, name="taskqueue control", daemon=True).start()
+
+    def leave(self) -> None:
+        """Report from now on that the worker shuts down. For any thread, and for signal handlers."""
+        self._leaving = True
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        """Reconnect after each loss of the connection, until closed."""
+        backoff = Backoff()
+        while not self._closed.is_set():
+            started_at = time.monotonic()
+            with self._contained():
+                self._session()
+            self.connected_at = None
+            self._wait(backoff.next_delay(time.monotonic() - started_at))
+
+    def _session(self) -> None:
+        """From one connect to the loss of that connection."""
+        with self._open_session() as session:
+            self._protocol.begin_channel()
+            self.connected_at = time.monotonic()
+            while not self._closed.is_set():
+                self._advance()
+                if self._protocol.is_report_due(time.monotonic()):
+                    session.publish(self._protocol.report(time.monotonic()))
+                    self._observer.reported()
+                self._receive(session)
+
+    def _receive(self, session: Session) -> None:
+        """Handle what arrives until the runtime is to be asked again."""
+        bodies = session.receive(self._poll_seconds())
+        if not bodies:
+            self._fault = None  # what the broker refuses, it refuses at once
+        for body in bodies:
+            self._protocol.receive(body, time.monotonic())
+
+    def _wait(self, seconds: float) -> None:
+        """Let drain leases expire without a connection, too."""
+        until = time.monotonic() + seconds
+        while (rest := until - time.monotonic()) > 0 and not self._closed.wait(min(rest, DRAINING_POLL_SECONDS)):
+            with self._contained():
+                self._advance()
+
+    def _advance(self) -> None:
+        if self._leaving and not self._has_left:
+            self._has_left = True
+            self._protocol.begin_shutdown()
+        self._protocol.advance(time.monotonic())
+
+    def _poll_seconds(self) -> float:
+        is_steady = self._protocol.state in {State.CONSUMING, State.DRAINED}
+        return POLL_SECONDS if is_steady else DRAINING_POLL_SECONDS
+
+    @contextmanager
+    def _contained(self) -> Iterator[None]:
+        """Tell the observer of each other fault. None ends the thread."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - no failure of the control channel may stop the consumers
+            reason = str(error) or repr(error)
+            if reason != self._fault:
+                self._fault = reason
+                self._observer.disconnected(reason)

@@ -58,3 +58,5 @@ def ends(self: Task, how: str) -> None:
             time.sleep(3600)
         case "worker_lost":
             os._exit(1)
+        case _:
+            pass

@@ -34,10 +34,13 @@ def watch_pool(pool: Any, activity: Activity) -> None:  # noqa: ANN401 - Celery 
             return begin(target, args, kwargs, **options)
         execution = Execution(options["callback"].__self__, activity, options)
         try:
-            return begin(target, args, kwargs, **options | execution.callbacks)
+            result = begin(target, args, kwargs, **options | execution.callbacks)
         except BaseException:
             execution.end(Status.FAILED)
             raise
+        if hasattr(result, "link"):  # a greenlet that is killed before it begins calls nothing else
+            result.link(lambda _: execution.end(Status.REVOKED))
+        return result
 
     pool.apply_async = apply_async
 

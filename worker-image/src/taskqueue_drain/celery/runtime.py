@@ -1,15 +1,13 @@
 """A Celery worker as the protocol sees it. Two threads meet here: that of the control channel, and Celery's own."""
 
-import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from taskqueue_drain.activity import Activity
 from taskqueue_drain.protocol import Figures
 
 from . import unstarted
-
-WAKE_BYTES = 4096
 
 
 class CeleryRuntime:
@@ -22,15 +20,14 @@ class CeleryRuntime:
         is_connected: Whether Celery has a connection to the broker.
     """
 
-    def __init__(self, consumer: Any, activity: Activity) -> None:  # noqa: ANN401 - Celery has no types
+    def __init__(self, consumer: Any, activity: Activity, wake: Callable[[], None]) -> None:  # noqa: ANN401 - likewise
+        """`wake` makes Celery's thread look at the wish soon."""
         self.consumer = consumer
         self.wish = (0, True)
         self.quiet_since = -1
         self.is_connected = False
         self._activity = activity
-        self._wakes, self._sends = socket.socketpair()
-        self._wakes.setblocking(False)
-        self._sends.setblocking(False)
+        self._wake = wake
 
     # On the control thread.
 
@@ -50,9 +47,13 @@ class CeleryRuntime:
 
     @property
     def is_consuming(self) -> bool:
-        """See `Runtime`."""
+        """See `Runtime`. py-amqp forgets a consumer that the broker has cancelled."""
         tasks = self.consumer.task_consumer
-        return self.is_connected and tasks is not None and bool(tasks._active_tags)  # noqa: SLF001 - no public name
+        if not self.is_connected or tasks is None:
+            return False
+        tags = dict(tasks._active_tags)  # noqa: SLF001 - kombu has no public name
+        known = tags and all(tag in tasks.channel.callbacks for tag in tags.values())
+        return bool(known) and tags.keys() >= {queue.name for queue in tasks.queues}
 
     def figures(self) -> Figures:
         """See `Runtime`."""
@@ -71,25 +72,10 @@ class CeleryRuntime:
 
     # On Celery's thread.
 
-    def fileno(self) -> int:
-        """Return what is readable once the control thread has asked for something."""
-        return self._wakes.fileno()
-
-    def was_woken(self) -> None:
-        """Read what made `fileno` readable."""
-        try:
-            while self._wakes.recv(WAKE_BYTES):
-                pass
-        except BlockingIOError:
-            return
-
     def leave(self) -> None:
         """Ask for the end of consuming, from a signal handler."""
         self._ask(may_consume=False)
 
     def _ask(self, *, may_consume: bool) -> None:
         self.wish = (self.wish[0] + 1, may_consume)
-        try:
-            self._sends.send(b"\0")
-        except BlockingIOError:
-            return  # it has been woken often enough
+        self._wake()

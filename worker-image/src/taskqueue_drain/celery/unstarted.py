@@ -83,7 +83,8 @@ def _waiting_for_time(consumer: Any) -> Iterator[Any]:  # noqa: ANN401 - Celery 
     for scheduled in tuple(consumer.timer.queue):
         entry = scheduled.entry
         if getattr(entry.fun, "__name__", "") in TIMER_CALLS and not entry.canceled:
-            consumer.timer.cancel(entry)
+            consumer.timer.cancel(scheduled if hasattr(scheduled, "kill") else entry)  # with gevent, a greenlet
+            entry.canceled = True
             consumer.qos.decrement_eventually()
             yield entry.args[0]
 

@@ -30,7 +30,7 @@ class ApiReader:
 
     def __init__(self, kubeconfig: Path, kubectl: Callable[..., str]) -> None:
         self._kubectl = kubectl
-        self._client = _client(kubeconfig)
+        self._client = api_client(kubeconfig)
 
     def close(self) -> None:
         """Close the connections."""
@@ -107,7 +107,8 @@ def _text(client: httpx.Client, path: str) -> str | None:
     return answer.text
 
 
-def _client(kubeconfig: Path) -> httpx.Client | None:
+def api_client(kubeconfig: Path) -> httpx.Client | None:
+    """Return a client with the certificate of this kubeconfig; None if it has another kind of credentials."""
     config = yaml.safe_load(kubeconfig.read_text())
     current = next(item["context"] for item in config["contexts"] if item["name"] == config["current-context"])
     user = next(item["user"] for item in config["users"] if item["name"] == current["user"])

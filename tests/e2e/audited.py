@@ -8,8 +8,8 @@ from typing import Any
 
 import gate  # type: ignore[import-not-found]  # mounted beside this module
 
+from taskqueue_drain.broker import broker_source
 from taskqueue_worker import Context, Publisher, task
-from taskqueue_worker.settings import broker_source
 
 _receipts = Publisher(broker_source(os.environ), name="receipts")
 

@@ -43,7 +43,7 @@ class RefusedDeclaration(NamedTuple):
     @property
     def _first_way_out(self) -> str:
         if _SETTING.fullmatch(self.argument):
-            return "Set queue.settingsBy: Policy, with which the queue has no such argument, declare"
+            return "Set queue.settingsBy: Policy (not with shards), with which the queue has no such argument, declare"
         if self.argument == "x-queue-type":
             return "Set the default queue type of the vhost to that of the queue, declare"
         return "Declare"

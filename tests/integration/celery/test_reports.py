@@ -26,3 +26,6 @@ async def test_a_worker_knows_how_its_tasks_ended(
     assert 1 < report["busy_seconds"] < 60
     assert 0 < report["idle_seconds"] < 60
     assert not worker.has_ended
+    page = worker.page("/metrics")
+    for how in ENDS:
+        assert f'taskqueue_worker_tasks_total{{type="ends",status="{how}"}}' in page

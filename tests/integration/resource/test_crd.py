@@ -28,14 +28,14 @@ def test_the_schema_is_structural_and_the_names_are_accepted(api: ControlPlane) 
 
 @pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_the_operator_parses_every_object_that_the_api_server_accepts(write: Write, spec: dict[str, Any]) -> None:
-    body = write(spec, verb="create")
+    body = write(spec)
     body["metadata"].setdefault("resourceVersion", "1")  # a dry run stores nothing
     with_defaults = TaskQueue.parse(body)
     assert with_defaults.spec == TaskQueue.parse(body | {"spec": spec}).spec
 
 
 def test_the_api_server_stores_every_default(write: Write) -> None:
-    spec = write(MINIMAL | {"queue": {}, "exchange": {}}, verb="create")["spec"]
+    spec = write(MINIMAL | {"queue": {}, "exchange": {}})["spec"]
     assert spec == {
         "broker": {"secretRef": {"name": "rabbitmq"}},
         "exchange": {"type": "Direct"},
@@ -74,12 +74,12 @@ def test_the_api_server_rejects_what_the_models_reject_and_names_the_field(
     write: Write, path: str, spec: dict[str, Any]
 ) -> None:
     with pytest.raises(RuntimeError) as caught:
-        write(spec, verb="create")
+        write(spec)
     assert path in str(caught.value)
 
 
 def test_null_is_the_same_as_an_absent_field(write: Write) -> None:
-    stored = write(MINIMAL | {"queue": None, "deletionPolicy": None}, verb="create")["spec"]
+    stored = write(MINIMAL | {"queue": None, "deletionPolicy": None})["spec"]
     assert "queue" not in stored
     assert stored["deletionPolicy"] == "Retain"
 
@@ -87,12 +87,12 @@ def test_null_is_the_same_as_an_absent_field(write: Write) -> None:
 def test_two_variables_with_the_same_name_are_rejected(write: Write) -> None:
     env = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
     with pytest.raises(RuntimeError, match=r"spec\.worker\.env\[1\]: Duplicate value"):
-        write(MINIMAL | {"worker": {"image": "a", "env": env}}, verb="create")
+        write(MINIMAL | {"worker": {"image": "a", "env": env}})
 
 
 def test_the_error_for_an_unknown_field_names_the_field(write: Write) -> None:
     with pytest.raises(RuntimeError, match=r'unknown field "spec\.scaling\.maxReplica"'):
-        write(MINIMAL | {"scaling": {"maxReplicas": 1, "maxReplica": 1}}, verb="create")
+        write(MINIMAL | {"scaling": {"maxReplicas": 1, "maxReplica": 1}})
 
 
 def test_explain_describes_every_field(api: ControlPlane) -> None:

@@ -26,15 +26,15 @@ MESSAGES = rule_messages(crd.document()["spec"]["versions"][0]["schema"]["openAP
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 def test_the_rule_accepts_a_valid_spec(write: Write, rule: Rule) -> None:
-    write(rule.accepted, name=rule.name, verb="create")
+    write(rule.accepted, name=rule.name)
 
 
 @pytest.mark.parametrize(("key", "rule"), RULES.items(), ids=RULES.keys())
 def test_the_rule_rejects_an_invalid_spec_and_names_the_field(write: Write, key: str, rule: Rule) -> None:
     with pytest.raises(RuntimeError) as caught:
-        write(rule.rejected, name=rule.rejected_name, verb="create")
+        write(rule.rejected, name=rule.rejected_name)
     error = str(caught.value)
-    assert f'The TaskQueue "{rule.rejected_name}" is invalid: {rule.field}' in error
+    assert f'TaskQueue.taskqueue.dev "{rule.rejected_name}" is invalid: {rule.field}' in error
     assert error.count("Invalid value") == 1
     assert_approved(key, message_at_the_end_of(error))
 

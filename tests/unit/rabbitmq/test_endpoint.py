@@ -4,11 +4,11 @@ from urllib.parse import quote
 
 import pytest
 
+from taskqueue_drain.broker import BindingDirectory
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
-from taskqueue_worker.broker import BindingDirectory
 from tests.approved import assert_approved
 from tests.cluster.certificates import Authority
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from taskqueue_drain.broker import BindingDirectory, Broker, BrokerError
 from taskqueue_operator.rabbitmq import faults
 from taskqueue_operator.rabbitmq.endpoint import Endpoint
 from taskqueue_operator.rabbitmq.secret import parse_secret
 from taskqueue_operator.resource.faults import BrokerFault, Reason
 from taskqueue_operator.resource.names import Key
-from taskqueue_worker.broker import BindingDirectory, Broker, BrokerError
 
 SECRET = Key("media", "rabbitmq")
 CANARY = "kanarienvogel"

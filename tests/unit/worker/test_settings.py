@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from taskqueue_worker.broker import BindingDirectory, BrokerUri
+from taskqueue_drain.broker import BindingDirectory, BrokerUri
 from taskqueue_worker.retry_policy import RetryPolicy
 from taskqueue_worker.settings import Settings, SettingsError
 from tests.approved import assert_approved

@@ -1,4 +1,4 @@
-"""Bounds of what a worker accepts and remembers. Each constant says why it is not smaller or larger."""
+"""The bounds of what operator, Secret and application provide. Each constant says why it is not smaller or larger."""
 
 from typing import Final
 
@@ -14,3 +14,7 @@ INSTALLATIONS: Final = 100
 """Installations whose last command is remembered; one TaskQueue has one operator, and another while it moves."""
 TASK_NAMES: Final = 100
 """Names of tasks with metrics of their own; each has 20 to 30 series. A further one counts as `other`."""
+HOST_CHARACTERS: Final = 253
+"""Longest DNS name."""
+VHOST_BYTES: Final = 127
+"""Longest name of a vhost; the AMQP client refuses a longer one."""

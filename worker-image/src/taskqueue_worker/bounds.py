@@ -26,13 +26,6 @@ UNSETTLED_MESSAGES: Final = 1000
 UNSETTLED_SECONDS: Final = 3600
 """How long they are remembered. The broker delivers a lost message again at once, or after those that run before it."""
 
-# The Secret of the broker.
-
-HOST_CHARACTERS: Final = 253
-"""Longest DNS name."""
-VHOST_BYTES: Final = 127
-"""Longest name of a vhost; the AMQP client refuses a longer one."""
-
 # Messages
 
 PAYLOAD_BYTES: Final = 16 * 1024 * 1024

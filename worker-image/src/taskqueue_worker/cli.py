@@ -9,8 +9,9 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from .broker import BrokerError
-from .settings import Settings, SettingsError, broker_source
+from taskqueue_drain.broker import BrokerError, broker_source
+
+from .settings import Settings, SettingsError
 from .tasks import Registry, registry
 
 USAGE_ERROR: Final = 2

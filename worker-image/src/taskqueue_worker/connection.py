@@ -12,9 +12,9 @@ from aiormq.exceptions import InvalidFrameError
 
 from taskqueue_drain.aio import run_unless, sleep_unless
 from taskqueue_drain.backoff import Backoff
+from taskqueue_drain.broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
 
 from .amqp_names import accept_any_name
-from .broker import CONNECT_TIMEOUT_SECONDS, BrokerError, BrokerSource
 from .consume_gate import ConsumeGate
 from .metrics import Metrics
 from .subscription import Subscription

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
+from taskqueue_drain.broker import BrokerError, BrokerSource, broker_source
+
 from .bounds import LONGEST_DELAY_SECONDS
-from .broker import BindingDirectory, BrokerSource, BrokerUri
 from .dead_letter_target import DeadLetterTarget
 from .retry_policy import RetryPolicy
 
@@ -72,7 +72,7 @@ class Settings:
         concurrency = _number(environment, "TASKQUEUE_CONCURRENCY", default=1, minimum=1, maximum=1000)
         return cls(
             name=environment.get("TASKQUEUE_NAME") or "local/worker",
-            broker=broker_source(environment),
+            broker=_broker(environment),
             queues=queues,
             concurrency=concurrency,
             # AMQP has 16 bits for the prefetch count.
@@ -92,25 +92,11 @@ class Settings:
         )
 
 
-def broker_source(environment: Mapping[str, str]) -> BrokerSource:
-    """Select the source of the broker's address and credentials, which is read at each connect.
-
-    Raises:
-        SettingsError: There is neither a binding nor RABBITMQ_URL.
-    """
-    vhost = environment.get("TASKQUEUE_VHOST") or None
-    root = environment.get("SERVICE_BINDING_ROOT")
-    if root and (directory := Path(root) / "broker").is_dir():
-        return BindingDirectory(directory, vhost)
-    if uri := environment.get("RABBITMQ_URL"):
-        return BrokerUri(uri, vhost)
-    binding = (
-        f"{root}/broker (from SERVICE_BINDING_ROOT) is not a directory" if root else "SERVICE_BINDING_ROOT is not set"
-    )
-    raise SettingsError(
-        f"No broker is configured: {binding}, and RABBITMQ_URL is not set. Mount the broker's Secret at "
-        "$SERVICE_BINDING_ROOT/broker, or set RABBITMQ_URL=amqp://USER:PASSWORD@HOST/VHOST."
-    )
+def _broker(environment: Mapping[str, str]) -> BrokerSource:
+    try:
+        return broker_source(environment)
+    except BrokerError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _retry_policy(environment: Mapping[str, str], max_attempts: int) -> RetryPolicy | None:

@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from .activity import Activity
+from taskqueue_drain.activity import Activity
+
 from .attempts import Attempt, AttemptState
 from .bounds import COUNTED_RETURNS, RETURN_PAUSE_SECONDS
 from .brake import Brake

@@ -14,7 +14,7 @@ from celery.exceptions import (
     WorkerLostError,
 )
 
-from taskqueue_drain.activity import Activity, Run, Status
+from taskqueue_drain.task_runs import Run, Status, TaskRuns
 
 _STATUSES: Final = (
     (Retry, Status.RETRIED),
@@ -25,14 +25,14 @@ _STATUSES: Final = (
 )
 
 
-def watch_pool(pool: Any, activity: Activity) -> None:  # noqa: ANN401 - Celery has no types
+def watch_pool(pool: Any, runs: TaskRuns) -> None:  # noqa: ANN401 - Celery has no types
     """Record every task that the pool begins from now on. Celery has not made the requests of its tasks yet."""
     begin = pool.apply_async
 
     def apply_async(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # noqa: ANN401 - see above
         if not hasattr(options.get("callback"), "__self__"):  # no task
             return begin(target, args, kwargs, **options)
-        execution = Execution(options["callback"].__self__, activity, options)
+        execution = Execution(options["callback"].__self__, runs, options)
         try:
             result = begin(target, args, kwargs, **options | execution.callbacks)
         except BaseException:
@@ -52,11 +52,11 @@ class Execution:
         request: Celery's request.
     """
 
-    def __init__(self, request: Any, activity: Activity, options: dict[str, Any]) -> None:  # noqa: ANN401 - see above
+    def __init__(self, request: Any, runs: TaskRuns, options: dict[str, Any]) -> None:  # noqa: ANN401 - see above
         self.request = request
-        self._activity = activity
+        self._runs = runs
         self._options = options
-        self._run: Run = activity.begin(str(request.type))
+        self._run: Run = runs.begin(str(request.type), time.monotonic())
 
     @property
     def callbacks(self) -> dict[str, Any]:
@@ -70,21 +70,19 @@ class Execution:
 
     def discard(self) -> None:
         """The pool has given the task back and will not call."""
-        self._activity.discard(self._run)
+        self._runs.discard(self._run, time.monotonic())
 
     def end(self, status: Status) -> None:
         """The task has ended."""
-        self._activity.end(self._run, status, time.monotonic())
+        self._runs.end(self._run, status, time.monotonic())
 
     def on_accepted(self, pid: int, accepted_at: float) -> None:
         """The task begins."""
-        self._run.started_at = accepted_at
+        self._runs.start(self._run, accepted_at)
         self._options["accept_callback"](pid, accepted_at)
 
     def on_success(self, result: Any, **options: Any) -> None:  # noqa: ANN401 - see above
-        """The task has returned or raised: result is (whether it raised, value or exception, run time)."""
-        if self._run.started_at is None and isinstance(result[2], float):  # prefork may tell the end first
-            self._run.started_at = time.monotonic() - result[2]
+        """The task has returned or raised: result is (whether it raised, value or exception, ...)."""
         try:
             self._options["callback"](result, **options)
         finally:

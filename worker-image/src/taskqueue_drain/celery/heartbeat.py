@@ -29,7 +29,7 @@ class Heartbeat:
     @contained
     def beat(self) -> None:
         """Ask, unless an answer is awaited."""
-        if self._is_blocked:  # a broker with a memory alarm answers nobody; a restart of the worker would not help
+        if self._is_blocked:  # a broker with a memory alarm answers no client; a restart of the worker would not help
             self._answered()
         elif self._trips is not None and self._trips.are_answered:
             self._trips.begin(self._answered)

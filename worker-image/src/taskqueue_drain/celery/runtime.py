@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from taskqueue_drain.activity import Activity
 from taskqueue_drain.protocol import Figures
+from taskqueue_drain.task_runs import TaskRuns
 
 from . import unstarted
 
@@ -20,13 +20,13 @@ class CeleryRuntime:
         is_connected: Whether Celery has a connection to the broker.
     """
 
-    def __init__(self, consumer: Any, activity: Activity, wake: Callable[[], None]) -> None:  # noqa: ANN401 - likewise
+    def __init__(self, consumer: Any, runs: TaskRuns, wake: Callable[[], None]) -> None:  # noqa: ANN401 - likewise
         """`wake` makes Celery's thread look at the wish soon."""
         self.consumer = consumer
         self.wish = (0, True)
         self.quiet_since = -1
         self.is_connected = False
-        self._activity = activity
+        self._runs = runs
         self._wake = wake
 
     # On the control thread.
@@ -47,28 +47,23 @@ class CeleryRuntime:
 
     @property
     def is_consuming(self) -> bool:
-        """See `Runtime`. py-amqp forgets a consumer that the broker has cancelled."""
+        """See `Runtime`."""
+        tasks = self.consumer.task_consumer
+        return tasks is not None and 0 < len(tasks.queues) <= self.consumed_queues()
+
+    def consumed_queues(self) -> int:
+        """Count the queues that have a consumer of this worker. py-amqp forgets one that the broker has cancelled."""
         tasks = self.consumer.task_consumer
         if not self.is_connected or tasks is None:
-            return False
-        tags = dict(tasks._active_tags)  # noqa: SLF001 - kombu has no public name
-        known = tags and all(tag in tasks.channel.callbacks for tag in tags.values())
-        return bool(known) and tags.keys() >= {queue.name for queue in tasks.queues}
+            return 0
+        tags = tuple(tasks._active_tags.values())  # noqa: SLF001 - kombu has no public name
+        return sum(tag in tasks.channel.callbacks for tag in tags)
 
     def figures(self) -> Figures:
         """See `Runtime`."""
-        now, activity = time.monotonic(), self._activity
-        oldest = activity.oldest_seconds(now)
-        return Figures(
-            # The pool threads has a queue of its own, of tasks that can still be given back.
-            in_flight=max(0, activity.running - unstarted.waiting_for_thread(self.consumer)),
-            prefetched=unstarted.count(self.consumer),
-            idle_seconds=round(activity.idle_seconds(now), 3),
-            oldest_seconds=None if oldest is None else round(oldest, 3),
-            completed=activity.completed,
-            failed=activity.failed,
-            busy_seconds=round(activity.busy_seconds, 3),
-        )
+        # The pool threads has a queue of its own, of tasks that can still be given back.
+        waiting = unstarted.waiting_for_thread(self.consumer)
+        return self._runs.figures(time.monotonic(), prefetched=unstarted.count(self.consumer), waiting=waiting)
 
     # On Celery's thread.
 

@@ -8,14 +8,15 @@ from celery import __version__, bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
 
-from taskqueue_drain.activity import Activity
 from taskqueue_drain.control_thread import ControlThread
 from taskqueue_drain.endpoints import serve
 from taskqueue_drain.environment import CannotJoinError, identity_of, port_of
 from taskqueue_drain.health import Health
 from taskqueue_drain.kombu_channel import kombu_sessions
+from taskqueue_drain.metrics import CountingLog, Metrics
 from taskqueue_drain.protocol import Identity
-from taskqueue_drain.protocol_log import ProtocolLog, contained, log
+from taskqueue_drain.protocol_log import contained, log
+from taskqueue_drain.task_runs import TaskRuns
 from taskqueue_drain.worker_protocol import WorkerProtocol
 
 from . import unstarted
@@ -38,8 +39,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def __init__(self, consumer: Any, **options: Any) -> None:  # noqa: ANN401 - Celery has no types
         super().__init__(consumer, **options)
-        self._activity = Activity(time.monotonic())
-        self._runtime = CeleryRuntime(consumer, self._activity, self._wake)
+        self._runs = TaskRuns(time.monotonic())
+        self._runtime = CeleryRuntime(consumer, self._runs, self._wake)
         self._consuming = Consuming(self._runtime)
         self._health = Health(self._runtime)
         self._heartbeat = Heartbeat(self._health)
@@ -61,8 +62,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._consuming.connected(trips)
         if not self._has_started:
             self._has_started = True
-            self._join(consumer)
-            self._serve()
+            self._serve(self._join(consumer))
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:  # noqa: ANN401, ARG002 - Celery has no types
         """Celery's event loop is about to run."""
@@ -94,7 +94,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         except CannotJoinError as error:
             log.warning("this worker cannot be drained: %s", error)
             return
-        watch_pool(consumer.pool, self._activity)
+        watch_pool(consumer.pool, self._runs)
         if consumer.hub is None:
             self._slots = GreenSlots(consumer, lambda: self._runtime.wish[1])
             self._loop = BlockingLoop(consumer, self._on_wake, self._heartbeat.beat)
@@ -104,21 +104,24 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         consumer.on_task_request = self._begin_or_requeue
         signals.worker_shutting_down.connect(self._on_sigterm)
 
-    def _join(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
-        if self._identity is not None:
-            observer = ProtocolLog()
-            protocol = WorkerProtocol(self._identity, self._runtime, observer)
-            sessions = kombu_sessions(consumer.app.connection_for_write(), self._identity.taskqueue)
-            self._control = ControlThread(protocol, sessions, observer)
-            self._health.join(protocol, self._control)
-            self._control.start()
+    def _join(self, consumer: Any) -> Metrics | None:  # noqa: ANN401 - Celery has no types
+        """Connect the control channel, if the worker can be drained."""
+        if self._identity is None:
+            return None
+        observer = CountingLog()
+        protocol = WorkerProtocol(self._identity, self._runtime, observer)
+        sessions = kombu_sessions(consumer.app.connection_for_write(), self._identity.taskqueue)
+        self._control = ControlThread(protocol, sessions, observer)
+        self._health.join(protocol, self._control)
+        self._control.start()
+        return Metrics(self._runtime, self._runs, observer, lambda: protocol.state, self._runtime.consumed_queues)
 
-    def _serve(self) -> None:
+    def _serve(self, metrics: Metrics | None) -> None:
         """Serve the probes of the pod, also for a worker that cannot be drained: without them it would be restarted."""
         if "TASKQUEUE_NAME" not in os.environ:
             return
         try:
-            port = serve(port_of(os.environ), self._health)
+            port = serve(port_of(os.environ), self._health, metrics.page if metrics else None)
         except (CannotJoinError, OSError) as error:
             log.warning("/healthz and /readyz are not served: %s", error)
         else:

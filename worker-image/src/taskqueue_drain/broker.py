@@ -1,6 +1,7 @@
 """Address and credentials of the broker. They are read at each connect, so that a rotated Secret needs no restart."""
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -58,13 +59,18 @@ class Broker:
             "password": self.password,
             "virtualhost": self.vhost,
             "ssl": self.tls,
-            "ssl_context": self._ssl_context() if self.tls else None,
+            "ssl_context": self.ssl_context() if self.tls else None,
             "heartbeat": HEARTBEAT_SECONDS,
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "client_properties": {"connection_name": connection_name},
         }
 
-    def _ssl_context(self) -> ssl.SSLContext:
+    def ssl_context(self) -> ssl.SSLContext:
+        """Load the certificates.
+
+        Raises:
+            BrokerError: A file cannot be loaded.
+        """
         files = self.certificates
         try:
             context = ssl.create_default_context(cafile=files.ca)
@@ -168,6 +174,27 @@ class BindingDirectory:
         if port and port_of_host and int(port) != int(port_of_host):
             raise BrokerError(f"{self.directory}/host contains another port than {self.directory}/port. Remove it.")
         return host, int(port or port_of_host or 0)
+
+
+def broker_source(environment: Mapping[str, str]) -> BrokerSource:
+    """Select the source of the broker's address and credentials, which is read at each connect.
+
+    Raises:
+        BrokerError: There is neither a binding nor RABBITMQ_URL.
+    """
+    vhost = environment.get("TASKQUEUE_VHOST") or None
+    root = environment.get("SERVICE_BINDING_ROOT")
+    if root and (directory := Path(root) / "broker").is_dir():
+        return BindingDirectory(directory, vhost)
+    if uri := environment.get("RABBITMQ_URL"):
+        return BrokerUri(uri, vhost)
+    binding = (
+        f"{root}/broker (from SERVICE_BINDING_ROOT) is not a directory" if root else "SERVICE_BINDING_ROOT is not set"
+    )
+    raise BrokerError(
+        f"No broker is configured: {binding}, and RABBITMQ_URL is not set. Mount the broker's Secret at "
+        "$SERVICE_BINDING_ROOT/broker, or set RABBITMQ_URL=amqp://USER:PASSWORD@HOST/VHOST."
+    )
 
 
 def parse_uri(uri: str, name: str) -> Broker:

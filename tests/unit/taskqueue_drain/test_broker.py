@@ -8,7 +8,7 @@ from aio_pika.connection import make_url
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue_worker.broker import BindingDirectory, Broker, BrokerError, BrokerUri, Certificates, parse_uri
+from taskqueue_drain.broker import BindingDirectory, Broker, BrokerError, BrokerUri, Certificates, parse_uri
 from tests.approved import assert_approved
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20)

@@ -162,37 +162,3 @@ async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_anothe
     await other.wait_for_ledger("finished 1")
     await eventually("another incarnation", lambda: operator.last["incarnation"] != incarnation)
     assert other.ledger == ["started 1", "started 1", "finished 1"]
-
-
-@pytest.mark.parametrize(
-    ("variables", "reason"),
-    [
-        ({"TASKQUEUE_CONTRACT": "2"}, "this worker cannot be drained: TASKQUEUE_CONTRACT is '2'"),
-        ({"TASKQUEUE_HTTP_PORT": "x"}, "/healthz and /readyz are not served: TASKQUEUE_HTTP_PORT must be"),
-    ],
-    ids=["contract", "port"],
-)
-async def test_a_worker_with_bad_input_says_so_once_and_goes_on(
-    start_celery: StartCelery, queue: DeclaredQueue, variables: dict[str, str], reason: str
-) -> None:
-    worker = start_celery(**variables)
-    await send(queue, n=1)
-    await worker.wait_for_ledger("finished 1")
-    assert worker.output.count(reason) == 1
-    if "TASKQUEUE_CONTRACT" in variables:
-        assert (worker.probe("/healthz"), worker.probe("/readyz")) == (200, 200), "the pod is not restarted"
-    worker.terminate()
-    assert await worker.exit_code() == 0
-
-
-async def test_a_worker_without_permission_to_report_says_so_once_and_goes_on(
-    start_celery: StartCelery, queue: DeclaredQueue, management: httpx.Client, taskqueue: str, user_url: str
-) -> None:
-    permissions = {"configure": "celery|.*pidbox.*", "write": "^(?!taskqueue).*", "read": ".*"}
-    api.put_permissions(management, taskqueue, "/", permissions)
-    worker = start_celery(RABBITMQ_URL=user_url)
-    await worker.wait_for_log("no control channel, the worker cannot be drained")
-    await send(queue, n=1)
-    await worker.wait_for_ledger("finished 1")
-    assert worker.output.count("no control channel") == 1
-    assert "taskqueue.reports" in worker.output

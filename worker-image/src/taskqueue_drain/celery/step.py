@@ -2,11 +2,11 @@
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import __version__, bootsteps, signals
 from celery.utils.log import get_logger
-from celery.worker import state
 
 from taskqueue_drain.control_thread import ControlThread
 from taskqueue_drain.endpoints import serve
@@ -49,6 +49,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._control: ControlThread | None = None
         self._has_started = False
         self._begin = consumer.on_task_request
+        self._close: Callable[[], None] = consumer.on_close
         self._identity: Identity | None = None
         self._prepare(consumer)
 
@@ -69,13 +70,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self._loop is not None:
             self._loop.register(hub)
 
-    @contained
     def stop(self, consumer: Any) -> None:  # noqa: ANN401, ARG002 - Celery has no types
         """Celery shuts down, or has lost its connection."""
-        is_leaving = state.should_stop is not None or state.should_terminate is not None
-        if is_leaving and self._identity is not None:
-            self._leave()
-            self._consuming.apply()
         self._runtime.is_connected = False
 
     def shutdown(self, consumer: Any) -> None:  # noqa: ANN401, ARG002 - Celery has no types
@@ -102,6 +98,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._loop = HubLoop(self._on_wake, self._heartbeat.beat)
         # Before Celery copies it into the strategies of the tasks.
         consumer.on_task_request = self._begin_or_requeue
+        # Before Celery forgets what it has received.
+        self._close, consumer.blueprint.on_close = consumer.blueprint.on_close, self._on_close
         signals.worker_shutting_down.connect(self._on_sigterm)
 
     def _join(self, consumer: Any) -> Metrics | None:  # noqa: ANN401 - Celery has no types
@@ -123,9 +121,15 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         try:
             port = serve(port_of(os.environ), self._health, metrics.page if metrics else None)
         except (CannotJoinError, OSError) as error:
-            log.warning("/healthz and /readyz are not served: %s", error)
+            log.warning("/healthz, /readyz and /metrics are not served: %s", error)
         else:
-            log.info("/healthz and /readyz are served on port %d", port)
+            log.info("/healthz, /readyz and /metrics are served on port %d", port)
+
+    def _on_close(self) -> None:
+        """Celery shuts down, whether its event loop has run since SIGTERM or not."""
+        self._leave()
+        self._consuming.apply()
+        self._close()
 
     def _on_sigterm(self, **_: object) -> None:
         self._leave()
@@ -147,6 +151,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
     def _begin_or_requeue(self, request: Any) -> None:  # noqa: ANN401 - Celery has no types
         """Begin a task, unless the worker is drained."""
         if not self._runtime.wish[1]:
+            if self._slots is None:  # on Celery's thread: otherwise the broker would deliver the message here again
+                self._consuming.apply()
             unstarted.requeue_task(request)
         elif self._slots is not None:
             self._slots.acquire(self._begin, request)

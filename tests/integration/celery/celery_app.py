@@ -1,12 +1,15 @@
 """A Celery application that knows nothing of the adapter. Its tasks write a ledger, and may wait at a gate."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from kombu import Queue
+
+KIND = os.environ.get("QUEUE_TYPE", "quorum")
 
 app = Celery("celery_app", broker=os.environ["RABBITMQ_URL"])
 app.conf.update(
@@ -20,7 +23,7 @@ app.conf.update(
         "client_properties": {"connection_name": os.environ.get("CONNECTION_NAME", "celery")},
     },
     task_default_queue=os.environ["QUEUE"],
-    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": "quorum"})],
+    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": KIND})],
 )
 
 
@@ -60,3 +63,9 @@ def ends(self: Task, how: str) -> None:
             os._exit(1)
         case _:
             pass
+
+
+@app.task(name="killed")  # type: ignore[untyped-decorator]  # Celery has no types
+def killed(n: int) -> None:
+    write(f"started {n}")
+    os.kill(os.getpid(), signal.SIGKILL)

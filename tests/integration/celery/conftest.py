@@ -54,13 +54,17 @@ def start_celery(broker: Broker, tmp_path: Path, taskqueue: str, queue: Declared
         print(worker.output)
 
 
-async def send(queue: DeclaredQueue, task: str = "work", *, eta: str | None = None, **arguments: object) -> None:
-    """Publish a task as Celery does."""
+async def send(
+    queue: DeclaredQueue, task: str = "work", *, eta: str | None = None, attempt: int | None = None, **arguments: object
+) -> None:
+    """Publish a task as Celery does; `attempt` as a copy with this number."""
     identity = uuid4().hex
     embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     headers: FieldTable = {"lang": "py", "task": task, "id": identity, "root_id": identity, "retries": 0}
     if eta is not None:
         headers["eta"] = eta
+    if attempt is not None:
+        headers["x-attempt"] = attempt
     message = aio_pika.Message(
         json.dumps([[], arguments, embedded]).encode(),
         content_type="application/json",

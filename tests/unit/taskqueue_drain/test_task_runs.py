@@ -9,14 +9,14 @@ def test_a_run_counts_from_its_start_to_its_first_end() -> None:
     run = runs.begin("mail", 1)
     runs.start(run, 2)
     assert (
-        runs.figures(5, prefetched=3, waiting=0).in_flight,
-        runs.figures(5, prefetched=3, waiting=0).prefetched,
+        runs.figures(5, prefetched=3).in_flight,
+        runs.figures(5, prefetched=3).prefetched,
     ) == (1, 3)
-    assert runs.figures(5, prefetched=0, waiting=0).oldest_seconds == 3
+    assert runs.figures(5, prefetched=0).oldest_seconds == 3
     runs.end(run, Status.FAILED, 6)
     runs.end(run, Status.DONE, 7)
     runs.start(run, 8)
-    figures = runs.figures(10, prefetched=0, waiting=0)
+    figures = runs.figures(10, prefetched=0)
     assert (figures.in_flight, figures.completed, figures.failed) == (0, 0, 1)
     assert (figures.busy_seconds, figures.idle_seconds, figures.oldest_seconds) == (4, 4, None)
     assert runs.totals.ended == {("mail", Status.FAILED): 1}
@@ -30,7 +30,7 @@ def test_a_task_that_is_tried_again_is_neither_done_nor_failed_and_one_requeued_
     requeued = runs.begin("mail", 0)
     runs.discard(requeued, 1)
     runs.end(requeued, Status.DONE, 1)
-    figures = runs.figures(1, prefetched=0, waiting=0)
+    figures = runs.figures(1, prefetched=0)
     assert (figures.in_flight, figures.completed, figures.failed) == (0, 0, 0)
     assert runs.totals.ended == {("mail", Status.RETRIED): 1}
 

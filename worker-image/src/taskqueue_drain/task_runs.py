@@ -111,18 +111,19 @@ class TaskRuns:
             self._ended[name, status] = self._ended.get((name, status), 0) + 1
             self._durations.setdefault(name, Durations()).add(now - run.started_at)
 
-    def figures(self, now: float, *, prefetched: int, waiting: int) -> Figures:
+    def figures(self, now: float, *, prefetched: int, waiting: int = 0, settling: int = 0) -> Figures:
         """Count for a report.
 
         Args:
             now: The time.
             prefetched: Messages that can still be given back.
             waiting: How many of these are runs, because the runtime has handed them on already.
+            settling: Messages of ended runs that are about to be settled.
         """
         with self._lock:
             activity, oldest = self._activity, self._activity.oldest_seconds(now)
             return Figures(
-                in_flight=max(0, activity.running - waiting),
+                in_flight=max(0, activity.running - waiting) + settling,
                 prefetched=prefetched,
                 idle_seconds=round(activity.idle_seconds(now), 3),
                 oldest_seconds=None if oldest is None else round(max(0.0, oldest), 3),

@@ -18,16 +18,18 @@ class CeleryRuntime:
         wish: How often the control thread has asked, and whether the worker may consume.
         quiet_since: The number of the wish for which it is proved that no message arrives; -1 if it is for none.
         is_connected: Whether Celery has a connection to the broker.
+        settling: Requests that have ended and whose messages are about to be settled.
+        wake: Makes Celery's thread look at the wish, and at what is to be settled, soon. For any thread.
     """
 
     def __init__(self, consumer: Any, runs: TaskRuns, wake: Callable[[], None]) -> None:  # noqa: ANN401 - likewise
-        """`wake` makes Celery's thread look at the wish soon."""
         self.consumer = consumer
         self.wish = (0, True)
         self.quiet_since = -1
         self.is_connected = False
         self._runs = runs
-        self._wake = wake
+        self.settling: set[Any] = set()
+        self.wake = wake
 
     # On the control thread.
 
@@ -63,7 +65,8 @@ class CeleryRuntime:
         """See `Runtime`."""
         # The pool threads has a queue of its own, of tasks that can still be given back.
         waiting = unstarted.waiting_for_thread(self.consumer)
-        return self._runs.figures(time.monotonic(), prefetched=unstarted.count(self.consumer), waiting=waiting)
+        prefetched, settling = unstarted.count(self.consumer), len(self.settling)
+        return self._runs.figures(time.monotonic(), prefetched=prefetched, waiting=waiting, settling=settling)
 
     # On Celery's thread.
 
@@ -73,4 +76,4 @@ class CeleryRuntime:
 
     def _ask(self, *, may_consume: bool) -> None:
         self.wish = (self.wish[0] + 1, may_consume)
-        self._wake()
+        self.wake()

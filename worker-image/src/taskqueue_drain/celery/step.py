@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import __version__, bootsteps, signals
@@ -10,7 +11,7 @@ from celery.utils.log import get_logger
 
 from taskqueue_drain.control_thread import ControlThread
 from taskqueue_drain.endpoints import serve
-from taskqueue_drain.environment import CannotJoinError, identity_of, port_of
+from taskqueue_drain.environment import CannotJoinError, identity_of, port_of, retry_settings_of
 from taskqueue_drain.health import Health
 from taskqueue_drain.kombu_channel import kombu_sessions
 from taskqueue_drain.metrics import CountingLog, Metrics
@@ -20,7 +21,9 @@ from taskqueue_drain.task_runs import TaskRuns
 from taskqueue_drain.worker_protocol import WorkerProtocol
 
 from . import unstarted
+from .attempts import Attempts
 from .consuming import Consuming
+from .copy_thread import CopyThread
 from .event_loop import BlockingLoop, EventLoop, HubLoop
 from .executions import watch_pool
 from .green_slots import GreenSlots
@@ -51,6 +54,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._begin = consumer.on_task_request
         self._close: Callable[[], None] = consumer.on_close
         self._identity: Identity | None = None
+        self._attempts: Attempts | None = None
         self._prepare(consumer)
 
     @contained
@@ -76,6 +80,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def shutdown(self, consumer: Any) -> None:  # noqa: ANN401, ARG002 - Celery has no types
         """Celery has finished its tasks."""
+        if self._attempts is not None:
+            self._attempts.finish()
         if self._control is not None:
             self._control.close()
 
@@ -86,10 +92,13 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             driver = consumer.conninfo.transport.driver_type
             pool = type(consumer.pool).__module__
             check_celery(__version__, pool, driver, has_hub=consumer.hub is not None)
-            self._identity = identity_of(os.environ)
+            identity, settings = identity_of(os.environ), retry_settings_of(os.environ)
         except CannotJoinError as error:
             log.warning("this worker cannot be drained: %s", error)
             return
+        self._identity = identity
+        copies = CopyThread(consumer.app.connection_for_write(), f"{identity.taskqueue} copies")
+        self._attempts = Attempts(self._runtime, settings, copies)
         watch_pool(consumer.pool, self._runs)
         if consumer.hub is None:
             self._slots = GreenSlots(consumer, lambda: self._runtime.wish[1])
@@ -97,7 +106,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         else:
             self._loop = HubLoop(self._on_wake, self._heartbeat.beat)
         # Before Celery copies it into the strategies of the tasks.
-        consumer.on_task_request = self._begin_or_requeue
+        consumer.on_task_request = partial(self._attempts.begin, begin=self._begin_or_requeue)
         # Before Celery forgets what it has received.
         self._close, consumer.blueprint.on_close = consumer.blueprint.on_close, self._on_close
         signals.worker_shutting_down.connect(self._on_sigterm)
@@ -144,6 +153,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._loop.wake()
 
     def _on_wake(self) -> None:
+        if self._attempts is not None:
+            self._attempts.settle()
         self._consuming.apply()
         if self._slots is not None:  # some may have waited for the end of a drain that was never carried out
             self._slots.fill()

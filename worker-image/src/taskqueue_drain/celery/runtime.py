@@ -59,7 +59,8 @@ class CeleryRuntime:
         if not self.is_connected or tasks is None:
             return 0
         tags = tuple(tasks._active_tags.values())  # noqa: SLF001 - kombu has no public name
-        return sum(tag in tasks.channel.callbacks for tag in tags)
+        known = getattr(tasks.channel, "callbacks", tags)  # another transport has none
+        return sum(tag in known for tag in tags)
 
     def figures(self) -> Figures:
         """See `Runtime`."""

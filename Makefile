@@ -71,7 +71,8 @@ bench: $(READY) ## Figures on the real cluster, and their targets. NAME=<one> JS
 	@$(PYTHON) -m tests.bench $(if $(NAME),--name $(NAME)) $(if $(JSON),--json $(JSON)) $(if $(SIZE),--size $(SIZE))
 
 pin: $(READY) ## Renew the pinned versions from the .in files.
-	@for f in requirements/operator worker-image/requirements requirements/dev tests/integration/celery/celery-5.{4,7}; do \
+	@for f in requirements/operator worker-image/requirements requirements/dev tests/integration/celery/celery-5.{4,7} \
+	        tests/integration/adapters/{dramatiq-2.{0,2},pika-1.{3,4}}; do \
 	    $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
 	        --generate-hashes $$f.in -o $$f.txt; done
 

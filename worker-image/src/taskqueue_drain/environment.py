@@ -57,7 +57,7 @@ def retry_settings_of(environment: Mapping[str, str]) -> RetrySettings:
     Raises:
         CannotJoinError: A variable is not valid.
     """
-    attempts = _number(environment, "TASKQUEUE_MAX_ATTEMPTS", default=5, minimum=1, maximum=MOST_ATTEMPTS)
+    attempts = number(environment, "TASKQUEUE_MAX_ATTEMPTS", default=5, minimum=1, maximum=MOST_ATTEMPTS)
     return RetrySettings(
         max(2, attempts),
         environment.get("TASKQUEUE_RETRY_TYPE") == "Linear",
@@ -72,15 +72,20 @@ def port_of(environment: Mapping[str, str]) -> int:
     Raises:
         CannotJoinError: It is not a port.
     """
-    return _number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535)
+    return number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535)
 
 
 def _timeout_seconds(environment: Mapping[str, str]) -> int:
     name = "TASKQUEUE_TASK_TIMEOUT_SECONDS"
-    return _number(environment, name, default=870, minimum=1, maximum=LONGEST_TIMEOUT_SECONDS)
+    return number(environment, name, default=870, minimum=1, maximum=LONGEST_TIMEOUT_SECONDS)
 
 
-def _number(environment: Mapping[str, str], variable: str, *, default: int, minimum: int, maximum: int) -> int:
+def number(environment: Mapping[str, str], variable: str, *, default: int, minimum: int, maximum: int) -> int:
+    """Read an integer.
+
+    Raises:
+        CannotJoinError: It is none, or out of range.
+    """
     text = environment.get(variable) or str(default)
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(maximum))):
         text = "-1"

@@ -1,0 +1,53 @@
+"""The workers of each runtime keep the control protocol: real processes on a real broker."""
+
+import pytest
+
+from tests.integration.adapters.conftest import StartApplication
+from tests.integration.adapters.running_application import Runtime
+from tests.integration.adapters.runtimes import ALL, send
+from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.fake_operator import FakeOperator
+from tests.integration.worker.gate import Gate
+
+pytestmark = pytest.mark.parametrize("runtime", ALL, ids=str)
+
+
+async def test_a_drained_worker_requeues_what_it_has_not_begun_and_consumes_again_after_an_undrain(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
+) -> None:
+    worker = start(runtime)
+    await operator.wait_for_report(state="consuming")
+    assert (worker.probe("/healthz"), worker.probe("/readyz")) == (200, 200)
+    await send(queue, runtime, n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    for n in (2, 3, 4):
+        await send(queue, runtime, n=n)
+    report = await operator.done("drain")
+    assert (report["state"], report["in_flight"]) == ("draining", 1)
+    await queue.wait_for_ready(3)
+    gate.open()
+    await operator.wait_for_report(state="drained", in_flight=0, prefetched=0)
+    assert worker.ledger == ["started 1", "finished 1"]
+    assert (worker.probe("/healthz"), worker.probe("/readyz")) == (200, 503)
+    await operator.done("undrain")
+    await worker.wait_for_ledger("finished 2", "finished 3", "finished 4")
+    await operator.wait_for_report(state="consuming")
+    assert len(worker.ledger) == len(set(worker.ledger)), "no task ran twice"
+
+
+async def test_sigterm_requeues_at_once_what_has_not_begun_and_the_running_task_ends(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
+) -> None:
+    worker = start(runtime)
+    await operator.wait_for_report(state="consuming")
+    await send(queue, runtime, n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    for n in (2, 3):
+        await send(queue, runtime, n=n)
+    worker.terminate()
+    await queue.wait_for_ready(2)
+    await operator.wait_for_report(state="leaving", in_flight=1, prefetched=0)
+    gate.open()
+    assert await worker.exit_code() == 0
+    assert worker.ledger == ["started 1", "finished 1"]
+    assert await queue.ready() == 2

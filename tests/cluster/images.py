@@ -11,9 +11,9 @@ from tests.cluster import buildah, cache, choice, debian
 from tests.cluster.prerequisites import MissingError, need_packages, run
 from tests.cluster.progress import working
 
-Name = Literal["operator", "worker", "sample", "celery", "rabbitmq"]
+Name = Literal["operator", "worker", "sample", "celery", "shop", "rabbitmq"]
 RABBITMQ = "docker.io/library/rabbitmq:4-management"
-NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "celery", "rabbitmq")
+NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "celery", "shop", "rabbitmq")
 
 _ROOT = Path(__file__).parents[2]
 _PAUSE = Path(__file__).parent / "pause.c"
@@ -56,6 +56,7 @@ _PROJECT = {
     "worker": Recipe("localhost/taskqueue-worker:dev", _ROOT / "worker-image", {"PYTHON_IMAGE": "python"}),
     "sample": Recipe("localhost/thumbnails:dev", _ROOT / "deploy/samples/thumbnails", {"WORKER_IMAGE": "worker"}),
     "celery": Recipe("localhost/celery-sample:dev", _ROOT / "deploy/samples/celery", {"PYTHON_IMAGE": "python"}),
+    "shop": Recipe("localhost/shop:dev", _ROOT / "deploy/samples/django", {"PYTHON_IMAGE": "python"}),
 }
 
 

@@ -11,7 +11,7 @@ from tests.cluster.installation import install_operator
 from tests.cluster.prerequisites import MissingError
 
 _PART = "end-to-end"
-_IMAGES: tuple[images.Name, ...] = ("operator", "sample", "celery")
+_IMAGES: tuple[images.Name, ...] = ("operator", "sample", "celery", "worker", "shop")
 
 
 def start_broker(lease: ClusterLease) -> None:

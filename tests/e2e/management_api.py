@@ -65,9 +65,14 @@ class ManagementApi:
         """Delete a user; the broker closes its connections."""
         self._write("DELETE", f"/api/users/{name}")
 
-    def open_gate(self, vhost: str) -> None:
-        """Let the tasks that wait at the gate of a vhost finish."""
-        self._write("PUT", f"/api/exchanges/{vhost}/{GATE}", {"type": "fanout", "durable": True})
+    def open_gate(self, vhost: str, name: str = GATE) -> None:
+        """Let the tasks that wait at a gate of a vhost finish."""
+        self._write("PUT", f"/api/exchanges/{vhost}/{name}", {"type": "fanout", "durable": True})
+
+    def collect(self, vhost: str, exchange: str, queue: str) -> None:
+        """Create a queue with all messages of a fanout or topic exchange."""
+        self._write("PUT", f"/api/queues/{vhost}/{queue}", {"durable": True})
+        self._write("POST", f"/api/bindings/{vhost}/e/{exchange}/q/{queue}", {"routing_key": "#"})
 
     def queues(self, vhost: str) -> dict[str, dict[str, Any]]:
         """List the queues of a vhost with current totals, without those of the vhost, the tests and connections."""

@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ADAPTERS = {
-    "amqp",
-    "billiard",
-    "celery",
-    "kombu",
-    "pika",
-}  # extras of taskqueue_drain that the worker image does not have
+# Extras of taskqueue_drain that the worker image does not have.
+ADAPTERS = {"amqp", "billiard", "celery", "faststream", "kombu", "pika", "taskiq"}
 OWN = {"taskqueue_drain", "taskqueue_operator", "taskqueue_worker"}
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from taskqueue_drain import drain_lease, worker_protocol
 from taskqueue_drain import protocol as commands_of_operator
+from taskqueue_drain.aio_pika import connection
 from taskqueue_operator.app import exit_deadline
 from taskqueue_operator.commands import confirmation, redrive
 from taskqueue_operator.control import controller, leader_election, workqueue
@@ -33,7 +34,7 @@ from taskqueue_operator.scaling import reading
 from taskqueue_operator.topology import consumer_timeout
 from taskqueue_operator.workers import deployment
 from taskqueue_worker import bounds as worker_bounds
-from taskqueue_worker import connection, delivery, runner, settings
+from taskqueue_worker import delivery, runner, settings
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs/timing.md").read_text()

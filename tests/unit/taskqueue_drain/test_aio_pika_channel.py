@@ -144,3 +144,19 @@ async def test_every_failure_is_retried_with_backoff(harness: ControlChannelHarn
     reported_at = await report_times(harness, 400)
     assert 300 <= reported_at[0] <= 330
     assert harness.connection.opened < 60
+
+
+async def test_a_channel_that_is_cancelled_while_it_closes_a_connection_ends(harness: ControlChannelHarness) -> None:
+    closing = asyncio.Event()
+
+    async def close() -> None:
+        closing.set()
+        await asyncio.sleep(0.5)  # as with a memory alarm
+
+    harness.connection.close = close  # type: ignore[method-assign]  # a fake
+    harness.connection.fault = OSError("blocked")
+    running = asyncio.ensure_future(harness.channel.run())
+    await closing.wait()
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=60)
+    assert done

@@ -77,7 +77,7 @@ class ControlChannel:
 
     async def _stay_connected(self) -> None:
         backoff = Backoff()
-        while True:
+        while not is_cancellation_requested():  # `_close` may have taken the cancellation
             started_at = self._clock()
             try:
                 await self._session()
@@ -86,7 +86,8 @@ class ControlChannel:
                     raise
             except Exception as error:  # noqa: BLE001 - no failure of the control channel may stop the consumers
                 self._on_fault(error)
-            await asyncio.sleep(backoff.next_delay(self._clock() - started_at))
+            if not is_cancellation_requested():
+                await asyncio.sleep(backoff.next_delay(self._clock() - started_at))
 
     async def _session(self) -> None:
         """From one connect to the loss of that connection."""

@@ -11,13 +11,14 @@ from uuid import uuid4
 import structlog
 
 from taskqueue_drain import Identity, State, WorkerProtocol
+from taskqueue_drain.aio_pika.connection import connect
 from taskqueue_drain.aio_pika_channel import ControlChannel
 
 from . import __version__, event_loop, log
 from .bounds import LOST_SLOT_EXIT_CODE
 from .brake import Brake
 from .bridge import Inbox
-from .connection import Supervisor, connect
+from .connection import Supervisor
 from .consume_gate import ConsumeGate
 from .delivery import Delivery
 from .drainable import DrainableWorker, ProtocolLog

@@ -12,10 +12,11 @@ from aio_pika.abc import AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
+from taskqueue_drain.aio_pika.unreadable_properties import UNREADABLE_HEADER
+
 from .attempts import Attempt
 from .dead_letters import original_routing_key
 from .payload import JSON, decode
-from .unreadable_properties import UNREADABLE_HEADER
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
 

@@ -13,9 +13,9 @@ from aio_pika.exceptions import AMQPError, DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 
 from taskqueue_drain.aio import is_cancellation_requested
+from taskqueue_drain.aio_pika.connection import CONNECTION_ERRORS, close, connect
 from taskqueue_drain.broker import BrokerSource, BrokerUri
 
-from .connection import CONNECTION_ERRORS, close, connect
 from .payload import JSON, encode
 from .publish_errors import PublishFailedError, UnroutableError
 

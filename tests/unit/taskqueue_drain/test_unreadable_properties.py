@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from taskqueue_worker.unreadable_properties import UNREADABLE_HEADER, accept_any_properties
+from taskqueue_drain.aio_pika.unreadable_properties import UNREADABLE_HEADER, accept_any_properties
 
 
 @given(st.binary(max_size=200))

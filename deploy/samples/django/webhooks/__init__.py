@@ -1,0 +1,1 @@
+"""An app whose tasks call the webhooks of customers."""

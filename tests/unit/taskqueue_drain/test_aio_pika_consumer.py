@@ -1,0 +1,171 @@
+"""A consumer on a channel that answers when the test lets it: faults that a broker does not make on request."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aio_pika.exceptions import ChannelInvalidStateError
+
+from taskqueue_drain.aio_pika.consumer import Consumer, Receive
+from taskqueue_drain.aio_pika.delivery import Delivery
+
+
+class FakeMessage:
+    def __init__(self, channel: "FakeChannel", tag: str) -> None:
+        self.channel = channel
+        self.consumer_tag = tag
+        self.processed = False
+
+    async def nack(self, *, requeue: bool) -> None:
+        assert requeue
+        self.channel.calls.append("nack")
+
+
+class FakeChannel:
+    """As aiormq's channel, and as aio-pika's around it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.consumers: dict[str, Any] = {}
+        self.is_closed = False
+        self.before_flow: Callable[[], Awaitable[None]] | None = None
+
+    async def get_underlay_channel(self) -> "FakeChannel":
+        return self
+
+    async def flow(self, *, active: bool) -> None:
+        assert active
+        if self.before_flow is not None:
+            hook, self.before_flow = self.before_flow, None
+            await hook()
+        if self.is_closed:
+            raise ChannelInvalidStateError("closed")
+        self.calls.append("flow")
+
+
+class FakeQueue:
+    name = "work"
+
+    def __init__(self) -> None:
+        self.channel = FakeChannel()
+        self._tags = iter("abcdef")
+
+    async def consume(self, receive: Receive) -> str:
+        tag = next(self._tags)
+        self.channel.calls.append(f"consume {tag}")
+        self.channel.consumers[tag] = receive
+        return tag
+
+    async def cancel(self, tag: str) -> None:
+        self.channel.calls.append(f"cancel {tag}")
+        self.channel.consumers.pop(tag, None)
+
+    async def deliver(self, tag: str) -> None:
+        await self.channel.consumers[tag](FakeMessage(self.channel, tag))
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def queue() -> FakeQueue:
+    return FakeQueue()
+
+
+@pytest.fixture
+def begun() -> list[Delivery]:
+    return []
+
+
+@pytest.fixture
+async def consumer(queue: FakeQueue, begun: list[Delivery]) -> AsyncIterator[Consumer]:
+    async def on_delivery(delivery: Delivery) -> None:
+        begun.append(delivery)
+
+    consumer = Consumer(queue, queue.consume, queue.cancel, on_delivery, lambda: None)  # type: ignore[arg-type]  # fakes
+    following = asyncio.ensure_future(consumer.follow())
+    await _settle()
+    yield consumer
+    following.cancel()
+
+
+async def _settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_what_waits_is_requeued_after_the_cancel_and_before_the_proof(
+    consumer: Consumer, queue: FakeQueue, begun: list[Delivery]
+) -> None:
+    await queue.deliver("a")
+    assert (consumer.is_consuming, consumer.is_quiet, consumer.prefetched) == (True, False, 1)
+    consumer.allow(may_consume=False)
+    assert not begun[0].take(), "no task starts after stop_consuming returns"
+    await _settle()
+    assert queue.channel.calls == ["consume a", "cancel a", "nack", "flow"]
+    assert (consumer.is_consuming, consumer.is_quiet, consumer.prefetched) == (False, True, 0)
+
+
+async def test_a_message_that_arrives_after_cancel_ok_is_requeued_and_the_proof_is_repeated(
+    consumer: Consumer, queue: FakeQueue, begun: list[Delivery]
+) -> None:
+    queue.channel.before_flow = lambda: queue.deliver("a")
+    consumer.allow(may_consume=False)
+    await _settle()
+    assert queue.channel.calls == ["consume a", "cancel a", "flow", "cancel a", "nack", "flow"]
+    assert consumer.is_quiet
+    assert begun == []
+
+
+async def test_what_was_refused_is_requeued_also_if_the_worker_consumes_again_at_once(
+    consumer: Consumer, queue: FakeQueue, begun: list[Delivery]
+) -> None:
+    await queue.deliver("a")
+    consumer.allow(may_consume=False)
+    consumer.allow(may_consume=True)
+    await _settle()
+    assert queue.channel.calls == ["consume a", "nack"]
+    assert not begun[0].take()
+    assert consumer.is_consuming
+
+
+async def test_an_undrain_consumes_with_another_tag(consumer: Consumer, queue: FakeQueue) -> None:
+    consumer.allow(may_consume=False)
+    await _settle()
+    consumer.allow(may_consume=True)
+    await _settle()
+    assert queue.channel.calls == ["consume a", "cancel a", "flow", "consume b"]
+    assert (consumer.is_consuming, consumer.is_quiet) == (True, False)
+
+
+async def test_a_consumer_whose_channel_is_lost_is_quiet(consumer: Consumer, queue: FakeQueue) -> None:
+    async def close() -> None:
+        queue.channel.is_closed = True
+
+    queue.channel.before_flow = close
+    consumer.allow(may_consume=False)
+    await _settle()
+    assert consumer.is_quiet
+
+
+async def test_the_task_of_a_message_whose_channel_is_lost_does_not_begin(
+    consumer: Consumer, queue: FakeQueue, begun: list[Delivery]
+) -> None:
+    await queue.deliver("a")
+    queue.channel.is_closed = True
+    assert not begun[0].take(), "the broker delivers it again"
+    assert consumer.prefetched == 0
+
+
+async def test_a_retired_consumer_does_not_consume_again(consumer: Consumer, queue: FakeQueue) -> None:
+    consumer.retire()
+    consumer.allow(may_consume=True)
+    await _settle()
+    assert queue.channel.calls == ["consume a", "cancel a", "flow"]
+
+
+async def test_a_consumer_that_the_broker_cancels_consumes_again(consumer: Consumer, queue: FakeQueue) -> None:
+    consumer.on_cancelled("other")
+    consumer.on_cancelled("a")
+    assert not consumer.is_consuming
+    await _settle()
+    assert queue.channel.calls == ["consume a", "consume b"]

@@ -1,0 +1,93 @@
+"""Lets the consumers that an application begins on aio-pika's robust connections take part in drains."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, Protocol
+
+from aio_pika import RobustQueue
+from aiormq import spec
+
+from taskqueue_drain.protocol import DIRECT_REPLY_TO
+
+from .consumer import Consumer
+from .delivery import Delivery
+from .runtime import AioPikaRuntime
+
+CANCEL_TIMEOUT_SECONDS: Final = 10
+
+Callback = Callable[[Any], Awaitable[object]]
+
+
+class Adapter(Protocol):
+    """What an adapter does with the consumers of its application."""
+
+    @property
+    def runtime(self) -> AioPikaRuntime:
+        """The worker to which the consumers belong."""
+        ...
+
+    def obstacle(self, queue: RobustQueue, *, no_ack: bool) -> str | None:
+        """Return why this consumer cannot be drained, and the way out; None if it can."""
+        ...
+
+    def refuse(self, reason: str) -> None:
+        """A consumer cannot be drained: the worker is never idle."""
+        ...
+
+    async def deliver(self, delivery: Delivery, callback: Callback, queue: RobustQueue) -> None:
+        """Hand a message to the callback of the application."""
+        ...
+
+
+def queue_class(adapter: Adapter) -> type[RobustQueue]:
+    """Return what takes the place of `RobustChannel.QUEUE_CLASS`."""
+    return type("DrainableQueue", (_DrainableQueue,), {"adapter": adapter})
+
+
+class _DrainableQueue(RobustQueue):
+    """The application keeps the consumer tag of its first `consume`; after an undrain the broker has another one."""
+
+    adapter: Adapter
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of the client
+        super().__init__(*arguments, **options)
+        self._drainable: dict[str, tuple[Consumer, asyncio.Task[None]]] = {}
+
+    # typing has no `override` before Python 3.12, and the application passes what the client defines.
+    async def consume(self, callback: Callback, no_ack: bool = False, **options: Any) -> str:  # type: ignore[override,explicit-override]  # noqa: FBT001, FBT002, ANN401
+        begin: Callable[..., Awaitable[str]] = partial(super().consume, no_ack=no_ack, **options)
+        if isinstance(getattr(callback, "__self__", None), Consumer):  # the client restores it after a reconnect
+            return await begin(callback)
+        if self.name == DIRECT_REPLY_TO:  # no task arrives there
+            return await begin(callback)
+        if reason := self._obstacle(no_ack=no_ack):
+            self.adapter.refuse(reason)
+            return await begin(callback)
+        runtime = self.adapter.runtime
+        consumer = Consumer(
+            self,
+            begin,
+            super().cancel,
+            lambda delivery: self.adapter.deliver(delivery, callback, self),
+            runtime.changed.set,
+        )
+        tag = await consumer.start()
+        runtime.add(consumer)
+        following = asyncio.ensure_future(consumer.follow())
+        following.add_done_callback(lambda _: runtime.remove(consumer))
+        self._drainable[tag] = consumer, following
+        return tag
+
+    async def cancel(self, consumer_tag: str, *args: Any, **kwargs: Any) -> Any:  # type: ignore[explicit-override]  # noqa: ANN401
+        if consumer_tag not in self._drainable:
+            return await super().cancel(consumer_tag, *args, **kwargs)
+        consumer, following = self._drainable.pop(consumer_tag)
+        consumer.retire()
+        await asyncio.wait({following}, timeout=CANCEL_TIMEOUT_SECONDS)
+        return spec.Basic.CancelOk(consumer_tag=consumer_tag)
+
+    def _obstacle(self, *, no_ack: bool) -> str | None:
+        if self.auto_delete or self.exclusive:
+            return f"queue {self.name} is deleted with its last consumer: use a durable queue"
+        return self.adapter.obstacle(self, no_ack=no_ack)

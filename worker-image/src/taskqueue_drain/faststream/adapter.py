@@ -1,0 +1,100 @@
+"""Lets the subscribers of a FastStream application stop consuming, with proof, and consume again."""
+
+import asyncio
+import os
+from functools import wraps
+from weakref import WeakKeyDictionary
+
+from aio_pika import RobustChannel, RobustConnection, RobustQueue
+from faststream.__about__ import __version__ as faststream_version
+from faststream.rabbit import RabbitBroker
+
+from taskqueue_drain.aio_pika.delivery import Delivery
+from taskqueue_drain.aio_pika.membership import Membership, beside
+from taskqueue_drain.aio_pika.robust_queue import Callback, queue_class
+from taskqueue_drain.aio_pika.runtime import AioPikaRuntime
+from taskqueue_drain.environment import CannotJoinError
+from taskqueue_drain.protocol_log import contained
+
+from .supported import check_faststream, consumer_obstacle
+
+
+class DrainableSubscribers:
+    """The subscribers of this process (`taskqueue_drain.aio_pika.robust_queue.Adapter`)."""
+
+    def __init__(self) -> None:
+        self.runtime = AioPikaRuntime()
+        self._membership = Membership(self.runtime, os.environ)
+        self._slots: WeakKeyDictionary[object, asyncio.Semaphore] = WeakKeyDictionary()
+        try:
+            check_faststream(faststream_version)
+        except CannotJoinError as error:
+            self.refuse(str(error))
+        else:
+            RobustChannel.QUEUE_CLASS = queue_class(self)
+
+    def obstacle(self, queue: RobustQueue, *, no_ack: bool) -> str | None:
+        """See `Adapter`."""
+        return consumer_obstacle(queue.name, no_ack=no_ack, prefetch=_prefetch(queue))
+
+    def refuse(self, reason: str) -> None:
+        """See `Adapter`."""
+        self._membership.refuse(reason)
+
+    async def deliver(self, delivery: Delivery, callback: Callback, queue: RobustQueue) -> None:
+        """See `Adapter`. After an undrain, tasks from before the drain may still hold slots."""
+        slots = self._slots.setdefault(queue.channel, asyncio.Semaphore(_prefetch(queue)))
+
+        async def task() -> bool:
+            await callback(delivery.message)
+            return True
+
+        await self.runtime.perform(delivery, slots, task)
+
+    @contained
+    def join(self, connection: RobustConnection) -> None:
+        """The subscribers of a broker have begun to consume, on this connection."""
+        self._membership.join(beside(connection))
+
+    async def leave(self) -> None:
+        """Stop consuming for good, and wait for the running tasks: FastStream waits for them 15 s by default."""
+        contained(self._membership.leave)()
+        await self._membership.wait_for_tasks()
+
+    async def close(self) -> None:
+        """All tasks have ended."""
+        await self._membership.close()
+
+
+def install() -> None:
+    """Let each `RabbitBroker` of this process join when it starts."""
+    start, stop = RabbitBroker.start, RabbitBroker.stop
+    subscribers: list[DrainableSubscribers] = []
+
+    @contained
+    def prepare() -> None:
+        if not subscribers:
+            subscribers.append(DrainableSubscribers())
+
+    @wraps(start)
+    async def start_and_join(broker: RabbitBroker) -> None:
+        prepare()
+        await start(broker)
+        for joining in subscribers:
+            joining.join(await broker.connect())
+
+    @wraps(stop)
+    async def leave_and_stop(broker: RabbitBroker, *error: object) -> None:
+        for joined in subscribers:
+            await joined.leave()
+        await stop(broker, *error)
+        for joined in subscribers:
+            await joined.close()
+
+    RabbitBroker.start = start_and_join  # FastStream has no hook for a process
+    RabbitBroker.stop = leave_and_stop
+
+
+def _prefetch(queue: RobustQueue) -> int:
+    """Return the prefetch count of the queue's channel; 0 if it is unlimited."""
+    return int(getattr(queue.channel, "_prefetch_count", 0) or 0)

@@ -46,7 +46,7 @@ def limited(n: int) -> None:
     write(f"finished {n}")
 
 
-@app.task(name="ends", bind=True, max_retries=1, time_limit=1)  # type: ignore[untyped-decorator]  # Celery has no types
+@app.task(name="ends", bind=True, max_retries=1)  # type: ignore[untyped-decorator]  # Celery has no types
 def ends(self: Task, how: str) -> None:
     match how:
         case "failed":
@@ -57,8 +57,6 @@ def ends(self: Task, how: str) -> None:
             raise Ignore
         case "rejected":
             raise Reject(how)
-        case "timeout":
-            time.sleep(3600)
         case "worker_lost":
             os._exit(1)
         case _:
@@ -69,3 +67,8 @@ def ends(self: Task, how: str) -> None:
 def killed(n: int) -> None:
     write(f"started {n}")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="overtime", time_limit=1)  # type: ignore[untyped-decorator]  # Celery has no types
+def overtime() -> None:
+    time.sleep(3600)

@@ -5,7 +5,7 @@ from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.fake_operator import FakeOperator
 
-ENDS = ("done", "failed", "ignored", "rejected", "retried", "timeout", "worker_lost")
+ENDS = ("done", "failed", "ignored", "rejected", "retried", "worker_lost")
 
 
 async def test_a_worker_knows_how_its_tasks_ended(
@@ -15,6 +15,7 @@ async def test_a_worker_knows_how_its_tasks_ended(
     await operator.wait_for_report(state="consuming")
     for how in ENDS:
         await send(queue, "ends", how=how)
+    await send(queue, "overtime")
 
     async def has_counted() -> bool:
         report = await operator.done("report")
@@ -29,3 +30,4 @@ async def test_a_worker_knows_how_its_tasks_ended(
     page = worker.page("/metrics")
     for how in ENDS:
         assert f'taskqueue_worker_tasks_total{{type="ends",status="{how}"}}' in page
+    assert 'taskqueue_worker_tasks_total{type="overtime",status="timeout"} 1' in page

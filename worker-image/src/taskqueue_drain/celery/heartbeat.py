@@ -1,5 +1,6 @@
-"""Shows that the broker answers Celery on the channel on which it consumes."""
+"""Shows that Celery reads what the broker answers on the channel on which it consumes."""
 
+import select
 import time
 from typing import Any, Final
 
@@ -17,28 +18,30 @@ class Heartbeat:
     def __init__(self, health: Health) -> None:
         self._health = health
         self._trips: RoundTrips | None = None
-        self._is_blocked = False
+        self._connection: Any = None
 
     def connected(self, connection: Any, trips: RoundTrips) -> None:  # noqa: ANN401 - amqp has no types
         """Celery has a new channel."""
-        self._trips = trips
-        self._is_blocked = False
-        connection.on_blocked, connection.on_unblocked = self._on_blocked, self._on_unblocked
-        self._answered()
+        self._connection, self._trips = connection, trips
+        self._beat()
 
     @contained
     def beat(self) -> None:
         """Ask, unless an answer is awaited."""
-        if self._is_blocked:  # a broker with a memory alarm answers no client; a restart of the worker would not help
-            self._answered()
-        elif self._trips is not None and self._trips.are_answered:
-            self._trips.begin(self._answered)
+        if self._trips is None:
+            return
+        if self._trips.are_answered:
+            self._trips.begin(self._beat)
+        elif not _is_readable(self._connection.sock):
+            # The broker has not answered: during a memory alarm it answers no client that has published. A restart of the
+            # worker would not help, and Celery itself ends a connection that is lost.
+            self._beat()
 
-    def _answered(self) -> None:
+    def _beat(self) -> None:
         self._health.beat_at = time.monotonic()
 
-    def _on_blocked(self, *_: object) -> None:
-        self._is_blocked = True
 
-    def _on_unblocked(self) -> None:
-        self._is_blocked = False
+def _is_readable(sock: Any) -> bool:  # noqa: ANN401 - a socket, with or without TLS
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

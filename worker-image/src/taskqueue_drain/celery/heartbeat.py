@@ -33,8 +33,8 @@ class Heartbeat:
         if self._trips.are_answered:
             self._trips.begin(self._beat)
         elif not _is_readable(self._connection.sock):
-            # The broker has not answered: during a memory alarm it answers no client that has published. A restart of the
-            # worker would not help, and Celery itself ends a connection that is lost.
+            # The broker has not answered: during a memory alarm it answers no client that has published. A restart of
+            # the worker would not help, and Celery itself ends a connection that is lost.
             self._beat()
 
     def _beat(self) -> None:

@@ -10,11 +10,11 @@ from celery import __version__, bootsteps, signals
 from celery.utils.log import get_logger
 
 from taskqueue_drain.control_thread import ControlThread
-from taskqueue_drain.endpoints import serve
-from taskqueue_drain.environment import CannotJoinError, identity_of, port_of, retry_settings_of
+from taskqueue_drain.environment import CannotJoinError, identity_of, retry_settings_of
 from taskqueue_drain.health import Health
 from taskqueue_drain.kombu_channel import kombu_sessions
 from taskqueue_drain.metrics import CountingLog, Metrics
+from taskqueue_drain.probes import serve_probes
 from taskqueue_drain.protocol import Identity
 from taskqueue_drain.protocol_log import contained, log
 from taskqueue_drain.task_runs import TaskRuns
@@ -67,7 +67,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._consuming.connected(trips)
         if not self._has_started:
             self._has_started = True
-            self._serve(self._join(consumer))
+            metrics = self._join(consumer)
+            serve_probes(os.environ, self._health, metrics.page if metrics else None)
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:  # noqa: ANN401, ARG002 - Celery has no types
         """Celery's event loop is about to run."""
@@ -122,17 +123,6 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._health.join(protocol, self._control)
         self._control.start()
         return Metrics(self._runtime, self._runs, observer, lambda: protocol.state, self._runtime.consumed_queues)
-
-    def _serve(self, metrics: Metrics | None) -> None:
-        """Serve the probes of the pod, also for a worker that cannot be drained: without them it would be restarted."""
-        if "TASKQUEUE_NAME" not in os.environ:
-            return
-        try:
-            port = serve(port_of(os.environ), self._health, metrics.page if metrics else None)
-        except (CannotJoinError, OSError) as error:
-            log.warning("/healthz, /readyz and /metrics are not served: %s", error)
-        else:
-            log.info("/healthz, /readyz and /metrics are served on port %d", port)
 
     def _on_close(self) -> None:
         """Celery shuts down, whether its event loop has run since SIGTERM or not."""

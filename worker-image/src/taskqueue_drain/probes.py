@@ -9,7 +9,7 @@ from .protocol_log import log
 
 
 def serve_probes(environment: Mapping[str, str], health: Health, metrics: Callable[[], bytes] | None = None) -> None:
-    """Serve /healthz, /readyz and perhaps /metrics in the pods of a TaskQueue; log the port, or why it is impossible."""
+    """Serve /healthz, /readyz and perhaps /metrics in the pods of a TaskQueue; log the port, or why it cannot be."""
     if "TASKQUEUE_NAME" not in environment:
         return
     try:

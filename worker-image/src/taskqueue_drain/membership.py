@@ -25,18 +25,18 @@ class Membership:
         self._health = Health(runtime)
         self._control: ControlThread | None = None
 
-    def join(self, sessions: Sessions, check: Callable[[], None] = lambda: None) -> None:
+    def join(self, sessions: Sessions, prepare: Callable[[], None] = lambda: None) -> None:
         """Join, or say in one line why not.
 
         Args:
             sessions: Opens sessions with the broker.
-            check: Raises CannotJoinError if this worker cannot be drained.
+            prepare: Prepares the runtime. Raises CannotJoinError if this worker cannot be drained.
         """
         if "TASKQUEUE_NAME" not in self._environment:
             return
         try:
-            check()
             identity = identity_of(self._environment)
+            prepare()
         except CannotJoinError as error:
             log.warning("this worker cannot be drained: %s", error)
             return

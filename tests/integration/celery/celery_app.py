@@ -4,12 +4,18 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
-from kombu import Queue
+from kombu import Exchange, Queue
 
 KIND = os.environ.get("QUEUE_TYPE", "quorum")
+ROUTE = (
+    {"exchange": Exchange(os.environ["EXCHANGE"], "topic", no_declare=True), "routing_key": os.environ["QUEUE"]}
+    if "EXCHANGE" in os.environ
+    else {}
+)
 
 app = Celery("celery_app", broker=os.environ["RABBITMQ_URL"])
 app.conf.update(
@@ -23,7 +29,7 @@ app.conf.update(
         "client_properties": {"connection_name": os.environ.get("CONNECTION_NAME", "celery")},
     },
     task_default_queue=os.environ["QUEUE"],
-    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": KIND})],
+    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": KIND}, **ROUTE)],
 )
 
 
@@ -72,3 +78,11 @@ def killed(n: int) -> None:
 @app.task(name="overtime", time_limit=1)  # type: ignore[untyped-decorator]  # Celery has no types
 def overtime() -> None:
     time.sleep(3600)
+
+
+@app.task(name="again", bind=True)  # type: ignore[untyped-decorator]  # Celery has no types
+def again(self: Any, n: int) -> None:  # noqa: ANN401 - Celery has no types
+    write(f"started {n}")
+    if not self.request.retries:
+        raise self.retry(countdown=7)
+    write(f"finished {n}")

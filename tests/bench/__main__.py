@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import (
+    celery,
     declare,
     drain,
     drift,
@@ -49,6 +50,7 @@ BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "drain": drain.run,
     "harm": harm.run,
     "plain": plain.run,
+    "celery": celery.run,
     "neighbour": neighbour.run,
     "declare": declare.run,
     "drift": drift.run,

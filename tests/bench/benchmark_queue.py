@@ -18,7 +18,7 @@ from tests.bench import api_server
 from tests.bench.pod_history import PodHistory
 from tests.bench.reports import Reports, watch_reports
 from tests.bench.usage import Container
-from tests.e2e.application import NAME
+from tests.e2e.application import NAME, TASKQUEUE_WORKER, Application
 from tests.e2e.cluster_broker import ClusterBroker
 from tests.e2e.tenant import Tenant
 
@@ -51,8 +51,7 @@ class BenchmarkQueue:
 
     async def publish(self, count: int, *, seconds: float) -> None:
         """Publish tasks that run for `seconds` each."""
-        body = {"seconds": seconds, "gate": None}
-        await asyncio.gather(*(self.publisher.publish(NAME, NAME, body, type="audited") for _ in range(count)))
+        await asyncio.gather(*(self._publish(seconds) for _ in range(count)))
 
     async def until_ready(self, messages: int) -> None:
         """Wait until the queue has so many ready messages; polls without a pause."""
@@ -69,15 +68,24 @@ class BenchmarkQueue:
         await to_thread(self.tenant.kubectl, "delete", "pod", pod, "--wait=true")
         await self.reports.until(1, "consuming")
 
+    async def _publish(self, seconds: float) -> None:
+        identity = uuid4().hex
+        message = self.tenant.application.message(identity, seconds)
+        await self.publisher.publish(
+            NAME, NAME, message.payload, type="audited", message_id=identity, headers=message.headers
+        )
+
     async def _ready(self) -> int:
         declared = await self.channel.declare_queue(NAME, passive=True)
         return declared.declaration_result.message_count or 0
 
 
 @asynccontextmanager
-async def benchmark_queue(broker: ClusterBroker, *, prefetch: int) -> AsyncIterator[BenchmarkQueue]:
+async def benchmark_queue(
+    broker: ClusterBroker, prefetch: int, application: Application = TASKQUEUE_WORKER
+) -> AsyncIterator[BenchmarkQueue]:
     """Return a TaskQueue whose workers run one task at a time."""
-    tenant = Tenant(broker.cluster, broker.api, broker.address, f"drain-{uuid4().hex[:6]}")
+    tenant = Tenant(broker.cluster, broker.api, broker.address, f"drain-{uuid4().hex[:6]}", application)
     uri = f"{broker.address.on_host}/{tenant.namespace}"
     await to_thread(tenant.set_up)
     try:

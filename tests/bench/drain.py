@@ -1,31 +1,14 @@
 """How long workers take to be removed when idle, to undrain, and to requeue prefetched messages."""
 
-import asyncio
-import os
-import random
-import signal
-import time
-from typing import Final, NamedTuple
+from typing import Final
 
-from tests.bench.benchmark_queue import BenchmarkQueue, benchmark_queue
+from tests.bench.benchmark_queue import benchmark_queue
 from tests.bench.context import Context
-from tests.bench.polling import eventually
+from tests.bench.drain_samples import LEAST, MOST, remove_idle, requeue, start_all, undrain_all
 from tests.bench.result import Result, Target, spread
 from tests.cluster.progress import step
 
-MOST, LEAST = 5, 1
-"""Workers before and after a removal. The last one would wait for proof that the queue is empty."""
-STEADY_SECONDS: Final = (12.0, 15.0)
-"""After a start: the operator ignores the readiness of a pod for the first 10 s."""
-PAUSE_SECONDS: Final = (0.8, 1.8)
-"""Between samples, so that the last command has settled."""
-UNDRAIN_SECONDS: Final = 3.0
-"""An upper bound for one drain and undrain, so that the tasks outlast all of them."""
 PREFETCHED: Final = 7
-TASK_SECONDS: Final = 4.0
-"""The duration of the task behind which the prefetched messages wait."""
-TIMEOUT_SECONDS: Final = 60
-
 REMOVALS, UNDRAINS, REQUEUES = 15, 40, 20
 """Samples at full size; each removal and each undrain involves all workers but one."""
 TARGETS: Final = {
@@ -35,24 +18,20 @@ TARGETS: Final = {
 }
 
 
-class Removal(NamedTuple):
-    """Seconds from lower bounds until the last removed pod begins to terminate, and until it is deleted."""
-
-    terminating: float
-    deleted: float
-
-
 async def run(context: Context) -> Result:
     """Measure one after the other."""
     broker = context.broker()
     removals, undrains, requeues = (max(3, count * context.size // 1000) for count in (REMOVALS, UNDRAINS, REQUEUES))
-    async with benchmark_queue(broker, prefetch=1) as queue:
-        removed = [await _remove(queue) for _ in range(removals)]
+    removed = []
+    async with benchmark_queue(broker, 1) as queue:
+        for _ in range(removals):
+            await start_all(queue)
+            removed.append(await remove_idle(queue))
         step(f"idle workers removed {removals} times")
-        undrained = await _undrain_all(queue, undrains)
+        undrained = await undrain_all(queue, undrains)
         step(f"drained workers undrained {undrains} times")
-    async with benchmark_queue(broker, prefetch=PREFETCHED + 1) as queue:
-        requeued = [await _requeue(queue) for _ in range(requeues)]
+    async with benchmark_queue(broker, PREFETCHED + 1) as queue:
+        requeued = [await requeue(queue, PREFETCHED) for _ in range(requeues)]
     figures = {
         **spread([removal.deleted for removal in removed], "idle_removed_"),
         **spread([removal.terminating for removal in removed], "idle_terminating_"),
@@ -64,57 +43,3 @@ async def run(context: Context) -> Result:
         "requeues": len(requeued),
     }
     return Result(figures, samples=len(removed) + len(undrained) + len(requeued), targets=TARGETS)
-
-
-async def _remove(queue: BenchmarkQueue) -> Removal:
-    """Scale idle workers in by lower bounds."""
-    history = queue.history
-    await queue.set_bounds(MOST, MOST)
-    await queue.reports.until(MOST, "consuming")
-    await asyncio.sleep(random.uniform(*STEADY_SECONDS))
-    before, start = set(history.deleted_at), time.time()
-    await queue.set_bounds(LEAST, MOST)
-
-    async def deleted() -> bool:
-        return len(history.deleted_at.keys() - before) == MOST - LEAST
-
-    await eventually(deleted, "the idle pods are deleted", seconds=TIMEOUT_SECONDS, every=0.02)
-    pods = history.deleted_at.keys() - before
-    terminating = max(history.removals[pod].at for pod in pods) - start
-    return Removal(terminating, max(history.deleted_at[pod] for pod in pods) - start)
-
-
-async def _undrain_all(queue: BenchmarkQueue, times: int) -> list[float]:
-    """Drain and undrain busy workers repeatedly; return the seconds until each one consumes again."""
-    await queue.set_bounds(MOST, MOST)
-    await queue.reports.until(MOST, "consuming")
-    await queue.publish(MOST, seconds=times * UNDRAIN_SECONDS)
-    return [seconds for _ in range(times) for seconds in await _undrain(queue)]
-
-
-async def _undrain(queue: BenchmarkQueue) -> list[float]:
-    await queue.set_bounds(LEAST, LEAST)
-    drained = await queue.reports.until(MOST - LEAST, "draining")
-    await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
-    start = time.monotonic()
-    await queue.set_bounds(MOST, MOST)
-    consuming = await queue.reports.until(MOST, "consuming")
-    return [consuming[pod] - start for pod in drained]
-
-
-async def _requeue(queue: BenchmarkQueue) -> float:
-    """Send SIGTERM to a worker with one task and more messages; return the seconds until all of these are requeued."""
-    await queue.reports.until(1, "consuming")
-    await queue.until_ready(0)
-    await queue.publish(1, seconds=TASK_SECONDS)
-    await queue.publish(PREFETCHED, seconds=0.01)
-    await queue.until_ready(0)
-    await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
-    worker = await queue.only_pod()
-    process, start = worker.processes()[0], time.monotonic()
-    os.kill(process, signal.SIGTERM)
-    await queue.until_ready(PREFETCHED)
-    seconds = time.monotonic() - start
-    # A new pod: the kubelet waits longer before each further restart of a container.
-    await queue.replace(worker.pod)
-    return seconds

@@ -30,6 +30,8 @@ POLL_SECONDS: Final = 5
 RETRY_SECONDS: Final = 1
 TIMEOUT_SECONDS: Final = 300
 """Longer than two of the longest tasks with the grace periods between them."""
+SILENCE_SECONDS: Final = 100
+"""Longer than the longest task with a grace period: what is not done by then, and no message any more, is lost."""
 REDELIVERY_SECONDS: Final = 20
 """The time in which a second delivery would still arrive."""
 REPORTED: Final = 10
@@ -66,6 +68,7 @@ class TaskRun:
         self._workers = workers
         self._history = history
         self._ledger = Ledger()
+        self._last_receipt_at = time.monotonic()
 
     async def run(self, tasks: Sequence[Task], rollouts: Iterable[float]) -> None:
         """Publish each task when due, roll the workers out at these moments, and wait until all tasks are done."""
@@ -130,12 +133,13 @@ class TaskRun:
 
     async def _until_done(self) -> None:
         async def done() -> bool:
-            return not self._ledger.open and not await self._holds_messages()
+            is_silent = time.monotonic() - self._last_receipt_at > SILENCE_SECONDS
+            return (is_silent or not self._ledger.open) and not await self._holds_messages()
 
         try:
             await eventually(done, "all tasks are done", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
         except TimeoutError:
-            step(f"{self._tenant.namespace}: {self._ledger.open} tasks are not done after {TIMEOUT_SECONDS} s")
+            step(f"{self._tenant.namespace}: the queue is not empty after {TIMEOUT_SECONDS} s")
         await asyncio.sleep(REDELIVERY_SECONDS)
 
     async def _holds_messages(self) -> bool:
@@ -154,6 +158,7 @@ class TaskRun:
             await asyncio.Event().wait()
 
     async def _on_receipt(self, message: AbstractIncomingMessage) -> None:
+        self._last_receipt_at = time.monotonic()
         self._ledger.add([Receipt.parse(orjson.loads(message.body))])
         with suppress(AMQPError, RuntimeError):  # then it is redelivered
             await message.ack()

@@ -31,6 +31,8 @@ class Rhythm:
     burst: int
     period: float
     phase: float = 0
+    tail: float = TAIL_EXPONENT
+    """Of the durations."""
 
 
 def workload(rhythm: Rhythm, bursts: int, random_source: random.Random) -> list[Task]:
@@ -39,13 +41,13 @@ def workload(rhythm: Rhythm, bursts: int, random_source: random.Random) -> list[
     moments = sorted(start + offset for start in starts for offset in _offsets(rhythm, random_source))
     shares = [(rank + 0.5) / len(moments) for rank in range(len(moments))]  # few tasks have a tail as well
     random_source.shuffle(shares)
-    return [Task(at, duration(share)) for at, share in zip(moments, shares, strict=True)]
+    return [Task(at, duration(share, rhythm.tail)) for at, share in zip(moments, shares, strict=True)]
 
 
-def duration(share: float) -> float:
+def duration(share: float, tail: float = TAIL_EXPONENT) -> float:
     """Return the duration, in seconds, that this share of all tasks does not exceed."""
-    least = (SHORTEST_SECONDS / LONGEST_SECONDS) ** TAIL_EXPONENT
-    return float(SHORTEST_SECONDS * (1 - share * (1 - least)) ** (-1 / TAIL_EXPONENT))
+    least = (SHORTEST_SECONDS / LONGEST_SECONDS) ** tail
+    return float(SHORTEST_SECONDS * (1 - share * (1 - least)) ** (-1 / tail))
 
 
 def _offsets(rhythm: Rhythm, random_source: random.Random) -> Iterator[float]:

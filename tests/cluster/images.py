@@ -11,7 +11,7 @@ from tests.cluster import buildah, cache, choice, debian
 from tests.cluster.prerequisites import MissingError, need_packages, run
 from tests.cluster.progress import working
 
-Name = Literal["operator", "worker", "sample", "celery", "shop", "rabbitmq"]
+Name = Literal["operator", "worker", "sample", "celery", "shop", "runtimes", "rabbitmq"]
 RABBITMQ = "docker.io/library/rabbitmq:4-management"
 NAMES: tuple[Name, ...] = ("operator", "worker", "sample", "celery", "shop", "rabbitmq")
 
@@ -57,6 +57,7 @@ _PROJECT = {
     "sample": Recipe("localhost/thumbnails:dev", _ROOT / "deploy/samples/thumbnails", {"WORKER_IMAGE": "worker"}),
     "celery": Recipe("localhost/celery-sample:dev", _ROOT / "deploy/samples/celery", {"PYTHON_IMAGE": "python"}),
     "shop": Recipe("localhost/shop:dev", _ROOT / "deploy/samples/django", {"PYTHON_IMAGE": "python"}),
+    "runtimes": Recipe("localhost/runtimes:dev", _ROOT / "tests/integration", {"WORKER_IMAGE": "worker"}),
 }
 
 

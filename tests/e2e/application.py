@@ -14,10 +14,12 @@ OPERATOR_SECRET: Final = "rabbitmq"
 
 MODULES_CONFIGMAP: Final = "tasks"
 MODULES_VOLUME: Final[Body] = {"name": "tasks", "configMap": {"name": MODULES_CONFIGMAP}}
-MODULE_MOUNTS: Final[list[Body]] = [
-    {"name": "tasks", "mountPath": f"/app/{module}", "subPath": module} for module in ("audited.py", "gate.py")
-]
+MODULES: Final = ("audited.py", "gate.py", "receipt.py")
 """The modules beside those of the image."""
+MODULE_MOUNTS: Final[list[Body]] = [
+    {"name": "tasks", "mountPath": f"/app/{module}", "subPath": module} for module in MODULES
+]
+HERE: Final = Path(__file__).parent
 
 
 class TaskMessage(NamedTuple):
@@ -41,10 +43,11 @@ class Application:
 
     Attributes:
         image: One of the images built here.
-        module: The file beside this one that is mounted as `audited.py`.
+        module: The file that is mounted as `audited.py`.
         command: Starts a worker.
         env: Variables that a TaskQueue does not set; `rabbitmq` is the Secret with the URI of the broker.
         plain: The worker does not implement the contract: neither reports nor probes.
+        adapted: It implements the contract by an adapter of `taskqueue_drain`.
         message: Builds the message for one task.
         queue: What the workers consume.
         further_queues: What they consume beside it.
@@ -52,7 +55,7 @@ class Application:
     """
 
     image: images.Name
-    module: str
+    module: Path
     command: tuple[str, ...]
     env: tuple[Body, ...]
     plain: bool
@@ -60,6 +63,7 @@ class Application:
     queue: str
     further_queues: tuple[str, ...] = ()
     secret: str = OPERATOR_SECRET
+    adapted: bool = False
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -69,15 +73,21 @@ class Application:
     @property
     def modules(self) -> dict[str, str]:
         """The text of each mounted module, by file name."""
-        here = Path(__file__).parent
-        return {"audited.py": (here / self.module).read_text(), "gate.py": (here / "gate.py").read_text()}
+        files = {module: HERE / module for module in MODULES} | {"audited.py": self.module}
+        return {name: file.read_text() for name, file in files.items()}
+
+    @property
+    def declares(self) -> bool:
+        """Whether the runtime declares objects of its own at the broker."""
+        return self.plain or self.adapted
 
     @property
     def worker(self) -> Body:
         """The fields of `spec.worker` for this application, besides the image."""
-        if not self.plain:
+        if not self.declares:
             return {}
-        return {"protocol": "Plain", "acksLate": True, "command": [*self.command], "env": [*self.env]}
+        protocol: Body = {"protocol": "Plain", "acksLate": True} if self.plain else {}
+        return {**protocol, "command": [*self.command], "env": [*self.env]}
 
 
 def celery(queue: str, *, declared: bool, credentials: str = OPERATOR_SECRET) -> Application:
@@ -85,22 +95,23 @@ def celery(queue: str, *, declared: bool, credentials: str = OPERATOR_SECRET) ->
 
     The worker reads the `uri` of the Secret `credentials` once, when its pod starts.
     """
-    uri = _from_secret("CELERY_BROKER_URL", credentials)
+    uri = from_secret("CELERY_BROKER_URL", credentials)
     env = (uri, {"name": "DECLARED", "value": queue}) if declared else (uri,)
     command = ("celery", "-A", "audited", "worker", "-Q", queue)
     return Application(
         "celery",
-        "audited_celery.py",
+        HERE / "audited_celery.py",
         command,
         env,
         plain=True,
-        message=_celery_message,
+        message=celery_message,
         queue=queue,
         secret=credentials,
     )
 
 
-def _from_secret(variable: str, secret: str) -> Body:
+def from_secret(variable: str, secret: str = OPERATOR_SECRET) -> Body:
+    """Return a variable with the URI of a Secret."""
     return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": "uri"}}}
 
 
@@ -109,7 +120,7 @@ def _taskqueue_message(identity: str, seconds: float, gate: str | None = None) -
     return TaskMessage({"seconds": seconds, "gate": gate}, {})
 
 
-def _celery_message(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+def celery_message(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
     """Version 2 of Celery's message protocol."""
     options = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     return TaskMessage([[seconds, gate], {}, options], {"lang": "py", "task": "audited", "id": identity})
@@ -117,9 +128,9 @@ def _celery_message(identity: str, seconds: float, gate: str | None = None) -> T
 
 TASKQUEUE_WORKER: Final = Application(
     "sample",
-    "audited.py",
+    HERE / "audited.py",
     ("python", "-m", "taskqueue_worker"),
-    (_from_secret("RABBITMQ_URL", OPERATOR_SECRET), {"name": "TASKQUEUE_MODULES", "value": "audited"}),
+    (from_secret("RABBITMQ_URL"), {"name": "TASKQUEUE_MODULES", "value": "audited"}),
     plain=False,
     message=_taskqueue_message,
     queue=NAME,

@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import socket
-import time
 from typing import Any
 
 import gate  # type: ignore[import-not-found]  # mounted beside this module
+from receipt import receipt  # type: ignore[import-not-found]  # likewise
 
 from taskqueue_drain.broker import broker_source
 from taskqueue_worker import Context, Publisher, task
@@ -25,14 +24,6 @@ async def audited(payload: dict[str, Any], context: Context) -> None:
 
 
 async def _publish_receipt(what: str, context: Context) -> None:
-    receipt = {
-        "what": what,
-        "task": context.task_id,
-        "pod": socket.gethostname(),
-        "at": time.time(),
-        "redelivered": context.redelivered,
-        "acquired": context.headers.get("x-acquired-count", 0),
-        "failed": context.headers.get("x-delivery-count", 0),
-    }
     # The broker confirms it before the task continues: a receipt outlives its worker.
-    await _receipts.publish("", "receipts", receipt, type="receipt")
+    body = receipt(what, context.task_id, context.headers, redelivered=context.redelivered)
+    await _receipts.publish("", "receipts", body, type="receipt")

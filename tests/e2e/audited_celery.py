@@ -1,12 +1,12 @@
 """Runs inside Celery's workers, in place of `audited`: a task that publishes receipts of its start and its end."""
 
 import os
-import socket
 import time
 from typing import Any
 
 import gate  # type: ignore[import-not-found]  # mounted beside this module
 from kombu import Queue
+from receipt import receipt  # type: ignore[import-not-found]  # likewise
 from tasks import app  # type: ignore[import-not-found]  # the sample, beside which this module is mounted
 
 # The broker confirms a receipt before the task continues: a receipt outlives its worker.
@@ -28,17 +28,9 @@ def _audited(self: Any, seconds: float, gate_url: str | None = None) -> None:  #
 
 
 def _publish_receipt(what: str, request: Any) -> None:  # noqa: ANN401  Celery has no types
-    receipt = {
-        "what": what,
-        "task": request.id,
-        "pod": socket.gethostname(),
-        "at": time.time(),
-        "redelivered": request.delivery_info["redelivered"],
-        "acquired": request.get("x-acquired-count", 0),
-        "failed": request.get("x-delivery-count", 0),
-    }
+    body = receipt(what, request.id, request, redelivered=request.delivery_info["redelivered"])
     with app.producer_pool.acquire(block=True) as producer:
-        producer.publish(receipt, exchange="", routing_key="receipts", retry=True)
+        producer.publish(body, exchange="", routing_key="receipts", retry=True)
 
 
 audited = app.task(_audited, name="audited", bind=True)

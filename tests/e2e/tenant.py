@@ -92,7 +92,7 @@ class Tenant:
             if secret == OPERATOR_SECRET:
                 grants |= documented("operator", queue, NAME)
             if secret == application.secret:
-                grants |= ALL if application.plain else documented("worker", queue, NAME)
+                grants |= ALL if application.declares else documented("worker", queue, NAME)
         return grants
 
     def kubectl(self, *arguments: str) -> str:

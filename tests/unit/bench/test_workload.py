@@ -60,3 +60,11 @@ def test_few_tasks_also_have_a_long_tail() -> None:
 
     assert max(seconds) > 30
     assert statistics.median(seconds) < 0.2
+
+
+def test_a_steeper_tail_has_a_smaller_mean_and_the_same_bounds() -> None:
+    seconds = [duration(share / 10_000, tail=0.8) for share in range(10_001)]
+
+    assert [min(seconds), max(seconds)] == pytest.approx([SHORTEST_SECONDS, LONGEST_SECONDS])
+    assert statistics.mean(seconds) == pytest.approx(0.6, abs=0.05)
+    assert sum(value > 30 for value in seconds) == pytest.approx(25, abs=3)

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from queue import Queue
 
 import pytest
+from typing_extensions import override
 
 from taskqueue_drain import Figures
 from taskqueue_drain.backoff import Backoff
-from taskqueue_drain.control_thread import ControlThread
+from taskqueue_drain.control_thread import DRAINING_POLL_SECONDS, POLL_SECONDS, ControlThread
 from tests.unit.taskqueue_drain.fake_runtime import FakeRuntime, Recorder, joined
 
 
@@ -29,6 +30,24 @@ class FaultyBroker:
         self.reports.put(report)
 
     def receive(self, seconds: float) -> Sequence[bytes]:  # noqa: ARG002 - nothing arrives
+        return ()
+
+
+class ChangingBroker(FaultyBroker):
+    """The runtime consumes as soon as the worker has reported that it does not."""
+
+    def __init__(self, runtime: FakeRuntime) -> None:
+        super().__init__([])
+        self.waits: Queue[float] = Queue()
+        self._runtime = runtime
+
+    @override
+    def publish(self, report: bytes) -> None:
+        self._runtime.is_consuming = True
+
+    @override
+    def receive(self, seconds: float) -> Sequence[bytes]:
+        self.waits.put(seconds)
         return ()
 
 
@@ -66,3 +85,14 @@ def test_a_runtime_that_fails_does_not_end_the_thread(monkeypatch: pytest.Monkey
     broker.reports.get(timeout=30)
     thread.close()
     assert recorder.events == ["the runtime fails"]
+
+
+def test_a_change_that_follows_a_report_at_once_is_reported_without_a_long_wait() -> None:
+    runtime = FakeRuntime(is_consuming=False)
+    broker = ChangingBroker(runtime)
+    recorder = Recorder()
+    thread = ControlThread(joined(runtime, recorder), broker.open_session, recorder)
+    thread.start()
+    waits = [broker.waits.get(timeout=30) for _ in range(2)]
+    thread.close()
+    assert waits == [DRAINING_POLL_SECONDS, POLL_SECONDS]

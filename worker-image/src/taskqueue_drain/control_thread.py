@@ -104,7 +104,8 @@ class ControlThread:
         self._protocol.advance(time.monotonic())
 
     def _poll_seconds(self) -> float:
-        is_steady = self._protocol.state in {State.CONSUMING, State.DRAINED}
+        # Not `state`, which another thread may have changed since the report.
+        is_steady = self._protocol.reported_state in {State.CONSUMING, State.DRAINED}
         return POLL_SECONDS if is_steady else DRAINING_POLL_SECONDS
 
     @contextmanager

@@ -60,6 +60,11 @@ class WorkerProtocol:
         """The state of the worker now."""
         return self._observe()[0]
 
+    @property
+    def reported_state(self) -> State | None:
+        """The state in the last report of this control channel."""
+        return self._reported and self._reported[0]
+
     def receive(self, body: bytes, now: float) -> None:
         """A message arrived: carry out its command, refuse it, or ignore it."""
         message = parse_command(body, self._identity.incarnation)

@@ -1,0 +1,106 @@
+"""What an adapter costs and gives, of workers on this machine: each figure with it, and without it."""
+
+import asyncio
+import itertools
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from tests.bench.local_queue import LocalQueue, local_queue
+from tests.bench.runtime import SLOTS, Runtime, Setting
+from tests.bench.worker_process import WorkerProcess, worker_process
+
+TASK_SECONDS: Final = 4.0
+"""The duration of the tasks behind which the prefetched messages wait."""
+PAUSE_SECONDS: Final = (0.3, 1.3)
+"""Before SIGTERM, so that it finds the worker at any point of its loop."""
+SETTLE_SECONDS: Final = 0.3
+"""A worker that uses no CPU for so long runs nothing."""
+WARM_UP_TASKS: Final = 200
+ROUNDS, SAMPLES = 4, 5
+"""At full size, for each setting."""
+
+
+class AdapterCost:
+    """Measures one runtime."""
+
+    def __init__(self, runtime: Runtime, queue: LocalQueue, directory: Path) -> None:
+        self._runtime = runtime
+        self._queue = queue
+        self._directory = directory
+        self._numbers = itertools.count()
+
+    async def prefetched_back(self, *, adapted: bool, samples: int) -> float:
+        """Return the longest time, in seconds, after SIGTERM until all prefetched messages are ready again."""
+        settings = [setting for setting in self._runtime.settings if setting.prefetched]
+        return max(
+            [await self._prefetched_back(setting, adapted=adapted) for setting in settings for _ in range(samples)]
+        )
+
+    async def cpu_ratio(self, *, rounds: int, tasks: int) -> float:
+        """Return the CPU for each task with the adapter, relative to that without: the median of all pairs of runs."""
+        pairs = [(turn, setting) for turn in range(rounds) for setting in self._runtime.settings]
+        return statistics.median([await self._pair(setting, turn, tasks) for turn, setting in pairs])
+
+    async def _prefetched_back(self, setting: Setting, *, adapted: bool) -> float:
+        await self._queue.declare()
+        with self._worker(setting, adapted=adapted) as worker:
+            await self._queue.until_consumed()
+            await self._queue.publish(self._runtime, SLOTS, seconds=TASK_SECONDS)
+            await self._queue.until_ready(0)
+            await self._queue.publish(self._runtime, setting.prefetched, seconds=TASK_SECONDS)
+            await self._queue.until_ready(0)
+            await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
+            start = time.monotonic()
+            worker.terminate()
+            await self._queue.until_ready(setting.prefetched)
+            return time.monotonic() - start
+
+    async def _pair(self, setting: Setting, turn: int, tasks: int) -> float:
+        seconds = {}
+        for adapted in sorted((True, False), reverse=bool(turn % 2)):  # neither is always the first
+            seconds[adapted] = await self._cpu_seconds(setting, tasks, adapted=adapted)
+        return seconds[True] / seconds[False]
+
+    async def _cpu_seconds(self, setting: Setting, tasks: int, *, adapted: bool) -> float:
+        await self._queue.declare()
+        with self._worker(setting, adapted=adapted) as worker:
+            await self._queue.until_consumed()
+            before = await self._spent(worker, WARM_UP_TASKS)
+            return await self._spent(worker, tasks) - before
+
+    async def _spent(self, worker: WorkerProcess, tasks: int) -> float:
+        """Return the CPU that the worker has used when so many further tasks are done."""
+        await self._queue.publish(self._runtime, tasks, seconds=0)
+        await self._queue.until_ready(0)
+        spent = -1.0
+        while spent != (spent := worker.cpu_seconds()):  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(SETTLE_SECONDS)
+        return spent
+
+    @contextmanager
+    def _worker(self, setting: Setting, *, adapted: bool) -> Iterator[WorkerProcess]:
+        directory = self._directory / f"worker-{next(self._numbers)}"
+        directory.mkdir()
+        with worker_process(self._runtime, setting, self._queue.url, directory, adapted=adapted) as worker:
+            yield worker
+
+
+async def adapter_cost(runtime: Runtime, size: int) -> dict[str, float]:
+    """Measure; at the full size of 1000, some minutes."""
+    rounds, samples = (max(1, count * size // 1000) for count in (ROUNDS, SAMPLES))
+    with TemporaryDirectory() as temporary:
+        async with local_queue(Path(temporary)) as queue:
+            cost = AdapterCost(runtime, queue, Path(temporary))
+            figures = {"cpu_ratio": await cost.cpu_ratio(rounds=rounds, tasks=2 * size)}
+            if any(setting.prefetched for setting in runtime.settings):
+                figures |= {
+                    "prefetched_back_max_s": await cost.prefetched_back(adapted=True, samples=samples),
+                    "control_prefetched_back_max_s": await cost.prefetched_back(adapted=False, samples=1),
+                }
+            return figures

@@ -1,0 +1,85 @@
+"""A worker of a runtime as a process of this machine, and its cost."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from tests.bench.runtime import APPLICATIONS, SLOTS, Runtime, Setting
+from tests.cluster.installation import ROOT
+from tests.e2e.application import HERE, NAME
+
+TASKQUEUE: Final = "bench/work"
+EXIT_SECONDS: Final = 60
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
+
+class WorkerProcess:
+    """The first process of a worker, and those that it started."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def terminate(self) -> None:
+        """Send SIGTERM, as the kubelet does: to the first process."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def cpu_seconds(self) -> float:
+        """Return what all its processes have used, also those that have ended."""
+        found = (_stat(folder) for folder in Path("/proc").glob("[0-9]*"))
+        session = str(self._process.pid)
+        return sum(sum(map(int, stat[11:15])) for stat in found if stat and stat[3] == session) / TICKS_PER_SECOND
+
+
+@contextmanager
+def worker_process(
+    runtime: Runtime, setting: Setting, broker_url: str, directory: Path, *, adapted: bool
+) -> Iterator[WorkerProcess]:
+    """Start a worker; it is killed at the end, with all that it started."""
+    shutil.copy(APPLICATIONS / runtime.module, directory / "audited.py")
+    shutil.copy(HERE / "receipt.py", directory)
+    process = subprocess.Popen(
+        [sys.executable, *runtime.command(adapted=adapted)],
+        cwd=directory,
+        env=_environment(runtime, setting, broker_url, directory),
+        stdin=subprocess.DEVNULL,
+        stdout=(log := (directory / "worker.log").open("wb")),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield WorkerProcess(process)
+    finally:
+        with suppress(ProcessLookupError):  # it has ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(EXIT_SECONDS)
+        log.close()
+
+
+def _environment(runtime: Runtime, setting: Setting, broker_url: str, directory: Path) -> dict[str, str]:
+    paths = (directory, runtime.packages(), ROOT / "worker-image/src")
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "BROKER_URL": broker_url,
+        "RABBITMQ_URL": broker_url,
+        "TASKQUEUE_NAME": TASKQUEUE,
+        "TASKQUEUE_QUEUES": NAME,
+        "TASKQUEUE_CONCURRENCY": str(SLOTS),
+        "TASKQUEUE_PREFETCH": str(setting.prefetch),
+        "TASKQUEUE_HTTP_PORT": "0",
+        **setting.variables,
+    }
+
+
+def _stat(process: Path) -> list[str]:
+    """Return the fields of a process after its name; none if it has ended."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

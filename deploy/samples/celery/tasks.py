@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: the file is copied to /app
 """A sample Celery application. CELERY_BROKER_URL is the URL of its broker."""
 
 import os

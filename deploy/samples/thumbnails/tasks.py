@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: the file is copied to /app
 """A sample application: it makes thumbnails of images that it draws itself, and takes the time of a download."""
 
 import asyncio

@@ -1,19 +1,30 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from aio_pika.abc import AbstractChannel
 
 from tests.cluster.broker import Broker
 from tests.integration.adapters.running_application import RunningApplication, Runtime
-from tests.integration.worker.conftest import channel, declare_queue, gate, management, queue, taskqueue, user_url
+from tests.integration.worker.conftest import channel, gate, management, taskqueue, user_url
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.fake_operator import FakeOperator
 
-__all__ = ["channel", "declare_queue", "gate", "management", "queue", "taskqueue", "user_url"]
+__all__ = ["channel", "gate", "management", "taskqueue", "user_url"]
 
 StartApplication = Callable[..., RunningApplication]
+
+
+@pytest.fixture
+async def queue(channel: AbstractChannel, request: pytest.FixtureRequest) -> DeclaredQueue:
+    """A queue as the operator declares it, or as the runtime of the test does."""
+    name = f"adapter-{uuid4().hex[:8]}"
+    runtime = request.getfixturevalue("runtime") if "runtime" in request.fixturenames else None
+    if runtime is None or not runtime.declares:
+        return await DeclaredQueue(channel, name).declare()
+    return await DeclaredQueue(channel, name, "classic").declare({"x-dead-letter-routing-key": f"{name}.XQ"})
 
 
 @pytest.fixture
@@ -27,7 +38,7 @@ def start(broker: Broker, tmp_path: Path, taskqueue: str, queue: DeclaredQueue) 
     workers: list[RunningApplication] = []
     numbers = itertools.count(1)
 
-    def start(runtime: Runtime, **variables: str) -> RunningApplication:
+    def start(runtime: Runtime, *, omit: str = "", **variables: str) -> RunningApplication:
         defaults = {
             "RABBITMQ_URL": broker.url,
             "TASKQUEUE_NAME": taskqueue,
@@ -36,7 +47,8 @@ def start(broker: Broker, tmp_path: Path, taskqueue: str, queue: DeclaredQueue) 
             "QUEUE": queue.name,
             "CONNECTION_NAME": taskqueue,
         }
-        worker = RunningApplication(tmp_path, f"worker-{next(numbers)}", runtime, defaults | variables)
+        variables = {name: value for name, value in (defaults | variables).items() if name != omit}
+        worker = RunningApplication(tmp_path, f"worker-{next(numbers)}", runtime, variables)
         workers.append(worker)
         return worker
 

@@ -29,15 +29,17 @@ class Runtime:
         name: Its name.
         command: How its worker starts, after the Python interpreter.
         requirements: Name of its pinned requirements; None if the packages of the tests suffice.
+        declares: Whether it declares its queues, as dramatiq does.
     """
 
     name: str
     command: tuple[str, ...]
     requirements: str | None = None
+    declares: bool = False
 
     @override
     def __str__(self) -> str:
-        return self.name
+        return self.requirements or self.name
 
     def python_path(self) -> str:
         """Where its packages, the adapter and the application are."""

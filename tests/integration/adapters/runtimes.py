@@ -20,25 +20,37 @@ TASKIQ = Runtime(
 FASTSTREAM = Runtime("faststream", ("-m", "taskqueue_drain.faststream", "run", "faststream_app:app"), "faststream-0.7")
 FASTSTREAM_OLD = Runtime("faststream-0.6", FASTSTREAM.command, "faststream-0.6")
 
-NEWEST = (PIKA, AIO_PIKA, TASKIQ, FASTSTREAM)
+DRAMATIQ_COMMAND = ("-m", "dramatiq", "dramatiq_app", "taskqueue_drain.dramatiq", "--threads", "1")
+DRAMATIQ = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "1"), "dramatiq-2.2", declares=True)
+
+NEWEST = (PIKA, DRAMATIQ, AIO_PIKA, TASKIQ, FASTSTREAM)
 ALL = (*NEWEST, PIKA_OLD, FASTSTREAM_OLD)
 
 
-def _taskiq_body(payload: dict[str, Any]) -> dict[str, Any]:
+def _taskiq_body(payload: dict[str, Any], _: str) -> dict[str, Any]:
     labels = payload.pop("labels", {})
     return {"task_id": uuid4().hex, "task_name": "work", "labels": labels, "args": [], "kwargs": payload}
 
 
-_BODIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"taskiq": _taskiq_body}
+def _dramatiq_body(payload: dict[str, Any], queue: str) -> dict[str, Any]:
+    identity = {"message_id": uuid4().hex, "message_timestamp": 0}
+    eta = {"eta": payload.pop("eta")} if "eta" in payload else {}
+    return {"queue_name": queue, "actor_name": "work", "args": [], "kwargs": payload, "options": eta, **identity}
 
 
-async def send(queue: DeclaredQueue, runtime: Runtime, **payload: object) -> None:
-    """Publish a task as the runtime does."""
+_BODIES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
+    "dramatiq": _dramatiq_body,
+    "taskiq": _taskiq_body,
+}
+
+
+async def send(queue: DeclaredQueue, runtime: Runtime, *, to: str | None = None, **payload: object) -> None:
+    """Publish a task as the runtime does, to the queue or to the one named."""
     write = _BODIES.get(runtime.name)
-    body = payload if write is None else write(payload)
+    body = payload if write is None else write(payload, to or queue.name)
     message = aio_pika.Message(
         json.dumps(body).encode(),
         content_type="application/json",
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
     )
-    await queue.channel.default_exchange.publish(message, queue.name)
+    await queue.channel.default_exchange.publish(message, to or queue.name)

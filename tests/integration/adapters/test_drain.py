@@ -4,14 +4,15 @@ import pytest
 
 from tests.integration.adapters.conftest import StartApplication
 from tests.integration.adapters.running_application import Runtime
-from tests.integration.adapters.runtimes import ALL, send
+from tests.integration.adapters.runtimes import AIO_PIKA, ALL, FASTSTREAM, TASKIQ, send
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.fake_operator import FakeOperator
 from tests.integration.worker.gate import Gate
 
-pytestmark = pytest.mark.parametrize("runtime", ALL, ids=str)
+EVERY_RUNTIME = pytest.mark.parametrize("runtime", ALL, ids=str)
 
 
+@EVERY_RUNTIME
 async def test_a_drained_worker_requeues_what_it_has_not_begun_and_consumes_again_after_an_undrain(
     start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
 ) -> None:
@@ -35,6 +36,7 @@ async def test_a_drained_worker_requeues_what_it_has_not_begun_and_consumes_agai
     assert len(worker.ledger) == len(set(worker.ledger)), "no task ran twice"
 
 
+@EVERY_RUNTIME
 async def test_sigterm_requeues_at_once_what_has_not_begun_and_the_running_task_ends(
     start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
 ) -> None:
@@ -46,8 +48,28 @@ async def test_sigterm_requeues_at_once_what_has_not_begun_and_the_running_task_
         await send(queue, runtime, n=n)
     worker.terminate()
     await queue.wait_for_ready(2)
-    await operator.wait_for_report(state="leaving", in_flight=1, prefetched=0)
+    await operator.wait_for_report(state="leaving", in_flight=1)
     gate.open()
     assert await worker.exit_code() == 0
     assert worker.ledger == ["started 1", "finished 1"]
     assert await queue.ready() == 2
+
+
+@pytest.mark.parametrize("runtime", [AIO_PIKA, TASKIQ, FASTSTREAM], ids=str)
+async def test_a_worker_that_is_undrained_while_its_task_runs_starts_no_further_one(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
+) -> None:
+    worker = start(runtime)
+    await operator.wait_for_report(state="consuming")
+    await send(queue, runtime, n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    await operator.done("drain")
+    await send(queue, runtime, n=2)
+    await operator.done("undrain")
+    await operator.wait_for_report(state="consuming")
+    await queue.wait_for_ready(0)
+    assert (await operator.done("report"))["in_flight"] == 1
+    assert worker.ledger == ["started 1"]
+    gate.open()
+    await worker.wait_for_ledger("finished 2")
+    assert worker.ledger == ["started 1", "finished 1", "started 2", "finished 2"]

@@ -7,6 +7,7 @@ from tests.integration.adapters.conftest import StartApplication
 from tests.integration.adapters.running_application import Runtime
 from tests.integration.adapters.runtimes import AIO_PIKA, FASTSTREAM, TASKIQ, send
 from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.eventually import eventually
 from tests.integration.worker.fake_operator import FakeOperator
 
 
@@ -40,7 +41,12 @@ async def test_taskiq_retries_a_task_and_dead_letters_it_after_its_last_attempt(
     await declared.bind(queue.name, queue.name)
     await send(queue, TASKIQ, n=1, fails=True, labels={"retry_on_error": True, "max_retries": 2})
     await queue.wait_for_ready(1, queue.dead_letters)
-    await operator.wait_for_report(in_flight=0, failed=1, completed=1)
+
+    async def both_attempts_are_counted() -> bool:
+        report = await operator.done("report")
+        return (report["completed"], report["failed"]) == (1, 1)
+
+    await eventually("both attempts are counted", both_attempts_are_counted)
     assert worker.ledger == ["started 1"] * 2, "the first attempt is acknowledged, because taskiq sent the task again"
 
 

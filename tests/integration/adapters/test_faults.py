@@ -1,12 +1,14 @@
 """What the workers of each runtime do when commands, connections, processes or the broker fail."""
 
+from typing import Final
+
 import httpx
 import pytest
 
 from tests.cluster.broker import Broker
 from tests.integration.adapters.conftest import StartApplication
 from tests.integration.adapters.running_application import Runtime
-from tests.integration.adapters.runtimes import NEWEST, send
+from tests.integration.adapters.runtimes import AIO_PIKA, NEWEST, PIKA, TASKIQ, send
 from tests.integration.worker import management_api as api
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
@@ -14,9 +16,15 @@ from tests.integration.worker.fake_operator import EPOCH, FakeOperator
 from tests.integration.worker.gate import Gate
 from tests.integration.worker.memory_alarm import MemoryAlarm
 
-pytestmark = [pytest.mark.parametrize("runtime", NEWEST, ids=str), pytest.mark.fault]
+pytestmark = pytest.mark.fault
+
+EVERY_RUNTIME = pytest.mark.parametrize("runtime", NEWEST, ids=str)
+CONTRACT: Final = ({"TASKQUEUE_CONTRACT": "2"}, "this worker cannot be drained: TASKQUEUE_CONTRACT is '2'")
+PORT: Final = ({"TASKQUEUE_HTTP_PORT": "x"}, "/healthz and /readyz are not served: TASKQUEUE_HTTP_PORT must be")
+NAME: Final = ({"TASKQUEUE_NAME": ""}, "this worker cannot be drained: TASKQUEUE_NAME is not set")
 
 
+@EVERY_RUNTIME
 async def test_commands_come_twice_and_from_two_leaders_and_a_lease_ends_by_itself(
     start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator
 ) -> None:
@@ -34,6 +42,7 @@ async def test_commands_come_twice_and_from_two_leaders_and_a_lease_ends_by_itse
     await worker.wait_for_ledger("finished 1")
 
 
+@EVERY_RUNTIME
 async def test_a_worker_stays_drained_when_its_connections_are_lost(  # noqa: PLR0913, PLR0917 - fixtures
     start: StartApplication,
     runtime: Runtime,
@@ -61,6 +70,7 @@ async def test_a_worker_stays_drained_when_its_connections_are_lost(  # noqa: PL
     await eventually("the second run", lambda: worker.ledger.count("finished 1") == 2)
 
 
+@EVERY_RUNTIME
 async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_another(
     start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
 ) -> None:
@@ -78,6 +88,7 @@ async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_anothe
     assert other.ledger == ["started 1", "started 1", "finished 1"]
 
 
+@pytest.mark.parametrize("runtime", [PIKA, TASKIQ], ids=str)  # a control channel with threads, and on asyncio
 async def test_a_memory_alarm_delays_neither_the_end_of_a_drain_nor_tasks_nor_shutdown(  # noqa: PLR0913, PLR0917 - fixtures
     start: StartApplication,
     runtime: Runtime,
@@ -104,6 +115,7 @@ async def test_a_memory_alarm_delays_neither_the_end_of_a_drain_nor_tasks_nor_sh
     await queue.wait_for_ready(0)
 
 
+@EVERY_RUNTIME
 async def test_a_worker_that_gets_sigterm_while_it_starts_loses_no_task(
     start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator
 ) -> None:
@@ -119,13 +131,13 @@ async def test_a_worker_that_gets_sigterm_while_it_starts_loses_no_task(
 
 
 @pytest.mark.parametrize(
-    ("variables", "reason"),
+    ("runtime", "variables", "reason"),
     [
-        ({"TASKQUEUE_CONTRACT": "2"}, "this worker cannot be drained: TASKQUEUE_CONTRACT is '2'"),
-        ({"TASKQUEUE_HTTP_PORT": "x"}, "/healthz and /readyz are not served: TASKQUEUE_HTTP_PORT must be"),
-        ({"TASKQUEUE_NAME": ""}, "this worker cannot be drained: TASKQUEUE_NAME is not set"),
+        *(pytest.param(runtime, *CONTRACT, id=f"{runtime}-contract") for runtime in NEWEST),
+        # With threads and on asyncio: runtimes of a kind read these in the same code.
+        *(pytest.param(runtime, *PORT, id=f"{runtime}-port") for runtime in (PIKA, AIO_PIKA)),
+        *(pytest.param(runtime, *NAME, id=f"{runtime}-name") for runtime in (PIKA, AIO_PIKA)),
     ],
-    ids=["contract", "port", "name"],
 )
 async def test_a_worker_with_bad_input_says_so_once_and_goes_on(
     start: StartApplication, runtime: Runtime, queue: DeclaredQueue, variables: dict[str, str], reason: str
@@ -142,6 +154,7 @@ async def test_a_worker_with_bad_input_says_so_once_and_goes_on(
     assert await worker.exit_code() == 0
 
 
+@EVERY_RUNTIME
 async def test_a_worker_without_permission_to_report_says_so_once_and_goes_on(  # noqa: PLR0913, PLR0917 - fixtures
     start: StartApplication,
     runtime: Runtime,

@@ -169,3 +169,20 @@ async def test_a_consumer_that_the_broker_cancels_consumes_again(consumer: Consu
     assert not consumer.is_consuming
     await _settle()
     assert queue.channel.calls == ["consume a", "consume b"]
+
+
+async def test_a_message_that_waits_for_a_slot_leaves_no_task_behind(queue: FakeQueue) -> None:
+    slots = asyncio.Semaphore(0)
+
+    async def wait(_: Delivery) -> None:
+        async with slots:
+            raise AssertionError
+
+    consumer = Consumer(queue, queue.consume, queue.cancel, wait, lambda: None)  # type: ignore[arg-type]  # fakes
+    await consumer.start()
+    before = asyncio.all_tasks()
+    await queue.deliver("a")
+    assert asyncio.all_tasks() != before
+    consumer.allow(may_consume=False)
+    await _settle()
+    assert asyncio.all_tasks() == before

@@ -61,7 +61,8 @@ class ConsumeSettings:
         Raises:
             SettingsError, BrokerError, CannotJoinError: A variable is missing or not valid; the text names it.
         """
-        queues = tuple(name for part in environment.get("TASKQUEUE_QUEUES", "").split(",") if (name := part.strip()))
+        parts = (part.strip() for part in environment.get("TASKQUEUE_QUEUES", "").split(","))
+        queues = tuple(dict.fromkeys(part for part in parts if part))
         if not queues:
             raise SettingsError("TASKQUEUE_QUEUES is not set: set it to the queues to consume, separated by commas")
         concurrency = number(environment, "TASKQUEUE_CONCURRENCY", default=1, minimum=1, maximum=1000)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 from .control_thread import ControlThread, Session
-from .endpoints import serve
-from .environment import CannotJoinError, identity_of, port_of
+from .environment import CannotJoinError, identity_of
 from .health import Health
+from .probes import serve_probes
 from .protocol_log import ProtocolLog, log
 from .runtime import Runtime
 from .worker_protocol import WorkerProtocol
@@ -25,18 +25,18 @@ class Membership:
         self._health = Health(runtime)
         self._control: ControlThread | None = None
 
-    def join(self, sessions: Sessions, check: Callable[[], None] = lambda: None) -> None:
+    def join(self, sessions: Sessions, prepare: Callable[[], None] = lambda: None) -> None:
         """Join, or say in one line why not.
 
         Args:
             sessions: Opens sessions with the broker.
-            check: Raises CannotJoinError if this worker cannot be drained.
+            prepare: Prepares the runtime. Raises CannotJoinError if this worker cannot be drained.
         """
         if "TASKQUEUE_NAME" not in self._environment:
             return
         try:
-            check()
             identity = identity_of(self._environment)
+            prepare()
         except CannotJoinError as error:
             log.warning("this worker cannot be drained: %s", error)
             return
@@ -48,12 +48,7 @@ class Membership:
 
     def serve(self) -> None:
         """Serve the probes of the pod, also for a worker that cannot be drained: without them it would be restarted."""
-        if "TASKQUEUE_NAME" not in self._environment:
-            return
-        try:
-            serve(port_of(self._environment), self._health)
-        except (CannotJoinError, OSError) as error:
-            log.warning("/healthz and /readyz are not served: %s", error)
+        serve_probes(self._environment, self._health)
 
     def leave(self) -> None:
         """Report that the worker shuts down. For any thread, and for signal handlers."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
-from itertools import cycle
+from itertools import count
 from typing import Any, Final
 
 from pika import BasicProperties, ConnectionParameters, PlainCredentials, SelectConnection, SSLOptions
@@ -62,12 +62,13 @@ class PikaSession:
 
     def close(self) -> None:
         """Close the connection, if the broker reads."""
-        if self._connection.is_open:
-            self._connection.close()
-            self._fault = None
-            self._loop.call_later(CLOSE_TIMEOUT_SECONDS, self._loop.stop)
-            self._loop.start()
-        self._loop.close()
+        try:
+            if self._connection.is_open:
+                self._connection.close()
+                self._loop.call_later(CLOSE_TIMEOUT_SECONDS, self._loop.stop)
+                self._loop.start()
+        finally:
+            self._loop.close()
 
     def _run(self, seconds: float) -> None:
         """Handle what arrives, at most so long, and at most until something has arrived."""
@@ -109,11 +110,12 @@ def pika_sessions(
         addresses: Reads how the broker is reached; the sessions try its nodes in turn.
         taskqueue: Name of the TaskQueue.
     """
-    turns = cycle(range(len(addresses())))
+    turns = count()
 
     @contextmanager
     def open_session() -> Iterator[PikaSession]:
-        parameters = copy(addresses()[next(turns)])
+        nodes = addresses()
+        parameters = copy(nodes[next(turns) % len(nodes)])
         parameters.client_properties = {"connection_name": f"{taskqueue} control"}
         parameters.heartbeat = HEARTBEAT_SECONDS
         parameters.blocked_connection_timeout = BLOCKED_TIMEOUT_SECONDS

@@ -52,7 +52,7 @@ class Consumer:
         self._may_consume = True
         self._is_retired = False
         self._tag: str | None = None
-        self._waiting: dict[Delivery, None] = {}
+        self._waiting: dict[Delivery, asyncio.Future[None]] = {}
         self._refused: list[Delivery] = []
         self._tasks: set[asyncio.Future[None]] = set()
         self._wake = asyncio.Event()
@@ -72,6 +72,8 @@ class Consumer:
         """Consume from now on; or let no task begin any more, and requeue the messages that wait."""
         self._may_consume = may_consume and not self._is_retired
         if not self._may_consume:
+            for task in self._waiting.values():
+                task.cancel()  # it may wait for a slot
             self._refused.extend(self._waiting)
             self._waiting.clear()
         self._wake.set()
@@ -85,9 +87,8 @@ class Consumer:
         """The broker has delivered a message."""
         delivery = Delivery(message, self._take)
         if self._may_consume:
-            self._waiting[delivery] = None
             # aiormq cancels its own task with the channel: the task of a message goes on.
-            task = asyncio.ensure_future(self._on_delivery(delivery))
+            self._waiting[delivery] = task = asyncio.ensure_future(self._on_delivery(delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return

@@ -10,9 +10,9 @@ from aio_pika import Connection
 from aio_pika.abc import AbstractConnection
 
 from taskqueue_drain.aio_pika_channel import ControlChannel
-from taskqueue_drain.endpoints import serve
-from taskqueue_drain.environment import CannotJoinError, identity_of, port_of
+from taskqueue_drain.environment import CannotJoinError, identity_of
 from taskqueue_drain.health import Health
+from taskqueue_drain.probes import serve_probes
 from taskqueue_drain.protocol import Identity
 from taskqueue_drain.protocol_log import ProtocolLog, log
 from taskqueue_drain.worker_protocol import WorkerProtocol
@@ -36,11 +36,7 @@ class Membership:
         self._health = Health(runtime)
         self._protocol: WorkerProtocol | None = None
         self._running: asyncio.Future[None] | None = None
-        if "TASKQUEUE_NAME" in environment:
-            try:
-                serve(port_of(environment), self._health)
-            except (CannotJoinError, OSError) as error:
-                log.warning("/healthz and /readyz are not served: %s", error)
+        serve_probes(environment, self._health)
 
     def join(self, connect: Connect) -> None:
         """Report and obey from now on, over a connection that `connect` opens with a name. Joins once."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from functools import wraps
+from functools import cache, wraps
 from weakref import WeakKeyDictionary
 
 from aio_pika import RobustChannel, RobustConnection, RobustQueue
@@ -66,8 +66,9 @@ class DrainableSubscribers:
         await self._membership.close()
 
 
+@cache
 def install() -> None:
-    """Let each `RabbitBroker` of this process join when it starts."""
+    """Let each `RabbitBroker` of this process join when it starts. Has no effect a second time."""
     start, stop = RabbitBroker.start, RabbitBroker.stop
     subscribers: list[DrainableSubscribers] = []
 

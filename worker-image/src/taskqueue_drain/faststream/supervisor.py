@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from taskqueue_drain.endpoints import serve
-from taskqueue_drain.environment import CannotJoinError, port_of
 from taskqueue_drain.health import Health
+from taskqueue_drain.probes import serve_probes
 from taskqueue_drain.protocol import Figures
 from taskqueue_drain.protocol_log import log
 
@@ -31,8 +30,4 @@ def serve_for_processes(environment: Mapping[str, str]) -> None:
     log.warning(
         "this worker cannot be drained: --workers or --reload starts further processes: leave it out, and scale by pods"
     )
-    if "TASKQUEUE_NAME" in environment:
-        try:
-            serve(port_of(environment), Health(_Processes()))
-        except (CannotJoinError, OSError) as error:
-            log.warning("/healthz and /readyz are not served: %s", error)
+    serve_probes(environment, Health(_Processes()))

@@ -1,0 +1,65 @@
+"""What is special about dramatiq: it holds delayed messages, and runs several processes by default."""
+
+import time
+
+import pytest
+
+from tests.integration.adapters.conftest import StartApplication
+from tests.integration.adapters.running_application import Runtime
+from tests.integration.adapters.runtimes import DRAMATIQ, DRAMATIQ_COMMAND, send
+from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.eventually import eventually
+from tests.integration.worker.fake_operator import FakeOperator
+from tests.integration.worker.gate import Gate
+
+HOUR_MILLISECONDS = 3_600_000
+PROCESSES = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "2"), "dramatiq-2.2", declares=True)
+BROKER_OBJECT = ("-m", "dramatiq", "dramatiq_app:broker", *DRAMATIQ.command[3:])
+
+
+@pytest.mark.parametrize("runtime", [DRAMATIQ], ids=str)
+async def test_a_drained_worker_gives_back_messages_that_wait_for_their_time(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
+) -> None:
+    worker = start(runtime)
+    await operator.wait_for_report(state="consuming")
+    await send(queue, runtime, n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    delayed = f"{queue.name}.DQ"
+    await send(queue, runtime, to=delayed, n=2, eta=time.time() * 1000 + HOUR_MILLISECONDS)
+    await operator.command("report")
+    await queue.wait_for_ready(0, delayed)
+    report = await operator.done("drain")
+    assert (report["state"], report["in_flight"]) == ("draining", 1)
+    await queue.wait_for_ready(1, delayed)
+    gate.open()
+    await operator.wait_for_report(state="drained", in_flight=0, prefetched=0)
+    await operator.done("undrain")
+    await queue.wait_for_ready(0, delayed)
+    assert worker.ledger == ["started 1", "finished 1"]
+
+
+@pytest.mark.parametrize("runtime", [PROCESSES], ids=["processes"])
+async def test_several_processes_in_a_pod_do_not_join_and_say_the_way_out(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator
+) -> None:
+    worker = start(runtime)
+    await send(queue, runtime, n=1)
+    await worker.wait_for_ledger("finished 1")
+    await worker.wait_for_log("start dramatiq with --processes 1")
+    await eventually("ready", lambda: worker.is_listening and worker.probe("/readyz") == 200)
+    assert worker.probe("/healthz") == 200, "the pod is not restarted"
+    worker.terminate()
+    assert await worker.exit_code() == 0
+    assert operator.reports == [], "the operator never takes it for idle"
+
+
+@pytest.mark.parametrize("runtime", [Runtime("dramatiq", BROKER_OBJECT, "dramatiq-2.2", declares=True)], ids=["unset"])
+async def test_a_worker_whose_application_sets_no_broker_says_the_way_out(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator
+) -> None:
+    worker = start(runtime, SETS_NO_BROKER="1")
+    await send(queue, runtime, n=1)
+    await worker.wait_for_ledger("finished 1")
+    await worker.wait_for_log("no broker is set, call dramatiq.set_broker(broker)")
+    assert operator.reports == []

@@ -1,0 +1,107 @@
+"""A dramatiq worker as the protocol sees it."""
+
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+from taskqueue_drain.activity import Activity
+from taskqueue_drain.protocol import Figures
+from taskqueue_drain.wish import Wish
+
+from .consumer import DrainableConsumer
+from .work_queue import WorkQueue
+
+
+class DramatiqRuntime:
+    """Holds the threads and the consumers of a worker (`taskqueue_drain.Runtime`). For any thread."""
+
+    def __init__(self, worker: Any) -> None:  # noqa: ANN401 - dramatiq has no types
+        """Change nothing of the worker yet."""
+        self._worker = worker
+        self._wish = Wish()
+        self._work_queue = WorkQueue(lambda message: message.taskqueue_consumer.requeue_message(message))
+        self._consumers: dict[str, DrainableConsumer] = {}
+        self._lock = threading.Lock()
+        self._activity = Activity(time.monotonic())
+
+    def install(self, broker: RabbitmqBroker) -> None:
+        """Take the place of the work queue and of the consumers, before there are any."""
+        self._worker.work_queue = self._work_queue
+
+        def consume(queue_name: str, prefetch: int = 1, timeout: int = 5000) -> DrainableConsumer:
+            broker.declare_queue(queue_name, ensure=True)
+            consumer = DrainableConsumer(broker, queue_name, prefetch, timeout, wish=self._wish, worker=self._worker)
+            self._consumers[queue_name] = consumer
+            return consumer
+
+        broker.consume = consume
+
+    def stop_consuming(self) -> None:
+        """See `Runtime`."""
+        self._wish.ask(may_consume=False)
+        self._hold()
+
+    def consume(self) -> None:
+        """See `Runtime`."""
+        self._wish.ask(may_consume=True)
+        if self._wish.may_consume:
+            self._work_queue.release()
+            self._wake()
+
+    def leave(self) -> None:
+        """Stop consuming for good."""
+        self._wish.end()
+        self._hold()
+
+    @property
+    def is_quiet(self) -> bool:
+        """See `Runtime`. A consumer that opens after the wish obeys it before it consumes."""
+        number, may_consume = self._wish.current
+        consumers = tuple(self._consumers.values())
+        return not may_consume and all(consumer.quiet_for == number or not consumer.is_open for consumer in consumers)
+
+    @property
+    def is_consuming(self) -> bool:
+        """See `Runtime`."""
+        threads = tuple(self._worker.consumers.values())
+        return bool(threads) and all(
+            thread.consumer is not None and getattr(thread.consumer, "is_consuming", True) for thread in threads
+        )
+
+    def figures(self) -> Figures:
+        """See `Runtime`."""
+        waiting = self._work_queue.qsize() + sum(consumer.waiting for consumer in tuple(self._consumers.values()))
+        with self._lock:
+            now, activity = time.monotonic(), self._activity
+            oldest_seconds = activity.oldest_seconds(now)
+            return Figures(
+                in_flight=self._work_queue.in_flight,
+                prefetched=waiting,
+                idle_seconds=round(activity.idle_seconds(now), 3),
+                oldest_seconds=None if oldest_seconds is None else round(oldest_seconds, 3),
+                completed=activity.completed,
+                failed=activity.failed,
+                busy_seconds=round(activity.busy_seconds, 3),
+            )
+
+    def begin(self, message: object) -> None:
+        """A task begins."""
+        with self._lock:
+            self._activity.begin(id(message), time.monotonic())
+
+    def end(self, message: object, *, done: bool | None) -> None:
+        """A task has ended, done or failed; None if it was skipped."""
+        with self._lock, suppress(KeyError):  # another middleware skipped it before it began
+            self._activity.settle(id(message), time.monotonic(), done=done)
+            self._activity.end(id(message), time.monotonic())
+
+    def _hold(self) -> None:
+        self._work_queue.hold()
+        self._wake()
+
+    def _wake(self) -> None:
+        for consumer in tuple(self._consumers.values()):
+            consumer.wake()

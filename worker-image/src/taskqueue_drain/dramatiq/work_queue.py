@@ -1,0 +1,47 @@
+"""The messages that wait in the process for a thread."""
+
+import threading
+from collections.abc import Callable
+from queue import PriorityQueue
+from typing import Any
+
+from dramatiq.common import iter_queue
+
+
+class WorkQueue(PriorityQueue[Any]):
+    """Takes the place of dramatiq's work queue. While it is held, nothing waits in it, and so no task begins."""
+
+    def __init__(self, requeue: Callable[[Any], None]) -> None:
+        """`requeue` returns a message to its queue at the broker, on any thread."""
+        super().__init__()
+        self._requeue = requeue
+        self._gate = threading.Lock()
+        self._is_held = False
+
+    # typing has no `override` before Python 3.12.
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # type: ignore[explicit-override]  # noqa: ANN401, FBT001, FBT002 - the signature of Queue
+        """Let a message wait for a thread; give it back if the queue is held."""
+        with self._gate:
+            if not self._is_held:
+                super().put(item, block, timeout)
+                return
+        self._requeue(item.message)
+
+    def hold(self) -> None:
+        """Give back what waits, and what comes."""
+        with self._gate:
+            self._is_held = True
+        for item in iter_queue(self):
+            self._requeue(item.message)
+            self.task_done()
+
+    def release(self) -> None:
+        """Let messages wait again."""
+        with self._gate:
+            self._is_held = False
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that a thread has taken and not finished."""
+        with self.mutex:
+            return self.unfinished_tasks - len(self.queue)

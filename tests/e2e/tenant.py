@@ -55,6 +55,7 @@ class Tenant:
         self.namespace = namespace
         self.taskqueue_key = f"{namespace}/{NAME}"
         self.application = application
+        self.deployment_name = NAME
         self._receipts: list[Body] = []
 
     def set_up(self) -> None:
@@ -201,7 +202,7 @@ class Tenant:
 
     def deployment(self) -> Body | None:
         """Read the workers' Deployment."""
-        return self._get("deployment", NAME)
+        return self._get("deployment", self.deployment_name)
 
     def replicas(self) -> int:
         """Return `spec.replicas` of the Deployment; 0 without one."""

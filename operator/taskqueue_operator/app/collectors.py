@@ -169,7 +169,7 @@ class ControllerCollector(Collector):
         gauge, now = GaugeMetricFamily(f"taskqueue_{name}", text, labels=("namespace", "name")), self._clock()
         for cached in part:
             state = self._controller.states.get(cached.key) or TaskQueueState()
-            value = figure(_Known(cached, state, self._controller.cache.deployments.get(cached.key), now))
+            value = figure(_Known(cached, state, self._controller.cache.deployment(cached.key), now))
             if value is not None:
                 gauge.add_metric(cached.key, value)
         return gauge

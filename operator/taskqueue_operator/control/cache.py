@@ -44,7 +44,7 @@ class CachedTaskQueue:
 
 
 class Cache:
-    """All objects, by the key of their TaskQueue."""
+    """All objects, by the key of their TaskQueue; only `deployments` has keys of its own."""
 
     def __init__(self) -> None:
         self.taskqueues: dict[Key, CachedTaskQueue] = {}
@@ -57,18 +57,31 @@ class Cache:
         self._removed: dict[str, float] = {}
         """By UID, at which version an object was removed. With its label, an object may come back in a later one."""
 
+    def deployment_key(self, key: Key) -> Key:
+        """Return the key of the Deployment of a TaskQueue."""
+        taskqueue = self.taskqueue(key)
+        return taskqueue.deployment_key if taskqueue is not None else key
+
+    def deployment(self, key: Key) -> Deployment | None:
+        """Return the Deployment of a TaskQueue; a referenced one only if it allows this TaskQueue to scale it."""
+        taskqueue, deployment = self.taskqueue(key), self.deployments.get(self.deployment_key(key))
+        if deployment is None or taskqueue is None or taskqueue.owns_deployment or deployment.serves(taskqueue):
+            return deployment
+        return None
+
     def taskqueue(self, key: Key) -> TaskQueue | None:
         """Return a TaskQueue; None if there is none, or if it could not be parsed."""
         cached = self.taskqueues.get(key)
         return cached.parsed if cached is not None and isinstance(cached.parsed, TaskQueue) else None
 
     def pods(self, key: Key) -> Iterable[Pod]:
-        """Return the worker pods of a TaskQueue."""
-        return self._pods[key].values() if key in self._pods else ()
+        """Return the worker pods of a TaskQueue: those of its Deployment."""
+        name = self.deployment_key(key).name
+        return [pod for pod in self._pods[key].values() if pod.deployment == name] if key in self._pods else ()
 
     def scale_out_blocker(self, key: Key) -> WorkersFault | None:
         """Return why more workers would not start; computed again only when an object has changed."""
-        deployment = self.deployments.get(key)
+        deployment = self.deployment(key)
         if deployment is None:
             return None
         if key not in self._blockers:
@@ -77,14 +90,16 @@ class Cache:
 
     def has_started(self, key: Key) -> bool:
         """Whether a worker of the present template has been ready, also before a restart of the operator."""
-        deployment = self.deployments.get(key)
+        deployment = self.deployment(key)
         if deployment is None:
             return False
+        if not deployment.template_hash:  # a Deployment of others: nothing says of which template its pods are
+            return key in self._started_template
         return deployment.template_hash in {deployment.started_template, self._started_template.get(key)}
 
     def record_start(self, key: Key, template_hash: str) -> None:
         """Record that a worker of a template consumes; its own report may be the only sign."""
-        deployment = self.deployments.get(key)
+        deployment = self.deployment(key)
         if deployment is None or deployment.template_hash != template_hash or self.has_started(key):
             return
         self._started_template[key] = template_hash
@@ -92,7 +107,7 @@ class Cache:
 
     def unrecorded_start(self, key: Key) -> str:
         """Return the hash of the present template if it has started and its Deployment does not say so yet."""
-        deployment = self.deployments.get(key)
+        deployment = self.deployment(key)
         if deployment is None or not self.has_started(key) or deployment.template_hash == deployment.started_template:
             return ""
         return deployment.template_hash
@@ -106,20 +121,21 @@ class Cache:
             self.taskqueues[key] = CachedTaskQueue(
                 key, metadata["uid"], version, metadata.get("generation", 1), body.get("status") or {}, _parse(body)
             )
+            self._blockers.pop(key, None)
         return key
 
     def update_deployment(self, body: Body) -> Key:
-        """Store a worker Deployment; returns its key."""
+        """Store a worker Deployment; returns the key of its TaskQueue."""
         deployment = Deployment.parse(body)
         known, version = self.deployments.get(deployment.key), int(deployment.resource_version)
         is_newer = known is None or int(known.resource_version) < version
         if is_newer and not self._is_late(deployment.uid, version):
             self.deployments[deployment.key] = deployment
-            self._blockers.pop(deployment.key, None)
-        return deployment.key
+            self._blockers.pop(deployment.taskqueue_key, None)
+        return deployment.taskqueue_key
 
     def update_pod(self, body: Body) -> Key:
-        """Store a worker pod; returns the key of its TaskQueue. A pod of no ReplicaSet of ours is no worker."""
+        """Store a worker pod; returns the key of its TaskQueue. A pod of no ReplicaSet is no worker."""
         pod = Pod.parse(body)
         owner, version = Key(pod.key.namespace, pod.taskqueue), int(pod.resource_version)
         before = self._owners.get(pod.key, owner)
@@ -131,7 +147,7 @@ class Cache:
         if pod.replica_set:
             self._owners[pod.key] = owner
             self._pods[owner][pod.key] = pod
-            if pod.ready:
+            if pod.ready and pod.deployment == self.deployment_key(owner).name:
                 self.record_start(owner, pod.template_hash)
             self._blockers.pop(owner, None)
         return owner
@@ -149,9 +165,9 @@ class Cache:
         """
         self._removed[uid] = version
         if key in self.deployments and self.deployments[key].uid == uid:
-            del self.deployments[key]
-            self._started_template.pop(key, None)
-            self._blockers.pop(key, None)
+            taskqueue = self.deployments.pop(key).taskqueue_key
+            self._started_template.pop(taskqueue, None)
+            self._blockers.pop(taskqueue, None)
 
     def remove_pod(self, body: Body) -> Key:
         """Remove a pod; returns the key of its TaskQueue."""

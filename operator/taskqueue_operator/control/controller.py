@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from taskqueue_operator.control.observe.observers import Observers
+from taskqueue_operator.control.reconcile.autoscalers import Autoscalers
 from taskqueue_operator.control.reconcile.connection import BrokerConnector
 from taskqueue_operator.control.reconcile.credentials import Credentials
 from taskqueue_operator.control.reconcile.deployment import DeploymentReconciler
 from taskqueue_operator.control.reconcile.finalizer import Finalizer
 from taskqueue_operator.control.reconcile.reconciler import Reconciler
+from taskqueue_operator.control.reconcile.referenced_deployment import ReferencedDeployments
 from taskqueue_operator.control.reconcile.stages import Stages
 from taskqueue_operator.control.reconcile.topology import TopologyReconciler
 from taskqueue_operator.control.scale.drainer import Drainer
@@ -26,6 +28,7 @@ from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.recording import to_json
 from taskqueue_operator.topology.objects import Topology
+from taskqueue_operator.workers.api_objects import Deployment
 from taskqueue_operator.workers.pod_security import DEFAULT_LIMITS, PodLimits
 
 from .cache import Cache
@@ -93,7 +96,8 @@ class Controller:
             cache, states, telemetry, leader.installation, self.work_queues.reconcile.without_slot
         )
         deployment = DeploymentReconciler(cache, states, cluster, telemetry, clock, pod_limits)
-        stages = Stages(cache, cluster, self._connector, self._topology, deployment, telemetry)
+        referenced = ReferencedDeployments(cache, states, cluster, Autoscalers(cluster, clock))
+        stages = Stages(cache, cluster, self._connector, self._topology, deployment, referenced, telemetry)
         finalizer = Finalizer(cache, states, cluster, self._connector, self._topology, telemetry, clock)
         self._reconciler = Reconciler(cache, states, stages, finalizer, telemetry)
         self._status_writer = StatusWriter(
@@ -144,15 +148,19 @@ class Controller:
 
     def on_deployment(self, body: Body, *, deleted: bool) -> None:
         """A worker Deployment was listed, changed or deleted."""
-        before = self.cache.deployments.get(Key(body["metadata"]["namespace"], body["metadata"]["name"]))
+        own_key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+        before = self.cache.deployments.get(own_key)
         key = self.cache.update_deployment(body)
-        after = self.cache.deployments.get(key)
+        after = self.cache.deployments.get(own_key)
         if deleted:
-            self.cache.remove_deployment(key, body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
+            self.cache.remove_deployment(own_key, body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
             self.work_queues.reconcile.add(key)
-        elif before is not None and after is not None and before.field_owners != after.field_owners:
-            self.work_queues.reconcile.add(key)  # another client has changed what belongs to the operator, or to itself
+        elif _is_to_be_reconciled(before, after):
+            self.work_queues.reconcile.add(key)
         self._on_workers(key)
+        if before is not None and before.taskqueue_key != key:  # its label names another TaskQueue now
+            self.work_queues.reconcile.add(before.taskqueue_key)
+            self._on_workers(before.taskqueue_key)
 
     def on_pod(self, body: Body, *, deleted: bool) -> None:
         """A worker pod was listed, changed or deleted."""
@@ -176,7 +184,7 @@ class Controller:
 
     def is_scaled_to_zero(self, key: Key) -> bool:
         """Whether a TaskQueue has no workers."""
-        deployment = self.cache.deployments.get(key)
+        deployment = self.cache.deployment(key)
         return deployment is None or deployment.replicas == 0
 
     def on_readings(self, keys: Collection[Key]) -> None:
@@ -227,7 +235,7 @@ class Controller:
 
     def _request_plan(self, key: Key) -> None:
         """Plan after a pause that grows with the number of workers, as the duration of a plan does."""
-        deployment = self.cache.deployments.get(key)
+        deployment = self.cache.deployment(key)
         workers = deployment.current_replicas if deployment is not None else 0
         self.work_queues.scale.add_unless_backing_off(key, workers * PLAN_PAUSE_PER_WORKER_SECONDS)
 
@@ -274,6 +282,14 @@ class Controller:
         self._status_writer.forget(key)
         self.states.pop(key, None)
         self.work_queues.forget(key)
+
+
+def _is_to_be_reconciled(before: Deployment | None, after: Deployment | None) -> bool:
+    """Whether another client has changed what belongs to the operator, or a Deployment of others is another one now."""
+    if before is None or after is None:
+        return after is not None and after.template is not None
+    identity = (before.uid, before.taskqueue, before.template) != (after.uid, after.taskqueue, after.template)
+    return identity or before.field_owners != after.field_owners
 
 
 def _differs(before: TaskQueue | Fault, after: TaskQueue | Fault) -> bool:

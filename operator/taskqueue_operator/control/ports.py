@@ -167,6 +167,10 @@ class Cluster(Protocol):
         """
         ...
 
+    async def autoscalers(self, namespace: str) -> Mapping[str, str]:
+        """Return the HorizontalPodAutoscaler of each Deployment that has one, by the name of the Deployment."""
+        ...
+
     async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
         """Write annotations of a pod; the value None removes one. Returns the pod, or None if it is gone."""
         ...

@@ -59,6 +59,7 @@ class ReconcileState:
         unreachable_since: Since when the broker has not answered a deletion.
         unowned_fields: Fields that the API server does not show as the operator's, right after it has applied them.
         restoration: The last restoration of the Deployment; None if there was none.
+        unshared_uid: UID of the referenced Deployment that had no other autoscaler when it was last looked for one.
     """
 
     observed_generation: int | None = None
@@ -77,6 +78,7 @@ class ReconcileState:
     unreachable_since: datetime | None = None
     unowned_fields: frozenset[str] = frozenset()
     restoration: Restoration | None = None
+    unshared_uid: str = ""
 
     def request_topology_check(self) -> bool:
         """Have the next reconcile compare the topology with the broker; returns False if that is due already."""

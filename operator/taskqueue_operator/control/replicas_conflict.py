@@ -37,19 +37,21 @@ class ReplicasConflict:
         """Record a write of the operator; None if it is unknown whether it was applied."""
         self.replicas, self.written_at = replicas, now
 
-    def on_seen(self, deployment: Deployment, now: datetime) -> None:
-        """Record the number that the API shows."""
+    def on_seen(self, deployment: Deployment, now: datetime) -> bool:
+        """Record the number that the API shows; returns whether another client has reversed the last write."""
         known, self.replicas = self.replicas, deployment.replicas
         recent = self.written_at is not None and now - self.written_at < REVERSAL_WITHIN
         if known is not None and known != deployment.replicas and recent:
             self.reversals, self.reversed_at, self.written_at = self.reversals + 1, now, None
-        elif (self.written_at is not None and not recent) or self._is_long_ago(now):
+            return True
+        if (self.written_at is not None and not recent) or self._is_long_ago(now):
             self.reversals, self.written_at = 0, None  # the last write has lasted
+        return False
 
     def _is_long_ago(self, now: datetime) -> bool:
         return self.reversed_at is not None and now - self.reversed_at > 2 * PAUSES[-1]
 
-    def fault(self, key_text: str, now: datetime) -> Fault | None:
+    def fault(self, deployment: str, now: datetime) -> Fault | None:
         """Return why the number is not written at present; None if it may be."""
         if self.reversed_at is None or not self.reversals:
             return None
@@ -58,7 +60,7 @@ class ReplicasConflict:
             return None
         return Fault(
             Reason.REPLICAS_CONFLICT,
-            f"Another client, such as a HorizontalPodAutoscaler or a ScaledObject, changes the replicas of Deployment "
-            f"{key_text} back after each change. Delete it: the operator scales this Deployment. It tries again every "
-            f"{int(pause.total_seconds() // 60)} minutes.",
+            f"Another client, such as a HorizontalPodAutoscaler, a ScaledObject or a GitOps tool, changes the replicas "
+            f"of Deployment {deployment} back after each change. Delete it, or have it leave replicas alone: the "
+            f"operator scales this Deployment. It tries again every {int(pause.total_seconds() // 60)} minutes.",
         )

@@ -50,12 +50,10 @@ class Resync:
         cache = self._cache
         cache.forget_removed()
         taskqueues_before = {key: cached.uid for key, cached in cache.taskqueues.items()}
-        deployments_before = {key: deployment.uid for key, deployment in cache.deployments.items()}
+        deployments_before = dict(cache.deployments)
         pods_before = set(cache.all_pods())
         taskqueues = {cache.update_taskqueue(body) async for body in _in_batches(await self._cluster.list_taskqueues())}
-        deployments = {
-            cache.update_deployment(body) async for body in _in_batches(await self._cluster.list_deployments())
-        }
+        deployments = await self._update_deployments()
         pods = {(cache.update_pod(body), _key(body)) async for body in _in_batches(await self._cluster.list_pods())}
         unknown = self._cluster.forbidden_namespaces()
         missed = taskqueues - taskqueues_before.keys()
@@ -65,14 +63,21 @@ class Resync:
                 missed.add(key)
         for key in deployments_before.keys() - deployments:
             if key.namespace not in unknown:
-                cache.remove_deployment(key, deployments_before[key])
-                missed.add(key)
+                cache.remove_deployment(key, deployments_before[key].uid)
+                missed.add(deployments_before[key].taskqueue_key)
         for owner, pod in pods_before - pods:
             if owner.namespace not in unknown:
                 cache.discard_pod(owner, pod)
                 missed.add(owner)
         for key in missed if only_missed else taskqueues_before.keys() | taskqueues:
             self._request_reconcile(key)
+
+    async def _update_deployments(self) -> set[Key]:
+        listed = set()
+        async for body in _in_batches(await self._cluster.list_deployments()):
+            self._cache.update_deployment(body)
+            listed.add(_key(body))
+        return listed
 
 
 async def _in_batches(bodies: list[Body]) -> AsyncIterator[Body]:

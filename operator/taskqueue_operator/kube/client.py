@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from .bounded_objects import PIECE_BYTES, read_body
 from .faults import UNREACHABLE, ApiError
 
 Body = dict[str, Any]
+Keep = Callable[[list[Body]], list[Body]]
 
 JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
@@ -124,30 +125,35 @@ class Api:
         except TimeoutError:
             raise ApiError(UNREACHABLE, {"message": f"no answer within {REQUEST_TIMEOUT_SECONDS:g} s"}) from None
 
-    async def list_all(self, path: str, *, selector: str = "") -> list[Body]:
+    async def list_all(self, path: str, *, selector: str = "", keep: Keep = list) -> list[Body]:
         """Read all objects of a collection, in pages.
+
+        Args:
+            path: The path of the collection.
+            selector: A label selector.
+            keep: What to keep of the objects of a page.
 
         Raises:
             ApiError: As for `request`.
         """
         query = {"limit": str(LIST_PAGE_OBJECTS)} | ({"labelSelector": selector} if selector else {})
         try:
-            return await self._pages(path, query)
+            return await self._pages(path, query, keep)
         except ApiError as error:
             if error.status != HTTPStatus.GONE:
                 raise
         # The continue token has expired, so the remaining pages are lost: read all objects in one page.
-        return await self._pages(path, query | {"limit": "0"})
+        return await self._pages(path, query | {"limit": "0"}, keep)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the library has no types here
 
-    async def _pages(self, path: str, query: dict[str, str]) -> list[Body]:
+    async def _pages(self, path: str, query: dict[str, str], keep: Keep) -> list[Body]:
         items: list[Body] = []
         while True:
             page = await self.request("GET", path, query=query)
-            items += page["items"]
+            items += keep(page["items"])
             token = page["metadata"].get("continue")
             if not token:
                 return items

@@ -6,7 +6,7 @@ from kubernetes.aio.client.api_client import ApiClient
 
 from taskqueue_operator.resource.names import LABEL_NAME, MANAGER, PLURAL, Key
 
-from . import deployments, events, pods, secrets, taskqueues
+from . import autoscalers, deployments, events, pods, secrets, taskqueues
 from .bounded_objects import readable
 from .client import Api, Body, collection
 from .faults import ApiError
@@ -52,6 +52,10 @@ class KubernetesCluster:
     async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:
         """Write the drain annotation of a Deployment, if `metadata.generation` matches; an empty token removes it."""
         return await deployments.set_drain_token(self._api, key, token, generation=generation)
+
+    async def autoscalers(self, namespace: str) -> Mapping[str, str]:
+        """Return the HorizontalPodAutoscaler of each Deployment that has one, by the name of the Deployment."""
+        return await autoscalers.by_deployment(self._api, namespace)
 
     async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
         """Write annotations of a pod; the value None removes one. Returns None if the pod is gone."""

@@ -63,6 +63,11 @@ ROOT_RULES: Final = [
         f"removed shard would have no worker. {_REPLACE}",
     ),
     rule(
+        "has(self.spec.worker.deploymentRef) == has(oldSelf.spec.worker.deploymentRef)",
+        "spec.worker.image and spec.worker.deploymentRef cannot replace each other. Delete the TaskQueue with "
+        "deletionPolicy: Retain, and create it with the other one (docs/existing-deployments.md).",
+    ),
+    rule(
         _unchanged("exchange.alternateExchange", "''"),
         f"spec.exchange.alternateExchange cannot change once the queue exists. {_REPLACE}",
     ),

@@ -42,6 +42,11 @@ class Reason(StrEnum):
     RETRIES_PARKED = "RetriesParked"
     # Workers.
     DEPLOYMENT_CONFLICT = "DeploymentConflict"
+    DEPLOYMENT_NOT_FOUND = "DeploymentNotFound"
+    DEPLOYMENT_NOT_LABELED = "DeploymentNotLabeled"
+    TARGET_CONFLICT = "TargetConflict"
+    ENVIRONMENT_MISSING = "EnvironmentMissing"
+    DEPLOYMENT_UNSAFE = "DeploymentUnsafe"
     FIELD_CONFLICT = "FieldConflict"
     POD_TEMPLATE_INVALID = "PodTemplateInvalid"
     POD_TEMPLATE_FORBIDDEN = "PodTemplateForbidden"

@@ -13,7 +13,8 @@ MANAGER: Final = "taskqueue-operator"
 
 FINALIZER: Final = f"{GROUP}/topology"
 LABEL_NAME: Final = f"{GROUP}/name"
-"""Label of the Deployment and its pods: name of their TaskQueue."""
+"""Label of the Deployment and its pods: name of their TaskQueue. By it, a Deployment of others allows one TaskQueue to
+scale it."""
 ANNOTATION_DIGEST: Final = f"{GROUP}/template-digest"
 """Annotation of the Deployment and its pods: hash of the spec fields that determine the pod template."""
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied-digest"

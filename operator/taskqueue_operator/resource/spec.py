@@ -68,6 +68,12 @@ class Spec(Model):
                 path=".queue.changePolicy",
             ),
             rule(
+                "!has(self.queue) || self.queue.changePolicy != 'Migrate' || !has(self.worker.deploymentRef)",
+                "Workers consume two queues during a migration, for which the operator does not change a Deployment of "
+                "others. Set changePolicy: Never, or set worker.image in place of worker.deploymentRef.",
+                path=".queue.changePolicy",
+            ),
+            rule(
                 "!has(self.retry) || self.worker.protocol == 'TaskQueue' || "
                 "(has(self.retry.backoff) && self.retry.backoff.type == 'Linear')",
                 "Only workers of protocol TaskQueue count attempts. Remove retry, set worker.protocol: TaskQueue, or "

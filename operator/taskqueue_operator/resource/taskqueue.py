@@ -77,6 +77,17 @@ class TaskQueue:
         return self.spec.queue or _QUEUE
 
     @property
+    def deployment_key(self) -> Key:
+        """The Deployment of its workers."""
+        ref = self.spec.worker.deployment_ref
+        return self.key if ref is None else Key(self.key.namespace, ref.name)
+
+    @property
+    def owns_deployment(self) -> bool:
+        """Whether the operator creates the Deployment; it only scales and drains one that the spec references."""
+        return self.spec.worker.deployment_ref is None
+
+    @property
     def exchange(self) -> Exchange:
         """The exchange, with defaults."""
         return self.spec.exchange or _EXCHANGE

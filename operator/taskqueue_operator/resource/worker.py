@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .fields import Model, Opaque, SecretRef, rule, rules
+from .fields import KubernetesName, Model, Opaque, SecretRef, rule, rules
 from .quantity import QUANTITY_HINT
 
 QUANTITIES: Final = {
@@ -49,11 +49,36 @@ class Resources(Model):
     limits: Quantities | None = Field(None, description="Upper limits of resources.")
 
 
+class DeploymentRef(Model):
+    """Reference to a Deployment in the namespace of the TaskQueue."""
+
+    name: KubernetesName = Field(description="Name of the Deployment, in the namespace of the TaskQueue.")
+
+
+POD_FIELDS: Final = ("command", "args", "env", "envFrom", "resources", "secretRef", "podTemplate")
+"""Fields that describe pods: the template of a referenced Deployment has them instead."""
+
+
 class Worker(Model):
     """Container that runs the tasks."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
+            rule(
+                "has(self.image) != has(self.deploymentRef)",
+                "Exactly one of image and deploymentRef is required. Set image, and the operator creates the "
+                "Deployment; or set deploymentRef to the name of a Deployment that exists.",
+                path=".image",
+            ),
+            *(
+                rule(
+                    f"!has(self.deploymentRef) || !has(self.{field})",
+                    f"{field} has no effect on a Deployment of others. Remove {field}, and change the template of that "
+                    "Deployment; or set image in place of deploymentRef.",
+                    path=f".{field}",
+                )
+                for field in POD_FIELDS
+            ),
             rule(
                 "!has(self.prefetch) || self.prefetch >= self.concurrency",
                 "prefetch is less than concurrency, so that a worker could never run that many tasks. Raise prefetch, "
@@ -69,7 +94,16 @@ class Worker(Model):
         )
     )
 
-    image: str = Field(min_length=1, max_length=1024, description="Image of the worker, such as ghcr.io/acme/app:1.4.")
+    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        None,
+        description="Image of the worker, such as ghcr.io/acme/app:1.4. The operator creates and owns the Deployment.",
+    )
+    deployment_ref: DeploymentRef | None = Field(
+        None,
+        description="Existing Deployment with the workers, in place of image. The operator writes its replicas, "
+        "annotation taskqueue.dev/drain, and deletion costs of its pods; nothing else. The Deployment and its template "
+        "need label taskqueue.dev/name with the name of the TaskQueue.",
+    )
     command: list[str] | None = Field(None, max_length=64, description="Replaces the entrypoint of the image.")
     args: list[str] | None = Field(None, max_length=256, description="Replaces the command of the image.")
     env: list[EnvVar] | None = Field(
@@ -113,6 +147,12 @@ class Worker(Model):
         description="PodTemplateSpec (metadata, spec) that is merged into the template of the operator. The container "
         "of the worker is named worker. A field that is set both here and in spec.worker is rejected.",
     )
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "Worker":
+        if (self.image is None) == (self.deployment_ref is None):
+            raise ValueError("exactly one of image and deploymentRef is required")
+        return self
 
     @model_validator(mode="after")
     def _env_is_a_map(self) -> "Worker":

@@ -14,14 +14,16 @@ from taskqueue_operator.resource.names import (
     ANNOTATION_INTERIM,
     ANNOTATION_STARTED,
     DELETION_COST,
+    KIND,
     LABEL_NAME,
-    WORKER_CONTAINER,
     Key,
 )
+from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.text import shorten
 
 from .ownership import FieldOwner, field_owners
 from .pod_problem import PodProblem, pod_problem
+from .worker_template import WorkerTemplate, find_container, has_contract_readiness, worker_container_name
 
 # As the controller parses it: leading zeros are valid only after a minus sign.
 _COST: Final = re.compile(r"-[0-9]+|0|[1-9][0-9]*")
@@ -43,6 +45,8 @@ class Deployment:
         field_owners: Who owns which of its fields.
         started_template: Hash of the last template of which a worker has been ready; empty if unknown.
         interim_queue: The interim queue that its template consumes too; empty without a migration.
+        taskqueue: Name of the TaskQueue in its label.
+        template: What matters of its template, if no TaskQueue created it; None otherwise.
     """
 
     key: Key
@@ -66,11 +70,34 @@ class Deployment:
     field_owners: tuple[FieldOwner, ...] = ()
     started_template: str = ""
     interim_queue: str = ""
+    taskqueue: str = ""
+    template: WorkerTemplate | None = None
 
     @property
     def observed(self) -> bool:
         """Whether the Deployment's controller has observed the present generation."""
         return self.observed_generation >= self.generation
+
+    @property
+    def taskqueue_key(self) -> Key:
+        """The TaskQueue that its label names."""
+        return Key(self.key.namespace, self.taskqueue or self.key.name)
+
+    @property
+    def source(self) -> str:
+        """Where a user changes its template, for messages."""
+        return "spec.worker" if self.template is None else f"the template of Deployment {self.key}"
+
+    def serves(self, taskqueue: TaskQueue) -> bool:
+        """Whether its pods are the workers of a TaskQueue: that created it, or both its labels name it."""
+        if taskqueue.owns_deployment:
+            return self.owner_uid == taskqueue.uid
+        name = taskqueue.key.name
+        return (
+            self.key == taskqueue.deployment_key
+            and self.template is not None
+            and ((self.taskqueue, self.template.taskqueue) == (name, name))
+        )
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
@@ -101,6 +128,8 @@ class Deployment:
             field_owners=field_owners(metadata),
             started_template=annotations.get(ANNOTATION_STARTED, ""),
             interim_queue=annotations.get(ANNOTATION_INTERIM, ""),
+            taskqueue=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
+            template=WorkerTemplate.parse(body["spec"]) if owner.get("kind") != KIND else None,
         )
 
 
@@ -110,7 +139,8 @@ class Pod:
 
     Attributes:
         template_hash: Identifies the pod template from which it was created.
-        replica_set: UID of the ReplicaSet of its worker Deployment; empty for a pod that has only its label.
+        replica_set: UID of its ReplicaSet; empty for a pod of no ReplicaSet.
+        deployment: Name of the Deployment that created this ReplicaSet, by the name of the ReplicaSet.
         assigned: Whether it is assigned to a node.
         phase: Its phase: Pending, Running, Unknown...
         container_stopped: Whether the kubelet shows that the worker container does not run; False if it shows nothing.
@@ -148,6 +178,7 @@ class Pod:
     never_ready: bool = False
     exit_code: int | None = None
     interim_queue: str = ""
+    deployment: str = ""
 
     @property
     def is_active(self) -> bool:
@@ -157,16 +188,20 @@ class Pod:
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
         """Parse an object of the API."""
-        metadata, status = body["metadata"], body.get("status") or {}
-        annotations, container = metadata.get("annotations") or {}, _worker_container(status)
+        metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+        annotations, owner = metadata.get("annotations") or {}, _owner(metadata)
+        in_replica_set, name = owner.get("kind") == "ReplicaSet", worker_container_name(metadata, spec)
+        container = _container_status(status, name)
+        is_probed = ANNOTATION_DIGEST in annotations or has_contract_readiness(find_container(spec, name))
         return cls(
             key=Key(metadata["namespace"], metadata["name"]),
             uid=metadata.get("uid", ""),
             taskqueue=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
             resource_version=metadata["resourceVersion"],
             template_hash=annotations.get(ANNOTATION_DIGEST, ""),
-            replica_set=intern(_replica_set(metadata)),
-            assigned=bool((body.get("spec") or {}).get("nodeName")),
+            replica_set=intern(owner.get("uid", "")) if in_replica_set else "",
+            deployment=intern(owner.get("name", "").rpartition("-")[0]) if in_replica_set else "",
+            assigned=bool(spec.get("nodeName")),
             phase=intern(status.get("phase", "")),
             container_stopped=_container_stopped(status, container),
             restarts=container.get("restartCount", 0),
@@ -177,8 +212,8 @@ class Pod:
             cost_is_managed=annotations.get(DELETION_COST) == annotations.get(ANNOTATION_COST) is not None,
             problem=pod_problem(status),
             waiting=_waiting(status),
-            addresses=_addresses(body.get("spec") or {}, status),
-            never_ready=_never_ready(status, container),
+            addresses=_addresses(spec, status),
+            never_ready=is_probed and _never_ready(status, container),
             exit_code=((container.get("state") or {}).get("terminated") or {}).get("exitCode"),
             interim_queue=intern(annotations.get(ANNOTATION_INTERIM, "")),
         )
@@ -188,15 +223,8 @@ def _owner(metadata: dict[str, Any]) -> dict[str, Any]:
     return next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), {})
 
 
-def _replica_set(metadata: dict[str, Any]) -> str:
-    """Return the UID of the ReplicaSet that controls a pod; only if a worker Deployment, by its name, created that."""
-    owner, name = _owner(metadata), (metadata.get("labels") or {}).get(LABEL_NAME, "")
-    ours = owner.get("kind") == "ReplicaSet" and owner.get("name", "").rpartition("-")[0] == name
-    return str(owner.get("uid", "")) if ours else ""
-
-
-def _worker_container(status: dict[str, Any]) -> dict[str, Any]:
-    return next((found for found in status.get("containerStatuses") or () if found["name"] == WORKER_CONTAINER), {})
+def _container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
+    return next((found for found in status.get("containerStatuses") or () if found["name"] == name), {})
 
 
 def _addresses(spec: dict[str, Any], status: dict[str, Any]) -> tuple[str, ...]:

@@ -45,13 +45,16 @@ def not_consuming(taskqueue: TaskQueue, pods: Iterable[Pod], unconsumed: Sequenc
 
 def _way_out(taskqueue: TaskQueue, *, has_waiting: bool) -> str:
     key = taskqueue.key
-    label = f"-l {LABEL_NAME}={key.name}"
+    label, owned = f"-l {LABEL_NAME}={key.name}", taskqueue.owns_deployment
+    template = "spec.worker.podTemplate" if owned else f"Deployment {taskqueue.deployment_key}"
+    container = f"-c {WORKER_CONTAINER}" if owned else "--all-containers"
+    credentials = f'in Secret "{secret_name(taskqueue)}"' if owned else "of the workers"
     if has_waiting:
         return (
-            "Check that the volumes of spec.worker.podTemplate, and the ConfigMaps and Secrets in them, exist: "
+            f"Check that the volumes of {template}, and the ConfigMaps and Secrets in them, exist: "
             f"kubectl -n {key.namespace} describe pods {label}"
         )
     return (
-        f'Check the credentials in Secret "{secret_name(taskqueue)}", and that pods can resolve and reach RabbitMQ: '
-        f"kubectl -n {key.namespace} logs {label} -c {WORKER_CONTAINER} --tail=50"
+        f"Check the credentials {credentials}, and that pods can resolve and reach RabbitMQ: "
+        f"kubectl -n {key.namespace} logs {label} {container} --tail=50"
     )

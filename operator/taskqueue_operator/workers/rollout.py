@@ -19,8 +19,8 @@ def unfinished_rollout(deployment: Deployment) -> WorkersFault | None:
     if deployment.progress_deadline_exceeded:
         return WorkersFault(
             Reason.ROLLOUT_STUCK,
-            "The workers of this version do not become ready (ProgressDeadlineExceeded). Fix spec.worker, or restore "
-            "its former content.",
+            f"The workers of this version do not become ready (ProgressDeadlineExceeded). Fix {deployment.source}, or "
+            "restore its former content.",
         )
     if is_unready:
         return WorkersFault(Reason.WORKERS_STARTING, "No worker is ready yet.")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from taskqueue_operator.resource.faults import Reason, WorkersFault, excerpt
-from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER, Key
+from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER
 
 from .api_objects import Deployment, Pod
 from .pod_problem import CRASH_LOOP, IMAGE_FAULTS, UNSCHEDULABLE, PodProblem
@@ -77,21 +77,23 @@ def _causes(deployment: Deployment, pods: Iterable[Pod], queues: Collection[str]
         return
     # Sorted by problem, not by pod: the message does not change while pods come and go.
     problems = sorted({pod.problem for pod in pods if pod.problem is not None}, key=lambda problem: problem.order)
-    yield from (_failing(problem, deployment.key, queues) for problem in problems if problem.reason != UNSCHEDULABLE)
+    yield from (_failing(problem, deployment, queues) for problem in problems if problem.reason != UNSCHEDULABLE)
     if deployment.replica_failure:
-        yield _rejected(deployment.replica_failure)
-    yield from (_unschedulable(problem) for problem in problems if problem.reason == UNSCHEDULABLE)
+        yield _rejected(deployment)
+    yield from (_unschedulable(problem, deployment) for problem in problems if problem.reason == UNSCHEDULABLE)
 
 
-def _failing(problem: PodProblem, key: Key, queues: Collection[str]) -> _Cause:
+def _failing(problem: PodProblem, deployment: Deployment, queues: Collection[str]) -> _Cause:
     text = f"{problem.reason}: {excerpt(problem.detail).rstrip('. ')}" if problem.detail else problem.reason
     if problem.refused is not None and problem.refused.queue in queues:
         return _Cause(Reason.WORKERS_FAILING, text, problem.refused.explanation, is_explained=True)
-    is_worker = problem.container == WORKER_CONTAINER
-    path = "spec.worker" if is_worker else f"container {problem.container} in spec.worker.podTemplate"
+    owned, key = deployment.template is None, deployment.taskqueue_key
+    is_worker = owned and problem.container == WORKER_CONTAINER
+    template = "spec.worker.podTemplate" if owned else deployment.source
+    path = "spec.worker" if is_worker else f"container {problem.container} in {template}"
     if problem.reason in IMAGE_FAULTS:
         image = "spec.worker.image" if is_worker else f"the image of {path}"
-        secrets = "spec.worker.podTemplate.spec.imagePullSecrets"
+        secrets = f"{template}.spec.imagePullSecrets" if owned else f"imagePullSecrets in {template}"
         fix = f"Correct {image}, or add the credentials of the registry to {secrets}."
     elif problem.reason == CRASH_LOOP:
         # By label, not by pod: the message does not change while pods come and go.
@@ -102,19 +104,26 @@ def _failing(problem: PodProblem, key: Key, queues: Collection[str]) -> _Cause:
     return _Cause(Reason.WORKERS_FAILING, text, fix)
 
 
-def _rejected(message: str) -> _Cause:
+def _rejected(deployment: Deployment) -> _Cause:
+    message = deployment.replica_failure
     quota = _QUOTA.search(message)
     if quota is None:
-        return _Cause(Reason.WORKERS_FAILING, f"FailedCreate: {message.rstrip('. ')}", "Correct spec.worker.")
+        text = f"FailedCreate: {message.rstrip('. ')}"
+        return _Cause(Reason.WORKERS_FAILING, text, f"Correct {deployment.source}.")
     # Without the used amount: it changes with every pod, and the message must not.
     figures = ", ".join(part for part in re.split(r", (?=[a-z]+: )", quota[2]) if not part.startswith("used: "))
     text = f"ResourceQuota {quota[1]} is exceeded ({figures})"
-    fix = "Lower spec.worker.resources or spec.scaling.maxReplicas, or raise the quota."
+    fix = f"Lower {_resources(deployment)} or spec.scaling.maxReplicas, or raise the quota."
     return _Cause(Reason.QUOTA_EXCEEDED, text, fix)
 
 
-def _unschedulable(problem: PodProblem) -> _Cause:
+def _unschedulable(problem: PodProblem, deployment: Deployment) -> _Cause:
     nodes = problem.detail.partition(". ")[0].rstrip(".")  # the part on preemption follows; it is irrelevant here
     text = f"no node has room for more workers ({nodes})"
-    fix = "Lower spec.worker.resources, correct the scheduling constraints in spec.worker.podTemplate, or add nodes."
+    constraints = "spec.worker.podTemplate" if deployment.template is None else deployment.source
+    fix = f"Lower {_resources(deployment)}, correct the scheduling constraints in {constraints}, or add nodes."
     return _Cause(Reason.UNSCHEDULABLE, text, fix)
+
+
+def _resources(deployment: Deployment) -> str:
+    return "spec.worker.resources" if deployment.template is None else f"resources in {deployment.source}"

@@ -19,6 +19,7 @@ PERMISSIONS = {
     ("taskqueue.dev", "taskqueues"): {"list", "watch", "patch"},
     ("taskqueue.dev", "taskqueues/status"): {"patch"},
     ("taskqueue.dev", "taskqueues/finalizers"): {"update"},
+    ("autoscaling", "horizontalpodautoscalers"): {"list"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch"},
     ("", "pods"): {"list", "watch"},
     ("", "pods/status"): {"patch"},

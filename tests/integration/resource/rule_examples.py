@@ -11,6 +11,16 @@ ONE_REPLICA = {"scaling": {"maxReplicas": 1}}
 CONSISTENT_HASH = {"exchange": {"name": "tasks", "type": "ConsistentHash"}}
 EXTERNALS = {"externalQueues": ["celery", "mails"]}
 PLAIN = {"image": "acme/app:1", "protocol": "Plain"}
+REFERENCE = {"deploymentRef": {"name": "shop-worker"}}
+POD_FIELDS = {
+    "crd.command_with_deployment_ref": ("command", ["celery"]),
+    "crd.args_with_deployment_ref": ("args", ["worker"]),
+    "crd.env_with_deployment_ref": ("env", [{"name": "A", "value": "1"}]),
+    "crd.envfrom_with_deployment_ref": ("envFrom", [{"secretRef": {"name": "a"}}]),
+    "crd.resources_with_deployment_ref": ("resources", {"limits": {"cpu": 1}}),
+    "crd.secretref_with_deployment_ref": ("secretRef", {"name": "a"}),
+    "crd.podtemplate_with_deployment_ref": ("podTemplate", {"spec": {"hostname": "a"}}),
+}
 HEADERS = MINIMAL | {"exchange": {"type": "Headers"}}
 
 
@@ -60,6 +70,24 @@ RULES = {
         "spec.scaling.fallback.replicas",
         changed("scaling.fallback", {"behavior": "Current"}),
         changed("scaling.fallback", {"behavior": "AtMost"}),
+    ),
+    "crd.image_or_deployment_ref": Rule(
+        "spec.worker.image",
+        changed("worker", REFERENCE),
+        changed("worker", REFERENCE | {"image": "a"}),
+    ),
+    **{
+        key: Rule(
+            f"spec.worker.{field}",
+            changed("worker", {"image": "a", field: value}),
+            changed("worker", REFERENCE | {field: value}),
+        )
+        for key, (field, value) in POD_FIELDS.items()
+    },
+    "crd.migration_of_a_deployment_ref": Rule(
+        "spec.queue.changePolicy",
+        changed("queue", {"changePolicy": "Never"}) | {"worker": REFERENCE},
+        changed("queue", {"changePolicy": "Migrate"}) | {"worker": REFERENCE},
     ),
     "crd.prefetch_below_concurrency": Rule(
         "spec.worker.prefetch",

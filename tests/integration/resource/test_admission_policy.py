@@ -41,6 +41,7 @@ def restricted(api: ControlPlane, namespace: str, write: Write) -> Iterator[None
 def test_the_sample_policy_admits_plain_workers_and_rejects_the_others(write: Write) -> None:
     write(spec())
     write(spec(env=[{"name": "A", "value": "1"}, _from_secret("thumbnails-env")]))
+    write(spec() | {"worker": {"deploymentRef": {"name": "shop"}}})
     for worker, field in (
         ({"image": "elsewhere/app:1"}, r"spec\.worker\.image"),
         ({"podTemplate": {"spec": {"hostNetwork": True}}}, r"spec\.worker\.podTemplate"),

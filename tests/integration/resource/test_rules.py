@@ -11,7 +11,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.unit.resource.spec_examples import MINIMAL
 
 from .conftest import Write
-from .rule_examples import CHANGES, EXTERNAL, EXTERNALS, IMMUTABLE, RULES, Change, Rule
+from .rule_examples import CHANGES, EXTERNAL, EXTERNALS, IMMUTABLE, REFERENCE, RULES, Change, Rule
 
 
 def rule_messages(schema: dict[str, Any]) -> set[str]:
@@ -86,6 +86,16 @@ def test_the_names_of_external_queues_can_change(api: ControlPlane, write: Write
     assert_approved("crd.immutable_queue_name", message_at_the_end_of(str(caught.value)))
 
 
+def test_image_and_deployment_ref_never_replace_each_other(write: Write) -> None:
+    """Nothing would delete the Deployment of the operator, whose workers would go on."""
+    write(MINIMAL, name="owned", dry=False)
+    with pytest.raises(RuntimeError) as caught:
+        write(MINIMAL | {"worker": REFERENCE}, name="owned", verb="replace")
+    assert_approved("crd.immutable_deployment_ref", message_at_the_end_of(str(caught.value)))
+    write(MINIMAL | {"worker": REFERENCE}, name="referenced", dry=False)
+    write(MINIMAL | {"worker": {"deploymentRef": {"name": "other"}}}, name="referenced", verb="replace")
+
+
 def test_every_rule_has_examples() -> None:
     approved = read_approved()
-    assert {approved[key] for key in (*RULES, *IMMUTABLE.values())} == MESSAGES
+    assert {approved[key] for key in (*RULES, *IMMUTABLE.values(), "crd.immutable_deployment_ref")} == MESSAGES

@@ -10,7 +10,7 @@ from typing import Any
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
-from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_DRAIN, ANNOTATION_STARTED, LABEL_NAME, Key
+from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_DRAIN, ANNOTATION_STARTED, Key
 from tests.unit.workers.pod_statuses import READY, refused
 
 from .fake_broker import DATA
@@ -40,6 +40,7 @@ class FakeCluster:
 
     Attributes:
         workers_have_started: Whether a new Deployment says that a worker of its template has been ready before.
+        autoscaled: The HorizontalPodAutoscaler of each Deployment that has one.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,8 @@ class FakeCluster:
         self.taskqueues: dict[Key, Body] = {}
         self.deployments: dict[Key, Body] = {}
         self.pods: dict[Key, Body] = {}
+        self.autoscaled: dict[Key, str] = {}
+        self.autoscaler_listings = 0
         self.secrets: dict[Key, Mapping[str, bytes]] = {SECRET: DATA}
         self.secret_reads: list[Key] = []
         self.writes: list[tuple[str, Any]] = []
@@ -91,10 +94,11 @@ class FakeCluster:
         }
         self._store("deployments", body)
         template, spec = body["spec"]["template"]["metadata"], body["spec"]["template"]["spec"]
-        names = [
-            Key(key.namespace, f"{key.name}-{template['annotations'][ANNOTATION_DIGEST]}-{n}") for n in range(count)
-        ]
-        existing = {name for name, pod in self.pods.items() if pod["metadata"]["labels"][LABEL_NAME] == key.name}
+        version = template.get("annotations", {}).get(ANNOTATION_DIGEST, "7d9f")
+        names = [Key(key.namespace, f"{key.name}-{version}-{n}") for n in range(count)]
+        existing = {
+            name for name, pod in self.pods.items() if pod["metadata"]["ownerReferences"] == by_replica_set(key)
+        }
         for name in existing.difference(names):
             self.remove("pods", name)
         for name in names:
@@ -168,6 +172,11 @@ class FakeCluster:
         _annotate(deployment, {ANNOTATION_DRAIN: token or None})
         deployment["metadata"]["generation"] += 1  # of Deployments, annotations count too
         return self._store("deployments", _observed(deployment))
+
+    async def autoscalers(self, namespace: str) -> Mapping[str, str]:
+        await self._answer()
+        self.autoscaler_listings += 1
+        return {key.name: name for key, name in self.autoscaled.items() if key.namespace == namespace}
 
     async def annotate_pod(self, key: Key, annotations: Mapping[str, str | None], *, uid: str) -> Body | None:
         await self._answer()

@@ -36,6 +36,7 @@ class FakeWorker:
 
     key: Key
     pod: str
+    deployment: Key
     taskqueue: Key
     address: str = ""
     silent: bool = False
@@ -159,7 +160,8 @@ class FakeWorkers:
         """Run the tasks of the workers; here there are none."""
 
     def of(self, key: Key) -> list[FakeWorker]:
-        return [worker for worker in self.by_pod.values() if worker.taskqueue == key]
+        """Return the workers of a Deployment."""
+        return [worker for worker in self.by_pod.values() if worker.deployment == key]
 
     def _report(self, worker: FakeWorker, answer: Answer | None = None) -> None:
         report = worker.report(answer)
@@ -213,17 +215,14 @@ class FakeWorkers:
     def _make(self, key: Key, deployment: Body) -> None:
         self._made += 1
         template = deployment["spec"]["template"]["metadata"]
-        name = Key(key.namespace, f"{key.name}-{template['annotations'][ANNOTATION_DIGEST]}-{self._made}")
+        version = template.get("annotations", {}).get(ANNOTATION_DIGEST, "7d9f")
+        name = Key(key.namespace, f"{key.name}-{version}-{self._made}")
+        taskqueue = Key(key.namespace, template["labels"].get(LABEL_NAME, key.name))
         blocked_status = UNSCHEDULABLE if self._is_full() else None
-        worker = FakeWorker(name, f"uid-of-{name.name}", key, f"10.0.0.{self._made}", blocked_status=blocked_status)
+        uid, address = f"uid-of-{name.name}", f"10.0.0.{self._made}"
+        worker = FakeWorker(name, uid, key, taskqueue, address, blocked_status=blocked_status)
         self.by_pod[name] = worker
-        labels = template["labels"] | {LABEL_NAME: key.name}
-        metadata = template | {
-            **name._asdict(),
-            "uid": worker.pod,
-            "labels": labels,
-            "ownerReferences": by_replica_set(key),
-        }
+        metadata = template | {**name._asdict(), "uid": worker.pod, "ownerReferences": by_replica_set(key)}
         self.cluster._store("pods", {"metadata": metadata, "spec": _spec(worker), "status": _status(worker)})
 
     def _is_full(self) -> bool:

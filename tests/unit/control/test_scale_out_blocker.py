@@ -115,8 +115,9 @@ def test_a_pod_whose_label_names_another_taskqueue_is_no_worker_of_the_former_on
     cache.update_pod(pod(1, READY))
     relabelled = pod(2, READY)
     relabelled["metadata"]["labels"][LABEL_NAME] = "another"
-    assert cache.update_pod(relabelled).name == "another"
-    assert cache.all_pods() == []
+    another = cache.update_pod(relabelled)
+    assert another.name == "another"
+    assert [*cache.pods(KEY), *cache.pods(another)] == [], "its ReplicaSet is of no Deployment of that TaskQueue either"
 
 
 def test_a_deployment_that_loses_its_label_and_gets_it_again_is_known_again() -> None:

@@ -173,7 +173,11 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "no dead letters": ("spec.deadLetter.maxLength", changed("deadLetter", {"maxLength": 0})),
     "too many dead letters": ("spec.deadLetter.maxLength", changed("deadLetter", {"maxLength": 10**9 + 1})),
     "no worker": ("spec.worker", changed("worker", None)),
-    "no image": ("spec.worker.image", changed("worker", {})),
+    "a reference without a name": ("spec.worker.deploymentRef", changed("worker", {"deploymentRef": {}})),
+    "a reference to another namespace": (
+        "spec.worker.deploymentRef.name",
+        changed("worker", {"deploymentRef": {"name": "other/celery"}}),
+    ),
     "an empty image": ("spec.worker.image", changed("worker.image", "")),
     "a command as text": ("spec.worker.command", changed("worker.command", "python -m worker")),
     "a variable without a name": ("spec.worker.env", changed("worker.env", [{"value": "1"}])),

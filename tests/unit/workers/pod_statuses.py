@@ -4,6 +4,8 @@ from typing import Any, Final
 
 Body = dict[str, Any]
 
+BY_OPERATOR: Final[list[Body]] = [{"kind": "TaskQueue", "name": "thumbnails", "uid": "u", "controller": True}]
+"""Owner of a Deployment that the operator created."""
 READY: Final[Body] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 CRASHED: Final[Body] = {"terminated": {"exitCode": 1, "reason": "Error"}}
 UNSCHEDULABLE: Final[Body] = {

@@ -127,18 +127,18 @@ def test_a_deployment_has_a_fencing_token_updated_replicas_and_a_stuck_rollout()
 
 
 @pytest.mark.parametrize(
-    ("owner", "replica_set"),
+    ("owner", "shown"),
     [
-        (REPLICA_SET, "r"),
-        (None, ""),
-        (REPLICA_SET | {"name": "other-5d8c"}, ""),
-        (REPLICA_SET | {"kind": "StatefulSet"}, ""),
-        (REPLICA_SET | {"controller": False}, ""),
+        (REPLICA_SET, ("r", "thumbnails")),
+        (None, ("", "")),
+        (REPLICA_SET | {"name": "other-app-5d8c"}, ("r", "other-app")),
+        (REPLICA_SET | {"kind": "StatefulSet"}, ("", "")),
+        (REPLICA_SET | {"controller": False}, ("", "")),
     ],
     ids=["ours", "without an owner", "of another Deployment", "of another kind", "released"],
 )
-def test_a_pod_that_has_only_our_label_belongs_to_no_replica_set(
-    owner: dict[str, Any] | None, replica_set: str
+def test_a_pod_belongs_to_the_deployment_that_its_replica_set_is_named_after(
+    owner: dict[str, Any] | None, shown: tuple[str, str]
 ) -> None:
     metadata = {
         "namespace": "media",
@@ -147,7 +147,8 @@ def test_a_pod_that_has_only_our_label_belongs_to_no_replica_set(
         "labels": {LABEL_NAME: "thumbnails"},
         "ownerReferences": [owner] if owner else [],
     }
-    assert Pod.parse({"metadata": metadata}).replica_set == replica_set
+    pod = Pod.parse({"metadata": metadata})
+    assert (pod.replica_set, pod.deployment) == shown
 
 
 def running(ready: str, since: str, **fields: object) -> dict[str, Any]:
@@ -175,4 +176,4 @@ def test_a_worker_was_never_ready_if_it_is_unready_since_before_it_started(
     status: dict[str, Any],
     never_ready: bool,  # noqa: FBT001  what is expected
 ) -> None:
-    assert parsed(status).never_ready is never_ready
+    assert parsed(status, **{"taskqueue.dev__template_digest": "new"}).never_ready is never_ready

@@ -9,9 +9,18 @@ from taskqueue_operator.workers.api_objects import Deployment
 from taskqueue_operator.workers.rollout import unfinished_rollout
 from tests.approved import assert_approved
 
+from .pod_statuses import BY_OPERATOR
+
 
 def deployment(desired: int, *, observed: int = 2, stuck: bool = False, **status: int) -> Deployment:
-    metadata = {"namespace": "media", "name": "thumbnails", "uid": "d", "resourceVersion": "1", "generation": 2}
+    metadata: dict[str, Any] = {
+        "namespace": "media",
+        "name": "thumbnails",
+        "uid": "d",
+        "resourceVersion": "1",
+        "generation": 2,
+    }
+    metadata["ownerReferences"] = BY_OPERATOR
     conditions = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}] if stuck else []
     body: dict[str, Any] = {"metadata": metadata, "spec": {"replicas": desired}}
     return Deployment.parse(body | {"status": status | {"observedGeneration": observed, "conditions": conditions}})

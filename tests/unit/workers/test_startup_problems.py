@@ -7,7 +7,7 @@ from taskqueue_operator.workers.api_objects import Deployment, Pod
 from taskqueue_operator.workers.startup_problems import scale_out_blocker, unavailable_reason
 from tests.approved import assert_approved
 
-from .pod_statuses import CRASHED, QUOTA, READY, UNSCHEDULABLE, container, refused, waiting
+from .pod_statuses import BY_OPERATOR, CRASHED, QUOTA, READY, UNSCHEDULABLE, container, refused, waiting
 
 INIT_CONTAINER = {
     "initContainerStatuses": [
@@ -24,7 +24,7 @@ def deployment(replicas: int = 2, digest: str = "new", refusal: str = "") -> Dep
     metadata = {"namespace": "media", "name": "thumbnails", "uid": "d", "resourceVersion": "1"}
     return Deployment.parse(
         {
-            "metadata": metadata | {"annotations": annotations},
+            "metadata": metadata | {"annotations": annotations, "ownerReferences": BY_OPERATOR},
             "spec": {"replicas": replicas},
             "status": {
                 "conditions": [{"type": "Available", "status": "True"}, *([refused(refusal)] if refusal else ())]

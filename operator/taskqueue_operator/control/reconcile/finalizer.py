@@ -203,7 +203,7 @@ class Finalizer:
         self, taskqueue: TaskQueue, observer: QueueObserver, wait: Fault, cause: str
     ) -> Fault | RetainTopology:
         """Return the wait; or that the topology is retained, if the workers are gone: then the wait might never end."""
-        if await self.cluster.deployment(taskqueue.key) is not None:
+        if await self.cluster.deployment(taskqueue.deployment_key) is not None:
             return wait
         await self._unfence(taskqueue, observer)
         return RetainTopology(f"{cause} and its workers are gone")
@@ -233,7 +233,9 @@ class Finalizer:
         )
 
     async def _stop_workers(self, taskqueue: TaskQueue) -> None:
-        """Scale to zero, and wait until the workers have finished their tasks."""
+        """Scale to zero, and wait until the workers have finished their tasks; those of others are left alone."""
+        if not taskqueue.owns_deployment:
+            return
         async with self.states[taskqueue.key].write_lock:
             deployment = self.cache.deployments.get(taskqueue.key)
             if deployment is not None and deployment.owner_uid != taskqueue.uid:

@@ -98,7 +98,7 @@ class Migrations:
 
     def _consume_interim(self, taskqueue: TaskQueue) -> Iterator[bool]:
         """Return of the template, and of each pod that may run, whether it consumes the interim queue."""
-        deployment = self.cache.deployments.get(taskqueue.key)
+        deployment = self.cache.deployment(taskqueue.key)
         if deployment is not None and deployment.owner_uid == taskqueue.uid:
             yield bool(deployment.interim_queue)
         yield from (bool(pod.interim_queue) for pod in self.cache.pods(taskqueue.key) if not pod.finished)

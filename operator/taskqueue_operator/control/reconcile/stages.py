@@ -18,6 +18,7 @@ from taskqueue_operator.topology.consumer_timeout import DEFAULT_SECONDS
 
 from .connection import BrokerConnector
 from .deployment import DeploymentReconciler
+from .referenced_deployment import ReferencedDeployments
 from .topology import TopologyReconciler
 
 Faults = dict[ConditionType, Fault]
@@ -32,6 +33,7 @@ class Stages:
     connector: BrokerConnector
     topology: TopologyReconciler
     deployment: DeploymentReconciler
+    referenced: ReferencedDeployments
     telemetry: Telemetry
 
     async def run(self, taskqueue: TaskQueue) -> Faults:
@@ -47,12 +49,17 @@ class Stages:
         if await _stage(faults, ConditionType.BROKER_REACHABLE, connect):
             await _stage(faults, ConditionType.TOPOLOGY_READY, self.topology.reconcile(taskqueue))
             self.connector.follow(taskqueue)
+        if not taskqueue.owns_deployment:
+            if await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.referenced.find(taskqueue)):
+                await _stage(faults, ConditionType.SCALING_ACTIVE, self.referenced.find_autoscaler(taskqueue))
         # Workers are created once the queue exists.
-        if self._can_do_without(taskqueue, faults) if faults else self.topology.migrations.has_declared(taskqueue.key):
+        elif (
+            self._can_do_without(taskqueue, faults) if faults else self.topology.migrations.has_declared(taskqueue.key)
+        ):
             of_workers = self.topology.migrations.of_workers(taskqueue)
             await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployment.reconcile(of_workers))
         invalid = next(filter(None, map(schedule_error, Policy.of(taskqueue).schedules)), None)
-        return faults if invalid is None else faults | {ConditionType.SCALING_ACTIVE: invalid}
+        return faults if invalid is None else {ConditionType.SCALING_ACTIVE: invalid} | faults
 
     def _can_do_without(self, taskqueue: TaskQueue, faults: Faults) -> bool:
         """Whether the Deployment is reconciled although an earlier stage has failed.
@@ -61,7 +68,7 @@ class Stages:
         themselves. Existing workers are replaced only if the new ones need no policy, since none can be written now:
         without one, messages would be taken from them after the default timeout, or return without a delay.
         """
-        if (deployment := self.cache.deployments.get(taskqueue.key)) is not None:
+        if (deployment := self.cache.deployment(taskqueue.key)) is not None:
             if deployment.interim_queue:  # which queues they are to consume follows from the topology
                 return False
             return taskqueue.hold_seconds <= DEFAULT_SECONDS and not taskqueue.broker_delays_retries

@@ -71,7 +71,7 @@ class Drainer:
         """
         namespace, _, name = taskqueue.partition("/")
         key = Key(namespace, name)
-        deployment = self.cache.deployments.get(key)
+        deployment = self.cache.deployment(key)
         if self.cache.taskqueue(key) is None or deployment is None:
             return None
         state = self.states[key]
@@ -89,7 +89,7 @@ class Drainer:
 
     def on_pods(self, key: Key) -> None:
         """The API shows a change of the Deployment or its pods: when a container starts or ends matters at once."""
-        state, deployment, taskqueue = self.states.get(key), self.cache.deployments.get(key), self.cache.taskqueue(key)
+        state, deployment, taskqueue = self.states.get(key), self.cache.deployment(key), self.cache.taskqueue(key)
         if state is None:
             return
         if state.drain.pool is not None and deployment is not None:
@@ -108,7 +108,7 @@ class Drainer:
 
     def update_subscription(self, key: Key) -> None:
         """Subscribe to the reports of a TaskQueue while it has workers that may send some."""
-        observer, deployment = self.states[key].connection.observer, self.cache.deployments.get(key)
+        observer, deployment = self.states[key].connection.observer, self.cache.deployment(key)
         if observer is not None:
             has_workers = deployment is not None and bool(
                 deployment.replicas or deployment.current_replicas or deployment.drain_token or self._terminating(key)
@@ -119,7 +119,7 @@ class Drainer:
 
     def has_work(self, key: Key, desired: int) -> bool:
         """Whether workers have to be removed, or some may be drained or are terminating."""
-        deployment = self.cache.deployments.get(key)
+        deployment = self.cache.deployment(key)
         if deployment is None:
             return False
         surplus = desired < max(deployment.replicas, deployment.current_replicas)
@@ -140,14 +140,14 @@ class Drainer:
             Conflict: The Deployment has changed.
             Fault: The API server refused a write, or did not answer.
         """
-        state, deployment = self.states[key], self.cache.deployments.get(key)
+        state, deployment = self.states[key], self.cache.deployment(key)
         if deployment is None:
             return None
         pool = self._pool(key, state, deployment)
         leads = await self.leader.leads_beside(key, deployment.drain_token, state.drain, self.clock())
 
         def next_plan() -> Plan | None:
-            present = self.cache.deployments.get(key)
+            present = self.cache.deployment(key)
             if present is None or present.uid != deployment.uid:
                 return None
             return self._plan(key, state, present, desired, paused=paused, leads=leads)
@@ -197,15 +197,16 @@ class Drainer:
 
     async def _write(self, key: Key, write: Write, slices: Slices) -> None:
         await slices.wait()
+        target = self.cache.deployment_key(key)
         match write:
             case WriteDrainToken(_, after, generation):
-                self._store(await self.cluster.set_drain_token(key, after, generation=generation))
+                self._store(await self.cluster.set_drain_token(target, after, generation=generation))
                 self.telemetry.wrote("drain_token")
             case WriteDeletionCost(pod, cost):
                 await self._write_cost(pod, cost)
             case ScaleIn(replicas, generation, drain_token):
                 body = await self.cluster.scale(
-                    key,
+                    target,
                     replicas=replicas,
                     generation=generation,
                     drain_token=drain_token,
@@ -213,7 +214,7 @@ class Drainer:
                 )
                 self._store(body)
             case RestoreReplicas(replicas, generation):
-                self._store(await self.cluster.scale(key, replicas=replicas, generation=generation))
+                self._store(await self.cluster.scale(target, replicas=replicas, generation=generation))
 
     def _store(self, deployment: Body) -> None:
         self.cache.update_deployment(deployment)

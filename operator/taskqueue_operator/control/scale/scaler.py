@@ -65,7 +65,7 @@ class Scaler:
         if self.drainer.survey(key):
             self.queues.status.add(key)
         decision = self._decide_again(key)
-        conflict = scaling.conflict.fault(str(key), self.clock())
+        conflict = self._conflict(key)
         if conflict is not None:
             self._set_write_fault(key, conflict)
         elif decision is None or not self._needs_write(key, decision):
@@ -95,15 +95,15 @@ class Scaler:
             decision = self._decide_again(key)
             if decision is None or not self._needs_write(key, decision):
                 return
-            if state.scaling.conflict.fault(str(key), self.clock()) is not None:
+            before = self.cache.deployment(key)
+            if before is None or self._conflict(key) is not None:
                 return
-            before = self.cache.deployments[key]
             shown = state.drain.shown
             try:
-                written = await self._write(key, decision)
+                written = await self._write(key, before, decision)
             except Conflict:
                 state.scaling.conflict.on_write(None, self.clock())
-                await self._refresh_deployment(key, before.uid)
+                await self._refresh_deployment(key, before)
                 raise RetryLater from None
             except Fault as fault:
                 state.scaling.conflict.on_write(None, self.clock())
@@ -127,16 +127,20 @@ class Scaler:
         if (before and before.message) != (fault and fault.message):
             self.queues.status.add(key)
 
-    async def _write(self, key: Key, decision: Decision) -> int | None:
+    def _conflict(self, key: Key) -> Fault | None:
+        """Return why the number of replicas is left to another client at present; None if it is not."""
+        return self.states[key].scaling.conflict.fault(str(self.cache.deployment_key(key)), self.clock())
+
+    async def _write(self, key: Key, deployment: Deployment, decision: Decision) -> int | None:
         """Write replicas. A scale-out comes first, so that no drain delays it."""
-        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployments[key]
+        taskqueue = self.cache.taskqueue(key)
         applies = taskqueue is not None and _applies_decisions(taskqueue)
         desired = decision.desired if applies else max(deployment.replicas, deployment.current_replicas)
         written = None
         if applies and desired > deployment.replicas:
             started = self.cache.unrecorded_start(key)
             body = await self.cluster.scale(
-                key, replicas=desired, generation=deployment.generation, started_template=started
+                deployment.key, replicas=desired, generation=deployment.generation, started_template=started
             )
             self.cache.update_deployment(body)
             written = desired
@@ -147,14 +151,15 @@ class Scaler:
 
     def _decide_again(self, key: Key) -> Decision | None:
         """Make a decision and record it; None if there is no Deployment of this TaskQueue to decide on."""
-        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployments.get(key)
-        if taskqueue is None or deployment is None or deployment.owner_uid != taskqueue.uid:
+        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployment(key)
+        if taskqueue is None or deployment is None or not deployment.serves(taskqueue):
             return None
         if _is_deleting_workers(taskqueue):
             return None
         scaling = self.states[key].scaling
         before = scaling.decision.desired if scaling.decision is not None else deployment.replicas
-        scaling.conflict.on_seen(deployment, self.clock())
+        if scaling.conflict.on_seen(deployment, self.clock()) and not taskqueue.owns_deployment:
+            self.queues.reconcile.add(key)  # looks for another autoscaler
         made = self._decide(taskqueue, deployment)
         scaling.progress = scaling.progress.observe(made.reading, made.workers, made.policy)
         scaling.is_stalled = scaling.progress.stalled_for(made.at) > _longest_task(taskqueue)
@@ -169,8 +174,10 @@ class Scaler:
 
     def _needs_write(self, key: Key, decision: Decision) -> bool:
         """Whether replicas or drains differ from what this decision requires."""
-        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployments.get(key)
+        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployment(key)
         if taskqueue is None or deployment is None:
+            return False
+        if not taskqueue.owns_deployment and self.states[key].reconcile.unshared_uid != deployment.uid:
             return False
         if not _applies_decisions(taskqueue):
             return bool(deployment.drain_token)  # no worker stays drained for a decision that is not applied
@@ -189,10 +196,10 @@ class Scaler:
         decision = decide(reading, workers, policy, scaling.memory, now)
         return Recording(now, reading, workers, policy, scaling.memory, decision)
 
-    async def _refresh_deployment(self, key: Key, uid: str) -> None:
-        body = await self.cluster.deployment(key)
+    async def _refresh_deployment(self, key: Key, before: Deployment) -> None:
+        body = await self.cluster.deployment(before.key)
         if body is None:
-            self.cache.remove_deployment(key, uid)
+            self.cache.remove_deployment(before.key, before.uid)
             self.queues.reconcile.add(key)
         else:
             self.cache.update_deployment(body)

@@ -62,5 +62,5 @@ def _message(taskqueue: TaskQueue) -> str:
         "message is lost; the workers retry, and run fewer tasks until then. Check that the dead-letter queue exists, "
         "is not full and has a leader, and that the workers' RabbitMQ user may write to the exchange. The reason is in "
         f'the log event "dead letter not stored": kubectl -n {key.namespace} logs -l {LABEL_NAME}={key.name} '
-        f"-c {WORKER_CONTAINER} --tail=50"
+        f"{f'-c {WORKER_CONTAINER}' if taskqueue.owns_deployment else '--all-containers'} --tail=50"
     )

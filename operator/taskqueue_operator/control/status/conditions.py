@@ -15,6 +15,7 @@ from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.scaling.decision import LIMITING_REASONS, Decision, DecisionReason
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.workers.api_objects import Deployment
+from taskqueue_operator.workers.referenced import NOT_SCALED
 
 from .inputs import StatusInputs
 from .scale_in_blocked import alarm_message
@@ -102,6 +103,10 @@ def _why_none(inputs: StatusInputs) -> str:
 
 def _scaling(inputs: StatusInputs) -> Iterator[Condition]:
     decision, reading = inputs.decision, inputs.reading
+    not_scaled = next((fault for fault in inputs.faults.values() if fault.reason in NOT_SCALED), None)
+    if not_scaled is not None:
+        yield Condition(ConditionType.SCALING_ACTIVE, ConditionStatus.FALSE, not_scaled.reason, not_scaled.message)
+        return
     if (
         decision is None
         or reading is None

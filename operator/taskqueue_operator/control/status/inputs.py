@@ -23,7 +23,7 @@ from .blocked_dead_letters import blocked_dead_letters
 from .deadlines import Deadlines
 from .migration_progress import migration_progress
 from .scale_in_blocked import scale_in_blocked
-from .scaling_warnings import scaling_warning
+from .scaling_warnings import ADVICE, scaling_warning
 
 FIRST_READING: Final = READING_WINDOW + timedelta(seconds=8)
 """When a readable queue has a complete reading at the latest; includes a sweep period and some delay."""
@@ -80,7 +80,7 @@ class StatusInputs:
 def collect(seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadlines: Deadlines) -> StatusInputs:
     """Return what is known now; `deadlines` remembers when time alone changes it."""
     key, taskqueue = seen.key, seen.parsed if isinstance(seen.parsed, TaskQueue) else None
-    deployment, pods = cache.deployments.get(key), cache.pods(key)
+    deployment, pods = cache.deployment(key), cache.pods(key)
     return StatusInputs(
         is_observed=state.reconcile.observed_generation == seen.generation,
         faults=_faults(taskqueue, state) | _workers_fault(seen, state, cache, deadlines),
@@ -115,7 +115,7 @@ def _scaling_notice(
         return None
     warning = scaling_warning(taskqueue, deployment, state)
     blocked = scale_in_blocked(taskqueue, deployment, pods, state, deadlines)
-    return (blocked or warning) if warning is None or warning.reason is Reason.READY else warning
+    return (blocked or warning) if warning is None or warning.reason in ADVICE else warning
 
 
 def _was_ready(seen: CachedTaskQueue) -> bool:
@@ -141,7 +141,7 @@ def _workers_fault(
     seen: CachedTaskQueue, state: TaskQueueState, cache: Cache, deadlines: Deadlines
 ) -> dict[ConditionType, Fault]:
     """Return why workers do not start, consume or settle, unless the Deployment itself could not be written."""
-    type_, deployment, pods = ConditionType.WORKERS_AVAILABLE, cache.deployments.get(seen.key), cache.pods(seen.key)
+    type_, deployment, pods = ConditionType.WORKERS_AVAILABLE, cache.deployment(seen.key), cache.pods(seen.key)
     fault: Fault | None = None
     queues: tuple[str, ...] = ()
     if isinstance(seen.parsed, TaskQueue):

@@ -8,9 +8,12 @@ from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import quoted
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.workers.api_objects import Deployment
+from taskqueue_operator.workers.referenced import environment_missing, unsafe
 
 PREFETCH_PER_CONCURRENCY: Final = 4
 """Above this prefetch per concurrency, the status says what it means."""
+ADVICE: Final = frozenset({Reason.READY, Reason.DEPLOYMENT_UNSAFE})
+"""Reasons that give way to what blocks a scale-in now."""
 
 
 def scaling_warning(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQueueState) -> Fault | None:
@@ -19,13 +22,8 @@ def scaling_warning(taskqueue: TaskQueue, deployment: Deployment | None, state: 
 
 
 def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQueueState) -> Iterator[Fault]:
-    interruption = state.drain.interruption
-    if interruption is not None and deployment is not None and interruption.template_hash == deployment.template_hash:
-        yield Fault(
-            Reason.WORKERS_INTERRUPTED,
-            f"Worker {interruption.pod.name} {interruption.what}. If it ran a task, that was cut and is done again. "
-            "Let the process handle SIGTERM: stop consuming, finish the task, acknowledge it, exit with code 0.",
-        )
+    if deployment is not None:
+        yield from _of_workers(taskqueue, deployment, state)
     if full := _full(taskqueue, state):
         are_full = f"{quoted(full)} {'is' if len(full) == 1 else 'are'} full"
         yield Fault(
@@ -56,12 +54,26 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
             "or a countdown hold a worker until they are due, and tasks that hang do for ever. Publish a task when it "
             "is due, give tasks a time limit, or raise maxReplicas.",
         )
+    if deployment is not None and (danger := unsafe(taskqueue, deployment)) is not None:
+        yield danger
     if taskqueue.spec.worker.effective_prefetch > PREFETCH_PER_CONCURRENCY * taskqueue.spec.worker.concurrency:
         yield Fault(
             Reason.READY,
             "The number of workers follows the queue. spec.worker.prefetch is far above concurrency: a worker holds "
             "tasks that wait for it while other workers may be idle. For tasks of more than a second, leave it out.",
         )
+
+
+def _of_workers(taskqueue: TaskQueue, deployment: Deployment, state: TaskQueueState) -> Iterator[Fault]:
+    interruption = state.drain.interruption
+    if interruption is not None and interruption.template_hash == deployment.template_hash:
+        yield Fault(
+            Reason.WORKERS_INTERRUPTED,
+            f"Worker {interruption.pod.name} {interruption.what}. If it ran a task, that was cut and is done again. "
+            "Let the process handle SIGTERM: stop consuming, finish the task, acknowledge it, exit with code 0.",
+        )
+    if (missing := environment_missing(taskqueue, deployment)) is not None:
+        yield missing
 
 
 def _full(taskqueue: TaskQueue, state: TaskQueueState) -> tuple[str, ...]:

@@ -1,0 +1,92 @@
+"""What decides whether the operator can scale and drain the workers of a Deployment that it did not create."""
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, Self
+
+from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER
+
+DEFAULT_GRACE_SECONDS: Final = 30
+"""The grace period of a pod without terminationGracePeriodSeconds."""
+POD_UID: Final = "metadata.uid"
+PREFIX: Final = "TASKQUEUE_"
+NAME: Final = f"{PREFIX}NAME"
+READINESS_PATH: Final = "/readyz"
+_DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+
+
+class WorkerTemplate(NamedTuple):
+    """The facts of a Deployment of others that matter for its workers.
+
+    Attributes:
+        taskqueue: Name of the TaskQueue in the label of the pods; empty without the label.
+        container: Name of the container that runs the tasks.
+        grace_seconds: Time that a pod has from SIGTERM to SIGKILL.
+        min_ready_seconds: Time for which a pod must be ready to count as available.
+        recreates: Whether a rollout ends all pods before it starts new ones.
+        variables: Names and values of its variables of the contract; of one from a field of the pod, its path.
+        has_other_variables: Whether ConfigMaps or Secrets provide more variables.
+        has_readiness: Whether the kubelet reads the readiness from the path of the contract.
+    """
+
+    taskqueue: str
+    container: str
+    grace_seconds: int
+    min_ready_seconds: int
+    recreates: bool
+    variables: frozenset[tuple[str, str]]
+    has_other_variables: bool
+    has_readiness: bool
+
+    @classmethod
+    def parse(cls, spec: dict[str, Any]) -> Self:
+        """Parse the spec of a Deployment."""
+        template = spec.get("template") or {}
+        metadata, pod = template.get("metadata") or {}, template.get("spec") or {}
+        name = worker_container_name(metadata, pod)
+        container = find_container(pod, name)
+        return cls(
+            taskqueue=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
+            container=name,
+            grace_seconds=pod.get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS),
+            min_ready_seconds=spec.get("minReadySeconds", 0),
+            recreates=(spec.get("strategy") or {}).get("type") == "Recreate",
+            variables=frozenset(_variables(container)),
+            has_other_variables=bool(container.get("envFrom")),
+            has_readiness=_probes_readiness(container),
+        )
+
+
+def worker_container_name(metadata: dict[str, Any], pod: dict[str, Any]) -> str:
+    """Return the name of the container that runs the tasks: `worker`, else the one that kubectl takes by default."""
+    names = [container["name"] for container in pod.get("containers") or ()]
+    if WORKER_CONTAINER in names or not names:
+        return WORKER_CONTAINER
+    default: str = (metadata.get("annotations") or {}).get(_DEFAULT_CONTAINER, "")
+    return default if default in names else names[0]
+
+
+def find_container(pod: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a container of a pod or template by its name; empty if there is none."""
+    return next((found for found in pod.get("containers") or () if found["name"] == name), {})
+
+
+def has_contract_readiness(container: dict[str, Any]) -> bool:
+    """Whether a container certainly is ready only while its worker consumes, as the worker contract says."""
+    return _probes_readiness(container) and any(entry["name"] == NAME for entry in container.get("env") or ())
+
+
+def _probes_readiness(container: dict[str, Any]) -> bool:
+    probe = container.get("readinessProbe") or {}
+    return (probe.get("httpGet") or {}).get("path") == READINESS_PATH
+
+
+def _variables(container: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """List the variables of the contract; others may hold secrets, and are not kept."""
+    for entry in container.get("env") or ():
+        if entry["name"].startswith(PREFIX):
+            yield entry["name"], _value(entry)
+
+
+def _value(entry: dict[str, Any]) -> str:
+    source = (entry.get("valueFrom") or {}).get("fieldRef") or {}
+    return str(entry.get("value") or source.get("fieldPath") or "")

@@ -22,8 +22,8 @@ PAUSE_SECONDS: Final = (0.3, 1.3)
 SETTLE_SECONDS: Final = 0.3
 """A worker that uses no CPU for so long runs nothing."""
 WARM_UP_TASKS: Final = 200
-ROUNDS, SAMPLES = 4, 5
-"""At full size, for each setting."""
+ROUNDS, SAMPLES = 16, 5
+"""Pairs of runs, and terminations for each setting, at full size."""
 
 
 class AdapterCost:
@@ -43,9 +43,9 @@ class AdapterCost:
         )
 
     async def cpu_ratio(self, *, rounds: int, tasks: int) -> float:
-        """Return the CPU for each task with the adapter, relative to that without: the median of all pairs of runs."""
-        pairs = [(turn, setting) for turn in range(rounds) for setting in self._runtime.settings]
-        return statistics.median([await self._pair(setting, turn, tasks) for turn, setting in pairs])
+        """Return the CPU for each task with the adapter, relative to that without: the median of pairs of runs."""
+        settings = itertools.cycle(self._runtime.settings)
+        return statistics.median([await self._pair(next(settings), tasks) for _ in range(rounds)])
 
     async def _prefetched_back(self, setting: Setting, *, adapted: bool) -> float:
         await self._queue.declare()
@@ -58,12 +58,12 @@ class AdapterCost:
             await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
             start = time.monotonic()
             worker.terminate()
-            await self._queue.until_ready(setting.prefetched)
+            await self._queue.until_returned(setting.prefetched)
             return time.monotonic() - start
 
-    async def _pair(self, setting: Setting, turn: int, tasks: int) -> float:
+    async def _pair(self, setting: Setting, tasks: int) -> float:
         seconds = {}
-        for adapted in sorted((True, False), reverse=bool(turn % 2)):  # neither is always the first
+        for adapted in random.sample((True, False), 2):  # neither is always the first
             seconds[adapted] = await self._cpu_seconds(setting, tasks, adapted=adapted)
         return seconds[True] / seconds[False]
 

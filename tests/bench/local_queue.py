@@ -17,7 +17,7 @@ from tests.cluster.broker import Broker
 from tests.e2e.application import NAME
 
 POLL_SECONDS: Final = 0.005
-TIMEOUT_SECONDS: Final = 120
+TIMEOUT_SECONDS: Final = 60
 TOGETHER: Final = 100
 """How many messages are published before the first of them is confirmed."""
 
@@ -54,6 +54,14 @@ class LocalQueue:
             return await self._ready() == messages
 
         await eventually(is_ready, f"{messages} ready messages", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
+
+    async def until_returned(self, messages: int) -> None:
+        """Wait until at least so many messages are ready: a worker that ends at once returns its running tasks too."""
+
+        async def are_ready() -> bool:
+            return await self._ready() >= messages
+
+        await eventually(are_ready, f"{messages} returned messages", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
 
     async def _publish(self, runtime: Runtime, seconds: float) -> None:
         identity = uuid4().hex

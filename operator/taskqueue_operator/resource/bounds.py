@@ -53,6 +53,8 @@ HEADER_CHARACTERS: Final = 255
 
 CONSUMED_QUEUES: Final = 64
 """Queues of one TaskQueue. Each is probed once a second, and each worker has a channel with a consumer for each."""
+DELAYED_NAME_CHARACTERS: Final = 255 - 2 * 28
+"""Longest name of a queue of Celery's delayed tasks: a routing key has 255 bytes, and 28 bits with dots before it."""
 HASH_HEADER_CHARACTERS: Final = 127
 """Longest name of a header that a message can quote."""
 LONGEST_TTL_SECONDS: Final = 49 * 86_400

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from .bounds import (
     CONSUMED_QUEUES,
+    DELAYED_NAME_CHARACTERS,
     DELIVERY_LIMIT,
     HASH_HEADER_CHARACTERS,
     LONGEST_TTL_SECONDS,
@@ -43,6 +44,12 @@ class ChangePolicy(StrEnum):
 
     NEVER = "Never"
     MIGRATE = "Migrate"
+
+
+class DelayedDelivery(StrEnum):
+    """What publishes tasks that the broker delays, in exchanges and queues that it expects to exist."""
+
+    CELERY = "Celery"
 
 
 class SettingsBy(StrEnum):
@@ -216,6 +223,34 @@ class Queue(Model):
                 "changePolicy: Never, or remove singleActiveConsumer.",
                 path=".changePolicy",
             ),
+            rule(
+                "!has(self.delayedDelivery) || self.type == 'Quorum'",
+                "Celery delays tasks on the broker for Quorum queues only; those of Classic queues wait in workers. "
+                "Remove delayedDelivery, or set type: Quorum.",
+                path=".delayedDelivery",
+            ),
+            rule(
+                "!has(self.delayedDelivery) || !self.external",
+                "The operator does not bind an external queue. Remove delayedDelivery or external: true.",
+                path=".delayedDelivery",
+            ),
+            rule(
+                "!has(self.delayedDelivery) || !has(self.shards)",
+                "Delayed tasks return to one queue, and not to shards. Remove delayedDelivery or shards.",
+                path=".delayedDelivery",
+            ),
+            rule(
+                "!has(self.delayedDelivery) || self.changePolicy != 'Migrate'",
+                "Delayed tasks return to the queue that a migration deletes. Remove delayedDelivery, or set "
+                "changePolicy: Never.",
+                path=".delayedDelivery",
+            ),
+            rule(
+                f"!has(self.delayedDelivery) || !has(self.name) || size(self.name) <= {DELAYED_NAME_CHARACTERS}",
+                "The routing key of a delayed task has 56 characters before the name of the queue, and 255 at most. "
+                f"Choose a name of at most {DELAYED_NAME_CHARACTERS} characters, or remove delayedDelivery.",
+                path=".name",
+            ),
         )
     )
 
@@ -271,6 +306,12 @@ class Queue(Model):
         "of the queue, which clients that declare the queue must repeat. Policy: a policy for this queue, so that "
         "clients may declare it as a durable queue of its type without arguments; the operator then needs the tag "
         "policymaker. Cannot change once the queue exists, except by changePolicy.",
+    )
+    delayed_delivery: DelayedDelivery | None = Field(
+        None,
+        description="Celery: the operator declares the exchanges and queues of the vhost in which Celery 5.5 and newer "
+        "delay tasks with a countdown or an ETA, and binds the queue to them. Defaults to none: Celery declares them "
+        "itself if its user may.",
     )
     external: bool = Field(
         default=False,

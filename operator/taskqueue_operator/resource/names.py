@@ -47,6 +47,12 @@ PARKING: Final = f"{CONTROL_PREFIX}parking"
 """Exchange and queue for retries whose queue does not exist any more."""
 DELAY_QUEUES: Final = tuple(f"{CONTROL_PREFIX}delay.{1 << power}s" for power in range(16))
 """Queues in which workers delay retries, shared by all TaskQueues of a vhost."""
+CELERY_LEVELS: Final = tuple(f"celery_delayed_{level}" for level in range(28))
+"""Exchanges and queues in which Celery delays tasks by powers of two of seconds, as kombu names them."""
+CELERY_DELIVERY: Final = "celery_delayed_delivery"
+"""Exchange from which tasks that Celery has delayed reach their queue."""
+RETURN_EXCHANGES: Final = frozenset({RETURN_EXCHANGE, CELERY_DELIVERY})
+"""Exchanges that deliver what waited on the broker, past the private exchange of a queue."""
 WORKER_CONTAINER: Final = "worker"
 QUEUES_SHOWN: Final = 3
 """Names of queues in one message."""
@@ -87,6 +93,11 @@ def marker_queue(queue: str) -> str:
 def landing_queue(queue: str) -> str:
     """Return the name of the queue in which retries wait while their own queue, whose length is limited, is full."""
     return f"{RETURN_EXCHANGE}.{queue}"
+
+
+def celery_routing_key(queue: str) -> str:
+    """Return the pattern of the routing keys of a queue's delayed tasks: one word for each level before the name."""
+    return "*." * len(CELERY_LEVELS) + queue
 
 
 def interim_queue(queue: str) -> str:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TypeGuard
 
 from taskqueue_operator.resource.faults import Fault, Reason
-from taskqueue_operator.resource.names import DERIVED_SUFFIXES, RETURN_EXCHANGE, private_exchange
+from taskqueue_operator.resource.names import DERIVED_SUFFIXES, RETURN_EXCHANGES, private_exchange
 
 from .conflict import check_surplus
 from .diff import Declare, Remove, Step, diff, is_of_installation, is_owned, owned_existing
@@ -54,7 +54,7 @@ def fence_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Ste
 def _check_bypass(queue: str, actual: Topology, owner: str) -> None:
     """Check that nothing but retries reaches a queue that is to be deleted; its private exchange is unbound before."""
     sources = {binding.source for binding in actual.bindings_to_queue.get(queue, ())}
-    others = sorted(sources - {RETURN_EXCHANGE})
+    others = sorted(sources - RETURN_EXCHANGES)
     if others and is_owned(actual.queues.get(queue), owner):
         raise Fault(
             Reason.DELETING,

@@ -32,6 +32,11 @@ _QUEUES: Final[Mapping[str, Queue]] = {
 _PARKING_BINDING: Final = Binding(PARKING, PARKING, to_queue=True)
 
 
+def parking() -> Topology:
+    """Return where messages wait that were delayed, and whose queue does not exist any more."""
+    return Topology({PARKING: _EXCHANGES[PARKING]}, _QUEUES, frozenset({_PARKING_BINDING}))
+
+
 def retry_path(queue: str, owner: str, *, has_limit: bool = False) -> Topology:
     """Return the objects by which retries return to a queue, through a landing queue if its length is limited."""
     destination = landing_queue(queue) if has_limit else queue
@@ -54,11 +59,17 @@ def retry_steps(queue: str, actual: Topology, *, owner: str, is_limited: bool = 
     Raises:
         TopologyFault: An object conflicts with the desired one; then no step is returned at all.
     """
-    found = actual.queues.get(queue)
-    has_limit = is_limited or (found is not None and _has_limit(found, actual))
+    has_limit = return_destination(queue, actual, is_limited=is_limited) != queue
     path = retry_path(queue, owner, has_limit=has_limit)
     both = {_returning(queue, destination) for destination in (queue, landing_queue(queue))}
     return (*diff(path, actual, owner=owner), *map(Remove, (both - path.bindings) & actual.bindings))
+
+
+def return_destination(queue: str, actual: Topology, *, is_limited: bool) -> str:
+    """Return the queue to which delayed messages return: the queue itself, or its landing queue if it may be full."""
+    found = actual.queues.get(queue)
+    has_limit = is_limited or (found is not None and _has_limit(found, actual))
+    return landing_queue(queue) if has_limit else queue
 
 
 def _has_limit(queue: Queue, actual: Topology) -> bool:

@@ -16,3 +16,10 @@ app = FastStream(broker)
 @broker.subscriber(RabbitQueue(os.environ["QUEUE"], declare=False))  # type: ignore[untyped-decorator]  # installed for the tests only
 async def work(n: int, gate: str | None = None, *, fails: bool = False) -> None:
     await ledger.work(n, gate, fails=fails)
+
+
+@app.after_startup  # type: ignore[untyped-decorator]  # see above
+async def restart() -> None:
+    if os.environ.get("RESTARTS"):
+        await broker.stop()
+        await broker.start()

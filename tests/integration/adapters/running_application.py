@@ -43,11 +43,11 @@ class Runtime:
 
     def python_path(self) -> str:
         """Where its packages, the adapter and the application are."""
-        installed = [] if self.requirements is None else [_packages(self.requirements)]
+        installed = [] if self.requirements is None else [packages(self.requirements)]
         return os.pathsep.join(map(str, (*installed, SOURCE, HERE)))
 
 
-def _packages(name: str) -> Path:
+def packages(name: str) -> Path:
     requirements = HERE / f"{name}.txt"
     return cache.entry(
         f"{name}-{cache.digest([requirements.read_bytes()])}", lambda place: _install(requirements, place)

@@ -73,3 +73,16 @@ async def test_a_worker_that_is_undrained_while_its_task_runs_starts_no_further_
     gate.open()
     await worker.wait_for_ledger("finished 2")
     assert worker.ledger == ["started 1", "finished 1", "started 2", "finished 2"]
+
+
+async def test_a_faststream_broker_that_stops_and_starts_again_joins_again(
+    start: StartApplication, queue: DeclaredQueue, operator: FakeOperator
+) -> None:
+    worker = start(FASTSTREAM, RESTARTS="1")
+    await send(queue, FASTSTREAM, n=1)
+    await worker.wait_for_ledger("finished 1")
+    await operator.wait_for_report(state="consuming")
+    await operator.done("drain")
+    await operator.wait_for_report(state="drained")
+    worker.terminate()
+    assert await worker.exit_code() == 0

@@ -2,11 +2,13 @@
 
 import time
 
+import httpx
 import pytest
 
 from tests.integration.adapters.conftest import StartApplication
 from tests.integration.adapters.running_application import Runtime
 from tests.integration.adapters.runtimes import DRAMATIQ, DRAMATIQ_COMMAND, send
+from tests.integration.worker import management_api as api
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.fake_operator import FakeOperator
@@ -63,3 +65,28 @@ async def test_a_worker_whose_application_sets_no_broker_says_the_way_out(
     await worker.wait_for_ledger("finished 1")
     await worker.wait_for_log("no broker is set, call dramatiq.set_broker(broker)")
     assert operator.reports == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("runtime", [DRAMATIQ], ids=str)
+async def test_a_task_that_outlives_its_connection_acknowledges_no_other_message(  # noqa: PLR0913, PLR0917 - fixtures
+    start: StartApplication,
+    runtime: Runtime,
+    queue: DeclaredQueue,
+    operator: FakeOperator,
+    management: httpx.Client,
+    taskqueue: str,
+    gate: Gate,
+) -> None:
+    worker = start(runtime)
+    await operator.wait_for_report(state="consuming")
+    await send(queue, runtime, n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    await api.close_connections(management, taskqueue)
+    await operator.wait_for_report(state="starting")
+    await operator.wait_for_report(state="consuming")
+    await queue.wait_for_ready(0)
+    gate.open()
+    await eventually("the second run", lambda: worker.ledger.count("finished 1") == 2)
+    assert worker.output.count("the connection was lost during the task") == 1
+    assert "not in known tags" not in worker.output, "the second run acknowledges its own message"

@@ -32,7 +32,7 @@ async def test_commands_come_twice_and_from_two_leaders_and_a_lease_ends_by_itse
     await operator.wait_for_report(state="consuming")
     for command, state in (("drain", "drained"), ("undrain", "consuming")):
         for _ in range(2):
-            await operator.done(command, id="twice")
+            await operator.done(command, id=f"{command} twice")
         await operator.wait_for_report(state=state)
     await operator.done("drain", epoch=EPOCH + 1)
     assert await operator.refused("undrain", epoch=EPOCH, seq=9) == "superseded"

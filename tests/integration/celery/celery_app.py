@@ -4,11 +4,17 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 KIND = os.environ.get("QUEUE_TYPE", "quorum")
+ROUTE = (
+    {"exchange": Exchange(os.environ["EXCHANGE"], "topic", no_declare=True), "routing_key": os.environ["QUEUE"]}
+    if "EXCHANGE" in os.environ
+    else {}
+)
 
 app = Celery("celery_app", broker=os.environ["RABBITMQ_URL"])
 app.conf.update(
@@ -22,7 +28,7 @@ app.conf.update(
         "client_properties": {"connection_name": os.environ.get("CONNECTION_NAME", "celery")},
     },
     task_default_queue=os.environ["QUEUE"],
-    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": KIND})],
+    task_queues=[Queue(os.environ["QUEUE"], no_declare=True, queue_arguments={"x-queue-type": KIND}, **ROUTE)],
 )
 
 
@@ -49,3 +55,11 @@ def limited(n: int) -> None:
 def killed(n: int) -> None:
     write(f"started {n}")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="again", bind=True)  # type: ignore[untyped-decorator]  # Celery has no types
+def again(self: Any, n: int) -> None:  # noqa: ANN401 - Celery has no types
+    write(f"started {n}")
+    if not self.request.retries:
+        raise self.retry(countdown=7)
+    write(f"finished {n}")

@@ -179,6 +179,31 @@ RULES = {
         changed("queue", {"shards": {"count": 2}, "changePolicy": "Never"}),
         changed("queue", {"shards": {"count": 2}, "changePolicy": "Migrate"}),
     ),
+    "crd.delayed_delivery_of_a_classic_queue": Rule(
+        "spec.queue.delayedDelivery",
+        changed("queue", {"delayedDelivery": "Celery", "type": "Quorum"}),
+        changed("queue", {"delayedDelivery": "Celery", "type": "Classic"}),
+    ),
+    "crd.delayed_delivery_of_an_external_queue": Rule(
+        "spec.queue.delayedDelivery",
+        changed("queue", {"name": "celery", "delayedDelivery": "Celery"}),
+        changed("queue", EXTERNAL | {"delayedDelivery": "Celery"}),
+    ),
+    "crd.delayed_delivery_of_shards": Rule(
+        "spec.queue.delayedDelivery",
+        changed("queue", {"delayedDelivery": "Celery"}),
+        changed("queue", {"delayedDelivery": "Celery", "shards": {"count": 2}}),
+    ),
+    "crd.delayed_delivery_of_a_queue_that_is_migrated": Rule(
+        "spec.queue.delayedDelivery",
+        changed("queue", {"delayedDelivery": "Celery", "changePolicy": "Never"}),
+        changed("queue", {"delayedDelivery": "Celery", "changePolicy": "Migrate"}),
+    ),
+    "crd.delayed_delivery_of_a_queue_with_a_long_name": Rule(
+        "spec.queue.name",
+        changed("queue", {"name": "a" * 199, "delayedDelivery": "Celery"}),
+        changed("queue", {"name": "a" * 200, "delayedDelivery": "Celery"}),
+    ),
     "crd.single_active_consumer_of_shards": Rule(
         "spec.queue.shards",
         changed("queue", {"shards": {"count": 2}}) | ONE_REPLICA,

@@ -2,6 +2,7 @@
 
 from tests.bench.adapters import FIGURES, harm
 from tests.bench.celery import CELERY
+from tests.bench.runtimes import RUNTIMES
 from tests.bench.scenarios import Outcome
 
 
@@ -30,3 +31,11 @@ def test_celery_is_measured_with_both_acknowledgements_and_multipliers() -> None
         "late_1": 0,
         "late_4": 6,
     }
+
+
+def test_each_runtime_has_a_message_with_the_identity_and_the_duration_of_its_task() -> None:
+    for runtime in (CELERY, *RUNTIMES):
+        message = runtime.message("identity", 1.5)
+
+        assert "identity" in str(message)
+        assert "1.5" in str(message)

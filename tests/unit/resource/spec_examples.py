@@ -147,6 +147,7 @@ REJECTED: dict[str, tuple[str, Spec]] = {
     "maxAttempts 0": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 0)),
     "too many attempts": ("spec.retry.maxAttempts", changed("retry.maxAttempts", 1001)),
     "unknown settingsBy": ("spec.queue.settingsBy", changed("queue.settingsBy", "Policies")),
+    "unknown delayedDelivery": ("spec.queue.delayedDelivery", changed("queue.delayedDelivery", "celery")),
     "unknown changePolicy": ("spec.queue.changePolicy", changed("queue.changePolicy", "Replace")),
     "unknown type of a backoff": ("spec.retry.backoff.type", changed("retry.backoff", {"type": "Fibonacci"})),
     "no delay": ("spec.retry.backoff.initialSeconds", changed("retry.backoff", {"initialSeconds": 0})),

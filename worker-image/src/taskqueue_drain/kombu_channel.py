@@ -45,7 +45,7 @@ class KombuSession:
         return bodies
 
     def _on_message(self, message: Any) -> None:  # noqa: ANN401 - amqp has no types
-        self._bodies.append(message.body)
+        self._bodies.append(message.body or b"")  # amqp gives a message without a body an empty str
 
 
 def kombu_sessions(template: kombu.Connection, taskqueue: str) -> Callable[[], AbstractContextManager[Session]]:

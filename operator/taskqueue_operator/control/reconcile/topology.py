@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from taskqueue_operator.control.cache import Cache
@@ -18,6 +19,7 @@ from taskqueue_operator.resource.names import Key, owner, private_exchange
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.topology.adoption import check_adoption, unmarked_exchanges, unmarked_queues
+from taskqueue_operator.topology.celery_delays import celery_delay_steps
 from taskqueue_operator.topology.consumer_timeout import granted_seconds, timeout_requirement
 from taskqueue_operator.topology.dead_letter_limits import dead_letter_limits
 from taskqueue_operator.topology.delayed_retries import granted_retries, retry_requirement
@@ -224,23 +226,30 @@ class TopologyReconciler:
         else:
             check_oldest(taskqueue.queue_name, actual.version)
         check_other_exchanges(taskqueue, actual, owner=self.owner(taskqueue.key))
-        steps = within_budget((*self._own_steps(taskqueue, actual), *self._retry_steps(taskqueue, actual)), actual)
+        steps = within_budget((*self._own_steps(taskqueue, actual), *self._delay_steps(taskqueue, actual)), actual)
         # A new topology is declared as a whole. Later, what is missing elsewhere stops no repair.
         has_queue = any(queue in actual.queues for queue in taskqueue.queue_names)
         if not steps or not (has_queue or private_exchange(taskqueue.queue_name) in actual.exchanges):
             check_existence(taskqueue, actual)
         return steps
 
-    def _retry_steps(self, taskqueue: TaskQueue, actual: Topology) -> Iterable[Step]:
-        """Return the steps to the retry paths of its queues, which share objects of the vhost."""
-        if not taskqueue.delays_retries:
-            return ()
+    def _delay_steps(self, taskqueue: TaskQueue, actual: Topology) -> Iterable[Step]:
+        """Return the steps to what delays messages of its queues, in objects that the TaskQueues of a vhost share."""
+        paths = []
+        if taskqueue.delays_retries:
+            paths.append(retry_steps)
+        if taskqueue.queue.delayed_delivery is not None:
+            paths.append(celery_delay_steps)
         mark, is_limited = self.owner(taskqueue.key), taskqueue.queue.has_length_limit
-        paths = (retry_steps(name, actual, owner=mark, is_limited=is_limited) for name in taskqueue.declared_queues)
-        return dict.fromkeys(step for path in paths for step in path)
+        steps = (
+            path(name, actual, owner=mark, is_limited=is_limited)
+            for path in paths
+            for name in taskqueue.declared_queues
+        )
+        return dict.fromkeys(chain.from_iterable(steps))
 
     def _own_steps(self, taskqueue: TaskQueue, actual: Topology) -> tuple[Step, ...]:
-        """Return the steps without those for the retry path, which belongs to the vhost."""
+        """Return the steps without those for what delays messages, which belongs to the vhost."""
         desired = without_missing(desired_topology(taskqueue, self.installation), actual)
         if taskqueue.adopts:
             check_adoption(desired, actual)

@@ -48,9 +48,9 @@ class Drainable:
         """Answer probes and join the control protocol. SIGTERM and SIGINT end `run` from now on."""
         self._runtime = AioPikaRuntime(len(self._settings.queues))
         self._membership = Membership(self._runtime, self._environment)
-        self._membership.join(self._connect)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.leave)
+        self._membership.join(self._connect)
         return self
 
     async def __aexit__(

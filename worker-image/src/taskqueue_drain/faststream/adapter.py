@@ -91,6 +91,7 @@ def install() -> None:
         await stop(broker, *error)
         for joined in subscribers:
             await joined.close()
+        subscribers.clear()  # a broker that starts again joins again
 
     RabbitBroker.start = start_and_join  # FastStream has no hook for a process
     RabbitBroker.stop = leave_and_stop

@@ -1,0 +1,79 @@
+"""The runtimes besides Celery: what scaling does to their tasks, with the adapter and as with an HPA."""
+
+from typing import Final
+
+from tests.bench import adapters
+from tests.bench.context import Context
+from tests.bench.result import Result, Target
+from tests.bench.runtime import SLOTS, Runtime, Setting
+from tests.bench.scenarios import prefixed
+from tests.cluster.progress import step
+from tests.e2e.application import TaskMessage
+from tests.integration.adapters.running_application import packages
+
+TASKS: Final = 1000
+PREFETCH: Final = 10
+"""The default of taskiq."""
+PREFETCHING: Final = Setting("late", {}, PREFETCH, prefetched=PREFETCH - SLOTS, has_control=True)
+NOT_PREFETCHING: Final = Setting("late", {}, SLOTS, prefetched=0, has_control=True)
+"""FastStream begins every message that arrives."""
+TASKIQ: Final = ("-m", "taskiq", "worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(SLOTS))
+
+
+def _by_hand(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+    del gate
+    return TaskMessage({"task": identity, "seconds": seconds}, {})
+
+
+def _taskiq(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+    arguments = _by_hand(identity, seconds, gate).payload
+    body = {"task_id": identity, "task_name": "audited", "labels": {}, "args": [], "kwargs": arguments}
+    return TaskMessage(body, {})
+
+
+RUNTIMES: Final = (
+    Runtime(
+        name="pika",
+        module="pika_tasks.py",
+        plain=("audited.py", "plain"),
+        adapted=("audited.py",),
+        message=_by_hand,
+        packages=lambda: packages("pika-1.4"),
+        settings=[PREFETCHING],
+    ),
+    Runtime(
+        name="taskiq",
+        module="taskiq_tasks.py",
+        plain=TASKIQ,
+        adapted=(*TASKIQ, "--receiver", "taskqueue_drain.taskiq:Receiver"),
+        message=_taskiq,
+        packages=lambda: packages("taskiq-0.12"),
+        settings=[PREFETCHING],
+    ),
+    Runtime(
+        name="faststream",
+        module="faststream_tasks.py",
+        plain=("-m", "faststream", "run", "audited:app"),
+        adapted=("-m", "taskqueue_drain.faststream", "run", "audited:app"),
+        message=_by_hand,
+        packages=lambda: packages("faststream-0.7"),
+        settings=[NOT_PREFETCHING],
+    ),
+)
+
+
+async def run(context: Context) -> Result:
+    """Measure one runtime after the other; the size sets the number of tasks of each."""
+    figures: dict[str, float] = {}
+    for runtime in RUNTIMES:
+        step(f"runtime {runtime.name}")
+        tasks = TASKS * context.size // 1000
+        found = await adapters.measure(context.broker(), runtime, tasks=tasks, size=context.size)
+        figures |= prefixed(f"{runtime.name}_", found)
+    samples = sum(int(figures[f"{runtime.name}_tasks"]) for runtime in RUNTIMES)
+    return Result(figures, samples, {name: target for name, target in _targets().items() if name in figures})
+
+
+def _targets() -> dict[str, Target]:
+    targets = {"tasks": Target(">=", TASKS), **adapters.TARGETS}
+    return {f"{runtime.name}_{name}": target for runtime in RUNTIMES for name, target in targets.items()}

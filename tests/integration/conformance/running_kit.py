@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.cluster import cache
 from tests.integration.adapters.running_application import Runtime
+from tests.integration.adapters.running_application import packages as packages_of
 from tests.integration.celery.running_celery import packages
 
 HERE: Final = Path(__file__).parent
@@ -44,6 +45,13 @@ def by_hand(runtime: Runtime) -> tuple[str, ...]:
     """Give the command of the script for this runtime in this folder."""
     script = HERE / f"{runtime.name.replace('-', '_')}_worker.py"
     return in_environment(sys.executable, str(script), PYTHONPATH=runtime.python_path())
+
+
+def application(runtime: Runtime) -> tuple[str, ...]:
+    """Give the command of the application for this runtime in this folder."""
+    assert runtime.requirements is not None
+    path = python_path(packages_of(runtime.requirements))
+    return in_environment(sys.executable, *runtime.command, PYTHONPATH=path)
 
 
 def node_worker() -> tuple[str, ...]:

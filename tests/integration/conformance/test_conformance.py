@@ -12,15 +12,33 @@ from taskqueue_drain.conformance.run import run as run_in_process
 from taskqueue_drain.conformance.settings import Settings
 from taskqueue_drain.conformance.task_template import TaskTemplate
 from tests.cluster.broker import Broker
-from tests.integration.adapters.runtimes import AIO_PIKA, PIKA
+from tests.integration.adapters.runtimes import AIO_PIKA, DRAMATIQ, FASTSTREAM, PIKA, TASKIQ
 from tests.integration.conformance.mutations import MUTATIONS
-from tests.integration.conformance.running_kit import by_hand, celery, node_worker, run_kit, taskqueue_worker
+from tests.integration.conformance.running_kit import (
+    application,
+    by_hand,
+    celery,
+    node_worker,
+    run_kit,
+    taskqueue_worker,
+)
 from tests.integration.worker import management_api as api
 
 SLEEP = ("--property", "type=sleep")
 CELERY_TASK = (
     *("--message", '[[], {"seconds": {seconds}}, {}]', "--property", "content_encoding=utf-8"),
     *("--header", "lang=py", "--header", "task=sleep", "--header", "id={id}"),
+)
+DRAMATIQ_TASK = (
+    "--message",
+    (
+        '{"message_id": "{id}", "message_timestamp": 0, "queue_name": "sleep", "actor_name": "sleep", "options": {},'
+        ' "args": [], "kwargs": {"seconds": {seconds}}}'
+    ),
+)
+TASKIQ_TASK = (
+    "--message",
+    '{"task_id": "{id}", "task_name": "sleep", "labels": {}, "args": [], "kwargs": {"seconds": {seconds}}}',
 )
 ON_A_BUSY_MACHINE = ("--task-seconds", "4", "--start-seconds", "60", "--wait-seconds", "30")
 KITS_AT_ONCE = 7
@@ -50,6 +68,9 @@ def kept(broker: Broker, least_url: str) -> Kept:
         "node": (least_url, (), node_worker()),
         "pika": (least_url, (), by_hand(PIKA)),
         "aio-pika": (least_url, (), by_hand(AIO_PIKA)),
+        "dramatiq": (broker.url, DRAMATIQ_TASK, application(DRAMATIQ)),  # as Celery
+        "taskiq": (broker.url, TASKIQ_TASK, application(TASKIQ)),
+        "faststream": (least_url, (), application(FASTSTREAM)),
     }
 
     async def run_all() -> Kept:
@@ -59,7 +80,9 @@ def kept(broker: Broker, least_url: str) -> Kept:
     return asyncio.run(run_all())
 
 
-@pytest.mark.parametrize("worker", ["taskqueue_worker", "celery", "node", "pika", "aio-pika"])
+@pytest.mark.parametrize(
+    "worker", ["taskqueue_worker", "celery", "node", "pika", "aio-pika", "dramatiq", "taskiq", "faststream"]
+)
 def test_a_worker_keeps_all_rules(kept: Kept, worker: str) -> None:
     assert kept[worker] == (0, {})
 

@@ -34,6 +34,7 @@ class LocalQueue:
         """Declare everything; the queue is empty."""
         await self._channel.declare_exchange("taskqueue.reports", "direct", durable=True)
         await self._channel.declare_queue("receipts", durable=True)
+        await self._channel.declare_queue(f"{NAME}.dlq", durable=True)
         await self._channel.queue_delete(NAME)
         await self._channel.declare_queue(NAME, durable=True, arguments={"x-queue-type": "quorum"})
         return self

@@ -8,7 +8,7 @@ from tests.bench.result import Result, Target
 from tests.bench.runtime import SLOTS, Runtime, Setting
 from tests.bench.scenarios import prefixed
 from tests.cluster.progress import step
-from tests.e2e.application import TaskMessage
+from tests.e2e.application import NAME, TaskMessage
 from tests.integration.adapters.running_application import packages
 
 TASKS: Final = 1000
@@ -18,6 +18,7 @@ PREFETCHING: Final = Setting("late", {}, PREFETCH, prefetched=PREFETCH - SLOTS, 
 NOT_PREFETCHING: Final = Setting("late", {}, SLOTS, prefetched=0, has_control=True)
 """FastStream begins every message that arrives."""
 TASKIQ: Final = ("-m", "taskiq", "worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(SLOTS))
+DRAMATIQ: Final = ("-m", "dramatiq", "--processes", "1", "--threads", str(SLOTS), "audited")
 
 
 def _by_hand(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
@@ -31,7 +32,22 @@ def _taskiq(identity: str, seconds: float, gate: str | None = None) -> TaskMessa
     return TaskMessage(body, {})
 
 
+def _dramatiq(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+    arguments = _by_hand(identity, seconds, gate).payload
+    message = {"message_id": identity, "message_timestamp": 0, "queue_name": NAME, "actor_name": "audited"}
+    return TaskMessage({**message, "args": [], "kwargs": arguments, "options": {}}, {})
+
+
 RUNTIMES: Final = (
+    Runtime(
+        name="dramatiq",
+        module="dramatiq_tasks.py",
+        plain=DRAMATIQ,
+        adapted=(*DRAMATIQ, "taskqueue_drain.dramatiq"),
+        message=_dramatiq,
+        packages=lambda: packages("dramatiq-2.2"),
+        settings=[PREFETCHING._replace(variables={"dramatiq_queue_prefetch": str(PREFETCH)})],
+    ),
     Runtime(
         name="pika",
         module="pika_tasks.py",

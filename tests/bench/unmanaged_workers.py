@@ -36,8 +36,9 @@ class UnmanagedWorkers:
     exchange: str = ""
 
     def create(self, tenant: Tenant) -> None:
-        """Create the queue and the Deployment."""
+        """Create the queues of a TaskQueue and the Deployment."""
         tenant.broker.create_queue(tenant.namespace, NAME)
+        tenant.broker.create_queue(tenant.namespace, f"{NAME}.dlq")
         tenant.apply_manifest(self._deployment(tenant))
 
     def roll_out(self, tenant: Tenant, version: int) -> None:

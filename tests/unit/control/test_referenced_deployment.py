@@ -206,6 +206,19 @@ async def test_a_deletion_leaves_it_with_its_replicas_and_waits_for_none(harness
     assert harness.cluster.deployments[SHOP] == before
 
 
+async def test_its_workers_empty_the_queue_of_a_deletion_that_another_leader_continues(harness: ControlHarness) -> None:
+    await refer(harness, deployment(), backlog=0)
+    harness.cluster.put(taskqueue(worker=REFERENCE, deletionPolicy="Drain", scaling={"maxReplicas": 5}))
+    await harness.settle(25)
+    await harness.stop_controller()
+    harness.broker.depths["thumbnails"] = (100, 0)
+    harness.cluster.delete(KEY)
+    harness.start_controller()
+    await harness.settle(60)
+    assert KEY in harness.cluster.taskqueues
+    assert replicas(harness) > 1
+
+
 def _changed(template: Body, **spec: object) -> Body:
     body: dict[str, Any] = deployment()
     body["spec"]["template"]["spec"] |= template

@@ -5,12 +5,19 @@ from typing import Any, Final, NamedTuple, Self
 
 from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER
 
+from .contract import PORT
+
 DEFAULT_GRACE_SECONDS: Final = 30
 """The grace period of a pod without terminationGracePeriodSeconds."""
 POD_UID: Final = "metadata.uid"
 PREFIX: Final = "TASKQUEUE_"
 NAME: Final = f"{PREFIX}NAME"
+HTTP_PORT: Final = f"{PREFIX}HTTP_PORT"
 READINESS_PATH: Final = "/readyz"
+DEFAULT_PERIOD_SECONDS: Final = 10
+"""The period of a probe without periodSeconds."""
+LATEST_PROBE_SECONDS: Final = 30
+"""Up to this initialDelaySeconds, a probe shows a worker that consumes before its silence makes it removable."""
 _DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 
 
@@ -71,8 +78,19 @@ def find_container(pod: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def has_contract_readiness(container: dict[str, Any]) -> bool:
-    """Whether a container certainly is ready only while its worker consumes, as the worker contract says."""
-    return _probes_readiness(container) and any(entry["name"] == NAME for entry in container.get("env") or ())
+    """Whether a worker that consumes is certainly found ready within a short time, as the worker contract says."""
+    variables = dict(_variables(container))
+    return NAME in variables and _probes_readiness(container) and _is_prompt(container, variables)
+
+
+def _is_prompt(container: dict[str, Any], variables: dict[str, str]) -> bool:
+    probe = container["readinessProbe"]
+    named = {port["name"]: port["containerPort"] for port in container.get("ports") or () if "name" in port}
+    port = probe["httpGet"].get("port")
+    is_of_worker = str(named.get(port, port)) == variables.get(HTTP_PORT, str(PORT))
+    rounds = probe.get("periodSeconds", DEFAULT_PERIOD_SECONDS) * probe.get("successThreshold", 1)
+    is_early = probe.get("initialDelaySeconds", 0) <= LATEST_PROBE_SECONDS and rounds <= DEFAULT_PERIOD_SECONDS
+    return is_of_worker and is_early and "host" not in probe["httpGet"]
 
 
 def _probes_readiness(container: dict[str, Any]) -> bool:

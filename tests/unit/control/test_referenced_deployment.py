@@ -254,6 +254,19 @@ async def test_what_keeps_its_workers_from_being_safe_is_said(
     assert_approved(key, harness.cluster.condition("ScalingActive")["message"])
 
 
+async def test_no_worker_is_removed_that_knows_another_timeout(harness: ControlHarness) -> None:
+    """It would call a task overdue that may still run."""
+    workers = harness.start_workers()
+    env = [*CONTAINER["env"][:2], {"name": "TASKQUEUE_TASK_TIMEOUT_SECONDS", "value": "30"}]
+    await refer(harness, _changed({"containers": [CONTAINER | {"env": env}]}))
+    await harness.settle(25)
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(400)
+    assert scaling_active(harness) == ("True", "EnvironmentMissing")
+    assert (replicas(harness), workers.removed) == (5, [])
+    assert {worker.state for worker in workers.of(SHOP)} == {State.CONSUMING}
+
+
 async def test_an_environment_from_elsewhere_is_not_judged(harness: ControlHarness) -> None:
     await refer(harness, _changed({"containers": [CONTAINER | {"env": [], "envFrom": [{"secretRef": {"name": "e"}}]}]}))
     await harness.settle(25)

@@ -31,7 +31,7 @@ class WorkerTemplate(NamedTuple):
         min_ready_seconds: Time for which a pod must be ready to count as available.
         recreates: Whether a rollout ends all pods before it starts new ones.
         variables: Names and values of its variables of the contract; of one from a field of the pod, its path.
-        has_other_variables: Whether ConfigMaps or Secrets provide more variables.
+        has_other_variables: Whether variables of the contract may come from ConfigMaps, Secrets or other variables.
         has_readiness: Whether the kubelet reads the readiness from the path of the contract.
     """
 
@@ -58,7 +58,7 @@ class WorkerTemplate(NamedTuple):
             min_ready_seconds=spec.get("minReadySeconds", 0),
             recreates=(spec.get("strategy") or {}).get("type") == "Recreate",
             variables=frozenset(_variables(container)),
-            has_other_variables=bool(container.get("envFrom")),
+            has_other_variables=bool(container.get("envFrom")) or any(map(_is_unseen, container.get("env") or ())),
             has_readiness=_probes_readiness(container),
         )
 
@@ -101,8 +101,14 @@ def _probes_readiness(container: dict[str, Any]) -> bool:
 def _variables(container: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """List the variables of the contract; others may hold secrets, and are not kept."""
     for entry in container.get("env") or ():
-        if entry["name"].startswith(PREFIX):
+        if entry["name"].startswith(PREFIX) and not _is_unseen(entry):
             yield entry["name"], _value(entry)
+
+
+def _is_unseen(entry: dict[str, Any]) -> bool:
+    """Whether the template does not show the value of a variable of the contract."""
+    is_elsewhere = "fieldRef" not in (entry.get("valueFrom") or {"fieldRef": None})
+    return entry["name"].startswith(PREFIX) and (is_elsewhere or "$(" in (entry.get("value") or ""))
 
 
 def _value(entry: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.looptime
 SHOP = Key("media", "shop-worker")
 LABEL = {LABEL_NAME: KEY.name}
 REFERENCE = {"deploymentRef": {"name": SHOP.name}, "taskTimeoutSeconds": 60}
-CONTAINER = {
+CONTAINER: dict[str, Any] = {
     "name": "app",
     "env": [
         {"name": "TASKQUEUE_NAME", "value": str(KEY)},
@@ -267,7 +267,16 @@ async def test_no_worker_is_removed_that_knows_another_timeout(harness: ControlH
     assert {worker.state for worker in workers.of(SHOP)} == {State.CONSUMING}
 
 
-async def test_an_environment_from_elsewhere_is_not_judged(harness: ControlHarness) -> None:
-    await refer(harness, _changed({"containers": [CONTAINER | {"env": [], "envFrom": [{"secretRef": {"name": "e"}}]}]}))
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"env": [], "envFrom": [{"secretRef": {"name": "e"}}]},
+        {"env": [{"name": "TASKQUEUE_NAME", "valueFrom": {"configMapKeyRef": {"name": "e", "key": "name"}}}]},
+        {"env": [{"name": "TASKQUEUE_NAME", "value": "$(NAMESPACE)/thumbnails"}]},
+    ],
+    ids=["all", "one", "quoted"],
+)
+async def test_an_environment_from_elsewhere_is_not_judged(harness: ControlHarness, environment: Body) -> None:
+    await refer(harness, _changed({"containers": [CONTAINER | environment]}))
     await harness.settle(25)
     assert scaling_active(harness) == ("True", "Ready")

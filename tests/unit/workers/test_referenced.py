@@ -17,7 +17,7 @@ from .test_api_objects import running
 
 PAGE = Path(__file__).parents[3] / "docs/existing-deployments.md"
 IDENTITY = {"namespace": "shop", "uid": "u", "resourceVersion": "1"}
-PROBED = {
+PROBED: dict[str, Any] = {
     "name": "worker",
     "env": [{"name": "TASKQUEUE_NAME", "value": "shop/celery"}],
     "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}},

@@ -16,12 +16,14 @@ class Interruption:
 
     Attributes:
         pod: Its pod.
-        template_hash: The version of the template of that pod.
+        template_hash: The version of the template of that pod; empty in a Deployment of others.
+        replica_set: UID of its ReplicaSet.
         what: What it did instead, as the end of a sentence.
     """
 
     pod: Key
     template_hash: str
+    replica_set: str
     what: str
 
 

@@ -3,12 +3,13 @@
     celery_delayed_27 --bit 1--> queue celery_delayed_27, 2^27 s --> celery_delayed_26
                       --bit 0--------------------------------------> celery_delayed_26 ... celery_delayed_0
     celery_delayed_0 --> celery_delayed_delivery --28 bits and the routing key--> queue, or its landing queue
-                                  `--no such queue any more--> taskqueue.parking
+                                  `--a queue that the operator has deleted--> taskqueue.parking
 
 These are the names and arguments of kombu (`kombu.transport.native_delayed_delivery`): Celery 5.5 and newer publish to
-`celery_delayed_27` with the delay in binary before the routing key. The objects belong to the vhost: they have no
-owner, and stay when the last TaskQueue is deleted. RabbitMQ stops the queue of a level while 32 of its messages find no
-queue that takes them. So what has no queue is parked, and a queue whose length is limited gets its landing queue.
+`celery_delayed_27` with the delay in binary before the routing key. With another argument, a Celery that declares them
+too would get a 406, and would not bind its queues. The objects belong to the vhost: they have no owner, and stay when
+the last TaskQueue is deleted. RabbitMQ stops the queue of a level while 32 of its messages find no queue that takes
+them. So tasks of a deleted queue are parked, and a queue whose length is limited gets its landing queue.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,8 @@ from taskqueue_operator.resource.names import (
     landing_queue,
 )
 
-from .desired import ALTERNATE_EXCHANGE, DEAD_LETTER_EXCHANGE
-from .diff import Remove, Step, diff
+from .desired import DEAD_LETTER_EXCHANGE
+from .diff import Declare, Remove, Step, diff
 from .objects import QUEUE_TYPE, Binding, Exchange, Queue, Topology
 from .retry_path import landing, parking, return_destination
 
@@ -55,18 +56,31 @@ def celery_delay_steps(queue: str, actual: Topology, *, owner: str, is_limited: 
     Raises:
         TopologyFault: An object of that name would lose messages; then no step is returned at all.
     """
-    has_limit = return_destination(queue, actual, is_limited=is_limited) != queue
-    desired = celery_delays(queue, owner, has_limit=has_limit)
-    both = {_delivering(queue, destination) for destination in (queue, landing_queue(queue))}
+    is_landing = return_destination(queue, actual, is_limited=is_limited) != queue
+    desired = celery_delays(queue, owner, has_limit=is_landing and not _is_bound_by_celery(queue, actual))
+    former = {_delivering(queue, destination) for destination in (queue, landing_queue(queue), PARKING)}
     steps = diff(_without_existing(desired, actual), actual, owner=owner)
-    return (*steps, *map(Remove, (both - desired.bindings) & actual.bindings))
+    return (*steps, *map(Remove, (former - desired.bindings) & actual.bindings))
+
+
+def parking_steps(queue: str, actual: Topology) -> tuple[Step, ...]:
+    """Return the steps before the removal of a queue: tasks that are delayed for it go to the parking queue."""
+    delivering = {_delivering(queue, destination) for destination in (queue, landing_queue(queue))}
+    parked = _delivering(queue, PARKING)
+    is_due = delivering & actual.bindings and PARKING in actual.queues and parked not in actual.bindings
+    return (Declare(parked),) if is_due else ()
+
+
+def _is_bound_by_celery(queue: str, actual: Topology) -> bool:
+    """Whether a Celery that may declare leads delayed tasks to the queue; through a landing queue, they would double.
+
+    Where both ways end in the queue itself, RabbitMQ delivers a task once.
+    """
+    return any(binding.routing_key == f"#.{queue}" for binding in actual.bindings_from.get(CELERY_DELIVERY, ()))
 
 
 def _without_existing(desired: Topology, actual: Topology) -> Topology:
-    """Return the desired topology without the levels that exist: Celery may have declared them, and otherwise.
-
-    Its queues may be Classic, and its exchange `celery_delayed_delivery` parks nothing.
-    """
+    """Return the desired topology without the levels that exist: Celery may have declared them as Classic queues."""
     exchanges = {name: actual.exchanges[name] for name in (*CELERY_LEVELS, CELERY_DELIVERY) if name in actual.exchanges}
     queues = {name: actual.queues[name] for name in CELERY_LEVELS if name in actual.queues}
     for name in (*_unfit_exchanges(exchanges), *_unfit_queues(queues)):
@@ -125,8 +139,7 @@ def _delivering(queue: str, destination: str) -> Binding:
 
 
 _EXCHANGES: Final[Mapping[str, Exchange]] = {
-    **{name: Exchange(name, "topic") for name in CELERY_LEVELS},
-    CELERY_DELIVERY: Exchange(CELERY_DELIVERY, "topic", arguments={ALTERNATE_EXCHANGE: PARKING}),
+    name: Exchange(name, "topic") for name in (*CELERY_LEVELS, CELERY_DELIVERY)
 }
 _QUEUES: Final[Mapping[str, Queue]] = {CELERY_LEVELS[level]: _level_queue(level) for level in _LEVELS}
 _BINDINGS: Final = frozenset(binding for level in _LEVELS for binding in _level_bindings(level))

@@ -10,6 +10,7 @@ from typing import TypeGuard
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import DERIVED_SUFFIXES, RETURN_EXCHANGES, private_exchange
 
+from .celery_delays import parking_steps
 from .conflict import check_surplus
 from .diff import Declare, Remove, Step, diff, is_of_installation, is_owned, owned_existing
 from .fence import fence_topology
@@ -89,8 +90,9 @@ def _displaced(exchange: str, actual: Topology) -> Fault:
 def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[Step, ...]:
     """Return the steps that remove all owned objects; none when nothing is left.
 
-    Queues go first, while the fence still rejects publishes. Then the exchanges go, with their bindings, and the fence
-    goes last. Queues are removed with their messages: the caller must check first that each of them may be deleted.
+    Queues go first, while the fence still rejects publishes; what Celery delays for them is parked from then on. Then
+    the exchanges go, with their bindings, and the fence goes last. Queues are removed with their messages: the caller
+    must check first that each of them may be deleted.
 
     Raises:
         TopologyFault: There are more shards than the spec has.
@@ -113,7 +115,8 @@ def removal_steps(desired: Topology, actual: Topology, *, owner: str) -> tuple[S
         *(item for topology in after for item in owned_existing(topology, actual, owner)),
         *(policy for name in private for policy in queue_policies(_queue_of(name), actual, queues)),
     )
-    return tuple(map(Remove, removed))
+    owned = (queue for queue in queues if is_owned(actual.queues.get(queue), owner))
+    return (*(step for queue in owned for step in parking_steps(queue, actual)), *map(Remove, removed))
 
 
 def _queue_of(private: str) -> str:

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from taskqueue_operator.resource.broker import QueueType
 from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
-from taskqueue_operator.resource.names import RETURN_EXCHANGES, interim_queue
+from taskqueue_operator.resource.names import RETURN_EXCHANGE, interim_queue
 
 from .conflict import queue_differences
 from .diff import Declare, Remove, Step, diff, is_owned, owned_existing
@@ -246,7 +246,7 @@ def _removals(switch: Switch, leaving: Queue, actual: Topology) -> Iterator[Step
 
 def _check_bypass(queue: str, actual: Topology) -> None:
     """Check that nothing but retries reaches the leaving queue."""
-    others = sorted({binding.source for binding in actual.bindings_to_queue.get(queue, ())} - RETURN_EXCHANGES)
+    others = sorted({binding.source for binding in actual.bindings_to_queue.get(queue, ())} - {RETURN_EXCHANGE})
     if others:
         raise Fault(
             Reason.IMMUTABLE_DRIFT,

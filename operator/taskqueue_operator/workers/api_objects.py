@@ -213,7 +213,7 @@ class Pod:
             problem=pod_problem(status),
             waiting=_waiting(status),
             addresses=_addresses(spec, status),
-            never_ready=is_probed and _never_ready(status, container),
+            never_ready=is_probed and _decides_readiness(spec, status, name) and _never_ready(status, container),
             exit_code=((container.get("state") or {}).get("terminated") or {}).get("exitCode"),
             interim_queue=intern(annotations.get(ANNOTATION_INTERIM, "")),
         )
@@ -244,6 +244,12 @@ def _never_ready(status: dict[str, Any], container: dict[str, Any]) -> bool:
     started_at = ((container.get("state") or {}).get("running") or {}).get("startedAt") or ""
     unready_since = since.get("lastTransitionTime") or "9"
     return since.get("status") == "False" and container.get("started") is True and str(unready_since) <= str(started_at)
+
+
+def _decides_readiness(spec: dict[str, Any], status: dict[str, Any], name: str) -> bool:
+    """Whether nothing but the worker container keeps its pod from being ready: no gate, no other container."""
+    containers = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    return not spec.get("readinessGates") and all(found.get("ready") for found in containers if found["name"] != name)
 
 
 def _container_stopped(status: dict[str, Any], container: dict[str, Any]) -> bool:

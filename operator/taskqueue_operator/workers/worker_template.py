@@ -5,12 +5,19 @@ from typing import Any, Final, NamedTuple, Self
 
 from taskqueue_operator.resource.names import LABEL_NAME, WORKER_CONTAINER
 
+from .contract import PORT
+
 DEFAULT_GRACE_SECONDS: Final = 30
 """The grace period of a pod without terminationGracePeriodSeconds."""
 POD_UID: Final = "metadata.uid"
 PREFIX: Final = "TASKQUEUE_"
 NAME: Final = f"{PREFIX}NAME"
+HTTP_PORT: Final = f"{PREFIX}HTTP_PORT"
 READINESS_PATH: Final = "/readyz"
+DEFAULT_PERIOD_SECONDS: Final = 10
+"""The period of a probe without periodSeconds."""
+LATEST_PROBE_SECONDS: Final = 30
+"""Up to this initialDelaySeconds, a probe shows a worker that consumes before its silence makes it removable."""
 _DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 
 
@@ -24,7 +31,7 @@ class WorkerTemplate(NamedTuple):
         min_ready_seconds: Time for which a pod must be ready to count as available.
         recreates: Whether a rollout ends all pods before it starts new ones.
         variables: Names and values of its variables of the contract; of one from a field of the pod, its path.
-        has_other_variables: Whether ConfigMaps or Secrets provide more variables.
+        has_other_variables: Whether variables of the contract may come from ConfigMaps, Secrets or other variables.
         has_readiness: Whether the kubelet reads the readiness from the path of the contract.
     """
 
@@ -51,7 +58,7 @@ class WorkerTemplate(NamedTuple):
             min_ready_seconds=spec.get("minReadySeconds", 0),
             recreates=(spec.get("strategy") or {}).get("type") == "Recreate",
             variables=frozenset(_variables(container)),
-            has_other_variables=bool(container.get("envFrom")),
+            has_other_variables=bool(container.get("envFrom")) or any(map(_is_unseen, container.get("env") or ())),
             has_readiness=_probes_readiness(container),
         )
 
@@ -71,8 +78,19 @@ def find_container(pod: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def has_contract_readiness(container: dict[str, Any]) -> bool:
-    """Whether a container certainly is ready only while its worker consumes, as the worker contract says."""
-    return _probes_readiness(container) and any(entry["name"] == NAME for entry in container.get("env") or ())
+    """Whether a worker that consumes is certainly found ready within a short time, as the worker contract says."""
+    variables = dict(_variables(container))
+    return NAME in variables and _probes_readiness(container) and _is_prompt(container, variables)
+
+
+def _is_prompt(container: dict[str, Any], variables: dict[str, str]) -> bool:
+    probe = container["readinessProbe"]
+    named = {port["name"]: port["containerPort"] for port in container.get("ports") or () if "name" in port}
+    port = probe["httpGet"].get("port")
+    is_of_worker = str(named.get(port, port)) == variables.get(HTTP_PORT, str(PORT))
+    rounds = probe.get("periodSeconds", DEFAULT_PERIOD_SECONDS) * probe.get("successThreshold", 1)
+    is_early = probe.get("initialDelaySeconds", 0) <= LATEST_PROBE_SECONDS and rounds <= DEFAULT_PERIOD_SECONDS
+    return is_of_worker and is_early and "host" not in probe["httpGet"]
 
 
 def _probes_readiness(container: dict[str, Any]) -> bool:
@@ -83,8 +101,14 @@ def _probes_readiness(container: dict[str, Any]) -> bool:
 def _variables(container: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """List the variables of the contract; others may hold secrets, and are not kept."""
     for entry in container.get("env") or ():
-        if entry["name"].startswith(PREFIX):
+        if entry["name"].startswith(PREFIX) and not _is_unseen(entry):
             yield entry["name"], _value(entry)
+
+
+def _is_unseen(entry: dict[str, Any]) -> bool:
+    """Whether the template does not show the value of a variable of the contract."""
+    is_elsewhere = "fieldRef" not in (entry.get("valueFrom") or {"fieldRef": None})
+    return entry["name"].startswith(PREFIX) and (is_elsewhere or "$(" in (entry.get("value") or ""))
 
 
 def _value(entry: dict[str, Any]) -> str:

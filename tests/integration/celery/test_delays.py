@@ -8,10 +8,11 @@ import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from taskqueue_operator.resource.names import CELERY_LEVELS, PARKING, owner
+from taskqueue_operator.resource.names import CELERY_LEVELS, PARKING
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.topology.celery_delays import celery_delays
+from taskqueue_operator.topology.celery_delays import celery_delays, parking_steps
 from taskqueue_operator.topology.desired import desired
+from taskqueue_operator.topology.objects import Binding, Topology
 from tests.cluster.broker import Broker
 from tests.integration.celery.conftest import StartCelery
 from tests.integration.celery.running_celery import RunningCelery
@@ -21,6 +22,7 @@ from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.fake_operator import FakeOperator
 from tests.permissions import RIGHTS, documented
+from tests.unit.topology.builders import OWNER
 from tests.unit.topology.builders import taskqueue as parsed
 
 OPTIONS = ("-I", "taskqueue_drain.celery", "--without-gossip", "--without-mingle")
@@ -47,7 +49,7 @@ async def queue(channel: AbstractChannel, taskqueue: str) -> DeclaredQueue:
     """The queue of a TaskQueue with delayedDelivery, as the operator declares it."""
     spec = _spec(taskqueue)
     await declare(channel, desired(spec, "default"))
-    await declare(channel, celery_delays(spec.key.name, owner("default", spec.key)))
+    await declare(channel, celery_delays(spec.key.name, OWNER))
     return DeclaredQueue(channel, spec.key.name)
 
 
@@ -105,12 +107,32 @@ async def delayed_is(queue: DeclaredQueue, count: int) -> bool:
     return await delayed(queue) == count
 
 
-async def test_a_delayed_task_whose_queue_is_gone_is_parked(start: StartCelery, queue: DeclaredQueue) -> None:
+async def test_a_delayed_task_whose_queue_was_deleted_is_parked(
+    start: StartCelery, channel: AbstractChannel, queue: DeclaredQueue
+) -> None:
     worker = start()
     await worker.wait_for_log("ready.")
     await worker.command("call", "work", "--kwargs", '{"n": 1}', "--countdown", "2")
     worker.kill()
+    (parked,) = parking_steps(queue.name, celery_delays(queue.name, OWNER))
+    assert isinstance(parked.item, Binding)
+    await declare(channel, Topology(bindings=frozenset({parked.item})))
     await queue.delete()
     message = await queue.get(PARKING)
     assert message.routing_key is not None
     assert message.routing_key.endswith(f".{queue.name}")
+
+
+async def test_a_celery_that_may_declare_binds_its_queues_too_and_no_task_is_doubled(
+    start: StartCelery, management: httpx.Client, queue: DeclaredQueue, taskqueue: str
+) -> None:
+    """With another argument of one of the objects it would get a 406, and bind none of its queues."""
+    api.put_permissions(management, taskqueue, taskqueue, dict.fromkeys(RIGHTS, ".*"))
+    worker = start()
+    await worker.wait_for_log("ready.")
+    assert "Failed to setup delayed delivery" not in worker.output
+    await worker.command("call", "work", "--kwargs", '{"n": 1}', "--countdown", "2")
+    await worker.command("call", "work", "--kwargs", '{"n": 2}', "--countdown", "4")
+    await worker.wait_for_ledger("finished 1", "finished 2")
+    assert sorted(worker.ledger) == ["finished 1", "finished 2", "started 1", "started 2"]
+    assert await queue.ready(PARKING) == 0

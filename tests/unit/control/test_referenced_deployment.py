@@ -18,7 +18,7 @@ pytestmark = pytest.mark.looptime
 SHOP = Key("media", "shop-worker")
 LABEL = {LABEL_NAME: KEY.name}
 REFERENCE = {"deploymentRef": {"name": SHOP.name}, "taskTimeoutSeconds": 60}
-CONTAINER = {
+CONTAINER: dict[str, Any] = {
     "name": "app",
     "env": [
         {"name": "TASKQUEUE_NAME", "value": str(KEY)},
@@ -206,6 +206,19 @@ async def test_a_deletion_leaves_it_with_its_replicas_and_waits_for_none(harness
     assert harness.cluster.deployments[SHOP] == before
 
 
+async def test_its_workers_empty_the_queue_of_a_deletion_that_another_leader_continues(harness: ControlHarness) -> None:
+    await refer(harness, deployment(), backlog=0)
+    harness.cluster.put(taskqueue(worker=REFERENCE, deletionPolicy="Drain", scaling={"maxReplicas": 5}))
+    await harness.settle(25)
+    await harness.stop_controller()
+    harness.broker.depths["thumbnails"] = (100, 0)
+    harness.cluster.delete(KEY)
+    harness.start_controller()
+    await harness.settle(60)
+    assert KEY in harness.cluster.taskqueues
+    assert replicas(harness) > 1
+
+
 def _changed(template: Body, **spec: object) -> Body:
     body: dict[str, Any] = deployment()
     body["spec"]["template"]["spec"] |= template
@@ -241,7 +254,29 @@ async def test_what_keeps_its_workers_from_being_safe_is_said(
     assert_approved(key, harness.cluster.condition("ScalingActive")["message"])
 
 
-async def test_an_environment_from_elsewhere_is_not_judged(harness: ControlHarness) -> None:
-    await refer(harness, _changed({"containers": [CONTAINER | {"env": [], "envFrom": [{"secretRef": {"name": "e"}}]}]}))
+async def test_no_worker_is_removed_that_knows_another_timeout(harness: ControlHarness) -> None:
+    """It would call a task overdue that may still run."""
+    workers = harness.start_workers()
+    env = [*CONTAINER["env"][:2], {"name": "TASKQUEUE_TASK_TIMEOUT_SECONDS", "value": "30"}]
+    await refer(harness, _changed({"containers": [CONTAINER | {"env": env}]}))
+    await harness.settle(25)
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(400)
+    assert scaling_active(harness) == ("True", "EnvironmentMissing")
+    assert (replicas(harness), workers.removed) == (5, [])
+    assert {worker.state for worker in workers.of(SHOP)} == {State.CONSUMING}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"env": [], "envFrom": [{"secretRef": {"name": "e"}}]},
+        {"env": [{"name": "TASKQUEUE_NAME", "valueFrom": {"configMapKeyRef": {"name": "e", "key": "name"}}}]},
+        {"env": [{"name": "TASKQUEUE_NAME", "value": "$(NAMESPACE)/thumbnails"}]},
+    ],
+    ids=["all", "one", "quoted"],
+)
+async def test_an_environment_from_elsewhere_is_not_judged(harness: ControlHarness, environment: Body) -> None:
+    await refer(harness, _changed({"containers": [CONTAINER | environment]}))
     await harness.settle(25)
     assert scaling_active(harness) == ("True", "Ready")

@@ -17,6 +17,12 @@ from tests.unit.topology.vhosts import DESIRED
 KEY = "*." * 28 + "jobs"
 DIRECT = Binding("celery_delayed_delivery", "jobs", to_queue=True, routing_key=KEY)
 LANDING = Binding("celery_delayed_delivery", "taskqueue.return.jobs", to_queue=True, routing_key=KEY)
+PARKED = Binding("celery_delayed_delivery", "taskqueue.parking", to_queue=True, routing_key=KEY)
+
+
+def _limited(topology: Topology, *, has_limit: bool) -> Topology:
+    queue = replace(topology.queues["jobs"], has_limit=has_limit)
+    return replace(topology, queues={**topology.queues, "jobs": queue})
 
 
 def steps(actual: Topology, queue: str = "jobs") -> tuple[Step, ...]:
@@ -53,7 +59,7 @@ def test_a_task_waits_in_the_levels_of_the_bits_of_its_delay_and_then_reaches_it
     assert waits(topology, exchange, key) == (["jobs"], [])
 
 
-def test_the_objects_are_those_of_kombu_and_what_has_no_queue_is_parked() -> None:
+def test_the_objects_are_those_of_kombu() -> None:
     topology = declared(DESIRED)
     for level, lower in pairwise(range(27, -1, -1)):
         assert topology.exchanges[f"celery_delayed_{level}"] == Exchange(f"celery_delayed_{level}", "topic")
@@ -64,14 +70,38 @@ def test_the_objects_are_those_of_kombu_and_what_has_no_queue_is_parked() -> Non
             "x-dead-letter-exchange": f"celery_delayed_{lower}",
             "x-dead-letter-strategy": "at-least-once",
         }
-    assert topology.exchanges["celery_delayed_delivery"].arguments == {"alternate-exchange": "taskqueue.parking"}
+    assert topology.exchanges[names.CELERY_DELIVERY] == Exchange(names.CELERY_DELIVERY, "topic")
     assert Binding("taskqueue.parking", "taskqueue.parking", to_queue=True) in topology.bindings
     assert DIRECT in topology.bindings
     assert steps(topology) == ()
     assert diff(DESIRED, topology, owner=OWNER) == ()
 
 
-def test_all_of_it_but_the_binding_belongs_to_the_vhost_and_stays() -> None:
+@pytest.mark.parametrize("has_limit", [False, True])
+def test_tasks_of_a_deleted_queue_are_parked_until_it_exists_again(has_limit: bool) -> None:  # noqa: FBT001
+    before = declared(_limited(declared(DESIRED), has_limit=has_limit))
+    removal = removal_steps(DESIRED, before, owner=OWNER)
+    assert removal[0] == Declare(PARKED), "before the queue is gone: 32 tasks without a queue stop the level"
+    after = apply_steps(removal, before)
+    assert after.bindings_from[names.CELERY_DELIVERY] == [PARKED]
+    assert removal_steps(DESIRED, after, owner=OWNER) == ()
+    again = declared(apply_steps(diff(DESIRED, after, owner=OWNER), after))
+    assert again.bindings_from[names.CELERY_DELIVERY] == [DIRECT]
+
+
+def test_tasks_of_a_queue_that_is_not_deleted_are_not_parked() -> None:
+    before = declared(DESIRED)
+    assert all(isinstance(step, Remove) for step in removal_steps(DESIRED, before, owner="default/media/another"))
+
+
+def test_a_limited_queue_that_celery_has_bound_too_gets_each_task_once() -> None:
+    limited = _limited(declared(DESIRED), has_limit=True)
+    of_celery = Binding(names.CELERY_DELIVERY, "jobs", to_queue=False, routing_key="#.jobs")
+    both = declared(apply_steps([Declare(Exchange("jobs", "topic")), Declare(of_celery)], declared(limited)))
+    assert set(both.bindings_from[names.CELERY_DELIVERY]) == {DIRECT, of_celery}
+
+
+def test_all_of_it_belongs_to_the_vhost_and_stays() -> None:
     before = declared(DESIRED)
     after = apply_steps(removal_steps(DESIRED, before, owner=OWNER), before)
     assert {names.CELERY_DELIVERY, *names.CELERY_LEVELS, names.PARKING} == after.exchanges.keys()
@@ -80,15 +110,12 @@ def test_all_of_it_but_the_binding_belongs_to_the_vhost_and_stays() -> None:
 
 
 def test_a_queue_whose_length_is_limited_gets_its_tasks_through_its_landing_queue() -> None:
-    before = declared(DESIRED)
-    queue = replace(before.queues["jobs"], has_limit=True)
-    limited = replace(before, queues={**before.queues, "jobs": queue})
+    limited = _limited(declared(DESIRED), has_limit=True)
     assert steps(limited)[-1] == Remove(DIRECT), "the new way exists before the old one ends"
     after = declared(limited)
     assert (DIRECT in after.bindings, LANDING in after.bindings) == (False, True)
     assert after.queues["taskqueue.return.jobs"].arguments["x-dead-letter-routing-key"] == "jobs"
-    queue = replace(queue, has_limit=False)
-    unlimited = declared(replace(after, queues={**after.queues, "jobs": queue}))
+    unlimited = declared(_limited(after, has_limit=False))
     assert (DIRECT in unlimited.bindings, LANDING in unlimited.bindings) == (True, False)
 
 
@@ -97,11 +124,7 @@ def test_what_celery_has_declared_itself_is_used_as_it_is() -> None:
     level = topology.queues["celery_delayed_3"]
     arguments = {**level.arguments, "x-queue-type": "classic"}
     del arguments["x-dead-letter-strategy"]
-    theirs = replace(
-        topology,
-        queues={**topology.queues, level.name: replace(level, arguments=arguments)},
-        exchanges={**topology.exchanges, names.CELERY_DELIVERY: Exchange(names.CELERY_DELIVERY, "topic")},
-    )
+    theirs = replace(topology, queues={**topology.queues, level.name: replace(level, arguments=arguments)})
     assert steps(theirs) == ()
 
 

@@ -17,11 +17,19 @@ from .test_api_objects import running
 
 PAGE = Path(__file__).parents[3] / "docs/existing-deployments.md"
 IDENTITY = {"namespace": "shop", "uid": "u", "resourceVersion": "1"}
-PROBED = {
+PROBED: dict[str, Any] = {
     "name": "worker",
     "env": [{"name": "TASKQUEUE_NAME", "value": "shop/celery"}],
-    "readinessProbe": {"httpGet": {"path": "/readyz"}},
+    "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}},
 }
+
+
+def probed(**fields: object) -> dict[str, Any]:
+    return PROBED | {"readinessProbe": PROBED["readinessProbe"] | fields}
+
+
+NAMED = [{"name": "http", "containerPort": 8080}]
+OTHER_PORT = [*PROBED["env"], {"name": "TASKQUEUE_HTTP_PORT", "value": "9000"}]
 
 
 def example(kind: str) -> dict[str, Any]:
@@ -73,8 +81,30 @@ def test_the_container_that_runs_the_tasks(names: list[str], annotation: str, fo
 
 @pytest.mark.parametrize(
     ("fields", "never_ready"),
-    [(PROBED, True), (PROBED | {"env": []}, False), (PROBED | {"readinessProbe": {"exec": {}}}, False)],
-    ids=["by the contract", "without the environment", "another probe"],
+    [
+        (PROBED, True),
+        (probed(httpGet={"path": "/readyz", "port": "http"}) | {"ports": NAMED}, True),
+        (probed(initialDelaySeconds=30, periodSeconds=5, successThreshold=2), True),
+        (PROBED | {"env": []}, False),
+        (PROBED | {"readinessProbe": {"exec": {}}}, False),
+        (probed(httpGet={"path": "/readyz", "port": 9000}), False),
+        (PROBED | {"env": OTHER_PORT}, False),
+        (probed(httpGet={"path": "/readyz", "port": 8080, "host": "example.org"}), False),
+        (probed(initialDelaySeconds=60), False),
+        (probed(periodSeconds=60), False),
+    ],
+    ids=[
+        "by the contract",
+        "by the name of its port",
+        "as late as it may be",
+        "without the environment",
+        "another probe",
+        "another port",
+        "another port of the worker",
+        "another host",
+        "late",
+        "seldom",
+    ],
 )
 def test_a_pod_of_others_has_never_consumed_only_by_the_probe_of_the_contract(
     fields: dict[str, Any],
@@ -84,6 +114,22 @@ def test_a_pod_of_others_has_never_consumed_only_by_the_probe_of_the_contract(
         {"metadata": IDENTITY | {"name": "p"}, "spec": {"containers": [fields]}, "status": running("False", "01")}
     )
     assert pod.never_ready is never_ready
+
+
+@pytest.mark.parametrize(
+    ("gates", "sidecar_is_ready", "never_ready"),
+    [([], True, True), ([], False, False), ([{"conditionType": "example.org/load-balancer"}], True, False)],
+    ids=["the worker alone", "another container", "a readiness gate"],
+)
+def test_a_pod_that_something_else_keeps_from_being_ready_may_have_consumed(
+    gates: list[dict[str, str]],
+    sidecar_is_ready: bool,  # noqa: FBT001
+    never_ready: bool,  # noqa: FBT001  what is expected
+) -> None:
+    status = running("False", "01")
+    status["containerStatuses"].append({"name": "proxy", "ready": sidecar_is_ready, "state": {"running": {}}})
+    spec = {"containers": [PROBED, {"name": "proxy"}], "readinessGates": gates}
+    assert Pod.parse({"metadata": IDENTITY | {"name": "p"}, "spec": spec, "status": status}).never_ready is never_ready
 
 
 def test_the_state_of_a_pod_is_that_of_the_container_that_runs_the_tasks() -> None:

@@ -81,6 +81,8 @@ class Reconciler:
         except Fault as fault:
             state.deletion_blocker = fault
             state.faults = {ConditionType.BROKER_REACHABLE: fault} if isinstance(fault, BrokerFault) else {}
+            if not taskqueue.owns_deployment:  # its workers may have to empty the queue, also after a restart
+                state.faults |= await self.stages.find_workers(taskqueue)
             return DELETION_RETRY_SECONDS
         state.deletion_blocker = None
         return None

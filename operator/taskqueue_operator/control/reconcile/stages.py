@@ -50,8 +50,7 @@ class Stages:
             await _stage(faults, ConditionType.TOPOLOGY_READY, self.topology.reconcile(taskqueue))
             self.connector.follow(taskqueue)
         if not taskqueue.owns_deployment:
-            if await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.referenced.find(taskqueue)):
-                await _stage(faults, ConditionType.SCALING_ACTIVE, self.referenced.find_autoscaler(taskqueue))
+            faults |= await self.find_workers(taskqueue)
         # Workers are created once the queue exists.
         elif (
             self._can_do_without(taskqueue, faults) if faults else self.topology.migrations.has_declared(taskqueue.key)
@@ -60,6 +59,13 @@ class Stages:
             await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.deployment.reconcile(of_workers))
         invalid = next(filter(None, map(schedule_error, Policy.of(taskqueue).schedules)), None)
         return faults if invalid is None else {ConditionType.SCALING_ACTIVE: invalid} | faults
+
+    async def find_workers(self, taskqueue: TaskQueue) -> Faults:
+        """Find the Deployment of others that a TaskQueue references, and whether it may be scaled."""
+        faults: Faults = {}
+        if await _stage(faults, ConditionType.WORKERS_AVAILABLE, self.referenced.find(taskqueue)):
+            await _stage(faults, ConditionType.SCALING_ACTIVE, self.referenced.find_autoscaler(taskqueue))
+        return faults
 
     def _can_do_without(self, taskqueue: TaskQueue, faults: Faults) -> bool:
         """Whether the Deployment is reconciled although an earlier stage has failed.

@@ -54,11 +54,17 @@ def with_broker_evidence(taskqueue: TaskQueue, queues: ConsumedQueues | None, co
 
 
 def record_endings(drain: DrainState, pods: Collection[Pod], telemetry: Telemetry) -> None:
-    """Record the terminating workers whose exit code says that they did not stop in good order."""
+    """Record the terminating workers whose exit code says that they did not stop in good order.
+
+    What is recorded ends with the template: when all active pods are of another ReplicaSet.
+    """
     drain.interrupted &= {pod.uid for pod in pods}
     for pod in pods:
         if pod.deleting and pod.exit_code in INTERRUPTED_BY:
             _record(drain, pod, INTERRUPTED_BY[pod.exit_code], telemetry)
+    present = {pod.replica_set for pod in pods if pod.is_active}
+    if drain.interruption is not None and present and drain.interruption.replica_set not in present:
+        drain.interruption = None
 
 
 async def stop_consumers(
@@ -110,6 +116,6 @@ def _record(drain: DrainState, pod: Pod, what: str, telemetry: Telemetry) -> Non
     if pod.uid in drain.interrupted:
         return
     drain.interrupted.add(pod.uid)
-    drain.interruption = Interruption(pod.key, pod.template_hash, what)
+    drain.interruption = Interruption(pod.key, pod.template_hash, pod.replica_set, what)
     telemetry.removed(RemovedState.INTERRUPTED)
     _log.warning("worker interrupted", taskqueue=f"{pod.key.namespace}/{pod.taskqueue}", pod=pod.key.name, detail=what)

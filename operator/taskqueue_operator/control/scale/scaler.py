@@ -22,6 +22,7 @@ from taskqueue_operator.scaling.decision import Decision, DecisionReason, Obstac
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.scaling.recording import Recording
 from taskqueue_operator.workers.api_objects import Deployment
+from taskqueue_operator.workers.referenced import environment_missing
 
 from .drainer import Drainer
 
@@ -135,8 +136,7 @@ class Scaler:
         """Write replicas. A scale-out comes first, so that no drain delays it."""
         taskqueue = self.cache.taskqueue(key)
         applies = taskqueue is not None and _applies_decisions(taskqueue)
-        desired = decision.desired if applies else max(deployment.replicas, deployment.current_replicas)
-        written = None
+        desired, written = decision.desired, None
         if applies and desired > deployment.replicas:
             started = self.cache.unrecorded_start(key)
             body = await self.cluster.scale(
@@ -144,9 +144,10 @@ class Scaler:
             )
             self.cache.update_deployment(body)
             written = desired
-        if not self.drainer.has_work(key, desired):
+        kept = _kept(taskqueue, deployment, decision)
+        if not self.drainer.has_work(key, kept):
             return written
-        drained = await self.drainer.execute(key, desired, paused=decision.reason is DecisionReason.PAUSED)
+        drained = await self.drainer.execute(key, kept, paused=decision.reason is DecisionReason.PAUSED)
         return written if drained is None else drained
 
     def _decide_again(self, key: Key) -> Decision | None:
@@ -181,7 +182,8 @@ class Scaler:
             return False
         if not _applies_decisions(taskqueue):
             return bool(deployment.drain_token)  # no worker stays drained for a decision that is not applied
-        return decision.desired > deployment.replicas or self.drainer.has_work(key, decision.desired)
+        kept = _kept(taskqueue, deployment, decision)
+        return decision.desired > deployment.replicas or self.drainer.has_work(key, kept)
 
     def _decide(self, taskqueue: TaskQueue, deployment: Deployment) -> Recording:
         state, now = self.states[taskqueue.key], self.clock()
@@ -242,6 +244,14 @@ def _figures(reading: Reading | None, decision: Decision | None) -> object:
 
 def _applies_decisions(taskqueue: TaskQueue) -> bool:
     return taskqueue.spec.scaling.mode is not Mode.DRY_RUN and not _is_deleting_workers(taskqueue)
+
+
+def _kept(taskqueue: TaskQueue | None, deployment: Deployment, decision: Decision) -> int:
+    """Return down to how many workers may be removed; none if the workers cannot keep the control protocol."""
+    present = max(deployment.replicas, deployment.current_replicas)
+    if taskqueue is None or not _applies_decisions(taskqueue):
+        return present
+    return max(present if environment_missing(taskqueue, deployment) else 0, decision.desired)
 
 
 def _is_deleting_workers(taskqueue: TaskQueue) -> bool:

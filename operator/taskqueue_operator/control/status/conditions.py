@@ -24,8 +24,8 @@ _PARKED: Final = (
     Reason.RETRIES_PARKED,
     (
         f'Exchange, queue and bindings match the spec. In this vhost, queue "{PARKING}" holds retries of queues that '
-        "do not exist any more; the routing key of each one is the name of its queue. Move them with a shovel, or "
-        "purge the queue."
+        "do not exist any more; the routing key of each one is the name of its queue, after 28 digits if Celery has "
+        "delayed it. Move them with a shovel, or purge the queue."
     ),
 )
 STAGES = (ConditionType.BROKER_REACHABLE, ConditionType.TOPOLOGY_READY, ConditionType.WORKERS_AVAILABLE)

@@ -1,5 +1,7 @@
 """With `delayedDelivery: Celery`, tasks that Celery delays reach the queue, also while it is being deleted."""
 
+from dataclasses import replace
+
 import pytest
 
 from taskqueue_operator.resource.names import CELERY_DELIVERY, CELERY_LEVELS, PARKING
@@ -35,10 +37,11 @@ async def test_nothing_of_it_is_declared_unless_the_spec_asks_for_it(harness: Co
     assert CELERY_DELIVERY not in harness.broker.topology_.exchanges
 
 
-async def test_a_deletion_does_not_wait_for_the_binding_of_delayed_tasks(harness: ControlHarness) -> None:
+async def test_a_deletion_does_not_wait_for_delayed_tasks_and_parks_them(harness: ControlHarness) -> None:
     await harness.apply(queue=CELERY, deletionPolicy="DeleteIfEmpty")
     harness.cluster.delete(KEY)
     await harness.settle(60)
     assert is_deleted(harness)
     assert {*CELERY_LEVELS} <= harness.broker.topology_.queues.keys()
     assert BINDING not in harness.broker.topology_.bindings
+    assert replace(BINDING, destination=PARKING) in harness.broker.topology_.bindings

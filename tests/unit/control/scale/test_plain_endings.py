@@ -9,7 +9,7 @@ from taskqueue_operator.resource.names import LABEL_NAME, Key
 from tests.approved import assert_approved
 from tests.unit.control.control_harness import ControlHarness
 from tests.unit.control.fake_cluster import KEY
-from tests.unit.workers.pod_statuses import Body, container
+from tests.unit.workers.pod_statuses import READY, Body, container
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
@@ -62,6 +62,31 @@ async def test_a_worker_that_sigterm_kills_is_named_and_counted(
     assert scaling_active(harness) == ("True", "WorkersInterrupted")
     message = harness.cluster.condition("ScalingActive")["message"]
     assert_approved(approved, message.replace(name.name, "thumbnails-1"))
+
+
+async def test_an_interrupted_worker_of_a_former_template_is_not_named(harness: ControlHarness) -> None:
+    """Of a Deployment of others, nothing but the ReplicaSet of its pods tells the versions of the template apart."""
+    shop, label = Key("media", "shop-worker"), {LABEL_NAME: KEY.name}
+    template = {"metadata": {"labels": label}, "spec": {"terminationGracePeriodSeconds": 90}}
+    metadata = {**shop._asdict(), "uid": "shop", "labels": label}
+    spec = {"replicas": 1, "template": template}
+    harness.cluster._store("deployments", {"metadata": metadata | {"generation": 1}, "spec": spec})
+    reference = {"deploymentRef": {"name": shop.name}, "protocol": "Plain", "taskTimeoutSeconds": 60}
+    await harness.apply(worker=reference, scaling=SCALING | {"minReplicas": 1})
+    harness.cluster.run_pods(shop)
+    (name,) = harness.cluster.pods
+    terminate(harness, name)
+    change(harness, name, {"phase": "Failed"} | container({"terminated": {"exitCode": 137}}))
+    await harness.settle(30)
+    assert scaling_active(harness) == ("True", "WorkersInterrupted")
+    harness.cluster.remove("pods", name)
+    await harness.settle(30)
+    assert scaling_active(harness) == ("True", "WorkersInterrupted"), "nothing has changed since"
+    owner = {"kind": "ReplicaSet", "name": "shop-worker-9c1b", "uid": "corrected", "controller": True}
+    next_one = {**name._asdict(), "uid": "next", "labels": label, "ownerReferences": [owner]}
+    harness.cluster._store("pods", {"metadata": next_one, "spec": {}, "status": READY})
+    await harness.settle(30)
+    assert scaling_active(harness)[1] != "WorkersInterrupted"
 
 
 async def test_a_worker_that_ends_in_good_order_is_not_named(harness: ControlHarness) -> None:

@@ -1,5 +1,7 @@
 """Tasks that end their process, with late acknowledgement and `reject_on_worker_lost`: real workers and brokers."""
 
+import json
+
 import httpx
 import pytest
 
@@ -49,6 +51,17 @@ async def test_a_task_that_ends_its_process_is_dead_lettered_after_its_attempts_
     assert letter.headers["x-attempt"] == 2
     assert (letter.headers["x-original-queue"], letter.headers["x-original-routing-key"]) == (queue.name, queue.name)
     assert await queue.ready() == 0
+
+
+async def test_a_task_whose_message_is_compressed_is_tried_again_and_dead_lettered_uncompressed(
+    start_celery: StartCelery, queue: DeclaredQueue
+) -> None:
+    worker = start_celery(**LATE)
+    await send(queue, "killed", compressed=True, n=1)
+    letter = await queue.get(queue.dead_letters)
+    assert worker.ledger == ["started 1"] * 2
+    assert "compression" not in letter.headers
+    assert json.loads(letter.body)[1] == {"n": 1}
 
 
 async def test_a_message_with_which_workers_are_lost_is_dead_lettered_after_its_attempts(

@@ -77,4 +77,5 @@ class CopyThread:
 def _as_published(copy: Copy, message: Any) -> amqp.Message:  # noqa: ANN401 - kombu has no types
     left_out = NOT_COPIED | {"expiration"} if copy.is_dead_letter else NOT_COPIED
     properties = {name: value for name, value in message.properties.items() if name not in left_out}
-    return amqp.Message(message.body, application_headers=dict(copy.headers), delivery_mode=PERSISTENT, **properties)
+    headers = {name: value for name, value in copy.headers.items() if name != COMPRESSION}
+    return amqp.Message(message.body, application_headers=headers, delivery_mode=PERSISTENT, **properties)

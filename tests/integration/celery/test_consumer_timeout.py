@@ -48,7 +48,7 @@ async def test_a_consumer_asks_for_the_time_of_its_tasks_and_consumes_where_that
         return [consumer for consumer in listed if consumer["queue"]["name"] == queue.name]
 
     await eventually("the consumer is listed", consumers)
-    assert [consumer["arguments"] for consumer in consumers()] == [arguments]
+    assert [dict(consumer["arguments"]) for consumer in consumers()] == [arguments]
     await operator.done("drain")
     await operator.wait_for_report(state="drained")
     await operator.done("undrain")

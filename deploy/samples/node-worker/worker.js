@@ -21,6 +21,9 @@ const QUEUES = (env.TASKQUEUE_QUEUES || '').split(',').filter(Boolean);
 const CONCURRENCY = Number(env.TASKQUEUE_CONCURRENCY || 1);
 const PREFETCH = Number(env.TASKQUEUE_PREFETCH || CONCURRENCY);
 const TASK_TIMEOUT_SECONDS = Number(env.TASKQUEUE_TASK_TIMEOUT_SECONDS || 870);
+const CONSUMER_TIMEOUT = 'x-consumer-timeout';
+const CONSUMER_TIMEOUT_MS =
+  (TASK_TIMEOUT_SECONDS * (Math.ceil((PREFETCH * QUEUES.length) / CONCURRENCY) + 1) + 60) * 1000;
 const NAME = env.TASKQUEUE_NAME || '';
 if ((env.TASKQUEUE_CONTRACT || '1') !== '1' || !QUEUES.length || !(CONCURRENCY > 0) || !(PREFETCH > 0)) {
   console.error('TASKQUEUE_CONTRACT must be 1; TASKQUEUE_QUEUES, _CONCURRENCY and _PREFETCH must be set and valid');
@@ -51,6 +54,7 @@ let completed = 0;
 let failed = 0;
 let busySeconds = 0;
 let idleSince = now();
+let hasConsumerTimeout = true; // false: the broker refuses it (RabbitMQ 4.3, classic queues: they never time out there)
 const consumers = new Map(); // tag -> queue, and whether the broker has confirmed the consumer
 const waiting = []; // messages that have not begun
 const running = new Map(); // message -> when its task began
@@ -106,7 +110,8 @@ function consumeQueue(queue) {
     changed();
   };
   consumers.set(consumerTag, consumer);
-  channel.consume(queue, ignore, { consumerTag }).then(confirmed, ignore);
+  const options = hasConsumerTimeout ? { arguments: { [CONSUMER_TIMEOUT]: CONSUMER_TIMEOUT_MS } } : {};
+  channel.consume(queue, ignore, { consumerTag, ...options }).then(confirmed, ignore);
 }
 
 function stopConsuming() {
@@ -304,7 +309,10 @@ async function stayConnected(name, opened, closed) {
       const lost = new Promise((resolve) => connection.once('close', resolve));
       connection.on('error', ignore);
       const fresh = await connection.createChannel();
-      fresh.on('error', (error) => console.error(`${name}: ${error.message}`));
+      fresh.on('error', (error) => {
+        console.error(`${name}: ${error.message}`);
+        if (error.message.includes(CONSUMER_TIMEOUT)) hasConsumerTimeout = false;
+      });
       fresh.once('close', () => { // also when the connection is lost
         closed();
         connection.close().catch(ignore);

@@ -1,5 +1,6 @@
 import itertools
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -55,7 +56,13 @@ def start_celery(broker: Broker, tmp_path: Path, taskqueue: str, queue: Declared
 
 
 async def send(
-    queue: DeclaredQueue, task: str = "work", *, eta: str | None = None, attempt: int | None = None, **arguments: object
+    queue: DeclaredQueue,
+    task: str = "work",
+    *,
+    eta: str | None = None,
+    attempt: int | None = None,
+    compressed: bool = False,
+    **arguments: object,
 ) -> None:
     """Publish a task as Celery does; `attempt` as a copy with this number."""
     identity = uuid4().hex
@@ -65,8 +72,11 @@ async def send(
         headers["eta"] = eta
     if attempt is not None:
         headers["x-attempt"] = attempt
+    body = json.dumps([[], arguments, embedded]).encode()
+    if compressed:
+        headers["compression"], body = "application/x-gzip", zlib.compress(body)
     message = aio_pika.Message(
-        json.dumps([[], arguments, embedded]).encode(),
+        body,
         content_type="application/json",
         content_encoding="utf-8",
         correlation_id=identity,

@@ -91,14 +91,21 @@ async def test_a_worker_that_gets_sigterm_while_it_starts_loses_no_task(
     assert operator.reports == [] or operator.last["state"] == "leaving"
 
 
+async def done_twice(operator: FakeOperator, command: str) -> None:
+    """Send the same command twice and wait for both answers."""
+    answer = {"id": f"{command} twice", "result": "done", "reason": None}
+    for _ in range(2):
+        await operator.send(command, id=answer["id"])
+    await eventually("both answers", lambda: [report["answer"] for report in operator.reports].count(answer) == 2)
+
+
 async def test_commands_may_come_twice_and_a_lease_ends_by_itself(
     start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator
 ) -> None:
     worker = start_celery(*ADAPTER, "--pool=solo")
     await operator.wait_for_report(state="consuming")
     for command, state in (("drain", "drained"), ("undrain", "consuming")):
-        for _ in range(2):
-            await operator.done(command, id="twice")
+        await done_twice(operator, command)
         await operator.wait_for_report(state=state)
     await operator.done("drain", lease_seconds=1)
     await send(queue, n=1)

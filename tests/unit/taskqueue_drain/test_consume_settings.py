@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from taskqueue_drain.consume_settings import ConsumeSettings, SettingsError
+from taskqueue_drain.consume_settings import ConsumeSettings, SettingsError, consumer_timeout_ms
 from taskqueue_drain.environment import CannotJoinError
 
 LEAST = {"TASKQUEUE_QUEUES": "a, b,a,", "RABBITMQ_URL": "amqp://localhost"}
@@ -17,6 +17,13 @@ def test_defaults_are_those_of_the_contract() -> None:
     read = settings(TASKQUEUE_CONCURRENCY="4")
     assert (read.queues, read.concurrency, read.prefetch) == (("a", "b"), 4, 4)
     assert read.consumer_timeout_ms == (870 * 3 + 60) * 1000
+
+
+@pytest.mark.parametrize(("messages", "concurrency", "rounds"), [(1, 1, 2), (4, 2, 3), (5, 2, 4), (1, 4, 2)])
+def test_a_message_may_wait_for_all_others_and_for_tasks_from_before_an_undrain(
+    messages: int, concurrency: int, rounds: int
+) -> None:
+    assert consumer_timeout_ms(100, messages, concurrency) == (100 * rounds + 60) * 1000
 
 
 @pytest.mark.parametrize("variable", ["TASKQUEUE_CONCURRENCY", "TASKQUEUE_PREFETCH", "TASKQUEUE_TASK_TIMEOUT_SECONDS"])

@@ -53,7 +53,8 @@ def kombu_sessions(template: kombu.Connection, taskqueue: str) -> Callable[[], A
 
     @contextmanager
     def open_session() -> Iterator[KombuSession]:
-        with template.clone(heartbeat=HEARTBEAT_SECONDS) as connection:
+        # Celery clears the timeout of its own connects where gevent has patched the sockets.
+        with template.clone(heartbeat=HEARTBEAT_SECONDS, connect_timeout=TIMEOUT_SECONDS) as connection:
             connection.transport_options = {
                 **template.transport_options,
                 "client_properties": {"connection_name": f"{taskqueue} control"},

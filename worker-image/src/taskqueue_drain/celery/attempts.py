@@ -19,6 +19,7 @@ from taskqueue_drain.environment import RetrySettings
 from taskqueue_drain.failed_attempt import ATTEMPT, Copy, Delivery, next_attempt
 from taskqueue_drain.protocol_log import contained, log
 
+from .broker_version import broker_version
 from .copy_thread import CopyThread
 from .runtime import CeleryRuntime
 
@@ -123,13 +124,6 @@ class Attempts:
         queue = next((queue for queue, tag in tags.items() if tag == info.get("consumer_tag")), None)
         if queue is None:
             return None
-        counts_failures = bool(info.get("redelivered")) and _version(consumer.connection) >= COUNTS_FAILURES_SINCE
+        counts_failures = bool(info.get("redelivered")) and broker_version(consumer.connection) >= COUNTS_FAILURES_SINCE
         origin = info.get("exchange") or "", info.get("routing_key") or ""
         return Delivery(message.headers, queue, *origin, counts_failures=counts_failures)
-
-
-def _version(connection: Any) -> tuple[int, ...]:  # noqa: ANN401 - kombu has no types
-    """Return the first two numbers of the broker's version; empty if it does not state them."""
-    version = connection.connection.server_properties.get("version")
-    numbers = version.split(".")[:2] if isinstance(version, str) else []
-    return tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else ()

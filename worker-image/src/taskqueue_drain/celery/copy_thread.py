@@ -8,11 +8,15 @@ from typing import Any, Final
 
 import amqp
 import kombu
+from amqp import spec
+from amqp.exceptions import MessageNacked
 
 from taskqueue_drain.failed_attempt import Copy
 
 TIMEOUT_SECONDS: Final = 5
 """How long the broker may take for one step: to connect, to answer, to confirm."""
+BLOCKED_SECONDS: Final = 600
+"""How long a copy may wait for the end of a memory alarm."""
 PERSISTENT: Final = 2
 COMPRESSION: Final = "compression"
 """The header of a compressed body: kombu has uncompressed it."""
@@ -65,16 +69,35 @@ class CopyThread:
             }
             connection.connect()
             connection.connection.sock.settimeout(TIMEOUT_SECONDS)
-            connection.channel().basic_publish(
-                _as_published(copy, message),
-                exchange=copy.exchange,
-                routing_key=copy.routing_key,
-                mandatory=True,
-                confirm_timeout=TIMEOUT_SECONDS,
-            )
+            _publish_with_confirm(connection.connection, copy, message)
+
+
+def _publish_with_confirm(connection: amqp.Connection, copy: Copy, message: Any) -> None:  # noqa: ANN401 - kombu has no types
+    """Publish once. After a memory alarm the broker publishes what it was sent, also without a client: so wait."""
+    blocked: list[str] = []
+    connection.on_blocked = blocked.append
+    channel = connection.channel()
+    try:
+        channel.basic_publish(
+            _as_published(copy, message),
+            exchange=copy.exchange,
+            routing_key=copy.routing_key,
+            mandatory=True,
+            confirm_timeout=TIMEOUT_SECONDS,
+        )
+    except TimeoutError:
+        if not blocked:
+            raise
+        channel.wait([spec.Basic.Ack, spec.Basic.Nack], callback=_on_confirm, timeout=BLOCKED_SECONDS)
+
+
+def _on_confirm(method: object, *_: object) -> None:
+    if method == spec.Basic.Nack:
+        raise MessageNacked
 
 
 def _as_published(copy: Copy, message: Any) -> amqp.Message:  # noqa: ANN401 - kombu has no types
     left_out = NOT_COPIED | {"expiration"} if copy.is_dead_letter else NOT_COPIED
     properties = {name: value for name, value in message.properties.items() if name not in left_out}
-    return amqp.Message(message.body, application_headers=dict(copy.headers), delivery_mode=PERSISTENT, **properties)
+    headers = {name: value for name, value in copy.headers.items() if name != COMPRESSION}
+    return amqp.Message(message.body, application_headers=headers, delivery_mode=PERSISTENT, **properties)

@@ -27,6 +27,7 @@ class CeleryRuntime:
         self.wish = (0, True)
         self.quiet_since = -1
         self.is_connected = False
+        self._is_leaving = False
         self._runs = runs
         self.settling: set[Any] = set()
         self.wake = wake
@@ -72,9 +73,11 @@ class CeleryRuntime:
     # On Celery's thread.
 
     def leave(self) -> None:
-        """Ask for the end of consuming, from a signal handler."""
+        """Ask for the end of consuming for good, from a signal handler."""
+        self._is_leaving = True
         self._ask(may_consume=False)
 
     def _ask(self, *, may_consume: bool) -> None:
-        self.wish = (self.wish[0] + 1, may_consume)
+        # The control thread may read an undrain before it learns of the SIGTERM.
+        self.wish = (self.wish[0] + 1, may_consume and not self._is_leaving)
         self.wake()

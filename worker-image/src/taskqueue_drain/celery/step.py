@@ -22,6 +22,7 @@ from taskqueue_drain.worker_protocol import WorkerProtocol
 
 from . import unstarted
 from .attempts import Attempts
+from .consumer_timeout import ConsumerTimeout
 from .consuming import Consuming
 from .copy_thread import CopyThread
 from .event_loop import BlockingLoop, EventLoop, HubLoop
@@ -55,13 +56,15 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._close: Callable[[], None] = consumer.on_close
         self._identity: Identity | None = None
         self._attempts: Attempts | None = None
+        self._timeout: ConsumerTimeout | None = None
         self._prepare(consumer)
 
     @contained
     def start(self, consumer: Any) -> None:  # noqa: ANN401 - Celery has no types
         """Celery has connected, and is about to consume."""
         self._runtime.is_connected = True
-        if self._identity is not None:
+        if self._timeout is not None:
+            self._timeout.connected()
             trips = RoundTrips(consumer.task_consumer.channel)
             self._heartbeat.connected(consumer.connection.connection, trips)
             self._consuming.connected(trips)
@@ -98,6 +101,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             log.warning("this worker cannot be drained: %s", error)
             return
         self._identity = identity
+        self._timeout = ConsumerTimeout(consumer, identity.task_timeout_seconds)
         copies = CopyThread(consumer.app.connection_for_write(), f"{identity.taskqueue} copies")
         self._attempts = Attempts(self._runtime, settings, copies)
         watch_pool(consumer.pool, self._runs)

@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from taskqueue_drain.protocol import CONTENT_TYPE, DIRECT_REPLY_TO, EXCHANGE
 
+from .queues import ANSWER_SECONDS
 from .report_fields import REPORT_BYTES
 
 EPOCH: Final = 1_795_000_000
@@ -65,9 +66,9 @@ class OperatorSide:
 
     async def listen(self) -> None:
         """Receive the reports from now on."""
-        queue = await self._channel.declare_queue(exclusive=True)
-        await queue.bind(EXCHANGE, self.taskqueue)
-        await queue.consume(self._receive, no_ack=True)
+        queue = await self._channel.declare_queue(exclusive=True, timeout=ANSWER_SECONDS)
+        await queue.bind(EXCHANGE, self.taskqueue, timeout=ANSWER_SECONDS)
+        await queue.consume(self._receive, no_ack=True, timeout=ANSWER_SECONDS)
 
     @property
     def last(self) -> Report:

@@ -14,6 +14,7 @@ from aio_pika.exceptions import AMQPError, ChannelClosed
 from taskqueue_drain.protocol import EXCHANGE
 
 from .case import Case, running_worker
+from .queues import ANSWER_SECONDS
 from .rules import BrokenError, Findings, Result, Verdict, merged
 from .scenarios import SCENARIOS, Scenario
 from .settings import NotValidError, Settings
@@ -78,7 +79,8 @@ async def _run(scenario: Scenario, settings: Settings, connection: AbstractConne
             await _play(scenario, case)
         return case.findings, case.process.output
     finally:
-        await channel.close()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await channel.close()
 
 
 async def _play(scenario: Scenario, case: Case) -> None:

@@ -39,10 +39,10 @@ class ConsumeSettings:
 
     @property
     def consumer_timeout_ms(self) -> int:
-        """How long the broker must wait for an acknowledgement: all earlier messages may run to their timeout first."""
-        # One round more: after an undrain, tasks from before the drain still hold slots while messages are prefetched.
-        rounds = math.ceil(self.prefetch * len(self.queues) / self.concurrency) + 1
-        return (self.task_timeout_seconds * rounds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
+        """How long the broker must wait for an acknowledgement."""
+        return consumer_timeout_ms(
+            self.task_timeout_seconds, prefetch=self.prefetch * len(self.queues), concurrency=self.concurrency
+        )
 
     def is_tried_again(self, headers: Mapping[str, Any], *, redelivered: bool) -> bool:
         """Whether a message whose task failed returns to its queue, to be delayed; else it is dead-lettered.
@@ -80,6 +80,19 @@ class ConsumeSettings:
             if is_linear
             else 1,
         )
+
+
+def consumer_timeout_ms(task_timeout_seconds: int, *, prefetch: int, concurrency: int) -> int:
+    """Return how long the broker must wait for an acknowledgement: all earlier messages may run to their timeout first.
+
+    Args:
+        task_timeout_seconds: Timeout of a task.
+        prefetch: Unacknowledged messages of all queues whose tasks share the slots.
+        concurrency: The slots: tasks that run at once.
+    """
+    # One round more: after an undrain, tasks from before the drain still hold slots while messages are prefetched.
+    rounds = math.ceil(prefetch / concurrency) + 1
+    return (task_timeout_seconds * rounds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
 
 
 def _count(value: object, *, least: int) -> int:

@@ -5,13 +5,25 @@ import threading
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from socketserver import ThreadingTCPServer
-from typing import Final
-
-from .health import Health
+from typing import Final, Protocol
 
 REQUEST_SECONDS: Final = 1.0
 REQUEST_BYTES: Final = 4096
 """A probe of the kubelet has 200 bytes, in one segment."""
+
+
+class Probed(Protocol):
+    """What the probes ask (`taskqueue_drain.health.Health`), on any thread."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the container may go on."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the pod counts as ready."""
+        ...
 
 
 class _Server(ThreadingTCPServer):
@@ -31,7 +43,7 @@ class _Server(ThreadingTCPServer):
         """A client that resets its connection is not logged."""
 
 
-def serve(port: int, health: Health) -> int:
+def serve(port: int, health: Probed) -> int:
     """Listen on all addresses of the pod; return the port.
 
     Raises:

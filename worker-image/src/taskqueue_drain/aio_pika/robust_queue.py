@@ -55,6 +55,11 @@ def prefetch_count(channel: object) -> int:
     return int(getattr(channel, "_prefetch_count", 0) or 0)
 
 
+def is_prefetch_shared(channel: object) -> bool:
+    """Whether the consumers of a robust channel share its prefetch, instead of each having its own."""
+    return bool(getattr(channel, "_global_qos", False))
+
+
 class _DrainableQueue(RobustQueue):
     """The application keeps the consumer tag of its first `consume`; after an undrain the broker has another one."""
 

@@ -11,7 +11,7 @@ from faststream.rabbit import RabbitBroker
 
 from taskqueue_drain.aio_pika.delivery import Delivery
 from taskqueue_drain.aio_pika.membership import Membership, beside
-from taskqueue_drain.aio_pika.robust_queue import Callback, prefetch_count, queue_class
+from taskqueue_drain.aio_pika.robust_queue import Callback, is_prefetch_shared, prefetch_count, queue_class
 from taskqueue_drain.aio_pika.runtime import AioPikaRuntime
 from taskqueue_drain.consume_settings import consumer_timeout_ms
 from taskqueue_drain.environment import CannotJoinError
@@ -49,7 +49,9 @@ class DrainableSubscribers:
 
     async def deliver(self, delivery: Delivery, callback: Callback, queue: RobustQueue) -> None:
         """See `Adapter`. After an undrain, tasks from before the drain may still hold slots."""
-        slots = self._slots.setdefault(queue.channel, asyncio.Semaphore(prefetch_count(queue.channel)))
+        # RabbitMQ counts the prefetch for each consumer: a subscriber never waits for the tasks of another one.
+        sharing = queue.channel if is_prefetch_shared(queue.channel) else callback
+        slots = self._slots.setdefault(sharing, asyncio.Semaphore(prefetch_count(queue.channel)))
 
         async def task() -> bool:
             await callback(delivery.message)

@@ -28,6 +28,8 @@ class DrainableConsumer(_RabbitmqConsumer):  # type: ignore[misc]  # dramatiq ha
         quiet_for: The number of the wish for which it is proved that no message arrives; -1 if it is for none.
     """
 
+    channel: Any
+
     def __init__(  # noqa: PLR0913 - what dramatiq's consumer needs, and three more
         self,
         broker: RabbitmqBroker,

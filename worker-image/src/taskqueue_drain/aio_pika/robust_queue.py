@@ -90,8 +90,12 @@ class _DrainableQueue(RobustQueue):
             lambda delivery: self.adapter.deliver(delivery, callback, self),
             runtime.changed.set,
         )
-        tag = await consumer.start()
-        runtime.add(consumer)
+        runtime.add(consumer)  # before it starts: it may be that the worker is drained already
+        try:
+            tag = await consumer.start()
+        except BaseException:
+            runtime.remove(consumer)
+            raise
         following = asyncio.ensure_future(consumer.follow())
         following.add_done_callback(lambda _: runtime.remove(consumer))
         self._drainable[tag] = consumer, following

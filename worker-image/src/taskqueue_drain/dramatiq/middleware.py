@@ -42,8 +42,10 @@ class DrainMiddleware(Middleware):  # type: ignore[misc]  # dramatiq has no type
             self._runtime = runtime
             self._watch_sigterm()
 
-        membership.join(lambda taskqueue: pika_sessions(lambda: _addresses(broker), taskqueue), prepare)
-        membership.serve()
+        try:
+            membership.join(lambda taskqueue: pika_sessions(lambda: _addresses(broker), taskqueue), prepare)
+        finally:
+            membership.serve()
 
     def before_process_message(self, broker: Any, message: Any) -> None:  # noqa: ANN401, ARG002 - dramatiq's signature
         """A task begins."""

@@ -35,7 +35,6 @@ class DramatiqRuntime:
     def install(self, broker: RabbitmqBroker, task_timeout_seconds: int) -> None:
         """Take the place of the work queue and of the consumers, before there are any."""
         worker = self._worker
-        worker.work_queue = self._work_queue
         queues = max(1, len(worker.consumer_whitelist or broker.queues))
         timeout_ms = consumer_timeout_ms(
             task_timeout_seconds, prefetch=worker.queue_prefetch * queues, concurrency=worker.worker_threads
@@ -53,6 +52,7 @@ class DramatiqRuntime:
             self._consumers[queue_name] = consumer
             return consumer
 
+        worker.work_queue = self._work_queue
         broker.consume = consume
 
     def stop_consuming(self) -> None:

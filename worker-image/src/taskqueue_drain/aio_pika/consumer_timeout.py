@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from aio_pika.abc import AbstractQueue
@@ -15,6 +16,7 @@ from taskqueue_drain.protocol_log import log
 from .delivery import CHANNEL_ERRORS
 
 CALL_TIMEOUT_SECONDS: Final = 10
+CLOSE_TIMEOUT_SECONDS: Final = 1
 FOR_STREAMS: Final = {"x-stream-offset": "first"}
 """Every other queue refuses it, in each version of RabbitMQ. So no message is delivered to the channel that asks."""
 
@@ -51,7 +53,9 @@ async def _is_accepted(queue: AbstractQueue, asked: dict[str, Any]) -> bool:
     except ChannelPreconditionFailed as error:
         return CONSUMER_TIMEOUT not in str(error)
     finally:
-        await channel.close()
+        with suppress(*CHANNEL_ERRORS):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await channel.close()
     return False
 
 

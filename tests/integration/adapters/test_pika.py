@@ -14,6 +14,7 @@ from tests.integration.adapters.runtimes import PIKA, send
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.fake_operator import FakeOperator
+from tests.integration.worker.gate import Gate
 from tests.integration.worker.raw_publisher import publish_raw
 from tests.integration.worker.test_hostile_messages import UNREADABLE
 
@@ -65,6 +66,20 @@ async def test_messages_whose_properties_cannot_be_read_reach_the_handler_and_no
     await queue.wait_for_ready(0)
     assert worker.ledger.count("started 0") == 1
     assert "not connected" not in worker.output
+
+
+async def test_after_a_consumer_timeout_the_old_consumer_receives_no_message(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, gate: Gate
+) -> None:
+    worker = start(replace(runtime, command=("short_timeout_pika.py",)), TASKQUEUE_PREFETCH="1")
+    await send(queue, runtime, n=1, gate=str(gate))
+    await worker.wait_for_log("the broker cancelled the consumer")
+    gate.open()
+    for n in (2, 3, 4):
+        await send(queue, runtime, n=n)
+    await worker.wait_for_ledger("finished 2", "finished 3", "finished 4")
+    await eventually("the second run", lambda: worker.ledger.count("finished 1") == 2)
+    assert "Unexpected delivery" not in worker.output
 
 
 async def test_a_missing_queue_is_retried_and_the_others_are_consumed(

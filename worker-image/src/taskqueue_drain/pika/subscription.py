@@ -94,11 +94,14 @@ class Subscription:
         )
 
     def _cancel(self) -> None:
-        """Cancel the consumer. Not by `basic_cancel`: with it, pika rejects what still arrives, which is a failure."""
         tag, self._tag = self._tag, None
         self.is_consuming = False
-        self._channel._rpc(spec.Basic.Cancel(consumer_tag=tag, nowait=True), None, [])  # noqa: SLF001 - see above
+        self._send_cancel(tag)
         self._prove(lambda channel: channel._cleanup_consumer_ref(tag))  # noqa: SLF001 - as pika does at the answer
+
+    def _send_cancel(self, tag: str | None) -> None:
+        """Cancel a consumer. Not by `basic_cancel`: with it, pika rejects what still arrives, which is a failure."""
+        self._channel._rpc(spec.Basic.Cancel(consumer_tag=tag, nowait=True), None, [])  # noqa: SLF001 - see above
 
     def _prove(self, after: Callable[[Any], None] = lambda _: None) -> None:
         """Send a synchronous method. RabbitMQ processes a channel in order: its answer follows the last message."""
@@ -137,8 +140,15 @@ class Subscription:
         else:
             self._retry(str(reason), lambda: self._reopen(connection))
 
-    def _on_cancelled(self, _: object) -> None:
-        """The broker has cancelled the consumer. Running tasks can still be settled on the channel."""
+    def _on_cancelled(self, frame: Any) -> None:  # noqa: ANN401 - pika has no types
+        """The broker has cancelled the consumer. Running tasks can still be settled on the channel.
+
+        RabbitMQ 4.3 keeps a consumer of which a message has timed out, and delivers to it again once that message is
+        settled, unless the consumer is cancelled before.
+        """
+        if frame.method.consumer_tag != self._tag:
+            return
+        self._send_cancel(self._tag)
         self._tag = None
         self.is_consuming = False
         self._retry("the broker cancelled the consumer", self.obey)

@@ -94,14 +94,11 @@ class Subscription:
         )
 
     def _cancel(self) -> None:
+        """Cancel the consumer. Not by `basic_cancel`: with it, pika rejects what still arrives, which is a failure."""
         tag, self._tag = self._tag, None
         self.is_consuming = False
-        self._send_cancel(tag)
-        self._prove(lambda channel: channel._cleanup_consumer_ref(tag))  # noqa: SLF001 - as pika does at the answer
-
-    def _send_cancel(self, tag: str | None) -> None:
-        """Cancel a consumer. Not by `basic_cancel`: with it, pika rejects what still arrives, which is a failure."""
         self._channel._rpc(spec.Basic.Cancel(consumer_tag=tag, nowait=True), None, [])  # noqa: SLF001 - see above
+        self._prove(lambda channel: channel._cleanup_consumer_ref(tag))  # noqa: SLF001 - as pika does at the answer
 
     def _prove(self, after: Callable[[Any], None] = lambda _: None) -> None:
         """Send a synchronous method. RabbitMQ processes a channel in order: its answer follows the last message."""
@@ -148,9 +145,8 @@ class Subscription:
         """
         if frame.method.consumer_tag != self._tag:
             return
-        self._send_cancel(self._tag)
-        self._tag = None
-        self.is_consuming = False
+        self._channel._consumers[self._tag] = self._on_message  # noqa: SLF001 - pika forgot it, and drops what follows
+        self._cancel()
         self._retry("the broker cancelled the consumer", self.obey)
 
     def _retry(self, reason: str, retry: Callable[[], None]) -> None:

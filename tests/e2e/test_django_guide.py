@@ -55,6 +55,7 @@ class Shop:
     def apply(self, file: str) -> None:
         """Apply the manifests of the guide, with the images of this checkout."""
         text = (SAMPLES / file).read_text()
+        text = text.replace("NAMESPACE/", f"{self._tenant.namespace}/")
         for name, image in {"shop": images.tag("shop"), "taskqueue-worker": images.tag("worker")}.items():
             text = text.replace(f"image: {name}:1.4", f"image: {image}")
         for manifest in yaml.safe_load_all(text):
@@ -115,16 +116,35 @@ def test_a_django_application_moves_over_and_back_by_the_manifests_of_the_guide(
     shop.apply("before.yaml")
     tenant.until(lambda: shop.consumers() == 2, "the workers of the team consume")
     before = deployment_spec(tenant)
+
+    move_over_to_workers_of_the_operator(tenant, shop)
+    workers = drain_and_undrain_a_busy_worker(tenant, shop)
+    reports = "tasks?taskname=webhooks.tasks.report&state=SUCCESS&workername=celery@{}"
+    tenant.until(
+        lambda: any(shop.flower(reports.format(worker)) for worker in workers), "beat publishes, Flower sees it"
+    )
+    move_back(tenant, shop)
+    assert deployment_spec(tenant) == before
+
+    move_over_with_the_deployment_of_the_team(tenant, shop)
+    move_back(tenant, shop)
+    assert deployment_spec(tenant) == before
+
+
+def move_over_to_workers_of_the_operator(tenant: Tenant, shop: Shop) -> None:
+    """Move over while all workers are busy and have prefetched tasks."""
     shop.publish(12, gate="first")
     tenant.until(lambda: shop.running() == 4, "the slots of both workers are taken")
-
     shop.apply("taskqueue.yaml")
-    tenant.kubectl("wait", "taskqueue/shop", "--for=condition=Ready", f"--timeout={TIMEOUT_SECONDS}s")
+    until_ready(tenant)
     tenant.until(lambda: shop.consumers() == 3, "a worker of the TaskQueue consumes too")
     tenant.kubectl("delete", "deployment/shop-worker", "--wait=false")
     shop.open_gate("first")
     shop.until_done()
 
+
+def drain_and_undrain_a_busy_worker(tenant: Tenant, shop: Shop) -> set[str]:
+    """Drain one of two busy workers, look at both with Celery and Flower, and undrain it; name the workers."""
     scale(tenant, minReplicas=2)
     tenant.until(lambda: shop.consumers() == len(shop.workers()) == 2, "two workers of the TaskQueue alone consume")
     workers = shop.workers()
@@ -140,21 +160,40 @@ def test_a_django_application_moves_over_and_back_by_the_manifests_of_the_guide(
     assert shop.workers() == workers, "no pod was started or removed"
     shop.open_gate("second")
     shop.until_done()
-    reports = "tasks?taskname=webhooks.tasks.report&state=SUCCESS&workername=celery@{}"
-    tenant.until(
-        lambda: any(shop.flower(reports.format(worker)) for worker in workers), "beat publishes, Flower sees it"
-    )
+    return workers
 
-    shop.publish(2, gate="third")
+
+def move_over_with_the_deployment_of_the_team(tenant: Tenant, shop: Shop) -> None:
+    """Move over while the workers are busy; the operator then scales the same Deployment."""
+    shop.publish(4, gate="third")
+    tenant.until(lambda: shop.running() == 4, "both workers of the team are busy")
+    shop.apply("referenced.yaml")
+    until_ready(tenant)
+    shop.open_gate("third")
+    scale(tenant, minReplicas=2)
+    tenant.until(
+        lambda: shop.consumers() == len(shop.workers()) == 2, "the operator scales out the Deployment of the team"
+    )
+    shop.until_done()
+
+
+def move_back(tenant: Tenant, shop: Shop) -> None:
+    """Move back while tasks run."""
+    gate = f"back-{shop.published.total()}"
+    shop.publish(2, gate=gate)
     tenant.until(lambda: shop.running() == 2, "both tasks run")
     shop.apply("before.yaml")
     tenant.kubectl("delete", "taskqueue/shop", "--wait=false")
     tenant.until(lambda: shop.consumers() == 2, "only the workers of the team consume")
-    shop.open_gate("third")
+    shop.open_gate(gate)
     tenant.until(lambda: not shop.workers(), "the workers of the TaskQueue have ended")
-    assert deployment_spec(tenant) == before
     shop.publish(4)
     shop.until_done()
+
+
+def until_ready(tenant: Tenant) -> None:
+    """Wait as the guide does."""
+    tenant.kubectl("wait", "taskqueue/shop", "--for=condition=Ready", f"--timeout={TIMEOUT_SECONDS}s")
 
 
 def deployment_spec(tenant: Tenant) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Extras of taskqueue_drain that the worker image does not have.
-ADAPTERS = {"amqp", "celery", "dramatiq", "faststream", "kombu", "pika", "taskiq"}
+ADAPTERS = {"amqp", "billiard", "celery", "dramatiq", "faststream", "kombu", "pika", "taskiq"}
 OWN = {"taskqueue_drain", "taskqueue_operator", "taskqueue_worker"}
 
 

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
+from celery.exceptions import Ignore, Reject
 from kombu import Exchange, Queue
 
 KIND = os.environ.get("QUEUE_TYPE", "quorum")
@@ -51,10 +52,32 @@ def limited(n: int) -> None:
     write(f"finished {n}")
 
 
+@app.task(name="ends", bind=True, max_retries=1)  # type: ignore[untyped-decorator]  # Celery has no types
+def ends(self: Task, how: str) -> None:
+    match how:
+        case "failed":
+            raise ValueError(how)
+        case "retried" if self.request.retries == 0:
+            raise self.retry(countdown=0)
+        case "ignored":
+            raise Ignore
+        case "rejected":
+            raise Reject(how)
+        case "worker_lost":
+            os._exit(1)
+        case _:
+            pass
+
+
 @app.task(name="killed")  # type: ignore[untyped-decorator]  # Celery has no types
 def killed(n: int) -> None:
     write(f"started {n}")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="overtime", time_limit=1)  # type: ignore[untyped-decorator]  # Celery has no types
+def overtime() -> None:
+    time.sleep(3600)
 
 
 @app.task(name="again", bind=True)  # type: ignore[untyped-decorator]  # Celery has no types

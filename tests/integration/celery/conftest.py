@@ -42,8 +42,8 @@ def start_celery(broker: Broker, tmp_path: Path, taskqueue: str, queue: Declared
 
     def start(*options: str, version: Version = "5.7", **variables: str) -> RunningCelery:
         defaults = {"RABBITMQ_URL": broker.url, "TASKQUEUE_NAME": taskqueue, "QUEUE": queue.name}
-        options = ("--concurrency=1", *(options or ADAPTER))
         name = f"celery-{next(numbers)}"
+        options = ("--concurrency=1", f"--hostname={name}", *(options or ADAPTER))
         worker = RunningCelery(tmp_path, name, *options, variables=defaults | variables, version=version)
         workers.append(worker)
         return worker

@@ -89,6 +89,9 @@ class RunningCelery:
         """Return the status code of a request to the worker's HTTP port."""
         return httpx.get(f"http://{host}:{self.port}{path}", timeout=10).status_code
 
+    def page(self, path: str) -> str:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=10).raise_for_status().text
+
     @property
     def is_ready(self) -> bool:
         try:

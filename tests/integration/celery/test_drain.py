@@ -1,8 +1,5 @@
 """Celery keeps the control protocol, with no change of the application: real workers on a real broker."""
 
-import asyncio
-import socket
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -21,7 +18,9 @@ def in_an_hour() -> str:
 
 
 @pytest.mark.parametrize("acks_late", ["", "1"], ids=["early", "late"])
-@pytest.mark.parametrize(("version", "pool"), [("5.7", "prefork"), ("5.4", "prefork"), ("5.7", "threads")])
+@pytest.mark.parametrize(
+    ("version", "pool"), [("5.7", "prefork"), ("5.4", "prefork"), ("5.7", "threads"), ("5.7", "gevent")]
+)
 async def test_a_drained_worker_gives_back_what_it_has_not_begun_and_consumes_again_after_an_undrain(  # noqa: PLR0913, PLR0917 - fixtures
     start_celery: StartCelery,
     queue: DeclaredQueue,
@@ -55,10 +54,11 @@ async def test_a_drained_worker_gives_back_what_it_has_not_begun_and_consumes_ag
     assert len(worker.ledger) == len(set(worker.ledger)), "no task ran twice"
 
 
-async def test_sigterm_gives_back_at_once_what_has_not_begun_and_the_running_task_ends(
-    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
+@pytest.mark.parametrize(("pool", "acks_late"), [("prefork", ""), ("gevent", "1")])
+async def test_sigterm_gives_back_at_once_what_has_not_begun_and_the_running_task_ends(  # noqa: PLR0913, PLR0917 - fixtures
+    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate, pool: str, acks_late: str
 ) -> None:
-    worker = start_celery()
+    worker = start_celery(*ADAPTER, f"--pool={pool}", ACKS_LATE=acks_late)
     await operator.wait_for_report(state="consuming")
     await send(queue, n=1, gate=str(gate))
     await worker.wait_for_ledger("started 1")
@@ -162,66 +162,3 @@ async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_anothe
     await other.wait_for_ledger("finished 1")
     await eventually("another incarnation", lambda: operator.last["incarnation"] != incarnation)
     assert other.ledger == ["started 1", "started 1", "finished 1"]
-
-
-async def test_a_worker_that_does_not_consume_although_it_could_is_unhealthy(
-    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator
-) -> None:
-    worker = start_celery("-I", "taskqueue_drain.celery,short_patience", "--without-mingle")
-    await operator.wait_for_report(state="consuming")
-    await operator.done("drain")
-    await operator.wait_for_report(state="drained")
-    await operator.done("undrain")
-    await operator.wait_for_report(state="consuming")
-    assert worker.probe("/healthz") == 200, "a drained worker is healthy"
-    await worker.command("control", "cancel_consumer", queue.name)
-    await eventually("unhealthy", lambda: worker.probe("/healthz") == 503)
-    assert worker.probe("/readyz") == 503
-
-
-async def test_probes_are_answered_over_ipv6_and_beside_a_client_that_never_ends_its_request(
-    start_celery: StartCelery, operator: FakeOperator
-) -> None:
-    worker = start_celery()
-    await operator.wait_for_report(state="consuming")
-    with socket.create_connection(("127.0.0.1", worker.port)) as client:
-        probe = asyncio.ensure_future(asyncio.to_thread(worker.probe, "/healthz", "[::1]"))
-        while not probe.done():
-            with suppress(OSError):  # the worker has closed it
-                client.send(b"G")
-            await asyncio.sleep(0.1)
-    assert await probe == 200
-
-
-@pytest.mark.parametrize(
-    ("variables", "reason"),
-    [
-        ({"TASKQUEUE_CONTRACT": "2"}, "this worker cannot be drained: TASKQUEUE_CONTRACT is '2'"),
-        ({"TASKQUEUE_HTTP_PORT": "x"}, "/healthz and /readyz are not served: TASKQUEUE_HTTP_PORT must be"),
-    ],
-    ids=["contract", "port"],
-)
-async def test_a_worker_with_bad_input_says_so_once_and_goes_on(
-    start_celery: StartCelery, queue: DeclaredQueue, variables: dict[str, str], reason: str
-) -> None:
-    worker = start_celery(**variables)
-    await send(queue, n=1)
-    await worker.wait_for_ledger("finished 1")
-    assert worker.output.count(reason) == 1
-    if "TASKQUEUE_CONTRACT" in variables:
-        assert (worker.probe("/healthz"), worker.probe("/readyz")) == (200, 200), "the pod is not restarted"
-    worker.terminate()
-    assert await worker.exit_code() == 0
-
-
-async def test_a_worker_without_permission_to_report_says_so_once_and_goes_on(
-    start_celery: StartCelery, queue: DeclaredQueue, management: httpx.Client, taskqueue: str, user_url: str
-) -> None:
-    permissions = {"configure": "celery|.*pidbox.*", "write": "^(?!taskqueue).*", "read": ".*"}
-    api.put_permissions(management, taskqueue, "/", permissions)
-    worker = start_celery(RABBITMQ_URL=user_url)
-    await worker.wait_for_log("no control channel, the worker cannot be drained")
-    await send(queue, n=1)
-    await worker.wait_for_ledger("finished 1")
-    assert worker.output.count("no control channel") == 1
-    assert "taskqueue.reports" in worker.output

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster import cache
+from tests.integration.adapters.running_application import Runtime
 from tests.integration.celery.running_celery import packages
 
 HERE: Final = Path(__file__).parent
@@ -37,6 +38,12 @@ def celery() -> tuple[str, ...]:
     # Each worker that runs at the same time needs a name of its own.
     script = 'exec "$0" -m celery -A celery_app worker -n "$TASKQUEUE_POD_UID@%h" -c 1 -I taskqueue_drain.celery'
     return in_environment("sh", "-c", script, sys.executable, PYTHONPATH=python_path(packages("5.7")))
+
+
+def by_hand(runtime: Runtime) -> tuple[str, ...]:
+    """Give the command of the script for this runtime in this folder."""
+    script = HERE / f"{runtime.name.replace('-', '_')}_worker.py"
+    return in_environment(sys.executable, str(script), PYTHONPATH=runtime.python_path())
 
 
 def node_worker() -> tuple[str, ...]:

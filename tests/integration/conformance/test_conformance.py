@@ -12,8 +12,9 @@ from taskqueue_drain.conformance.run import run as run_in_process
 from taskqueue_drain.conformance.settings import Settings
 from taskqueue_drain.conformance.task_template import TaskTemplate
 from tests.cluster.broker import Broker
+from tests.integration.adapters.runtimes import AIO_PIKA, PIKA
 from tests.integration.conformance.mutations import MUTATIONS
-from tests.integration.conformance.running_kit import celery, node_worker, run_kit, taskqueue_worker
+from tests.integration.conformance.running_kit import by_hand, celery, node_worker, run_kit, taskqueue_worker
 from tests.integration.worker import management_api as api
 
 SLEEP = ("--property", "type=sleep")
@@ -47,6 +48,8 @@ def kept(broker: Broker, least_url: str) -> Kept:
         "taskqueue_worker": (least_url, SLEEP, taskqueue_worker()),
         "celery": (broker.url, CELERY_TASK, celery()),  # it declares queues and exchanges of its own
         "node": (least_url, (), node_worker()),
+        "pika": (least_url, (), by_hand(PIKA)),
+        "aio-pika": (least_url, (), by_hand(AIO_PIKA)),
     }
 
     async def run_all() -> Kept:
@@ -56,7 +59,7 @@ def kept(broker: Broker, least_url: str) -> Kept:
     return asyncio.run(run_all())
 
 
-@pytest.mark.parametrize("worker", ["taskqueue_worker", "celery", "node"])
+@pytest.mark.parametrize("worker", ["taskqueue_worker", "celery", "node", "pika", "aio-pika"])
 def test_a_worker_keeps_all_rules(kept: Kept, worker: str) -> None:
     assert kept[worker] == (0, {})
 

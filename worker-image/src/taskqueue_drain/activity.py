@@ -19,6 +19,11 @@ class Activity:
         self.failed = 0
         self.busy_seconds = 0.0
 
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+        return len(self._started_at)
+
     def begin(self, task: Hashable, now: float) -> None:
         """A task starts."""
         self._started_at[task] = now

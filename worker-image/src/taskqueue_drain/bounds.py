@@ -1,4 +1,4 @@
-"""The bounds of what operator and Secret provide. Each constant says why it is not smaller or larger."""
+"""The bounds of what operator, Secret and application provide. Each constant says why it is not smaller or larger."""
 
 from typing import Final
 
@@ -12,6 +12,8 @@ ANSWERS: Final = 100
 """Answers that wait for a report; an operator sends one command in five seconds."""
 INSTALLATIONS: Final = 100
 """Installations whose last command is remembered; one TaskQueue has one operator, and another while it moves."""
+TASK_NAMES: Final = 100
+"""Names of tasks with metrics of their own; each has 20 to 30 series. A further one counts as `other`."""
 HOST_CHARACTERS: Final = 253
 """Longest DNS name."""
 VHOST_BYTES: Final = 127

@@ -1,11 +1,14 @@
-"""Serves /healthz and /readyz, on threads."""
+"""Serves /healthz, /readyz and /metrics, on threads."""
 
 import socket
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from socketserver import ThreadingTCPServer
 from typing import Final, Protocol
+
+from .exposition import CONTENT_TYPE
 
 REQUEST_SECONDS: Final = 1.0
 REQUEST_BYTES: Final = 4096
@@ -43,12 +46,18 @@ class _Server(ThreadingTCPServer):
         """A client that resets its connection is not logged."""
 
 
-def serve(port: int, health: Probed) -> int:
+def serve(port: int, health: Probed, metrics: Callable[[], bytes] | None = None) -> int:
     """Listen on all addresses of the pod; return the port.
+
+    Args:
+        port: The port; 0 selects a free one.
+        health: Answers the probes.
+        metrics: Returns the page `/metrics`, if there is one.
 
     Raises:
         OSError: The port cannot be opened.
     """
+    probes = {"/healthz": lambda: health.is_alive, "/readyz": lambda: health.is_ready}
 
     class Handler(BaseHTTPRequestHandler):
         timeout = REQUEST_SECONDS
@@ -61,11 +70,19 @@ def serve(port: int, health: Probed) -> int:
                 self.rfile = BytesIO()
 
         def do_GET(self) -> None:
-            answers = {"/healthz": lambda: health.is_alive, "/readyz": lambda: health.is_ready}
-            answer = answers.get(self.path)
-            self.send_response(404 if answer is None else 200 if answer() else 503)
-            self.send_header("Content-Length", "0")
+            if self.path in probes:
+                self._answer(200 if probes[self.path]() else 503)
+            elif self.path == "/metrics" and metrics is not None:
+                self._answer(200, metrics())
+            else:
+                self._answer(404)
+
+        def _answer(self, status: int, body: bytes = b"") -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", CONTENT_TYPE)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:  # type: ignore[explicit-override]
             """Probes are not logged."""

@@ -1,6 +1,6 @@
 """Serves the probes of a pod, whether its worker can be drained or not: without them it would be restarted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .endpoints import Probed, serve
 from .environment import CannotJoinError, port_of
@@ -15,12 +15,12 @@ class _Latest:
 
     @property
     def is_alive(self) -> bool:
-        """See `Health`."""
+        """See `Probed`."""
         return self.health.is_alive
 
     @property
     def is_ready(self) -> bool:
-        """See `Health`."""
+        """See `Probed`."""
         return self.health.is_ready
 
 
@@ -28,16 +28,19 @@ _latest: dict[int, _Latest] = {}
 """By port."""
 
 
-def serve_probes(environment: Mapping[str, str], health: Probed) -> None:
-    """Serve /healthz and /readyz in the pods of a TaskQueue; say why if that is impossible."""
+def serve_probes(environment: Mapping[str, str], health: Probed, metrics: Callable[[], bytes] | None = None) -> None:
+    """Serve /healthz, /readyz and perhaps /metrics in the pods of a TaskQueue; log the port, or why it cannot be."""
     if "TASKQUEUE_NAME" not in environment:
         return
     try:
-        port = port_of(environment)
-        if port in _latest:
-            _latest[port].health = health
+        wanted = port_of(environment)
+        if wanted in _latest:
+            _latest[wanted].health = health
             return
         latest = _Latest(health)
-        _latest[serve(port, latest)] = latest
+        port = serve(wanted, latest, metrics)
     except (CannotJoinError, OSError) as error:
         log.warning("/healthz and /readyz are not served: %s", error)
+    else:
+        _latest[port] = latest
+        log.info("/healthz and /readyz are served on port %d", port)

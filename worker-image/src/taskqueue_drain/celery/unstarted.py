@@ -43,16 +43,17 @@ def requeue_all(consumer: Any) -> int:  # noqa: ANN401 - Celery has no types
 
 def count(consumer: Any) -> int:  # noqa: ANN401 - Celery has no types
     """Count the tasks that were received and have not begun. May be called on any thread."""
+    semaphore = consumer.controller.semaphore
+    waiting = (len(semaphore._waiting) if semaphore else 0) + waiting_for_thread(consumer)  # noqa: SLF001
     limited = sum(len(bucket.contents) for bucket in tuple(consumer.task_buckets.values()) if bucket)
     # Celery before 5.7 does not count the tasks with an ETA.
-    return waiting_for_slot(consumer) + limited + len(getattr(state, "scheduled_requests", ()))
+    return waiting + limited + len(getattr(state, "scheduled_requests", ()))
 
 
-def waiting_for_slot(consumer: Any) -> int:  # noqa: ANN401 - Celery has no types
-    """Count the tasks that wait for a process or a thread. May be called on any thread."""
+def waiting_for_thread(consumer: Any) -> int:  # noqa: ANN401 - Celery has no types
+    """Count the tasks that wait in the pool threads. May be called on any thread."""
     executor = getattr(consumer.pool, "executor", None)
-    semaphore = consumer.controller.semaphore
-    return (len(semaphore._waiting) if semaphore else 0) + (executor._work_queue.qsize() if executor else 0)  # noqa: SLF001
+    return executor._work_queue.qsize() if executor else 0  # noqa: SLF001 - it has no public name
 
 
 def _waiting_for_process(consumer: Any) -> Iterator[Any]:  # noqa: ANN401 - Celery has no types
@@ -73,14 +74,17 @@ def _waiting_for_thread(consumer: Any) -> Iterator[Any]:  # noqa: ANN401 - Celer
             if item.future.cancel():
                 # Since Python 3.14 an item has `task`: function, arguments, keywords.
                 arguments = item.args if hasattr(item, "args") else item.task[1]
-                yield next(part for part in arguments if getattr(part, "__name__", "") == "on_success").__self__
+                execution = next(part.__self__ for part in arguments if getattr(part, "__name__", "") == "on_success")
+                execution.discard()
+                yield execution.request
 
 
 def _waiting_for_time(consumer: Any) -> Iterator[Any]:  # noqa: ANN401 - Celery has no types
     for scheduled in tuple(consumer.timer.queue):
         entry = scheduled.entry
         if getattr(entry.fun, "__name__", "") in TIMER_CALLS and not entry.canceled:
-            consumer.timer.cancel(entry)
+            consumer.timer.cancel(scheduled if hasattr(scheduled, "kill") else entry)  # with gevent, a greenlet
+            entry.canceled = True
             consumer.qos.decrement_eventually()
             yield entry.args[0]
 

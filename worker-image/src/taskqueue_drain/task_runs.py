@@ -1,0 +1,147 @@
+"""What runs in a worker and how tasks ended, by name. For any thread. Times are seconds of a monotonic clock."""
+
+import threading
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import accumulate
+from typing import Final
+
+from .activity import Activity
+from .bounds import TASK_NAMES
+from .protocol import Figures
+
+DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1500, 3600)
+OTHER: Final = "other"
+
+
+class Status(StrEnum):
+    """How a task ended."""
+
+    DONE = "done"
+    IGNORED = "ignored"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    REJECTED = "rejected"
+    WORKER_LOST = "worker_lost"
+    RETRIED = "retried"
+    REQUEUED = "requeued"
+    REVOKED = "revoked"
+
+
+_IS_DONE: Final = {Status.DONE: True, Status.IGNORED: True} | dict.fromkeys(
+    (Status.FAILED, Status.TIMEOUT, Status.REJECTED, Status.WORKER_LOST), False
+)
+"""A task with another status is tried again, or was not wanted any more."""
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """One run of a task."""
+
+    name: str
+    started_at: float
+
+
+@dataclass(slots=True)
+class Durations:
+    """Run times of the tasks of one name."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(DURATION_BUCKETS) + 1))
+    total_seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Add a task that ended."""
+        self.counts[bisect_left(DURATION_BUCKETS, seconds)] += 1
+        self.total_seconds += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What ended until now.
+
+    Attributes:
+        ended: Number of tasks by name and status.
+        durations: By name, how many tasks were not longer than each bucket, at last all; the sum of their run times.
+    """
+
+    ended: dict[tuple[str, Status], int]
+    durations: dict[str, tuple[list[int], float]]
+
+
+class TaskRuns:
+    """The runs of a worker, and the totals of ended ones. Its figures are those of `Activity`."""
+
+    def __init__(self, now: float) -> None:
+        self._lock = threading.Lock()
+        self._runs: set[Run] = set()
+        self._activity = Activity(now)
+        self._ended: dict[tuple[str, Status], int] = {}
+        self._durations: dict[str, Durations] = {}
+
+    def begin(self, name: str, now: float) -> Run:
+        """A runtime has handed a task to what runs it."""
+        run = Run(name, now)
+        with self._lock:
+            self._runs.add(run)
+            self._activity.begin(run, now)
+        return run
+
+    def start(self, run: Run, now: float) -> None:
+        """The task itself begins: from now on its run time counts."""
+        with self._lock:
+            if run in self._runs:
+                run.started_at = now
+                self._activity.begin(run, now)
+
+    def discard(self, run: Run, now: float) -> None:
+        """The task was given back: it did not begin."""
+        with self._lock:
+            if run in self._runs:
+                self._forget(run, now)
+
+    def end(self, run: Run, status: Status, now: float) -> None:
+        """A task ended. Only the first end of a run counts."""
+        with self._lock:
+            if run not in self._runs:
+                return
+            self._activity.settle(run, now, done=_IS_DONE.get(status))
+            self._forget(run, now)
+            name = run.name if run.name in self._durations or len(self._durations) < TASK_NAMES else OTHER
+            self._ended[name, status] = self._ended.get((name, status), 0) + 1
+            self._durations.setdefault(name, Durations()).add(now - run.started_at)
+
+    def figures(self, now: float, *, prefetched: int, waiting: int = 0, settling: int = 0) -> Figures:
+        """Count for a report.
+
+        Args:
+            now: The time.
+            prefetched: Messages that can still be given back.
+            waiting: How many of these are runs, because the runtime has handed them on already.
+            settling: Messages of ended runs that are about to be settled.
+        """
+        with self._lock:
+            activity, oldest = self._activity, self._activity.oldest_seconds(now)
+            return Figures(
+                in_flight=max(0, activity.running - waiting) + settling,
+                prefetched=prefetched,
+                idle_seconds=round(activity.idle_seconds(now), 3),
+                oldest_seconds=None if oldest is None else round(max(0.0, oldest), 3),
+                completed=activity.completed,
+                failed=activity.failed,
+                busy_seconds=round(activity.busy_seconds, 3),
+            )
+
+    @property
+    def totals(self) -> Totals:
+        """What ended until now."""
+        with self._lock:
+            durations = {
+                name: (list(accumulate(seconds.counts)), seconds.total_seconds)
+                for name, seconds in self._durations.items()
+            }
+            return Totals(dict(self._ended), durations)
+
+    def _forget(self, run: Run, now: float) -> None:
+        self._runs.remove(run)
+        self._activity.end(run, now)

@@ -18,6 +18,10 @@ async def work(n: int, gate: str | None = None, *, fails: bool = False) -> None:
     await ledger.work(n, gate, fails=fails)
 
 
+if further := os.environ.get("FURTHER_QUEUE"):
+    broker.subscriber(RabbitQueue(further, declare=False))(work)
+
+
 @app.after_startup  # type: ignore[untyped-decorator]  # see above
 async def restart() -> None:
     if os.environ.get("RESTARTS"):

@@ -6,6 +6,7 @@ from tests.integration.adapters.conftest import StartApplication
 from tests.integration.adapters.running_application import Runtime
 from tests.integration.adapters.runtimes import AIO_PIKA, ALL, FASTSTREAM, TASKIQ, send
 from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.eventually import eventually
 from tests.integration.worker.fake_operator import FakeOperator
 from tests.integration.worker.gate import Gate
 
@@ -75,6 +76,22 @@ async def test_a_worker_that_is_undrained_while_its_task_runs_starts_no_further_
     assert worker.ledger == ["started 1", "finished 1", "started 2", "finished 2"]
 
 
+async def test_a_subscriber_of_faststream_does_not_wait_for_the_tasks_of_another_one(
+    start: StartApplication, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
+) -> None:
+    further = await DeclaredQueue(queue.channel, f"{queue.name}-further").declare()
+    worker = start(FASTSTREAM, FURTHER_QUEUE=further.name)
+    await operator.wait_for_report(state="consuming")
+    await send(queue, FASTSTREAM, n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    await send(further, FASTSTREAM, n=2)
+    await worker.wait_for_ledger("finished 2")
+    gate.open()
+    await worker.wait_for_ledger("finished 1")
+    await operator.done("drain")
+    await operator.wait_for_report(state="drained")
+
+
 async def test_a_faststream_broker_that_stops_and_starts_again_joins_again(
     start: StartApplication, queue: DeclaredQueue, operator: FakeOperator
 ) -> None:
@@ -82,6 +99,7 @@ async def test_a_faststream_broker_that_stops_and_starts_again_joins_again(
     await send(queue, FASTSTREAM, n=1)
     await worker.wait_for_ledger("finished 1")
     await operator.wait_for_report(state="consuming")
+    await eventually("ready", lambda: worker.probe("/readyz") == 200)
     await operator.done("drain")
     await operator.wait_for_report(state="drained")
     worker.terminate()

@@ -7,12 +7,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.cluster.broker import Broker
 from tests.integration.adapters.conftest import StartApplication
 from tests.integration.adapters.running_application import Runtime
 from tests.integration.adapters.runtimes import PIKA, send
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.fake_operator import FakeOperator
+from tests.integration.worker.gate import Gate
+from tests.integration.worker.raw_publisher import publish_raw
+from tests.integration.worker.test_hostile_messages import UNREADABLE
 
 SAMPLE = Path(__file__).parents[3] / "deploy/samples/pika/consume.py"
 pytestmark = pytest.mark.parametrize("runtime", [PIKA], ids=str)
@@ -50,6 +54,32 @@ async def test_with_linear_retries_the_broker_delays_a_failed_task_until_its_att
     await send(delayed, runtime, n=1, fails=True)
     await delayed.wait_for_ready(1, delayed.dead_letters)
     assert worker.ledger == ["started 1", "started 1"]
+
+
+async def test_messages_whose_properties_cannot_be_read_reach_the_handler_and_no_connection_is_lost(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, broker: Broker
+) -> None:
+    for n, (flags, properties) in enumerate(UNREADABLE.values()):
+        await publish_raw(broker.url, queue.name, flags=flags, properties=properties, body=b'{"n": %d}' % n)
+    worker = start(runtime)
+    await worker.wait_for_ledger(*(f"finished {n}" for n in range(len(UNREADABLE))))
+    await queue.wait_for_ready(0)
+    assert worker.ledger.count("started 0") == 1
+    assert "not connected" not in worker.output
+
+
+async def test_after_a_consumer_timeout_the_old_consumer_receives_no_message(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, gate: Gate
+) -> None:
+    worker = start(replace(runtime, command=("short_timeout_pika.py",)), TASKQUEUE_PREFETCH="1")
+    await send(queue, runtime, n=1, gate=str(gate))
+    await worker.wait_for_log("the broker cancelled the consumer")
+    gate.open()
+    for n in (2, 3, 4):
+        await send(queue, runtime, n=n)
+    await worker.wait_for_ledger("finished 2", "finished 3", "finished 4")
+    await eventually("the second run", lambda: worker.ledger.count("finished 1") == 2)
+    assert "Unexpected delivery" not in worker.output
 
 
 async def test_a_missing_queue_is_retried_and_the_others_are_consumed(

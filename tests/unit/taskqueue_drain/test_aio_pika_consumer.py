@@ -49,9 +49,13 @@ class FakeQueue:
 
     def __init__(self) -> None:
         self.channel = FakeChannel()
+        self.fault: Exception | None = None
         self._tags = iter("abcdef")
 
     async def consume(self, receive: Receive) -> str:
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
         tag = next(self._tags)
         self.channel.calls.append(f"consume {tag}")
         self.channel.consumers[tag] = receive
@@ -169,6 +173,18 @@ async def test_a_consumer_that_the_broker_cancels_consumes_again(consumer: Consu
     assert not consumer.is_consuming
     await _settle()
     assert queue.channel.calls == ["consume a", "consume b"]
+
+
+async def test_a_consumer_outlives_an_error_of_the_client(consumer: Consumer, queue: FakeQueue) -> None:
+    consumer.allow(may_consume=False)
+    await _settle()
+    queue.fault = KeyError("of the client")
+    consumer.allow(may_consume=True)
+    await _settle()
+    assert not consumer.is_consuming
+    consumer.allow(may_consume=True)
+    await _settle()
+    assert consumer.is_consuming
 
 
 async def test_a_message_that_waits_for_a_slot_leaves_no_task_behind(queue: FakeQueue) -> None:

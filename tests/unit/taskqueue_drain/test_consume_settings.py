@@ -23,7 +23,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 def test_a_message_may_wait_for_all_others_and_for_tasks_from_before_an_undrain(
     messages: int, concurrency: int, rounds: int
 ) -> None:
-    assert consumer_timeout_ms(100, messages, concurrency) == (100 * rounds + 60) * 1000
+    assert consumer_timeout_ms(100, prefetch=messages, concurrency=concurrency) == (100 * rounds + 60) * 1000
 
 
 @pytest.mark.parametrize("variable", ["TASKQUEUE_CONCURRENCY", "TASKQUEUE_PREFETCH", "TASKQUEUE_TASK_TIMEOUT_SECONDS"])

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from taskqueue_drain.aio_pika.unreadable_properties import UNREADABLE_HEADER, accept_any_properties
+from taskqueue_drain.aio_pika.unreadable_properties import accept_any_properties
+from taskqueue_drain.unreadable_header import UNREADABLE_HEADER
 
 
 @given(st.binary(max_size=200))

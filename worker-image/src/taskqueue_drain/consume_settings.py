@@ -40,7 +40,9 @@ class ConsumeSettings:
     @property
     def consumer_timeout_ms(self) -> int:
         """How long the broker must wait for an acknowledgement."""
-        return consumer_timeout_ms(self.task_timeout_seconds, self.prefetch * len(self.queues), self.concurrency)
+        return consumer_timeout_ms(
+            self.task_timeout_seconds, prefetch=self.prefetch * len(self.queues), concurrency=self.concurrency
+        )
 
     def is_tried_again(self, headers: Mapping[str, Any], *, redelivered: bool) -> bool:
         """Whether a message whose task failed returns to its queue, to be delayed; else it is dead-lettered.
@@ -80,10 +82,16 @@ class ConsumeSettings:
         )
 
 
-def consumer_timeout_ms(task_timeout_seconds: int, messages: int, concurrency: int) -> int:
-    """Return how long a worker may hold one of its messages: all others may run to their timeout first."""
+def consumer_timeout_ms(task_timeout_seconds: int, *, prefetch: int, concurrency: int) -> int:
+    """Return how long the broker must wait for an acknowledgement: all earlier messages may run to their timeout first.
+
+    Args:
+        task_timeout_seconds: Timeout of a task.
+        prefetch: Unacknowledged messages of all queues whose tasks share the slots.
+        concurrency: The slots: tasks that run at once.
+    """
     # One round more: after an undrain, tasks from before the drain still hold slots while messages are prefetched.
-    rounds = math.ceil(messages / concurrency) + 1
+    rounds = math.ceil(prefetch / concurrency) + 1
     return (task_timeout_seconds * rounds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
 
 

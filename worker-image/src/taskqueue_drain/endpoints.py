@@ -6,14 +6,27 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from socketserver import ThreadingTCPServer
-from typing import Final
+from typing import Final, Protocol
 
 from .exposition import CONTENT_TYPE
-from .health import Health
 
 REQUEST_SECONDS: Final = 1.0
 REQUEST_BYTES: Final = 4096
 """A probe of the kubelet has 200 bytes, in one segment."""
+
+
+class Probed(Protocol):
+    """What the probes ask (`taskqueue_drain.health.Health`), on any thread."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the container may go on."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the pod counts as ready."""
+        ...
 
 
 class _Server(ThreadingTCPServer):
@@ -33,7 +46,7 @@ class _Server(ThreadingTCPServer):
         """A client that resets its connection is not logged."""
 
 
-def serve(port: int, health: Health, metrics: Callable[[], bytes] | None = None) -> int:
+def serve(port: int, health: Probed, metrics: Callable[[], bytes] | None = None) -> int:
     """Listen on all addresses of the pod; return the port.
 
     Args:

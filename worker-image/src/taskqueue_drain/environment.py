@@ -48,7 +48,7 @@ def identity_of(environment: Mapping[str, str]) -> Identity:
         raise CannotJoinError(f"TASKQUEUE_CONTRACT is {contract!r}: install a taskqueue-drain of that contract")
     if not (name := environment.get("TASKQUEUE_NAME")):
         raise CannotJoinError("TASKQUEUE_NAME is not set: the operator sets it in the pods of a TaskQueue")
-    return Identity(name, environment.get("TASKQUEUE_POD_UID", ""), uuid4().hex, _timeout_seconds(environment))
+    return Identity(name, environment.get("TASKQUEUE_POD_UID", ""), uuid4().hex, task_timeout_seconds_of(environment))
 
 
 def retry_settings_of(environment: Mapping[str, str]) -> RetrySettings:
@@ -75,7 +75,12 @@ def port_of(environment: Mapping[str, str]) -> int:
     return number(environment, "TASKQUEUE_HTTP_PORT", default=8080, minimum=0, maximum=65_535)
 
 
-def _timeout_seconds(environment: Mapping[str, str]) -> int:
+def task_timeout_seconds_of(environment: Mapping[str, str]) -> int:
+    """Read the timeout of a task.
+
+    Raises:
+        CannotJoinError: It is not valid.
+    """
     name = "TASKQUEUE_TASK_TIMEOUT_SECONDS"
     return number(environment, name, default=870, minimum=1, maximum=LONGEST_TIMEOUT_SECONDS)
 

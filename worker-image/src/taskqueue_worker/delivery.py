@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
-from taskqueue_drain.aio_pika.unreadable_properties import UNREADABLE_HEADER
+from taskqueue_drain.unreadable_header import UNREADABLE_HEADER
 
 from .attempts import Attempt
 from .dead_letters import original_routing_key

@@ -121,7 +121,7 @@ class Consumer:
             started_at = clock()
             try:
                 await self._advance()
-            except (*CHANNEL_ERRORS, asyncio.CancelledError) as error:
+            except (Exception, asyncio.CancelledError) as error:  # without `follow`, nothing cancels or consumes
                 if is_cancellation_requested():
                     raise
                 log.warning("queue %s: %s", self.queue.name, str(error) or repr(error))

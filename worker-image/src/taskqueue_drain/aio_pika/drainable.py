@@ -9,6 +9,7 @@ from typing import Self
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
+from taskqueue_drain.aio import is_cancellation_requested
 from taskqueue_drain.consume_settings import ConsumeSettings
 from taskqueue_drain.protocol_log import log
 
@@ -93,7 +94,10 @@ class Drainable:
             try:
                 async with asyncio.timeout(self._settings.task_timeout_seconds):
                     await handler(delivery.message)
-            except Exception:  # noqa: BLE001 - whatever a handler raises fails its task, and nothing else
+            # What the handler raises, SystemExit or CancelledError too, fails its task and nothing else.
+            except BaseException:
+                if is_cancellation_requested():  # the event loop ends
+                    raise
                 log.exception("a task has failed")
                 message = delivery.message
                 is_tried_again = self._settings.is_tried_again(message.headers, redelivered=bool(message.redelivered))

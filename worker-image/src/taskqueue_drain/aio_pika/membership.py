@@ -38,6 +38,13 @@ class Membership:
         self._running: asyncio.Future[None] | None = None
         serve_probes(environment, self._health)
 
+    @property
+    def task_timeout_seconds(self) -> int | None:
+        """The timeout of a task; None outside of a TaskQueue."""
+        with suppress(CannotJoinError):
+            return identity_of(self._environment).task_timeout_seconds
+        return None
+
     def join(self, connect: Connect) -> None:
         """Report and obey from now on, over a connection that `connect` opens with a name. Joins once."""
         if self._protocol is not None or self._runtime.obstacle is not None:

@@ -11,6 +11,7 @@ from aiormq import spec
 from taskqueue_drain.protocol import DIRECT_REPLY_TO
 
 from .consumer import Consumer
+from .consumer_timeout import with_consumer_timeout
 from .delivery import Delivery
 from .runtime import AioPikaRuntime
 
@@ -31,6 +32,10 @@ class Adapter(Protocol):
         """Return why this consumer cannot be drained, and the way out; None if it can."""
         ...
 
+    def consumer_timeout_ms(self, queue: RobustQueue) -> int | None:
+        """Return how long the broker must wait for an acknowledgement; None if that is not known."""
+        ...
+
     def refuse(self, reason: str) -> None:
         """A consumer cannot be drained: the worker is never idle."""
         ...
@@ -43,6 +48,16 @@ class Adapter(Protocol):
 def queue_class(adapter: Adapter) -> type[RobustQueue]:
     """Return what takes the place of `RobustChannel.QUEUE_CLASS`."""
     return type("DrainableQueue", (_DrainableQueue,), {"adapter": adapter})
+
+
+def prefetch_count(channel: object) -> int:
+    """Return how many unacknowledged messages each consumer of a robust channel gets; 0 if that is unlimited."""
+    return int(getattr(channel, "_prefetch_count", 0) or 0)
+
+
+def is_prefetch_shared(channel: object) -> bool:
+    """Whether the consumers of a robust channel share its prefetch, instead of each having its own."""
+    return bool(getattr(channel, "_global_qos", False))
 
 
 class _DrainableQueue(RobustQueue):
@@ -64,6 +79,9 @@ class _DrainableQueue(RobustQueue):
         if reason := self._obstacle(no_ack=no_ack):
             self.adapter.refuse(reason)
             return await begin(callback)
+        if milliseconds := self.adapter.consumer_timeout_ms(self):
+            asked = await with_consumer_timeout(self, options.get("arguments"), milliseconds)
+            begin = partial(begin, arguments=asked)
         runtime = self.adapter.runtime
         consumer = Consumer(
             self,
@@ -72,8 +90,12 @@ class _DrainableQueue(RobustQueue):
             lambda delivery: self.adapter.deliver(delivery, callback, self),
             runtime.changed.set,
         )
-        tag = await consumer.start()
-        runtime.add(consumer)
+        runtime.add(consumer)  # before it starts: it may be that the worker is drained already
+        try:
+            tag = await consumer.start()
+        except BaseException:
+            runtime.remove(consumer)
+            raise
         following = asyncio.ensure_future(consumer.follow())
         following.add_done_callback(lambda _: runtime.remove(consumer))
         self._drainable[tag] = consumer, following

@@ -2,7 +2,7 @@
 
 A header name or a type that is not UTF-8, a timestamp beyond the calendar or a table of thousands of levels makes the
 library close the connection. The broker then delivers the message again, to this worker or the next one, without end.
-So such a message arrives without properties, but with one header that holds their bytes, and is dead-lettered.
+So such a message arrives without properties, but with one header that holds their bytes.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-UNREADABLE_HEADER: Final = "x-unreadable-properties"
+from taskqueue_drain.unreadable_header import UNREADABLE_HEADER
 
 _FIXED_BYTES: Final = 12
 """Bytes of a content header before the properties: class, weight, and size of the body."""

@@ -56,7 +56,7 @@ class ConsumerTimeout:
         if not is_quorum or not multiplier or CONSUMER_TIMEOUT in arguments:
             return
         messages = multiplier * len(self._consumer.task_consumer.queues)
-        timeout_ms = consumer_timeout_ms(self._task_timeout_seconds, messages, concurrency=1)
+        timeout_ms = consumer_timeout_ms(self._task_timeout_seconds, prefetch=messages, concurrency=1)
         if timeout_ms > DEFAULT_MS:
             queue.consumer_arguments = {**arguments, CONSUMER_TIMEOUT: timeout_ms}
             log.info("queue %s is consumed with %s=%d", queue.name, CONSUMER_TIMEOUT, timeout_ms)

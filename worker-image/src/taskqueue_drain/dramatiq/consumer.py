@@ -12,8 +12,9 @@ from typing import Any, Final
 from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer
 from dramatiq.common import iter_queue
 from pika import spec
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
 from taskqueue_drain.protocol_log import log
 from taskqueue_drain.wish import Wish
 
@@ -27,18 +28,23 @@ class DrainableConsumer(_RabbitmqConsumer):  # type: ignore[misc]  # dramatiq ha
         quiet_for: The number of the wish for which it is proved that no message arrives; -1 if it is for none.
     """
 
-    def __init__(  # noqa: PLR0913 - what dramatiq's consumer needs, and two more
+    channel: Any
+
+    def __init__(  # noqa: PLR0913 - what dramatiq's consumer needs, and three more
         self,
         broker: RabbitmqBroker,
         queue_name: str,
         prefetch: int,
         timeout: int,
         *,
+        arguments: dict[str, Any],
         wish: Wish,
         worker: Any,  # noqa: ANN401 - dramatiq has no types
     ) -> None:
+        """`arguments` are those of `basic.consume`; what the broker refuses is removed from them."""
         super().__init__(broker, queue_name, prefetch, timeout)
         self.quiet_for = NEVER
+        self._arguments = arguments
         self._wish = wish
         self._worker = worker
         self._prefetch = prefetch
@@ -107,7 +113,18 @@ class DrainableConsumer(_RabbitmqConsumer):  # type: ignore[misc]  # dramatiq ha
             self.quiet_for = number
         elif may_consume and self._tag is None:
             self.quiet_for = NEVER
-            self._tag = self.channel.basic_consume(self.queue_name, self._on_message)
+            self._consume()
+
+    def _consume(self) -> None:
+        try:
+            self._tag = self.channel.basic_consume(self.queue_name, self._on_message, arguments=dict(self._arguments))
+        except ChannelClosedByBroker as error:
+            if CONSUMER_TIMEOUT not in error.reply_text or self._arguments.pop(CONSUMER_TIMEOUT, None) is None:
+                raise
+            # RabbitMQ 4.3 refuses the argument for classic queues, which never time out there.
+            self.channel = self.connection.channel()
+            self.channel.basic_qos(prefetch_count=self._prefetch)
+            self._obey()
 
     def _stop(self) -> None:
         tag, self._tag = self._tag, None

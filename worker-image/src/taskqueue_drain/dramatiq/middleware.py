@@ -13,6 +13,7 @@ from dramatiq import get_broker
 from dramatiq.middleware import Middleware
 from pika import ConnectionParameters
 
+from taskqueue_drain.environment import task_timeout_seconds_of
 from taskqueue_drain.membership import Membership
 from taskqueue_drain.pika_channel import pika_sessions
 from taskqueue_drain.protocol_log import contained, log
@@ -37,12 +38,14 @@ class DrainMiddleware(Middleware):  # type: ignore[misc]  # dramatiq has no type
 
         def prepare() -> None:
             check_dramatiq(broker)
-            runtime.install(broker)
+            runtime.install(broker, task_timeout_seconds_of(os.environ))
             self._runtime = runtime
             self._watch_sigterm()
 
-        membership.join(lambda taskqueue: pika_sessions(lambda: _addresses(broker), taskqueue), prepare)
-        membership.serve()
+        try:
+            membership.join(lambda taskqueue: pika_sessions(lambda: _addresses(broker), taskqueue), prepare)
+        finally:
+            membership.serve()
 
     def before_process_message(self, broker: Any, message: Any) -> None:  # noqa: ANN401, ARG002 - dramatiq's signature
         """A task begins."""

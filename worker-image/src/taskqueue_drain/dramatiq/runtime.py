@@ -3,16 +3,21 @@
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.common import q_name
 
 from taskqueue_drain.activity import Activity
+from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT, consumer_timeout_ms
 from taskqueue_drain.protocol import Figures
 from taskqueue_drain.wish import Wish
 
 from .consumer import DrainableConsumer
 from .work_queue import WorkQueue
+
+LONGEST_DELAY_SECONDS: Final = 8 * 24 * 3600
+"""How long a worker may hold a message of a delay queue. dramatiq delays a retry by seven days at most."""
 
 
 class DramatiqRuntime:
@@ -27,16 +32,27 @@ class DramatiqRuntime:
         self._lock = threading.Lock()
         self._activity = Activity(time.monotonic())
 
-    def install(self, broker: RabbitmqBroker) -> None:
+    def install(self, broker: RabbitmqBroker, task_timeout_seconds: int) -> None:
         """Take the place of the work queue and of the consumers, before there are any."""
-        self._worker.work_queue = self._work_queue
+        worker = self._worker
+        queues = max(1, len(worker.consumer_whitelist or broker.queues))
+        timeout_ms = consumer_timeout_ms(
+            task_timeout_seconds, prefetch=worker.queue_prefetch * queues, concurrency=worker.worker_threads
+        )
+        arguments: dict[str, dict[str, Any]] = {}
 
         def consume(queue_name: str, prefetch: int = 1, timeout: int = 5000) -> DrainableConsumer:
             broker.declare_queue(queue_name, ensure=True)
-            consumer = DrainableConsumer(broker, queue_name, prefetch, timeout, wish=self._wish, worker=self._worker)
+            is_delay_queue = q_name(queue_name) != queue_name
+            asked = {CONSUMER_TIMEOUT: LONGEST_DELAY_SECONDS * 1000 if is_delay_queue else timeout_ms}
+            kept = arguments.setdefault(queue_name, asked)
+            consumer = DrainableConsumer(
+                broker, queue_name, prefetch, timeout, arguments=kept, wish=self._wish, worker=worker
+            )
             self._consumers[queue_name] = consumer
             return consumer
 
+        worker.work_queue = self._work_queue
         broker.consume = consume
 
     def stop_consuming(self) -> None:

@@ -11,8 +11,9 @@ from faststream.rabbit import RabbitBroker
 
 from taskqueue_drain.aio_pika.delivery import Delivery
 from taskqueue_drain.aio_pika.membership import Membership, beside
-from taskqueue_drain.aio_pika.robust_queue import Callback, queue_class
+from taskqueue_drain.aio_pika.robust_queue import Callback, is_prefetch_shared, prefetch_count, queue_class
 from taskqueue_drain.aio_pika.runtime import AioPikaRuntime
+from taskqueue_drain.consume_settings import consumer_timeout_ms
 from taskqueue_drain.environment import CannotJoinError
 from taskqueue_drain.protocol_log import contained
 
@@ -35,7 +36,12 @@ class DrainableSubscribers:
 
     def obstacle(self, queue: RobustQueue, *, no_ack: bool) -> str | None:
         """See `Adapter`."""
-        return consumer_obstacle(queue.name, no_ack=no_ack, prefetch=_prefetch(queue))
+        return consumer_obstacle(queue.name, no_ack=no_ack, prefetch=prefetch_count(queue.channel))
+
+    def consumer_timeout_ms(self, queue: RobustQueue) -> int | None:  # noqa: ARG002 - see `Adapter`
+        """See `Adapter`: a task begins when its message arrives, or when a task from before an undrain has ended."""
+        seconds = self._membership.task_timeout_seconds
+        return None if seconds is None else consumer_timeout_ms(seconds, prefetch=1, concurrency=1)
 
     def refuse(self, reason: str) -> None:
         """See `Adapter`."""
@@ -43,7 +49,9 @@ class DrainableSubscribers:
 
     async def deliver(self, delivery: Delivery, callback: Callback, queue: RobustQueue) -> None:
         """See `Adapter`. After an undrain, tasks from before the drain may still hold slots."""
-        slots = self._slots.setdefault(queue.channel, asyncio.Semaphore(_prefetch(queue)))
+        # RabbitMQ counts the prefetch for each consumer: a subscriber never waits for the tasks of another one.
+        sharing = queue.channel if is_prefetch_shared(queue.channel) else callback
+        slots = self._slots.setdefault(sharing, asyncio.Semaphore(prefetch_count(queue.channel)))
 
         async def task() -> bool:
             await callback(delivery.message)
@@ -95,8 +103,3 @@ def install() -> None:
 
     RabbitBroker.start = start_and_join  # FastStream has no hook for a process
     RabbitBroker.stop = leave_and_stop
-
-
-def _prefetch(queue: RobustQueue) -> int:
-    """Return the prefetch count of the queue's channel; 0 if it is unlimited."""
-    return int(getattr(queue.channel, "_prefetch_count", 0) or 0)

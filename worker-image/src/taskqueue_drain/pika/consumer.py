@@ -25,6 +25,7 @@ from taskqueue_drain.wish import Wish
 
 from .delivery import Delivery, Message
 from .subscription import Subscription
+from .unreadable_properties import accept_any_properties
 
 HEARTBEAT_SECONDS: Final = 60
 """Long: a handler may hold the interpreter, for example while it loads a library, and heartbeats wait meanwhile."""
@@ -120,6 +121,7 @@ class Consumer:
 
     def run(self) -> None:
         """Consume until `leave`, and until the last task has ended."""
+        accept_any_properties()
         self._loop.add_handler(self._wakes.fileno(), self._on_wake, IOLoop.READ)
         self._connect()
         self._loop.start()

@@ -137,10 +137,16 @@ class Subscription:
         else:
             self._retry(str(reason), lambda: self._reopen(connection))
 
-    def _on_cancelled(self, _: object) -> None:
-        """The broker has cancelled the consumer. Running tasks can still be settled on the channel."""
-        self._tag = None
-        self.is_consuming = False
+    def _on_cancelled(self, frame: Any) -> None:  # noqa: ANN401 - pika has no types
+        """The broker has cancelled the consumer. Running tasks can still be settled on the channel.
+
+        RabbitMQ 4.3 keeps a consumer of which a message has timed out, and delivers to it again once that message is
+        settled, unless the consumer is cancelled before.
+        """
+        if frame.method.consumer_tag != self._tag:
+            return
+        self._channel._consumers[self._tag] = self._on_message  # noqa: SLF001 - pika forgot it, and drops what follows
+        self._cancel()
         self._retry("the broker cancelled the consumer", self.obey)
 
     def _retry(self, reason: str, retry: Callable[[], None]) -> None:

@@ -17,8 +17,9 @@ from taskiq.receiver import Receiver as TaskiqReceiver
 
 from taskqueue_drain.aio_pika.delivery import Delivery
 from taskqueue_drain.aio_pika.membership import Membership, beside
-from taskqueue_drain.aio_pika.robust_queue import Callback, queue_class
+from taskqueue_drain.aio_pika.robust_queue import Callback, prefetch_count, queue_class
 from taskqueue_drain.aio_pika.runtime import AioPikaRuntime
+from taskqueue_drain.consume_settings import consumer_timeout_ms
 from taskqueue_drain.environment import CannotJoinError
 from taskqueue_drain.protocol_log import contained, log
 
@@ -33,6 +34,7 @@ class Receiver(TaskiqReceiver):  # type: ignore[misc]  # taskiq is installed for
 
     runtime: AioPikaRuntime
     refuse: Callable[[str], None]
+    task_timeout_seconds: int | None
     run_startup: bool
 
     async def listen(self, finish_event: asyncio.Event) -> None:
@@ -43,6 +45,7 @@ class Receiver(TaskiqReceiver):  # type: ignore[misc]  # taskiq is installed for
         self.runtime = AioPikaRuntime()
         membership = Membership(self.runtime, os.environ)
         self.refuse = membership.refuse
+        self.task_timeout_seconds = membership.task_timeout_seconds
         self._prepare(membership)
         leaving = asyncio.ensure_future(_leave_after(finish_event, membership))
         try:
@@ -84,6 +87,14 @@ class Receiver(TaskiqReceiver):  # type: ignore[misc]  # taskiq is installed for
     def obstacle(self, queue: RobustQueue, *, no_ack: bool) -> str | None:
         """See `Adapter`: every consumer of the broker can be drained."""
         return f"queue {queue.name} is consumed without acknowledgements" if no_ack else None
+
+    def consumer_timeout_ms(self, queue: RobustQueue) -> int | None:
+        """See `Adapter`: all queues of the broker share the slots of this receiver."""
+        if self.task_timeout_seconds is None:
+            return None
+        prefetch = prefetch_count(queue.channel) * len(getattr(self.broker, "_task_queues", ()))
+        slots = self.sem._value if self.sem is not None else prefetch  # noqa: SLF001 - it has no public name
+        return consumer_timeout_ms(self.task_timeout_seconds, prefetch=max(1, prefetch), concurrency=max(1, slots))
 
     async def deliver(self, delivery: Delivery, callback: Callback, queue: RobustQueue) -> None:  # noqa: ARG002 - see `Adapter`
         """See `Adapter`: taskiq collects the messages, and begins their tasks by `callback`."""

@@ -1,0 +1,113 @@
+"""A queue of aio-pika whose consumers an application begins, on a channel that answers at once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aio_pika import RobustQueue
+
+from taskqueue_drain.aio_pika import robust_queue
+from taskqueue_drain.aio_pika.delivery import Delivery
+from taskqueue_drain.aio_pika.robust_queue import Callback, queue_class
+from taskqueue_drain.aio_pika.runtime import AioPikaRuntime
+
+
+class FakeChannel:
+    """As aio-pika's channel, and as aiormq's below it."""
+
+    is_closed = False
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+        self.consumers: dict[str, Any] = {}
+
+    async def get_underlay_channel(self) -> "FakeChannel":
+        return self
+
+    async def flow(self, *, active: bool) -> None:
+        assert active
+        self.calls.append("flow")
+
+
+class FakeMessage:
+    processed = False
+    consumer_tag = "tag"
+
+    def __init__(self, channel: FakeChannel) -> None:
+        self.channel = channel
+
+    async def nack(self, *, requeue: bool) -> None:
+        assert requeue
+        self.channel.calls.append("nack")
+
+
+class Adapter:
+    """Attributes: begun: the messages whose tasks have begun."""
+
+    def __init__(self) -> None:
+        self.runtime = AioPikaRuntime()
+        self.begun: list[Delivery] = []
+
+    def obstacle(self, queue: object, *, no_ack: bool) -> str | None:  # noqa: ARG002 - see `Adapter` of the module
+        return None
+
+    def consumer_timeout_ms(self, queue: object) -> int | None:  # noqa: ARG002 - likewise
+        return 260_000
+
+    def refuse(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    async def deliver(self, delivery: Delivery, callback: Callback, queue: object) -> None:  # noqa: ARG002 - likewise
+        if delivery.take():
+            self.begun.append(delivery)
+
+
+@pytest.fixture(autouse=True)
+def broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that delivers a message before it confirms the consumer, and accepts a consumer timeout."""
+
+    async def consume(queue: Any, callback: Callback, **options: object) -> str:  # noqa: ANN401 - a fake
+        queue.channel.calls.append(options["arguments"])
+        await callback(FakeMessage(queue.channel))
+        await asyncio.sleep(0)
+        return "tag"
+
+    async def cancel(queue: Any, tag: str) -> None:  # noqa: ANN401 - a fake
+        queue.channel.calls.append(f"cancel {tag}")
+
+    async def accept(_: object, arguments: dict[str, Any] | None, milliseconds: int) -> dict[str, Any]:
+        return {**(arguments or {}), "x-consumer-timeout": milliseconds}
+
+    monkeypatch.setattr(RobustQueue, "consume", consume)
+    monkeypatch.setattr(RobustQueue, "cancel", cancel)
+    monkeypatch.setattr(robust_queue, "with_consumer_timeout", accept)
+
+
+async def begin(adapter: Adapter) -> list[object]:
+    """Let the application begin a consumer, and return the calls to the broker."""
+    channel: Any = FakeChannel()
+    queue = queue_class(adapter)(channel, "work", True, False, False, None)
+
+    async def handle(_: object) -> None: ...
+
+    assert await queue.consume(handle, arguments={"x-priority": 1}) == "tag"
+    for _ in range(20):
+        await asyncio.sleep(0)
+    calls: list[object] = channel.calls
+    await queue.cancel("tag")
+    return calls
+
+
+async def test_a_consumer_asks_for_the_timeout_of_its_tasks_beside_what_the_application_asks() -> None:
+    adapter = Adapter()
+    assert (await begin(adapter))[0] == {"x-priority": 1, "x-consumer-timeout": 260_000}
+    assert len(adapter.begun) == 1
+
+
+async def test_a_consumer_that_begins_during_a_drain_begins_no_task() -> None:
+    adapter = Adapter()
+    adapter.runtime.stop_consuming()
+    assert adapter.runtime.is_quiet
+    calls = await begin(adapter)
+    assert calls[1:] == ["cancel tag", "nack", "flow"]
+    assert (adapter.begun, adapter.runtime.is_quiet) == ([], True)

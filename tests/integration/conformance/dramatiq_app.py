@@ -2,15 +2,22 @@
 
 import os
 import time
+from typing import Any
 
 import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 QUEUE = os.environ["TASKQUEUE_QUEUES"]
 
-broker = RabbitmqBroker(url=os.environ["RABBITMQ_URL"])
-broker._build_queue_arguments = lambda _: {"x-queue-type": "quorum"}  # as the kit declares its queue
-dramatiq.set_broker(broker)
+
+class Broker(RabbitmqBroker):  # type: ignore[misc]  # dramatiq has no types
+    """Uses the queue that is declared."""
+
+    def _declare_queue(self, queue_name: str) -> Any:  # noqa: ANN401 - likewise
+        return self.channel.queue_declare(queue=queue_name, passive=True)
+
+
+dramatiq.set_broker(Broker(url=os.environ["RABBITMQ_URL"]))
 
 
 @dramatiq.actor(actor_name="sleep", queue_name=QUEUE, max_retries=0)  # type: ignore[untyped-decorator]  # dramatiq has no types

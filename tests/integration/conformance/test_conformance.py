@@ -32,7 +32,7 @@ CELERY_TASK = (
 DRAMATIQ_TASK = (
     "--message",
     (
-        '{"message_id": "{id}", "message_timestamp": 0, "queue_name": "sleep", "actor_name": "sleep", "options": {},'
+        '{"message_id": "{id}", "message_timestamp": 0, "queue_name": "{queue}", "actor_name": "sleep", "options": {},'
         ' "args": [], "kwargs": {"seconds": {seconds}}}'
     ),
 )

@@ -9,6 +9,7 @@ from taskqueue_drain.conformance import command_line
 from taskqueue_drain.conformance.rules import RULES, Result, Verdict
 from taskqueue_drain.conformance.run import Outcome
 from taskqueue_drain.conformance.settings import Settings
+from taskqueue_drain.conformance.task_template import TaskTemplate
 
 URL = "amqp://user:p%40ss@broker:5673/v%2Fhost"
 Play = Callable[[Result], list[Settings]]
@@ -79,6 +80,7 @@ def test_the_worker_gets_the_address_of_the_proxy_and_the_message_its_values() -
     assert (settings.host, settings.port) == ("broker", 5673)
     assert settings.own_url == f"{URL}?heartbeat=10"
     assert settings.url_through(99) == "amqp://user:p%40ss@127.0.0.1:99/v%2Fhost"
-    message = settings.template.message(1.5)
+    message = settings.template.message("jobs", 1.5)
     assert (message.body, message.content_type) == (b'{"seconds": 1.5}', "application/json")
     assert message.message_id
+    assert TaskTemplate('["{queue}", "{id}", {seconds}]').message("jobs", 2).body.startswith(b'["jobs", "')

@@ -160,7 +160,7 @@ class Case:
     async def publish(self, count: int = 1, *, seconds: float = 0) -> None:
         """Publish tasks that take so long."""
         for _ in range(count):
-            await self._queues.publish(self._settings.template.message(seconds))
+            await self._queues.publish(self._settings.template.message(self._queues.name, seconds))
 
     async def ready(self) -> int:
         """Return how many messages wait in the queue."""

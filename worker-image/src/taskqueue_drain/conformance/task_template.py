@@ -14,15 +14,15 @@ PROPERTIES: Final = ("app_id", "content_encoding", "content_type", "correlation_
 
 @dataclass(frozen=True, slots=True)
 class TaskTemplate:
-    """What is the same in all messages; `{seconds}` and `{id}` in its texts are replaced."""
+    """What is the same in all messages; `{seconds}`, `{id}` and `{queue}` in its texts are replaced."""
 
     body: str = BODY
     headers: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
 
-    def message(self, seconds: float) -> Message:
-        """Make the message of one task."""
-        values = {"{seconds}": f"{seconds:g}", "{id}": str(uuid4())}
+    def message(self, queue: str, seconds: float) -> Message:
+        """Make the message of one task for this queue."""
+        values = {"{seconds}": f"{seconds:g}", "{id}": str(uuid4()), "{queue}": queue}
         properties: dict[str, Any] = {name: _filled(text, values) for name, text in self.properties.items()}
         return Message(
             _filled(self.body, values).encode(),

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--message",
         default=BODY,
-        help="body of a task; {seconds}: how long it runs, {id}: its identity, {queue}: its queue. Default: %(default)s",
+        help="body of a task: {seconds}: its length, {id}: its identity, {queue}: its queue; default: %(default)s",
     )
     parser.add_argument("--header", action="append", default=[], metavar="NAME=TEXT", help="a header of the tasks")
     parser.add_argument(

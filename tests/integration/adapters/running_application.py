@@ -112,7 +112,9 @@ class RunningApplication:
     def is_listening(self) -> bool:
         """Whether the HTTP port is open."""
         with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self.port)) == 0
+            is_open = client.connect_ex(("127.0.0.1", self.port)) == 0
+            # A socket whose own port is the one that it looks for is connected with itself.
+            return is_open and client.getsockname() != client.getpeername()
 
     @property
     def has_ended(self) -> bool:

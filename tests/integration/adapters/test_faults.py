@@ -127,7 +127,8 @@ async def test_a_worker_that_gets_sigterm_while_it_starts_loses_no_task(
     assert await worker.exit_code() == 0
     finished = [entry for entry in worker.ledger if entry.startswith("finished")]
     await queue.wait_for_ready(3 - len(finished))
-    assert operator.reports == [] or operator.last["state"] == "leaving"
+    # One that is still connecting ends at once.
+    assert operator.reports == [] or operator.last["state"] in {"starting", "leaving"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 import yaml
 
-from taskqueue_drain import drain_lease, worker_protocol
+from taskqueue_drain import consume_settings, drain_lease, worker_protocol
 from taskqueue_drain import protocol as commands_of_operator
 from taskqueue_drain.aio_pika import connection
 from taskqueue_operator.app import exit_deadline
@@ -112,7 +112,7 @@ CONSTANTS: Final[dict[str, ModuleType]] = {
     "CLOSE_TIMEOUT_SECONDS": connection,
     "CONFIRM_SECONDS": confirmation,
     "CONNECT_TIMEOUT_SECONDS": reconnect,
-    "CONSUMER_TIMEOUT_MARGIN_SECONDS": settings,
+    "CONSUMER_TIMEOUT_MARGIN_SECONDS": consume_settings,
     "DECLARED_SECONDS": worker_bounds,
     "DEFAULT_SECONDS": consumer_timeout,
     "DELAYED_EXPIRES_SECONDS": worker_bounds,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT_MARGIN_SECONDS
 from taskqueue_worker.brake import FAILURES, LONGEST_PAUSE_SECONDS, Brake
-from taskqueue_worker.settings import CONSUMER_TIMEOUT_MARGIN_SECONDS
 
 
 def braked(prefetch: int = 1, failures: int = FAILURES) -> Brake:

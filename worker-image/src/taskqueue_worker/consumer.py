@@ -11,11 +11,11 @@ from aio_pika.exceptions import AMQPError
 from aiormq.abc import ConsumerCallback, DeliveredMessage
 
 from taskqueue_drain.aio import is_cancellation_requested
+from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
 
 from .delivery import Delivery
 
 RPC_TIMEOUT_SECONDS: Final = 10
-CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 COUNTS_FAILURES_SINCE: Final = (4, 3)
 # aiormq raises RuntimeError on a closed channel or connection.
 CHANNEL_ERRORS: Final = (AMQPError, OSError, RuntimeError)

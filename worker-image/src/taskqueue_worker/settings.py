@@ -1,11 +1,11 @@
 """The settings of a worker, from environment variables (docs/worker-contract.md)."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from taskqueue_drain.broker import BrokerError, BrokerSource, broker_source
+from taskqueue_drain.consume_settings import consumer_timeout_ms
 
 from .bounds import LONGEST_DELAY_SECONDS
 from .dead_letter_target import DeadLetterTarget
@@ -14,7 +14,6 @@ from .retry_policy import RetryPolicy
 CONTRACT: Final = "1"
 EXPONENTIAL: Final = "Exponential"
 LINEAR: Final = "Linear"
-CONSUMER_TIMEOUT_MARGIN_SECONDS: Final = 60
 
 
 class SettingsError(Exception):
@@ -49,11 +48,10 @@ class Settings:
 
     @property
     def consumer_timeout_ms(self) -> int:
-        """How long the broker must wait for an acknowledgement: all earlier messages may run to their timeout first."""
-        rounds = math.ceil(self.prefetch * len(self.queues) / self.concurrency)
-        # After an undrain, tasks from before the drain still hold slots while the new consumer prefetches.
-        rounds += 1
-        return (self.task_timeout_seconds * rounds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
+        """How long the broker must wait for an acknowledgement."""
+        return consumer_timeout_ms(
+            self.task_timeout_seconds, prefetch=self.prefetch * len(self.queues), concurrency=self.concurrency
+        )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

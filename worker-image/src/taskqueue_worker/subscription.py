@@ -11,9 +11,10 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 
 from taskqueue_drain.aio import is_cancellation_requested, run_unless, sleep_unless
 from taskqueue_drain.backoff import Backoff
+from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
 
 from .consume_gate import ConsumeGate
-from .consumer import CHANNEL_ERRORS, CONSUMER_TIMEOUT, RPC_TIMEOUT_SECONDS, Consumer
+from .consumer import CHANNEL_ERRORS, RPC_TIMEOUT_SECONDS, Consumer
 from .settings import Settings
 from .worker import Worker
 

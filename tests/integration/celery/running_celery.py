@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -107,6 +107,15 @@ class RunningCelery:
         """Run a command of Celery for this worker."""
         process = await asyncio.create_subprocess_exec(*CELERY, *arguments, env=self._environment)
         assert await process.wait() == 0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the process, not those of its pool, read nothing meanwhile."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)

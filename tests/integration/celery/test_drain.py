@@ -169,3 +169,23 @@ async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_anothe
     await other.wait_for_ledger("finished 1")
     await eventually("another incarnation", lambda: operator.last["incarnation"] != incarnation)
     assert other.ledger == ["started 1", "started 1", "finished 1"]
+
+
+async def test_sigterm_gives_back_what_the_worker_has_not_read_yet(
+    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
+) -> None:
+    worker = start_celery(
+        *ADAPTER, "--without-gossip", "--without-mingle", "--without-heartbeat", "--", "worker.enable_remote_control=no"
+    )
+    await operator.wait_for_report(state="consuming")
+    await send(queue, n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    with worker.paused():
+        for n in range(2, 8):
+            await send(queue, n=n)
+        await queue.wait_for_ready(0)
+        worker.terminate()
+    await queue.wait_for_ready(6)
+    gate.open()
+    assert await worker.exit_code() == 0
+    assert worker.ledger == ["started 1", "finished 1"]

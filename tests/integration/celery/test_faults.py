@@ -59,7 +59,7 @@ async def test_a_worker_is_healthy_during_a_memory_alarm_and_consumes_after_it(
     broker: Broker, management: httpx.Client, start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator
 ) -> None:
     # With gossip and confirms, Celery itself waits for the broker as long as the alarm lasts.
-    worker = start_celery("-I", "taskqueue_drain.celery,short_patience", "--without-gossip", "--without-heartbeat")
+    worker = start_celery("-I", "taskqueue_drain.celery,short_patience")
     await operator.wait_for_report(state="consuming")
     await operator.done("drain", lease_seconds=8)
     await send(queue, n=1)

@@ -18,6 +18,7 @@ class FaultyBroker:
 
     def __init__(self, faults: Sequence[Exception]) -> None:
         self.faults = list(faults)
+        self.is_blocked = False
         self.reports: Queue[bytes] = Queue()
 
     @contextmanager
@@ -96,3 +97,16 @@ def test_a_change_that_follows_a_report_at_once_is_reported_without_a_long_wait(
     waits = [broker.waits.get(timeout=30) for _ in range(2)]
     thread.close()
     assert waits == [DRAINING_POLL_SECONDS, POLL_SECONDS]
+
+
+def test_a_broker_that_reads_nothing_is_not_reached() -> None:
+    broker = FaultyBroker([])
+    thread = ControlThread(joined(FakeRuntime(), Recorder()), broker.open_session, Recorder())
+    reached = [thread.is_reached]
+    thread.start()
+    broker.reports.get(timeout=10)
+    reached.append(thread.is_reached)
+    broker.is_blocked = True
+    reached.append(thread.is_reached)
+    thread.close()
+    assert reached == [False, True, False]

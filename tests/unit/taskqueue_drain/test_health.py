@@ -22,7 +22,7 @@ class Clock:
 
 
 class Connection:
-    connected_at: float | None = 0.0
+    is_reached = True
 
 
 class Worker:
@@ -69,7 +69,7 @@ def test_a_worker_is_not_restarted_where_that_helps_nobody(worker: Worker, excus
     worker.runtime.is_consuming = False
     match excuse:
         case "no broker":
-            worker.connection.connected_at = None
+            worker.connection.is_reached = False
         case "a task":
             worker.runtime.in_flight = 1
         case "a drain":

@@ -26,7 +26,7 @@ class ControlChannel:
     """Drives the protocol on the event loop of the runtime. Its failures never stop the consumers.
 
     Attributes:
-        connected_at: When the connection was opened; None without a connection. Seconds of the event loop's clock.
+        is_reached: Whether there is a connection. One that the broker does not read ends soon: reports are confirmed.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ControlChannel:
         self._clock = asyncio.get_running_loop().time
         self._report_due = asyncio.Event()
         self._fault: str | None = None
-        self.connected_at: float | None = None
+        self.is_reached = False
 
     async def run(self) -> None:
         """Report and receive until cancelled; reconnect after each loss of the connection."""
@@ -92,14 +92,14 @@ class ControlChannel:
     async def _session(self) -> None:
         """From one connect to the loss of that connection."""
         connection = await self._connect()
-        self.connected_at = self._clock()
+        self.is_reached = True
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
         try:
             while not lost.is_set():
                 await run_unless(lost, self._report_on(connection))
         finally:
-            self.connected_at = None
+            self.is_reached = False
             await _close(connection)
 
     async def _report_on(self, connection: AbstractConnection) -> None:

@@ -19,6 +19,11 @@ DRAINING_POLL_SECONDS: Final = 0.1
 class Session(Protocol):
     """A connection of an AMQP client that consumes direct reply-to. Each method has a timeout and may raise."""
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker has said that it does not read the connection, which it does to publishers in an alarm."""
+        ...
+
     def publish(self, report: bytes) -> None:
         """Publish a report."""
         ...
@@ -29,11 +34,7 @@ class Session(Protocol):
 
 
 class ControlThread:
-    """Drives the protocol, which no other thread changes. Its failures never stop the consumers.
-
-    Attributes:
-        connected_at: When the connection was opened; None without a connection. Seconds of the monotonic clock.
-    """
+    """Drives the protocol, which no other thread changes. Its failures never stop the consumers."""
 
     def __init__(
         self, protocol: WorkerProtocol, open_session: Callable[[], AbstractContextManager[Session]], observer: Observer
@@ -46,7 +47,7 @@ class ControlThread:
         self._has_left = False
         self._closed = threading.Event()
         self._fault: str | None = None
-        self.connected_at: float | None = None
+        self._connected: Session | None = None
 
     def start(self) -> None:
         """Report and receive from now on."""
@@ -55,6 +56,12 @@ class ControlThread:
     def leave(self) -> None:
         """Report from now on that the worker shuts down. For any thread, and for signal handlers."""
         self._leaving = True
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether there is a connection, and the broker reads it. May be asked on any thread."""
+        session = self._connected
+        return session is not None and not session.is_blocked
 
     def close(self) -> None:
         """End the thread."""
@@ -67,14 +74,14 @@ class ControlThread:
             started_at = time.monotonic()
             with self._contained():
                 self._session()
-            self.connected_at = None
+            self._connected = None
             self._wait(backoff.next_delay(time.monotonic() - started_at))
 
     def _session(self) -> None:
         """From one connect to the loss of that connection."""
         with self._open_session() as session:
             self._protocol.begin_channel()
-            self.connected_at = time.monotonic()
+            self._connected = session
             while not self._closed.is_set():
                 self._advance()
                 if self._protocol.is_report_due(time.monotonic()):

@@ -15,8 +15,8 @@ class ControlConnection(Protocol):
     """The control channel: it has a connection of its own, so it knows whether the broker is reached."""
 
     @property
-    def connected_at(self) -> float | None:
-        """When the connection was opened; None without a connection."""
+    def is_reached(self) -> bool:
+        """Whether there is a connection, and the broker reads it: during a memory alarm it reads no publisher."""
         ...
 
 
@@ -59,7 +59,7 @@ class Health:
 
     def _is_excused(self) -> bool:
         """True while the worker is not expected to consume, or would harm its tasks by a restart."""
-        if self._protocol is None or self._control is None or self._control.connected_at is None:
+        if self._protocol is None or self._control is None or not self._control.is_reached:
             return True
         is_to_consume = self._protocol.state in {State.STARTING, State.CONSUMING}
         return not is_to_consume or self._runtime.figures().in_flight > 0

@@ -16,7 +16,11 @@ TIMEOUT_SECONDS: Final = 10
 
 
 class KombuSession:
-    """A connection that consumes direct reply-to (`taskqueue_drain.control_thread.Session`)."""
+    """A connection that consumes direct reply-to (`taskqueue_drain.control_thread.Session`).
+
+    Attributes:
+        is_blocked: See `Session`.
+    """
 
     def __init__(self, connection: kombu.Connection, taskqueue: str) -> None:
         """Consume on a connection that is open.
@@ -27,6 +31,9 @@ class KombuSession:
         self._connection = connection
         self._taskqueue = taskqueue
         self._bodies: list[bytes] = []
+        self.is_blocked = False
+        connection.connection.on_blocked = self._on_blocked
+        connection.connection.on_unblocked = self._on_unblocked
         self._channel = connection.channel()
         self._channel.auto_decode = False  # a body is parsed as it is, whatever encoding its sender states
         self._channel.basic_consume(DIRECT_REPLY_TO, no_ack=True, callback=self._on_message)
@@ -43,6 +50,12 @@ class KombuSession:
         self._connection.heartbeat_check(rate=2)
         bodies, self._bodies = self._bodies, []
         return bodies
+
+    def _on_blocked(self, _: str) -> None:
+        self.is_blocked = True
+
+    def _on_unblocked(self) -> None:
+        self.is_blocked = False
 
     def _on_message(self, message: Any) -> None:  # noqa: ANN401 - amqp has no types
         self._bodies.append(message.body or b"")  # amqp gives a message without a body an empty str

@@ -23,6 +23,9 @@ class PikaSession:
     """A connection that consumes direct reply-to (`taskqueue_drain.control_thread.Session`).
 
     Not a BlockingConnection: that one waits without limit for a broker that does not read.
+
+    Attributes:
+        is_blocked: See `Session`.
     """
 
     def __init__(self, parameters: ConnectionParameters, taskqueue: str) -> None:
@@ -33,6 +36,7 @@ class PikaSession:
         self._fault: BaseException | None = None
         self._channel: Any = None
         self._is_open = False
+        self.is_blocked = False
         self._connection = SelectConnection(
             parameters, self._on_connected, self._on_lost, self._on_lost, custom_ioloop=self._loop
         )
@@ -80,7 +84,15 @@ class PikaSession:
             raise self._fault
 
     def _on_connected(self, connection: Any) -> None:  # noqa: ANN401 - pika has no types
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
         connection.channel(on_open_callback=self._on_channel)
+
+    def _on_blocked(self, *_: object) -> None:
+        self.is_blocked = True
+
+    def _on_unblocked(self, *_: object) -> None:
+        self.is_blocked = False
 
     def _on_channel(self, channel: Any) -> None:  # noqa: ANN401 - pika has no types
         self._channel = channel

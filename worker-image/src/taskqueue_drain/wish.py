@@ -7,7 +7,7 @@ class Wish:
     """Whether the worker may consume, and how often that was asked: a consumer is quiet for a number."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may ask while its thread asks
         self._current = (0, True)
         self._is_final = False
 

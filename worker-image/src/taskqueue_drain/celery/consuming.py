@@ -1,8 +1,13 @@
 """Lets a Celery consumer stop, with proof, and consume again. It runs on Celery's thread."""
 
+import time
+from contextlib import suppress
 from typing import Any
 
+from celery.exceptions import WorkerShutdown
+
 from taskqueue_drain.protocol_log import contained, log
+from taskqueue_drain.worker_protocol import CANCEL_TIMEOUT_SECONDS
 
 from . import unstarted
 from .round_trips import RoundTrips
@@ -23,13 +28,13 @@ class Consuming:
         """Celery has a new channel, and is about to consume."""
         self._trips = trips
         self._held = self._receive = None
-        if not self._runtime.wish[1]:
+        if not self._runtime.wish.may_consume:
             self._hold(trips)
 
     @contained
     def apply(self) -> None:
         """Do what the control thread wishes now."""
-        number, may_consume = self._runtime.wish
+        number, may_consume = self._runtime.wish.current
         if not self._runtime.is_connected or self._trips is None:
             return  # `connected` follows
         if may_consume and self._held is not None:
@@ -37,13 +42,24 @@ class Consuming:
         elif not may_consume and self._held != number:
             self._hold(self._trips)
 
+    @contained
+    def finish(self) -> None:
+        """Read until the proof has come. While Celery then waits for its tasks, it reads nothing.
+
+        A message that is not read stays with the worker until its tasks have ended.
+        """
+        until = time.monotonic() + CANCEL_TIMEOUT_SECONDS
+        while self._held is not None and not self._runtime.is_quiet and (rest := until - time.monotonic()) > 0:
+            with suppress(TimeoutError, WorkerShutdown):  # a remote command to do what the worker does already
+                self._runtime.consumer.connection.drain_events(timeout=rest)
+
     def _hold(self, trips: RoundTrips) -> None:
         """Cancel the consumers, requeue what has not begun, and ask for the proof that nothing follows."""
         tasks = self._runtime.consumer.task_consumer
         if self._held is None:
             self._receive, tasks.on_message = tasks.on_message, self._on_stray
             tasks.consume = lambda *_, **__: None  # Celery would consume after a connect, or for a further queue
-        self._held = self._runtime.wish[0]
+        self._held, _ = self._runtime.wish.current
         # With no answers: the proof follows them anyway. After an answer py-amqp would no longer call `_on_stray`, but
         # reject what follows, which counts as a failure.
         for tag in tasks._active_tags.values():  # noqa: SLF001 - kombu's `cancel` would wait

@@ -6,6 +6,7 @@ from typing import Any
 
 from taskqueue_drain.protocol import Figures
 from taskqueue_drain.task_runs import TaskRuns
+from taskqueue_drain.wish import Wish
 
 from . import unstarted
 
@@ -15,7 +16,7 @@ class CeleryRuntime:
 
     Attributes:
         consumer: Celery's consumer.
-        wish: How often the control thread has asked, and whether the worker may consume.
+        wish: What the protocol wishes of Celery's consumer.
         quiet_since: The number of the wish for which it is proved that no message arrives; -1 if it is for none.
         is_connected: Whether Celery has a connection to the broker.
         settling: Requests that have ended and whose messages are about to be settled.
@@ -24,10 +25,9 @@ class CeleryRuntime:
 
     def __init__(self, consumer: Any, runs: TaskRuns, wake: Callable[[], None]) -> None:  # noqa: ANN401 - likewise
         self.consumer = consumer
-        self.wish = (0, True)
+        self.wish = Wish()
         self.quiet_since = -1
         self.is_connected = False
-        self._is_leaving = False
         self._runs = runs
         self.settling: set[Any] = set()
         self.wake = wake
@@ -36,16 +36,18 @@ class CeleryRuntime:
 
     def stop_consuming(self) -> None:
         """See `Runtime`."""
-        self._ask(may_consume=False)
+        self.wish.ask(may_consume=False)
+        self.wake()
 
     def consume(self) -> None:
         """See `Runtime`."""
-        self._ask(may_consume=True)
+        self.wish.ask(may_consume=True)
+        self.wake()
 
     @property
     def is_quiet(self) -> bool:
         """See `Runtime`."""
-        number, may_consume = self.wish
+        number, may_consume = self.wish.current
         return not may_consume and self.quiet_since == number
 
     @property
@@ -74,10 +76,5 @@ class CeleryRuntime:
 
     def leave(self) -> None:
         """Ask for the end of consuming for good, from a signal handler."""
-        self._is_leaving = True
-        self._ask(may_consume=False)
-
-    def _ask(self, *, may_consume: bool) -> None:
-        # The control thread may read an undrain before it learns of the SIGTERM.
-        self.wish = (self.wish[0] + 1, may_consume and not self._is_leaving)
+        self.wish.end()
         self.wake()

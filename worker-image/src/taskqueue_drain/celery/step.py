@@ -66,7 +66,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self._timeout is not None:
             self._timeout.connected()
             trips = RoundTrips(consumer.task_consumer.channel)
-            self._heartbeat.connected(consumer.connection.connection, trips)
+            self._heartbeat.connected(trips)
             self._consuming.connected(trips)
         if not self._has_started:
             self._has_started = True
@@ -106,7 +106,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._attempts = Attempts(self._runtime, settings, copies)
         watch_pool(consumer.pool, self._runs)
         if consumer.hub is None:
-            self._slots = GreenSlots(consumer, lambda: self._runtime.wish[1])
+            self._slots = GreenSlots(consumer, lambda: self._runtime.wish.may_consume)
             self._loop = BlockingLoop(consumer, self._on_wake, self._heartbeat.beat)
         else:
             self._loop = HubLoop(self._on_wake, self._heartbeat.beat)
@@ -132,6 +132,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         """Celery shuts down, whether its event loop has run since SIGTERM or not."""
         self._leave()
         self._consuming.apply()
+        self._consuming.finish()
         self._close()
 
     def _on_sigterm(self, **_: object) -> None:
@@ -155,7 +156,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def _begin_or_requeue(self, request: Any) -> None:  # noqa: ANN401 - Celery has no types
         """Begin a task, unless the worker is drained."""
-        if not self._runtime.wish[1]:
+        if not self._runtime.wish.may_consume:
             if self._slots is None:  # on Celery's thread: otherwise the broker would deliver the message here again
                 self._consuming.apply()
             unstarted.requeue_task(request)

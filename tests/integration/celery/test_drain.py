@@ -174,9 +174,15 @@ async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_anothe
 async def test_sigterm_gives_back_what_the_worker_has_not_read_yet(
     start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
 ) -> None:
-    worker = start_celery(
-        *ADAPTER, "--without-gossip", "--without-mingle", "--without-heartbeat", "--", "worker.enable_remote_control=no"
+    # Without the channels of these, Celery itself reads nothing more while its task ends.
+    nothing_else = (
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "--",
+        "worker.enable_remote_control=no",
     )
+    worker = start_celery(*ADAPTER, *nothing_else, ACKS_LATE="1")
     await operator.wait_for_report(state="consuming")
     await send(queue, n=1, gate=str(gate))
     await worker.wait_for_ledger("started 1")
@@ -189,3 +195,12 @@ async def test_sigterm_gives_back_what_the_worker_has_not_read_yet(
     gate.open()
     assert await worker.exit_code() == 0
     assert worker.ledger == ["started 1", "finished 1"]
+    assert await queue.ready() == 6, "the task is acknowledged"
+
+
+async def test_the_processes_of_an_idle_worker_end_in_order(start_celery: StartCelery, operator: FakeOperator) -> None:
+    worker = start_celery("-I", "taskqueue_drain.celery,tells_its_end")
+    await operator.wait_for_report(state="consuming")
+    worker.terminate()
+    assert await worker.exit_code() == 0
+    assert worker.ledger == ["a process ends with 0"]

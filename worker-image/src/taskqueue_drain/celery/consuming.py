@@ -49,9 +49,14 @@ class Consuming:
         A message that is not read stays with the worker until its tasks have ended.
         """
         until = time.monotonic() + CANCEL_TIMEOUT_SECONDS
-        while self._held is not None and not self._runtime.is_quiet and (rest := until - time.monotonic()) > 0:
+        while self._is_proof_awaited and (rest := until - time.monotonic()) > 0:
             with suppress(TimeoutError, WorkerShutdown):  # a remote command to do what the worker does already
                 self._runtime.consumer.connection.drain_events(timeout=rest)
+
+    @property
+    def _is_proof_awaited(self) -> bool:
+        # Not `is_quiet`: the control thread, too, learns of SIGTERM, and may ask once more meanwhile.
+        return self._held is not None and self._runtime.quiet_since != self._held
 
     def _hold(self, trips: RoundTrips) -> None:
         """Cancel the consumers, requeue what has not begun, and ask for the proof that nothing follows."""

@@ -29,6 +29,7 @@ from .event_loop import BlockingLoop, EventLoop, HubLoop
 from .executions import watch_pool
 from .green_slots import GreenSlots
 from .heartbeat import Heartbeat
+from .prompt_end import end_without_timers, make_processes_prompt
 from .round_trips import RoundTrips
 from .runtime import CeleryRuntime
 from .supported import check_celery
@@ -105,6 +106,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         copies = CopyThread(consumer.app.connection_for_write(), f"{identity.taskqueue} copies")
         self._attempts = Attempts(self._runtime, settings, copies)
         watch_pool(consumer.pool, self._runs)
+        make_processes_prompt()
         if consumer.hub is None:
             self._slots = GreenSlots(consumer, lambda: self._runtime.wish.may_consume)
             self._loop = BlockingLoop(consumer, self._on_wake, self._heartbeat.beat)
@@ -134,6 +136,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._consuming.apply()
         self._consuming.finish()
         self._close()
+        if not self._runtime.figures().in_flight:
+            end_without_timers()
 
     def _on_sigterm(self, **_: object) -> None:
         self._leave()

@@ -140,7 +140,11 @@ class Scaler:
         if applies and desired > deployment.replicas:
             started = self.cache.unrecorded_start(key)
             body = await self.cluster.scale(
-                deployment.key, replicas=desired, generation=deployment.generation, started_template=started
+                deployment.key,
+                replicas=desired,
+                taskqueue=key.name,
+                generation=deployment.generation,
+                started_template=started,
             )
             self.cache.update_deployment(body)
             written = desired
@@ -202,9 +206,10 @@ class Scaler:
         body = await self.cluster.deployment(before.key)
         if body is None:
             self.cache.remove_deployment(before.key, before.uid)
-            self.queues.reconcile.add(key)
         else:
             self.cache.update_deployment(body)
+        if self.cache.deployment(key) is None:
+            self.queues.reconcile.add(key)
 
     def _report_scale(self, key: Key, before: int, after: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")

@@ -32,14 +32,16 @@ async def with_consumer_timeout(
     if CONSUMER_TIMEOUT in arguments or CONSUMER_TIMEOUT in (queue.arguments or {}):
         return arguments
     asked = {CONSUMER_TIMEOUT: milliseconds}
+    is_accepted = False
     try:
         async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
             is_accepted = await _is_accepted(queue, asked)
     except (*CHANNEL_ERRORS, asyncio.CancelledError) as error:
-        if is_cancellation_requested():
-            raise
-        log.warning("queue %s has no consumer timeout of its own: %s", queue.name, str(error) or repr(error))
-        return arguments
+        if not is_cancellation_requested():
+            log.warning("queue %s has no consumer timeout of its own: %s", queue.name, str(error) or repr(error))
+    if is_cancellation_requested():
+        # Also if nothing was raised: on a channel that is being closed, aiormq raises the reason of the close instead.
+        raise asyncio.CancelledError
     return arguments | asked if is_accepted else arguments
 
 

@@ -89,8 +89,9 @@ async def test_a_cancellation_that_the_client_takes_for_the_end_of_the_channel_i
     queue = FakeQueue(ChannelPreconditionFailed(UNKNOWN_ARGUMENT.format("x-stream-offset", "rabbit_quorum_queue")))
     queue.channel.has_answered.clear()
     asking = asyncio.ensure_future(ask(queue))
-    while not queue.channel.asked:
+    for _ in range(5):
         await asyncio.sleep(0)
+    assert queue.channel.asked
     asking.cancel()
     await asyncio.wait({asking})
     assert asking.cancelled(), "otherwise the worker consumes on, and does not end at SIGTERM"

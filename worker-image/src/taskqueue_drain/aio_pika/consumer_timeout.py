@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractQueue
 from aio_pika.exceptions import ChannelPreconditionFailed
 from aiormq.abc import DeliveredMessage
 
-from taskqueue_drain.aio import is_cancellation_requested
+from taskqueue_drain.aio import is_cancellation_requested, raise_if_cancelled
 from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
 from taskqueue_drain.protocol_log import log
 
@@ -39,9 +39,7 @@ async def with_consumer_timeout(
     except (*CHANNEL_ERRORS, asyncio.CancelledError) as error:
         if not is_cancellation_requested():
             log.warning("queue %s has no consumer timeout of its own: %s", queue.name, str(error) or repr(error))
-    if is_cancellation_requested():
-        # Also if nothing was raised: on a channel that is being closed, aiormq raises the reason of the close instead.
-        raise asyncio.CancelledError
+    raise_if_cancelled()
     return arguments | asked if is_accepted else arguments
 
 

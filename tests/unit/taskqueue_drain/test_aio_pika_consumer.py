@@ -198,6 +198,14 @@ async def test_a_consumer_whose_channel_is_opened_again_consumes_on_it(consumer:
     assert (was_consuming, consumer.is_consuming, queue.channel.calls) == (False, True, ["consume b"])
 
 
+async def test_a_consumer_whose_channel_is_closed_for_good_asks_the_broker_nothing(
+    consumer: Consumer, queue: FakeQueue
+) -> None:
+    queue.channel.close()
+    await _settle()
+    assert (consumer.is_consuming, queue.channel.calls) == (False, ["consume a"])
+
+
 async def test_a_drained_consumer_does_not_consume_on_a_further_channel(consumer: Consumer, queue: FakeQueue) -> None:
     lost, queue.channel = queue.channel, FakeChannel()
     consumer.allow(may_consume=False)

@@ -19,7 +19,7 @@ Receive = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 
 class Consumer:
-    """Consumes a queue while it may. After a loss of the channel it consumes on the next one, if there is one.
+    """Consumes a queue while it may. On a robust channel it consumes again after each loss.
 
     Calls on the channel have no timeout: aiormq closes a channel when a call on it is given up, and the broker would
     then redeliver the running tasks. So `follow` makes them, one after another, and no other method waits for one.
@@ -162,8 +162,11 @@ class Consumer:
             await self._stop()
         await self._requeue_refused()
         if self._may_consume and self._tag is None:
-            if isinstance(self.queue.channel, RobustChannel):
-                await run_unless(self._wake, self.queue.channel.ready())
+            channel = self.queue.channel
+            if isinstance(channel, RobustChannel):
+                await run_unless(self._wake, channel.ready())
+            elif channel.is_closed:
+                return  # for good: `follow` is about to be cancelled
             if not self._wake.is_set():
                 await self.start()
 

@@ -131,7 +131,7 @@ class Consumer:
         if channel is not self._channel:
             self._channel = channel
             channel.closing.add_done_callback(lambda _: self._on_lost(channel))
-            # aiormq before 7.0 tells nobody that the broker has cancelled a consumer.
+            # aiormq before 7.0 does not tell that the broker has cancelled a consumer.
             cancelled: set[Any] = getattr(channel, "on_consumer_cancel_callbacks", set())
             cancelled.add(lambda frame: self._on_cancelled(frame.consumer_tag))
         if tag not in channel.consumers:  # it was on a channel before this one

@@ -64,7 +64,7 @@ class ControlChannel:
 
     async def flush(self) -> None:
         """Wait until all that has changed is reported, if there is a connection."""
-        if self.connected_at is not None:
+        if self.is_reached:
             self._is_reported.clear()
             self._report_due.set()
             with suppress(TimeoutError):

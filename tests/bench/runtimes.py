@@ -19,7 +19,7 @@ PREFETCH: Final = 10
 PREFETCHING: Final = Setting("late", {}, PREFETCH, prefetched=PREFETCH - SLOTS, has_control=True)
 NOT_PREFETCHING: Final = Setting("late", {}, SLOTS, prefetched=0, has_control=True)
 """FastStream begins every message that arrives."""
-TASKIQ: Final = ("-m", "taskiq", "worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(SLOTS))
+TASKIQ: Final = ("worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(SLOTS))
 DRAMATIQ: Final = ("-m", "dramatiq", "--processes", "1", "--threads", str(SLOTS), "audited")
 
 
@@ -62,8 +62,8 @@ RUNTIMES: Final = (
     Runtime(
         name="taskiq",
         module="taskiq_tasks.py",
-        plain=TASKIQ,
-        adapted=(*TASKIQ, "--receiver", "taskqueue_drain.taskiq:Receiver"),
+        plain=("-m", "taskiq", *TASKIQ),
+        adapted=("-m", "taskqueue_drain.taskiq", *TASKIQ),
         message=_taskiq,
         packages=lambda: packages("taskiq-0.12"),
         settings=[PREFETCHING],

@@ -11,8 +11,8 @@ from tests.e2e.application import celery_message
 from tests.integration.celery import running_celery
 
 TASKS_PER_SIZE: Final = 10
-PERIOD_SECONDS: Final = 20.0
-"""Between bursts: a rush takes some 7 s, and the operator uses the highest of its readings for 12 s more."""
+PERIOD_SECONDS: Final = 22.0
+"""Between bursts: a rush takes some 8 s, and the operator uses the highest of its readings for 12 s more."""
 RHYTHM: Final = Rhythm(42, PERIOD_SECONDS, tail=adapters.TAIL)
 TARGETS: Final = {
     "tasks": Target(">=", 10_000),

@@ -14,7 +14,7 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     UNABLE + "TASKQUEUE_NAME is not set": ((), {"TASKQUEUE_NAME": ""}),
     UNABLE + "Celery 6.0.1 is not supported": (("-I", "celery_6,taskqueue_drain.celery"), {}),
     UNABLE + "celery.concurrency.eventlet cannot be drained": ((*ADAPTER, "--pool=eventlet"), {}),
-    "/healthz and /readyz are not served: TASKQUEUE_HTTP_PORT must be": ((), {"TASKQUEUE_HTTP_PORT": "x"}),
+    "/healthz and /readyz are not served: TASKQUEUE_HTTP_PORT is 'x'": ((), {"TASKQUEUE_HTTP_PORT": "x"}),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Self
 
 from tests.cluster import build, cache, kubeconfig, ports
 from tests.cluster.api_reader import ApiReader
+from tests.cluster.api_writer import ApiWriter
 from tests.cluster.certificates import Authority, key_pair
 from tests.cluster.processes import Processes
 from tests.cluster.progress import until
@@ -85,14 +86,19 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End every process; etcd's data stays in the directory."""
-        if "api" in vars(self):
-            self.api.close()
+        for client in vars(self).keys() & {"api", "writer"}:
+            vars(self)[client].close()
         self.processes.stop_all(grace=0)
 
     @cached_property
     def api(self) -> ApiReader:
         """Reads as administrator, where a test asks again and again."""
         return ApiReader(self.kubeconfig, self.kubectl)
+
+    @cached_property
+    def writer(self) -> ApiWriter:
+        """Writes as administrator."""
+        return ApiWriter(self.kubeconfig)
 
     def identity(self, user: str, *groups: str) -> Path:
         """A kubeconfig for this user."""

@@ -129,4 +129,4 @@ def api_client(kubeconfig: Path) -> httpx.Client | None:
         file.write(f"{certificate}\n{key}")
         file.flush()
         context.load_cert_chain(file.name)
-    return httpx.Client(base_url=cluster["server"], verify=context, timeout=30)
+    return httpx.Client(base_url=cluster["server"], verify=context, timeout=120)

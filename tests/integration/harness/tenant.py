@@ -38,7 +38,7 @@ class Tenant(Generic[B]):
         self.plane = plane
         self.broker = broker
         self.http = httpx.Client(
-            base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30, limits=KEEP_BRIEFLY
+            base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=120, limits=KEEP_BRIEFLY
         )
         self.http.put(f"/vhosts/{self.vhost}").raise_for_status()
         self._apply("v1", "Namespace", self.namespace)

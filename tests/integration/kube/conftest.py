@@ -18,7 +18,7 @@ NUMBERS = count(1)
 @pytest.fixture(scope="session")
 def crd(control_plane: ControlPlane) -> None:
     control_plane.kubectl("apply", "--server-side", "-f", "crds/taskqueues.yaml")
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/taskqueues.taskqueue.dev")
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd/taskqueues.taskqueue.dev")
 
 
 @pytest.fixture

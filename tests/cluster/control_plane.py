@@ -30,6 +30,7 @@ _CONTROLLERS_WITHOUT_NODES = (
     "deployment-controller",
     "replicaset-controller",
     "garbage-collector-controller",
+    "horizontal-pod-autoscaler-controller",
     "namespace-controller",
     "serviceaccount-controller",
 )

@@ -28,14 +28,18 @@ class ApiWriter:
         """Close the connections."""
         self._client.close()
 
-    def apply(self, body: Body, namespace: str | None = None) -> None:
-        """Create the object or change it to this, as `kubectl apply --server-side` does.
+    def apply(self, body: Body, namespace: str | None = None) -> Body:
+        """Create the object or change it to this, as `kubectl apply --server-side` does; return what is stored.
 
         Raises:
             RuntimeError: The API server does not answer, or refuses.
         """
         path = path_of(body["kind"].lower(), namespace, body["metadata"]["name"])
-        self._send("PATCH", path, body, "application/apply-patch+yaml", _MANAGER | {"force": "true"})
+        answer = self._send("PATCH", path, body, "application/apply-patch+yaml", _MANAGER | {"force": "true"})
+        if answer.is_error:
+            raise RuntimeError(f"PATCH {path}: {answer.text}")
+        stored: Body = answer.json()
+        return stored
 
     def merge(self, kind: str, namespace: str, name: str, patch: Body) -> bool:
         """Change fields of an object, which may be a subresource: `pod/status`, say; return whether there is one.
@@ -45,7 +49,7 @@ class ApiWriter:
         """
         kind, _, subresource = kind.partition("/")
         path = path_of(kind, namespace, name) + (f"/{subresource}" if subresource else "")
-        return self._send("PATCH", path, patch, "application/merge-patch+json", _MANAGER)
+        return self._send("PATCH", path, patch, "application/merge-patch+json", _MANAGER).is_success
 
     def delete(self, kind: str, namespace: str | None, name: str = "") -> None:
         """Delete an object, or without a name all of the namespace, without a wait; there may be none.
@@ -62,7 +66,7 @@ class ApiWriter:
         body: Body | None = None,
         content_type: str = "application/json",
         parameters: dict[str, str] | None = None,
-    ) -> bool:
+    ) -> httpx.Response:
         content, headers = json.dumps(body) if body else None, {"Content-Type": content_type}
 
         def send() -> httpx.Response:
@@ -76,5 +80,5 @@ class ApiWriter:
         except httpx.TransportError as error:
             raise RuntimeError(f"{method} {path}: {error!r}") from error
         if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
-            raise RuntimeError(f"{method} {path}: {answer.json()['message']}")
-        return answer.is_success
+            raise RuntimeError(f"{method} {path}: {answer.text}")
+        return answer

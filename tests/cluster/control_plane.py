@@ -32,6 +32,7 @@ _CONTROLLERS_WITHOUT_NODES = (
     "garbage-collector-controller",
     "horizontal-pod-autoscaler-controller",
     "namespace-controller",
+    "resourcequota-controller",
     "serviceaccount-controller",
 )
 """What tests without nodes need; all controllers together, with what they ask the API server, cost twice as much."""

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Generic, Protocol
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_STARTED
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.progress import until
 from tests.idle_connections import KEEP_BRIEFLY
 from tests.permissions import Grant, documented, permissions
 
@@ -44,10 +45,12 @@ class Tenant(Generic[B]):
         self._apply("v1", "Namespace", self.namespace)
 
     def close(self) -> None:
-        """Leave nothing behind that the operator would go on with."""
+        """Leave nothing behind that the operator would go on with; it may leave the vhost before the vhost goes."""
         with closing(self.http):
             self.plane.writer.delete("taskqueue", self.namespace)
             self.plane.writer.delete("namespace", None, self.namespace)
+            with suppress(TimeoutError):  # without an operator the TaskQueues stay
+                until(lambda: not self.plane.api.list("taskqueue", self.namespace), "no TaskQueue", seconds=2)
             self.http.delete(f"/vhosts/{self.vhost}")
             self.http.delete(f"/users/{self.vhost}")
 

@@ -38,5 +38,4 @@ SCENARIOS: Final = (
     _scenario(faults.lost_connection, "lost-connection", "healthz"),
     _scenario(drains.sigterm, "sigterm", "readyz"),
     _scenario(periods.consuming, "report-times"),
-    _scenario(periods.drained, "report-times"),
 )

@@ -57,7 +57,7 @@ def outcomes(broker: Broker, least_url: str) -> tuple[Kept, Broken]:
         template = TaskTemplate(properties={"type": "sleep"})
         command = taskqueue_worker("worker_tasks,mutations", MUTATION=name)
         rules = [MUTATIONS[name].rule]
-        settings = Settings(command, broker.url, template, rules, task_seconds=1, start_seconds=60, wait_seconds=15)
+        settings = Settings(command, broker.url, template, rules, task_seconds=1, start_seconds=60, wait_seconds=12)
         return await run(settings, [scenario_that_finds(MUTATIONS[name])])
 
     async def run_all() -> tuple[Kept, Broken]:

@@ -77,7 +77,7 @@ def reports_are_persistent() -> None:
     patch(aio_pika_channel, DeliveryMode=SimpleNamespace(NOT_PERSISTENT=DeliveryMode.PERSISTENT))
 
 
-@breaks("report-times", "consuming")
+@breaks("report-times", "consuming_and_late_message")
 def no_period() -> None:
     patch(worker_protocol, REPORT_PERIOD_SECONDS=3600)
 
@@ -131,7 +131,7 @@ def waits_for_ever_for_the_proof() -> None:
     patch(worker_protocol, CANCEL_TIMEOUT_SECONDS=3600)
 
 
-@breaks("unconfirmed-drain", "unconfirmed_while_busy")
+@breaks("unconfirmed-drain")
 def gives_up_a_channel() -> None:
     certain = Consumer.make_certain
 

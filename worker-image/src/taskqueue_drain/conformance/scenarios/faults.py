@@ -16,13 +16,9 @@ LOST_SECONDS: Final = 1.0
 
 
 async def unconfirmed(case: Case) -> None:
-    """Hold back what the broker answers after `basic.cancel-ok`, while the worker is idle."""
-    await _refuses_unconfirmed(case)
-
-
-async def unconfirmed_while_busy(case: Case) -> None:
-    """Do the same while a task runs: the worker must not close its channel."""
+    """Hold back what the broker answers after `basic.cancel-ok`, while the worker is idle and while a task runs."""
     rule = "unconfirmed-drain"
+    await _refuses_unconfirmed(case)
     async with case.running_task(rule, longer_by=CANCEL_TIMEOUT_SECONDS):
         report = await _refuses_unconfirmed(case)
         runs = report.fields.get("in_flight") == 1
@@ -35,7 +31,7 @@ async def unconfirmed_while_busy(case: Case) -> None:
 
 
 async def _refuses_unconfirmed(case: Case) -> Report:
-    channels = case.deliveries.channels
+    channels = frozenset(case.deliveries.consuming)
     case.proxy.hold(AfterCancel())
     before = len(case.operator.reports)
     report = await case.command("unconfirmed-drain", "drain")
@@ -55,7 +51,7 @@ async def _refuses_unconfirmed(case: Case) -> Report:
 async def late_message(case: Case) -> None:
     """Deliver a message after `basic.cancel-ok`, as a broker does that has not yet processed the cancel."""
     rule = "late-message"
-    hold = LateMessage(case.deliveries.channels)
+    hold = LateMessage(frozenset(case.deliveries.consuming))
     case.proxy.hold(hold)
     await case.publish()
     await case.require(rule, "the worker consumes nothing", lambda: hold.messages >= 1)

@@ -44,10 +44,15 @@ _BODIES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
 }
 
 
+def message_of(runtime: Runtime, queue: str, **payload: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of a task
+    """Return a task as the runtime writes it."""
+    write = _BODIES.get(runtime.name)
+    return payload if write is None else write(payload, queue)
+
+
 async def send(queue: DeclaredQueue, runtime: Runtime, *, to: str | None = None, **payload: object) -> None:
     """Publish a task as the runtime does, to the queue or to the one named."""
-    write = _BODIES.get(runtime.name)
-    body = payload if write is None else write(payload, to or queue.name)
+    body = message_of(runtime, to or queue.name, **payload)
     message = aio_pika.Message(
         json.dumps(body).encode(),
         content_type="application/json",

@@ -1,18 +1,22 @@
 """What is special about dramatiq: it holds delayed messages, and runs several processes by default."""
 
+import json
 import time
 
 import httpx
 import pytest
 
+from tests.cluster.broker import Broker
 from tests.integration.adapters.conftest import StartApplication
 from tests.integration.adapters.running_application import Runtime
-from tests.integration.adapters.runtimes import DRAMATIQ, DRAMATIQ_COMMAND, send
+from tests.integration.adapters.runtimes import DRAMATIQ, DRAMATIQ_COMMAND, message_of, send
 from tests.integration.worker import management_api as api
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.fake_operator import FakeOperator
 from tests.integration.worker.gate import Gate
+from tests.integration.worker.raw_publisher import publish_raw
+from tests.integration.worker.test_hostile_messages import UNREADABLE
 
 HOUR_MILLISECONDS = 3_600_000
 PROCESSES = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "2"), "dramatiq-2.2", declares=True)
@@ -39,6 +43,20 @@ async def test_a_drained_worker_gives_back_messages_that_wait_for_their_time(
     await operator.done("undrain")
     await queue.wait_for_ready(0, delayed)
     assert worker.ledger == ["started 1", "finished 1"]
+
+
+@pytest.mark.parametrize("runtime", [DRAMATIQ], ids=str)
+async def test_messages_whose_properties_cannot_be_read_are_done_and_no_connection_is_lost(
+    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, broker: Broker
+) -> None:
+    for n, (flags, properties) in enumerate(UNREADABLE.values()):
+        body = json.dumps(message_of(runtime, queue.name, n=n)).encode()
+        await publish_raw(broker.url, queue.name, flags=flags, properties=properties, body=body)
+    worker = start(runtime)
+    await worker.wait_for_ledger(*(f"finished {n}" for n in range(len(UNREADABLE))))
+    await queue.wait_for_ready(0)
+    assert worker.ledger.count("started 0") == 1
+    assert "onnection closed" not in worker.output
 
 
 @pytest.mark.parametrize("runtime", [PROCESSES], ids=["processes"])

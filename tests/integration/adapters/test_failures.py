@@ -50,6 +50,16 @@ async def test_taskiq_retries_a_task_and_dead_letters_it_after_its_last_attempt(
     assert worker.ledger == ["started 1"] * 2, "the first attempt is acknowledged, because taskiq sent the task again"
 
 
+async def test_a_task_of_taskiq_that_is_done_is_acknowledged_also_if_a_middleware_raises_then(
+    start: StartApplication, queue: DeclaredQueue
+) -> None:
+    worker = start(TASKIQ, RAISES_AFTER_TASKS="1", PREFETCH="1")
+    for n in (1, 2):
+        await send(queue, TASKIQ, n=n)
+    await worker.wait_for_ledger("finished 1", "finished 2")  # with a prefetch of 1, the second follows the settlement
+    assert await queue.ready(queue.dead_letters) == 0
+
+
 async def test_a_message_that_taskiq_cannot_run_is_dead_lettered(start: StartApplication, queue: DeclaredQueue) -> None:
     worker = start(TASKIQ)
     for body in (b"{", b'{"task_id": "1", "task_name": "unknown", "labels": {}, "args": [], "kwargs": {}}'):

@@ -78,18 +78,25 @@ class FakeOperator:
         message = aio_pika.Message(body, content_type="application/json")
         await self._channel.default_exchange.publish(message, self.address, mandatory=False)
 
-    async def wait_for_answer(self, id: str) -> dict[str, Any]:  # noqa: A002 - named as the field
-        """Wait for the report that answers the command with this id, and return the report."""
+    async def wait_for_answer(self, id: str, *, after: int = 0) -> dict[str, Any]:  # noqa: A002 - named as the field
+        """Wait for the report that answers the command with this id, and return the report.
+
+        Args:
+            id: The id.
+            after: How many reports came before the command: the same id may have been answered by one of them.
+        """
 
         def answers() -> list[dict[str, Any]]:
-            return [report for report in self.reports if report["answer"] and report["answer"]["id"] == id]
+            reports = self.reports[after:]
+            return [report for report in reports if report["answer"] and report["answer"]["id"] == id]
 
         await eventually(f"an answer to {id}", answers)
         return answers()[-1]
 
     async def command(self, command: str, /, **changes: object) -> dict[str, Any]:
         """Send a command and return the report that answers it."""
-        return await self.wait_for_answer(await self.send(command, **changes))
+        received = len(self._bodies)
+        return await self.wait_for_answer(await self.send(command, **changes), after=received)
 
     async def refused(self, command: str, /, **changes: object) -> str:
         """Send a command that must be refused; return the reason."""

@@ -28,6 +28,11 @@ async def close_connections(management: httpx.Client, name: str) -> None:
     await eventually(f"connection {name}", closed)
 
 
+def close_connections_of_user(management: httpx.Client, user: str) -> None:
+    """Close all connections of a user, also those that are not listed yet."""
+    management.delete(f"/api/connections/username/{quote(user, safe='')}").raise_for_status()
+
+
 def put_user(management: httpx.Client, user: str, password: str) -> None:
     """Create a user without tags, or change its password."""
     body = {"password": password, "tags": ""}

@@ -89,6 +89,25 @@ async def test_a_worker_reports_when_connected_and_every_15_seconds(harness: Con
     assert await report_times(harness, 31) == [0, 15, 30]
 
 
+async def test_what_changes_before_the_end_is_reported(harness: ControlChannelHarness) -> None:
+    running = asyncio.ensure_future(harness.channel.run())
+    await asyncio.sleep(1)
+    harness.protocol.begin_shutdown()
+    await harness.channel.flush()
+    running.cancel()
+    assert harness.protocol.reported_state == "leaving"
+    assert harness.connection.reported_at == [0, 1]
+
+
+async def test_the_end_does_not_wait_for_a_broker_that_reads_nothing(harness: ControlChannelHarness) -> None:
+    harness.connection.fault = ChannelNotFoundEntity()
+    running = asyncio.ensure_future(harness.channel.run())
+    await asyncio.sleep(1)
+    await harness.channel.flush()
+    assert asyncio.get_running_loop().time() == 3
+    running.cancel()
+
+
 async def test_a_draining_worker_reports_every_5_seconds_and_what_has_changed_at_once(
     harness: ControlChannelHarness,
 ) -> None:

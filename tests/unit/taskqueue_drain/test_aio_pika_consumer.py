@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aio_pika.exceptions import ChannelInvalidStateError
+from aiormq import spec
 
 from taskqueue_drain.aio_pika.consumer import Consumer, Receive
 from taskqueue_drain.aio_pika.delivery import Delivery
@@ -29,10 +30,16 @@ class FakeChannel:
         self.calls: list[str] = []
         self.consumers: dict[str, Any] = {}
         self.is_closed = False
+        self.closing = asyncio.get_running_loop().create_future()
+        self.on_consumer_cancel_callbacks: set[Callable[[Any], None]] = set()
         self.before_flow: Callable[[], Awaitable[None]] | None = None
 
     async def get_underlay_channel(self) -> "FakeChannel":
         return self
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.closing.set_result(None)
 
     async def flow(self, *, active: bool) -> None:
         assert active
@@ -65,13 +72,18 @@ class FakeQueue:
         self.channel.calls.append(f"cancel {tag}")
         self.channel.consumers.pop(tag, None)
 
+    def cancel_by_broker(self, tag: str) -> None:
+        self.channel.consumers.pop(tag, None)
+        for callback in self.channel.on_consumer_cancel_callbacks:
+            callback(spec.Basic.Cancel(consumer_tag=tag))
+
     async def deliver(self, tag: str) -> None:
         await self.channel.consumers[tag](FakeMessage(self.channel, tag))
         await asyncio.sleep(0)
 
 
 @pytest.fixture
-def queue() -> FakeQueue:
+async def queue() -> FakeQueue:
     return FakeQueue()
 
 
@@ -143,7 +155,7 @@ async def test_an_undrain_consumes_with_another_tag(consumer: Consumer, queue: F
 
 async def test_a_consumer_whose_channel_is_lost_is_quiet(consumer: Consumer, queue: FakeQueue) -> None:
     async def close() -> None:
-        queue.channel.is_closed = True
+        queue.channel.close()
 
     queue.channel.before_flow = close
     consumer.allow(may_consume=False)
@@ -155,7 +167,7 @@ async def test_the_task_of_a_message_whose_channel_is_lost_does_not_begin(
     consumer: Consumer, queue: FakeQueue, begun: list[Delivery]
 ) -> None:
     await queue.deliver("a")
-    queue.channel.is_closed = True
+    queue.channel.close()
     assert not begun[0].take(), "the broker delivers it again"
     assert consumer.prefetched == 0
 
@@ -168,11 +180,54 @@ async def test_a_retired_consumer_does_not_consume_again(consumer: Consumer, que
 
 
 async def test_a_consumer_that_the_broker_cancels_consumes_again(consumer: Consumer, queue: FakeQueue) -> None:
-    consumer.on_cancelled("other")
-    consumer.on_cancelled("a")
-    assert not consumer.is_consuming
+    states = []
+    for tag in ("other", "a"):
+        queue.cancel_by_broker(tag)
+        states.append(consumer.is_consuming)
+    assert states == [True, False]
     await _settle()
     assert queue.channel.calls == ["consume a", "consume b"]
+
+
+async def test_a_consumer_whose_channel_is_opened_again_consumes_on_it(consumer: Consumer, queue: FakeQueue) -> None:
+    lost, queue.channel = queue.channel, FakeChannel()
+    lost.close()
+    await asyncio.sleep(0)
+    was_consuming = consumer.is_consuming  # the new channel is open, and has no consumer
+    await _settle()
+    assert (was_consuming, consumer.is_consuming, queue.channel.calls) == (False, True, ["consume b"])
+
+
+async def test_a_consumer_whose_channel_is_closed_for_good_asks_the_broker_nothing(
+    consumer: Consumer, queue: FakeQueue
+) -> None:
+    queue.channel.close()
+    await _settle()
+    assert (consumer.is_consuming, queue.channel.calls) == (False, ["consume a"])
+
+
+async def test_a_drained_consumer_does_not_consume_on_a_further_channel(consumer: Consumer, queue: FakeQueue) -> None:
+    lost, queue.channel = queue.channel, FakeChannel()
+    consumer.allow(may_consume=False)
+    lost.close()
+    await _settle()
+    assert consumer.is_quiet
+    assert "consume b" not in queue.channel.calls
+
+
+async def test_a_consumer_that_began_on_a_channel_that_is_lost_begins_again(queue: FakeQueue) -> None:
+    async def consume(receive: Receive) -> str:
+        tag = await queue.consume(receive)
+        if tag == "a":
+            lost, queue.channel = queue.channel, FakeChannel()
+            lost.close()
+        return tag
+
+    consumer = Consumer(queue, consume, queue.cancel, Delivery.ack, lambda: None)  # type: ignore[arg-type]  # fakes
+    following = asyncio.ensure_future(consumer.follow())
+    await _settle()
+    assert (consumer.is_consuming, queue.channel.calls) == (True, ["consume b"])
+    following.cancel()
 
 
 async def test_a_consumer_outlives_an_error_of_the_client(consumer: Consumer, queue: FakeQueue) -> None:

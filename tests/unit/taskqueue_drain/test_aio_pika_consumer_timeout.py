@@ -1,5 +1,6 @@
 """What a robust consumer asks for, and that its own channel is never at risk."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ class FakeChannel:
         self.is_closed = False
         self.connection = self
         self._answer = answer
+        self.has_answered = asyncio.Event()
+        self.has_answered.set()
 
     async def get_underlay_channel(self) -> "FakeChannel":
         return self
@@ -32,8 +35,11 @@ class FakeChannel:
         assert callable(callback)
         assert queue == "work"
         self.asked.append(arguments)
-        if self._answer is not None:
-            raise self._answer
+        try:
+            await self.has_answered.wait()
+        finally:  # as aiormq, which raises the reason of a close in place of a cancellation
+            if self._answer is not None:
+                raise self._answer
 
     async def close(self) -> None:
         self.is_closed = True
@@ -77,3 +83,15 @@ async def test_the_application_may_set_it(by: str) -> None:
     queue = FakeQueue(arguments=own if by == "queue" else None)
     assert await ask(queue, own if by == "consumer" else None) == (own if by == "consumer" else {})
     assert queue.channel.asked == []
+
+
+async def test_a_cancellation_that_the_client_takes_for_the_end_of_the_channel_is_not_lost() -> None:
+    queue = FakeQueue(ChannelPreconditionFailed(UNKNOWN_ARGUMENT.format("x-stream-offset", "rabbit_quorum_queue")))
+    queue.channel.has_answered.clear()
+    asking = asyncio.ensure_future(ask(queue))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert queue.channel.asked
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert asking.cancelled(), "otherwise the worker consumes on, and does not end at SIGTERM"

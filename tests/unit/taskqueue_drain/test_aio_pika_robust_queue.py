@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aio_pika import RobustQueue
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from taskqueue_drain.aio_pika import robust_queue
 from taskqueue_drain.aio_pika.delivery import Delivery
@@ -20,6 +21,19 @@ class FakeChannel:
     def __init__(self) -> None:
         self.calls: list[object] = []
         self.consumers: dict[str, Any] = {}
+        self.closing = asyncio.get_running_loop().create_future()
+        self.connection = self
+        self.is_missing = False
+
+    async def channel(self, **_: object) -> "FakeChannel":
+        return self
+
+    async def queue_declare(self, name: str, *, passive: bool, **_: object) -> None:
+        assert (name, passive) == ("work", True)
+        if self.is_missing:
+            raise ChannelNotFoundEntity
+
+    async def close(self, **_: object) -> None: ...
 
     async def get_underlay_channel(self) -> "FakeChannel":
         return self
@@ -67,7 +81,9 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that delivers a message before it confirms the consumer, and accepts a consumer timeout."""
 
     async def consume(queue: Any, callback: Callback, **options: object) -> str:  # noqa: ANN401 - a fake
+        assert options["robust"] is False, "the client does not restore it"
         queue.channel.calls.append(options["arguments"])
+        queue.channel.consumers["tag"] = callback
         await callback(FakeMessage(queue.channel))
         await asyncio.sleep(0)
         return "tag"
@@ -83,12 +99,13 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(robust_queue, "with_consumer_timeout", accept)
 
 
+async def handle(_: object) -> None: ...
+
+
 async def begin(adapter: Adapter) -> list[object]:
     """Let the application begin a consumer, and return the calls to the broker."""
     channel: Any = FakeChannel()
     queue = queue_class(adapter)(channel, "work", True, False, False, None)
-
-    async def handle(_: object) -> None: ...
 
     assert await queue.consume(handle, arguments={"x-priority": 1}) == "tag"
     for _ in range(20):
@@ -111,3 +128,12 @@ async def test_a_consumer_that_begins_during_a_drain_begins_no_task() -> None:
     calls = await begin(adapter)
     assert calls[1:] == ["cancel tag", "nack", "flow"]
     assert (adapter.begun, adapter.runtime.is_quiet) == ([], True)
+
+
+async def test_a_queue_that_is_missing_does_not_cost_the_channel_on_which_tasks_run() -> None:
+    channel: Any = FakeChannel()
+    channel.is_missing = True
+    queue = queue_class(Adapter())(channel, "work", True, False, False, None)
+    with pytest.raises(ChannelNotFoundEntity):
+        await queue.consume(handle)
+    assert channel.calls == [], "the broker is not asked to consume on it"

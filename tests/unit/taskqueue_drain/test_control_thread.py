@@ -1,5 +1,6 @@
 """What the control thread survives. The protocol itself is tested with a real broker."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Queue
@@ -85,6 +86,18 @@ def test_a_runtime_that_fails_does_not_end_the_thread(monkeypatch: pytest.Monkey
     broker.reports.get(timeout=30)
     thread.close()
     assert recorder.events == ["the runtime fails"]
+
+
+def test_a_worker_that_ends_at_once_has_reported_that_it_leaves() -> None:
+    broker = FaultyBroker([])
+    recorder = Recorder()
+    thread = ControlThread(joined(FakeRuntime(), recorder), broker.open_session, recorder)
+    thread.start()
+    broker.reports.get(timeout=30)
+    thread.leave()
+    thread.close()
+    thread.wait_for_last_report()
+    assert json.loads(broker.reports.get_nowait())["state"] == "leaving"
 
 
 def test_a_change_that_follows_a_report_at_once_is_reported_without_a_long_wait() -> None:

@@ -32,3 +32,12 @@ def is_cancellation_requested() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def raise_if_cancelled() -> None:
+    """Raise the cancellation of the current task again, which a call of aiormq may have lost.
+
+    On a channel that is being closed, such a call raises the reason of the close in place of the cancellation.
+    """
+    if is_cancellation_requested():
+        raise asyncio.CancelledError

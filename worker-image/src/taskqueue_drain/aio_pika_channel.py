@@ -18,6 +18,8 @@ from .runtime import Observer
 from .worker_protocol import WorkerProtocol
 
 RPC_TIMEOUT_SECONDS: Final = 10
+FLUSH_TIMEOUT_SECONDS: Final = 2
+"""Short: the end of a worker waits for it, and during a memory alarm nothing is published."""
 CLOSE_TIMEOUT_SECONDS: Final = 1
 """Short: a broker with a memory alarm does not read from connections that publish, not even the close."""
 
@@ -50,6 +52,7 @@ class ControlChannel:
         self._observer = observer
         self._clock = asyncio.get_running_loop().time
         self._report_due = asyncio.Event()
+        self._is_reported = asyncio.Event()
         self._fault: str | None = None
         self.connected_at: float | None = None
 
@@ -58,6 +61,15 @@ class ControlChannel:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_time())
             group.create_task(self._stay_connected())
+
+    async def flush(self) -> None:
+        """Wait until all that has changed is reported, if there is a connection."""
+        if self.connected_at is not None:
+            self._is_reported.clear()
+            self._report_due.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
+                    await self._is_reported.wait()
 
     def receive(self, body: bytes) -> None:
         """A message arrived on the control channel."""
@@ -112,6 +124,7 @@ class ControlChannel:
                 if self._protocol.is_report_due(self._clock()):
                     await self._report(channel)
                 else:
+                    self._is_reported.set()
                     await self._report_due.wait()
         except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
             self._on_fault(error)

@@ -12,6 +12,7 @@ from .runtime import Observer
 from .worker_protocol import WorkerProtocol
 
 POLL_SECONDS: Final = 1.0
+LAST_REPORT_TIMEOUT_SECONDS: Final = 2.0
 DRAINING_POLL_SECONDS: Final = 0.1
 """How often the runtime is asked whether something has changed."""
 
@@ -45,6 +46,7 @@ class ControlThread:
         self._leaving = False  # no Event: its lock could be held when a signal handler sets it
         self._has_left = False
         self._closed = threading.Event()
+        self._has_ended = threading.Event()
         self._fault: str | None = None
         self.connected_at: float | None = None
 
@@ -57,8 +59,13 @@ class ControlThread:
         self._leaving = True
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, after a last report of what has changed."""
         self._closed.set()
+
+    def wait_for_last_report(self) -> None:
+        """After `close`: wait for the last report, if there is a connection."""
+        if self.connected_at is not None:
+            self._has_ended.wait(LAST_REPORT_TIMEOUT_SECONDS)
 
     def _run(self) -> None:
         """Reconnect after each loss of the connection, until closed."""
@@ -69,18 +76,22 @@ class ControlThread:
                 self._session()
             self.connected_at = None
             self._wait(backoff.next_delay(time.monotonic() - started_at))
+        self._has_ended.set()
 
     def _session(self) -> None:
         """From one connect to the loss of that connection."""
         with self._open_session() as session:
             self._protocol.begin_channel()
             self.connected_at = time.monotonic()
-            while not self._closed.is_set():
+            is_closed = False
+            while not is_closed:
+                is_closed = self._closed.is_set()
                 self._advance()
                 if self._protocol.is_report_due(time.monotonic()):
                     session.publish(self._protocol.report(time.monotonic()))
                     self._observer.reported()
-                self._receive(session)
+                if not is_closed:
+                    self._receive(session)
 
     def _receive(self, session: Session) -> None:
         """Handle what arrives until the runtime is to be asked again."""

@@ -56,6 +56,7 @@ class Membership:
             self._control.leave()
 
     def close(self) -> None:
-        """Report nothing more."""
+        """Report for the last time: the operator learns that the worker ends by itself."""
         if self._control is not None:
             self._control.close()
+            self._control.wait_for_last_report()

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import aiormq
+from aio_pika import RobustChannel
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aiormq.abc import ConsumerCallback
 
-from taskqueue_drain.aio import is_cancellation_requested, sleep_unless
+from taskqueue_drain.aio import is_cancellation_requested, run_unless, sleep_unless
 from taskqueue_drain.backoff import Backoff
 from taskqueue_drain.protocol_log import log
 
@@ -18,7 +19,7 @@ Receive = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 
 class Consumer:
-    """Consumes a queue while it may.
+    """Consumes a queue while it may. On a robust channel it consumes again after each loss.
 
     Calls on the channel have no timeout: aiormq closes a channel when a call on it is given up, and the broker would
     then redeliver the running tasks. So `follow` makes them, one after another, and no other method waits for one.
@@ -52,6 +53,7 @@ class Consumer:
         self._may_consume = True
         self._is_retired = False
         self._tag: str | None = None
+        self._channel: aiormq.Channel | None = None
         self._waiting: dict[Delivery, asyncio.Future[None]] = {}
         self._refused: list[Delivery] = []
         self._tasks: set[asyncio.Future[None]] = set()
@@ -92,7 +94,7 @@ class Consumer:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        # It was sent before the cancel and received after it; or the client has restored the consumer meanwhile.
+        # It was sent before the cancel and received after it.
         self._refused.append(delivery)
         self._tag = message.consumer_tag
         self.is_quiet = False
@@ -103,15 +105,9 @@ class Consumer:
         """Consume; return the consumer tag."""
         self.is_quiet = False
         self._tag = tag = await self._begin(self.receive)
+        self._watch(await self._underlay(), tag)
         self._changed()
         return tag
-
-    def on_cancelled(self, tag: str | None) -> None:
-        """The broker has cancelled the consumer."""
-        if tag == self._tag:
-            self._tag = None
-            self._changed()
-            self._wake.set()
 
     async def follow(self) -> None:
         """Begin and end to consume as `allow` says. What fails is repeated with a backoff."""
@@ -130,6 +126,31 @@ class Consumer:
                 if not self._is_retired:
                     await self._wake.wait()
 
+    def _watch(self, channel: aiormq.Channel, tag: str) -> None:
+        """Learn when the broker no longer has the consumer."""
+        if channel is not self._channel:
+            self._channel = channel
+            channel.closing.add_done_callback(lambda _: self._on_lost(channel))
+            # aiormq before 7.0 does not tell that the broker has cancelled a consumer.
+            cancelled: set[Any] = getattr(channel, "on_consumer_cancel_callbacks", set())
+            cancelled.add(lambda frame: self._on_cancelled(frame.consumer_tag))
+        if tag not in channel.consumers:  # it was on a channel before this one
+            self._on_lost(channel)
+
+    def _on_lost(self, channel: aiormq.Channel) -> None:
+        if channel is self._channel:
+            self.is_quiet = True
+            self._on_cancelled(self._tag)
+
+    def _on_cancelled(self, tag: str | None) -> None:
+        if tag == self._tag:
+            self._tag = None
+            self._changed()
+            self._wake.set()
+
+    async def _underlay(self) -> aiormq.Channel:
+        return cast("aiormq.Channel", await self.queue.channel.get_underlay_channel())
+
     def _take(self, delivery: Delivery) -> bool:
         if delivery not in self._waiting:
             return False
@@ -141,7 +162,13 @@ class Consumer:
             await self._stop()
         await self._requeue_refused()
         if self._may_consume and self._tag is None:
-            await self.start()
+            channel = self.queue.channel
+            if isinstance(channel, RobustChannel):
+                await run_unless(self._wake, channel.ready())
+            elif channel.is_closed:
+                return  # for good: `follow` is about to be cancelled
+            if not self._wake.is_set():
+                await self.start()
 
     async def _stop(self) -> None:
         """Cancel the consumer, requeue what it has delivered, and wait for the proof that nothing follows.
@@ -151,7 +178,7 @@ class Consumer:
         """
         tag = self._tag
         try:
-            underlay = cast("aiormq.Channel", await self.queue.channel.get_underlay_channel())
+            underlay = await self._underlay()
             callbacks = _RetainedCallbacks.of(underlay)
             if tag is not None:
                 callbacks.retained.add(tag)

@@ -35,6 +35,7 @@ class Membership:
         self._environment = environment
         self._health = Health(runtime)
         self._protocol: WorkerProtocol | None = None
+        self._channel: ControlChannel | None = None
         self._running: asyncio.Future[None] | None = None
         serve_probes(environment, self._health)
 
@@ -75,8 +76,9 @@ class Membership:
             self._runtime.changed.set()
 
     async def close(self) -> None:
-        """Report no more."""
-        if self._running is not None:
+        """Report for the last time: the operator learns that the worker ends by itself."""
+        if self._running is not None and self._channel is not None:
+            await self._channel.flush()
             self._running.cancel()
             await asyncio.wait({self._running}, timeout=CLOSE_TIMEOUT_SECONDS)
 
@@ -84,7 +86,7 @@ class Membership:
         observer = ProtocolLog()
         self._protocol = WorkerProtocol(identity, self._runtime, observer)
         name = f"{identity.taskqueue} control"
-        channel = ControlChannel(self._protocol, lambda: connect(name), self._runtime.changed, observer)
+        channel = self._channel = ControlChannel(self._protocol, lambda: connect(name), self._runtime.changed, observer)
         self._health.join(self._protocol, channel)
         self._running = asyncio.ensure_future(channel.run())
 

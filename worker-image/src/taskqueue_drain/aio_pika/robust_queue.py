@@ -8,14 +8,16 @@ from typing import Any, Final, Protocol
 from aio_pika import RobustQueue
 from aiormq import spec
 
+from taskqueue_drain.aio import raise_if_cancelled
 from taskqueue_drain.protocol import DIRECT_REPLY_TO
 
-from .consumer import Consumer
+from .consumer import Consumer, Receive
 from .consumer_timeout import with_consumer_timeout
 from .delivery import Delivery
 from .runtime import AioPikaRuntime
 
 CANCEL_TIMEOUT_SECONDS: Final = 10
+CALL_TIMEOUT_SECONDS: Final = 10
 
 Callback = Callable[[Any], Awaitable[object]]
 
@@ -72,8 +74,6 @@ class _DrainableQueue(RobustQueue):
     # typing has no `override` before Python 3.12, and the application passes what the client defines.
     async def consume(self, callback: Callback, no_ack: bool = False, **options: Any) -> str:  # type: ignore[override,explicit-override]  # noqa: FBT001, FBT002, ANN401
         begin: Callable[..., Awaitable[str]] = partial(super().consume, no_ack=no_ack, **options)
-        if isinstance(getattr(callback, "__self__", None), Consumer):  # the client restores it after a reconnect
-            return await begin(callback)
         if self.name == DIRECT_REPLY_TO:  # no task arrives there
             return await begin(callback)
         if reason := self._obstacle(no_ack=no_ack):
@@ -85,7 +85,7 @@ class _DrainableQueue(RobustQueue):
         runtime = self.adapter.runtime
         consumer = Consumer(
             self,
-            begin,
+            partial(self._begin, partial(begin, robust=False)),
             super().cancel,
             lambda delivery: self.adapter.deliver(delivery, callback, self),
             runtime.changed.set,
@@ -108,6 +108,19 @@ class _DrainableQueue(RobustQueue):
         consumer.retire()
         await asyncio.wait({following}, timeout=CANCEL_TIMEOUT_SECONDS)
         return spec.Basic.CancelOk(consumer_tag=consumer_tag)
+
+    async def _begin(self, begin: Callable[[Receive], Awaitable[str]], receive: Receive) -> str:
+        """Consume as the client does, but it must not restore the consumer: the worker may be drained by then."""
+        underlay = await self.channel.get_underlay_channel()
+        # On a further channel, which the broker closes if the queue is missing: tasks run on the other.
+        async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+            asking = await underlay.connection.channel(publisher_confirms=False)
+            try:
+                await asking.queue_declare(self.name, passive=True)
+            finally:
+                await asking.close()
+        raise_if_cancelled()
+        return await begin(receive)
 
     def _obstacle(self, *, no_ack: bool) -> str | None:
         if self.auto_delete or self.exclusive:

@@ -100,13 +100,11 @@ class Subscriptions:
             channel.close_callbacks.add(lambda *_: closed.set())
             await channel.set_qos(prefetch_count=self._settings.prefetch)
             queue = await channel.get_queue(name, ensure=False)
-            underlay = await channel.get_underlay_channel()
 
         async def begin(receive: Receive) -> str:
             return await _begin(queue, receive, arguments)
 
         consumer = Consumer(queue, begin, queue.cancel, self._on_delivery, self._runtime.changed.set)
-        underlay.on_consumer_cancel_callbacks.add(lambda frame: consumer.on_cancelled(frame.consumer_tag))
         self._consumers.add(consumer)
         self._runtime.add(consumer)
         try:

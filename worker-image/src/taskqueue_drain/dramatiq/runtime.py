@@ -10,6 +10,7 @@ from dramatiq.common import q_name
 
 from taskqueue_drain.activity import Activity
 from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT, consumer_timeout_ms
+from taskqueue_drain.pika.unreadable_properties import accept_any_properties
 from taskqueue_drain.protocol import Figures
 from taskqueue_drain.wish import Wish
 
@@ -52,6 +53,7 @@ class DramatiqRuntime:
             self._consumers[queue_name] = consumer
             return consumer
 
+        accept_any_properties()
         worker.work_queue = self._work_queue
         broker.consume = consume
 

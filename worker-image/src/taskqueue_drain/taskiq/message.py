@@ -13,6 +13,7 @@ class TaskMessage:
         task_id: The id of its task, once the task has begun.
         is_done: Whether the task has ended without an error.
         is_retried: Whether the task was sent again.
+        is_manual: Whether the task itself acknowledges.
     """
 
     def __init__(self, delivery: Delivery) -> None:
@@ -20,6 +21,7 @@ class TaskMessage:
         self.task_id: str | None = None
         self.is_done = False
         self.is_retried = False
+        self.is_manual = False
 
     @classmethod
     def of(cls, ack: Callable[[], Awaitable[None] | None]) -> "TaskMessage | None":

@@ -11,7 +11,7 @@ from typing import Any
 from aio_pika import RobustQueue
 from taskiq import AckableMessage, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq import __version__ as taskiq_version
-from taskiq.acks import AckController
+from taskiq.acks import AckController, AcknowledgeType
 from taskiq.exceptions import NoResultError
 from taskiq.receiver import Receiver as TaskiqReceiver
 
@@ -79,6 +79,7 @@ class Receiver(TaskiqReceiver):  # type: ignore[misc]  # taskiq is installed for
         current = _current.get()
         if current is not None:
             current.task_id = message.task_id
+            current.is_manual = message.labels.get("ack_type", self.ack_time) == AcknowledgeType.MANUAL
         result = await super().run_task(target, message, ack_controller)
         if current is not None:
             current.is_done = not result.is_err or isinstance(result.error, NoResultError)
@@ -125,8 +126,11 @@ class _SeesRetries(TaskiqMiddleware):  # type: ignore[misc]  # see above
 
 
 async def _settle(message: TaskMessage) -> None:
-    """Dead-letter what taskiq drops without a settlement: an unknown task, or a message that cannot be read."""
-    if message.delivery.is_settled or message.is_done:  # `ack_type` manual: the task itself acknowledges
+    """Settle what taskiq drops: an unknown task, a message that cannot be read, or a task whose middleware raises."""
+    if message.delivery.is_settled or (message.is_done and message.is_manual):
+        return
+    if message.is_done:
+        await message.ack()
         return
     log.warning("a message whose task has not been done is rejected, so that its queue dead-letters it")
     await message.delivery.reject(requeue=False)

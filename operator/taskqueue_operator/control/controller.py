@@ -19,6 +19,7 @@ from taskqueue_operator.control.reconcile.reconciler import Reconciler
 from taskqueue_operator.control.reconcile.referenced_deployment import ReferencedDeployments
 from taskqueue_operator.control.reconcile.stages import Stages
 from taskqueue_operator.control.reconcile.topology import TopologyReconciler
+from taskqueue_operator.control.scale.decider import Decider
 from taskqueue_operator.control.scale.drainer import Drainer
 from taskqueue_operator.control.scale.leader import Leader
 from taskqueue_operator.control.scale.scaler import Scaler
@@ -104,7 +105,8 @@ class Controller:
             cache, states, cluster, telemetry, clock, request_write=self.work_queues.status.add
         )
         self._drainer = Drainer(cache, states, cluster, telemetry, clock, leader, self.work_queues.status.add)
-        self._scaler = Scaler(cache, states, cluster, telemetry, clock, self.work_queues, self._drainer)
+        decider = Decider(cache, states, telemetry, clock, self.work_queues)
+        self._scaler = Scaler(cache, states, cluster, telemetry, clock, self.work_queues, decider, self._drainer)
 
     async def run(self) -> None:
         """Run all loops until cancelled, then close all connections."""

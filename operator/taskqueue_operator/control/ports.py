@@ -142,28 +142,36 @@ class Cluster(Protocol):
         """
         ...
 
-    async def scale(
-        self, key: Key, *, replicas: int, generation: int, drain_token: str = "", started_template: str = ""
+    async def scale(  # noqa: PLR0913  three conditions and two values
+        self,
+        key: Key,
+        *,
+        replicas: int,
+        taskqueue: str,
+        generation: int,
+        drain_token: str = "",
+        started_template: str = "",
     ) -> Body:
-        """Set `spec.replicas` if the Deployment is at this generation; returns the scaled Deployment.
+        """Set `spec.replicas` of the Deployment of a TaskQueue at this generation; returns the scaled Deployment.
 
         Args:
             key: Namespace and name of the Deployment.
             replicas: The number of replicas to set.
+            taskqueue: The TaskQueue that its label must name: a label that is removed withdraws the permission.
             generation: The expected `metadata.generation`.
             drain_token: The expected drain annotation, if not empty.
             started_template: What to write as the annotation of the last template that has started, if not empty.
 
         Raises:
-            Conflict: The generation or the annotation differs, or the Deployment is gone.
+            Conflict: The label, the generation or the annotation differs, or the Deployment is gone.
         """
         ...
 
-    async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:
+    async def set_drain_token(self, key: Key, token: str, *, taskqueue: str, generation: int) -> Body:
         """Write the drain annotation of a Deployment, or remove it if `token` is empty; returns the Deployment.
 
         Raises:
-            Conflict: The generation differs, or the Deployment is gone.
+            Conflict: The label or the generation differs, or the Deployment is gone.
         """
         ...
 

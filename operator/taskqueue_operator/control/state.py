@@ -59,7 +59,7 @@ class LastScale:
 
 @dataclass(slots=True)
 class DecisionState:
-    """The last decision and what came of it. Written by scale/scaler.
+    """The last decision and what came of it. Written by scale/decider and scale/scaler.
 
     Attributes:
         reading: The reading that the last decision rests on.

@@ -36,22 +36,30 @@ class KubernetesCluster:
         """Server-side apply, if `metadata.resourceVersion` matches or, without it, if the Deployment does not exist."""
         return await deployments.apply(self._api, manifest)
 
-    async def scale(
-        self, key: Key, *, replicas: int, generation: int, drain_token: str = "", started_template: str = ""
+    async def scale(  # noqa: PLR0913  three conditions and two values
+        self,
+        key: Key,
+        *,
+        replicas: int,
+        taskqueue: str,
+        generation: int,
+        drain_token: str = "",
+        started_template: str = "",
     ) -> Body:
-        """Set `spec.replicas`, if `metadata.generation` and, unless empty, the drain annotation match."""
+        """Set `spec.replicas`, if label, `metadata.generation` and, unless empty, the drain annotation match."""
         return await deployments.scale(
             self._api,
             key,
             replicas=replicas,
+            taskqueue=taskqueue,
             generation=generation,
             drain_token=drain_token,
             started_template=started_template,
         )
 
-    async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:
-        """Write the drain annotation of a Deployment, if `metadata.generation` matches; an empty token removes it."""
-        return await deployments.set_drain_token(self._api, key, token, generation=generation)
+    async def set_drain_token(self, key: Key, token: str, *, taskqueue: str, generation: int) -> Body:
+        """Write the drain annotation, if label and `metadata.generation` match; an empty token removes it."""
+        return await deployments.set_drain_token(self._api, key, token, taskqueue=taskqueue, generation=generation)
 
     async def autoscalers(self, namespace: str) -> Mapping[str, str]:
         """Return the HorizontalPodAutoscaler of each Deployment that has one, by the name of the Deployment."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from taskqueue_operator.resource.bounds import BEYOND_BOUNDS
 from taskqueue_operator.resource.faults import Conflict, Reason, WorkersFault
-from taskqueue_operator.resource.names import ANNOTATION_DRAIN, ANNOTATION_STARTED, Key
+from taskqueue_operator.resource.names import ANNOTATION_DRAIN, ANNOTATION_STARTED, LABEL_NAME, Key
 
 from .client import APPLY, JSON_PATCH, Api, Body, path
 from .faults import ApiError, refused, unavailable
@@ -13,6 +13,7 @@ from .faults import ApiError, refused, unavailable
 APPS: Final = "apis/apps/v1"
 DEPLOYMENTS: Final = "deployments"
 _DRAIN_TOKEN_PATH: Final = f"/metadata/annotations/{ANNOTATION_DRAIN.replace('/', '~1')}"
+_LABEL_PATH: Final = f"/metadata/labels/{LABEL_NAME.replace('/', '~1')}"
 _STARTED_TEMPLATE_PATH: Final = f"/metadata/annotations/{ANNOTATION_STARTED.replace('/', '~1')}"
 
 
@@ -59,61 +60,55 @@ async def apply(api: Api, manifest: Body) -> Body:
         raise unavailable(f"apply Deployment {key}", error) from None
 
 
-async def scale(  # noqa: PLR0913  two conditions and two values
-    api: Api, key: Key, *, replicas: int, generation: int, drain_token: str, started_template: str
+async def scale(  # noqa: PLR0913  three conditions and two values
+    api: Api, key: Key, *, replicas: int, taskqueue: str, generation: int, drain_token: str, started_template: str
 ) -> Body:
-    """Set `spec.replicas` if the Deployment is at this generation; status changes do not matter.
+    """Set `spec.replicas` of the Deployment of a TaskQueue at this generation; status changes do not matter.
 
     A `drain_token` that is not empty must also equal the drain annotation. A `started_template` that is not empty is
     written as an annotation.
 
     Raises:
-        Conflict: The generation or the annotation differs, or the Deployment is gone.
+        Conflict: The label, the generation or the annotation differs, or the Deployment is gone.
         Fault: The API server cannot be used.
     """
-    patch: list[Body] = [{"op": "test", "path": "/metadata/generation", "value": generation}]
-    if drain_token:
-        patch.append({"op": "test", "path": _DRAIN_TOKEN_PATH, "value": drain_token})
-    patch.append({"op": "replace", "path": "/spec/replicas", "value": replicas})
+    token = [_test(_DRAIN_TOKEN_PATH, drain_token)] if drain_token else []
+    changes: list[Body] = [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
     if started_template:
-        patch.append({"op": "add", "path": _STARTED_TEMPLATE_PATH, "value": started_template})
-    try:
-        return await api.request(
-            "PATCH",
-            path(APPS, DEPLOYMENTS, key),
-            query={"fieldManager": api.manager},
-            body=patch,
-            content=JSON_PATCH,
-        )
-    except ApiError as error:
-        if error.not_found or error.conflict or error.test_failed:
-            token = f" with drain token {drain_token}" if drain_token else ""
-            raise Conflict(f"Deployment {key} is not at generation {generation}{token}") from None
-        raise unavailable(f"scale Deployment {key}", error) from None
+        changes.append({"op": "add", "path": _STARTED_TEMPLATE_PATH, "value": started_template})
+    return await _patch(api, key, [*_is(taskqueue, generation), *token], changes, action="scale")
 
 
-async def set_drain_token(api: Api, key: Key, token: str, *, generation: int) -> Body:
-    """Write the drain annotation, or remove it if `token` is empty, if the Deployment is at this generation.
+async def set_drain_token(api: Api, key: Key, token: str, *, taskqueue: str, generation: int) -> Body:
+    """Write the drain annotation of the Deployment of a TaskQueue at this generation; an empty `token` removes it.
 
     A change of an annotation increases the generation of a Deployment, as a change of the spec does. So the same
     generation means that the annotation has not changed either.
 
     Raises:
-        Conflict: The generation differs, or the Deployment is gone.
+        Conflict: The label or the generation differs, or the Deployment is gone.
         Fault: The API server cannot be used.
     """
     change: Body = {"op": "add", "value": token} if token else {"op": "remove"}
     change["path"] = _DRAIN_TOKEN_PATH
-    test = {"op": "test", "path": "/metadata/generation", "value": generation}
+    return await _patch(api, key, _is(taskqueue, generation), [change], action="annotate")
+
+
+def _is(taskqueue: str, generation: int) -> list[Body]:
+    """Return the tests that each write needs. A change of a label does not increase the generation."""
+    return [_test("/metadata/generation", generation), _test(_LABEL_PATH, taskqueue)]
+
+
+def _test(where: str, value: object) -> Body:
+    return {"op": "test", "path": where, "value": value}
+
+
+async def _patch(api: Api, key: Key, tests: list[Body], changes: list[Body], *, action: str) -> Body:
+    where, query = path(APPS, DEPLOYMENTS, key), {"fieldManager": api.manager}
     try:
-        return await api.request(
-            "PATCH",
-            path(APPS, DEPLOYMENTS, key),
-            query={"fieldManager": api.manager},
-            body=[test, change],
-            content=JSON_PATCH,
-        )
+        return await api.request("PATCH", where, query=query, body=[*tests, *changes], content=JSON_PATCH)
     except ApiError as error:
         if error.not_found or error.conflict or error.test_failed:
-            raise Conflict(f"Deployment {key} is not at generation {generation}") from None
-        raise unavailable(f"annotate Deployment {key}", error) from None
+            expected = ", ".join(f"{test['path']} {test['value']}" for test in tests)
+            raise Conflict(f"Deployment {key} is not as expected: {expected}") from None
+        raise unavailable(f"{action} Deployment {key}", error) from None

@@ -14,6 +14,7 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
+from taskqueue_operator.cancellation import is_cancelling
 from taskqueue_operator.resource.backoff import Backoff
 from taskqueue_operator.resource.faults import BrokerFault
 from taskqueue_operator.resource.lease import Guard
@@ -22,7 +23,6 @@ from taskqueue_operator.resource.names import CONTROL_EXCHANGE
 from . import faults
 from .access import Access
 from .bounded_connection import CONNECTION_LOST, bounded_connection
-from .cancellation import is_cancelling
 from .clock import loop_time
 from .login import AMQP
 from .report_queue import OnReport, ReportQueue

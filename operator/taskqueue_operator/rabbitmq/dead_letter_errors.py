@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity
 
+from taskqueue_operator.cancellation import is_cancelling
 from taskqueue_operator.resource.faults import Fault
 
 from . import faults
-from .cancellation import is_cancelling
 from .endpoint import Endpoint
 
 

@@ -5,9 +5,10 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from .bounds import BINDINGS, CONSUMED_QUEUES
-from .broker import AdoptionPolicy, Broker, DeletionPolicy, Queue
+from .broker import AdoptionPolicy, Broker, DeletionPolicy
 from .exchange import BINDING_RULES, Binding, Exchange
 from .fields import BrokerName, Model, rule, rules
+from .queue import Queue
 from .retry import MAX_ATTEMPTS, DeadLetter, Retry
 from .scaling import Scaling
 from .worker import Worker

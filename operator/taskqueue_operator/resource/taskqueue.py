@@ -7,10 +7,11 @@ from typing import Any, Final, Self
 from pydantic import ValidationError
 
 from .bounds import BEYOND_BOUNDS, SPEC_CHARACTERS
-from .broker import AdoptionPolicy, ChangePolicy, DeletionPolicy, Queue
+from .broker import AdoptionPolicy, DeletionPolicy
 from .exchange import DEFAULT_ROUTING_KEYS, Binding, Exchange
 from .faults import Fault, Reason, excerpt
 from .names import Key, dead_letter_queue, interim_queue, shard_queues
+from .queue import ChangePolicy, Queue
 from .retry import BackoffType, Retry
 from .spec import Spec
 from .worker import Protocol

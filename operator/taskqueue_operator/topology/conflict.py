@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from taskqueue_operator.resource.broker import ROUTING_KEY, QueueType, SettingsBy
 from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Reason, TopologyFault
 from taskqueue_operator.resource.names import (
@@ -13,6 +12,8 @@ from taskqueue_operator.resource.names import (
     dead_letter_queue,
     quoted,
 )
+from taskqueue_operator.resource.queue import QueueType, SettingsBy
+from taskqueue_operator.resource.shards import ROUTING_KEY
 
 from .desired import (
     ALTERNATE_EXCHANGE,

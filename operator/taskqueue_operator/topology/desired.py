@@ -10,8 +10,6 @@ other setting is a policy. Messages published to the default exchange bypass `<q
 from typing import Final
 
 from taskqueue_operator.resource import bounds
-from taskqueue_operator.resource.broker import Queue as SpecQueue
-from taskqueue_operator.resource.broker import QueueType, SettingsBy, Shards
 from taskqueue_operator.resource.exchange import DEFAULT_ROUTING_KEYS, ExchangeType
 from taskqueue_operator.resource.exchange import Binding as SpecBinding
 from taskqueue_operator.resource.faults import Reason, TopologyFault
@@ -24,6 +22,9 @@ from taskqueue_operator.resource.names import (
     owner,
     private_exchange,
 )
+from taskqueue_operator.resource.queue import Queue as SpecQueue
+from taskqueue_operator.resource.queue import QueueType, SettingsBy
+from taskqueue_operator.resource.shards import Shards
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 from .objects import QUEUE_TYPE, Argument, Arguments, Binding, Exchange, Queue, Topology, binding_arguments

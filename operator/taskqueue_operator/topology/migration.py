@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from taskqueue_operator.resource.broker import QueueType
 from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import RETURN_EXCHANGE, interim_queue
+from taskqueue_operator.resource.queue import QueueType
 
 from .conflict import queue_differences
 from .diff import Declare, Remove, Step, diff, is_owned, owned_existing

@@ -6,8 +6,8 @@ the same limit, RabbitMQ applies the lower one.
 
 from typing import Any, Final
 
-from taskqueue_operator.resource.broker import Overflow
-from taskqueue_operator.resource.broker import Queue as SpecQueue
+from taskqueue_operator.resource.queue import Overflow
+from taskqueue_operator.resource.queue import Queue as SpecQueue
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
 from .dead_letter_limits import MAX_LENGTH, OVERFLOW, TTL

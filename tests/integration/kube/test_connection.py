@@ -110,7 +110,7 @@ async def test_a_conflict_is_not_retried(fake_server: tuple[FakeApiServer, Kuber
     server, cluster = fake_server
     server.answers = [responds(409)]
     with pytest.raises(Conflict):
-        await cluster.scale(KEY, replicas=1, generation=1)
+        await cluster.scale(KEY, replicas=1, taskqueue=KEY.name, generation=1)
     assert len(server.requests) == 1
 
 

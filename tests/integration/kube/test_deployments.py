@@ -57,7 +57,7 @@ async def test_an_apply_keeps_the_live_replicas_and_removes_a_removed_variable(
 ) -> None:
     taskqueue = create(env=[{"name": "KEEP"}, {"name": "DROP"}])
     made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=0)))
-    scaled = await cluster.scale(taskqueue.key, replicas=7, generation=made.generation)
+    scaled = await cluster.scale(taskqueue.key, replicas=7, taskqueue=taskqueue.key.name, generation=made.generation)
     assert scaled["spec"]["replicas"] == 7
     assert "DROP" in env(scaled)
     edited = create(env=[{"name": "KEEP"}])
@@ -84,7 +84,7 @@ async def test_an_equal_apply_writes_nothing(cluster: KubernetesCluster, create:
 async def test_an_apply_based_on_an_older_state_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
     old = await cluster.apply_deployment(deployment(taskqueue, replicas=1))
-    await cluster.scale(taskqueue.key, replicas=9, generation=1)
+    await cluster.scale(taskqueue.key, replicas=9, taskqueue=taskqueue.key.name, generation=1)
     with pytest.raises(Conflict):
         await cluster.apply_deployment(reapply(taskqueue, old))
     now = await cluster.deployment(taskqueue.key)
@@ -109,7 +109,7 @@ async def test_an_apply_that_expects_no_deployment_does_not_reset_the_replicas(
 ) -> None:
     taskqueue = create()
     made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=0)))
-    scaled = await cluster.scale(taskqueue.key, replicas=7, generation=made.generation)
+    scaled = await cluster.scale(taskqueue.key, replicas=7, taskqueue=taskqueue.key.name, generation=made.generation)
     with pytest.raises(Conflict):
         await cluster.apply_deployment(deployment(taskqueue, replicas=0))
     now = await cluster.deployment(taskqueue.key)
@@ -128,9 +128,9 @@ async def test_null_in_a_pod_template_survives_the_api_server(cluster: Kubernete
 async def test_a_scale_based_on_an_older_generation_is_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create()
     made = Deployment.parse(await cluster.apply_deployment(deployment(taskqueue, replicas=1)))
-    await cluster.scale(taskqueue.key, replicas=4, generation=made.generation)
+    await cluster.scale(taskqueue.key, replicas=4, taskqueue=taskqueue.key.name, generation=made.generation)
     with pytest.raises(Conflict):
-        await cluster.scale(taskqueue.key, replicas=0, generation=made.generation)
+        await cluster.scale(taskqueue.key, replicas=0, taskqueue=taskqueue.key.name, generation=made.generation)
     now = await cluster.deployment(taskqueue.key)
     assert now is not None
     assert now["spec"]["replicas"] == 4
@@ -138,7 +138,7 @@ async def test_a_scale_based_on_an_older_generation_is_a_conflict(cluster: Kuber
 
 async def test_a_scale_of_a_missing_deployment_is_a_conflict(cluster: KubernetesCluster, namespace: str) -> None:
     with pytest.raises(Conflict):
-        await cluster.scale(Key(namespace, "missing"), replicas=1, generation=1)
+        await cluster.scale(Key(namespace, "missing"), replicas=1, taskqueue="missing", generation=1)
 
 
 async def test_an_invalid_scale_is_a_fault_and_not_a_conflict(cluster: KubernetesCluster, create: Create) -> None:
@@ -146,7 +146,7 @@ async def test_an_invalid_scale_is_a_fault_and_not_a_conflict(cluster: Kubernete
     taskqueue = create()
     await cluster.apply_deployment(deployment(taskqueue, replicas=1))
     with pytest.raises(Fault, match="must be greater than or equal to 0"):
-        await cluster.scale(taskqueue.key, replicas=-1, generation=1)
+        await cluster.scale(taskqueue.key, replicas=-1, taskqueue=taskqueue.key.name, generation=1)
 
 
 async def test_a_status_change_does_not_prevent_a_scale(cluster: KubernetesCluster, create: Create) -> None:
@@ -155,14 +155,14 @@ async def test_a_status_change_does_not_prevent_a_scale(cluster: KubernetesClust
     seen = await settled(cluster, taskqueue.key)
     assert seen.resource_version != made.resource_version
     assert seen.generation == made.generation
-    scaled = await cluster.scale(taskqueue.key, replicas=2, generation=made.generation)
+    scaled = await cluster.scale(taskqueue.key, replicas=2, taskqueue=taskqueue.key.name, generation=made.generation)
     assert scaled["spec"]["replicas"] == 2
 
 
 async def test_the_operator_is_the_only_manager_of_the_spec(cluster: KubernetesCluster, create: Create) -> None:
     taskqueue = create(env=[{"name": "A"}])
     await cluster.apply_deployment(deployment(taskqueue, replicas=1))
-    await cluster.scale(taskqueue.key, replicas=2, generation=1)
+    await cluster.scale(taskqueue.key, replicas=2, taskqueue=taskqueue.key.name, generation=1)
     await settled(cluster, taskqueue.key)
     body = await cluster.deployment(taskqueue.key)
     assert body is not None

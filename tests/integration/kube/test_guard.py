@@ -23,7 +23,7 @@ from .conftest import Create
 Write = Callable[[KubernetesCluster, Key, dict[str, Any]], Awaitable[object]]
 WRITES: dict[str, Write] = {
     "deployment": lambda cluster, _, manifest: cluster.apply_deployment(manifest),
-    "replicas": lambda cluster, key, _: cluster.scale(key, replicas=3, generation=1),
+    "replicas": lambda cluster, key, _: cluster.scale(key, replicas=3, taskqueue=key.name, generation=1),
     "finalizers": lambda cluster, key, _: cluster.set_finalizers(key, ["a/b"], resource_version="1"),
     "status": lambda cluster, key, _: cluster.set_status(key, {"replicas": 3}),
     "event": lambda cluster, key, _: cluster.event(

@@ -54,8 +54,10 @@ async def test_the_operator_sees_which_of_its_fields_another_client_has_taken(
     taskqueue = create(**worker)
     manifest = deployment(taskqueue, replicas=0)
     made = Deployment.parse(await cluster.apply_deployment(manifest))
-    scaled = Deployment.parse(await cluster.scale(taskqueue.key, replicas=2, generation=made.generation))
-    await cluster.set_drain_token(taskqueue.key, "1.1", generation=scaled.generation)
+    scaled = Deployment.parse(
+        await cluster.scale(taskqueue.key, replicas=2, taskqueue=taskqueue.key.name, generation=made.generation)
+    )
+    await cluster.set_drain_token(taskqueue.key, "1.1", taskqueue=taskqueue.key.name, generation=scaled.generation)
 
     async def lost() -> dict[str, str]:
         body = await cluster.deployment(taskqueue.key)

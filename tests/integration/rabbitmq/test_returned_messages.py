@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 from aiormq.abc import AbstractConnection
 
-from taskqueue_operator.resource.broker import SettingsBy
+from taskqueue_operator.resource.queue import SettingsBy
 from taskqueue_operator.topology.diff import Remove
 from tests.integration.harness.versions import every_version
 from tests.integration.rabbitmq.conftest import Connect, declare_jobs, probed, until_got

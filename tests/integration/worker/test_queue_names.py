@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from taskqueue_operator.resource.broker import Queue
+from taskqueue_operator.resource.queue import Queue
 from tests.integration.worker.conftest import StartWorker
 
 EXAMPLES = ["jobs (new)", "a.b+c[d]^$", "%2Fx", "<a>", "{b}", "a/b c", '"', "\\", "~!?*&=|;'`", "q" * 200]

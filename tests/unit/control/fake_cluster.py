@@ -10,7 +10,7 @@ from typing import Any
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
-from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_DRAIN, ANNOTATION_STARTED, Key
+from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_DRAIN, ANNOTATION_STARTED, LABEL_NAME, Key
 from tests.unit.workers.pod_statuses import READY, refused
 
 from .fake_broker import DATA
@@ -147,13 +147,18 @@ class FakeCluster:
             _annotate(body, {ANNOTATION_STARTED: body["metadata"]["annotations"].get(ANNOTATION_DIGEST)})
         return self._store("deployments", _observed(body))
 
-    async def scale(
-        self, key: Key, *, replicas: int, generation: int, drain_token: str = "", started_template: str = ""
+    async def scale(  # noqa: PLR0913  three conditions and two values
+        self,
+        key: Key,
+        *,
+        replicas: int,
+        taskqueue: str,
+        generation: int,
+        drain_token: str = "",
+        started_template: str = "",
     ) -> Body:
         await self._answer()
-        deployment = copy.deepcopy(self.deployments.get(key))
-        if deployment is None or deployment["metadata"]["generation"] != generation:
-            raise Conflict(str(key))
+        deployment = self._expected(key, taskqueue, generation)
         if drain_token and deployment["metadata"].get("annotations", {}).get(ANNOTATION_DRAIN) != drain_token:
             raise Conflict(str(key))
         self.writes.append(("replicas", replicas))
@@ -163,15 +168,22 @@ class FakeCluster:
         deployment["metadata"]["generation"] += 1
         return self._store("deployments", _observed(deployment))
 
-    async def set_drain_token(self, key: Key, token: str, *, generation: int) -> Body:
+    async def set_drain_token(self, key: Key, token: str, *, taskqueue: str, generation: int) -> Body:
         await self._answer()
-        deployment = copy.deepcopy(self.deployments.get(key))
-        if deployment is None or deployment["metadata"]["generation"] != generation:
-            raise Conflict(str(key))
+        deployment = self._expected(key, taskqueue, generation)
         self.writes.append(("drain_token", token))
         _annotate(deployment, {ANNOTATION_DRAIN: token or None})
         deployment["metadata"]["generation"] += 1  # of Deployments, annotations count too
         return self._store("deployments", _observed(deployment))
+
+    def _expected(self, key: Key, taskqueue: str, generation: int) -> Body:
+        """Return a Deployment that is as a write expects it."""
+        deployment = copy.deepcopy(self.deployments.get(key))
+        if deployment is None or deployment["metadata"]["generation"] != generation:
+            raise Conflict(str(key))
+        if deployment["metadata"]["labels"].get(LABEL_NAME) != taskqueue:
+            raise Conflict(str(key))
+        return deployment
 
     async def autoscalers(self, namespace: str) -> Mapping[str, str]:
         await self._answer()

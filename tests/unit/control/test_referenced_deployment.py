@@ -1,12 +1,14 @@
 """A Deployment that Helm, Argo CD or a person owns: it is scaled and drained, and nothing else of it changes."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from taskqueue_operator.control.ports import Body
 from taskqueue_operator.drain.protocol import State
+from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import KIND, LABEL_NAME, Key
 from tests.approved import assert_approved
 
@@ -144,6 +146,20 @@ async def test_a_deployment_that_does_not_allow_it_is_not_scaled(
     assert replicas(harness) > 1
 
 
+async def test_nothing_is_written_once_the_label_is_gone_although_the_watch_is_late(harness: ControlHarness) -> None:
+    await refer(harness, deployment(), backlog=0)
+    await harness.settle(25)
+    seen, harness.cluster.watches = harness.cluster.watches, []
+    harness.cluster._store(
+        "deployments", harness.cluster.deployments[SHOP] | {"metadata": deployment(labels={})["metadata"]}
+    )
+    harness.cluster.watches = seen
+    harness.broker.depths["thumbnails"] = (100, 0)
+    await harness.settle(10)
+    assert harness.cluster.written("replicas") == []
+    assert scaling_active(harness) == ("False", "DeploymentNotLabeled")
+
+
 async def test_an_autoscaler_on_the_same_deployment_has_it_alone(harness: ControlHarness) -> None:
     harness.cluster.autoscaled[SHOP] = "keda-hpa-shop"
     await refer(harness, deployment())
@@ -154,6 +170,26 @@ async def test_an_autoscaler_on_the_same_deployment_has_it_alone(harness: Contro
     assert_approved("referenced.autoscaler", harness.cluster.condition("ScalingActive")["message"])
     assert harness.cluster.writes == [write for write in harness.cluster.writes if write[0] in {"status", "event"}]
     del harness.cluster.autoscaled[SHOP]
+    await harness.settle(60)
+    assert replicas(harness) > 1
+    assert scaling_active(harness)[0] == "True"
+
+
+async def test_nothing_is_scaled_while_it_is_unknown_whether_there_is_an_autoscaler(
+    harness: ControlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Fault(Reason.API_UNAVAILABLE, "Kubernetes: cannot list horizontalpodautoscalers.")
+
+    async def refuse(_: str) -> Mapping[str, str]:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(harness.cluster, "autoscalers", refuse)
+        await refer(harness, deployment())
+        await harness.settle(25)
+        assert harness.cluster.written("replicas") == []
+        assert scaling_active(harness) == ("False", "ApiUnavailable")
+        assert harness.cluster.condition("ScalingActive")["message"] == fault.message
     await harness.settle(60)
     assert replicas(harness) > 1
     assert scaling_active(harness)[0] == "True"
@@ -204,6 +240,24 @@ async def test_a_deletion_leaves_it_with_its_replicas_and_waits_for_none(harness
     await harness.settle(20)
     assert KEY not in harness.cluster.taskqueues
     assert harness.cluster.deployments[SHOP] == before
+
+
+async def test_a_deletion_that_waits_for_its_workers_says_why_their_number_does_not_change(
+    harness: ControlHarness,
+) -> None:
+    await refer(harness, deployment(), backlog=0)
+    harness.cluster.put(taskqueue(worker=REFERENCE, deletionPolicy="Drain", scaling={"maxReplicas": 5}))
+    await harness.settle(25)
+    harness.cluster._store("deployments", deployment(labels={}))
+    harness.broker.depths["thumbnails"] = (100, 0)
+    harness.cluster.delete(KEY)
+    await harness.settle(60)
+    assert harness.cluster.condition("Ready")["reason"] == "NotEmpty"
+    assert_approved("referenced.deletion_waits", harness.cluster.condition("Ready")["message"])
+    assert scaling_active(harness) == ("False", "DeploymentNotLabeled")
+    harness.cluster._store("deployments", deployment())
+    await harness.settle(60)
+    assert replicas(harness) > 1
 
 
 async def test_its_workers_empty_the_queue_of_a_deletion_that_another_leader_continues(harness: ControlHarness) -> None:
@@ -265,6 +319,22 @@ async def test_no_worker_is_removed_that_knows_another_timeout(harness: ControlH
     assert scaling_active(harness) == ("True", "EnvironmentMissing")
     assert (replicas(harness), workers.removed) == (5, [])
     assert {worker.state for worker in workers.of(SHOP)} == {State.CONSUMING}
+
+
+async def test_a_worker_that_knows_a_shorter_timeout_from_elsewhere_is_overdue_after_that_of_the_spec(
+    harness: ControlHarness,
+) -> None:
+    workers = harness.start_workers()
+    await refer(harness, _changed({"containers": [CONTAINER | {"env": [], "envFrom": [{"secretRef": {"name": "e"}}]}]}))
+    await harness.settle(25)
+    busy = workers.of(SHOP)[0]
+    busy.in_flight, busy.report_overrides = 1, {"task_timeout_seconds": 5, "oldest_seconds": 89}
+    harness.broker.depths["thumbnails"] = (0, 0)
+    await harness.settle(400)
+    assert workers.of(SHOP) == [busy]
+    busy.report_overrides["oldest_seconds"] = 91
+    await harness.settle(60)
+    assert workers.of(SHOP) == []
 
 
 @pytest.mark.parametrize(

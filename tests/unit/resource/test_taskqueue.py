@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from taskqueue_operator.resource import names
 from taskqueue_operator.resource.bounds import BEYOND_BOUNDS, FAULT_CHARACTERS, SPEC_CHARACTERS
-from taskqueue_operator.resource.broker import DeletionPolicy, QueueType
+from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.exchange import ExchangeType
 from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import Key
+from taskqueue_operator.resource.queue import QueueType
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.policy import Policy

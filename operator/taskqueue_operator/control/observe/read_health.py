@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from taskqueue_operator.cancellation import is_cancelling
 from taskqueue_operator.control.clock import now
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
@@ -53,11 +54,11 @@ class ReadHealth:
         except (Exception, asyncio.CancelledError) as error:
             # A reader that ends would leave its queues unread for ever, and libraries raise CancelledError even when
             # the task was not cancelled.
-            if isinstance(error, asyncio.CancelledError) and _is_cancelling():
+            if isinstance(error, asyncio.CancelledError) and is_cancelling():
                 raise
             failure = Fault(Reason.INTERNAL_ERROR, "The operator failed to read the broker; its log has the error.")
             self._record_failure(source, failure, bug=error)
-        if _is_cancelling():  # libraries may replace a cancellation by another error, or by an answer
+        if is_cancelling():  # libraries may replace a cancellation by another error, or by an answer
             raise asyncio.CancelledError
 
     async def measure(
@@ -109,9 +110,3 @@ def _outcome(answer: Probe | Sweep | None) -> str:
     if isinstance(answer, Sweep):
         return "ok" if answer.doubt is None else "missing" if answer.doubt is Doubt.ABSENT else answer.doubt
     return "missing" if answer.missing else answer.fault.reason if answer.fault is not None else "ok"
-
-
-def _is_cancelling() -> bool:
-    """Whether the present task was cancelled."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

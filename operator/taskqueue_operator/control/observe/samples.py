@@ -23,7 +23,7 @@ class Samples:
         refresh_index: The refresh for which the TaskQueues were last notified.
     """
 
-    __slots__ = ("_since", "delayed", "keys", "last_read", "probes", "refresh_index", "sweeps")
+    __slots__ = ("_read_before", "_since", "delayed", "keys", "last_read", "probes", "refresh_index", "sweeps")
 
     def __init__(self, keys: Iterable[Key], since: datetime) -> None:
         self.keys = set(keys)
@@ -33,6 +33,7 @@ class Samples:
         self.last_read: Probe | None = None
         self.refresh_index = -1
         self._since = since
+        self._read_before: Probe | None = None
 
     @property
     def probe(self) -> Probe | None:
@@ -46,18 +47,24 @@ class Samples:
 
     @property
     def last_messages(self) -> int | None:
-        """How many messages the queue had in any state when it was last read; figures of a sweep may lag behind."""
+        """How many messages the queue had in any state when it was last read; figures of a sweep may lag behind.
+
+        A probe that meets the deletion of a quorum queue returns 0, so one 0 alone is not believed.
+        """
         sweep = next((sweep for sweep in reversed(self.sweeps) if sweep.doubt is None), None)
-        if self.last_read is None or self.last_read.ready is None:
+        read = self.last_read
+        if read is not None and read.ready == 0:
+            read = self._read_before or read
+        if read is None or read.ready is None:
             return None
-        return self.last_read.ready + (((sweep.unacked or 0) + (sweep.deferred or 0)) if sweep is not None else 0)
+        return read.ready + (((sweep.unacked or 0) + (sweep.deferred or 0)) if sweep is not None else 0)
 
     def add_probe(self, probe: Probe) -> bool:
         """Store a probe; returns False for one that was sent before the last one or before these samples began."""
         if probe.at < (self.probes[-1].at if self.probes else self._since):
             return False
         if probe.ready is not None:
-            self.last_read = probe
+            self._read_before, self.last_read = self.last_read, probe
         while self.probes and (self.probes[-1].ready or 0) <= (probe.ready or 0):
             self.probes.pop()
         self.probes.append(probe)

@@ -1,14 +1,16 @@
 """What a deletion waits for: the messages for the status, with the way out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from taskqueue_operator.resource.faults import Fault, Reason
 from taskqueue_operator.resource.names import PARKING
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.reading import Reading
 from taskqueue_operator.topology.diff import Step
 from taskqueue_operator.topology.objects import Queue
+from taskqueue_operator.workers.referenced import NOT_SCALED
 
 _KEEP_OR_DELETE: Final = "set deletionPolicy: Retain to keep it or Delete to delete it"
 
@@ -42,6 +44,14 @@ def why_interim_not_empty(taskqueue: TaskQueue, interim: str) -> str:
         f'Deletion waits until it is certain that queue "{interim}" is empty, in which messages arrived during the '
         f"migration. Meanwhile {_workers(taskqueue).removeprefix('and ')}. To end the wait, {_KEEP_OR_DELETE}."
     )
+
+
+def with_obstacle(wait: Fault, of_workers: Iterable[Fault]) -> Fault:
+    """Return a wait for workers that empty a queue; it also says what keeps their number from changing, if anything."""
+    obstacle = next((fault for fault in of_workers if fault.reason in NOT_SCALED), None)
+    if obstacle is None or wait.reason is not Reason.NOT_EMPTY:
+        return wait
+    return Fault(wait.reason, f"{wait.message} But the number of workers does not change: {obstacle.message}")
 
 
 def why_migration_goes_on(taskqueue: TaskQueue) -> str:

@@ -241,7 +241,8 @@ class Finalizer:
             if deployment is not None and deployment.owner_uid != taskqueue.uid:
                 return  # neither it nor its pods belong to this TaskQueue
             if deployment is not None and deployment.replicas > 0:
-                body = await self.cluster.scale(taskqueue.key, replicas=0, generation=deployment.generation)
+                key, generation = taskqueue.key, deployment.generation
+                body = await self.cluster.scale(key, replicas=0, taskqueue=key.name, generation=generation)
                 self.cache.update_deployment(body)
                 self.telemetry.wrote("replicas")
         remaining = sum(not pod.finished for pod in self.cache.pods(taskqueue.key))

@@ -17,6 +17,7 @@ from taskqueue_operator.resource.faults import BrokerFault, Conflict, Fault, Rea
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.taskqueue import TaskQueue
 
+from .deletion_waits import with_obstacle
 from .finalizer import Finalizer
 from .stages import Stages
 
@@ -79,10 +80,12 @@ class Reconciler:
         try:
             await self.finalizer.finalize(taskqueue)
         except Fault as fault:
-            state.deletion_blocker = fault
-            state.faults = {ConditionType.BROKER_REACHABLE: fault} if isinstance(fault, BrokerFault) else {}
-            if not taskqueue.owns_deployment:  # its workers may have to empty the queue, also after a restart
-                state.faults |= await self.stages.find_workers(taskqueue)
+            # Workers of others may have to empty the queue, also after a restart.
+            of_workers = {} if taskqueue.owns_deployment else await self.stages.find_workers(taskqueue)
+            state.deletion_blocker = with_obstacle(fault, of_workers.values())
+            state.faults = of_workers | (
+                {ConditionType.BROKER_REACHABLE: fault} if isinstance(fault, BrokerFault) else {}
+            )
             return DELETION_RETRY_SECONDS
         state.deletion_blocker = None
         return None

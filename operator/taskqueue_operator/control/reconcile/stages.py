@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from taskqueue_operator.control.cache import Cache
 from taskqueue_operator.control.ports import Cluster
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.resource.broker import DeletionPolicy, SettingsBy
+from taskqueue_operator.resource.broker import DeletionPolicy
 from taskqueue_operator.resource.conditions import ConditionType
 from taskqueue_operator.resource.faults import BrokerFault, Fault, Reason
 from taskqueue_operator.resource.names import FINALIZER
+from taskqueue_operator.resource.queue import SettingsBy
 from taskqueue_operator.resource.retry import DeadLetter
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.scaling.policy import Policy

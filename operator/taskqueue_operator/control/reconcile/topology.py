@@ -12,10 +12,10 @@ from taskqueue_operator.control.queue_observer import QueueObserver
 from taskqueue_operator.control.reconcile_state import ReconcileState, Repair
 from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
-from taskqueue_operator.resource.broker import SettingsBy
 from taskqueue_operator.resource.conditions import ConditionStatus, ConditionType
 from taskqueue_operator.resource.faults import Fault, Reason, TopologyFault
 from taskqueue_operator.resource.names import Key, owner, private_exchange
+from taskqueue_operator.resource.queue import SettingsBy
 from taskqueue_operator.resource.taskqueue import TaskQueue
 from taskqueue_operator.resource.worker import Protocol
 from taskqueue_operator.topology.adoption import check_adoption, unmarked_exchanges, unmarked_queues

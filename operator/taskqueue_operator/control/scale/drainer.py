@@ -71,11 +71,11 @@ class Drainer:
         """
         namespace, _, name = taskqueue.partition("/")
         key = Key(namespace, name)
-        deployment = self.cache.deployment(key)
-        if self.cache.taskqueue(key) is None or deployment is None:
+        known, deployment = self.cache.taskqueue(key), self.cache.deployment(key)
+        if known is None or deployment is None:
             return None
-        state = self.states[key]
-        report = read_report(taskqueue, message, state.drain)
+        state, timeout = self.states[key], known.spec.worker.task_timeout_seconds
+        report = read_report(taskqueue, message, state.drain, task_timeout_seconds=timeout)
         if report is None:
             return None
         pool, shown = self._pool(key, state, deployment), state.drain.shown
@@ -200,7 +200,9 @@ class Drainer:
         target = self.cache.deployment_key(key)
         match write:
             case WriteDrainToken(_, after, generation):
-                self._store(await self.cluster.set_drain_token(target, after, generation=generation))
+                self._store(
+                    await self.cluster.set_drain_token(target, after, taskqueue=key.name, generation=generation)
+                )
                 self.telemetry.wrote("drain_token")
             case WriteDeletionCost(pod, cost):
                 await self._write_cost(pod, cost)
@@ -208,13 +210,16 @@ class Drainer:
                 body = await self.cluster.scale(
                     target,
                     replicas=replicas,
+                    taskqueue=key.name,
                     generation=generation,
                     drain_token=drain_token,
                     started_template=self.cache.unrecorded_start(key),
                 )
                 self._store(body)
             case RestoreReplicas(replicas, generation):
-                self._store(await self.cluster.scale(target, replicas=replicas, generation=generation))
+                self._store(
+                    await self.cluster.scale(target, replicas=replicas, taskqueue=key.name, generation=generation)
+                )
 
     def _store(self, deployment: Body) -> None:
         self.cache.update_deployment(deployment)

@@ -1,5 +1,6 @@
 """Reads the reports of workers within the bounds of each TaskQueue: a worker may send anything at any rate."""
 
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -14,13 +15,15 @@ TOO_MANY: Final = f"The workers send more than {TASKQUEUE_REPORTS_PER_SECOND} re
 _log = structlog.get_logger("drain")
 
 
-def read_report(taskqueue: str, message: bytes, drain: DrainState) -> Report | None:
+def read_report(taskqueue: str, message: bytes, drain: DrainState, *, task_timeout_seconds: int) -> Report | None:
     """Read a report.
 
     Args:
         taskqueue: The routing key that the report was published with: `namespace/name`.
         message: The report.
         drain: Holds the allowances of the TaskQueue.
+        task_timeout_seconds: How long a task may run. A worker in a Deployment of others may know another value from
+            its ConfigMap, and would call a task overdue that may still run: the larger one counts.
 
     Returns:
         The report; None for one that is beyond a bound, unreadable, or about another TaskQueue.
@@ -34,7 +37,7 @@ def read_report(taskqueue: str, message: bytes, drain: DrainState) -> Report | N
     answer = report.answer
     if answer is not None and answer.result is Result.REFUSED and drain.report_log_lines.take(now()):
         _log.info("command refused", taskqueue=taskqueue, pod=report.pod, reason=answer.reason)
-    return report
+    return replace(report, task_timeout_seconds=max(report.task_timeout_seconds, task_timeout_seconds))
 
 
 def _read(taskqueue: str, message: bytes, drain: DrainState) -> Report:

@@ -1,7 +1,6 @@
 """From readings to replicas: decides on every reading, and writes the number of replicas if it is to change."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -14,16 +13,13 @@ from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.control.workqueue import RetryLater, WorkQueues
 from taskqueue_operator.resource.faults import Conflict, Fault, Reason
 from taskqueue_operator.resource.names import Key
-from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
-from taskqueue_operator.resource.worker import HOLD_MARGIN_SECONDS
-from taskqueue_operator.scaling.decide import decide
-from taskqueue_operator.scaling.decision import Decision, DecisionReason, Obstacle, Workers
+from taskqueue_operator.scaling.decision import Decision, DecisionReason
 from taskqueue_operator.scaling.reading import Reading
-from taskqueue_operator.scaling.recording import Recording
 from taskqueue_operator.workers.api_objects import Deployment
 from taskqueue_operator.workers.referenced import environment_missing
 
+from .decider import Decider, applies_decisions, log_fields
 from .drainer import Drainer
 
 UNDECIDED: Final = Fault(Reason.INTERNAL_ERROR, "The operator failed to decide on this TaskQueue; its log says why.")
@@ -41,6 +37,7 @@ class Scaler:
     telemetry: Telemetry
     clock: Clock
     queues: WorkQueues
+    decider: Decider
     drainer: Drainer
 
     def reevaluate(self, key: Key) -> None:
@@ -65,7 +62,7 @@ class Scaler:
         self.drainer.update_subscription(key)
         if self.drainer.survey(key):
             self.queues.status.add(key)
-        decision = self._decide_again(key)
+        decision = self.decider.decide(key)
         conflict = self._conflict(key)
         if conflict is not None:
             self._set_write_fault(key, conflict)
@@ -93,7 +90,7 @@ class Scaler:
         state = self.states[key]
         async with state.write_lock:
             # Again: the Deployment or the spec may have changed while the key waited.
-            decision = self._decide_again(key)
+            decision = self.decider.decide(key)
             if decision is None or not self._needs_write(key, decision):
                 return
             before = self.cache.deployment(key)
@@ -135,12 +132,16 @@ class Scaler:
     async def _write(self, key: Key, deployment: Deployment, decision: Decision) -> int | None:
         """Write replicas. A scale-out comes first, so that no drain delays it."""
         taskqueue = self.cache.taskqueue(key)
-        applies = taskqueue is not None and _applies_decisions(taskqueue)
+        applies = taskqueue is not None and applies_decisions(taskqueue)
         desired, written = decision.desired, None
         if applies and desired > deployment.replicas:
             started = self.cache.unrecorded_start(key)
             body = await self.cluster.scale(
-                deployment.key, replicas=desired, generation=deployment.generation, started_template=started
+                deployment.key,
+                replicas=desired,
+                taskqueue=key.name,
+                generation=deployment.generation,
+                started_template=started,
             )
             self.cache.update_deployment(body)
             written = desired
@@ -150,29 +151,6 @@ class Scaler:
         drained = await self.drainer.execute(key, kept, paused=decision.reason is DecisionReason.PAUSED)
         return written if drained is None else drained
 
-    def _decide_again(self, key: Key) -> Decision | None:
-        """Make a decision and record it; None if there is no Deployment of this TaskQueue to decide on."""
-        taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployment(key)
-        if taskqueue is None or deployment is None or not deployment.serves(taskqueue):
-            return None
-        if _is_deleting_workers(taskqueue):
-            return None
-        scaling = self.states[key].scaling
-        before = scaling.decision.desired if scaling.decision is not None else deployment.replicas
-        if scaling.conflict.on_seen(deployment, self.clock()) and not taskqueue.owns_deployment:
-            self.queues.reconcile.add(key)  # looks for another autoscaler
-        made = self._decide(taskqueue, deployment)
-        scaling.progress = scaling.progress.observe(made.reading, made.workers, made.policy)
-        scaling.is_stalled = scaling.progress.stalled_for(made.at) > _longest_task(taskqueue)
-        scaling.reading, scaling.decision, scaling.memory = made.reading, made.decision, made.decision.memory
-        self.telemetry.decided(made.decision.reason)
-        if made.decision.desired != before:
-            scaling.recent_decisions.append(made)
-            if not _applies_decisions(taskqueue):
-                fields = _log_fields(key, deployment.replicas, made.decision.desired, made.decision)
-                _log.info("would scale", **fields)
-        return made.decision
-
     def _needs_write(self, key: Key, decision: Decision) -> bool:
         """Whether replicas or drains differ from what this decision requires."""
         taskqueue, deployment = self.cache.taskqueue(key), self.cache.deployment(key)
@@ -180,51 +158,25 @@ class Scaler:
             return False
         if not taskqueue.owns_deployment and self.states[key].reconcile.unshared_uid != deployment.uid:
             return False
-        if not _applies_decisions(taskqueue):
+        if not applies_decisions(taskqueue):
             return bool(deployment.drain_token)  # no worker stays drained for a decision that is not applied
         kept = _kept(taskqueue, deployment, decision)
         return decision.desired > deployment.replicas or self.drainer.has_work(key, kept)
-
-    def _decide(self, taskqueue: TaskQueue, deployment: Deployment) -> Recording:
-        state, now = self.states[taskqueue.key], self.clock()
-        scaling = state.scaling
-        # Bounds, pause and fallback hold without a broker too.
-        unread = Reading(now, at_least=None, at_most=None, unacked=None)
-        queues = state.queues(taskqueue) if state.connection.reads(taskqueue.spec.broker) else None
-        reading = queues.reading() if queues is not None else unread
-        fault = scaling.scale_out_blocker = self.cache.scale_out_blocker(taskqueue.key)
-        obstacle = Obstacle(DecisionReason(fault.reason.value), fault.message) if fault is not None else None
-        workers, policy = Workers(deployment.replicas, deployment.ready, obstacle), scaling.policy_of(taskqueue)
-        decision = decide(reading, workers, policy, scaling.memory, now)
-        return Recording(now, reading, workers, policy, scaling.memory, decision)
 
     async def _refresh_deployment(self, key: Key, before: Deployment) -> None:
         body = await self.cluster.deployment(before.key)
         if body is None:
             self.cache.remove_deployment(before.key, before.uid)
-            self.queues.reconcile.add(key)
         else:
             self.cache.update_deployment(body)
+        if self.cache.deployment(key) is None:
+            self.queues.reconcile.add(key)
 
     def _report_scale(self, key: Key, before: int, after: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")
         self.telemetry.scaled(key, before, after, decision.reason)
-        _log.info("scaled", **_log_fields(key, before, after, decision))
+        _log.info("scaled", **log_fields(key, before, after, decision))
         self.queues.status.add(key)
-
-
-def _log_fields(key: Key, before: int, after: int, decision: Decision) -> dict[str, object]:
-    return {
-        "taskqueue": str(key),
-        "before": before,
-        "after": after,
-        "why": decision.reason,
-        "decision": decision.explanation,
-    }
-
-
-def _longest_task(taskqueue: TaskQueue) -> timedelta:
-    return timedelta(seconds=taskqueue.spec.worker.task_timeout_seconds + HOLD_MARGIN_SECONDS)
 
 
 def _desired(decision: Decision | None) -> int:
@@ -242,18 +194,9 @@ def _figures(reading: Reading | None, decision: Decision | None) -> object:
     return read, decision.explanation_lines if decision is not None else None
 
 
-def _applies_decisions(taskqueue: TaskQueue) -> bool:
-    return taskqueue.spec.scaling.mode is not Mode.DRY_RUN and not _is_deleting_workers(taskqueue)
-
-
 def _kept(taskqueue: TaskQueue | None, deployment: Deployment, decision: Decision) -> int:
     """Return down to how many workers may be removed; none if the workers cannot keep the control protocol."""
     present = max(deployment.replicas, deployment.current_replicas)
-    if taskqueue is None or not _applies_decisions(taskqueue):
+    if taskqueue is None or not applies_decisions(taskqueue):
         return present
     return max(present if environment_missing(taskqueue, deployment) else 0, decision.desired)
-
-
-def _is_deleting_workers(taskqueue: TaskQueue) -> bool:
-    """Whether the workers are being deleted, whatever the queue holds."""
-    return taskqueue.deleting and not taskqueue.spec.deletion_policy.keeps_workers

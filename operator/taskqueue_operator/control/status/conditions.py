@@ -128,7 +128,7 @@ def _scaling(inputs: StatusInputs) -> Iterator[Condition]:
 def _inactive(inputs: StatusInputs, decision: Decision, reading: Reading) -> tuple[str, str] | None:
     """Return why the number of workers does not follow the queue; None if it does."""
     fault = inputs.faults.get(ConditionType.SCALING_ACTIVE)
-    if fault is not None and fault.reason is Reason.REPLICAS_CONFLICT:
+    if fault is not None:
         return fault.reason, fault.message
     if decision.reason is DecisionReason.PAUSED:
         return DecisionReason.PAUSED, "spec.scaling.mode is Paused."

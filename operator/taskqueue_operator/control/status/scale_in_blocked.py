@@ -70,8 +70,9 @@ def _unreported(state: TaskQueueState) -> Fault | None:
     return Fault(
         Reason.WORKERS_NOT_REPORTING,
         f"{len(pods)} workers ({_names(pods)}) have not reported and will not be removed. Check that the image "
-        "implements the control protocol, and that it connects to the vhost of the TaskQueue as a RabbitMQ user that "
-        "may write to exchange taskqueue.reports. The log of a worker with taskqueue-drain says what is missing.",
+        "implements the control protocol, that each pod runs one worker process, and that it connects to the vhost of "
+        "the TaskQueue as a RabbitMQ user that may write to exchange taskqueue.reports. The log of a worker with "
+        "taskqueue-drain says what is missing.",
     )
 
 

@@ -44,7 +44,7 @@ async def test_replicas_of_another_client_are_corrected(harness: ControlHarness)
     await harness.apply(scaling={"maxReplicas": 5})
     await harness.settle(20)
     deployment = harness.cluster.deployments[KEY]
-    await harness.cluster.scale(KEY, replicas=50, generation=deployment["metadata"]["generation"])
+    await harness.cluster.scale(KEY, replicas=50, taskqueue=KEY.name, generation=deployment["metadata"]["generation"])
     await harness.settle(40)
     assert harness.replicas() == 1
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from taskqueue_operator.resource.broker import SettingsBy
+from taskqueue_operator.resource.queue import SettingsBy
 from taskqueue_operator.topology.diff import Declare, Remove
 from taskqueue_operator.topology.objects import Binding, Policy, Queue
 from taskqueue_operator.topology.queue_settings import keeps_rejected

@@ -100,10 +100,10 @@ async def test_a_write_that_failed_once_is_not_reported_while_tasks_delay_the_sc
         harness.cluster.set_drain_token,
     )
 
-    async def fail_once(key: Key, token: str, *, generation: int) -> Body:
+    async def fail_once(key: Key, token: str, *, taskqueue: str, generation: int) -> Body:
         for failure in failures:
             raise failure
-        return await write(key, token, generation=generation)
+        return await write(key, token, taskqueue=taskqueue, generation=generation)
 
     monkeypatch.setattr(harness.cluster, "set_drain_token", fail_once)
     for worker in workers.of(KEY):

@@ -17,7 +17,7 @@ async def test_after_a_conflict_the_scaler_reads_the_deployment_again(harness: C
     await harness.apply()
     harness.cluster.silent = True
     deployment = harness.cluster.deployments[KEY]
-    await harness.cluster.scale(KEY, replicas=0, generation=deployment["metadata"]["generation"])
+    await harness.cluster.scale(KEY, replicas=0, taskqueue=KEY.name, generation=deployment["metadata"]["generation"])
     harness.cluster.silent = False
     harness.cluster.writes.clear()
     harness.broker.depths["thumbnails"] = (100, 0)

@@ -24,7 +24,7 @@ TASKQUEUE = "media/thumbnails"
 def read(drain: DrainState, count: int, taskqueue: str = TASKQUEUE) -> int:
     """Read so many reports in one moment; return how many are within the bounds."""
     message = json.dumps(asdict(report("a"))).encode()
-    return sum(read_report(taskqueue, message, drain) is not None for _ in range(count))
+    return sum(read_report(taskqueue, message, drain, task_timeout_seconds=300) is not None for _ in range(count))
 
 
 async def test_reports_beyond_the_rate_are_not_read_and_named_in_a_few_log_lines() -> None:

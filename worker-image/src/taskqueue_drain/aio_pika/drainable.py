@@ -47,8 +47,9 @@ class Drainable:
 
     async def __aenter__(self) -> Self:
         """Answer probes and join the control protocol. SIGTERM and SIGINT end `run` from now on."""
+        # First: who sees the probes answer may send SIGTERM.
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.leave)  # first: a probe tells that the worker runs
+            asyncio.get_running_loop().add_signal_handler(number, self.leave)
         self._runtime = AioPikaRuntime(len(self._settings.queues))
         self._membership = Membership(self._runtime, self._environment)
         self._membership.join(self._connect)

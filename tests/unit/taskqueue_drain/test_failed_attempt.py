@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from taskqueue_drain.environment import MOST_ATTEMPTS, retry_settings_of
+from taskqueue_drain.bounds import ATTEMPT_NUMBER
+from taskqueue_drain.environment import retry_settings_of
 from taskqueue_drain.failed_attempt import Delivery, next_attempt
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -26,7 +27,7 @@ def delivery(headers: Mapping[str, Any], *, counts_failures: bool = False) -> De
         ({"x-delivery-count": 2}, True, 3),
         ({"x-attempt": True, "x-delivery-count": "2"}, True, 1),
         ({"x-attempt": -5, "x-delivery-count": -5}, True, 1),
-        ({"x-attempt": 10**30}, False, MOST_ATTEMPTS),
+        ({"x-attempt": 10**30}, False, ATTEMPT_NUMBER),
     ],
 )
 def test_the_number_of_an_attempt_is_that_of_the_copy_and_the_failures_that_the_broker_counts(

@@ -9,10 +9,10 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from taskqueue_drain import copy_headers
+from taskqueue_drain.dead_letter_target import DeadLetterTarget
 from taskqueue_worker.brake import Brake
 from taskqueue_worker.bridge import Inbox
-from taskqueue_worker.dead_letter_target import DeadLetterTarget
-from taskqueue_worker.dead_letters import REASON_HEADER
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
@@ -74,7 +74,7 @@ class FakeBroker:
 
     def reasons(self) -> list[object]:
         """Return the reasons of the dead letters."""
-        return [message.headers.get(REASON_HEADER) for _, _, message in self.sent]
+        return [message.headers.get(copy_headers.REASON) for _, _, message in self.sent]
 
 
 def make_worker(  # noqa: PLR0913 - all but two have a default

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskqueue_drain.bounds import ATTEMPT_NUMBER
 from taskqueue_worker.attempts import Attempt, AttemptState
-from taskqueue_worker.bounds import ATTEMPTS
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.integers())
 
@@ -92,12 +92,12 @@ def test_a_message_that_comes_back_after_the_last_attempt_of_the_broker_was_lost
 )
 def test_headers_of_any_kind_are_read_as_an_attempt(headers: dict[str, Any], limit: int, *, redelivered: bool) -> None:
     found = Attempt.of(headers, redelivered=redelivered, counts_failures=True, attempts_of_broker=limit)
-    assert 1 <= found.number <= ATTEMPTS
+    assert 1 <= found.number <= ATTEMPT_NUMBER
     found = Attempt.of(headers, redelivered=redelivered, counts_failures=False, attempts_of_broker=limit)
-    assert 1 <= found.number <= ATTEMPTS
+    assert 1 <= found.number <= ATTEMPT_NUMBER
     assert (found.state is AttemptState.RETURNED) or not redelivered
 
 
 @pytest.mark.parametrize("number", [-1, 0, True, "7", 2**70])
 def test_a_number_that_no_worker_wrote_does_no_harm(number: object) -> None:
-    assert attempt(x_attempt=number).number in {1, ATTEMPTS}
+    assert attempt(x_attempt=number).number in {1, ATTEMPT_NUMBER}

@@ -6,8 +6,8 @@ import pytest
 from aio_pika import Message
 from structlog.testing import capture_logs
 
+from taskqueue_drain.dead_letter_target import DeadLetterTarget
 from taskqueue_worker.bounds import RETRY_TRIES
-from taskqueue_worker.dead_letter_target import DeadLetterTarget
 from taskqueue_worker.dead_letters import Problem
 from taskqueue_worker.failure import Failure
 from taskqueue_worker.metrics import Metrics

@@ -18,3 +18,13 @@ HOST_CHARACTERS: Final = 253
 """Longest DNS name."""
 VHOST_BYTES: Final = 127
 """Longest name of a vhost; the AMQP client refuses a longer one."""
+VARIABLE_CHARACTERS: Final = 40
+"""Longest value of an environment variable that a message repeats: longer than every valid one that is not a list."""
+LONGEST_TIMEOUT_SECONDS: Final = 7 * 24 * 3600
+"""Longest timeout of a task; the CRD allows no longer one."""
+MOST_ATTEMPTS: Final = 1000
+"""Most attempts of a task; the CRD allows no more."""
+ATTEMPT_NUMBER: Final = 1_000_000
+"""Highest number of an attempt that a message may state; a larger one counts as this."""
+NAME_BYTES: Final = 255
+"""Longest name of an exchange, queue or routing key in AMQP."""

@@ -1,20 +1,17 @@
-"""What a consumer by hand reads from the environment (docs/worker-contract.md)."""
+"""What a worker reads from the environment to consume (docs/worker-contract.md)."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from . import copy_headers
 from .broker import BrokerSource, broker_source
-from .environment import LONGEST_TIMEOUT_SECONDS, MOST_ATTEMPTS, number
+from .environment import SettingsError, is_linear, max_attempts_of, names, number, task_timeout_seconds_of
 
 CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 CONSUMER_TIMEOUT_MARGIN_SECONDS: Final = 60
-COUNTED_BY_BROKER: Final = ("x-delivery-count", "x-acquired-count")
-
-
-class SettingsError(Exception):
-    """A setting is missing. The text names it and the way out, and holds no secret."""
+COUNTED_BY_BROKER: Final = (copy_headers.BROKER_FAILURES, "x-acquired-count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class ConsumeSettings:
         concurrency: Tasks that run at once.
         prefetch: Unacknowledged messages that the broker delivers, per queue.
         task_timeout_seconds: Timeout of a task.
-        attempts_of_broker: Attempts of a task that the broker counts and delays; 1 without.
+        attempts_of_broker: Attempts of a task that the broker counts and delays; 0 if it does not.
     """
 
     broker: BrokerSource
@@ -51,34 +48,29 @@ class ConsumeSettings:
         """
         if redelivered and not any(name in headers for name in COUNTED_BY_BROKER):
             return False
-        attempt = _count(headers.get("x-attempt"), least=1) + _count(headers.get("x-delivery-count"), least=0)
-        return attempt < self.attempts_of_broker
+        return copy_headers.attempt(headers) + copy_headers.broker_failures(headers) < self.attempts_of_broker
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ConsumeSettings":
         """Read and validate the settings.
 
         Raises:
-            SettingsError, BrokerError, CannotJoinError: A variable is missing or not valid; the text names it.
+            SettingsError, BrokerError: A variable is missing or not valid; the text names it and the way out.
         """
-        parts = (part.strip() for part in environment.get("TASKQUEUE_QUEUES", "").split(","))
-        queues = tuple(dict.fromkeys(part for part in parts if part))
+        queues = names(environment, "TASKQUEUE_QUEUES")
         if not queues:
-            raise SettingsError("TASKQUEUE_QUEUES is not set: set it to the queues to consume, separated by commas")
+            raise SettingsError(
+                "TASKQUEUE_QUEUES is not set. Set it to the queues to consume, for example TASKQUEUE_QUEUES=thumbnails."
+            )
         concurrency = number(environment, "TASKQUEUE_CONCURRENCY", default=1, minimum=1, maximum=1000)
-        is_linear = environment.get("TASKQUEUE_RETRY_TYPE") == "Linear"
         return cls(
             broker=broker_source(environment),
             queues=queues,
             concurrency=concurrency,
             # AMQP has 16 bits for the prefetch count.
             prefetch=number(environment, "TASKQUEUE_PREFETCH", default=concurrency, minimum=1, maximum=65_535),
-            task_timeout_seconds=number(
-                environment, "TASKQUEUE_TASK_TIMEOUT_SECONDS", default=870, minimum=1, maximum=LONGEST_TIMEOUT_SECONDS
-            ),
-            attempts_of_broker=number(environment, "TASKQUEUE_MAX_ATTEMPTS", default=5, minimum=1, maximum=1000)
-            if is_linear
-            else 1,
+            task_timeout_seconds=task_timeout_seconds_of(environment),
+            attempts_of_broker=max_attempts_of(environment) if is_linear(environment) else 0,
         )
 
 
@@ -93,10 +85,3 @@ def consumer_timeout_ms(task_timeout_seconds: int, *, prefetch: int, concurrency
     # One round more: after an undrain, tasks from before the drain still hold slots while messages are prefetched.
     rounds = math.ceil(prefetch / concurrency) + 1
     return (task_timeout_seconds * rounds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
-
-
-def _count(value: object, *, least: int) -> int:
-    """Read a number that a publisher may have set to anything."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return least
-    return min(max(value, least), MOST_ATTEMPTS)

@@ -13,6 +13,7 @@ import structlog
 from taskqueue_drain import Identity, State, WorkerProtocol
 from taskqueue_drain.aio_pika.connection import connect
 from taskqueue_drain.aio_pika_channel import ControlChannel
+from taskqueue_drain.environment import SettingsError
 
 from . import __version__, event_loop, log
 from .bounds import LOST_SLOT_EXIT_CODE
@@ -29,7 +30,7 @@ from .metrics import Metrics
 from .publisher import Publisher
 from .run import Run
 from .runner import Runner
-from .settings import Settings, SettingsError
+from .settings import Settings
 from .settlement import Retries, Settlement
 from .stacks import stack_of_run
 from .subscription import Subscription
@@ -74,6 +75,7 @@ class App:
     """One worker process."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
+        consume = settings.consume
         self.exit_code = 0
         self._asked_to_leave = False
         self._port = settings.http_port
@@ -84,11 +86,11 @@ class App:
         inbox = Inbox(asyncio.get_running_loop())
         inbox.open_pipe()
         self._runner = Runner(
-            registry, self._handlers, inbox, timeout_seconds=settings.task_timeout_seconds, threads=settings.concurrency
+            registry, self._handlers, inbox, timeout_seconds=consume.task_timeout_seconds, threads=consume.concurrency
         )
         self._watchdog = Watchdog(self._handlers, self._runner, metrics)
         # A connection of its own: a memory alarm blocks connections that publish, and acknowledgements must not wait.
-        self._publisher = Publisher(settings.broker, name=f"{settings.name} dead letters")
+        self._publisher = Publisher(consume.broker, name=f"{settings.name} dead letters")
         policy = settings.retry_policy
         self._settlement = Settlement(
             self._publisher.send,
@@ -100,22 +102,22 @@ class App:
         self.worker = Worker(
             self._runner,
             self._settlement,
-            Brake(settings.prefetch * len(settings.queues)),
+            Brake(consume.prefetch * len(consume.queues)),
             metrics,
             state_changed=gate.state_changed,
             on_lost=self._on_lost,
-            concurrency=settings.concurrency,
+            concurrency=consume.concurrency,
             max_attempts=settings.max_attempts,
         )
-        subscriptions = [Subscription(queue, settings, self.worker, gate) for queue in settings.queues]
-        self._supervisor = Supervisor(settings.broker, settings.name, subscriptions, metrics, gate)
-        identity = Identity(settings.name, settings.pod, uuid4().hex, settings.task_timeout_seconds)
+        subscriptions = [Subscription(queue, settings.name, consume, self.worker, gate) for queue in consume.queues]
+        self._supervisor = Supervisor(consume.broker, settings.name, subscriptions, metrics, gate)
+        identity = Identity(settings.name, settings.pod, uuid4().hex, consume.task_timeout_seconds)
         runtime = DrainableWorker(gate, self.worker, self._supervisor, lambda: self._settlement.blocked)
         observer = ProtocolLog(metrics)
         self._protocol = WorkerProtocol(identity, runtime, observer)
         self._control_channel = ControlChannel(
             self._protocol,
-            lambda: connect(settings.broker, f"{settings.name} control"),
+            lambda: connect(consume.broker, f"{settings.name} control"),
             gate.state_changed,
             observer,
         )

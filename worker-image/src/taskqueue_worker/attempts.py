@@ -12,13 +12,10 @@ A message comes back after its last attempt only if its worker was lost: then it
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from .bounds import ATTEMPTS
-
-ATTEMPT_HEADER: Final = "x-attempt"
-SUSPECT_HEADER: Final = "x-suspect"
-BROKER_FAILURES: Final = "x-delivery-count"
+from taskqueue_drain import copy_headers
+from taskqueue_drain.copy_headers import ATTEMPT, BROKER_FAILURES, SUSPECT
 
 
 class AttemptState(StrEnum):
@@ -58,15 +55,16 @@ class Attempt:
             counts_failures: Whether the queue counts failed deliveries, and only those (quorum, since RabbitMQ 4.3).
             attempts_of_broker: Attempts of a task that the broker counts; 0 if it does not.
         """
-        stated = headers.get(SUSPECT_HEADER)
+        number = copy_headers.attempt(headers)
+        stated = headers.get(SUSPECT)
         suspect = AttemptState(stated) if stated in (AttemptState.RECORDED, AttemptState.RETURNED) else None
         if redelivered and counts_failures and suspect is None and attempts_of_broker:
-            return cls._counted(_number(headers.get(ATTEMPT_HEADER)) + _failures(headers), attempts_of_broker)
+            return cls._counted(number + copy_headers.broker_failures(headers), attempts_of_broker)
         if redelivered and (headers.get(BROKER_FAILURES) or not counts_failures):
             state = AttemptState.RETURNED
         else:
             state = suspect or AttemptState.NEW
-        return cls(_number(headers.get(ATTEMPT_HEADER)), state, is_copy=suspect is not None)
+        return cls(number, state, is_copy=suspect is not None)
 
     @classmethod
     def _counted(cls, number: int, limit: int) -> Self:
@@ -84,19 +82,8 @@ class Attempt:
 
     def headers_of_next(self) -> dict[str, object]:
         """The headers of the copy of a returned message that records its next attempt."""
-        return {ATTEMPT_HEADER: self.number + 1, SUSPECT_HEADER: AttemptState.RECORDED.value}
+        return {ATTEMPT: self.number + 1, SUSPECT: AttemptState.RECORDED.value}
 
     def headers_of_cancelled(self) -> dict[str, object]:
         """The headers of the copy of a recorded message whose attempt did not begin."""
-        return {ATTEMPT_HEADER: self.number - 1, SUSPECT_HEADER: AttemptState.RETURNED.value}
-
-
-def _failures(headers: Mapping[str, Any]) -> int:
-    count = headers.get(BROKER_FAILURES)
-    return _number(count) if count else 0
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return 1
-    return min(max(value, 1), ATTEMPTS)
+        return {ATTEMPT: self.number - 1, SUSPECT: AttemptState.RETURNED.value}

@@ -35,13 +35,9 @@ INTEGER_DIGITS: Final = 4_300
 """Digits of a JSON integer: the limit of Python, whose conversion takes time that grows with the square."""
 PATH_CHARACTERS: Final = 200
 """Longest path of a field in a message: of a longer one, the beginning."""
-ATTEMPTS: Final = 1_000_000
-"""Highest number of an attempt that a message may state; a larger one counts as this."""
 HEADERS_BYTES: Final = 65_536
 """Longest headers of a message that its dead letter repeats: with those of the worker they must fit into one AMQP frame
 of 128 KiB, or the broker closes the connection."""
-NAME_BYTES: Final = 255
-"""Longest name of an exchange, queue or routing key in AMQP."""
 COUNTED_RETURNS: Final = 3
 """How often a worker returns a message whose queue counts that, because tasks of other queues hold all slots: quorum
 queues before RabbitMQ 4.3 do, and drop a message at their delivery limit, which is 20 by default since 4.0."""

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from taskqueue_drain.broker import BrokerError, broker_source
+from taskqueue_drain.environment import SettingsError
 
-from .settings import Settings, SettingsError
+from .settings import Settings
 from .tasks import Registry, registry
 
 USAGE_ERROR: Final = 2
@@ -52,10 +53,11 @@ def _run(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 def _check(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = _settings(environment)
-    print(f"broker       {settings.broker.read().address}")  # noqa: T201 - the output of the command
-    print(f"queues       {', '.join(settings.queues)}")  # noqa: T201 - the output of the command
+    consume = settings.consume
+    print(f"broker       {consume.broker.read().address}")  # noqa: T201 - the output of the command
+    print(f"queues       {', '.join(consume.queues)}")  # noqa: T201 - the output of the command
     print(  # noqa: T201 - the output of the command
-        f"concurrency  {settings.concurrency}, prefetch {settings.prefetch}, timeout {settings.task_timeout_seconds} s"
+        f"concurrency  {consume.concurrency}, prefetch {consume.prefetch}, timeout {consume.task_timeout_seconds} s"
     )
     for handler in sorted(registry, key=lambda handler: handler.type):
         print(f"task         {handler.type}  {handler.location}")  # noqa: T201 - the output of the command
@@ -99,7 +101,7 @@ def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int
 def _settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings and the broker's address, and import the task modules."""
     settings = Settings.from_environment(environment)
-    settings.broker.read()
+    settings.consume.broker.read()
     import_tasks(settings.modules, registry)
     return settings
 

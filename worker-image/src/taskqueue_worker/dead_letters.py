@@ -10,23 +10,12 @@ import pamqp.encode
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
-from .attempts import ATTEMPT_HEADER
-from .bounds import HEADERS_BYTES, NAME_BYTES, TEXT_CHARACTERS
+from taskqueue_drain import copy_headers
 
-REASON_HEADER: Final = "x-failure-reason"
-CLASS_HEADER: Final = "x-failure-class"
-TEXT_HEADER: Final = "x-failure-text"
-FIRST_FAILURE_HEADER: Final = "x-first-failure-at"
-LAST_FAILURE_HEADER: Final = "x-last-failure-at"
-EXCHANGE_HEADER: Final = "x-original-exchange"
-ROUTING_KEY_HEADER: Final = "x-original-routing-key"
-QUEUE_HEADER: Final = "x-original-queue"
+from .bounds import HEADERS_BYTES, TEXT_CHARACTERS
+
 DROPPED_HEADER: Final = "x-dropped-headers"
 DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to"
-
-_NOT_COPIED: Final = frozenset({"cc", "bcc", "x-death", "x-delivery-count", "x-acquired-count", "x-suspect"})
-"""CC and BCC would route the copy to further queues. The others describe the life of the original in the broker."""
-_NOT_COPIED_PREFIXES: Final = ("x-first-death-", "x-last-death-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +34,13 @@ def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, prob
     return _copy(
         message,
         {
-            REASON_HEADER: problem.reason,
-            CLASS_HEADER: one_line(problem.error_class),
-            TEXT_HEADER: one_line(problem.error_text),
-            ATTEMPT_HEADER: attempt,
-            FIRST_FAILURE_HEADER: _recorded(message.headers, FIRST_FAILURE_HEADER, at),
-            LAST_FAILURE_HEADER: at,
-            QUEUE_HEADER: queue,
+            copy_headers.REASON: problem.reason,
+            copy_headers.ERROR_CLASS: one_line(problem.error_class),
+            copy_headers.ERROR_TEXT: one_line(problem.error_text),
+            copy_headers.ATTEMPT: attempt,
+            **copy_headers.first_failure(message.headers, at),
+            copy_headers.LAST_FAILURE: at,
+            copy_headers.QUEUE: queue,
             **_origin(message),
         },
         expires=False,
@@ -60,8 +49,8 @@ def dead_letter(message: AbstractIncomingMessage, queue: str, attempt: int, prob
 
 def returning(message: AbstractIncomingMessage, attempt_headers: Mapping[str, object], now: datetime) -> Message:
     """Return the copy of a message that goes to its queue again, with the headers of its next attempt."""
-    at = _recorded(message.headers, FIRST_FAILURE_HEADER, now.isoformat(timespec="milliseconds"))
-    return _copy(message, {**attempt_headers, FIRST_FAILURE_HEADER: at, **_origin(message)}, expires=True)
+    first_failure = copy_headers.first_failure(message.headers, now.isoformat(timespec="milliseconds"))
+    return _copy(message, {**attempt_headers, **first_failure, **_origin(message)}, expires=True)
 
 
 def retry(message: AbstractIncomingMessage, attempt: int, now: datetime) -> Message:
@@ -70,9 +59,9 @@ def retry(message: AbstractIncomingMessage, attempt: int, now: datetime) -> Mess
     return _copy(
         message,
         {
-            ATTEMPT_HEADER: attempt,
-            FIRST_FAILURE_HEADER: _recorded(message.headers, FIRST_FAILURE_HEADER, at),
-            LAST_FAILURE_HEADER: at,
+            copy_headers.ATTEMPT: attempt,
+            **copy_headers.first_failure(message.headers, at),
+            copy_headers.LAST_FAILURE: at,
             **_origin(message),
         },
         expires=False,
@@ -81,7 +70,7 @@ def retry(message: AbstractIncomingMessage, attempt: int, now: datetime) -> Mess
 
 def original_routing_key(headers: Mapping[str, Any], routing_key: str | None) -> str:
     """Return the routing key with which the task was published, from the headers and the routing key of its message."""
-    return _recorded(headers, ROUTING_KEY_HEADER, routing_key or "")
+    return copy_headers.recorded(headers, copy_headers.ROUTING_KEY, routing_key or "")
 
 
 def one_line(text: str) -> str:
@@ -91,25 +80,12 @@ def one_line(text: str) -> str:
 
 
 def _origin(message: AbstractIncomingMessage) -> dict[str, str]:
-    return {
-        EXCHANGE_HEADER: _recorded(message.headers, EXCHANGE_HEADER, message.exchange or ""),
-        ROUTING_KEY_HEADER: original_routing_key(message.headers, message.routing_key),
-    }
-
-
-def _recorded(headers: Mapping[str, Any], header: str, otherwise: str) -> str:
-    """Return what an earlier copy has recorded in a header. No copy records a longer text: a publisher wrote that."""
-    text = headers.get(header)
-    return text if isinstance(text, str) and len(text.encode()) <= NAME_BYTES else otherwise
+    return copy_headers.origin(message.headers, message.exchange or "", message.routing_key or "")
 
 
 def _copy(message: AbstractIncomingMessage, ours: dict[str, Any], *, expires: bool) -> Message:
     """Copy a message, without what the broker compares with the connection: the user, and a reply to this channel."""
-    theirs = {
-        name: value
-        for name, value in message.headers.items()
-        if name not in ours and name.lower() not in _NOT_COPIED and not name.startswith(_NOT_COPIED_PREFIXES)
-    }
+    theirs = {name: value for name, value in copy_headers.copied(message.headers).items() if name not in ours}
     return Message(
         message.body,
         headers={**_within_bound(theirs), **ours},

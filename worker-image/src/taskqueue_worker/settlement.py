@@ -11,9 +11,9 @@ from aio_pika import Message
 
 from taskqueue_drain.aio import sleep_unless
 from taskqueue_drain.backoff import Backoff
+from taskqueue_drain.dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
 
 from .bounds import RETRY_TRIES
-from .dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
 from .dead_letters import Problem, dead_letter, retry, returning
 from .delivery import Delivery
 from .failure import Failure

@@ -11,11 +11,10 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 
 from taskqueue_drain.aio import is_cancellation_requested, run_unless, sleep_unless
 from taskqueue_drain.backoff import Backoff
-from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
+from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT, ConsumeSettings
 
 from .consume_gate import ConsumeGate
 from .consumer import CHANNEL_ERRORS, RPC_TIMEOUT_SECONDS, Consumer
-from .settings import Settings
 from .worker import Worker
 
 LONGEST_WAIT_SECONDS: Final = 10.0
@@ -36,8 +35,10 @@ class Subscription:
         consuming: Whether the broker has a consumer of this worker on the queue, or will have one once a slot is free.
     """
 
-    def __init__(self, queue: str, settings: Settings, worker: Worker, gate: ConsumeGate) -> None:
+    def __init__(self, queue: str, name: str, settings: ConsumeSettings, worker: Worker, gate: ConsumeGate) -> None:
+        """`name` is what the consumer tags begin with."""
         self.queue = queue
+        self._name = name
         self._settings = settings
         self._worker = worker
         self._gate = gate
@@ -140,7 +141,7 @@ class Subscription:
             Whether the broker did not cancel it.
         """
         self._close_unused_channels()
-        tag = f"{self._settings.name}-{uuid4().hex[:12]}"
+        tag = f"{self._name}-{uuid4().hex[:12]}"
         consumer = await Consumer.open(connection, self.queue, tag, self._prefetch, self._gate.state_changed)
         self._consumers.append(consumer)
         try:

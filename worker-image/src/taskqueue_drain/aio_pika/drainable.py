@@ -41,7 +41,7 @@ class Drainable:
         """Read the environment that the operator gives to the worker (docs/worker-contract.md).
 
         Raises:
-            SettingsError, BrokerError, CannotJoinError: A variable is missing or not valid; the text names it.
+            SettingsError, BrokerError: A variable is missing or not valid; the text names it and the way out.
         """
         return cls(ConsumeSettings.from_environment(environment), environment)
 

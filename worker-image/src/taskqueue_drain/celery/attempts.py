@@ -15,8 +15,9 @@ from typing import Any, Final
 from amqp.exceptions import AMQPError
 from celery.worker import state
 
+from taskqueue_drain.copy_headers import ATTEMPT
 from taskqueue_drain.environment import RetrySettings
-from taskqueue_drain.failed_attempt import ATTEMPT, Copy, Delivery, next_attempt
+from taskqueue_drain.failed_attempt import Copy, Delivery, next_attempt
 from taskqueue_drain.protocol_log import contained, log
 
 from .broker_version import broker_version

@@ -45,7 +45,10 @@ def test_a_pod_with_several_processes_is_not_removed_and_the_status_says_the_way
         kubelet.until(lambda: tenant.condition("jobs").get("reason"), "Ready")
         kubelet.until(lambda: [worker.is_ready for worker in kubelet.running.values()], [True])
         tenant.taskqueue("jobs", queue=queue, scaling=SCALING)
-        kubelet.until(lambda: tenant.condition("jobs", "ScalingActive").get("reason"), "WorkersNotReporting")
+        # A worker may be silent for 45 s, from when the operator first wants to remove it.
+        kubelet.until(
+            lambda: tenant.condition("jobs", "ScalingActive").get("reason"), "WorkersNotReporting", seconds=150
+        )
         assert "that each pod runs one worker process" in tenant.condition("jobs", "ScalingActive")["message"]
         assert tenant.replicas("jobs") == 1
         (worker,) = kubelet.running.values()

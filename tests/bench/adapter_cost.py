@@ -19,11 +19,11 @@ TASK_SECONDS: Final = 4.0
 """The duration of the tasks behind which the prefetched messages wait."""
 PAUSE_SECONDS: Final = (0.3, 1.3)
 """Before SIGTERM, so that it finds the worker at any point of its loop."""
-SETTLE_SECONDS: Final = 0.3
-"""A worker that uses no CPU for so long runs nothing."""
+SETTLE_SECONDS, IDLE_CPU_SECONDS = 0.3, 0.01
+"""A worker that uses less CPU in this time runs nothing."""
 WARM_UP_TASKS: Final = 200
-ROUNDS, SAMPLES = 16, 5
-"""Pairs of runs, and terminations for each setting, at full size."""
+ROUNDS, SAMPLES = 6, 5
+"""Pairs of runs, and terminations, for each setting at full size."""
 
 
 class AdapterCost:
@@ -42,10 +42,15 @@ class AdapterCost:
             [await self._prefetched_back(setting, adapted=adapted) for setting in settings for _ in range(samples)]
         )
 
-    async def cpu_ratio(self, *, rounds: int, tasks: int) -> float:
-        """Return the CPU for each task with the adapter, relative to that without: the median of pairs of runs."""
+    async def cpu(self, *, rounds: int, tasks: int) -> dict[str, float]:
+        """Return the CPU for each task with the adapter and without, and their ratio: medians of pairs of runs."""
         settings = itertools.cycle(self._runtime.settings)
-        return statistics.median([await self._pair(next(settings), tasks) for _ in range(rounds)])
+        pairs = [await self._pair(next(settings), tasks) for _ in range(rounds * len(self._runtime.settings))]
+        return {
+            "cpu_ratio": statistics.median(adapted / plain for adapted, plain in pairs),
+            "cpu_us": statistics.median(adapted for adapted, _ in pairs),
+            "control_cpu_us": statistics.median(plain for _, plain in pairs),
+        }
 
     async def _prefetched_back(self, setting: Setting, *, adapted: bool) -> float:
         await self._queue.declare()
@@ -61,25 +66,25 @@ class AdapterCost:
             await self._queue.until_returned(setting.prefetched)
             return time.monotonic() - start
 
-    async def _pair(self, setting: Setting, tasks: int) -> float:
-        seconds = {}
+    async def _pair(self, setting: Setting, tasks: int) -> tuple[float, float]:
+        found = {}
         for adapted in random.sample((True, False), 2):  # neither is always the first
-            seconds[adapted] = await self._cpu_seconds(setting, tasks, adapted=adapted)
-        return seconds[True] / seconds[False]
+            found[adapted] = await self._cpu_microseconds(setting, tasks, adapted=adapted)
+        return found[True], found[False]
 
-    async def _cpu_seconds(self, setting: Setting, tasks: int, *, adapted: bool) -> float:
+    async def _cpu_microseconds(self, setting: Setting, tasks: int, *, adapted: bool) -> float:
         await self._queue.declare()
         with self._worker(setting, adapted=adapted) as worker:
             await self._queue.until_consumed()
             before = await self._spent(worker, WARM_UP_TASKS)
-            return await self._spent(worker, tasks) - before
+            return (await self._spent(worker, tasks) - before) / tasks * 1e6
 
     async def _spent(self, worker: WorkerProcess, tasks: int) -> float:
         """Return the CPU that the worker has used when so many further tasks are done."""
         await self._queue.publish(self._runtime, tasks, seconds=0)
         await self._queue.until_ready(0)
-        spent = -1.0
-        while spent != (spent := worker.cpu_seconds()):  # noqa: ASYNC110 - of another process
+        spent = 0.0
+        while spent + IDLE_CPU_SECONDS < (spent := worker.cpu_seconds()):  # noqa: ASYNC110 - of another process
             await asyncio.sleep(SETTLE_SECONDS)
         return spent
 
@@ -97,7 +102,7 @@ async def adapter_cost(runtime: Runtime, size: int) -> dict[str, float]:
     with TemporaryDirectory() as temporary:
         async with local_queue(Path(temporary)) as queue:
             cost = AdapterCost(runtime, queue, Path(temporary))
-            figures = {"cpu_ratio": await cost.cpu_ratio(rounds=rounds, tasks=2 * size)}
+            figures = await cost.cpu(rounds=rounds, tasks=2 * size)
             if any(setting.prefetched for setting in runtime.settings):
                 figures |= {
                     "prefetched_back_max_s": await cost.prefetched_back(adapted=True, samples=samples),

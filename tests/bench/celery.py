@@ -6,11 +6,20 @@ from tests.bench import adapters
 from tests.bench.context import Context
 from tests.bench.result import Result, Target
 from tests.bench.runtime import SLOTS, Runtime, Setting
+from tests.bench.workload import Rhythm
 from tests.e2e.application import celery_message
 from tests.integration.celery import running_celery
 
 TASKS_PER_SIZE: Final = 10
-TARGETS: Final = {"tasks": Target(">=", 10_000), "scale_ins": Target(">=", 200), **adapters.TARGETS}
+PERIOD_SECONDS: Final = 22.0
+"""Between bursts: a rush takes some 8 s, and the operator uses the highest of its readings for 12 s more."""
+RHYTHM: Final = Rhythm(42, PERIOD_SECONDS, tail=adapters.TAIL)
+TARGETS: Final = {
+    "tasks": Target(">=", 10_000),
+    "scale_ins": Target(">=", 200),
+    **adapters.TARGETS,
+    **adapters.OPERATOR_TARGETS,
+}
 COMMAND: Final = ("-m", "celery", "-A", "audited", "worker")
 
 
@@ -35,5 +44,5 @@ CELERY: Final = Runtime(
 async def run(context: Context) -> Result:
     """Measure early and late acknowledgement with a prefetch multiplier of 1 and of 4; the size sets their number."""
     tasks = context.size * TASKS_PER_SIZE
-    figures = await adapters.measure(context.broker(), CELERY, tasks=tasks, size=context.size)
+    figures = await adapters.measure(context.broker(), {"": CELERY}, RHYTHM, tasks=tasks, size=context.size)
     return Result(figures, samples=int(figures["tasks"]), targets=TARGETS)

@@ -6,18 +6,20 @@ from tests.bench import adapters
 from tests.bench.context import Context
 from tests.bench.result import Result, Target
 from tests.bench.runtime import SLOTS, Runtime, Setting
-from tests.bench.scenarios import prefixed
-from tests.cluster.progress import step
+from tests.bench.workload import Rhythm
 from tests.e2e.application import NAME, TaskMessage
 from tests.integration.adapters.running_application import packages
 
 TASKS: Final = 1000
+PERIOD_SECONDS: Final = 24.0
+"""Between bursts: a rush takes some 8 s, and the operator uses the highest of its readings for 12 s more."""
+RHYTHM: Final = Rhythm(84, PERIOD_SECONDS, tail=adapters.TAIL)
 PREFETCH: Final = 10
 """The default of taskiq."""
 PREFETCHING: Final = Setting("late", {}, PREFETCH, prefetched=PREFETCH - SLOTS, has_control=True)
 NOT_PREFETCHING: Final = Setting("late", {}, SLOTS, prefetched=0, has_control=True)
 """FastStream begins every message that arrives."""
-TASKIQ: Final = ("-m", "taskiq", "worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(SLOTS))
+TASKIQ: Final = ("worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(SLOTS))
 DRAMATIQ: Final = ("-m", "dramatiq", "--processes", "1", "--threads", str(SLOTS), "audited")
 
 
@@ -60,8 +62,8 @@ RUNTIMES: Final = (
     Runtime(
         name="taskiq",
         module="taskiq_tasks.py",
-        plain=TASKIQ,
-        adapted=(*TASKIQ, "--receiver", "taskqueue_drain.taskiq:Receiver"),
+        plain=("-m", "taskiq", *TASKIQ),
+        adapted=("-m", "taskqueue_drain.taskiq", *TASKIQ),
         message=_taskiq,
         packages=lambda: packages("taskiq-0.12"),
         settings=[PREFETCHING],
@@ -78,18 +80,18 @@ RUNTIMES: Final = (
 )
 
 
+PREFIXES: Final = {f"{runtime.name}_": runtime for runtime in RUNTIMES}
+
+
 async def run(context: Context) -> Result:
-    """Measure one runtime after the other; the size sets the number of tasks of each."""
-    figures: dict[str, float] = {}
-    for runtime in RUNTIMES:
-        step(f"runtime {runtime.name}")
-        tasks = TASKS * context.size // 1000
-        found = await adapters.measure(context.broker(), runtime, tasks=tasks, size=context.size)
-        figures |= prefixed(f"{runtime.name}_", found)
-    samples = sum(int(figures[f"{runtime.name}_tasks"]) for runtime in RUNTIMES)
+    """Measure all runtimes side by side; the size sets the number of tasks of each."""
+    tasks = TASKS * context.size // 1000
+    figures = await adapters.measure(context.broker(), PREFIXES, RHYTHM, tasks=tasks, size=context.size)
+    samples = sum(int(figures[f"{prefix}tasks"]) for prefix in PREFIXES)
     return Result(figures, samples, {name: target for name, target in _targets().items() if name in figures})
 
 
 def _targets() -> dict[str, Target]:
     targets = {"tasks": Target(">=", TASKS), **adapters.TARGETS}
-    return {f"{runtime.name}_{name}": target for runtime in RUNTIMES for name, target in targets.items()}
+    of_runtimes = {prefix + name: target for prefix in PREFIXES for name, target in targets.items()}
+    return of_runtimes | adapters.OPERATOR_TARGETS

@@ -34,8 +34,9 @@ class Container:
 
     @classmethod
     async def find(cls, client: ApiClient, namespace: str, labels: str) -> Self:
-        """Find the first container of the only pod with these labels."""
-        (pod,) = (await CoreV1Api(client).list_namespaced_pod(namespace, label_selector=labels)).items
+        """Find the first container of the only pod with these labels that is not being deleted."""
+        pods = (await CoreV1Api(client).list_namespaced_pod(namespace, label_selector=labels)).items
+        (pod,) = (pod for pod in pods if pod.metadata and pod.metadata.deletion_timestamp is None)
         return cls._of(pod)
 
     @classmethod

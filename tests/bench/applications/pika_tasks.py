@@ -5,6 +5,8 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pika
@@ -40,15 +42,18 @@ def _publish(body: dict[str, Any]) -> None:
 
 
 def _consume_plainly() -> None:
-    """One task at a time, on the thread of the connection; SIGTERM ends the process."""
-    parameters = pika.URLParameters(os.environ["BROKER_URL"])
-    parameters.heartbeat = 0
-    channel = pika.BlockingConnection(parameters).channel()
+    """Run tasks on threads, so that heartbeats go on meanwhile; SIGTERM ends the process."""
+    connection = pika.BlockingConnection(pika.URLParameters(os.environ["BROKER_URL"]))
+    channel = connection.channel()
     channel.basic_qos(prefetch_count=int(os.environ["TASKQUEUE_PREFETCH"]))
+    threads = ThreadPoolExecutor(int(os.environ["TASKQUEUE_CONCURRENCY"]))
 
-    def on_message(_: Any, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - pika has no types
+    def run(method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - pika has no types
         _run(json.loads(body), properties, method)
-        channel.basic_ack(method.delivery_tag)
+        connection.add_callback_threadsafe(partial(channel.basic_ack, method.delivery_tag))
+
+    def on_message(_: Any, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - likewise
+        threads.submit(run, method, properties, body)
 
     channel.basic_consume(os.environ["TASKQUEUE_QUEUES"], on_message)
     channel.start_consuming()

@@ -17,11 +17,10 @@ def test_runs_with_and_without_the_adapter_are_counted_apart() -> None:
         "control": account(tasks=5, lost=2, redelivered_after_start=1, removed_busy_pods=3),
     }
 
-    figures = harm(Outcome(accounts, {"busy": 1.0}), ["early", "late"], ["control"])
+    figures = harm(Outcome(accounts, {}), ["early", "late"], ["control", "without_a_run"])
 
     assert (figures["tasks"], figures["scale_ins"], figures["busy_removed"], figures["lost"]) == (10, 3, 1, 0)
     assert (figures["control_lost"], figures["control_harm"], figures["control_busy_removed"]) == (2, 3, 3)
-    assert figures["operator_removed_busy"] == 1
 
 
 def test_celery_is_measured_with_both_acknowledgements_and_multipliers() -> None:

@@ -19,6 +19,10 @@ class Activity:
         self.failed = 0
         self.busy_seconds = 0.0
 
+    def __contains__(self, task: Hashable) -> bool:
+        """Whether a task runs."""
+        return task in self._started_at
+
     @property
     def running(self) -> int:
         """How many tasks run."""

@@ -2,6 +2,7 @@
 
 import threading
 from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate
@@ -74,42 +75,40 @@ class TaskRuns:
 
     def __init__(self, now: float) -> None:
         self._lock = threading.Lock()
-        self._runs: set[Run] = set()
         self._activity = Activity(now)
         self._ended: dict[tuple[str, Status], int] = {}
-        self._durations: dict[str, Durations] = {}
+        self._durations: defaultdict[str, Durations] = defaultdict(Durations)
 
     def begin(self, name: str, now: float) -> Run:
         """A runtime has handed a task to what runs it."""
         run = Run(name, now)
         with self._lock:
-            self._runs.add(run)
             self._activity.begin(run, now)
         return run
 
     def start(self, run: Run, now: float) -> None:
         """The task itself begins: from now on its run time counts."""
         with self._lock:
-            if run in self._runs:
+            if run in self._activity:
                 run.started_at = now
                 self._activity.begin(run, now)
 
     def discard(self, run: Run, now: float) -> None:
         """The task was given back: it did not begin."""
         with self._lock:
-            if run in self._runs:
-                self._forget(run, now)
+            if run in self._activity:
+                self._activity.end(run, now)
 
     def end(self, run: Run, status: Status, now: float) -> None:
         """A task ended. Only the first end of a run counts."""
         with self._lock:
-            if run not in self._runs:
+            if run not in self._activity:
                 return
             self._activity.settle(run, now, done=_IS_DONE.get(status))
-            self._forget(run, now)
+            self._activity.end(run, now)
             name = run.name if run.name in self._durations or len(self._durations) < TASK_NAMES else OTHER
             self._ended[name, status] = self._ended.get((name, status), 0) + 1
-            self._durations.setdefault(name, Durations()).add(now - run.started_at)
+            self._durations[name].add(now - run.started_at)
 
     def figures(self, now: float, *, prefetched: int, waiting: int = 0, settling: int = 0) -> Figures:
         """Count for a report.
@@ -141,7 +140,3 @@ class TaskRuns:
                 for name, seconds in self._durations.items()
             }
             return Totals(dict(self._ended), durations)
-
-    def _forget(self, run: Run, now: float) -> None:
-        self._runs.remove(run)
-        self._activity.end(run, now)

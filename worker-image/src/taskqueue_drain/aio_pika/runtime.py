@@ -16,7 +16,7 @@ class AioPikaRuntime:
     """Stops and starts all consumers together (`taskqueue_drain.Runtime`), and counts tasks.
 
     Attributes:
-        changed: Set when something may have changed; the control channel clears it.
+        changed: Set when the state of the worker may have changed; the control channel clears it.
         obstacle: Why this worker cannot be drained, although it has joined; None if it can.
     """
 
@@ -116,7 +116,7 @@ class AioPikaRuntime:
         self._running.add(delivery)
         self._activity.begin(delivery, self._clock())
         self._is_idle.clear()
-        self.changed.set()
+        self._tell()
 
     def _end(self, delivery: Delivery, *, done: bool | None) -> None:
         now = self._clock()
@@ -125,4 +125,9 @@ class AioPikaRuntime:
         self._activity.end(delivery, now)
         if not self._running:
             self._is_idle.set()
-        self.changed.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        """A task has begun or ended, which changes the state of the worker only in a drain."""
+        if not self._may_consume:
+            self.changed.set()

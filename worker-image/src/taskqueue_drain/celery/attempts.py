@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
+from weakref import ref
 
 from amqp.exceptions import AMQPError
 from celery.worker import state
@@ -56,7 +57,8 @@ class Attempts:
             self._publish(delivery, number, request, partial(begin, request))
         else:
             if not self._settings.is_by_broker:
-                request.on_reject = partial(self._on_reject, request, delivery, number, request.on_reject)
+                # A reference to itself would keep each request until a garbage collection.
+                request.on_reject = partial(self._on_reject, ref(request), delivery, number, request.on_reject)
             begin(request)
 
     def settle(self) -> None:
@@ -73,7 +75,7 @@ class Attempts:
 
     def _on_reject(  # noqa: PLR0913, PLR0917 - Celery passes the last three
         self,
-        request: Any,  # noqa: ANN401 - Celery has no types
+        get_request: Callable[[], Any],
         delivery: Delivery,
         number: int,
         reject: Callable[..., None],
@@ -82,7 +84,7 @@ class Attempts:
         requeue: bool = False,  # noqa: FBT001, FBT002 - likewise
     ) -> None:
         if requeue:
-            self._publish(delivery, number, request, partial(reject, logger, errors, requeue))
+            self._publish(delivery, number, get_request(), partial(reject, logger, errors, requeue))
         else:
             reject(logger, errors, requeue)
 

@@ -1,5 +1,6 @@
-"""taskiq joins the control protocol by `taskiq worker --receiver taskqueue_drain.taskiq:Receiver --workers 1`.
+"""taskiq joins the control protocol by `python -m taskqueue_drain.taskiq worker shop:broker --workers 1`.
 
+`taskiq worker --receiver taskqueue_drain.taskiq:Receiver` joins as well, and learns of SIGTERM up to a second later.
 The application does not change. A task that fails is dead-lettered instead of being acknowledged.
 """
 

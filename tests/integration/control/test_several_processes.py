@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 from typing_extensions import override
 
 from tests.integration.adapters.running_application import RunningApplication, Runtime
@@ -20,7 +21,10 @@ class Application(RunningApplication):
 
     @property
     def is_ready(self) -> bool:
-        return self.is_listening and self.probe("/readyz") == 200
+        try:
+            return self.probe("/readyz") == 200
+        except httpx.TransportError:
+            return False
 
 
 class DramatiqKubelet(FakeKubelet[Application]):

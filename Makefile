@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CLUSTER ?= auto
 export PYTHONPATH := operator:worker-image/src
+# Tests start hundreds of Python processes: each would compile the project's modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # How many tests run at once: more than there are cores, because tests on real parts mostly wait.
 WORKERS ?= 5

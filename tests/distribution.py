@@ -32,8 +32,8 @@ _ORDER = (
     "integration",
     "e2e",
 )
-_TOGETHER = frozenset({"integration.chart", "integration.kube", "integration.resource"})
-"""Packages of short tests: to distribute them would cost more in API servers than it gains."""
+_TOGETHER = frozenset({"integration.chart", "integration.faults", "integration.kube", "integration.resource"})
+"""Packages whose tests would cost more in API servers, and in brokers of three nodes, than their distribution gains."""
 _TESTS = Path(__file__).parent
 
 

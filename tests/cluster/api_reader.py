@@ -17,9 +17,17 @@ _PATHS: Final[Mapping[str, str]] = {
     "deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "event": "/api/v1/namespaces/{}/events",
     "lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
+    "namespace": "/api/v1/namespaces",
     "pod": "/api/v1/namespaces/{}/pods",
+    "secret": "/api/v1/namespaces/{}/secrets",
     "taskqueue": "/apis/taskqueue.dev/v1alpha1/namespaces/{}/taskqueues",
 }
+
+
+def path_of(kind: str, namespace: str | None, name: str = "") -> str:
+    """Return the path of an object, or without a name of all objects of a namespace, or of all namespaces."""
+    path = _PATHS[kind].format(namespace) if namespace else _PATHS[kind].replace("/namespaces/{}", "")
+    return f"{path}/{name}" if name else path
 
 
 class ApiReader:
@@ -43,7 +51,7 @@ class ApiReader:
         Raises:
             RuntimeError: The API server does not answer, or refuses.
         """
-        return self._read(f"{_PATHS[kind].format(namespace)}/{name}")
+        return self._read(path_of(kind, namespace, name))
 
     def list(self, kind: str, namespace: str | None, selector: str = "") -> list[Body]:
         """Return the objects with these labels, of one namespace or of all; none when the kind is unknown.
@@ -52,8 +60,7 @@ class ApiReader:
             RuntimeError: The API server does not answer, or refuses.
         """
         labels = httpx.QueryParams({"labelSelector": selector} if selector else {})
-        path = _PATHS[kind].format(namespace) if namespace else _PATHS[kind].replace("/namespaces/{}", "")
-        found = self._read(f"{path}?{labels}")
+        found = self._read(f"{path_of(kind, namespace)}?{labels}")
         return found["items"] if found else []
 
     def logs(self, namespace: str, pod: str) -> str:
@@ -122,4 +129,4 @@ def api_client(kubeconfig: Path) -> httpx.Client | None:
         file.write(f"{certificate}\n{key}")
         file.flush()
         context.load_cert_chain(file.name)
-    return httpx.Client(base_url=cluster["server"], verify=context, timeout=30)
+    return httpx.Client(base_url=cluster["server"], verify=context, timeout=120)

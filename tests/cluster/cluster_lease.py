@@ -152,7 +152,7 @@ def _restore(cluster: Cluster, made: set[str], before: frozenset[str] | None) ->
     if SYSTEM in fresh:
         cluster.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait")
     if CRD not in before:
-        cluster.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+        cluster.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=180s")
     if fresh:
         cluster.kubectl("delete", "namespace", *fresh, "--ignore-not-found", "--timeout=180s")
     step("what was installed is gone")

@@ -29,7 +29,7 @@ class PortForward:
 
     def __enter__(self) -> int:
         self._thread.start()
-        if not self._ready.wait(30):
+        if not self._ready.wait(120):
             self.__exit__(None, None, None)
             raise TimeoutError(f"port-forward to {self._argv[-2]}: {self._said}")
         return self._local

@@ -71,7 +71,7 @@ class Machine:
         log = self.processes.log("machine")
         log.unlink(missing_ok=True)
         self.processes.spawn("machine", [*apart, "sh", "-c", _BOOT, "machine", str(cache.home())])
-        until(lambda: "booted" in log.read_text() or not self.processes.pid("machine"), "the node boots", seconds=10)
+        until(lambda: "booted" in log.read_text() or not self.processes.pid("machine"), "the node boots", seconds=120)
         if not self.pid:
             raise RuntimeError(f"cannot make the namespaces of the node: {log.read_text()}")
 
@@ -80,7 +80,7 @@ class Machine:
         if pid := self.pid:
             os.kill(pid, signal.SIGKILL)
         self.processes.stop_all(grace=0)
-        until(self._cgroups_removed, "the cgroups of the node are empty", seconds=20)
+        until(self._cgroups_removed, "the cgroups of the node are empty", seconds=120)
 
     def _cgroups_removed(self) -> bool:
         roots = [hierarchy / self.cgroup[1:] for hierarchy in _cgroup_hierarchies()]

@@ -53,7 +53,7 @@ class Network:
         for name in ("switch", *(host.name for host in self.hosts)):
             self._processes.spawn(name, ["unshare", "--net", "--", "sh", "-ec", _HOLD])
             log = self._processes.log(name)
-            until(lambda log=log: "up" in log.read_text(), f"{name} is there", seconds=10)  # type: ignore[misc]  # mypy knows no type for a default
+            until(lambda log=log: "up" in log.read_text(), f"{name} is there", seconds=120)  # type: ignore[misc]  # mypy knows no type for a default
         self._in_switch("ip link add switch type bridge", "ip link set switch up")
         for host in self.hosts:
             pid = self._processes.pid(host.name)
@@ -75,7 +75,7 @@ class Network:
 
 def _run(enter: tuple[str, ...], *commands: str) -> None:
     for command in commands:
-        subprocess.run([*enter, *command.split()], stdin=subprocess.DEVNULL, check=True, timeout=30)
+        subprocess.run([*enter, *command.split()], stdin=subprocess.DEVNULL, check=True, timeout=120)
 
 
 def _set_namespace(descriptor: int) -> None:

@@ -97,13 +97,13 @@ class Local(Cluster):
         plane.wait_ready()
         plane.start_controllers()
         step("the API server is ready")
-        until(lambda: _succeeds(node.ctr("version")), "containerd answers", seconds=30)
+        until(lambda: _succeeds(node.ctr("version")), "containerd answers", seconds=180)
         if not complete:
             run(*node.ctr("images", "import", str(pause)))
         plane.start_scheduler()
         node.start_agents()
-        until(self._node_ready, "the node is ready", seconds=90, every=0.2)
-        until(self._names_resolve, "CoreDNS is ready", seconds=60, every=0.2)
+        until(self._node_ready, "the node is ready", seconds=180, every=0.2)
+        until(self._names_resolve, "CoreDNS is ready", seconds=180, every=0.2)
         step("the node is ready, Services and their names work")
 
     def _clear(self) -> None:

@@ -28,7 +28,7 @@ class ClusterBroker:
         until(lambda: self._restarts() > before, "the broker starts again", seconds=120, every=0.5)
         ready = ("--for=condition=Ready", "--timeout=300s")
         self.cluster.kubectl("wait", f"pod/{POD}", f"--namespace={self.namespace}", *ready)
-        until(self.api.is_reachable, "the broker responds", seconds=60, every=0.5)
+        until(self.api.is_reachable, "the broker responds", seconds=180, every=0.5)
 
     def exec(self, *command: str, check: bool = True) -> str:
         """Run a command in the broker's pod; return its output."""

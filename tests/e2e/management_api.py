@@ -19,7 +19,7 @@ class ManagementApi:
     """RabbitMQ's management API."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=20, limits=KEEP_BRIEFLY)
+        self._client = httpx.Client(base_url=url, timeout=120, limits=KEEP_BRIEFLY)
 
     def close(self) -> None:
         """Close the connections."""

@@ -31,7 +31,7 @@ def test_a_port_forward_connects_this_machine_to_a_service_and_outlives_its_pod(
         assert serves_management(port)
         real_cluster.kubectl("delete", "pod", here, POD, "--now")
         real_cluster.rabbitmq(own_broker.namespace)
-        until(lambda: serves_management(port), "the broker responds again through the port-forward", seconds=30)
+        until(lambda: serves_management(port), "the broker responds again through the port-forward", seconds=180)
 
 
 def test_helm_uses_the_same_cluster(real_cluster: Cluster) -> None:

@@ -52,6 +52,6 @@ def test_the_service_serves_health_and_metrics(
 ) -> None:
     with real_cluster.port_forward(SYSTEM, f"service/{RELEASE}", 8080) as port:
         for path in ("livez", "readyz"):
-            assert urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10).status == 200
-        metrics = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+            assert urlopen(f"http://127.0.0.1:{port}/{path}", timeout=60).status == 200
+        metrics = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
     assert "# TYPE taskqueue_" in metrics

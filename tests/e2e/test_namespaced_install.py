@@ -25,7 +25,7 @@ def _no_cluster_operator(
     deployment = (f"deployment/{RELEASE}", f"--namespace={SYSTEM}")
     real_cluster.kubectl("scale", *deployment, "--replicas=0")
     try:
-        real_cluster.kubectl("wait", "pod", pod_of, f"--namespace={SYSTEM}", "--for=delete", "--timeout=60s")
+        real_cluster.kubectl("wait", "pod", pod_of, f"--namespace={SYSTEM}", "--for=delete", "--timeout=180s")
         yield
     finally:
         real_cluster.kubectl("scale", *deployment, "--replicas=1")

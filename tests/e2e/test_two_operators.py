@@ -71,7 +71,7 @@ def test_the_standby_continues_the_work_when_the_pod_of_the_leader_is_deleted(
     tenant.until_replicas(lambda replicas: replicas > 0, "the scale-out has begun")
     deleted = operators.leader()
     operators.delete(deleted)
-    until(lambda: operators.leader() in operators.pods() - {deleted}, "another pod leads", seconds=30, every=0.2)
+    until(lambda: operators.leader() in operators.pods() - {deleted}, "another pod leads", seconds=180, every=0.2)
     tenant.until_scaled_to_zero()
     assert tenant.receipts("done") == tasks
     assert tenant.receipts("started") == tasks
@@ -83,7 +83,7 @@ def test_a_rollout_of_the_operators_interrupts_no_task(tenant: Tenant, operators
     tasks = Counter(tenant.publish(40, seconds=0.5))
     before = operators.pods()
     operators.restart()
-    until(lambda: operators.leader() in operators.pods() - before, "a new pod leads", seconds=30, every=0.2)
+    until(lambda: operators.leader() in operators.pods() - before, "a new pod leads", seconds=180, every=0.2)
     tenant.until_scaled_to_zero()
     assert tenant.receipts("done") == tasks
     assert tenant.receipts("started") == tasks

@@ -84,7 +84,7 @@ def control_plane(request: pytest.FixtureRequest, _parts: Parts) -> ControlPlane
 def installed(control_plane: ControlPlane) -> ControlPlane:
     """An API server that knows TaskQueues."""
     control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=30s")
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=120s")
     return control_plane
 
 

@@ -28,7 +28,7 @@ def test_the_api_server_has_the_version_of_its_source(control_plane: ControlPlan
 def test_a_deployment_gets_its_pods(control_plane: ControlPlane) -> None:
     control_plane.kubectl("create", "deployment", "bench", "--image=none", "--replicas=3")
 
-    until(lambda: _pods(control_plane, "bench") == 3, "three pods", seconds=30)
+    until(lambda: _pods(control_plane, "bench") == 3, "three pods", seconds=120)
 
     control_plane.kubectl("delete", "deployment", "bench", "--cascade=foreground")
     assert _pods(control_plane, "bench") == 0
@@ -70,7 +70,7 @@ async def test_a_durable_queue_and_its_message_survive_a_restart_of_the_broker(t
 
         async with await aio_pika.connect(own.url) as connection, connection.channel() as channel:
             queue = await channel.get_queue("kept")
-            message = await queue.get(no_ack=True, timeout=10)
+            message = await queue.get(no_ack=True, timeout=120)
             assert message is not None
             assert message.body == b"still here"
 
@@ -82,7 +82,7 @@ def test_a_paused_broker_does_not_answer_until_it_is_resumed(tmp_path: Path) -> 
             httpx.get(f"{own.management_url}/api/overview", auth=("guest", "guest"), timeout=0.5)
         own.resume()
 
-        assert httpx.get(f"{own.management_url}/api/overview", auth=("guest", "guest"), timeout=30).status_code == 200
+        assert httpx.get(f"{own.management_url}/api/overview", auth=("guest", "guest"), timeout=120).status_code == 200
 
 
 def test_over_tls_only_a_client_that_trusts_the_authority_connects(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ print("started", flush=True); time.sleep(600)
         assert sleeper is not None
         os.kill(run.pid, signal.SIGKILL)
 
-    until(lambda: Processes(tmp_path).pid("sleeper") is None, "the sleeper is gone", seconds=10)
+    until(lambda: Processes(tmp_path).pid("sleeper") is None, "the sleeper is gone", seconds=120)
 
 
 def _pods(control_plane: ControlPlane, app: str) -> int:

@@ -169,7 +169,7 @@ class MakeUser(Protocol):
 def user(broker: Broker) -> Iterator[MakeUser]:
     made: list[tuple[Dlq, str]] = []
     with httpx.Client(
-        base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30, limits=KEEP_BRIEFLY
+        base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=120, limits=KEEP_BRIEFLY
     ) as admin:
 
         def make(permissions: dict[str, str]) -> tuple[Dlq, str]:

@@ -95,7 +95,7 @@ async def test_a_redrive_that_is_terminated_ends_in_good_order(dlq: Dlq, queues:
     process = dlq.start("redrive", "--queue", queues.dead_letters, "--all", "--rate", "1")
     await queues.wait_for(queues.name, lambda ready: ready >= 1)
     process.terminate()
-    assert process.wait(60) == 130
+    assert process.wait(120) == 130
     assert await queues.ready(queues.name) + await queues.ready(queues.dead_letters) == 50
     letters = await queues.drained(queues.dead_letters)
     assert not any("x-delivery-count" in letter.headers for letter in letters)

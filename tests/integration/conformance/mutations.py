@@ -26,18 +26,19 @@ from taskqueue_worker.worker import Worker
 
 
 class Mutation(NamedTuple):
-    """A rule, and what breaks it when it is called."""
+    """A rule, the scenario that finds it broken (if empty, the first one that tests it), and what breaks the rule."""
 
     rule: str
+    scenario: str
     apply: Callable[[], None]
 
 
 MUTATIONS: Final[dict[str, Mutation]] = {}
 
 
-def breaks(rule: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def breaks(rule: str, scenario: str = "") -> Callable[[Callable[[], None]], Callable[[], None]]:
     def note(apply: Callable[[], None]) -> Callable[[], None]:
-        MUTATIONS[apply.__name__] = Mutation(rule, apply)
+        MUTATIONS[apply.__name__] = Mutation(rule, scenario, apply)
         return apply
 
     return note
@@ -76,7 +77,7 @@ def reports_are_persistent() -> None:
     patch(aio_pika_channel, DeliveryMode=SimpleNamespace(NOT_PERSISTENT=DeliveryMode.PERSISTENT))
 
 
-@breaks("report-times")
+@breaks("report-times", "consuming_and_late_message")
 def no_period() -> None:
     patch(worker_protocol, REPORT_PERIOD_SECONDS=3600)
 
@@ -116,7 +117,7 @@ def keeps_what_it_prefetched() -> None:
     patch(Worker, requeue=nothing, stop_starting=lambda _: None)
 
 
-@breaks("drained-is-certain")
+@breaks("drained-is-certain", "unconfirmed")
 def cancel_ok_is_proof() -> None:
     async def at_once(self: Consumer) -> None:
         self.cancelled_for_certain.set()
@@ -265,6 +266,17 @@ def tasks_end_with_the_connection() -> None:
 @breaks("sigterm")
 def sigterm_ends_the_process() -> None:
     patch(App, begin_shutdown=lambda _: os._exit(0))
+
+
+@breaks("sigterm")
+def what_waits_returns_after_the_running_task() -> None:
+    requeue = Worker.requeue
+
+    async def after_the_task(self: Worker, matches: Callable[[Delivery], bool]) -> int:
+        await self.wait_until_settled()
+        return await requeue(self, matches)
+
+    patch(Worker, requeue=after_the_task)
 
 
 @breaks("sigterm")

@@ -1,51 +1,33 @@
 """The conformance kit: workers that keep the control protocol pass, and each broken rule is found."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeVar
 
 import httpx
 import pytest
 
 from taskqueue_drain.conformance.rules import RULES, Result
-from taskqueue_drain.conformance.run import Outcome
-from taskqueue_drain.conformance.run import run as run_in_process
+from taskqueue_drain.conformance.run import Outcome, run
+from taskqueue_drain.conformance.scenarios import SCENARIOS, Scenario
 from taskqueue_drain.conformance.settings import Settings
 from taskqueue_drain.conformance.task_template import TaskTemplate
 from tests.cluster.broker import Broker
-from tests.integration.adapters.runtimes import AIO_PIKA, DRAMATIQ, FASTSTREAM, PIKA, TASKIQ
-from tests.integration.conformance.mutations import MUTATIONS
-from tests.integration.conformance.running_kit import (
-    application,
-    by_hand,
-    celery,
-    node_worker,
-    run_kit,
-    taskqueue_worker,
-)
+from tests.integration.conformance.good_workers import GOOD_WORKERS
+from tests.integration.conformance.mutations import MUTATIONS, Mutation
+from tests.integration.conformance.running_kit import run_kit, taskqueue_worker
 from tests.integration.worker import management_api as api
 
-SLEEP = ("--property", "type=sleep")
-CELERY_TASK = (
-    *("--message", '[[], {"seconds": {seconds}}, {}]', "--property", "content_encoding=utf-8"),
-    *("--header", "lang=py", "--header", "task=sleep", "--header", "id={id}"),
-)
-DRAMATIQ_TASK = (
-    "--message",
-    (
-        '{"message_id": "{id}", "message_timestamp": 0, "queue_name": "{queue}", "actor_name": "sleep", "options": {},'
-        ' "args": [], "kwargs": {"seconds": {seconds}}}'
-    ),
-)
-TASKIQ_TASK = (
-    "--message",
-    '{"task_id": "{id}", "task_name": "sleep", "labels": {}, "args": [], "kwargs": {"seconds": {seconds}}}',
-)
-ON_A_BUSY_MACHINE = ("--task-seconds", "4", "--start-seconds", "60", "--wait-seconds", "30")
-KITS_AT_ONCE = 7
-WORKERS_AT_ONCE = 3
-"""Here a kit tests all rules, and so starts ten workers at once."""
+ON_A_BUSY_MACHINE: Final = ("--start-seconds", "60", "--wait-seconds", "30")
+GOOD_AT_ONCE: Final = 4
+"""The kit tests all rules with such a worker, and so starts seven of it at once."""
+BROKEN_AT_ONCE: Final = 6
+"""The kit starts one such worker, and then mostly waits in vain."""
 
+Name = TypeVar("Name")
+Value = TypeVar("Value")
 Kept = Mapping[str, tuple[int, Mapping[str, str]]]
+Broken = Mapping[str, Outcome]
 
 
 @pytest.fixture(scope="module")
@@ -62,60 +44,57 @@ def least_url(broker: Broker) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def kept(broker: Broker, least_url: str) -> Kept:
-    """What the kit says of each worker that keeps all rules."""
-    workers = {
-        "taskqueue_worker": (least_url, SLEEP, taskqueue_worker()),
-        "celery": (broker.url, CELERY_TASK, celery()),  # it declares queues and exchanges of its own
-        "node": (least_url, (), node_worker()),
-        "pika": (least_url, (), by_hand(PIKA)),
-        "aio-pika": (least_url, (), by_hand(AIO_PIKA)),
-        "dramatiq": (broker.url, DRAMATIQ_TASK, application(DRAMATIQ)),  # as Celery
-        "taskiq": (broker.url, TASKIQ_TASK, application(TASKIQ)),
-        "faststream": (least_url, ("--message", "{seconds}"), application(FASTSTREAM)),
-    }
+def outcomes(broker: Broker, least_url: str) -> tuple[Kept, Broken]:
+    """What the kit says of each worker. While it waits for broken ones, it starts good ones."""
+    commands = {name: worker.command() for name, worker in GOOD_WORKERS.items()}
 
-    turns = asyncio.Semaphore(WORKERS_AT_ONCE)
+    async def kept(name: str) -> tuple[int, Mapping[str, str]]:
+        worker = GOOD_WORKERS[name]
+        url = broker.url if worker.declares else least_url
+        return await run_kit(url, (*ON_A_BUSY_MACHINE, *worker.options), commands[name])
 
-    async def outcome(worker: str) -> tuple[int, Mapping[str, str]]:
-        url, task, command = workers[worker]
-        async with turns:
-            return await run_kit(url, (*ON_A_BUSY_MACHINE, *task), command)
+    async def broken(name: str) -> Outcome:
+        template = TaskTemplate(properties={"type": "sleep"})
+        command = taskqueue_worker("worker_tasks,mutations", MUTATION=name)
+        rules = [MUTATIONS[name].rule]
+        settings = Settings(command, broker.url, template, rules, task_seconds=1, start_seconds=60, wait_seconds=12)
+        return await run(settings, [scenario_that_finds(MUTATIONS[name])])
 
-    async def run_all() -> Kept:
-        return dict(zip(workers, await asyncio.gather(*map(outcome, workers)), strict=True))
+    async def run_all() -> tuple[Kept, Broken]:
+        good, bad = each(GOOD_WORKERS, kept, GOOD_AT_ONCE), each(MUTATIONS, broken, BROKEN_AT_ONCE)
+        return await asyncio.gather(good, bad)
 
     return asyncio.run(run_all())
 
 
-@pytest.mark.parametrize(
-    "worker", ["taskqueue_worker", "celery", "node", "pika", "aio-pika", "dramatiq", "taskiq", "faststream"]
-)
-def test_a_worker_keeps_all_rules(kept: Kept, worker: str) -> None:
+async def each(
+    names: Iterable[Name], outcome: Callable[[Name], Awaitable[Value]], at_once: int
+) -> Mapping[Name, Value]:
+    """Give the outcome for each name, so many at once."""
+    turns = asyncio.Semaphore(at_once)
+
+    async def in_turn(name: Name) -> tuple[Name, Value]:
+        async with turns:
+            return name, await outcome(name)
+
+    return dict(await asyncio.gather(*map(in_turn, names)))
+
+
+def scenario_that_finds(mutation: Mutation) -> Scenario:
+    scenarios = [one for one in SCENARIOS if mutation.rule in one.rules]
+    named = [one for one in scenarios if one.run.__name__ == mutation.scenario]
+    return named[0] if mutation.scenario else scenarios[0]
+
+
+@pytest.mark.parametrize("worker", GOOD_WORKERS)
+def test_a_worker_keeps_all_rules(outcomes: tuple[Kept, Broken], worker: str) -> None:
+    kept, _ = outcomes
     assert kept[worker] == (0, {})
 
 
-@pytest.fixture(scope="module")
-def broken(broker: Broker) -> Mapping[str, Outcome]:
-    """What the kit says of each broken worker."""
-    turns = asyncio.Semaphore(KITS_AT_ONCE)
-    template = TaskTemplate(properties={"type": "sleep"})
-
-    async def outcome(name: str) -> Outcome:
-        command = taskqueue_worker("worker_tasks,mutations", MUTATION=name)
-        async with turns:
-            rules = [MUTATIONS[name].rule]
-            settings = Settings(command, broker.url, template, rules, task_seconds=3, start_seconds=60, wait_seconds=9)
-            return await run_in_process(settings)
-
-    async def run_all() -> Mapping[str, Outcome]:
-        return dict(zip(MUTATIONS, await asyncio.gather(*map(outcome, MUTATIONS)), strict=True))
-
-    return asyncio.run(run_all())
-
-
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_broken_rule_is_found(broken: Mapping[str, Outcome], mutation: str) -> None:
+def test_a_broken_rule_is_found(outcomes: tuple[Kept, Broken], mutation: str) -> None:
+    _, broken = outcomes
     outcome = broken[mutation]
     print(outcome.verdicts, outcome.output)
     assert {one.rule for one in outcome.verdicts if one.result is Result.FAIL} == {MUTATIONS[mutation].rule}

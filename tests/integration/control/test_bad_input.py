@@ -18,7 +18,7 @@ CAUSE = dict(CAUSES)
 
 def complaint(tenant: Tenant, reason: str, name: str = "jobs") -> str:
     """Wait for Ready=False with this reason, see the same in an Event, and give the message with its names replaced."""
-    condition = eventually(lambda: settled(tenant, name, reason), seconds=90)
+    condition = eventually(lambda: settled(tenant, name, reason), seconds=120)
     assert condition["status"] == "False"
     message = str(condition["message"])
     eventually(lambda: reason in {said for said, _ in tenant.events(name)})

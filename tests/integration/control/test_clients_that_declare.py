@@ -68,6 +68,6 @@ def test_a_displaced_policy_keeps_messages_and_workers_from_the_queue(tenant: Te
     asyncio.run(declare_and_reject(tenant))
     eventually(lambda: tenant.queue("jobs.dlq").get("messages"), 1)
 
-    tenant.kubectl("delete", "taskqueue", "jobs", "--timeout=60s")
+    tenant.kubectl("delete", "taskqueue", "jobs", "--timeout=120s")
     asyncio.run(declare_and_reject(tenant))
     eventually(lambda: tenant.queue("jobs.dlq").get("messages"), 2)

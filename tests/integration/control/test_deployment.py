@@ -96,7 +96,7 @@ def test_a_version_is_ready_once_its_own_workers_are(tenant: Tenant) -> None:
     with pytest.raises(RuntimeError, match="timed out"):
         tenant.kubectl("wait", "--for=condition=Ready", "taskqueue/jobs", "--timeout=1s")
     set_pod_status(tenant, second, ready=True)
-    tenant.kubectl("wait", "--for=condition=Ready", "taskqueue/jobs", "--timeout=60s")
+    tenant.kubectl("wait", "--for=condition=Ready", "taskqueue/jobs", "--timeout=120s")
     eventually(lambda: pods(tenant), [second])
 
 

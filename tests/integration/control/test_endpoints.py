@@ -11,7 +11,7 @@ from tests.integration.harness.tenant import Tenant
 
 def series(operator: OperatorProcess, tenant: Tenant) -> dict[str, float]:
     """The metrics of the team's TaskQueues, without the prefix."""
-    text = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
+    text = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=60).text
     samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
     return {
         sample.name.removeprefix("taskqueue_"): sample.value
@@ -21,7 +21,7 @@ def series(operator: OperatorProcess, tenant: Tenant) -> dict[str, float]:
 
 
 def decisions(operator: OperatorProcess, tenant: Tenant, name: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{operator.port}/debug/taskqueues/{tenant.namespace}/{name}", timeout=5)
+    return httpx.get(f"http://127.0.0.1:{operator.port}/debug/taskqueues/{tenant.namespace}/{name}", timeout=60)
 
 
 def test_a_taskqueue_has_metrics_until_it_is_deleted(operator: OperatorProcess, tenant: Tenant) -> None:

@@ -57,7 +57,7 @@ def test_an_object_beyond_a_bound_costs_only_itself(tenant: Tenant, operator: Op
     operator.start()
     assert_only_the_hostile_are_invalid(tenant, replicas=3)
     assert not statuses_change(tenant), "the status of an object beyond a bound is written again and again"
-    tenant.kubectl("delete", "taskqueue", *HOSTILE, "--timeout=30s")
+    tenant.kubectl("delete", "taskqueue", *HOSTILE, "--timeout=120s")
 
 
 def assert_only_the_hostile_are_invalid(tenant: Tenant, *, replicas: int) -> None:

@@ -63,7 +63,7 @@ def test_invariant_4_foreign_objects_are_used_if_equal_and_never_changed_or_dele
     tenant.publish("shop", "order.created", 1)
     eventually(lambda: tenant.queue("orders").get("messages"), 1)
     assert "x-taskqueue-owner" not in tenant.read(tenant.path("exchanges", "shop"))["arguments"]
-    tenant.kubectl("delete", "taskqueue", "orders", "--timeout=60s")
+    tenant.kubectl("delete", "taskqueue", "orders", "--timeout=120s")
     assert not tenant.queue("orders")
     assert tenant.read(tenant.path("exchanges", "shop"))["type"] == "topic"
 

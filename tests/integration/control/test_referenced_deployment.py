@@ -64,5 +64,5 @@ def test_it_is_scaled_once_it_exists_is_labeled_and_has_no_other_autoscaler(tena
     assert not tenant.get("deployment", "jobs")
     apply(tenant, shop({LABEL_NAME: "jobs"}))
     assert tenant.replicas("shop") == 3, "a chart without replicas leaves them alone"
-    tenant.kubectl("delete", "taskqueue", "jobs", "--timeout=60s")
+    tenant.kubectl("delete", "taskqueue", "jobs", "--timeout=120s")
     assert tenant.replicas("shop") == 3

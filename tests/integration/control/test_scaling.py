@@ -67,5 +67,5 @@ def test_neither_a_foreign_drain_annotation_nor_a_stray_pod_stops_what_follows(t
         "spec": {"containers": [{"name": "worker", "image": "acme/app:1.4"}]},
     }
     tenant.kubectl("apply", "-f", "-", text=json.dumps(stray))
-    tenant.kubectl("delete", "taskqueue", "jobs", "--timeout=60s")
+    tenant.kubectl("delete", "taskqueue", "jobs", "--timeout=120s")
     assert not tenant.queue("jobs")

@@ -114,7 +114,7 @@ async def consume_after_sigterm(tenant: Tenant, operator: OperatorProcess, first
         await until_shown("WorkersInterrupted")
         assert not closed.is_set(), "it holds a message"
         await task.ack()
-        await asyncio.wait_for(closed.wait(), 60)
+        await asyncio.wait_for(closed.wait(), 120)
     await asyncio.to_thread(end, tenant, second, 137)
     await asyncio.to_thread(eventually, lambda: "ended with exit code 137" in operator.log.read_text())
 
@@ -150,7 +150,7 @@ def test_an_autoscaler_of_the_same_deployment_is_named_and_not_fought(tenant: Te
 
 def shown(tenant: Tenant, operator: OperatorProcess, name: str, type_: str) -> str:
     """Return the reason of a condition as the metrics show it at once; the status may have it later."""
-    metrics = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
+    metrics = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=60).text
     labels = f'name="{name}",namespace="{tenant.namespace}",reason="([^"]*)",status="[^"]*",type="{type_}"'
     found = re.search(f"taskqueue_condition{{{labels}}} 1", metrics)
     return found[1] if found is not None else ""

@@ -61,7 +61,7 @@ class BusyWorkers(FakeKubelet):
 
     def unacked(self, operator: OperatorProcess) -> float | None:
         """Return how many unacked messages the operator has read."""
-        text = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
+        text = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=60).text
         lines = (line for line in text.splitlines() if line.startswith("taskqueue_queue_messages_unacked{"))
         return next((float(line.split()[-1]) for line in lines if f'"{self.tenant.namespace}"' in line), None)
 

@@ -1,6 +1,5 @@
 """Takes the place of the kubelets of a control plane without nodes: for each pod of a Deployment, a worker process."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol
@@ -110,10 +109,6 @@ class FakeKubelet(Generic[P]):
         running = {"state": {"running": {"startedAt": STARTED_AT}}}
         conditions = [{"type": "Ready", "status": str(ready)}]
         status = {"phase": "Running", "conditions": conditions, "containerStatuses": [container | running]}
-        name = pod["metadata"]["name"]
-        patch = json.dumps({"status": status})
-        try:
-            self._tenant.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", f"--patch={patch}")
-        except RuntimeError as error:
-            if "(NotFound)" not in str(error):  # it may be removed meanwhile
-                raise
+        # It may be removed meanwhile.
+        plane, namespace = self._tenant.plane, self._tenant.namespace
+        plane.writer.merge("pod/status", namespace, pod["metadata"]["name"], {"status": status})

@@ -47,7 +47,7 @@ class FaultScenario(Tenant[ThreeNodeBroker]):
         A smaller backlog needs a reading that the operator trusts, so it shows that its readings are right again.
         """
         asyncio.run(_set_backlog(self.broker.nodes[by].url + self.vhost, workers * PER_WORKER))
-        eventually(lambda: self.replicas(QUEUE), workers, seconds=120)
+        eventually(lambda: self.replicas(QUEUE), workers)
 
     def depth(self, *, by: int) -> int:
         """Return the depth that a node reports for a passive declare."""
@@ -107,10 +107,10 @@ class ReplicaWatch:
     ) -> None:
         try:
             if error is None:
-                self._read_to(subprocess.check_output(self._get, text=True, timeout=60).split()[0])
+                self._read_to(subprocess.check_output(self._get, text=True, timeout=120).split()[0])
         finally:
             self._process.terminate()
-            self._process.communicate(timeout=30)
+            self._process.communicate(timeout=120)
 
     def scale_ins(self) -> list[tuple[int, int]]:
         """List each decrease as (before, after); call it after the watch is closed."""
@@ -130,13 +130,13 @@ class ReplicaWatch:
 
 
 async def _depth(url: str) -> int:
-    async with asyncio.timeout(60), aiormq.Connection(url) as connection:
+    async with asyncio.timeout(120), aiormq.Connection(url) as connection:
         channel = await connection.channel()
         return (await channel.queue_declare(QUEUE, passive=True)).message_count or 0
 
 
 async def _set_backlog(url: str, depth: int) -> None:
-    async with asyncio.timeout(60), aiormq.Connection(url) as connection:
+    async with asyncio.timeout(120), aiormq.Connection(url) as connection:
         channel = await connection.channel()
         depth_before = (await channel.queue_declare(QUEUE, passive=True)).message_count or 0
         for _ in range(depth - depth_before):

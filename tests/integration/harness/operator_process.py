@@ -72,17 +72,17 @@ class OperatorProcess:
         """Terminate the process as the kubelet does; returns its exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(40)
+        return self.process.wait(TIMEOUT_SECONDS)
 
     def kill(self) -> None:
         """End it in the middle of whatever it does."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(TIMEOUT_SECONDS)
 
     def writes(self) -> dict[str, float]:
         """Count its writes to Kubernetes and RabbitMQ, by kind."""
-        lines = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text.splitlines()
+        lines = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=TIMEOUT_SECONDS).text.splitlines()
         found = (line.rsplit(" ", 1) for line in lines if line.startswith("taskqueue_writes_total{"))
         return {name.split('"')[1]: float(value) for name, value in found}
 

@@ -1,19 +1,18 @@
 """A namespace and a vhost for one test, and what it reads and writes in both."""
 
 import itertools
-import json
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Generic, Protocol
 from urllib.parse import quote
 
 import httpx
-import yaml
 from typing_extensions import TypeVar
 
 from taskqueue_operator.resource.names import ANNOTATION_DIGEST, ANNOTATION_STARTED
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.progress import until
 from tests.idle_connections import KEEP_BRIEFLY
 from tests.permissions import Grant, documented, permissions
 
@@ -40,17 +39,18 @@ class Tenant(Generic[B]):
         self.plane = plane
         self.broker = broker
         self.http = httpx.Client(
-            base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30, limits=KEEP_BRIEFLY
+            base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=120, limits=KEEP_BRIEFLY
         )
         self.http.put(f"/vhosts/{self.vhost}").raise_for_status()
-        self.kubectl("create", "namespace", self.namespace)
+        self._apply("v1", "Namespace", self.namespace)
 
     def close(self) -> None:
-        """Leave nothing behind that the operator would go on with."""
+        """Leave nothing behind that the operator would go on with; it may leave the vhost before the vhost goes."""
         with closing(self.http):
-            self.kubectl("delete", "taskqueue", "--all", "--wait=false")
-            # A test may have deleted the namespace itself.
-            self.plane.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
+            self.plane.writer.delete("taskqueue", self.namespace)
+            self.plane.writer.delete("namespace", None, self.namespace)
+            with suppress(TimeoutError):  # without an operator the TaskQueues stay
+                until(lambda: not self.plane.api.list("taskqueue", self.namespace), "no TaskQueue", seconds=2)
             self.http.delete(f"/vhosts/{self.vhost}")
             self.http.delete(f"/users/{self.vhost}")
 
@@ -63,8 +63,7 @@ class Tenant(Generic[B]):
     def secret(self, name: str = "rabbitmq", **keys: str) -> None:
         """Write the Secret; by default one that is right."""
         data = keys or {"uri": f"{self.broker.url}{self.vhost}", "management-uri": self.broker.management_url}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
-        self.kubectl("apply", "-f", "-", text=json.dumps(body))
+        self._apply("v1", "Secret", name, stringData=data)
 
     def secret_of_least_rights(self, *queues: str) -> None:
         """Write a Secret whose user has what the documentation grants to the operator for these queues."""
@@ -82,13 +81,17 @@ class Tenant(Generic[B]):
             "worker": {"image": "ghcr.io/acme/thumbnails:1.4"},
             "scaling": {"maxReplicas": 20},
         }
-        body = {"apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": name}}
-        self.kubectl("apply", "-f", "-", text=yaml.safe_dump(body | {"spec": least | spec}))
+        self._apply("taskqueue.dev/v1alpha1", "TaskQueue", name, spec=least | spec)
 
     def mark_started(self, name: str) -> None:
         """Say that a worker of the present template has been ready: without a kubelet none ever is."""
         digest = self.get("deployment", name)["metadata"]["annotations"][ANNOTATION_DIGEST]
-        self.kubectl("annotate", "deployment", name, f"{ANNOTATION_STARTED}={digest}")
+        patch = {"metadata": {"annotations": {ANNOTATION_STARTED: digest}}}
+        self.plane.writer.merge("deployment", self.namespace, name, patch)
+
+    def _apply(self, version: str, kind: str, name: str, **content: object) -> None:
+        body = {"apiVersion": version, "kind": kind, "metadata": {"name": name}} | content
+        self.plane.writer.apply(body, None if kind == "Namespace" else self.namespace)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Read an object; empty when there is none."""

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 
 import pytest
-import yaml
 
 from taskqueue_operator.kube.client import connect
 from taskqueue_operator.kube.cluster import KubernetesCluster
@@ -18,15 +17,15 @@ NUMBERS = count(1)
 @pytest.fixture(scope="session")
 def crd(control_plane: ControlPlane) -> None:
     control_plane.kubectl("apply", "--server-side", "-f", "crds/taskqueues.yaml")
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/taskqueues.taskqueue.dev")
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd/taskqueues.taskqueue.dev")
 
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane, crd: None) -> Iterator[str]:  # noqa: ARG001  it must be there first
     name = f"kube-{next(NUMBERS)}"
-    control_plane.kubectl("create", "namespace", name)
+    control_plane.writer.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
+    control_plane.writer.delete("namespace", None, name)
 
 
 @pytest.fixture
@@ -65,7 +64,6 @@ def create(control_plane: ControlPlane, namespace: str) -> Create:
                 "scaling": {"maxReplicas": 20},
             },
         }
-        made = control_plane.kubectl("apply", "--server-side", "-o", "yaml", "-f", "-", text=yaml.safe_dump(body))
-        return TaskQueue.parse(yaml.safe_load(made))
+        return TaskQueue.parse(control_plane.writer.apply(body, namespace))
 
     return taskqueue

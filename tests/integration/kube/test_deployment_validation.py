@@ -83,7 +83,7 @@ async def test_an_exceeded_quota_is_reported_in_the_text_of_the_api_server(
 
 
 async def quota_counted(control_plane: ControlPlane, namespace: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             used = r"jsonpath={.status.used.count/deployments\.apps}"
             if control_plane.kubectl("-n", namespace, "get", "quota", "none", "-o", used) == "0":

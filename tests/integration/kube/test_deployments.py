@@ -30,7 +30,7 @@ def env(body: dict[str, Any]) -> list[str]:
 
 async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
     """The Deployment once its controller has seen it and made its pods."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             body = await cluster.deployment(key)
             assert body is not None

@@ -22,7 +22,7 @@ async def read(cluster: KubernetesCluster, key: Key) -> Deployment:
 
 async def settled(cluster: KubernetesCluster, key: Key) -> Deployment:
     """Return the Deployment when its controller has processed it."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             before = await read(cluster, key)
             await asyncio.sleep(0.5)

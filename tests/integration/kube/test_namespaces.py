@@ -56,7 +56,7 @@ def test_a_deleted_namespace_is_named_and_the_others_are_served(plane: ControlPl
         log = operator.log.read_text()
         assert "namespace not served" in log
         assert DELETED in log
-        metrics = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=5).text
+        metrics = httpx.get(f"http://127.0.0.1:{operator.port}/metrics", timeout=60).text
         assert "taskqueue_namespaces_not_served 1.0" in metrics
         create(plane, DELETED)
         assert is_served(plane, DELETED, "jobs")

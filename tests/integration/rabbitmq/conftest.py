@@ -86,7 +86,7 @@ async def declare_jobs(rabbitmq: Vhost, **queue: object) -> None:
 async def probed(rabbitmq: Vhost, queue: str) -> Probe:
     """Return the answer to a probe sent after this call; a busy machine may need several."""
     started = datetime.now(UTC)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             answer = (await rabbitmq.probe([queue])).get(queue)
             if answer is not None and answer.at >= started:
@@ -96,7 +96,7 @@ async def probed(rabbitmq: Vhost, queue: str) -> Probe:
 
 async def until_got(channel: AbstractChannel, queue: str) -> int:
     """Get a message, and return its delivery tag; what was given back is ready a moment later."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (tag := (await channel.basic_get(queue)).delivery_tag) is None:  # noqa: ASYNC110  no event says it
             await asyncio.sleep(0.05)
     return tag
@@ -106,7 +106,7 @@ async def until_got(channel: AbstractChannel, queue: str) -> int:
 def admin(broker: Broker) -> Iterator[httpx.Client]:
     """A client of the management API that does not use the code under test."""
     with httpx.Client(
-        base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=30, limits=KEEP_BRIEFLY
+        base_url=f"{broker.management_url}/api", auth=("guest", "guest"), timeout=120, limits=KEEP_BRIEFLY
     ) as client:
         yield client
 

@@ -62,7 +62,7 @@ async def worker(
 
 async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
     """Look until the pod is seen so: figures are some seconds old."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             if (await rabbitmq.consumers()).activities((QUEUE,), [pod]) == {pod.uid: sight}:
                 return
@@ -70,7 +70,7 @@ async def seen(rabbitmq: Vhost, pod: Pod, sight: Activity) -> None:
 
 
 async def shown(rabbitmq: Vhost, wanted: Callable[[Connection], bool]) -> Connection:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             for connection in (await rabbitmq.consumers()).connections:
                 if wanted(connection):

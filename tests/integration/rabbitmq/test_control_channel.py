@@ -36,7 +36,7 @@ class ReportLog:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110  what is waited for happens elsewhere
             await asyncio.sleep(0.02)
 
@@ -78,7 +78,7 @@ async def publish(channel: AbstractChannel, exchange: str, key: str, body: bytes
 
 async def report_until_received(channel: AbstractChannel, log: ReportLog, name: str, body: bytes) -> None:
     """Report until the operator receives it: there is no signal that it has begun to listen."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while body not in log.reports:
             await report(channel, name, body)
             await asyncio.sleep(0.1)

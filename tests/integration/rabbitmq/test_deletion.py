@@ -49,7 +49,7 @@ class Publishers:
     async def until(self, outcome: str, more: int) -> None:
         """Wait for this number of additional messages with an outcome."""
         enough = self.counts[outcome] + more
-        await asyncio.to_thread(until, lambda: self.counts[outcome] >= enough, f"{more} {outcome}", seconds=60)
+        await asyncio.to_thread(until, lambda: self.counts[outcome] >= enough, f"{more} {outcome}", seconds=120)
 
     def stop(self) -> None:
         self._running = False

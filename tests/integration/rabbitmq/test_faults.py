@@ -234,7 +234,7 @@ async def test_a_paused_broker_is_unreachable_until_it_resumes(
 
     broker.pause()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             broker_fault = await _first_fault(rabbitmq)
     finally:
         broker.resume()
@@ -256,7 +256,7 @@ async def _first_fault(rabbitmq: Vhost) -> BrokerFault:
 
 
 async def _ready_after_recovery(rabbitmq: Vhost) -> int | None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             try:
                 return (await probed(rabbitmq, "jobs")).ready

@@ -65,7 +65,7 @@ class Clients:
     async def published(self, more: int) -> None:
         """Wait until so many further messages are confirmed."""
         enough = len(self.confirmed) + more
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while len(self.confirmed) < enough and not self.failures:  # noqa: ASYNC110  a counter of other tasks
                 await asyncio.sleep(0.01)
 

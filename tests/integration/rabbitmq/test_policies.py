@@ -81,7 +81,7 @@ async def test_the_timeout_policy_keeps_the_effect_of_the_policy_that_it_replace
     assert timeout_policy("jobs", 7200, actual) == policy, "the policy repeats only the definition of the user's policy"
     assert diff(desired, actual, owner=OWNER) == ()
     applied = {"max-length": 5, "consumer-timeout": 7_200_000}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while await effective_policy(admin, f"/queues/{path}/jobs") != applied:  # noqa: ASYNC110  shown with the next statistics
             await asyncio.sleep(0.2)
 

@@ -55,7 +55,7 @@ async def test_a_full_queue_refuses_new_messages_but_not_those_that_a_worker_giv
     await declare_limited(rabbitmq, type=type_, maxLength=3)
     channel, worker = await amqp.channel(), await amqp.channel()
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         first = await fill(channel)
         held = [await until_got(worker, "jobs") for _ in range(first)]
         second = await fill(channel)
@@ -82,7 +82,7 @@ async def test_what_is_beyond_a_limit_goes_to_the_dead_letter_queue(
     channel = await amqp.channel()
     rejects = reason == "delivery_limit"
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not (dead := await channel.basic_get("jobs.dlq")).delivery_tag:
             await channel.basic_publish(b"task", exchange="jobs", routing_key="jobs")  # the first may precede the limit
             while rejects and (tag := (await channel.basic_get("jobs")).delivery_tag):
@@ -105,7 +105,7 @@ async def test_only_one_consumer_at_a_time_receives_messages(connect: Connect, a
     for _ in range(2):
         await standby.basic_publish(b"task", exchange="jobs", routing_key="jobs")
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         assert [await received.get() for _ in range(2)] == ["active", "active"]
         await active.close()
         assert [await received.get() for _ in range(2)] == ["standby", "standby"]

@@ -98,7 +98,7 @@ async def test_probes_at_the_same_time_share_one_named_connection(
 
     assert [(probe.ready, probe.missing) for probe in found] == [(0, False), (None, True)] * 20
     # The listing shows a connection a moment after it was made.
-    await asyncio.to_thread(until, lambda: len(_names(admin, vhost)) > 1, "connections listed", seconds=30)
+    await asyncio.to_thread(until, lambda: len(_names(admin, vhost)) > 1, "connections listed", seconds=120)
     assert _names(admin, vhost) == ["", "taskqueue-operator probe"]
 
 

@@ -48,7 +48,7 @@ async def test_a_rejected_message_stays_until_the_dead_letter_queue_exists_again
 
     await channel.basic_nack(message.delivery_tag, requeue=False)
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while (sweep := (await rabbitmq.sweep())["jobs"]).deferred != 1:  # noqa: ASYNC110  the broker has no event
             await asyncio.sleep(0.2)
     assert (sweep.ready, sweep.unacked, sweep.is_empty) == (0, 0, False)

@@ -106,7 +106,7 @@ async def test_an_unchanged_vhost_costs_an_administrator_one_request(connect: Co
         rabbitmq = connect(management_uri=f"{proxy.url}/fine")
         await declare(rabbitmq, desired_topology())
         whole = await rabbitmq.topology()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             proxy.requests = 0
             while await rabbitmq.topology() == whole and proxy.requests != 1:  # other tests write metadata, too
                 proxy.requests = 0

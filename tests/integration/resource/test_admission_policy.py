@@ -32,7 +32,7 @@ def restricted(api: ControlPlane, namespace: str, write: Write) -> Iterator[None
             return True
         return False
 
-    until(is_enforced, "the API server enforces the policy", seconds=60)
+    until(is_enforced, "the API server enforces the policy", seconds=120)
     yield
     api.kubectl("delete", "--filename", str(POLICY))
 

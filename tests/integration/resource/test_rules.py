@@ -10,8 +10,9 @@ from tests.approved import assert_approved, read_approved
 from tests.cluster.control_plane import ControlPlane
 from tests.unit.resource.spec_examples import MINIMAL
 
+from .change_examples import CHANGES, IMMUTABLE, Change
 from .conftest import Write
-from .rule_examples import CHANGES, EXTERNAL, EXTERNALS, IMMUTABLE, REFERENCE, RULES, Change, Rule
+from .rule_examples import EXTERNAL, EXTERNALS, REFERENCE, RULES, Rule
 
 
 def rule_messages(schema: dict[str, Any]) -> set[str]:

@@ -65,7 +65,7 @@ async def channel(broker: Broker) -> AsyncIterator[AbstractChannel]:
 @pytest.fixture
 def management(broker: Broker) -> Iterator[httpx.Client]:
     with httpx.Client(
-        base_url=broker.management_url, auth=("guest", "guest"), timeout=10, limits=KEEP_BRIEFLY
+        base_url=broker.management_url, auth=("guest", "guest"), timeout=120, limits=KEEP_BRIEFLY
     ) as client:
         yield client
 

@@ -21,7 +21,7 @@ async def eventually(description: str, condition: Callable[[], object]) -> None:
                     result = await result
                 if result:
                     return
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)  # most conditions ask the management API
     except TimeoutError as error:
         error.add_note(f"waited for: {description}")
         raise

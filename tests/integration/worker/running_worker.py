@@ -83,7 +83,7 @@ class RunningWorker:
     def get(self, path: str) -> tuple[int, str]:
         """Return status code and body of a request to the worker's HTTP port."""
         (listening, *_) = self.lines(event="listening")
-        response = httpx.get(f"http://127.0.0.1:{listening['port']}{path}", timeout=10)
+        response = httpx.get(f"http://127.0.0.1:{listening['port']}{path}", timeout=60)
         return response.status_code, response.text
 
     def metric(self, series: str) -> float:

@@ -1,10 +1,11 @@
-"""Waits that end early."""
+"""Waits that end early, and cancellations that are not lost."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
-from taskqueue_drain.aio import run_unless, sleep_unless
+from taskqueue_drain.aio import cancellation_kept, run_unless, sleep_unless
 
 pytestmark = pytest.mark.looptime
 
@@ -60,3 +61,26 @@ async def test_a_sleep_ends_after_its_time_or_at_the_event() -> None:
     loop.call_later(3, event.set)
     await sleep_unless(event, 30)
     assert loop.time() == 33
+
+
+async def test_a_cancellation_that_is_lost_within_is_raised_in_the_end() -> None:
+    async def work() -> None:
+        with cancellation_kept(), suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+
+    working = asyncio.ensure_future(work())
+    asyncio.get_running_loop().call_later(5, working.cancel)
+    await asyncio.wait({working})
+    assert working.cancelled()
+
+
+async def test_a_cancellation_from_before_is_not_raised_again() -> None:
+    async def work() -> int:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        with cancellation_kept():
+            return 7
+
+    working = asyncio.ensure_future(work())
+    asyncio.get_running_loop().call_later(5, working.cancel)
+    assert await working == 7

@@ -1,7 +1,8 @@
 """Waits that end early when an event is set."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -34,10 +35,14 @@ def is_cancellation_requested() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def raise_if_cancelled() -> None:
-    """Raise the cancellation of the current task again, which a call of aiormq may have lost.
+@contextmanager
+def cancellation_kept() -> Iterator[None]:
+    """Raise a cancellation of the current task in the end, if the code within has lost it.
 
-    On a channel that is being closed, such a call raises the reason of the close in place of the cancellation.
+    On a channel that is being closed, a call of aiormq raises the reason of the close in place of the cancellation.
     """
-    if is_cancellation_requested():
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    yield
+    if task is not None and task.cancelling() > before:
         raise asyncio.CancelledError

@@ -66,6 +66,14 @@ def test_tags_are_those_of_the_worker_or_of_the_broker() -> None:
     assert deliveries.tags == ["mine", "amq.ctag-1"]
 
 
+def test_a_channel_stays_open_after_its_consumer_is_cancelled() -> None:
+    deliveries = delivered()
+    assert deliveries.consuming == {(1, 1)}
+    deliveries.from_worker(1, frame_of(Basic.Cancel("mine")))
+    assert not deliveries.consuming
+    assert deliveries.channels == {(1, 1)}
+
+
 def test_only_methods_with_an_answer_are_synchronous() -> None:
     deliveries = delivered(frame_of(Basic.Ack(1)), frame_of(Basic.Qos()), frame_of(Basic.Nack(2)))
     assert deliveries.synchronous == 2, "consume and qos"

@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractQueue
 from aio_pika.exceptions import ChannelPreconditionFailed
 from aiormq.abc import DeliveredMessage
 
-from taskqueue_drain.aio import is_cancellation_requested, raise_if_cancelled
+from taskqueue_drain.aio import cancellation_kept, is_cancellation_requested
 from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
 from taskqueue_drain.protocol_log import log
 
@@ -32,14 +32,15 @@ async def with_consumer_timeout(
     if CONSUMER_TIMEOUT in arguments or CONSUMER_TIMEOUT in (queue.arguments or {}):
         return arguments
     asked = {CONSUMER_TIMEOUT: milliseconds}
-    is_accepted = False
     try:
-        async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
-            is_accepted = await _is_accepted(queue, asked)
+        with cancellation_kept():
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+                is_accepted = await _is_accepted(queue, asked)
     except (*CHANNEL_ERRORS, asyncio.CancelledError) as error:
-        if not is_cancellation_requested():
-            log.warning("queue %s has no consumer timeout of its own: %s", queue.name, str(error) or repr(error))
-    raise_if_cancelled()
+        if is_cancellation_requested():
+            raise
+        log.warning("queue %s has no consumer timeout of its own: %s", queue.name, str(error) or repr(error))
+        return arguments
     return arguments | asked if is_accepted else arguments
 
 

@@ -47,10 +47,11 @@ class Drainable:
 
     async def __aenter__(self) -> Self:
         """Answer probes and join the control protocol. SIGTERM and SIGINT end `run` from now on."""
-        self._runtime = AioPikaRuntime(len(self._settings.queues))
-        self._membership = Membership(self._runtime, self._environment)
+        # First: who sees the probes answer may send SIGTERM.
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.leave)
+        self._runtime = AioPikaRuntime(len(self._settings.queues))
+        self._membership = Membership(self._runtime, self._environment)
         self._membership.join(self._connect)
         return self
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from aio_pika import RobustQueue
 from aiormq import spec
 
-from taskqueue_drain.aio import raise_if_cancelled
+from taskqueue_drain.aio import cancellation_kept
 from taskqueue_drain.protocol import DIRECT_REPLY_TO
 
 from .consumer import Consumer, Receive
@@ -113,13 +113,13 @@ class _DrainableQueue(RobustQueue):
         """Consume as the client does, but it must not restore the consumer: the worker may be drained by then."""
         underlay = await self.channel.get_underlay_channel()
         # On a further channel, which the broker closes if the queue is missing: tasks run on the other.
-        async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
-            asking = await underlay.connection.channel(publisher_confirms=False)
-            try:
-                await asking.queue_declare(self.name, passive=True)
-            finally:
-                await asking.close()
-        raise_if_cancelled()
+        with cancellation_kept():
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+                asking = await underlay.connection.channel(publisher_confirms=False)
+                try:
+                    await asking.queue_declare(self.name, passive=True)
+                finally:
+                    await asking.close()
         return await begin(receive)
 
     def _obstacle(self, *, no_ack: bool) -> str | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from uuid import uuid4
 from aio_pika.abc import AbstractChannel
 
 from .deliveries import Deliveries
+from .environment import worker_environment
 from .operator_side import OperatorSide, Report
 from .probes import free_port, status_code
 from .process import WorkerProcess
@@ -22,12 +22,7 @@ from .rules import BrokenError, Findings
 from .settings import Settings
 
 POLL_SECONDS: Final = 0.02
-PREFETCH: Final = 4
 TASK_TIMEOUT_SECONDS: Final = 600
-NOT_INHERITED: Final = ("SERVICE_BINDING_ROOT", "TASKQUEUE_VHOST")
-"""Variables that would lead the worker to another broker or vhost."""
-QUIET_SECONDS: Final = 0.3
-"""How long the kit waits for what must not happen."""
 
 Condition = Callable[[], object | Awaitable[object]]
 
@@ -55,10 +50,12 @@ class Case:
         self._queues = queues
         self._identity = identity
         self._http_port = free_port()
+        url = settings.url_through(proxy.port)
+        environment = worker_environment(url, queues.name, identity, http_port=self._http_port)
         self.operator = operator
         self.proxy = proxy
         self.findings = findings
-        self.process = WorkerProcess(settings.command, self._environment())
+        self.process = WorkerProcess(settings.command, environment)
 
     @property
     def deliveries(self) -> Deliveries:
@@ -77,13 +74,14 @@ class Case:
         raise BrokenError(f"the worker breaks {rule}: {reason}")
 
     async def happens(self, condition: Condition, within: float | None = None) -> bool:
-        """Wait for the condition, which may be asynchronous; return whether it came true."""
+        """Wait for the condition, which may be asynchronous; return whether it came true before the worker ended."""
         until = time.monotonic() + (within or self._settings.wait_seconds)
         while True:
+            is_last = self.process.exit_code is not None or time.monotonic() >= until
             result = condition()
             if inspect.isawaitable(result):
                 result = await result
-            if result or time.monotonic() >= until:
+            if result or is_last:
                 return bool(result)
             await asyncio.sleep(POLL_SECONDS)
 
@@ -98,7 +96,7 @@ class Case:
     async def start(self) -> None:
         """Wait until the worker consumes."""
         operator, seconds = self.operator, self._settings.start_seconds
-        if not await self.happens(lambda: operator.reports or self.process.exit_code is not None, seconds):
+        if not await self.happens(lambda: operator.reports, seconds) and self.process.exit_code is None:
             if operator.unreadable:
                 self.broken("report-fields", operator.unreadable)
             self.broken("report-times", f"no report with routing key {operator.taskqueue} within {seconds:g} s")
@@ -151,9 +149,10 @@ class Case:
         """Check an endpoint, which may lag behind the reports."""
 
         async def matches() -> bool:
-            return (await status_code(self._http_port, path) == 200) is is_good  # noqa: PLR2004 - a status code
+            code = await status_code(self._http_port, path)
+            return code is not None and (code == 200) is is_good  # noqa: PLR2004 - a status code
 
-        self.check(path.removeprefix("/"), f"{path} does not return {reason}", holds=await self.happens(matches, 3))
+        self.check(path.removeprefix("/"), f"{path} does not return {reason}", holds=await self.happens(matches))
 
     # Its tasks.
 
@@ -166,17 +165,41 @@ class Case:
         """Return how many messages wait in the queue."""
         return await self._queues.ready()
 
-    async def run_task(self, rule: str, longer_by: float = 0) -> float:
-        """Publish a task that takes a while, wait until it is counted as in flight, and return its earliest end."""
+    @asynccontextmanager
+    async def running_task(self, rule: str, longer_by: float = 0) -> AsyncIterator[None]:
+        """Run a task meanwhile, and then wait until it should end.
+
+        What is found broken later than that may be due to the end of the task: the finding is doubtful.
+        """
         seconds = self._settings.task_seconds + longer_by
         ends_at = time.monotonic() + seconds
         await self.publish(seconds=seconds)
+        await self._begins(rule, seconds)
+        try:
+            yield
+        finally:
+            left = ends_at - time.monotonic()
+            self.findings.is_doubtful = left <= 0 and self.findings.is_broken
+        await asyncio.sleep(left)
 
-        async def runs() -> bool:
-            return bool((await self.command(rule, "report")).fields.get("in_flight") == 1)
+    async def check_runs(self, rule: str, reason: str) -> None:
+        """Check that the task still runs."""
+        sent = await self.operator.send("report")
+        await self.happens(lambda: self.operator.answers(sent))
+        runs = [report.fields.get("in_flight") == 1 for report in self.operator.answers(sent)]
+        self.check(rule, reason, holds=any(runs))
 
-        if await self.happens(runs):
-            return ends_at
+    async def _begins(self, rule: str, seconds: float) -> None:
+        """Wait until the first task is counted as in flight."""
+        last: dict[str, object] = {}
+
+        async def begins() -> bool:
+            last.update((await self.command(rule, "report")).fields)
+            return any(last.get(name) for name in ("in_flight", "completed", "failed"))
+
+        if await self.happens(begins) and last.get("in_flight") == 1:
+            return
+        self.findings.is_doubtful = bool(last.get("completed"))
         dead = await self._queues.dead_letters()
         hint = f"; {dead} messages are in the dead-letter queue, the handler refuses them" if dead else ""
         raise BrokenError(f"the worker reported no in_flight=1 for a task of {seconds:g} s: look at --message{hint}")
@@ -198,21 +221,6 @@ class Case:
     def _ended(self) -> str:
         code = self.process.exit_code
         return "" if code is None else f"COMMAND ended with exit code {code}"
-
-    def _environment(self) -> dict[str, str]:
-        """Build the environment of docs/worker-contract.md."""
-        inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        return inherited | {
-            "RABBITMQ_URL": self._settings.url_through(self.proxy.port),
-            "TASKQUEUE_CONCURRENCY": "1",
-            "TASKQUEUE_CONTRACT": "1",
-            "TASKQUEUE_HTTP_PORT": str(self._http_port),
-            "TASKQUEUE_NAME": str(self._identity["taskqueue"]),
-            "TASKQUEUE_POD_UID": str(self._identity["pod"]),
-            "TASKQUEUE_PREFETCH": str(PREFETCH),
-            "TASKQUEUE_QUEUES": self._queues.name,
-            "TASKQUEUE_TASK_TIMEOUT_SECONDS": str(TASK_TIMEOUT_SECONDS),
-        }
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ class Deliveries:
         rejected: Messages that were returned or dropped in another way.
         lost: Messages that were neither, when their channel or connection was closed.
         synchronous: Methods with an answer that the worker has sent on the channels of its consumers.
+        consuming: The channels of the consumers that the worker has not cancelled.
         tags: The tags of all consumers of the queue, in the order of their begin.
     """
 
@@ -32,6 +33,7 @@ class Deliveries:
         self._unsettled: dict[Channel, set[int]] = {}
         self._reporting: set[int] = set()
         self.delivered = self.acknowledged = self.requeued = self.rejected = self.lost = self.synchronous = 0
+        self.consuming: set[Channel] = set()
         self.tags: list[str] = []
 
     @property
@@ -41,7 +43,7 @@ class Deliveries:
 
     @property
     def channels(self) -> frozenset[Channel]:
-        """The channels on which the worker has consumed the queue."""
+        """The open channels on which the worker has consumed the queue."""
         return frozenset(self._unsettled)
 
     @property
@@ -55,6 +57,8 @@ class Deliveries:
         match frame.method:
             case Method.CONSUME:
                 self._consume(channel, frame.arguments)
+            case Method.CANCEL:
+                self.consuming.discard(channel)
             case Method.PUBLISH if short_text(frame.arguments, 2)[0] == EXCHANGE:
                 self._reporting.add(connection)
             case Method.ACK | Method.NACK | Method.REJECT if channel in self._unsettled:
@@ -87,6 +91,7 @@ class Deliveries:
         queue, end = short_text(arguments, 2)
         if queue == self._queue:
             self._unsettled.setdefault(channel, set())
+            self.consuming.add(channel)
             self._add_tag(short_text(arguments, end)[0])
 
     def _add_tag(self, tag: str) -> None:
@@ -109,3 +114,4 @@ class Deliveries:
 
     def _close(self, channel: Channel) -> None:
         self.lost += len(self._unsettled.pop(channel, ()))
+        self.consuming.discard(channel)

@@ -16,6 +16,8 @@ from .queues import ANSWER_SECONDS
 from .report_fields import REPORT_BYTES
 
 EPOCH: Final = 1_795_000_000
+LEASE_SECONDS: Final = 120
+"""The longest lease that the protocol permits: it does not end during a scenario."""
 REPORTS: Final = 1000
 """Reports that are kept; a worker sends fewer than a hundred in one scenario."""
 
@@ -89,7 +91,7 @@ class OperatorSide:
             "installation": "conformance",
             "epoch": EPOCH,
             "seq": 1,
-            "lease_seconds": 60,
+            "lease_seconds": LEASE_SECONDS,
         }
         command = {name: value for name, value in (valid | changes).items() if value is not None}
         await self.send_raw(json.dumps(command).encode())

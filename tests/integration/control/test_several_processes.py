@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import httpx
 from typing_extensions import override
 
 from tests.integration.adapters.running_application import RunningApplication, Runtime
@@ -16,25 +15,14 @@ PROCESSES = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "2"), DRAMATI
 SCALING = {"maxReplicas": 1, "idleSeconds": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
 
 
-class Application(RunningApplication):
-    """What runs in a pod."""
-
-    @property
-    def is_ready(self) -> bool:
-        try:
-            return self.probe("/readyz") == 200
-        except httpx.TransportError:
-            return False
-
-
-class DramatiqKubelet(FakeKubelet[Application]):
+class DramatiqKubelet(FakeKubelet[RunningApplication]):
     """Starts dramatiq in the pods, with the adapter and two processes."""
 
     @override
-    def _process(self, directory: Path, uid: str, variables: dict[str, str]) -> Application:
+    def _process(self, directory: Path, uid: str, variables: dict[str, str]) -> RunningApplication:
         variables["RABBITMQ_URL"] += variables["TASKQUEUE_VHOST"]
         variables |= {"QUEUE": variables["TASKQUEUE_QUEUES"], "CONNECTION_NAME": uid}
-        return Application(directory, uid, PROCESSES, variables)
+        return RunningApplication(directory, uid, PROCESSES, variables)
 
 
 def test_a_pod_with_several_processes_is_not_removed_and_the_status_says_the_way_out(

@@ -1,11 +1,7 @@
-"""A consumer by hand as the protocol sees it. One thread has the connection; handlers run on threads of their own."""
+"""A consumer by hand as the protocol sees it. One thread has the connection; handlers run on those of the slots."""
 
 import socket
-import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -14,16 +10,16 @@ from pika import SelectConnection
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError
 
-from taskqueue_drain.activity import Activity
 from taskqueue_drain.backoff import Backoff
 from taskqueue_drain.broker import BrokerError
 from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT, ConsumeSettings
 from taskqueue_drain.pika_channel import connection_parameters
 from taskqueue_drain.protocol import Figures
 from taskqueue_drain.protocol_log import log
+from taskqueue_drain.slots import Slots
 from taskqueue_drain.wish import Wish
 
-from .delivery import Delivery, Message
+from .delivery import Delivery, Handler
 from .subscription import Subscription
 from .unreadable_properties import accept_any_properties
 
@@ -31,8 +27,6 @@ HEARTBEAT_SECONDS: Final = 60
 """Long: a handler may hold the interpreter, for example while it loads a library, and heartbeats wait meanwhile."""
 CLOSE_TIMEOUT_SECONDS: Final = 5
 WAKE_BYTES: Final = 4096
-
-Handler = Callable[[Message], object]
 
 
 class Consumer:
@@ -42,14 +36,11 @@ class Consumer:
         """Connect nothing yet."""
         self._settings = settings
         self._name = name
-        self._handler = handler
         self._wish = Wish()
         self._loop = IOLoop()
-        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="task")
-        self._lock = threading.Lock()
-        self._activity = Activity(time.monotonic())
-        self._running: set[Delivery] = set()
-        self._waiting: deque[Delivery] = deque()
+        self._slots = Slots[Delivery](
+            settings.concurrency, self._wish, lambda delivery: handler(delivery.message), self._ended
+        )
         self._connection: Any = None
         self._backoff = Backoff()
         self._connected_at = 0.0
@@ -65,7 +56,7 @@ class Consumer:
                 arguments={CONSUMER_TIMEOUT: settings.consumer_timeout_ms},
                 wish=self._wish,
                 loop=self._loop,
-                receive=self._receive,
+                receive=self._slots.receive,
             )
             for queue in settings.queues
         ]
@@ -74,7 +65,7 @@ class Consumer:
 
     def stop_consuming(self) -> None:
         """See `Runtime`."""
-        self._wish.ask(may_consume=False)
+        self._slots.stop()
         self._wake()
 
     def consume(self) -> None:
@@ -100,18 +91,10 @@ class Consumer:
 
     def figures(self) -> Figures:
         """See `Runtime`."""
-        with self._lock:
-            now, activity = time.monotonic(), self._activity
-            oldest_seconds = activity.oldest_seconds(now)
-            return Figures(
-                in_flight=len(self._running),
-                prefetched=len(self._waiting),
-                idle_seconds=round(activity.idle_seconds(now), 3),
-                oldest_seconds=None if oldest_seconds is None else round(oldest_seconds, 3),
-                completed=activity.completed,
-                failed=activity.failed,
-                busy_seconds=round(activity.busy_seconds, 3),
-            )
+        return self._slots.figures()
+
+    def _ended(self, delivery: Delivery, done: bool) -> None:  # noqa: FBT001 - a callback
+        self._loop.add_callback_threadsafe(partial(self._on_end, delivery, done=done))
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # it has been woken often enough
@@ -126,7 +109,7 @@ class Consumer:
         self._connect()
         self._loop.start()
         self._loop.close()
-        self._pool.shutdown()
+        self._slots.close()
 
     def _connect(self) -> None:
         try:
@@ -150,7 +133,7 @@ class Consumer:
         self._connection = None
         for subscription in self._subscriptions:
             subscription.lost()
-        self._drop_lost()
+        self._slots.lose()
         if self._is_leaving:
             self._obey()
             return
@@ -170,13 +153,14 @@ class Consumer:
 
     def _obey(self) -> None:
         if self._is_leaving:
-            self._wish.end()
+            self._slots.end()
         if not self._wish.may_consume:
-            self._requeue_waiting()
+            for delivery in self._slots.withdraw():
+                delivery.requeue()
         for subscription in self._subscriptions:
             subscription.obey()
-        self._start_waiting()
-        if self._is_leaving and not self._running:
+        self._slots.fill()
+        if self._is_leaving and self._slots.is_idle:
             self._close()
 
     def _close(self) -> None:
@@ -188,53 +172,15 @@ class Consumer:
             self._connection.close()
             self._loop.call_later(CLOSE_TIMEOUT_SECONDS, self._loop.stop)
 
-    def _receive(self, delivery: Delivery) -> None:
-        with self._lock:
-            self._waiting.append(delivery)
-        self._start_waiting()
-
-    def _requeue_waiting(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, deque()
-        for delivery in waiting:
-            if not delivery.is_lost:
-                delivery.requeue()
-
-    def _drop_lost(self) -> None:
-        """Forget the messages that the broker delivers again, because their channel is closed."""
-        with self._lock:
-            self._waiting = deque(delivery for delivery in self._waiting if not delivery.is_lost)
-
-    def _start_waiting(self) -> None:
-        self._drop_lost()
-        while self._waiting and len(self._running) < self._settings.concurrency and self._wish.may_consume:
-            with self._lock:
-                delivery = self._waiting.popleft()
-                self._running.add(delivery)
-                self._activity.begin(delivery, time.monotonic())
-            self._pool.submit(self._handle, delivery)
-
-    def _handle(self, delivery: Delivery) -> None:
-        """Run the handler, on its own thread."""
-        done = False
-        try:
-            self._handler(delivery.message)
-            done = True
-        except BaseException:  # noqa: BLE001 - what the handler raises, SystemExit too, ends its task and not the worker
-            log.exception("the task failed")
-        self._loop.add_callback_threadsafe(partial(self._on_end, delivery, done=done))
-
     def _on_end(self, delivery: Delivery, *, done: bool) -> None:
         if delivery.is_lost:
             log.warning("the connection was lost during the task: the broker delivers its message again")
         else:
             with suppress(AMQPError):
                 self._settle(delivery, done=done)
-        with self._lock:
-            self._running.discard(delivery)
-            self._activity.settle(delivery, time.monotonic(), done=done)
-            self._activity.end(delivery, time.monotonic())
-        self._obey()
+        self._slots.settled(delivery, done=done)
+        if self._is_leaving:
+            self._obey()
 
     def _settle(self, delivery: Delivery, *, done: bool) -> None:
         if done:

@@ -1,5 +1,6 @@
 """A message that the broker delivered to a consumer by hand."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
@@ -9,6 +10,9 @@ class Message(NamedTuple):
     body: bytes
     properties: Any
     method: Any
+
+
+Handler = Callable[[Message], object]
 
 
 class Delivery:

@@ -13,7 +13,8 @@ from taskqueue_drain.consume_settings import ConsumeSettings
 from taskqueue_drain.membership import Membership
 from taskqueue_drain.pika_channel import connection_parameters, pika_sessions
 
-from .consumer import Consumer, Handler
+from .consumer import Consumer
+from .delivery import Handler
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

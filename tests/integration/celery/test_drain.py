@@ -198,6 +198,22 @@ async def test_sigterm_gives_back_what_the_worker_has_not_read_yet(
     assert await queue.ready() == 6, "the task is acknowledged"
 
 
+async def test_sigterm_between_two_looks_at_the_wish_gives_back_what_waits_for_a_process(
+    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate
+) -> None:
+    worker = start_celery("-I", "taskqueue_drain.celery,ends_at_eta")
+    await operator.wait_for_report(state="consuming")
+    for n in (1, 2, 3):
+        await send(queue, n=n, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    await operator.wait_for_report(in_flight=1, prefetched=2)
+    await send(queue, n=9, eta=in_an_hour())
+    await queue.wait_for_ready(3)
+    gate.open()
+    assert await worker.exit_code() == 0
+    assert worker.ledger == ["started 1", "finished 1"]
+
+
 async def test_the_processes_of_an_idle_worker_end_in_order(start_celery: StartCelery, operator: FakeOperator) -> None:
     worker = start_celery("-I", "taskqueue_drain.celery,tells_its_end")
     await operator.wait_for_report(state="consuming")

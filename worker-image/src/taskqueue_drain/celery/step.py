@@ -54,7 +54,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._control: ControlThread | None = None
         self._has_started = False
         self._begin = consumer.on_task_request
-        self._close: Callable[[], None] = consumer.on_close
+        self._close: Callable[[], None] = lambda: None
         self._identity: Identity | None = None
         self._attempts: Attempts | None = None
         self._timeout: ConsumerTimeout | None = None
@@ -114,8 +114,9 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._loop = HubLoop(self._on_wake, self._heartbeat.beat)
         # Before Celery copies it into the strategies of the tasks.
         consumer.on_task_request = partial(self._attempts.begin, begin=self._begin_or_requeue)
-        # Before Celery forgets what it has received.
-        self._close, consumer.blueprint.on_close = consumer.blueprint.on_close, self._on_close
+        # Before the pool forgets what waits for its processes, and Celery what it has received.
+        worker = consumer.controller.blueprint
+        self._close, worker.on_close = worker.on_close, self._on_close
         signals.worker_shutting_down.connect(self._on_sigterm)
 
     def _join(self, consumer: Any) -> Metrics | None:  # noqa: ANN401 - Celery has no types

@@ -54,7 +54,7 @@ async def test_a_drained_worker_gives_back_what_it_has_not_begun_and_consumes_ag
     assert len(worker.ledger) == len(set(worker.ledger)), "no task ran twice"
 
 
-@pytest.mark.parametrize(("pool", "acks_late"), [("prefork", ""), ("gevent", "1")])
+@pytest.mark.parametrize(("pool", "acks_late"), [("prefork", ""), ("threads", ""), ("gevent", "1")])
 async def test_sigterm_gives_back_at_once_what_has_not_begun_and_the_running_task_ends(  # noqa: PLR0913, PLR0917 - fixtures
     start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, gate: Gate, pool: str, acks_late: str
 ) -> None:
@@ -68,8 +68,7 @@ async def test_sigterm_gives_back_at_once_what_has_not_begun_and_the_running_tas
     await queue.wait_for_ready(0)
     worker.terminate()
     await queue.wait_for_ready(3)
-    report = await operator.wait_for_report(state="leaving")
-    assert (report["in_flight"], report["prefetched"]) == (1, 0)
+    await operator.wait_for_report(state="leaving", in_flight=1, prefetched=0)
     assert worker.probe("/healthz") == 200
     gate.open()
     assert await worker.exit_code() == 0

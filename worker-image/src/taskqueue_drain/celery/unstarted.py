@@ -53,7 +53,11 @@ def count(consumer: Any) -> int:  # noqa: ANN401 - Celery has no types
 def waiting_for_thread(consumer: Any) -> int:  # noqa: ANN401 - Celery has no types
     """Count the tasks that wait in the pool threads. May be called on any thread."""
     executor = getattr(consumer.pool, "executor", None)
-    return executor._work_queue.qsize() if executor else 0  # noqa: SLF001 - it has no public name
+    if not executor:
+        return 0
+    # Once it shuts down, one item wakes a thread that is to end, and that thread puts it back.
+    waiting: int = executor._work_queue.qsize() - executor._shutdown  # noqa: SLF001 - they have no public names
+    return max(0, waiting)
 
 
 def _waiting_for_process(consumer: Any) -> Iterator[Any]:  # noqa: ANN401 - Celery has no types

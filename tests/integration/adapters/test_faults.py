@@ -20,7 +20,7 @@ pytestmark = pytest.mark.fault
 
 EVERY_RUNTIME = pytest.mark.parametrize("runtime", NEWEST, ids=str)
 CONTRACT: Final = ({"TASKQUEUE_CONTRACT": "2"}, "this worker cannot be drained: TASKQUEUE_CONTRACT is '2'")
-PORT: Final = ({"TASKQUEUE_HTTP_PORT": "x"}, "/healthz and /readyz are not served: TASKQUEUE_HTTP_PORT must be")
+PORT: Final = ({"TASKQUEUE_HTTP_PORT": "x"}, "/healthz and /readyz are not served: TASKQUEUE_HTTP_PORT is 'x'")
 NAME: Final = ({"TASKQUEUE_NAME": ""}, "this worker cannot be drained: TASKQUEUE_NAME is not set")
 
 

@@ -39,6 +39,19 @@ class RunningCelery(WorkerProcess):
         assert await process.wait() == 0
 
     @contextmanager
+    def pool_paused(self) -> Iterator[None]:
+        """Let the processes of the pool do nothing meanwhile."""
+        pid = self._process.pid
+        processes = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+    @contextmanager
     def paused(self) -> Iterator[None]:
         """Let the process, not those of its pool, read nothing meanwhile."""
         self.signal(signal.SIGSTOP)

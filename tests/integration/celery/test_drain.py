@@ -213,6 +213,24 @@ async def test_sigterm_between_two_looks_at_the_wish_gives_back_what_waits_for_a
     assert worker.ledger == ["started 1", "finished 1"]
 
 
+@pytest.mark.parametrize("acks_late", ["", "1"])
+async def test_a_task_that_begins_after_sigterm_in_its_process_runs_once(
+    start_celery: StartCelery, queue: DeclaredQueue, operator: FakeOperator, acks_late: str
+) -> None:
+    worker = start_celery(ACKS_LATE=acks_late)
+    await operator.wait_for_report(state="consuming")
+    with worker.pool_paused():
+        for n in (1, 2):
+            await send(queue, n=n)
+        await operator.wait_for_report(in_flight=1, prefetched=1)
+        worker.terminate()
+        await queue.wait_for_ready(1)
+        await operator.wait_for_report(state="leaving", in_flight=1, prefetched=0)
+    assert await worker.exit_code() == 0
+    assert worker.ledger == ["started 1", "finished 1"]
+    assert await queue.ready() == 1, "the task is acknowledged"
+
+
 async def test_the_processes_of_an_idle_worker_end_in_order(start_celery: StartCelery, operator: FakeOperator) -> None:
     worker = start_celery("-I", "taskqueue_drain.celery,tells_its_end")
     await operator.wait_for_report(state="consuming")

@@ -33,6 +33,7 @@ from .prompt_end import end_without_timers, make_processes_prompt
 from .round_trips import RoundTrips
 from .runtime import CeleryRuntime
 from .supported import check_celery
+from .unaccepted import keep_unaccepted
 
 get_logger(log.name)  # Celery then shows it with its own
 
@@ -71,6 +72,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._consuming.connected(trips)
         if not self._has_started:
             self._has_started = True
+            if self._timeout is not None:
+                keep_unaccepted(consumer.pool)
             metrics = self._join(consumer)
             serve_probes(os.environ, self._health, metrics.page if metrics else None)
 

@@ -39,6 +39,9 @@ class PodHistory:
         """The version of each pod that exists and does not terminate."""
         self._versions: list[str] = []
         """All versions, in the order in which they came."""
+        self._template: Body | None = None
+        self._outdated: set[str] = set()
+        """Versions of former templates: a rollout may remove their pods before one of the new version exists."""
 
     @property
     def scaled_in(self) -> list[Removal]:
@@ -52,9 +55,12 @@ class PodHistory:
 
     def on_deployment(self, _kind: str, deployment: Body, _at: float) -> None:
         """Record a Deployment that was created or changed."""
-        replicas = int(deployment["spec"]["replicas"])
+        replicas, template = int(deployment["spec"]["replicas"]), deployment["spec"].get("template")
         self.scale_ins += replicas < self._replicas
         self._replicas = replicas
+        if template != self._template:
+            self._template = template
+            self._outdated |= set(self._versions)
 
     def on_pod(self, kind: str, pod: Body, at: float) -> None:
         """Record a pod with the `kind` of its event: ADDED, MODIFIED or DELETED."""
@@ -69,4 +75,5 @@ class PodHistory:
             self._active[name] = version
         elif name not in self.removals:
             self._active.pop(name, None)
-            self.removals[name] = Removal(name, version, at, replaced=version != self._versions[-1])
+            replaced = version != self._versions[-1] or version in self._outdated
+            self.removals[name] = Removal(name, version, at, replaced)

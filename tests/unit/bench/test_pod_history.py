@@ -44,6 +44,16 @@ def test_a_pod_deleted_after_a_newer_version_came_is_replaced() -> None:
     assert history.rollouts == 1
 
 
+def test_a_pod_deleted_after_the_template_changed_is_replaced_although_no_newer_one_exists() -> None:
+    history = PodHistory()
+    history.on_deployment("ADDED", {"spec": {"replicas": 1, "template": {"image": "1"}}}, 0)
+    record(history, ("ADDED", pod("a", "1")))
+    history.on_deployment("MODIFIED", {"spec": {"replicas": 1, "template": {"image": "2"}}}, 1)
+    record(history, ("MODIFIED", pod("a", "1", terminating=True)))
+
+    assert history.scaled_in == []
+
+
 def test_a_pod_terminating_before_a_newer_version_came_is_scaled_in() -> None:
     history = PodHistory()
     record(

@@ -2,6 +2,8 @@
 
 from collections.abc import Hashable
 
+from .protocol import Figures
+
 
 class Activity:
     """Tracks which tasks run, since when the worker is idle, and the totals of ended tasks.
@@ -43,6 +45,20 @@ class Activity:
         """The handler of the task does not run any more."""
         del self._started_at[task]
         self._idle_since = now
+
+    def figures(self, now: float, *, in_flight: int, prefetched: int, dead_letters_blocked: int = 0) -> Figures:
+        """Count for a report. A runtime may count other tasks as `in_flight` than those that run here."""
+        oldest = self.oldest_seconds(now)
+        return Figures(
+            in_flight=in_flight,
+            prefetched=prefetched,
+            idle_seconds=round(self.idle_seconds(now), 3),
+            oldest_seconds=None if oldest is None else round(max(0.0, oldest), 3),
+            completed=self.completed,
+            failed=self.failed,
+            busy_seconds=round(self.busy_seconds, 3),
+            dead_letters_blocked=dead_letters_blocked,
+        )
 
     def idle_seconds(self, now: float) -> float:
         """Return the time since the last task ended, or since the start; 0 while a task runs."""

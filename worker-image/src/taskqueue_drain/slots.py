@@ -46,7 +46,6 @@ class Slots(Generic[R]):
         self._lock = threading.Lock()
         self._busy = 0
         self._activity = Activity(time.monotonic())
-        self._running: set[R] = set()
         self._waiting: deque[R] = deque()
 
     # On any thread.
@@ -64,24 +63,15 @@ class Slots(Generic[R]):
     def figures(self) -> Figures:
         """Count for a report."""
         with self._lock:
-            now, activity = time.monotonic(), self._activity
-            oldest_seconds = activity.oldest_seconds(now)
-            return Figures(
-                in_flight=len(self._running),
-                prefetched=len(self._waiting),
-                idle_seconds=round(activity.idle_seconds(now), 3),
-                oldest_seconds=None if oldest_seconds is None else round(oldest_seconds, 3),
-                completed=activity.completed,
-                failed=activity.failed,
-                busy_seconds=round(activity.busy_seconds, 3),
-            )
+            running = self._activity.running
+            return self._activity.figures(time.monotonic(), in_flight=running, prefetched=len(self._waiting))
 
     # On the thread of the connection.
 
     @property
     def is_idle(self) -> bool:
         """Whether every message that was begun is settled."""
-        return not self._running
+        return not self._activity.running
 
     def receive(self, delivery: R) -> None:
         """A message has arrived: begin it in a free slot, or let it wait."""
@@ -112,7 +102,6 @@ class Slots(Generic[R]):
     def settled(self, delivery: R, *, done: bool) -> None:
         """The message of a task that has ended is settled, or lost."""
         with self._lock:
-            self._running.discard(delivery)
             self._activity.settle(delivery, time.monotonic(), done=done)
             self._activity.end(delivery, time.monotonic())
 
@@ -134,7 +123,6 @@ class Slots(Generic[R]):
                 self._busy -= 1
                 return None
             delivery = self._waiting.popleft()
-            self._running.add(delivery)
             self._activity.begin(delivery, time.monotonic())
             return delivery
 

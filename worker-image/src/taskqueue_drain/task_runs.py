@@ -120,16 +120,8 @@ class TaskRuns:
             settling: Messages of ended runs that are about to be settled.
         """
         with self._lock:
-            activity, oldest = self._activity, self._activity.oldest_seconds(now)
-            return Figures(
-                in_flight=max(0, activity.running - waiting) + settling,
-                prefetched=prefetched,
-                idle_seconds=round(activity.idle_seconds(now), 3),
-                oldest_seconds=None if oldest is None else round(max(0.0, oldest), 3),
-                completed=activity.completed,
-                failed=activity.failed,
-                busy_seconds=round(activity.busy_seconds, 3),
-            )
+            in_flight = max(0, self._activity.running - waiting) + settling
+            return self._activity.figures(now, in_flight=in_flight, prefetched=prefetched)
 
     @property
     def totals(self) -> Totals:

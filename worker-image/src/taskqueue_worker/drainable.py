@@ -49,15 +49,10 @@ class DrainableWorker:
 
     def figures(self) -> Figures:
         """Count what runs and what waits."""
-        now, activity = self._clock(), self._worker.activity
-        return Figures(
+        return self._worker.activity.figures(
+            self._clock(),
             in_flight=self._worker.in_flight,
             prefetched=self._worker.prefetched,
-            idle_seconds=round(activity.idle_seconds(now), 3),
-            oldest_seconds=None if (oldest := activity.oldest_seconds(now)) is None else round(oldest, 3),
-            completed=activity.completed,
-            failed=activity.failed,
-            busy_seconds=round(activity.busy_seconds, 3),
             dead_letters_blocked=self._dead_letters_blocked(),
         )
 

@@ -26,7 +26,6 @@ class AioPikaRuntime:
         self._clock = asyncio.get_running_loop().time
         self._consumers: list[Consumer] = []
         self._may_consume = True
-        self._running: set[Delivery] = set()
         self._activity = Activity(self._clock())
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -59,17 +58,8 @@ class AioPikaRuntime:
 
     def figures(self) -> Figures:
         """See `Runtime`."""
-        now, activity = self._clock(), self._activity
-        oldest = activity.oldest_seconds(now)
-        return Figures(
-            in_flight=len(self._running),
-            prefetched=sum(consumer.prefetched for consumer in self._consumers),
-            idle_seconds=round(activity.idle_seconds(now), 3),
-            oldest_seconds=None if oldest is None else round(oldest, 3),
-            completed=activity.completed,
-            failed=activity.failed,
-            busy_seconds=round(activity.busy_seconds, 3),
-        )
+        prefetched = sum(consumer.prefetched for consumer in self._consumers)
+        return self._activity.figures(self._clock(), in_flight=self._activity.running, prefetched=prefetched)
 
     def add(self, consumer: Consumer) -> None:
         """A further consumer belongs to this worker."""
@@ -113,17 +103,15 @@ class AioPikaRuntime:
         self.changed.set()
 
     def _begin(self, delivery: Delivery) -> None:
-        self._running.add(delivery)
         self._activity.begin(delivery, self._clock())
         self._is_idle.clear()
         self._tell()
 
     def _end(self, delivery: Delivery, *, done: bool | None) -> None:
         now = self._clock()
-        self._running.discard(delivery)
         self._activity.settle(delivery, now, done=done)
         self._activity.end(delivery, now)
-        if not self._running:
+        if not self._activity.running:
             self._is_idle.set()
         self._tell()
 

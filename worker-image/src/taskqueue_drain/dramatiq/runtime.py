@@ -93,17 +93,8 @@ class DramatiqRuntime:
         """See `Runtime`."""
         waiting = self._work_queue.qsize() + sum(consumer.waiting for consumer in tuple(self._consumers.values()))
         with self._lock:
-            now, activity = time.monotonic(), self._activity
-            oldest_seconds = activity.oldest_seconds(now)
-            return Figures(
-                in_flight=self._work_queue.in_flight,
-                prefetched=waiting,
-                idle_seconds=round(activity.idle_seconds(now), 3),
-                oldest_seconds=None if oldest_seconds is None else round(oldest_seconds, 3),
-                completed=activity.completed,
-                failed=activity.failed,
-                busy_seconds=round(activity.busy_seconds, 3),
-            )
+            in_flight = self._work_queue.in_flight
+            return self._activity.figures(time.monotonic(), in_flight=in_flight, prefetched=waiting)
 
     def begin(self, message: object) -> None:
         """A task begins."""

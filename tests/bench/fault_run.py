@@ -21,7 +21,7 @@ from tests.cluster.prerequisites import need_root
 from tests.cluster.progress import step
 from tests.cluster.three_node_broker import ThreeNodeBroker
 from tests.integration.harness.fault_scenario import MAX_REPLICAS, PER_WORKER, QUEUE, FaultScenario
-from tests.integration.harness.operator_process import ROOT, OperatorProcess
+from tests.integration.harness.operator_process import OperatorProcess
 
 WORKERS: Final = 20
 TASK_SECONDS: Final = 8.0
@@ -128,8 +128,7 @@ def fault_run() -> Iterator[FaultRun]:
         step("starting an API server, three RabbitMQ nodes, and the operator")
         plane = stack.enter_context(ControlPlane.start(directory / "control-plane"))
         three_nodes = stack.enter_context(ThreeNodeBroker.start(directory / "three_nodes"))
-        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
-        plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=30s")
+        plane.install_crd()
         operator = OperatorProcess(plane.kubeconfig, directory)
         operator.start()
         stack.callback(operator.stop)

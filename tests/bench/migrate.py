@@ -15,7 +15,6 @@ from tests.bench.context import Context
 from tests.bench.result import Result, Target
 from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installation import ROOT
 from tests.cluster.progress import step
 from tests.integration.harness.fake_kubelet import FakeKubelet
 from tests.integration.harness.operator_process import OperatorProcess
@@ -43,8 +42,7 @@ def _measure(size: int) -> Result:
     with TemporaryDirectory() as temporary:
         directory = Path(temporary)
         with ControlPlane.start(directory / "plane") as plane, Broker.start(directory / "broker") as broker:
-            plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
-            plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=30s")
+            plane.install_crd()
             operator, tenant = OperatorProcess(plane.kubeconfig, directory), Tenant(plane, broker)
             kubelet = _kubelet(tenant, directory)
             operator.start()

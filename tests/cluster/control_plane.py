@@ -1,5 +1,6 @@
 """A Kubernetes without nodes: etcd, the API server and its controllers, as plain processes."""
 
+import json
 import ssl
 import subprocess
 import urllib.request
@@ -16,6 +17,8 @@ from tests.cluster.api_writer import ApiWriter
 from tests.cluster.certificates import Authority, key_pair
 from tests.cluster.processes import Processes
 from tests.cluster.progress import until
+
+_CRD = Path(__file__).parents[2] / "crds/taskqueues.yaml"
 
 SERVICES = "10.96.0.0/16"
 _FIRST_SERVICE = "10.96.0.1"
@@ -187,6 +190,17 @@ class ControlPlane:
         """The output of kubectl as administrator; RuntimeError with what it said when it fails."""
         command = [*self._program("kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
         return kubectl(command, text=text)
+
+    def install_crd(self) -> None:
+        """Make the API server know TaskQueues; a warning about the CRD is a RuntimeError."""
+        self.kubectl("apply", "--server-side", "--warnings-as-errors", f"--filename={_CRD}")
+        until(self._established, "the CRD is established", seconds=180)
+
+    def _established(self) -> bool:
+        # `kubectl wait` fails where the status has no condition yet.
+        status = json.loads(self.kubectl("get", f"--filename={_CRD}", "--output=json")).get("status") or {}
+        conditions = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+        return conditions.get("Established") == "True"
 
     def _spawn(self, name: str, *flags: str) -> None:
         if self.processes.pid(name) is None:

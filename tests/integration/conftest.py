@@ -83,8 +83,7 @@ def control_plane(request: pytest.FixtureRequest, _parts: Parts) -> ControlPlane
 @pytest.fixture(scope="session")
 def installed(control_plane: ControlPlane) -> ControlPlane:
     """An API server that knows TaskQueues."""
-    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/taskqueues.yaml"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=120s")
+    control_plane.install_crd()
     return control_plane
 
 

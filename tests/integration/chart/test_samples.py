@@ -12,8 +12,7 @@ SAMPLES = sorted((ROOT / "deploy/samples").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_every_sample_is_accepted_without_a_warning(path: Path, control_plane: ControlPlane) -> None:
-    control_plane.kubectl("apply", "--server-side", f"--filename={ROOT / 'crds/taskqueues.yaml'}")
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/taskqueues.taskqueue.dev", "--timeout=120s")
+    control_plane.install_crd()
     namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: media}\n"
     control_plane.kubectl("apply", "--filename=-", text=namespace)
     output = control_plane.kubectl("apply", "--dry-run=server", "--validate=strict", f"--filename={path}")

@@ -16,8 +16,7 @@ NUMBERS = count(1)
 
 @pytest.fixture(scope="session")
 def crd(control_plane: ControlPlane) -> None:
-    control_plane.kubectl("apply", "--server-side", "-f", "crds/taskqueues.yaml")
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd/taskqueues.taskqueue.dev")
+    control_plane.install_crd()
 
 
 @pytest.fixture

@@ -22,8 +22,7 @@ Write = Callable[..., Body]
 @pytest.fixture(scope="session")
 def api(control_plane: ControlPlane) -> ControlPlane:
     """An API server with the CRD; a warning of the API server fails the test."""
-    control_plane.kubectl("apply", "--server-side", "--warnings-as-errors", "-f", str(CRD))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd/taskqueues.taskqueue.dev")
+    control_plane.install_crd()
     resources = ("api-resources", "--api-group=taskqueue.dev")  # kubectl remembers the answer
     until(lambda: "taskqueues" in control_plane.kubectl(*resources), "kubectl knows TaskQueues", seconds=120)
     return control_plane

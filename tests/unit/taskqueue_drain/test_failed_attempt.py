@@ -8,13 +8,13 @@ import pytest
 
 from taskqueue_drain.bounds import ATTEMPT_NUMBER
 from taskqueue_drain.environment import retry_settings_of
-from taskqueue_drain.failed_attempt import Delivery, next_attempt
+from taskqueue_drain.failed_attempt import Delivery, attempt, next_attempt
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 
 
-def delivery(headers: Mapping[str, Any], *, counts_failures: bool = False) -> Delivery:
-    return Delivery(headers, "jobs", "events", "jobs.new", counts_failures=counts_failures)
+def delivery(headers: Mapping[str, Any]) -> Delivery:
+    return Delivery(headers, "jobs", "events", "jobs.new")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_number_of_an_attempt_is_that_of_the_copy_and_the_failures_that_the_
     counts_failures: bool,  # noqa: FBT001 - a parameter of the test
     number: int,
 ) -> None:
-    assert delivery(headers, counts_failures=counts_failures).attempt == number
+    assert attempt(headers, counts_failures=counts_failures) == number
 
 
 def test_a_copy_goes_to_its_queue_alone_with_the_number_of_the_next_attempt() -> None:
@@ -55,8 +55,8 @@ def test_a_copy_goes_to_its_queue_alone_with_the_number_of_the_next_attempt() ->
 def test_a_dead_letter_says_where_the_message_came_from_before_it_was_copied() -> None:
     settings = retry_settings_of({"TASKQUEUE_MAX_ATTEMPTS": "2", "TASKQUEUE_DEAD_LETTER_EXCHANGE": "failed"})
     copied = next_attempt(delivery({}), 1, settings, NOW)
-    again = Delivery(copied.headers, "jobs", "", "jobs", counts_failures=False)
-    letter = next_attempt(again, again.attempt, settings, NOW)
+    again = Delivery(copied.headers, "jobs", "", "jobs")
+    letter = next_attempt(again, attempt(again.headers, counts_failures=False), settings, NOW)
     assert (letter.exchange, letter.routing_key, letter.is_dead_letter) == ("failed", "jobs.dlq", True)
     assert letter.headers["x-attempt"] == 2
     assert letter.headers["x-failure-reason"] == "worker_lost"

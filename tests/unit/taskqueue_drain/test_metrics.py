@@ -25,7 +25,8 @@ def values(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
 def page() -> str:
     runs, log = TaskRuns(0), CountingLog()
     for name in ("mail", HOSTILE):
-        runs.end(runs.begin(name, 0), Status.TIMEOUT, 3)
+        runs.begin(name, 0)
+        runs.end(name, name, Status.TIMEOUT, 3)
     log.handled("drain", "done")
     log.reported()
     return Metrics(FakeRuntime(), runs, log, lambda: State.DRAINED, lambda: 2).page().decode()

@@ -9,41 +9,40 @@ class Activity:
     """Tracks which tasks run, since when the worker is idle, and the totals of ended tasks.
 
     Attributes:
+        started_at: Since when each running task runs.
         completed: Tasks that were done.
         failed: Tasks that failed.
         busy_seconds: Sum of the run times of all ended tasks.
     """
 
     def __init__(self, now: float) -> None:
-        self._started_at: dict[Hashable, float] = {}
+        self.started_at: dict[Hashable, float] = {}
         self._idle_since = now
         self.completed = 0
         self.failed = 0
         self.busy_seconds = 0.0
 
-    def __contains__(self, task: Hashable) -> bool:
-        """Whether a task runs."""
-        return task in self._started_at
-
     @property
     def running(self) -> int:
         """How many tasks run."""
-        return len(self._started_at)
+        return len(self.started_at)
 
     def begin(self, task: Hashable, now: float) -> None:
         """A task starts."""
-        self._started_at[task] = now
+        self.started_at[task] = now
 
-    def settle(self, task: Hashable, now: float, *, done: bool | None) -> None:
-        """A task ended, done or failed. A requeued task (`done` is None) counts as neither."""
-        self.busy_seconds += now - self._started_at[task]
+    def settle(self, task: Hashable, now: float, *, done: bool | None) -> float:
+        """A task ended, done or failed: return its run time. A requeued task (`done` is None) counts as neither."""
+        seconds = now - self.started_at[task]
+        self.busy_seconds += seconds
         if done is not None:
             self.completed += done
             self.failed += not done
+        return seconds
 
     def end(self, task: Hashable, now: float) -> None:
         """The handler of the task does not run any more."""
-        del self._started_at[task]
+        del self.started_at[task]
         self._idle_since = now
 
     def figures(self, now: float, *, in_flight: int, prefetched: int, dead_letters_blocked: int = 0) -> Figures:
@@ -62,8 +61,8 @@ class Activity:
 
     def idle_seconds(self, now: float) -> float:
         """Return the time since the last task ended, or since the start; 0 while a task runs."""
-        return 0 if self._started_at else now - self._idle_since
+        return 0 if self.started_at else now - self._idle_since
 
     def oldest_seconds(self, now: float) -> float | None:
         """Return the run time of the running task that started first; None if no task runs."""
-        return now - min(self._started_at.values()) if self._started_at else None
+        return now - min(self.started_at.values()) if self.started_at else None

@@ -26,20 +26,12 @@ class Delivery:
 
     Attributes:
         headers: Its headers. Publishers may have set any of them to anything.
-        counts_failures: Whether the broker's count, if the message has one, is one of failed deliveries.
     """
 
     headers: Mapping[str, Any]
     queue: str
     exchange: str
     routing_key: str
-    counts_failures: bool
-
-    @property
-    def attempt(self) -> int:
-        """The number of the attempt that comes next, from 1."""
-        failures = copy_headers.broker_failures(self.headers) if self.counts_failures else 0
-        return copy_headers.attempt(self.headers) + failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +42,17 @@ class Copy:
     routing_key: str
     headers: Mapping[str, Any]
     is_dead_letter: bool
+
+
+def attempt(headers: Mapping[str, Any], *, counts_failures: bool) -> int:
+    """Return the number of the attempt that comes next, from 1.
+
+    Args:
+        headers: Those of the message.
+        counts_failures: Whether the broker's count, if the message has one, is one of failed deliveries.
+    """
+    failures = copy_headers.broker_failures(headers) if counts_failures else 0
+    return copy_headers.attempt(headers) + failures
 
 
 def next_attempt(delivery: Delivery, failed: int, settings: RetrySettings, now: datetime) -> Copy:

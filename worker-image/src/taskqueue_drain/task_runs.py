@@ -3,6 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate
@@ -36,23 +37,17 @@ _IS_DONE: Final = {Status.DONE: True, Status.IGNORED: True} | dict.fromkeys(
 """A task with another status is tried again, or was not wanted any more."""
 
 
-@dataclass(eq=False, slots=True)
-class Run:
-    """One run of a task."""
-
-    name: str
-    started_at: float
-
-
 @dataclass(slots=True)
-class Durations:
-    """Run times of the tasks of one name."""
+class EndedTasks:
+    """The tasks of one name that ended: how, and in which buckets their run times are."""
 
+    statuses: defaultdict[Status, int] = field(default_factory=lambda: defaultdict(int))
     counts: list[int] = field(default_factory=lambda: [0] * (len(DURATION_BUCKETS) + 1))
     total_seconds: float = 0.0
 
-    def add(self, seconds: float) -> None:
+    def add(self, status: Status, seconds: float) -> None:
         """Add a task that ended."""
+        self.statuses[status] += 1
         self.counts[bisect_left(DURATION_BUCKETS, seconds)] += 1
         self.total_seconds += seconds
 
@@ -76,39 +71,34 @@ class TaskRuns:
     def __init__(self, now: float) -> None:
         self._lock = threading.Lock()
         self._activity = Activity(now)
-        self._ended: dict[tuple[str, Status], int] = {}
-        self._durations: defaultdict[str, Durations] = defaultdict(Durations)
+        self._ended: defaultdict[str, EndedTasks] = defaultdict(EndedTasks)
 
-    def begin(self, name: str, now: float) -> Run:
+    def begin(self, run: Hashable, now: float) -> None:
         """A runtime has handed a task to what runs it."""
-        run = Run(name, now)
         with self._lock:
             self._activity.begin(run, now)
-        return run
 
-    def start(self, run: Run, now: float) -> None:
+    def start(self, run: Hashable, now: float) -> None:
         """The task itself begins: from now on its run time counts."""
         with self._lock:
-            if run in self._activity:
-                run.started_at = now
+            if run in self._activity.started_at:
                 self._activity.begin(run, now)
 
-    def discard(self, run: Run, now: float) -> None:
+    def discard(self, run: Hashable, now: float) -> None:
         """The task was given back: it did not begin."""
         with self._lock:
-            if run in self._activity:
+            if run in self._activity.started_at:
                 self._activity.end(run, now)
 
-    def end(self, run: Run, status: Status, now: float) -> None:
-        """A task ended. Only the first end of a run counts."""
+    def end(self, run: Hashable, name: str, status: Status, now: float) -> None:
+        """A task of this name ended. Only the first end of a run counts."""
         with self._lock:
-            if run not in self._activity:
+            if run not in self._activity.started_at:
                 return
-            self._activity.settle(run, now, done=_IS_DONE.get(status))
+            seconds = self._activity.settle(run, now, done=_IS_DONE.get(status))
             self._activity.end(run, now)
-            name = run.name if run.name in self._durations or len(self._durations) < TASK_NAMES else OTHER
-            self._ended[name, status] = self._ended.get((name, status), 0) + 1
-            self._durations[name].add(now - run.started_at)
+            known = name if name in self._ended or len(self._ended) < TASK_NAMES else OTHER
+            self._ended[known].add(status, seconds)
 
     def figures(self, now: float, *, prefetched: int, waiting: int = 0, settling: int = 0) -> Figures:
         """Count for a report.
@@ -127,8 +117,11 @@ class TaskRuns:
     def totals(self) -> Totals:
         """What ended until now."""
         with self._lock:
-            durations = {
-                name: (list(accumulate(seconds.counts)), seconds.total_seconds)
-                for name, seconds in self._durations.items()
-            }
-            return Totals(dict(self._ended), durations)
+            return Totals(
+                {
+                    (name, status): count
+                    for name, tasks in self._ended.items()
+                    for status, count in tasks.statuses.items()
+                },
+                {name: (list(accumulate(tasks.counts)), tasks.total_seconds) for name, tasks in self._ended.items()},
+            )

@@ -18,7 +18,7 @@ from celery.worker import state
 
 from taskqueue_drain.copy_headers import ATTEMPT
 from taskqueue_drain.environment import RetrySettings
-from taskqueue_drain.failed_attempt import Copy, Delivery, next_attempt
+from taskqueue_drain.failed_attempt import Copy, Delivery, attempt, next_attempt
 from taskqueue_drain.protocol_log import contained, log
 
 from .broker_version import broker_version
@@ -37,29 +37,30 @@ class Attempts:
     A message whose copy is being published counts as a task that runs, so that no drain ends before it is settled.
     """
 
-    def __init__(self, runtime: CeleryRuntime, settings: RetrySettings, copies: CopyThread) -> None:
-        """Once the runtime is woken by a copy, `settle` is due on Celery's thread."""
+    def __init__(
+        self, runtime: CeleryRuntime, settings: RetrySettings, copies: CopyThread, begin: Callable[[Any], None]
+    ) -> None:
+        """Let `begin` begin a request. Once the runtime is woken by a copy, `settle` is due on Celery's thread."""
         self._runtime = runtime
         self._settings = settings
         self._copies = copies
+        self._begin = begin
         self._settlements: deque[Callable[[], None]] = deque()
 
-    def begin(self, request: Any, begin: Callable[[Any], None]) -> None:  # noqa: ANN401 - Celery has no types
-        """Call `begin`, unless the message has used its attempts."""
+    def begin(self, request: Any) -> None:  # noqa: ANN401 - Celery has no types
+        """Begin a request, unless its message has used its attempts."""
         try:
-            delivery = self._delivery(request.message)
+            queue, number = self._queue(request.message), self._number(request.message)
         except Exception as error:  # noqa: BLE001 - nothing in an adapter may end the application's worker
             log.warning("attempts of task %s[%s] are not counted: %r", request.name, request.id, error)
-            delivery = None
-        if delivery is None:
-            begin(request)
-        elif (number := delivery.attempt) > self._settings.max_attempts:
-            self._publish(delivery, number, request, partial(begin, request))
-        else:
-            if not self._settings.is_by_broker:
-                # A reference to itself would keep each request until a garbage collection.
-                request.on_reject = partial(self._on_reject, ref(request), delivery, number, request.on_reject)
-            begin(request)
+            queue, number = None, 1
+        if queue is not None and number > self._settings.max_attempts:
+            self._publish(queue, number, request, partial(self._begin, request))
+            return
+        if queue is not None and not self._settings.is_by_broker:
+            # A reference to itself would keep each request until a garbage collection.
+            request.on_reject = partial(self._on_reject, ref(request), queue, number, request.on_reject)
+        self._begin(request)
 
     def settle(self) -> None:
         """Settle the messages whose copies were published, or could not be."""
@@ -76,7 +77,7 @@ class Attempts:
     def _on_reject(  # noqa: PLR0913, PLR0917 - Celery passes the last three
         self,
         get_request: Callable[[], Any],
-        delivery: Delivery,
+        queue: str,
         number: int,
         reject: Callable[..., None],
         logger: Any,  # noqa: ANN401 - likewise
@@ -84,15 +85,18 @@ class Attempts:
         requeue: bool = False,  # noqa: FBT001, FBT002 - likewise
     ) -> None:
         if requeue:
-            self._publish(delivery, number, get_request(), partial(reject, logger, errors, requeue))
+            self._publish(queue, number, get_request(), partial(reject, logger, errors, requeue))
         else:
             reject(logger, errors, requeue)
 
-    def _publish(self, delivery: Delivery, failed: int, request: Any, otherwise: Callable[[], None]) -> None:  # noqa: ANN401 - Celery has no types
+    def _publish(self, queue: str, failed: int, request: Any, otherwise: Callable[[], None]) -> None:  # noqa: ANN401 - Celery has no types
         """Publish the copy that follows attempt `failed`; if it cannot be, do what Celery does without the adapter."""
         if request.message.channel.connection is None:  # lost: the broker delivers the message again, beside a copy
             otherwise()
             return
+        info = request.message.delivery_info
+        origin = info.get("exchange") or "", info.get("routing_key") or ""
+        delivery = Delivery(request.message.headers, queue, *origin)
         copy = next_attempt(delivery, failed, self._settings, datetime.now(UTC))
         self._runtime.settling.add(request)
 
@@ -120,13 +124,17 @@ class Attempts:
             number = copy.headers[ATTEMPT]
             log.warning("task %s[%s] was rejected: attempt %d follows", request.name, request.id, number)
 
-    def _delivery(self, message: Any) -> Delivery | None:  # noqa: ANN401 - kombu has no types
-        """Return what is known of a message; None if its consumer is gone."""
-        consumer, info = self._runtime.consumer, message.delivery_info
-        tags = consumer.task_consumer._active_tags  # noqa: SLF001 - it has no public name
-        queue = next((queue for queue, tag in tags.items() if tag == info.get("consumer_tag")), None)
-        if queue is None:
-            return None
-        counts_failures = bool(info.get("redelivered")) and broker_version(consumer.connection) >= COUNTS_FAILURES_SINCE
-        origin = info.get("exchange") or "", info.get("routing_key") or ""
-        return Delivery(message.headers, queue, *origin, counts_failures=counts_failures)
+    def _queue(self, message: Any) -> str | None:  # noqa: ANN401 - kombu has no types
+        """Return the queue from which a message is; None if its consumer is gone."""
+        consumer_tag = message.delivery_info.get("consumer_tag")
+        for queue, tag in self._runtime.consumer.task_consumer._active_tags.items():  # noqa: SLF001 - it has no public name
+            if tag == consumer_tag:
+                return str(queue)
+        return None
+
+    def _number(self, message: Any) -> int:  # noqa: ANN401 - kombu has no types
+        """Return the number of the attempt that begins."""
+        counts_failures = bool(message.delivery_info.get("redelivered")) and (
+            broker_version(self._runtime.consumer.connection) >= COUNTS_FAILURES_SINCE
+        )
+        return attempt(message.headers, counts_failures=counts_failures)

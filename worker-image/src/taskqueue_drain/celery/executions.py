@@ -14,7 +14,7 @@ from celery.exceptions import (
     WorkerLostError,
 )
 
-from taskqueue_drain.task_runs import Run, Status, TaskRuns
+from taskqueue_drain.task_runs import Status, TaskRuns
 
 _STATUSES: Final = (
     (Retry, Status.RETRIED),
@@ -30,11 +30,12 @@ def watch_pool(pool: Any, runs: TaskRuns) -> None:  # noqa: ANN401 - Celery has 
     begin = pool.apply_async
 
     def apply_async(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # noqa: ANN401 - see above
-        if not hasattr(options.get("callback"), "__self__"):  # no task
+        request = getattr(options.get("callback"), "__self__", None)
+        if request is None:  # no task
             return begin(target, args, kwargs, **options)
-        execution = Execution(options["callback"].__self__, runs, options)
+        execution = Execution(request, runs, options)
         try:
-            result = begin(target, args, kwargs, **options | execution.callbacks)
+            result = begin(target, args, kwargs, **execution.options)
         except BaseException:
             execution.end(Status.FAILED)
             raise
@@ -52,16 +53,19 @@ class Execution:
         request: Celery's request.
     """
 
+    __slots__ = ("_options", "_runs", "request")
+
     def __init__(self, request: Any, runs: TaskRuns, options: dict[str, Any]) -> None:  # noqa: ANN401 - see above
         self.request = request
         self._runs = runs
         self._options = options
-        self._run: Run = runs.begin(str(request.type), time.monotonic())
+        runs.begin(self, time.monotonic())
 
     @property
-    def callbacks(self) -> dict[str, Any]:
-        """What the pool calls instead of Celery's own."""
+    def options(self) -> dict[str, Any]:
+        """What the pool is called with: Celery's options, with the callbacks of this run instead of its own."""
         return {
+            **self._options,
             "accept_callback": self.on_accepted,
             "callback": self.on_success,
             "error_callback": self.on_failure,
@@ -70,15 +74,15 @@ class Execution:
 
     def discard(self) -> None:
         """The pool has given the task back and will not call."""
-        self._runs.discard(self._run, time.monotonic())
+        self._runs.discard(self, time.monotonic())
 
     def end(self, status: Status) -> None:
         """The task has ended."""
-        self._runs.end(self._run, status, time.monotonic())
+        self._runs.end(self, str(self.request.type), status, time.monotonic())
 
     def on_accepted(self, pid: int, accepted_at: float) -> None:
         """The task begins."""
-        self._runs.start(self._run, accepted_at)
+        self._runs.start(self, accepted_at)
         self._options["accept_callback"](pid, accepted_at)
 
     def on_success(self, result: Any, **options: Any) -> None:  # noqa: ANN401 - see above

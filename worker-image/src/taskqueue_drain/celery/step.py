@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from celery import __version__, bootsteps, signals
@@ -107,7 +106,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._identity = identity
         self._timeout = ConsumerTimeout(consumer, identity.task_timeout_seconds)
         copies = CopyThread(consumer.app.connection_for_write(), f"{identity.taskqueue} copies")
-        self._attempts = Attempts(self._runtime, settings, copies)
+        self._attempts = Attempts(self._runtime, settings, copies, self._begin_or_requeue)
         watch_pool(consumer.pool, self._runs)
         make_processes_prompt()
         if consumer.hub is None:
@@ -116,7 +115,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         else:
             self._loop = HubLoop(self._on_wake, self._heartbeat.beat)
         # Before Celery copies it into the strategies of the tasks.
-        consumer.on_task_request = partial(self._attempts.begin, begin=self._begin_or_requeue)
+        consumer.on_task_request = self._attempts.begin
         # Before the pool forgets what waits for its processes, and Celery what it has received.
         worker = consumer.controller.blueprint
         self._close, worker.on_close = worker.on_close, self._on_close

@@ -34,8 +34,14 @@ def watch_pool(pool: Any, runs: TaskRuns) -> None:  # noqa: ANN401 - Celery has 
         if request is None:  # no task
             return begin(target, args, kwargs, **options)
         execution = Execution(request, runs, options)
+        callbacks = {
+            "accept_callback": execution.on_accepted,
+            "callback": execution.on_success,
+            "error_callback": execution.on_failure,
+            "timeout_callback": execution.on_timeout,
+        }
         try:
-            result = begin(target, args, kwargs, **execution.options)
+            result = begin(target, args, kwargs, **options | callbacks)
         except BaseException:
             execution.end(Status.FAILED)
             raise
@@ -60,17 +66,6 @@ class Execution:
         self._runs = runs
         self._options = options
         runs.begin(self, time.monotonic())
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the pool is called with: Celery's options, with the callbacks of this run instead of its own."""
-        return {
-            **self._options,
-            "accept_callback": self.on_accepted,
-            "callback": self.on_success,
-            "error_callback": self.on_failure,
-            "timeout_callback": self.on_timeout,
-        }
 
     def discard(self) -> None:
         """The pool has given the task back and will not call."""

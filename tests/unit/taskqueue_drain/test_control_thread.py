@@ -34,6 +34,9 @@ class FaultyBroker:
     def receive(self, seconds: float) -> Sequence[bytes]:  # noqa: ARG002 - nothing arrives
         return ()
 
+    def wake(self) -> None:
+        """`receive` never waits."""
+
 
 class ChangingBroker(FaultyBroker):
     """The runtime consumes as soon as the worker has reported that it does not."""

@@ -24,8 +24,8 @@ Settings = Sequence[tuple[Runtime, Setting]]
 TAIL: Final = 0.8
 """The mean of the durations is 0.6 s; one task in 400 takes above 30 s."""
 CONTROL_TAIL: Final = 0.5
-"""The mean is 1.7 s; one task in 81 takes above 30 s. A worker that ends in order harms only tasks that take longer than
-the grace period, and a control has few scale-ins."""
+"""The mean is 1.7 s; one task in 81 takes above 30 s. A worker that ends in order harms only tasks that take longer
+than the grace period, and a control has few scale-ins."""
 ROLLOUTS: Final = 5
 MOST, READY_PER_WORKER = 3, 10
 FLOORS, REMOVALS, UNDRAINS = 12, 4, 10

@@ -1,22 +1,20 @@
 """What runtimes that join by an adapter are measured by: harm to its tasks, latencies, and cost."""
 
-import asyncio
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Final
 
 from tests.bench.adapter_cost import adapter_cost
-from tests.bench.benchmark_queue import BenchmarkQueue, benchmark_queue
-from tests.bench.drain_samples import Removal, remove_idle, start_all, undrain_all
+from tests.bench.benchmark_queue import benchmark_queue
+from tests.bench.drain_samples import Removal, remove_repeatedly, undrain_all
 from tests.bench.managed_workers import ManagedWorkers
+from tests.bench.pod_floor import pod_floors
 from tests.bench.result import Target, spread
 from tests.bench.runtime import SLOTS, Runtime, Setting
 from tests.bench.scenarios import Outcome, Scenario, prefixed, run_scenarios
 from tests.bench.unmanaged_workers import UnmanagedWorkers
 from tests.bench.workload import Rhythm
-from tests.cluster.progress import step
+from tests.e2e.application import TASKQUEUE_WORKER
 from tests.e2e.cluster_broker import ClusterBroker
 
 Runtimes = Mapping[str, Runtime]
@@ -25,10 +23,13 @@ Settings = Sequence[tuple[Runtime, Setting]]
 
 TAIL: Final = 0.8
 """The mean of the durations is 0.6 s; one task in 400 takes above 30 s."""
+CONTROL_TAIL: Final = 0.5
+"""The mean is 1.7 s; one task in 81 takes above 30 s. A worker that ends in order harms only tasks that take longer
+than the grace period, and a control has few scale-ins."""
 ROLLOUTS: Final = 5
 MOST, READY_PER_WORKER = 3, 10
-REMOVALS, UNDRAINS = 4, 10
-"""Samples at full size, for each setting; each involves several workers."""
+FLOORS, REMOVALS, UNDRAINS = 12, 4, 10
+"""Samples at full size: of the cluster, and of each setting; each involves several pods."""
 FIGURES: Final = {
     "tasks": "tasks",
     "doubled": "doubled",
@@ -122,7 +123,7 @@ def _controls(settings: Settings, rhythm: Rhythm) -> dict[str, Scenario]:
                 min_replicas=1,
                 application=runtime.application(setting, adapted=False),
             ),
-            _shifted(rhythm, (number + 0.5) / len(settings)),
+            _shifted(replace(rhythm, tail=CONTROL_TAIL), (number + 0.5) / len(settings)),
         )
         for number, (runtime, setting) in enumerate(settings)
         if setting.has_control
@@ -140,28 +141,19 @@ def _figures(outcome: Outcome, scenarios: Iterable[str]) -> dict[str, float]:
 
 
 async def _latencies(broker: ClusterBroker, runtimes: Runtimes, size: int) -> dict[str, float]:
-    """Start the workers of all settings side by side, and remove them one setting after the other."""
-    removals, undrains = (max(2, count * size // 1000) for count in (REMOVALS, UNDRAINS))
-    async with AsyncExitStack() as stack:
-        queues = {
-            prefix: [await stack.enter_async_context(_queue(broker, runtime, setting)) for setting in runtime.settings]
-            for prefix, runtime in runtimes.items()
-        }
-        removed: dict[str, list[Removal]] = {prefix: [] for prefix in queues}
-        for _ in range(removals):
-            await asyncio.gather(*map(start_all, itertools.chain.from_iterable(queues.values())))
-            for prefix, own in queues.items():
-                removed[prefix] += [await remove_idle(queue) for queue in own]
-        step(f"idle workers removed {removals} times")
-        figures: dict[str, float] = {}
-        for prefix, own in queues.items():
-            undrained = [seconds for queue in own for seconds in await undrain_all(queue, undrains)]
-            figures |= prefixed(prefix, _spreads(removed[prefix], undrained))
+    """Measure one setting after the other: the pods of others would use the CPU that the kubelet needs."""
+    floors, removals, undrains = (max(2, count * size // 1000) for count in (FLOORS, REMOVALS, UNDRAINS))
+    figures = spread(await pod_floors(broker, TASKQUEUE_WORKER, floors), "pod_floor_")
+    for prefix, runtime in runtimes.items():
+        removed: list[Removal] = []
+        undrained: list[float] = []
+        for setting in runtime.settings:
+            application = runtime.application(setting, adapted=True)
+            async with benchmark_queue(broker, setting.prefetch, application) as queue:
+                removed += await remove_repeatedly(queue, removals)
+                undrained += await undrain_all(queue, undrains)
+        figures |= prefixed(prefix, _spreads(removed, undrained))
     return figures
-
-
-def _queue(broker: ClusterBroker, runtime: Runtime, setting: Setting) -> AbstractAsyncContextManager[BenchmarkQueue]:
-    return benchmark_queue(broker, setting.prefetch, runtime.application(setting, adapted=True))
 
 
 def _spreads(removed: Sequence[Removal], undrained: Sequence[float]) -> dict[str, float]:

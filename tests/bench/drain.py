@@ -4,9 +4,11 @@ from typing import Final
 
 from tests.bench.benchmark_queue import benchmark_queue
 from tests.bench.context import Context
-from tests.bench.drain_samples import LEAST, MOST, remove_idle, requeue, start_all, undrain_all
+from tests.bench.drain_samples import LEAST, MOST, remove_repeatedly, requeue, undrain_all
+from tests.bench.pod_floor import pod_floors
 from tests.bench.result import Result, Target, spread
 from tests.cluster.progress import step
+from tests.e2e.application import TASKQUEUE_WORKER
 
 PREFETCHED: Final = 7
 REMOVALS, UNDRAINS, REQUEUES = 15, 40, 20
@@ -22,17 +24,15 @@ async def run(context: Context) -> Result:
     """Measure one after the other."""
     broker = context.broker()
     removals, undrains, requeues = (max(3, count * context.size // 1000) for count in (REMOVALS, UNDRAINS, REQUEUES))
-    removed = []
+    floors = await pod_floors(broker, TASKQUEUE_WORKER, removals)
     async with benchmark_queue(broker, 1) as queue:
-        for _ in range(removals):
-            await start_all(queue)
-            removed.append(await remove_idle(queue))
-        step(f"idle workers removed {removals} times")
+        removed = await remove_repeatedly(queue, removals)
         undrained = await undrain_all(queue, undrains)
         step(f"drained workers undrained {undrains} times")
     async with benchmark_queue(broker, PREFETCHED + 1) as queue:
         requeued = [await requeue(queue, PREFETCHED) for _ in range(requeues)]
     figures = {
+        **spread(floors, "pod_floor_"),
         **spread([removal.deleted for removal in removed], "idle_removed_"),
         **spread([removal.terminating for removal in removed], "idle_terminating_"),
         **spread(undrained, "undrain_"),

@@ -5,10 +5,13 @@ import os
 import random
 import signal
 import time
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from tests.bench.benchmark_queue import BenchmarkQueue
+from tests.bench.pod_history import PodHistory
 from tests.bench.polling import eventually
+from tests.cluster.progress import step
 
 MOST, LEAST = 5, 1
 """Workers before and after a removal. The last one would wait for proof that the queue is empty."""
@@ -39,19 +42,34 @@ async def start_all(queue: BenchmarkQueue) -> None:
     await asyncio.sleep(random.uniform(*STEADY_SECONDS))
 
 
+async def remove_repeatedly(queue: BenchmarkQueue, times: int) -> list[Removal]:
+    """Start all workers and remove the idle ones, several times."""
+    removed = []
+    for _ in range(times):
+        await start_all(queue)
+        removed.append(await remove_idle(queue))
+    step(f"idle workers removed {times} times")
+    return removed
+
+
 async def remove_idle(queue: BenchmarkQueue) -> Removal:
     """Scale idle workers in by lower bounds."""
     history = queue.history
     before, start = set(history.deleted_at), time.time()
     await queue.set_bounds(LEAST, MOST)
+    deleted = await last_deletion(history, before)
+    terminating = max(history.removals[pod].at for pod in history.deleted_at.keys() - before)
+    return Removal(terminating - start, deleted - start)
+
+
+async def last_deletion(history: PodHistory, before: Collection[str]) -> float:
+    """Wait until all removed pods are deleted besides those `before`; return when the last one was."""
 
     async def deleted() -> bool:
         return len(history.deleted_at.keys() - before) == MOST - LEAST
 
     await eventually(deleted, "the idle pods are deleted", seconds=TIMEOUT_SECONDS, every=0.02)
-    pods = history.deleted_at.keys() - before
-    terminating = max(history.removals[pod].at for pod in pods) - start
-    return Removal(terminating, max(history.deleted_at[pod] for pod in pods) - start)
+    return max(history.deleted_at[pod] for pod in history.deleted_at.keys() - before)
 
 
 async def undrain_all(queue: BenchmarkQueue, times: int) -> list[float]:

@@ -199,7 +199,7 @@ class ControlPlane:
     def _established(self) -> bool:
         # `kubectl wait` fails where the status has no condition yet.
         status = json.loads(self.kubectl("get", f"--filename={_CRD}", "--output=json")).get("status") or {}
-        conditions = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+        conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
         return conditions.get("Established") == "True"
 
     def _spawn(self, name: str, *flags: str) -> None:

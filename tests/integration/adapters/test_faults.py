@@ -98,6 +98,35 @@ async def test_a_worker_that_is_drained_while_it_connects_again_begins_no_task_b
     await operator.wait_for_report(state="consuming")
 
 
+async def test_a_message_that_waits_when_its_connection_is_lost_runs_once_after_a_drain_and_an_undrain(  # noqa: PLR0913, PLR0917 - fixtures
+    start: StartApplication,
+    queue: DeclaredQueue,
+    operator: FakeOperator,
+    management: httpx.Client,
+    taskqueue: str,
+    user_url: str,
+    gate: Gate,
+) -> None:
+    api.put_permissions(management, taskqueue, "/", {"configure": ".*", "write": ".*", "read": ".*"})
+    worker = start(TASKIQ, RABBITMQ_URL=user_url)  # it prefetches, and keeps its consumer when it connects again
+    await operator.wait_for_report(state="consuming")
+    await send(queue, TASKIQ, n=1, gate=str(gate))
+    await worker.wait_for_ledger("started 1")
+    await send(queue, TASKIQ, n=2)
+    await queue.wait_for_ready(0)
+    address = operator.address
+    api.close_connections_of_user(management, taskqueue)
+    await eventually("another address", lambda: operator.address != address)
+    await operator.done("drain")
+    await queue.wait_for_ready(2)
+    gate.open()
+    await operator.wait_for_report(state="drained", prefetched=0)
+    await operator.done("undrain")
+    await eventually("the second run", lambda: worker.ledger.count("finished 1") == 2)
+    await worker.wait_for_ledger("finished 2")
+    assert worker.ledger.count("started 2") == 1
+
+
 @EVERY_RUNTIME
 async def test_a_worker_that_is_killed_while_it_drains_leaves_its_task_to_another(
     start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator, gate: Gate

@@ -8,12 +8,13 @@ from tests.integration.worker.fake_operator import FakeOperator
 from tests.integration.worker.gate import Gate
 
 MAIN_PROCESS_SLEEPS = """
-import runpy, time
-from taskiq.cli.worker import process_manager
-process_manager.sleep = lambda _: time.sleep(3600)
+import runpy
+from taskqueue_drain.pause import Pause
+sleep = Pause.__call__
+Pause.__call__ = lambda pause, seconds: sleep(pause, 3600)
 runpy.run_module("taskqueue_drain.taskiq", run_name="__main__")
 """
-"""taskiq alone would tell its worker after the next of these sleeps, which take a second each."""
+"""taskiq alone tells its worker after the next of these sleeps, which take a second each."""
 COMMAND = ("-c", MAIN_PROCESS_SLEEPS, "worker", "taskiq_app:broker", "--workers", "1", "--max-async-tasks", "1")
 RUNTIME = Runtime("taskiq", (*COMMAND, "--max-prefetch", "9"), TASKIQ.requirements)
 
@@ -32,3 +33,4 @@ async def test_the_main_process_tells_its_worker_of_sigterm_at_once(
     await queue.wait_for_ready(2)
     gate.open()
     await worker.wait_for_ledger("finished 1")
+    assert await worker.exit_code() == 0

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,35 @@ async def test_a_message_that_was_given_back_before_it_began_has_used_no_attempt
     assert (line["redelivered"], line["attempt"]) == (True, 1)
     assert first.started == ["started 1", "started 2"]
     await queue.wait_for_ready(0)
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+async def test_the_worker_of_a_suspect_consumes_nothing_meanwhile_and_a_shutdown_returns_what_it_prefetched(
+    start_worker: StartWorker, declare_queue: DeclareQueue, tmp_path: Path, kind: str
+) -> None:
+    queue, suspect, other = await declare_queue(kind), Gate(tmp_path / "suspect"), Gate(tmp_path / "other")
+    await queue.publish(n=0, gate=str(suspect))
+    first = start_worker(queues=queue.name)
+    await first.wait_for_ledger("started 0")
+    first.kill()
+    await first.exit_code()
+    await queue.publish(n=1, gate=str(other))
+    second = start_worker(queues=queue.name, prefetch="4")
+    await second.wait_for_ledger("started 1")
+    await eventually("the suspect waits", lambda: second.metric("taskqueue_worker_prefetched") == 1)
+    await queue.publish(n=2)
+    await eventually("another task waits", lambda: second.metric("taskqueue_worker_prefetched") == 2)
+    other.open()
+    await eventually("the suspect runs", lambda: second.ledger.count("started 0") == 2)
+    await queue.publish(n=3)
+    await queue.wait_for_ready(1)
+    assert second.metric("taskqueue_worker_prefetched") == 1
+    second.terminate()
+    await queue.wait_for_ready(2)
+    suspect.open()
+    assert await second.exit_code() == 0
+    assert "finished 0 draining=True" in second.ledger
+    assert await queue.ready() == 2
+    third = start_worker(queues=queue.name)
+    await third.wait_for_ledger("finished 2 draining=False")
+    await third.wait_for_ledger("finished 3 draining=False")

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from aio_pika.exceptions import ChannelInvalidStateError
 from aiormq import spec
+from aiormq.abc import ConsumerCallback
 
-from taskqueue_drain.aio_pika.consumer import Consumer, Receive
+from taskqueue_drain.aio_pika.consumer import Consumer
 from taskqueue_drain.aio_pika.delivery import Delivery
 
 
@@ -16,11 +17,7 @@ class FakeMessage:
     def __init__(self, channel: "FakeChannel", tag: str) -> None:
         self.channel = channel
         self.consumer_tag = tag
-        self.processed = False
-
-    async def nack(self, *, requeue: bool) -> None:
-        assert requeue
-        self.channel.calls.append("nack")
+        self.delivery_tag = 1
 
 
 class FakeChannel:
@@ -41,6 +38,10 @@ class FakeChannel:
         self.is_closed = True
         self.closing.set_result(None)
 
+    async def basic_nack(self, tag: int, *, requeue: bool) -> None:
+        assert (tag, requeue) == (1, True)
+        self.calls.append("nack")
+
     async def flow(self, *, active: bool) -> None:
         assert active
         if self.before_flow is not None:
@@ -59,7 +60,7 @@ class FakeQueue:
         self.fault: Exception | None = None
         self._tags = iter("abcdef")
 
-    async def consume(self, receive: Receive) -> str:
+    async def consume(self, receive: ConsumerCallback) -> str:
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault
@@ -172,6 +173,16 @@ async def test_the_task_of_a_message_whose_channel_is_lost_does_not_begin(
     assert consumer.prefetched == 0
 
 
+async def test_a_message_that_waits_when_its_channel_is_lost_does_not_keep_the_consumer_from_being_quiet(
+    consumer: Consumer, queue: FakeQueue
+) -> None:
+    await queue.deliver("a")
+    queue.channel.close()
+    consumer.allow(may_consume=False)
+    await _settle()
+    assert (consumer.is_quiet, consumer.prefetched, queue.channel.calls) == (True, 0, ["consume a"])
+
+
 async def test_a_retired_consumer_does_not_consume_again(consumer: Consumer, queue: FakeQueue) -> None:
     consumer.retire()
     consumer.allow(may_consume=True)
@@ -216,7 +227,7 @@ async def test_a_drained_consumer_does_not_consume_on_a_further_channel(consumer
 
 
 async def test_a_consumer_that_began_on_a_channel_that_is_lost_begins_again(queue: FakeQueue) -> None:
-    async def consume(receive: Receive) -> str:
+    async def consume(receive: ConsumerCallback) -> str:
         tag = await queue.consume(receive)
         if tag == "a":
             lost, queue.channel = queue.channel, FakeChannel()
@@ -245,9 +256,12 @@ async def test_a_consumer_outlives_an_error_of_the_client(consumer: Consumer, qu
 async def test_a_message_that_waits_for_a_slot_leaves_no_task_behind(queue: FakeQueue) -> None:
     slots = asyncio.Semaphore(0)
 
-    async def wait(_: Delivery) -> None:
+    async def perform() -> None:
         async with slots:
             raise AssertionError
+
+    async def wait(delivery: Delivery) -> None:
+        delivery.handle(perform())
 
     consumer = Consumer(queue, queue.consume, queue.cancel, wait, lambda: None)  # type: ignore[arg-type]  # fakes
     await consumer.start()

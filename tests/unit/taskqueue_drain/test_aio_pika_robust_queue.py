@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 from aio_pika import RobustQueue
+from aiormq import spec
+from aiormq.abc import ConsumerCallback
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from taskqueue_drain.aio_pika import robust_queue
+from taskqueue_drain.aio_pika.consumer import OnDelivery
 from taskqueue_drain.aio_pika.delivery import Delivery
 from taskqueue_drain.aio_pika.robust_queue import Callback, queue_class
 from taskqueue_drain.aio_pika.runtime import AioPikaRuntime
@@ -38,21 +41,31 @@ class FakeChannel:
     async def get_underlay_channel(self) -> "FakeChannel":
         return self
 
+    async def basic_consume(self, queue: str, callback: ConsumerCallback, **options: object) -> spec.Basic.ConsumeOk:
+        """Deliver a message before the consumer is confirmed."""
+        assert queue == "work"
+        self.calls.append(options["arguments"])
+        self.consumers["tag"] = callback
+        message: Any = FakeMessage(self)
+        await callback(message)
+        await asyncio.sleep(0)
+        return spec.Basic.ConsumeOk(consumer_tag="tag")
+
+    async def basic_nack(self, tag: int, *, requeue: bool) -> None:
+        assert (tag, requeue) == (1, True)
+        self.calls.append("nack")
+
     async def flow(self, *, active: bool) -> None:
         assert active
         self.calls.append("flow")
 
 
 class FakeMessage:
-    processed = False
     consumer_tag = "tag"
+    delivery_tag = 1
 
     def __init__(self, channel: FakeChannel) -> None:
         self.channel = channel
-
-    async def nack(self, *, requeue: bool) -> None:
-        assert requeue
-        self.channel.calls.append("nack")
 
 
 class Adapter:
@@ -71,22 +84,17 @@ class Adapter:
     def refuse(self, reason: str) -> None:
         raise AssertionError(reason)
 
-    async def deliver(self, delivery: Delivery, callback: Callback, queue: object) -> None:  # noqa: ARG002 - likewise
-        if delivery.take():
-            self.begun.append(delivery)
+    def on_delivery(self, callback: Callback, queue: object) -> OnDelivery:  # noqa: ARG002 - likewise
+        async def deliver(delivery: Delivery) -> None:
+            if delivery.take():
+                self.begun.append(delivery)
+
+        return deliver
 
 
 @pytest.fixture(autouse=True)
 def broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that delivers a message before it confirms the consumer, and accepts a consumer timeout."""
-
-    async def consume(queue: Any, callback: Callback, **options: object) -> str:  # noqa: ANN401 - a fake
-        assert options["robust"] is False, "the client does not restore it"
-        queue.channel.calls.append(options["arguments"])
-        queue.channel.consumers["tag"] = callback
-        await callback(FakeMessage(queue.channel))
-        await asyncio.sleep(0)
-        return "tag"
+    """A broker that accepts a consumer timeout."""
 
     async def cancel(queue: Any, tag: str) -> None:  # noqa: ANN401 - a fake
         queue.channel.calls.append(f"cancel {tag}")
@@ -94,7 +102,6 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> None:
     async def accept(_: object, arguments: dict[str, Any] | None, milliseconds: int) -> dict[str, Any]:
         return {**(arguments or {}), "x-consumer-timeout": milliseconds}
 
-    monkeypatch.setattr(RobustQueue, "consume", consume)
     monkeypatch.setattr(RobustQueue, "cancel", cancel)
     monkeypatch.setattr(robust_queue, "with_consumer_timeout", accept)
 

@@ -34,6 +34,26 @@ class FaultyBroker:
     def receive(self, seconds: float) -> Sequence[bytes]:  # noqa: ARG002 - nothing arrives
         return ()
 
+    def wake(self) -> None:
+        """`receive` never waits."""
+
+
+class SilentBroker(FaultyBroker):
+    """Nothing arrives, however long one waits."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self._woken: Queue[None] = Queue()
+
+    @override
+    def receive(self, seconds: float) -> Sequence[bytes]:
+        self._woken.get()
+        return ()
+
+    @override
+    def wake(self) -> None:
+        self._woken.put(None)
+
 
 class ChangingBroker(FaultyBroker):
     """The runtime consumes as soon as the worker has reported that it does not."""
@@ -123,3 +143,13 @@ def test_a_broker_that_reads_nothing_is_not_reached() -> None:
     reached.append(thread.is_reached)
     thread.close()
     assert reached == [False, True, False]
+
+
+def test_the_last_report_waits_for_nothing_from_the_broker() -> None:
+    broker, recorder = SilentBroker(), Recorder()
+    thread = ControlThread(joined(FakeRuntime(), recorder), broker.open_session, recorder)
+    thread.start()
+    broker.reports.get(timeout=30)
+    thread.leave()
+    thread.close()
+    assert json.loads(broker.reports.get(timeout=30))["state"] == "leaving"

@@ -1,7 +1,7 @@
 """Fake messages, and what runs them in virtual time, for tests without a broker."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from aio_pika import Message
@@ -86,6 +86,7 @@ def make_worker(  # noqa: PLR0913 - all but two have a default
     max_attempts: int = 5,
     broker: FakeBroker | None = None,
     on_lost: Callable[[Delivery, Run], None] = lambda *_: None,
+    until_quiet: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
 ) -> Worker:
     return Worker(
         runner,
@@ -94,6 +95,7 @@ def make_worker(  # noqa: PLR0913 - all but two have a default
         metrics,
         state_changed=state_changed,
         on_lost=on_lost,
+        until_quiet=until_quiet,
         concurrency=concurrency,
         max_attempts=max_attempts,
     )

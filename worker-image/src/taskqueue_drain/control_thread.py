@@ -33,6 +33,10 @@ class Session(Protocol):
         """Return the bodies that have arrived, or that arrive within this time."""
         ...
 
+    def wake(self) -> None:
+        """Let `receive` return, if the client can. For any thread, but not for signal handlers."""
+        ...
+
 
 class ControlThread:
     """Drives the protocol, which no other thread changes. Its failures never stop the consumers."""
@@ -66,8 +70,10 @@ class ControlThread:
         return session is not None and not session.is_blocked
 
     def close(self) -> None:
-        """End the thread, after a last report of what has changed."""
+        """End the thread, after a last report of what has changed. For any thread, but not for signal handlers."""
         self._closed.set()
+        if (session := self._connected) is not None:
+            session.wake()
 
     def wait_for_last_report(self) -> None:
         """After `close`: wait for the last report, if there is a connection."""

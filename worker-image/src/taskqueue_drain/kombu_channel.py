@@ -51,6 +51,9 @@ class KombuSession:
         bodies, self._bodies = self._bodies, []
         return bodies
 
+    def wake(self) -> None:
+        """See `Session`. amqp cannot; Celery waits for no last report."""
+
     def _on_blocked(self, _: str) -> None:
         self.is_blocked = True
 

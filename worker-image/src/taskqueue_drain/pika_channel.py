@@ -64,6 +64,10 @@ class PikaSession:
         bodies, self._bodies = self._bodies, []
         return bodies
 
+    def wake(self) -> None:
+        """See `Session`."""
+        self._loop.add_callback_threadsafe(self._on_wake)
+
     def close(self) -> None:
         """Close the connection, if the broker reads."""
         try:
@@ -87,6 +91,10 @@ class PikaSession:
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         connection.channel(on_open_callback=self._on_channel)
+
+    def _on_wake(self) -> None:
+        if self._connection.is_open:  # otherwise the loop waits for the end of a close, and for the last report
+            self._loop.stop()
 
     def _on_blocked(self, *_: object) -> None:
         self.is_blocked = True

@@ -21,6 +21,11 @@ class Wish:
         """Whether the worker may consume."""
         return self._current[1]
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the worker will never consume again."""
+        return self._is_final
+
     def ask(self, *, may_consume: bool) -> None:
         """Ask to consume, or to stop."""
         with self._lock:

@@ -106,6 +106,7 @@ class App:
             metrics,
             state_changed=gate.state_changed,
             on_lost=self._on_lost,
+            until_quiet=self._until_quiet,
             concurrency=consume.concurrency,
             max_attempts=settings.max_attempts,
         )
@@ -137,6 +138,9 @@ class App:
             self._protocol.begin_shutdown()
             self._gate.begin_shutdown()
             self._handlers.notify_draining()
+
+    async def _until_quiet(self) -> None:
+        await self._supervisor.wait_until_quiet()
 
     def _on_lost(self, delivery: Delivery, run: Run) -> None:
         """End in good order, so that the container restarts with all its slots."""

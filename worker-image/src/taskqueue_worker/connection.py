@@ -1,6 +1,7 @@
 """Keeps one connection to the broker, and the subscriptions on it, until the worker is leaving."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from aio_pika.abc import AbstractConnection
@@ -11,6 +12,7 @@ from taskqueue_drain.backoff import Backoff
 from taskqueue_drain.broker import BrokerSource
 
 from .consume_gate import ConsumeGate
+from .consumer import RPC_TIMEOUT_SECONDS
 from .metrics import Metrics
 from .subscription import Subscription
 
@@ -46,6 +48,13 @@ class Supervisor:
     def is_quiet(self) -> bool:
         """Whether no message can arrive any more until the gate opens."""
         return all(subscription.is_quiet for subscription in self._subscriptions)
+
+    async def wait_until_quiet(self) -> None:
+        """Wait until no message can arrive any more, at most for the time that the broker has for an answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
+                for subscription in self._subscriptions:
+                    await subscription.wait_until_quiet()
 
     async def run(self) -> None:
         """Consume until the worker is leaving. The connection stays open, so that running tasks can be settled."""

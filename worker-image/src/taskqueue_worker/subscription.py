@@ -55,6 +55,11 @@ class Subscription:
         """Whether no message can arrive any more until the gate opens."""
         return all(consumer.cancelled_for_certain.is_set() for consumer in self._consumers)
 
+    async def wait_until_quiet(self) -> None:
+        """Wait until no message can arrive any more; something else must have stopped the consumption."""
+        for consumer in tuple(self._consumers):
+            await consumer.cancelled_for_certain.wait()
+
     async def run(self, connection: AbstractConnection) -> None:
         """Consume, again after each end of the consumer, until the worker is leaving. Cancelled with the connection."""
         backoff = Backoff()
@@ -124,18 +129,34 @@ class Subscription:
 
     async def _may_consume(self) -> bool:
         """Wait until the gate is open, and for a free slot if that is needed. False: the worker is leaving."""
-        await run_unless(self._gate.leaving, self._gate.opened.wait())
-        if self._awaits_slot:
-            await run_unless(self._gate.closed, self._worker.has_free_slot.wait())
-            self._awaits_slot = False
-            # The queue that was served last is the last one to compete for the slot.
-            await sleep_unless(self._gate.closed, LONGEST_TURN_SECONDS * self._worker.turn_of(self.queue))
-        return not self._gate.leaving.is_set()
+        while not self._gate.leaving.is_set():
+            if self._gate.closed.is_set():
+                self.consuming = False
+                await self._return_waiting()
+                await run_unless(self._gate.leaving, self._gate.opened.wait())
+            elif self._awaits_slot or self._worker.exclusive.is_set():
+                await self._wait_for_slot()
+            else:
+                return True
+        await self._return_waiting()
+        return False
+
+    async def _wait_for_slot(self) -> None:
+        self.consuming = True
+        await run_unless(self._gate.closed, self._worker.has_free_slot.wait())
+        # The queue that was served last is the last one to compete for the slot.
+        await sleep_unless(self._gate.closed, LONGEST_TURN_SECONDS * self._worker.turn_of(self.queue))
+        self._awaits_slot = False
+
+    async def _return_waiting(self) -> int:
+        """Requeue the messages of this queue that wait; return their number."""
+        return await self._worker.requeue(lambda delivery: delivery.queue == self.queue)
 
     async def _consume(self, connection: AbstractConnection) -> bool:
         """Consume until the consumer ends, then requeue the waiting messages.
 
-        It ends when the broker cancels it, the gate closes, or a message has waited too long.
+        It ends when the broker cancels it, the gate closes, a suspect holds the worker, or a message has waited too
+        long.
 
         Returns:
             Whether the broker did not cancel it.
@@ -145,13 +166,13 @@ class Subscription:
         consumer = await Consumer.open(connection, self.queue, tag, self._prefetch, self._gate.state_changed)
         self._consumers.append(consumer)
         try:
-            if not self._gate.closed.is_set():
+            if not self._gate.closed.is_set() and not self._worker.exclusive.is_set():
                 attempts = self._settings.attempts_of_broker
                 await consumer.start(self._worker.receive, self._arguments, attempts_of_broker=attempts)
                 self.consuming = True
                 self._gate.state_changed.set()
                 _log.info("consuming", queue=self.queue, prefetch=self._prefetch, arguments=self._arguments)
-                await run_unless(self._gate.closed, self._wait_for_end(consumer))
+                await run_unless(self._gate.closed, run_unless(self._worker.exclusive, self._wait_for_end(consumer)))
         finally:
             stop = self._run_in_background(self._stop(consumer))
         stopped = asyncio.wait({stop}, timeout=RPC_TIMEOUT_SECONDS)
@@ -162,10 +183,14 @@ class Subscription:
         return True
 
     async def _stop(self, consumer: Consumer) -> None:
-        was_consuming, self.consuming = self.consuming, self._awaits_slot
+        was_consuming = self.consuming
+        # For the time of a suspect, what waits stays here: some queues do not tell a returned message from a lost one,
+        # which makes it a suspect too.
+        holds = self._worker.exclusive.is_set() and not self._gate.closed.is_set()
+        self.consuming = self._awaits_slot or holds
         self._gate.state_changed.set()
         await consumer.cancel()
-        requeued = await self._worker.requeue(lambda delivery: delivery.consumer_tag == consumer.tag)
+        requeued = 0 if holds else await self._return_waiting()
         if was_consuming:
             _log.info("stopped consuming", queue=self.queue, requeued=requeued)
         await consumer.make_certain()

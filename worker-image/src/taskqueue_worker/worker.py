@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -44,6 +44,7 @@ class Worker:
 
     Attributes:
         has_free_slot: Set while a further message could run.
+        exclusive: Set while a suspect holds the worker: no queue should be consumed.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a worker
@@ -55,6 +56,7 @@ class Worker:
         *,
         state_changed: asyncio.Event,
         on_lost: Callable[[Delivery, Run], None],
+        until_quiet: Callable[[], Awaitable[object]],
         concurrency: int,
         max_attempts: int,
     ) -> None:
@@ -67,6 +69,7 @@ class Worker:
             metrics: Where ended tasks are counted.
             state_changed: Set when nothing runs any more and nothing can start.
             on_lost: Called with the delivery and the run of a handler that does not stop.
+            until_quiet: Waits, once `exclusive` is set, until no further message can arrive.
             concurrency: Number of slots.
             max_attempts: Attempts of a task that ends its worker.
         """
@@ -76,6 +79,7 @@ class Worker:
         self._max_attempts = max_attempts
         self._retry_start: asyncio.TimerHandle | None = None
         self._on_lost = on_lost
+        self._until_quiet = until_quiet
         self._state_changed = state_changed
         self._clock = asyncio.get_running_loop().time
         self.activity = Activity(self._clock())
@@ -87,6 +91,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self.has_free_slot = asyncio.Event()
         self.has_free_slot.set()
+        self.exclusive = asyncio.Event()
         self._last_start = self._clock()
         metrics.add_gauge("in_flight", lambda: self._buffer.in_flight)
         metrics.add_gauge("prefetched", lambda: self._buffer.prefetched)
@@ -126,8 +131,6 @@ class Worker:
         """A message was delivered: start it if a slot is free, else let it wait."""
         self._buffer.add(delivery)
         self._fill_slots()
-        if self._buffer.is_exclusive and _is_recorded(delivery):
-            self._spawn(self._cancel_other_attempts())
 
     def stop_starting(self) -> None:
         """Start no task from now on; running tasks continue."""
@@ -158,10 +161,8 @@ class Worker:
                 self._last_start = self._clock()
                 self.activity.begin(delivery, self._clock())
                 self._spawn(self._begin(delivery))
-        if self._buffer.is_full:
-            self.has_free_slot.clear()
-        else:
-            self.has_free_slot.set()
+        _set(self.has_free_slot, not self._buffer.is_full)
+        _set(self.exclusive, self._buffer.is_exclusive)
 
     def _begin(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
         if (outcome := self._ended.take(delivery)) is not None:
@@ -185,6 +186,7 @@ class Worker:
     async def _process(self, delivery: Delivery) -> None:
         bind_contextvars(task_id=delivery.task_id)
         if _is_recorded(delivery):
+            await self._until_quiet()
             await self._cancel_other_attempts()
         started_at = time.monotonic()  # uvloop's clock counts whole milliseconds, and stands still between two steps
         outcome = await self._runner.run(delivery)
@@ -266,6 +268,13 @@ class Worker:
         self._fill_slots()
         if self._buffer.is_quiet:
             self._state_changed.set()
+
+
+def _set(event: asyncio.Event, value: bool) -> None:  # noqa: FBT001 - the value of the event
+    if value:
+        event.set()
+    else:
+        event.clear()
 
 
 def _is_done(status: Status) -> bool | None:

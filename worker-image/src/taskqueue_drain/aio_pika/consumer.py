@@ -1,13 +1,13 @@
 """A consumer that is cancelled for certain, requeues what waits, and consumes again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import aiormq
 from aio_pika import RobustChannel
-from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
-from aiormq.abc import ConsumerCallback
+from aio_pika.abc import AbstractQueue
+from aiormq.abc import ConsumerCallback, DeliveredMessage
 
 from taskqueue_drain.aio import is_cancellation_requested, run_unless, sleep_unless
 from taskqueue_drain.backoff import Backoff
@@ -15,7 +15,13 @@ from taskqueue_drain.protocol_log import log
 
 from .delivery import CHANNEL_ERRORS, Delivery
 
-Receive = Callable[[AbstractIncomingMessage], Awaitable[None]]
+OnDelivery = Callable[[Delivery], Awaitable[object]]
+
+
+async def consume(queue: AbstractQueue, receive: ConsumerCallback, **options: Any) -> str:  # noqa: ANN401 - the client's
+    """Begin to consume, and return the consumer tag. aio-pika itself would start a further task for each message."""
+    channel = await queue.channel.get_underlay_channel()
+    return cast("str", (await channel.basic_consume(queue.name, receive, **options)).consumer_tag)
 
 
 class Consumer:
@@ -31,9 +37,9 @@ class Consumer:
     def __init__(
         self,
         queue: AbstractQueue,
-        begin: Callable[[Receive], Awaitable[str]],
+        begin: Callable[[ConsumerCallback], Awaitable[str]],
         cancel: Callable[[str], Awaitable[object]],
-        on_delivery: Callable[[Delivery], Coroutine[Any, Any, None]],
+        on_delivery: OnDelivery,
         changed: Callable[[], None],
     ) -> None:
         """Consume nothing yet.
@@ -42,7 +48,7 @@ class Consumer:
             queue: The queue.
             begin: Begins to consume with a new consumer tag, and returns the tag.
             cancel: Cancels the consumer with this tag.
-            on_delivery: Gets each message while the consumer may consume.
+            on_delivery: Gets each message while the consumer may consume. It waits for no task.
             changed: Called when what this consumer says of itself may have changed.
         """
         self.queue = queue
@@ -54,9 +60,8 @@ class Consumer:
         self._is_retired = False
         self._tag: str | None = None
         self._channel: aiormq.Channel | None = None
-        self._waiting: dict[Delivery, asyncio.Future[None]] = {}
+        self._waiting: dict[Delivery, None] = {}
         self._refused: list[Delivery] = []
-        self._tasks: set[asyncio.Future[None]] = set()
         self._wake = asyncio.Event()
         self.is_quiet = True
 
@@ -74,8 +79,8 @@ class Consumer:
         """Consume from now on; or let no task begin any more, and requeue the messages that wait."""
         self._may_consume = may_consume and not self._is_retired
         if not self._may_consume:
-            for task in self._waiting.values():
-                task.cancel()  # it may wait for a slot
+            for delivery in self._waiting:
+                delivery.withdraw()
             self._refused.extend(self._waiting)
             self._waiting.clear()
         self._wake.set()
@@ -85,14 +90,12 @@ class Consumer:
         self._is_retired = True
         self.allow(may_consume=False)
 
-    async def receive(self, message: AbstractIncomingMessage) -> None:
+    async def receive(self, message: DeliveredMessage) -> None:
         """The broker has delivered a message."""
         delivery = Delivery(message, self._take)
         if self._may_consume:
-            # aiormq cancels its own task with the channel: the task of a message goes on.
-            self._waiting[delivery] = task = asyncio.ensure_future(self._on_delivery(delivery))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._waiting[delivery] = None
+            await self._on_delivery(delivery)
             return
         # It was sent before the cancel and received after it.
         self._refused.append(delivery)

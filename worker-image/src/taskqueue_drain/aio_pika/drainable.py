@@ -70,9 +70,11 @@ class Drainable:
         a task, the message is rejected: its queue dead-letters it, or delays it for the next attempt with retries of
         type Linear. The handler settles no message itself.
         """
-        subscriptions = Subscriptions(
-            self._settings, self._runtime, self._connect, lambda delivery: self._perform(delivery, handler)
-        )
+
+        async def on_delivery(delivery: Delivery) -> None:
+            delivery.handle(self._perform(delivery, handler))
+
+        subscriptions = Subscriptions(self._settings, self._runtime, self._connect, on_delivery)
         self._subscriptions = subscriptions
         if self._is_leaving:
             subscriptions.leave()

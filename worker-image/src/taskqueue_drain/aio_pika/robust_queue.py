@@ -7,13 +7,13 @@ from typing import Any, Final, Protocol
 
 from aio_pika import RobustQueue
 from aiormq import spec
+from aiormq.abc import ConsumerCallback
 
 from taskqueue_drain.aio import cancellation_kept
 from taskqueue_drain.protocol import DIRECT_REPLY_TO
 
-from .consumer import Consumer, Receive
+from .consumer import Consumer, OnDelivery, consume
 from .consumer_timeout import with_consumer_timeout
-from .delivery import Delivery
 from .runtime import AioPikaRuntime
 
 CANCEL_TIMEOUT_SECONDS: Final = 10
@@ -42,8 +42,8 @@ class Adapter(Protocol):
         """A consumer cannot be drained: the worker is never idle."""
         ...
 
-    async def deliver(self, delivery: Delivery, callback: Callback, queue: RobustQueue) -> None:
-        """Hand a message to the callback of the application."""
+    def on_delivery(self, callback: Callback, queue: RobustQueue) -> OnDelivery:
+        """Return what hands each message of a consumer to the callback of the application."""
         ...
 
 
@@ -73,23 +73,16 @@ class _DrainableQueue(RobustQueue):
 
     # typing has no `override` before Python 3.12, and the application passes what the client defines.
     async def consume(self, callback: Callback, no_ack: bool = False, **options: Any) -> str:  # type: ignore[override,explicit-override]  # noqa: FBT001, FBT002, ANN401
-        begin: Callable[..., Awaitable[str]] = partial(super().consume, no_ack=no_ack, **options)
         if self.name == DIRECT_REPLY_TO:  # no task arrives there
-            return await begin(callback)
+            return await super().consume(callback, no_ack, **options)
         if reason := self._obstacle(no_ack=no_ack):
             self.adapter.refuse(reason)
-            return await begin(callback)
+            return await super().consume(callback, no_ack, **options)
         if milliseconds := self.adapter.consumer_timeout_ms(self):
-            asked = await with_consumer_timeout(self, options.get("arguments"), milliseconds)
-            begin = partial(begin, arguments=asked)
-        runtime = self.adapter.runtime
-        consumer = Consumer(
-            self,
-            partial(self._begin, partial(begin, robust=False)),
-            super().cancel,
-            lambda delivery: self.adapter.deliver(delivery, callback, self),
-            runtime.changed.set,
-        )
+            options["arguments"] = await with_consumer_timeout(self, options.get("arguments"), milliseconds)
+        options.pop("robust", None)
+        runtime, on_delivery = self.adapter.runtime, self.adapter.on_delivery(callback, self)
+        consumer = Consumer(self, partial(self._begin, options), super().cancel, on_delivery, runtime.changed.set)
         runtime.add(consumer)  # before it starts: it may be that the worker is drained already
         try:
             tag = await consumer.start()
@@ -109,8 +102,8 @@ class _DrainableQueue(RobustQueue):
         await asyncio.wait({following}, timeout=CANCEL_TIMEOUT_SECONDS)
         return spec.Basic.CancelOk(consumer_tag=consumer_tag)
 
-    async def _begin(self, begin: Callable[[Receive], Awaitable[str]], receive: Receive) -> str:
-        """Consume as the client does, but it must not restore the consumer: the worker may be drained by then."""
+    async def _begin(self, options: dict[str, Any], receive: ConsumerCallback) -> str:
+        """Consume; the client must not restore the consumer, as it does its own: the worker may be drained by then."""
         underlay = await self.channel.get_underlay_channel()
         # On a further channel, which the broker closes if the queue is missing: tasks run on the other.
         with cancellation_kept():
@@ -120,7 +113,7 @@ class _DrainableQueue(RobustQueue):
                     await asking.queue_declare(self.name, passive=True)
                 finally:
                     await asking.close()
-        return await begin(receive)
+        return await consume(self, receive, **options)
 
     def _obstacle(self, *, no_ack: bool) -> str | None:
         if self.auto_delete or self.exclusive:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from aio_pika.abc import AbstractConnection, AbstractQueue
 from aio_pika.exceptions import ChannelPreconditionFailed
+from aiormq.abc import ConsumerCallback
 
 from taskqueue_drain.aio import is_cancellation_requested, run_unless, sleep_unless
 from taskqueue_drain.backoff import Backoff
@@ -13,8 +14,8 @@ from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT, ConsumeSettings
 from taskqueue_drain.protocol_log import log
 
 from .connection import CONNECTION_ERRORS, close
-from .consumer import Consumer, Receive
-from .delivery import CHANNEL_ERRORS, Delivery
+from .consumer import Consumer, OnDelivery, consume
+from .delivery import CHANNEL_ERRORS
 from .runtime import AioPikaRuntime
 
 CALL_TIMEOUT_SECONDS: Final = 10
@@ -28,7 +29,7 @@ class Subscriptions:
         settings: ConsumeSettings,
         runtime: AioPikaRuntime,
         connect: Callable[[], Coroutine[Any, Any, AbstractConnection]],
-        on_delivery: Callable[[Delivery], Coroutine[Any, Any, None]],
+        on_delivery: OnDelivery,
     ) -> None:
         self._settings = settings
         self._runtime = runtime
@@ -101,7 +102,7 @@ class Subscriptions:
             await channel.set_qos(prefetch_count=self._settings.prefetch)
             queue = await channel.get_queue(name, ensure=False)
 
-        async def begin(receive: Receive) -> str:
+        async def begin(receive: ConsumerCallback) -> str:
             return await _begin(queue, receive, arguments)
 
         consumer = Consumer(queue, begin, queue.cancel, self._on_delivery, self._runtime.changed.set)
@@ -115,10 +116,10 @@ class Subscriptions:
             self._runtime.remove(consumer)
 
 
-async def _begin(queue: AbstractQueue, receive: Receive, arguments: dict[str, Any]) -> str:
+async def _begin(queue: AbstractQueue, receive: ConsumerCallback, arguments: dict[str, Any]) -> str:
     """Consume, from now on without a consumer timeout where RabbitMQ refuses it (4.3, classic queues: none there)."""
     try:
-        return await queue.consume(receive, arguments=dict(arguments))
+        return await consume(queue, receive, arguments=dict(arguments))
     except ChannelPreconditionFailed as error:
         if CONSUMER_TIMEOUT in str(error):
             arguments.pop(CONSUMER_TIMEOUT, None)

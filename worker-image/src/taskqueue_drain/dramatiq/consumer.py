@@ -19,6 +19,8 @@ from taskqueue_drain.protocol_log import log
 from taskqueue_drain.wish import Wish
 
 NEVER: Final = -1
+ENDING_SECONDS: Final = 0.05
+"""How often a thread that receives nothing more looks whether it may end."""
 
 
 class DrainableConsumer(_RabbitmqConsumer):  # type: ignore[misc]  # dramatiq has no types
@@ -101,7 +103,8 @@ class DrainableConsumer(_RabbitmqConsumer):  # type: ignore[misc]  # dramatiq ha
         while True:
             self._obey()
             if not self._received:
-                self.channel._process_data_events(self._seconds)  # noqa: SLF001 - it raises what closed the channel
+                seconds = ENDING_SECONDS if self._wish.is_final else self._seconds
+                self.channel._process_data_events(seconds)  # noqa: SLF001 - it raises what closed the channel
             if self._tag is not None and self._tag not in self.channel.consumer_tags:
                 return
             yield self._received.popleft() if self._received else (None, None, None)

@@ -5,16 +5,17 @@ import signal
 import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 from dramatiq import broker as brokers
-from dramatiq import get_broker
+from dramatiq import cli, get_broker
 from dramatiq.middleware import Middleware
 from pika import ConnectionParameters
 
 from taskqueue_drain.environment import task_timeout_seconds_of
 from taskqueue_drain.membership import Membership
+from taskqueue_drain.pause import Pause
 from taskqueue_drain.pika_channel import pika_sessions
 from taskqueue_drain.protocol_log import contained, log
 
@@ -73,6 +74,8 @@ class DrainMiddleware(Middleware):  # type: ignore[misc]  # dramatiq has no type
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ANN401, ARG002 - dramatiq's signature
         """Also without SIGTERM, for example at a reload."""
         self._leave()
+        if self._runtime is not None:
+            self._runtime.end_threads()
 
     @contained
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ANN401, ARG002 - dramatiq's signature
@@ -81,14 +84,18 @@ class DrainMiddleware(Middleware):  # type: ignore[misc]  # dramatiq has no type
             self._membership.close()
 
     def _watch_sigterm(self) -> None:
-        """Leave at SIGTERM: dramatiq itself looks for it once a second."""
+        """Leave at SIGTERM, and let dramatiq see it: its own loop looks for it once a second."""
         former = signal.getsignal(signal.SIGTERM)
         if threading.current_thread() is not threading.main_thread() or not callable(former):
             return
 
+        pause = Pause()
+        cli.time = SimpleNamespace(sleep=pause)
+
         def on_sigterm(number: int, frame: FrameType | None) -> None:
             self._signals.put(number)
             former(number, frame)
+            pause.end()
 
         signal.signal(signal.SIGTERM, on_sigterm)
         threading.Thread(target=self._leave_at_signal, name="taskqueue signals", daemon=True).start()

@@ -74,6 +74,12 @@ class DramatiqRuntime:
         self._wish.end()
         self._hold()
 
+    def end_threads(self) -> None:
+        """Let the threads of the tasks end as soon as they run none: dramatiq's own look for that once a second."""
+        for thread in self._worker.workers:
+            thread.stop()
+        self._work_queue.end()
+
     @property
     def is_quiet(self) -> bool:
         """See `Runtime`. A consumer that opens after the wish obeys it before it consumes."""

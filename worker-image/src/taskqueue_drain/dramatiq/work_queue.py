@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from queue import PriorityQueue
+from queue import Empty, PriorityQueue
 from typing import Any
 
 from dramatiq.common import iter_queue
@@ -17,6 +17,7 @@ class WorkQueue(PriorityQueue[Any]):
         self._requeue = requeue
         self._gate = threading.Lock()
         self._is_held = False
+        self._has_ended = False
 
     # typing has no `override` before Python 3.12.
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # type: ignore[explicit-override]  # noqa: ANN401, FBT001, FBT002 - the signature of Queue
@@ -26,6 +27,20 @@ class WorkQueue(PriorityQueue[Any]):
                 super().put(item, block, timeout)
                 return
         self._requeue(item.message)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # type: ignore[explicit-override]  # noqa: ANN401, FBT001, FBT002 - likewise
+        """Return the next message; raise Empty if there is none in time, or at the end."""
+        with self.not_empty:
+            self.not_empty.wait_for(lambda: self.queue or self._has_ended, timeout if block else 0)
+            if not self.queue:
+                raise Empty
+            return self._get()
+
+    def end(self) -> None:
+        """Let no thread wait any longer."""
+        with self.not_empty:
+            self._has_ended = True
+            self.not_empty.notify_all()
 
     def hold(self) -> None:
         """Give back what waits, and what comes."""

@@ -9,6 +9,7 @@ from aio_pika import RobustChannel, RobustConnection, RobustQueue
 from faststream.__about__ import __version__ as faststream_version
 from faststream.rabbit import RabbitBroker
 
+from taskqueue_drain.aio_pika.consumer import OnDelivery
 from taskqueue_drain.aio_pika.delivery import Delivery
 from taskqueue_drain.aio_pika.membership import Membership, beside
 from taskqueue_drain.aio_pika.robust_queue import Callback, is_prefetch_shared, prefetch_count, queue_class
@@ -47,17 +48,20 @@ class DrainableSubscribers:
         """See `Adapter`."""
         self._membership.refuse(reason)
 
-    async def deliver(self, delivery: Delivery, callback: Callback, queue: RobustQueue) -> None:
+    def on_delivery(self, callback: Callback, queue: RobustQueue) -> OnDelivery:
         """See `Adapter`. After an undrain, tasks from before the drain may still hold slots."""
         # RabbitMQ counts the prefetch for each consumer: a subscriber never waits for the tasks of another one.
         sharing = queue.channel if is_prefetch_shared(queue.channel) else callback
         slots = self._slots.setdefault(sharing, asyncio.Semaphore(prefetch_count(queue.channel)))
 
-        async def task() -> bool:
-            await callback(delivery.message)
-            return True
+        async def deliver(delivery: Delivery) -> None:
+            async def task() -> bool:
+                await callback(delivery.message)
+                return True
 
-        await self.runtime.perform(delivery, slots, task)
+            delivery.handle(self.runtime.perform(delivery, slots, task))
+
+        return deliver
 
     @contained
     def join(self, connection: RobustConnection) -> None:

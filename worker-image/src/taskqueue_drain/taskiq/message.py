@@ -32,7 +32,7 @@ class TaskMessage:
     @property
     def body(self) -> bytes:
         """The body of the message."""
-        return self.delivery.message.body
+        return self.delivery.body
 
     async def ack(self) -> None:
         """Taskiq acknowledges, before the task begins or after it has ended."""

@@ -15,7 +15,7 @@ from taskiq.acks import AckController, AcknowledgeType
 from taskiq.exceptions import NoResultError
 from taskiq.receiver import Receiver as TaskiqReceiver
 
-from taskqueue_drain.aio_pika.delivery import Delivery
+from taskqueue_drain.aio_pika.consumer import OnDelivery
 from taskqueue_drain.aio_pika.membership import Membership, beside
 from taskqueue_drain.aio_pika.robust_queue import Callback, prefetch_count, queue_class
 from taskqueue_drain.aio_pika.runtime import AioPikaRuntime
@@ -97,9 +97,9 @@ class Receiver(TaskiqReceiver):  # type: ignore[misc]  # taskiq is installed for
         slots = self.sem._value if self.sem is not None else prefetch  # noqa: SLF001 - it has no public name
         return consumer_timeout_ms(self.task_timeout_seconds, prefetch=max(1, prefetch), concurrency=max(1, slots))
 
-    async def deliver(self, delivery: Delivery, callback: Callback, queue: RobustQueue) -> None:  # noqa: ARG002 - see `Adapter`
-        """See `Adapter`: taskiq collects the messages, and begins their tasks by `callback`."""
-        await callback(TaskMessage(delivery))
+    def on_delivery(self, callback: Callback, queue: RobustQueue) -> OnDelivery:  # noqa: ARG002 - see `Adapter`
+        """See `Adapter`: taskiq collects the messages, and begins their tasks itself."""
+        return lambda delivery: callback(TaskMessage(delivery))
 
     @contained
     def _prepare(self, membership: Membership) -> None:

@@ -3,11 +3,13 @@
 Updated by watch events, by the answers to the operator's own writes (so that no decision rests on an object that the
 operator has just changed) and by the periodic resync. Only a newer version of an object replaces an older one, and a
 late answer never restores a removed object.
+
+An answer may show a change of another client before its event does, which then shows nothing new.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +48,9 @@ class CachedTaskQueue:
 class Cache:
     """All objects, by the key of their TaskQueue; only `deployments` has keys of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_new_generation: Callable[[Key], None] = lambda _: None) -> None:
+        """`on_new_generation` is called with each TaskQueue whose spec is a new one in an event, listing or answer."""
+        self._on_new_generation = on_new_generation
         self.taskqueues: dict[Key, CachedTaskQueue] = {}
         self.deployments: dict[Key, Deployment] = {}
         self._pods: defaultdict[Key, dict[Key, Pod]] = defaultdict(dict)
@@ -118,10 +122,13 @@ class Cache:
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
         known = self.taskqueues.get(key)
         if not self._is_late(metadata["uid"], version) and (known is None or known.version < version):
+            generation = metadata.get("generation", 1)
             self.taskqueues[key] = CachedTaskQueue(
-                key, metadata["uid"], version, metadata.get("generation", 1), body.get("status") or {}, _parse(body)
+                key, metadata["uid"], version, generation, body.get("status") or {}, _parse(body)
             )
             self._blockers.pop(key, None)
+            if known is not None and known.generation != generation:
+                self._on_new_generation(key)
         return key
 
     def update_deployment(self, body: Body) -> Key:

@@ -75,8 +75,6 @@ class Controller:
         *,
         pod_limits: PodLimits = DEFAULT_LIMITS,
     ) -> None:
-        cache, states = Cache(), States()
-        self.cache, self.states = cache, states
         self.first_read = asyncio.Event()
         self.work_queues = WorkQueues(
             reconcile=WorkQueue("reconcile", self._reconcile, Slots(64, self._groups)),
@@ -89,6 +87,8 @@ class Controller:
             status=WorkQueue("status", self._write_status, Slots(16, self._groups)),
         )
         request_reconcile = self.work_queues.reconcile.add
+        cache, states = Cache(request_reconcile), States()
+        self.cache, self.states = cache, states
         self.observers = Observers(brokers, self, telemetry, clock)
         self._resync = Resync(cache, cluster, request_reconcile)
         self.credentials = Credentials(cluster, brokers, request_reconcile)
@@ -295,11 +295,7 @@ def _is_to_be_reconciled(before: Deployment | None, after: Deployment | None) ->
 
 
 def _differs(before: TaskQueue | Fault, after: TaskQueue | Fault) -> bool:
-    """Whether anything but the status differs: the operator's own status writes must not trigger a reconcile."""
+    """Whether more differs than the status, which the operator writes, and the spec, which the cache compares."""
     if isinstance(before, Fault) or isinstance(after, Fault):
         return True
-    return (before.generation, before.deleting, before.finalizers) != (
-        after.generation,
-        after.deleting,
-        after.finalizers,
-    )
+    return (before.deleting, before.finalizers) != (after.deleting, after.finalizers)

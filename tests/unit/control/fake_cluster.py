@@ -71,6 +71,12 @@ class FakeCluster:
         kept["spec"] = body["spec"]
         return self._store("taskqueues", kept)
 
+    def show_all(self) -> None:
+        """Show all objects to the watches, as after a time without events."""
+        for kind in ("taskqueues", "deployments", "pods"):
+            for body in list(self._objects(kind).values()):
+                self._show(kind, body, deleted=False)
+
     def delete(self, key: Key) -> None:
         """Delete a TaskQueue, which is removed once it has no finalizers."""
         body = copy.deepcopy(self.taskqueues[key])

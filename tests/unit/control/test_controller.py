@@ -243,3 +243,20 @@ async def test_a_queue_of_a_former_name_is_not_read(harness: ControlHarness) -> 
     harness.broker.probes.clear()
     await harness.settle(5)
     assert {name for _, names in harness.broker.probes for name in names} == {"second"}
+
+
+async def test_a_new_spec_that_the_answer_to_a_status_write_shows_before_its_event_is_reconciled(
+    harness: ControlHarness,
+) -> None:
+    await harness.apply()
+    harness.cluster.silent = True
+    harness.cluster.put(taskqueue(worker={"image": "acme/app:2"}))
+    statuses = len(harness.cluster.written("status"))
+    harness.broker.depths["thumbnails"] = (100, 0)
+    await harness.settle(20)
+    assert len(harness.cluster.written("status")) > statuses
+    harness.cluster.silent = False
+    harness.cluster.show_all()
+    await harness.settle()
+    (container,) = harness.cluster.deployments[KEY]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "acme/app:2"

@@ -169,8 +169,7 @@ class Scaler:
             self.cache.remove_deployment(before.key, before.uid)
         else:
             self.cache.update_deployment(body)
-        if self.cache.deployment(key) is None:
-            self.queues.reconcile.add(key)
+        self.queues.reconcile.add(key)  # the event of what has changed shows nothing new any more
 
     def _report_scale(self, key: Key, before: int, after: int, decision: Decision) -> None:
         self.telemetry.wrote("replicas")

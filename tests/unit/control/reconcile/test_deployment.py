@@ -133,6 +133,21 @@ async def test_a_field_that_another_client_changed_is_restored_at_once(harness: 
     assert '"keel" changed ' in message
 
 
+async def test_a_changed_field_that_a_refused_scale_out_shows_before_its_event_is_restored(
+    harness: ControlHarness,
+) -> None:
+    await harness.apply()
+    harness.cluster.silent = True
+    take_image(harness)
+    harness.broker.depths["thumbnails"] = (100, 0)
+    await harness.settle(20)
+    harness.cluster.silent = False
+    harness.cluster.show_all()
+    await harness.settle()
+    assert len(harness.cluster.written("deployment")) == 2
+    assert harness.replicas() == 5
+
+
 async def test_a_field_that_an_earlier_operator_did_not_set_restarts_no_worker(harness: ControlHarness) -> None:
     await harness.apply()
     body = copy.deepcopy(harness.cluster.deployments[KEY])

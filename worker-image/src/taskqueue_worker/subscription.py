@@ -182,15 +182,19 @@ class Subscription:
         await run_unless(self._gate.opened, stopped)
         return True
 
+    @property
+    def _keeps_waiting(self) -> bool:
+        """Whether what waits stays here, for the time of a suspect.
+
+        Some queues do not tell a returned message from a lost one, which makes it a suspect too.
+        """
+        return self._worker.exclusive.is_set() and not self._gate.closed.is_set()
+
     async def _stop(self, consumer: Consumer) -> None:
-        was_consuming = self.consuming
-        # For the time of a suspect, what waits stays here: some queues do not tell a returned message from a lost one,
-        # which makes it a suspect too.
-        holds = self._worker.exclusive.is_set() and not self._gate.closed.is_set()
-        self.consuming = self._awaits_slot or holds
+        was_consuming, self.consuming = self.consuming, self._awaits_slot or self._keeps_waiting
         self._gate.state_changed.set()
         await consumer.cancel()
-        requeued = 0 if holds else await self._return_waiting()
+        requeued = 0 if self._keeps_waiting else await self._return_waiting()
         if was_consuming:
             _log.info("stopped consuming", queue=self.queue, requeued=requeued)
         await consumer.make_certain()

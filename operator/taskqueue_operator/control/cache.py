@@ -48,9 +48,9 @@ class CachedTaskQueue:
 class Cache:
     """All objects, by the key of their TaskQueue; only `deployments` has keys of its own."""
 
-    def __init__(self, on_new_generation: Callable[[Key], None] = lambda _: None) -> None:
-        """`on_new_generation` is called with each TaskQueue whose spec is a new one in an event, listing or answer."""
-        self._on_new_generation = on_new_generation
+    def __init__(self, on_new_spec: Callable[[CachedTaskQueue, CachedTaskQueue], None] = lambda *_: None) -> None:
+        """`on_new_spec` gets a known TaskQueue and what replaces it, if that has another UID or generation."""
+        self._on_new_spec = on_new_spec
         self.taskqueues: dict[Key, CachedTaskQueue] = {}
         self.deployments: dict[Key, Deployment] = {}
         self._pods: defaultdict[Key, dict[Key, Pod]] = defaultdict(dict)
@@ -122,13 +122,12 @@ class Cache:
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
         known = self.taskqueues.get(key)
         if not self._is_late(metadata["uid"], version) and (known is None or known.version < version):
-            generation = metadata.get("generation", 1)
-            self.taskqueues[key] = CachedTaskQueue(
-                key, metadata["uid"], version, generation, body.get("status") or {}, _parse(body)
+            self.taskqueues[key] = seen = CachedTaskQueue(
+                key, metadata["uid"], version, metadata.get("generation", 1), body.get("status") or {}, _parse(body)
             )
             self._blockers.pop(key, None)
-            if known is not None and known.generation != generation:
-                self._on_new_generation(key)
+            if known is not None and (known.uid, known.generation) != (seen.uid, seen.generation):
+                self._on_new_spec(known, seen)
         return key
 
     def update_deployment(self, body: Body) -> Key:

@@ -32,7 +32,7 @@ from taskqueue_operator.topology.objects import Topology
 from taskqueue_operator.workers.api_objects import Deployment
 from taskqueue_operator.workers.pod_security import DEFAULT_LIMITS, PodLimits
 
-from .cache import Cache
+from .cache import Cache, CachedTaskQueue
 from .clock import Clock
 from .ports import Body, Cluster, VhostFactory
 from .resync import Resync
@@ -87,7 +87,7 @@ class Controller:
             status=WorkQueue("status", self._write_status, Slots(16, self._groups)),
         )
         request_reconcile = self.work_queues.reconcile.add
-        cache, states = Cache(request_reconcile), States()
+        cache, states = Cache(self._on_new_spec), States()
         self.cache, self.states = cache, states
         self.observers = Observers(brokers, self, telemetry, clock)
         self._resync = Resync(cache, cluster, request_reconcile)
@@ -143,10 +143,15 @@ class Controller:
         else:
             self.cache.update_taskqueue(body)
         after = self.cache.taskqueues.get(key)
-        if before is not None and (after is None or after.uid != before.uid):
+        if before is not None and after is None:
             self._forget(key)
         if before is None or after is None or _differs(before.parsed, after.parsed):
             self.work_queues.reconcile.add(key)
+
+    def _on_new_spec(self, before: CachedTaskQueue, after: CachedTaskQueue) -> None:
+        if before.uid != after.uid:
+            self._forget(after.key)
+        self.work_queues.reconcile.add(after.key)
 
     def on_deployment(self, body: Body, *, deleted: bool) -> None:
         """A worker Deployment was listed, changed or deleted."""

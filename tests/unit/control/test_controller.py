@@ -245,6 +245,27 @@ async def test_a_queue_of_a_former_name_is_not_read(harness: ControlHarness) -> 
     assert {name for _, names in harness.broker.probes for name in names} == {"second"}
 
 
+async def test_a_taskqueue_that_was_created_anew_before_a_status_write_is_reconciled_as_a_new_one(
+    harness: ControlHarness,
+) -> None:
+    await harness.apply()
+    former = harness.controller.states[KEY]
+    harness.cluster.silent = True
+    del harness.cluster.taskqueues[KEY]
+    harness.cluster.put(taskqueue(worker={"image": "acme/app:2"}))
+    harness.broker.depths["thumbnails"] = (100, 0)
+    await harness.settle(20)
+    harness.cluster.silent = False
+    harness.cluster.show_all()
+    assert harness.controller.states[KEY] is not former
+    await harness.settle(10)
+    assert "still being deleted" in harness.cluster.condition("WorkersAvailable")["message"]
+    harness.cluster.remove("deployments", KEY)  # with its owner
+    await harness.settle()
+    (container,) = harness.cluster.deployments[KEY]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "acme/app:2"
+
+
 async def test_a_new_spec_that_the_answer_to_a_status_write_shows_before_its_event_is_reconciled(
     harness: ControlHarness,
 ) -> None:

@@ -42,6 +42,13 @@ async def test_commands_come_twice_and_from_two_leaders_and_a_lease_ends_by_itse
     await worker.wait_for_ledger("finished 1")
 
 
+async def lose_connections(management: httpx.Client, user: str, operator: FakeOperator) -> None:
+    """Close all connections of a worker, and wait for a report over a new one."""
+    address = operator.address
+    api.close_connections_of_user(management, user)
+    await eventually("another address", lambda: operator.address != address)
+
+
 @EVERY_RUNTIME
 async def test_a_worker_stays_drained_when_its_connections_are_lost(  # noqa: PLR0913, PLR0917 - fixtures
     start: StartApplication,
@@ -59,9 +66,7 @@ async def test_a_worker_stays_drained_when_its_connections_are_lost(  # noqa: PL
     await send(queue, runtime, n=1, gate=str(gate))
     await worker.wait_for_ledger("started 1")
     await operator.done("drain")
-    address = operator.address
-    api.close_connections_of_user(management, taskqueue)
-    await eventually("another address", lambda: operator.address != address)
+    await lose_connections(management, taskqueue, operator)
     assert (operator.last["state"], operator.last["in_flight"]) == ("draining", 1), "the running task continues"
     await queue.wait_for_ready(1)
     gate.open()
@@ -85,9 +90,7 @@ async def test_a_worker_that_is_drained_while_it_connects_again_begins_no_task_b
     worker = start(runtime, RABBITMQ_URL=user_url)
     await operator.wait_for_report(state="consuming")
     for _ in range(2):
-        address = operator.address
-        api.close_connections_of_user(management, taskqueue)
-        await eventually("another address", lambda: operator.address != address)  # noqa: B023 - it ends within the loop
+        await lose_connections(management, taskqueue, operator)
         await operator.done("drain")
         await operator.wait_for_report(state="drained")
     await send(queue, runtime, n=1)
@@ -114,9 +117,7 @@ async def test_a_message_that_waits_when_its_connection_is_lost_runs_once_after_
     await worker.wait_for_ledger("started 1")
     await send(queue, TASKIQ, n=2)
     await queue.wait_for_ready(0)
-    address = operator.address
-    api.close_connections_of_user(management, taskqueue)
-    await eventually("another address", lambda: operator.address != address)
+    await lose_connections(management, taskqueue, operator)
     await operator.done("drain")
     await queue.wait_for_ready(2)
     gate.open()

@@ -152,8 +152,8 @@ def a_late_message_begins() -> None:
         patch(self, received=receive)
         await start(self, receive, *others, **options)
 
-    async def receive(self: Any, message: Any) -> None:
-        self.received(Delivery.of(message, self._queue, counts_failures=True))
+    def receive(self: Any, message: Any) -> None:
+        self.received(Delivery.of(message, self._queue, self._acknowledgements, counts_failures=True))
 
     patch(Consumer, start=start_for_good, _on_message=receive)
 

@@ -6,13 +6,15 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError
-from aiormq.abc import ConsumerCallback, DeliveredMessage
+from aiormq.abc import DeliveredMessage
 
 from taskqueue_drain.aio import is_cancellation_requested
 from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
 
+from .amqp.acknowledgements import Acknowledgements
+from .amqp.connection import Connection
 from .delivery import Delivery
 
 RPC_TIMEOUT_SECONDS: Final = 10
@@ -31,17 +33,24 @@ class Consumer:
         cancelled_for_certain: Set while it is certain that the broker delivers nothing more to this consumer.
     """
 
-    def __init__(
-        self, channel: AbstractChannel, queue: str, tag: str, prefetch: int, state_changed: asyncio.Event
+    def __init__(  # noqa: PLR0913, PLR0917 - what a consumer consists of
+        self,
+        connection: Connection,
+        channel: AbstractChannel,
+        queue: str,
+        tag: str,
+        prefetch: int,
+        state_changed: asyncio.Event,
     ) -> None:
         """`tag` must be new: the broker may still know an old one, and would close the whole connection."""
+        self._connection = connection
         self.channel = channel
         self.tag = tag
         self._queue = queue
         self._prefetch = prefetch
         self._state_changed = state_changed
         self._receive: Callable[[Delivery], None] | None = None
-        self._stray_deliveries = 0
+        self._strays: set[asyncio.Task[None]] = set()
         self._counts_failures = False
         self._attempts_of_broker = 0
         self.ended = asyncio.Event()
@@ -49,7 +58,7 @@ class Consumer:
 
     @classmethod
     async def open(
-        cls, connection: AbstractConnection, queue: str, tag: str, prefetch: int, state_changed: asyncio.Event
+        cls, connection: Connection, queue: str, tag: str, prefetch: int, state_changed: asyncio.Event
     ) -> "Consumer":
         """Open a channel for a consumer that does not consume yet.
 
@@ -63,8 +72,7 @@ class Consumer:
             await channel.initialize()
             underlay = await channel.get_underlay_channel()
             await channel.set_qos(prefetch_count=prefetch)
-        consumer = cls(channel, queue, tag, prefetch, state_changed)
-        cast("aiormq.Channel", underlay).consumers = _RetainedCallbacks()
+        consumer = cls(connection, channel, queue, tag, prefetch, state_changed)
         underlay.on_consumer_cancel_callbacks.add(lambda _: consumer.ended.set())
         channel.close_callbacks.add(lambda *_: consumer.on_channel_closed())
         return consumer
@@ -83,9 +91,13 @@ class Consumer:
         # accept a consumer timeout there.
         self._counts_failures = CONSUMER_TIMEOUT in arguments and await _version(self.channel) >= COUNTS_FAILURES_SINCE
         underlay = await self.channel.get_underlay_channel()
+        number, loop = cast("aiormq.Channel", underlay).number, asyncio.get_running_loop()
+        self._acknowledgements = Acknowledgements(number, self._connection, loop.call_soon)
+        # Before the library knows the consumer, and as long as the channel lives: it would drop a late delivery.
+        self._connection.deliveries.deliver(number, underlay, self._on_message)
         await underlay.basic_consume(
             self._queue,
-            self._on_message,
+            _no_delivery,
             consumer_tag=self.tag,
             arguments=dict(arguments),
             timeout=RPC_TIMEOUT_SECONDS,
@@ -112,7 +124,7 @@ class Consumer:
         """
         if not self.channel.is_closed and not await _is_answered(self.channel.set_qos(prefetch_count=self._prefetch)):
             return  # the callback of the closed channel calls `on_channel_closed`
-        if not self._stray_deliveries:
+        if not self._strays:
             self.cancelled_for_certain.set()
             self._state_changed.set()
 
@@ -129,10 +141,11 @@ class Consumer:
                 async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                     await self.channel.close()
 
-    async def _on_message(self, message: DeliveredMessage) -> None:
+    def _on_message(self, message: DeliveredMessage) -> None:
         delivery = Delivery.of(
             message,
             self._queue,
+            self._acknowledgements,
             counts_failures=self._counts_failures,
             attempts_of_broker=self._attempts_of_broker,
         )
@@ -140,12 +153,19 @@ class Consumer:
             self._receive(delivery)
             return
         # Delivered before the cancel and received after it; or the broker did not cancel the consumer.
-        self._stray_deliveries += 1
         self.cancelled_for_certain.clear()
         self._state_changed.set()
+        stray = asyncio.ensure_future(self._return_stray(delivery))
+        self._strays.add(stray)
+
+    async def _return_stray(self, delivery: Delivery) -> None:
         await delivery.requeue()
-        self._stray_deliveries -= 1
+        self._strays.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         await self.make_certain()
+
+
+async def _no_delivery(_: DeliveredMessage) -> None:
+    """Deliveries do not pass through the library, which needs a callback."""
 
 
 async def _version(channel: AbstractChannel) -> tuple[int, ...]:
@@ -166,11 +186,3 @@ async def _is_answered(call: Awaitable[object]) -> bool:
             raise
         return False
     return True
-
-
-class _RetainedCallbacks(dict[str, ConsumerCallback]):
-    """Keeps the callbacks of cancelled consumers: aiormq removes one at cancel-ok, and would drop a later delivery."""
-
-    # typing has no `override` before Python 3.12, and aiormq calls it in this one form.
-    def pop(self, tag: str, default: None = None) -> ConsumerCallback | None:  # type: ignore[override,explicit-override]
-        return self.get(tag, default)

@@ -14,6 +14,7 @@ from pamqp.commands import Basic
 
 from taskqueue_drain.unreadable_header import UNREADABLE_HEADER
 
+from .amqp.acknowledgements import Acknowledgements
 from .attempts import Attempt
 from .dead_letters import original_routing_key
 from .payload import JSON, decode
@@ -29,21 +30,29 @@ class Delivery:
 
     delivered: DeliveredMessage
     queue: str
+    acknowledgements: Acknowledgements
     attempt: Attempt
     received_at: float = field(default_factory=time.monotonic)
 
     @classmethod
     def of(
-        cls, delivered: DeliveredMessage, queue: str, *, counts_failures: bool, attempts_of_broker: int = 0
+        cls,
+        delivered: DeliveredMessage,
+        queue: str,
+        acknowledgements: Acknowledgements,
+        *,
+        counts_failures: bool,
+        attempts_of_broker: int = 0,
     ) -> "Delivery":
         """Describe a message that was delivered. `counts_failures` and `attempts_of_broker`: see `Attempt.of`."""
+        acknowledgements.hold(cast("int", delivered.delivery_tag))
         attempt = Attempt.of(
             _headers(delivered),
             redelivered=bool(delivered.redelivered),
             counts_failures=counts_failures,
             attempts_of_broker=attempts_of_broker,
         )
-        return cls(delivered, queue, attempt)
+        return cls(delivered, queue, acknowledgements, attempt)
 
     @property
     def message(self) -> AbstractIncomingMessage:
@@ -117,7 +126,7 @@ class Delivery:
 
     async def acknowledge(self) -> bool:
         """Acknowledge the message. False if the channel is lost: the broker delivers the message again."""
-        return await self._settle(self.delivered.channel.basic_ack(self._tag))
+        return not self.is_lost and self.acknowledgements.acknowledge(self._tag)
 
     async def acknowledge_and_wait(self) -> bool:
         """Acknowledge the message, and wait until the broker has done so: no loss of this process undoes it then."""
@@ -126,11 +135,11 @@ class Delivery:
     async def requeue(self) -> bool:
         """Return the message to its queue. False if the channel is lost, which has the same effect."""
         # nack and not reject: a quorum queue counts a reject as a failed attempt.
-        return await self._settle(self.delivered.channel.basic_nack(self._tag, requeue=True))
+        return await self._give_back(self.delivered.channel.basic_nack(self._tag, requeue=True))
 
     async def reject(self) -> bool:
         """Return the message to its queue as failed. False if the channel is lost, which counts as a failure too."""
-        return await self._settle(self.delivered.channel.basic_reject(self._tag, requeue=True))
+        return await self._give_back(self.delivered.channel.basic_reject(self._tag, requeue=True))
 
     @property
     def _properties(self) -> Basic.Properties:
@@ -142,7 +151,14 @@ class Delivery:
 
     async def _processed(self) -> None:
         # An acknowledgement has no answer. RabbitMQ answers this method, which changes nothing, after all before it.
+        self.acknowledgements.send()
         await self.delivered.channel.flow(active=True)
+
+    async def _give_back(self, frame_sent: Awaitable[None]) -> bool:
+        settled = await self._settle(frame_sent)
+        if settled:
+            self.acknowledgements.release(self._tag)
+        return settled
 
     async def _settle(self, frame_sent: Awaitable[None]) -> bool:
         try:

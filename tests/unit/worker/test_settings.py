@@ -49,7 +49,7 @@ def test_the_log_level_is_one_of_four() -> None:
     assert levels == {"debug": 10, "info": 20, "warning": 30, "error": 40}
     assert Settings.from_environment(REQUIRED).log_level == levels["info"]
     assert Settings.from_environment(REQUIRED | {"TASKQUEUE_LOG_LEVEL": "WARNING"}).log_level == levels["warning"]
-    with pytest.raises(SettingsError, match="TASKQUEUE_LOG_LEVEL is 'verbose'. Set one of debug, info"):
+    with pytest.raises(SettingsError, match=r"TASKQUEUE_LOG_LEVEL is 'verbose'\. Set one of debug, info"):
         Settings.from_environment(REQUIRED | {"TASKQUEUE_LOG_LEVEL": "verbose"})
 
 

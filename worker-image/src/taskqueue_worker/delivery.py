@@ -93,7 +93,7 @@ class Delivery:
     @property
     def log_fields(self) -> dict[str, object]:
         """What each log line of the task says of it."""
-        fields = {"task_id": self.task_id, "type": self.type, "attempt": self.attempt.number}
+        fields: dict[str, object] = {"task_id": self.task_id, "type": self.type, "attempt": self.attempt.number}
         trace_id = self.trace_id
         return fields if trace_id is None else {**fields, "trace_id": trace_id}
 

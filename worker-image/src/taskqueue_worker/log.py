@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
@@ -42,11 +43,10 @@ def configure(level: int = logging.INFO, *, is_readable: bool | None = None) -> 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # an error may contain text that is not valid Unicode
         own: list[Processor] = [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
-        foreign, factory = own, structlog.WriteLoggerFactory()
+        foreign = own
+        factory: Callable[..., object] = structlog.WriteLoggerFactory()
     else:
         shared.append(structlog.processors.format_exc_info)
         own = [structlog.processors.JSONRenderer(serializer=_line)]

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from taskqueue_drain.bounds import VARIABLE_CHARACTERS
 from taskqueue_drain.consume_settings import ConsumeSettings
 from taskqueue_drain.dead_letter_target import DeadLetterTarget
-from taskqueue_drain.bounds import VARIABLE_CHARACTERS
 from taskqueue_drain.environment import (
     SettingsError,
     check_contract,

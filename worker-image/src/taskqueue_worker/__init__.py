@@ -13,7 +13,7 @@ from .outcomes import Reject, Requeue, Retry
 from .tasks import Context, task
 
 if TYPE_CHECKING:
-    from .publisher import Publisher, PublishFailedError, UnroutableError
+    from .publishing.publisher import Publisher, PublishFailedError, UnroutableError
 
 __all__ = [
     "Call",
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> object:
     # Loaded on first use: the kernel drops a SIGTERM to PID 1 until `python -m taskqueue_worker` has installed its
     # signal handler, so nothing slow may be imported before that.
     if name in {"Publisher", "PublishFailedError", "UnroutableError"}:
-        from . import publisher
+        from .publishing import publisher
 
         return getattr(publisher, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

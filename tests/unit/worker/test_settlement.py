@@ -11,7 +11,7 @@ from taskqueue_worker.bounds import RETRY_TRIES
 from taskqueue_worker.dead_letters import Problem
 from taskqueue_worker.failure import Failure
 from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.publish_errors import PublishFailedError
+from taskqueue_worker.publishing.errors import PublishFailedError
 from taskqueue_worker.retry_policy import RetryPolicy
 from taskqueue_worker.runner import Outcome, Status
 from taskqueue_worker.settlement import Retries, Settlement

@@ -18,7 +18,7 @@ from .dead_letters import Problem, dead_letter, retry, returning
 from .delivery import Delivery
 from .failure import Failure
 from .metrics import Metrics
-from .publish_errors import PublishFailedError
+from .publishing.errors import PublishFailedError
 from .retry_policy import RetryPolicy
 from .runner import Outcome, Status
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from taskqueue_worker import Context, task
+from taskqueue_worker import Context, Reject, Requeue, Retry, task
 
 LEDGER = Path(os.environ["LEDGER"])
 
@@ -125,3 +125,22 @@ async def log(_: object) -> None:
 @task("log.thread")
 def log_in_thread(_: object) -> None:
     structlog.get_logger().info("logged")
+
+
+@task("retry")
+async def retry(payload: dict[str, Any]) -> None:
+    write(f"started {payload['n']}")
+    raise Retry("busy", delay=0.5)
+
+
+@task("reject")
+async def reject(payload: dict[str, Any]) -> None:
+    raise Reject(f"no such image: {payload['n']}")
+
+
+@task("requeue")
+async def requeue(payload: dict[str, Any], context: Context) -> None:
+    """Requeue the task until the gate is open."""
+    write(f"started {payload['n']} redelivered={context.redelivered}")
+    if not is_open(payload):
+        raise Requeue("busy")

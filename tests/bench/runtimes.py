@@ -27,8 +27,8 @@ def taskiq(slots: int) -> tuple[str, ...]:
 
 
 def dramatiq(slots: int) -> tuple[str, ...]:
-    """Return the arguments of Python for a worker of dramatiq that runs so many tasks at once."""
-    return ("-m", "dramatiq", "--processes", "1", "--threads", str(slots), "audited")
+    """Return the arguments of dramatiq for a worker that runs so many tasks at once."""
+    return ("--processes", "1", "--threads", str(slots), "audited")
 
 
 def by_hand(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
@@ -53,8 +53,8 @@ RUNTIMES: Final = (
     Runtime(
         name="dramatiq",
         module="dramatiq_tasks.py",
-        plain=dramatiq(SLOTS),
-        adapted=(*dramatiq(SLOTS), "taskqueue_drain.dramatiq"),
+        plain=("-m", "dramatiq", *dramatiq(SLOTS)),
+        adapted=("-m", "taskqueue_drain.dramatiq", *dramatiq(SLOTS)),
         message=_dramatiq,
         packages=lambda: packages("dramatiq-2.2"),
         settings=[PREFETCHING._replace(variables={"dramatiq_queue_prefetch": str(PREFETCH)})],

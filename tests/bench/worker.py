@@ -73,7 +73,7 @@ def _others(concurrency: int) -> list[Runtime]:
     threads = min(concurrency, DRAMATIQ_THREADS)
     runtimes = [
         BARE,
-        replace(PREFIXES["dramatiq_"], plain=dramatiq(threads)),
+        replace(PREFIXES["dramatiq_"], plain=("-m", "dramatiq", *dramatiq(threads))),
         replace(PREFIXES["taskiq_"], plain=("-m", "taskiq", *taskiq(concurrency))),
     ]
     # FastStream begins all that it prefetches.

@@ -67,20 +67,20 @@ def test_on_a_lost_connection_nothing_counts_as_acknowledged() -> None:
     assert broker.frames == 0
 
 
-@given(st.permutations(range(1, 13)), st.lists(st.sampled_from(["end", "give back", "wait"]), min_size=24, max_size=24))
+@given(st.permutations(range(1, 13)), st.lists(st.sampled_from(["end", "requeue", "wait"]), min_size=24, max_size=24))
 def test_in_any_order_exactly_the_messages_of_ended_tasks_are_acknowledged(order: list[int], steps: list[str]) -> None:
     broker, ended, tags = Broker(len(order)), set[int](), iter(order)
-    given_back = set[int]()
+    requeued = set[int]()
     for step in steps:
         if step == "wait":
             broker.run_due()
-            assert broker.unacknowledged == set(order) - ended - given_back
+            assert broker.unacknowledged == set(order) - ended - requeued
         elif (tag := next(tags, None)) is not None and step == "end":
             ended.add(tag)
             assert broker.acknowledgements.acknowledge(tag)
         elif tag is not None:
-            given_back.add(tag)
+            requeued.add(tag)
             broker.unacknowledged.remove(tag)
             broker.acknowledgements.release(tag)
     broker.run_due()
-    assert broker.unacknowledged == set(order) - ended - given_back
+    assert broker.unacknowledged == set(order) - ended - requeued

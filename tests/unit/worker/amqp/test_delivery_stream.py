@@ -98,6 +98,7 @@ def test_a_frame_that_the_end_of_the_connection_cuts_is_left_to_the_library() ->
     scene = Scene()
     assert scene.stream.feed(QOS_OK[:-3]) == b""
     assert scene.stream.feed_eof() == QOS_OK[:-3]
+    assert scene.stream.feed_eof() == b""
 
 
 def test_names_that_are_no_text_do_not_end_the_connection() -> None:

@@ -24,7 +24,7 @@ class Connection(Protocol):
 class Acknowledgements:
     """Acknowledges by one frame what ends together, as far as nothing before it is still unacknowledged.
 
-    So a frame never acknowledges a message whose task has not ended, or which was given back.
+    So a frame never acknowledges a message whose task has not ended, or which was requeued.
     """
 
     def __init__(self, channel: int, connection: Connection, soon: Callable[[Callable[[], None]], object]) -> None:
@@ -50,7 +50,7 @@ class Acknowledgements:
         return True
 
     def release(self, tag: int) -> None:
-        """The broker was told that a message is given back or rejected."""
+        """The broker was told that a message is requeued or rejected."""
         self._held.pop(tag, None)
 
     def send(self) -> None:

@@ -92,6 +92,7 @@ class _Reader(asyncio.StreamReader):
             super().feed_data(left)
 
     def feed_eof(self) -> None:  # type: ignore[explicit-override]  # likewise
-        """The broker sends nothing more."""
-        super().feed_data(self._deliveries.feed_eof())
+        """The broker sends nothing more. A lost connection ends a second time."""
+        if cut := self._deliveries.feed_eof():
+            super().feed_data(cut)
         super().feed_eof()

@@ -52,8 +52,10 @@ class DeliveryStream:
         return self._take(data)
 
     def feed_eof(self) -> bytes:
-        """Return the frame that is not complete."""
-        return bytes(self._beginning)
+        """Return what has arrived of a frame that is not complete."""
+        cut = bytes(self._beginning)
+        self._beginning.clear()
+        return cut
 
     def _take(self, data: bytes) -> bytes:
         left: list[bytes] = []

@@ -6,10 +6,9 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 import structlog
-from structlog.contextvars import bind_contextvars
 
 from taskqueue_drain import Figures
 from taskqueue_drain.activity import Activity
@@ -22,12 +21,16 @@ from .delivery_buffer import DeliveryBuffer
 from .end_record import record_end
 from .ended_tasks import EndedTasks
 from .failure import Failure
+from .log import CURRENT_TASK
 from .metrics import Metrics
 from .run import Run
 from .runner import Outcome, Runner, Status
 from .settlement import Settlement
 
 _log = structlog.get_logger("worker")
+
+_SAYS_NOTHING: Final = frozenset({Status.INVALID_PAYLOAD, Status.REJECTED})
+"""Ends that are due to the message: they do not tell whether what the handlers need is available."""
 
 
 class WorkerLostError(Exception):
@@ -194,7 +197,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _process(self, delivery: Delivery) -> None:
-        bind_contextvars(task_id=delivery.task_id)
+        CURRENT_TASK.set(delivery)
         if _is_recorded(delivery):
             await self._until_quiet()
             await self._cancel_other_attempts()
@@ -215,7 +218,7 @@ class Worker:
 
     async def _process_returned(self, delivery: Delivery) -> None:
         """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
-        bind_contextvars(task_id=delivery.task_id)
+        CURRENT_TASK.set(delivery)
         if delivery.attempt.is_last(self._max_attempts):
             outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
             settled = await self._settle(delivery, outcome)
@@ -266,7 +269,7 @@ class Worker:
         _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
 
     def _notify_brake(self, status: Status) -> None:
-        done = None if status is Status.INVALID_PAYLOAD else _is_done(status)  # its handler has not run
+        done = None if status in _SAYS_NOTHING else _is_done(status)
         if done and self._brake.succeed():
             _log.info("brake released")
         elif done is False and self._brake.fail(self._clock()):

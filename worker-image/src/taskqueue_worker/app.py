@@ -31,10 +31,11 @@ from .handler_loop import HandlerLoop
 from .metrics import Metrics
 from .publishing.ladder import Ladder
 from .publishing.publisher import Publisher
+from .retries import Retries
 from .run import Run
 from .runner import Runner
 from .settings import Settings
-from .settlement import Retries, Settlement
+from .settlement import Settlement
 from .stacks import stack_of_run
 from .subscription import Subscription
 from .tasks import Registry

@@ -59,6 +59,8 @@ waits 10 s by default."""
 
 LONGEST_DELAY_SECONDS: Final = 32_768
 """Longest delay of a retry, and time of the longest delay queue: with 1 s, 16 delay queues of a vhost."""
+MOST_ATTEMPTS: Final = 1000
+"""Most attempts of a task, as in the TaskQueue."""
 REQUEUE_SECONDS: Final = 1
 """Shortest time until a message returns whose handler raises `Requeue`: a queue of nothing else costs little CPU."""
 HELD_REQUEUE_SECONDS: Final = 30

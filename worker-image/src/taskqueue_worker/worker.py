@@ -223,7 +223,7 @@ class Worker:
     async def _process_returned(self, delivery: Delivery) -> None:
         """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
         CURRENT_TASK.set(delivery)
-        if delivery.attempt.is_last(self._max_attempts):
+        if delivery.attempt.is_last(self._runner.attempts_of(delivery) or self._max_attempts):
             outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
             settled = await self._settle(delivery, outcome)
             self.activity.settle(delivery, self._clock(), done=False)

@@ -25,7 +25,13 @@ QUEUE_TYPES: Final = ("classic", "quorum")
 CONCURRENCIES: Final = (100, 1)
 DRAMATIQ_THREADS: Final = 8
 """Its default, at which it is faster than with 100."""
-FEATURES: Final = ("log", "metrics", "timeout", "retries")
+FEATURES: Final[Mapping[str, Mapping[str, str]]] = {
+    "log": {"TASKQUEUE_LOG_LEVEL": "warning"},
+    "metrics": {},
+    "retries": {"TASKQUEUE_RETRY_INITIAL_SECONDS": "0"},
+    "payload": {},
+}
+"""What can be taken away, and the variables that do; `worker_tasks.py` takes the others away."""
 TARGETS: Final = {
     "ratio_to_bare_classic_c100": Target("<=", 1.3),
     "ratio_to_bare_quorum_c100": Target("<=", 1.3),
@@ -65,6 +71,7 @@ class Worker(NamedTuple):
             "ACKS": "late",
             "PREFETCH_MULTIPLIER": str(self.prefetch),
             "WITHOUT": self.without,
+            **FEATURES.get(self.without, {}),
         }
 
 
@@ -107,23 +114,30 @@ async def _measure(measured: Throughput, worker: Worker, size: int) -> Sample:
 
 
 def figures(samples: Mapping[str, list[Sample]]) -> dict[str, float]:
-    """Return the ratios, medians over the pairs of a round; then what each feature costs; then all medians."""
+    """Return ratios of CPU, medians over the pairs of a round; then what each feature costs; then all medians."""
     cpu = {name: [sample.cpu_us for sample in found] for name, found in samples.items()}
     places = [f"{queue_type}_c{concurrency}" for queue_type in QUEUE_TYPES for concurrency in CONCURRENCIES]
-    ratios = {f"ratio_to_bare_{place}": _ratio(cpu[f"ours_{place}"], cpu[f"bare_{place}"]) for place in places}
-    to_dramatiq = [_ratio(cpu[f"ours_{place}"], cpu[f"dramatiq_{place}"]) for place in places]
-    everything = cpu["ours_quorum_c100"]
+    ratios = {
+        f"ratio_to_{other}_{place}": _ratio(cpu[f"ours_{place}"], cpu[f"{other}_{place}"])
+        for other in ("bare", "dramatiq")
+        for place in places
+    }
+    beats = max(ratio for name, ratio in ratios.items() if "dramatiq" in name and name.endswith("c100"))
     costs = {
-        f"cost_of_{feature}_us": statistics.median(everything) - statistics.median(cpu[f"{name}{feature}"])
-        for feature, name in zip(FEATURES, itertools.repeat("ours_quorum_c100_without_"), strict=False)
+        f"cost_of_{feature}_us": _cost(cpu["ours_quorum_c100"], cpu[f"ours_quorum_c100_without_{feature}"])
+        for feature in FEATURES
     }
     medians = {f"{name}_us": statistics.median(values) for name, values in cpu.items()}
     speeds = {
         f"{name}_tasks_per_s": statistics.median(sample.tasks_per_second for sample in found)
         for name, found in samples.items()
     }
-    return {**ratios, "beats_dramatiq": max(to_dramatiq), **costs, **medians, **speeds}
+    return {**ratios, "beats_dramatiq": beats, **costs, **medians, **speeds}
 
 
 def _ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
+def _cost(with_all: list[float], without: list[float]) -> float:
+    return statistics.median(one - other for one, other in zip(with_all, without, strict=True))

@@ -34,6 +34,10 @@ class FakeChannel:
     def deliver(self, _: int, __: object, receive: Receive) -> None:
         self.on_message = receive
 
+    def forget(self, receive: Receive) -> None:
+        assert receive == self.on_message
+        self.on_message = None
+
     async def basic_consume(self, *_: object, **__: object) -> None: ...
 
     async def basic_cancel(self, _: str) -> None:

@@ -132,6 +132,7 @@ class Consumer:
 
     def on_channel_closed(self) -> None:
         """The channel is closed: nothing can be delivered any more."""
+        self._connection.deliveries.forget(self._on_message)
         self.ended.set()
         self.cancelled_for_certain.set()
         self._state_changed.set()

@@ -86,6 +86,17 @@ def test_deliveries_of_two_channels_that_arrive_mixed_are_put_together() -> None
     assert [message.body for message in other] == [b"second"]
 
 
+def test_a_closed_channel_whose_number_another_one_has_is_forgotten() -> None:
+    scene, first, second = Scene(), list[DeliveredMessage](), list[DeliveredMessage]()
+    scene.stream.deliver(2, cast("AbstractChannel", scene), first.append)
+    scene.stream.deliver(2, cast("AbstractChannel", scene), second.append)
+    scene.stream.forget(first.append)
+    scene.stream.feed(delivered(1, b"", channel=2))
+    assert (len(first), len(second)) == (0, 1)
+    scene.stream.forget(scene.received.append)
+    assert scene.stream.feed(delivered(1, b"")) == delivered(1, b"")
+
+
 @pytest.mark.parametrize("nonsense", [b"AMQP\x00\x00\x09\x01", b"HTTP/1.1 400 Bad Request", QOS_OK[:-1] + b"\x00" * 9])
 def test_what_is_no_frame_is_left_to_the_library_with_all_that_follows(nonsense: bytes) -> None:
     scene = Scene()

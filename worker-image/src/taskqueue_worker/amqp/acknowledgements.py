@@ -63,7 +63,7 @@ class Acknowledgements:
             last = tag
         alone = sorted(tag for tag in ended if tag > last)
         for tag in ended:
-            del self._held[tag]
+            self._held.pop(tag, None)
         frames = [self._frame(last, multiple=True)] if last else []
         if ended:
             self._connection.write(b"".join([*frames, *(self._frame(tag, multiple=False) for tag in alone)]))

@@ -38,6 +38,11 @@ class DeliveryStream:
         """Call `receive` with each message that is delivered on the channel with this number."""
         self._consumers[number] = _ChannelDeliveries(channel, receive)
 
+    def forget(self, receive: Receive) -> None:
+        """Do not call `receive` any more: its channel is closed, and the number may belong to another one already."""
+        for number in [number for number, found in self._consumers.items() if found.receive == receive]:
+            del self._consumers[number]
+
     def feed(self, data: bytes) -> bytes:
         """Take further bytes; return those of complete frames that are no deliveries."""
         if self._is_foreign:
@@ -85,7 +90,7 @@ class _ChannelDeliveries:
 
     def __init__(self, channel: AbstractChannel, receive: Receive) -> None:
         self._channel = channel
-        self._receive = receive
+        self.receive = receive
         self._method: Basic.Deliver | None = None
         self._header: ContentHeader | None = None
         self._body: list[bytes] = []
@@ -113,7 +118,7 @@ class _ChannelDeliveries:
     def _complete(self, method: Basic.Deliver, header: ContentHeader) -> None:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._method, self._header, self._body = None, None, []
-        self._receive(DeliveredMessage(method, header, body, self._channel))
+        self.receive(DeliveredMessage(method, header, body, self._channel))
 
 
 def _parse_deliver(data: bytes, position: int) -> Basic.Deliver:

@@ -134,3 +134,11 @@ async def test_on_a_closed_channel_a_consumer_is_cancelled_for_certain_without_a
     await harness.consumer.make_certain()
     assert harness.channel.calls == []
     assert harness.consumer.cancelled_for_certain.is_set()
+
+
+async def test_a_message_that_cannot_be_received_does_not_end_the_connection(harness: ConsumerHarness) -> None:
+    def refuse(_: Delivery) -> None:
+        raise LookupError
+
+    await harness.consumer.start(refuse, {})
+    assert harness.deliver() == []

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 import aiormq
+import structlog
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
@@ -16,6 +17,8 @@ from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
 from .amqp.acknowledgements import Acknowledgements
 from .amqp.connection import Connection
 from .delivery import Delivery
+
+_log = structlog.get_logger("consumer")
 
 RPC_TIMEOUT_SECONDS: Final = 10
 COUNTS_FAILURES_SINCE: Final = (4, 3)
@@ -96,7 +99,7 @@ class Consumer:
         number, loop = cast("aiormq.Channel", underlay).number, asyncio.get_running_loop()
         self._acknowledgements = Acknowledgements(number, self._connection, loop.call_soon)
         # Before the library knows the consumer, and as long as the channel lives: it would drop a late delivery.
-        self._connection.deliveries.deliver(number, underlay, self._on_message)
+        self._connection.deliveries.deliver(number, underlay, self._receive_safely)
         await underlay.basic_consume(
             self._queue,
             _no_delivery,
@@ -132,7 +135,7 @@ class Consumer:
 
     def on_channel_closed(self) -> None:
         """The channel is closed: nothing can be delivered any more."""
-        self._connection.deliveries.forget(self._on_message)
+        self._connection.deliveries.forget(self._receive_safely)
         self.ended.set()
         self.cancelled_for_certain.set()
         self._state_changed.set()
@@ -148,6 +151,12 @@ class Consumer:
     def is_receiving(self) -> bool:
         """Whether deliveries are expected: it has been started, and neither cancelled nor ended."""
         return self._receive is not None and not self.ended.is_set()
+
+    def _receive_safely(self, message: DeliveredMessage) -> None:
+        try:
+            self._on_message(message)
+        except Exception:  # an error would end the connection, and come back with the message on the next one
+            _log.exception("message not received", queue=self._queue)
 
     def _on_message(self, message: DeliveredMessage) -> None:
         self.deliveries += 1

@@ -18,12 +18,12 @@ from .amqp.acknowledgements import Acknowledgements
 from .amqp.connection import Connection
 from .delivery import Delivery
 
-_log = structlog.get_logger("consumer")
-
 RPC_TIMEOUT_SECONDS: Final = 10
 COUNTS_FAILURES_SINCE: Final = (4, 3)
 # aiormq raises RuntimeError on a closed channel or connection.
 CHANNEL_ERRORS: Final = (AMQPError, OSError, RuntimeError)
+
+_log = structlog.get_logger("consumer")
 
 
 class Consumer:

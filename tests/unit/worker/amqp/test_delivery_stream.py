@@ -7,16 +7,13 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import frame
-from pamqp.base import Frame
-from pamqp.body import ContentBody
 from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from taskqueue_worker.amqp.delivery_stream import DeliveryStream
+from tests.unit.worker.amqp.frames import delivered
 
 QOS_OK = frame.marshal(Basic.QosOk(), 1)
-BODY_FRAME_BYTES = 7
 
 
 class Scene:
@@ -27,17 +24,6 @@ class Scene:
 
     def bodies(self) -> list[bytes]:
         return [message.body for message in self.received]
-
-
-def delivered(tag: int, body: bytes, channel: int = 1) -> bytes:
-    """Return the frames of a delivery, with a body in several frames."""
-    pieces = [body[begin : begin + BODY_FRAME_BYTES] for begin in range(0, len(body), BODY_FRAME_BYTES)]
-    frames: list[Frame | ContentHeader | ContentBody] = [
-        Basic.Deliver("consumer", tag, redelivered=True, exchange="x", routing_key="k"),
-        ContentHeader(0, len(body), Basic.Properties(message_id=str(tag))),
-        *map(ContentBody, pieces),
-    ]
-    return b"".join(frame.marshal(one, channel) for one in frames)
 
 
 def test_a_delivery_arrives_as_the_library_would_deliver_it() -> None:

@@ -84,7 +84,7 @@ class _Reader(asyncio.StreamReader):
     def feed_data(self, data: Any) -> None:  # type: ignore[explicit-override]  # noqa: ANN401 - bytes
         """Take what the broker sent."""
         left, now = self._deliveries.feed(data), self._clock()
-        if not left and now - self._fed_at > SIGN_OF_LIFE_SECONDS:
+        if not left and now - self._fed_at >= SIGN_OF_LIFE_SECONDS:
             # The broker sends no heartbeat while it delivers, and the library would take the connection for dead.
             left = _HEARTBEAT_FRAME
         if left:

@@ -24,7 +24,7 @@ PREFETCHES: Final = (1, 10, 50)
 QUEUE_TYPES: Final = ("classic", "quorum")
 CONCURRENCIES: Final = (100, 1)
 DRAMATIQ_THREADS: Final = 8
-"""Its default, at which it is faster than with 100."""
+"""Its default."""
 FEATURES: Final[Mapping[str, Mapping[str, str]]] = {
     "log": {"TASKQUEUE_LOG_LEVEL": "warning"},
     "metrics": {},

@@ -155,7 +155,7 @@ class Consumer:
     def _receive_safely(self, message: DeliveredMessage) -> None:
         try:
             self._on_message(message)
-        except Exception:  # an error would end the connection, and come back with the message on the next one
+        except Exception:  # noqa: BLE001 - it would end the connection, and the next one with the same message
             _log.exception("message not received", queue=self._queue)
 
     def _on_message(self, message: DeliveredMessage) -> None:

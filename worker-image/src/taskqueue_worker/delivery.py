@@ -25,7 +25,6 @@ from .envelope.json_envelope import Envelope, media_type_of, open_envelope
 from .payload import JSON, PayloadError, decode
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
-TRACE_PARENT: Final = "traceparent"
 _TRACE_PARENT: Final = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 UNREADABLE: Final = (
@@ -149,7 +148,7 @@ class Delivery:
     @property
     def trace_id(self) -> str | None:
         """The trace to which the publisher has added the task (W3C header `traceparent`), if any."""
-        parent = self.headers.get(TRACE_PARENT)
+        parent = self.headers.get("traceparent")
         match = _TRACE_PARENT.fullmatch(parent) if isinstance(parent, str) else None
         return match[1] if match else None
 

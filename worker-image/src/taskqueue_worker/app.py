@@ -165,13 +165,8 @@ class App:
         """
         supervision = asyncio.ensure_future(self._supervisor.run())
         try:
-            endpoints = await serve_endpoints(
-                self._port,
-                self._metrics,
-                application=ApplicationMetrics(self._handlers).page,
-                alive=lambda: self._health.is_alive,
-                ready=lambda: self._health.is_ready,
-            )
+            application = ApplicationMetrics(self._handlers)
+            serve_endpoints(self._port, self._metrics, self._health, application=application.page)
         except OSError as error:
             supervision.cancel()
             raise SettingsError(
@@ -191,6 +186,5 @@ class App:
                 await control
         finally:
             watch.cancel()
-            await endpoints.cleanup()
             self._handlers.close()
         _log.info("exited")

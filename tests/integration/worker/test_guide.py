@@ -36,6 +36,17 @@ async def test_outcomes(start_worker: StartWorker, retrying: DeclaredQueue, tmp_
     assert letter.headers["x-failure-text"] == "the payload has no recipient"
 
 
+async def test_typed_payloads(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, modules=write_example("Typed payloads", tmp_path))
+    await queue.publish("newsletter.send", subject="News", recipients=[{}])
+    letter = await queue.get(queue.dead_letters)
+    assert letter.headers["x-failure-reason"] == "invalid_payload"
+    assert letter.headers["x-failure-text"] == "payload.recipients[0].email: Field required."
+    await queue.publish("newsletter.send", subject="News", recipients=[{"email": "ada@example.com"}])
+    await worker.wait_for_log(event="task", status="done")
+    assert "ada@example.com" in worker.output
+
+
 async def test_timeouts_and_retries(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:
     modules = write_example("Timeouts and retries of a task", tmp_path)
     worker = start_worker(queues=retrying.name, modules=modules, retry_initial_seconds="600", max_attempts="2")

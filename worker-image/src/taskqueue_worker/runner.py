@@ -17,7 +17,7 @@ from .handler_loop import HandlerLoop
 from .handlers.retry_rule import RetryRule
 from .middleware import Call, run_around
 from .outcomes import Reject, Requeue
-from .payload import PayloadError
+from .payload import InvalidPayloadError, PayloadError
 from .run import Run
 from .tasks import Context, Handler, Registry
 from .thread_pool import ThreadPool
@@ -60,6 +60,13 @@ class Outcome:
     """Whether the slot is lost: the handler is overdue and does not stop, and no other handler is known to hold it."""
     rule: RetryRule | None = None
     """How the task is tried again after this failure; None: as the worker does it."""
+
+
+_STATUS_OF: Final = {
+    Requeue: Status.REQUEUED,
+    Reject: Status.REJECTED,
+    InvalidPayloadError: Status.INVALID_PAYLOAD,
+}
 
 
 class UnknownTypeError(Exception):
@@ -141,10 +148,11 @@ class Runner:
         arguments = (payload, context) if handler.wants_context else (payload,)
         # Neither another loop nor a thread inherits context variables.
         run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox)
+        run.validate = handler.validate
         self._running[run] = delivery
         if handler.around and context is not None:
             proceed = run.call_on_loop if handler.is_coroutine else partial(self._threads.proceed, run)
-            run.around = partial(run_around, Call(context, payload, handler), proceed)
+            run.around = lambda payload: run_around(Call(context, payload, handler), proceed)
         if handler.is_coroutine or handler.around:
             self._handlers.start(run)
         else:
@@ -186,9 +194,8 @@ def _result(run: Run) -> Outcome:
     failure = run.ended.result()
     if failure is None:
         return Outcome(Status.DONE)
-    if issubclass(failure.error_type, Requeue):
-        return Outcome(Status.REQUEUED, failure)
-    return Outcome(Status.REJECTED if issubclass(failure.error_type, Reject) else Status.FAILED, failure)
+    status = next((status for kind, status in _STATUS_OF.items() if issubclass(failure.error_type, kind)), None)
+    return Outcome(status or Status.FAILED, failure)
 
 
 def _interrupted(run: Run) -> Outcome:

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from .handlers.payload_type import Validate
     from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from .handlers.payload_type import validator_of
+
+Function = TypeVar("Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Handler:
     """Seconds after which a task is cancelled; None: those of the worker."""
     retry: "RetryRule | None" = None
     """How tasks are tried again, where that differs from the worker."""
+    validate: "Validate | None" = None
+    """Returns a payload as the function takes it; None if it takes every payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,15 @@ def _handler(
     if not 1 <= positional <= 2 or required > positional:  # noqa: PLR2004 - payload, and payload with context
         raise TypeError(f"{location} must take (payload) or (payload, context).")
     is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
-    return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine, around=around)
+    return Handler(
+        type,
+        function,
+        location,
+        wants_context=positional > 1,
+        is_coroutine=is_coroutine,
+        around=around,
+        validate=validator_of(function, location),
+    )
 
 
 def _checked_timeout(timeout: object, location: str) -> float | None:

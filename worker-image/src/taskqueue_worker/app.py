@@ -17,6 +17,7 @@ from taskqueue_drain.environment import SettingsError
 from taskqueue_drain.health import Health
 
 from . import __version__, event_loop, log
+from .application_metrics import ApplicationMetrics
 from .bounds import LOST_SLOT_EXIT_CODE
 from .brake import Brake
 from .bridge import Inbox
@@ -167,6 +168,7 @@ class App:
             endpoints = await serve_endpoints(
                 self._port,
                 self._metrics,
+                application=ApplicationMetrics(self._handlers).page,
                 alive=lambda: self._health.is_alive,
                 ready=lambda: self._health.is_ready,
             )

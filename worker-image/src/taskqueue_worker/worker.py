@@ -23,6 +23,7 @@ from .ended_tasks import EndedTasks
 from .failure import Failure
 from .log import CURRENT_TASK
 from .metrics import Metrics
+from .queue_wait import queue_wait
 from .run import Run
 from .runner import Outcome, Runner, Status
 from .settlement import Settlement
@@ -202,6 +203,9 @@ class Worker:
             await self._until_quiet()
             await self._cancel_other_attempts()
         started_at = time.monotonic()  # uvloop's clock counts whole milliseconds, and stands still between two steps
+        if delivery.attempt.number == 1 and not delivery.redelivered:
+            wait = queue_wait(delivery.published_at, time.time(), started_at - delivery.received_at)
+            self._metrics.count_start(delivery.queue, *wait)
         outcome = await self._runner.run(delivery)
         seconds = time.monotonic() - started_at
         self._notify_brake(outcome.status)

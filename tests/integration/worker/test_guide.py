@@ -1,8 +1,11 @@
 """Each example of docs/worker.md does what its section says."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
@@ -45,6 +48,21 @@ async def test_typed_payloads(start_worker: StartWorker, queue: DeclaredQueue, t
     await queue.publish("newsletter.send", subject="News", recipients=[{"email": "ada@example.com"}])
     await worker.wait_for_log(event="task", status="done")
     assert "ada@example.com" in worker.output
+
+
+async def test_lifespan(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    called = asyncio.Queue[object]()
+
+    async def webhook(request: web.Request) -> web.Response:
+        called.put_nowait(await request.json())
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/", webhook)
+    async with TestServer(application) as server:
+        start_worker(queues=queue.name, modules=write_example("Lifespan", tmp_path))
+        await queue.publish("webhook.call", url=str(server.make_url("/")), event="paid")
+        assert await called.get() == "paid"
 
 
 async def test_timeouts_and_retries(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:

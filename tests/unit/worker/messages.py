@@ -133,6 +133,11 @@ def channel_of(delivery: Delivery) -> FakeChannel:
     return cast("FakeChannel", delivery.delivered.channel)
 
 
+def inbox_of() -> Inbox:
+    """Return the inbox of the loop of the test."""
+    return Inbox(asyncio.get_running_loop())
+
+
 def runner_of(registry: Registry, timeout_seconds: float = 50) -> Runner:
     """Return a runner whose handlers share the loop of the test, and so its virtual time."""
     loop = asyncio.get_running_loop()

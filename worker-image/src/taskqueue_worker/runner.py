@@ -140,6 +140,7 @@ class Runner:
             deadline=datetime.now(UTC) + timedelta(seconds=timeout),
             attempt=delivery.attempt.number,
             draining=self._handlers.draining,
+            state=self._handlers.state,
             log=structlog.get_logger("task").bind(task_id=delivery.task_id, type=delivery.type),
         )
 

@@ -1,7 +1,7 @@
 """The API for applications: handlers, registered by task type."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 from .handlers.payload_type import validator_of
 
 Function = TypeVar("Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any]")
+LifespanFunction = Callable[[], AsyncIterator[Any]]
+Lifespan = TypeVar("Lifespan", bound=LifespanFunction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Context:
     """When the task is cancelled and has failed, in UTC."""
     attempt: int
     """Number of this attempt, from 1."""
+    state: Any
+    """What the `@lifespan` of the application has yielded; None without one."""
     draining: "asyncio.Event"
     """Set at SIGTERM: a long handler may save its progress and return early. Threads may read it too."""
     log: "FilteringBoundLogger"
@@ -66,6 +70,7 @@ class Registry:
     """The handlers of one worker, one per task type."""
 
     _handlers: dict[str, Handler] = field(default_factory=dict)
+    _lifespans: list[LifespanFunction] = field(default_factory=list)
 
     def task(
         self,
@@ -105,6 +110,30 @@ class Registry:
             return function
 
         return register
+
+    def lifespan(self, function: Lifespan) -> Lifespan:
+        """Let the decorated `async def`, which has one `yield`, surround the life of the process.
+
+        What it yields is `context.state`. The worker consumes after that; it goes on after the last task.
+
+        Raises:
+            TypeError: The function is no `async def` with a `yield`.
+            ValueError: There is a lifespan already.
+        """
+        if not inspect.isasyncgenfunction(function):
+            raise TypeError(f"@lifespan: {_location(function)} must be an `async def` with one `yield`.")
+        if self._lifespans:
+            raise ValueError(
+                f"There are two lifespans: {_location(self._lifespans[0])} and {_location(function)}. "
+                "Let one of them enter the other."
+            )
+        self._lifespans.append(function)
+        return function
+
+    @property
+    def lifespan_function(self) -> LifespanFunction | None:
+        """The lifespan of the application, if any."""
+        return self._lifespans[0] if self._lifespans else None
 
     def get(self, type: str) -> Handler | None:  # noqa: A002 - named as the AMQP property it matches
         """Return the handler of this type, if any."""
@@ -163,3 +192,4 @@ def _location(function: Callable[..., Any]) -> str:
 
 registry = Registry()
 task = registry.task
+lifespan = registry.lifespan

@@ -10,10 +10,10 @@ import pytest
 from taskqueue_worker import Call, Context, Proceed
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.lifespan import Lifespan
-from taskqueue_worker.runner import Runner, Status
+from taskqueue_worker.runner import Status
 from taskqueue_worker.tasks import Registry
 from tests.approved import assert_approved
-from tests.unit.worker.messages import delivery, inbox_of
+from tests.unit.worker.messages import delivery, runner_of
 
 pytestmark = pytest.mark.looptime
 
@@ -82,7 +82,7 @@ async def test_handlers_see_what_it_yields(registry: Registry, handlers: Handler
         seen.append(context.state)
 
     assert await Lifespan(registry, handlers).begin() is None
-    runner = Runner(registry, handlers, inbox_of(), timeout_seconds=50, threads=1)
+    runner = runner_of(registry, handlers=handlers)
     assert (await runner.run(delivery())).status is Status.DONE
     assert seen == ["pool"]
 

@@ -33,6 +33,7 @@ from .lifespan import Lifespan
 from .metrics import Metrics
 from .publishing.ladder import Ladder
 from .publishing.publisher import Publisher
+from .publishing.task_publisher import TaskPublisher
 from .retries import Retries
 from .run import Run
 from .runner import Runner
@@ -93,8 +94,14 @@ class App:
         self._lifespan = Lifespan(registry, self._handlers)
         inbox = Inbox(asyncio.get_running_loop())
         inbox.open_pipe()
+        self._task_publisher = TaskPublisher(Publisher(consume.broker, name=f"{settings.name} tasks"))
         self._runner = Runner(
-            registry, self._handlers, inbox, timeout_seconds=consume.task_timeout_seconds, threads=consume.concurrency
+            registry,
+            self._handlers,
+            inbox,
+            self._task_publisher,
+            timeout_seconds=consume.task_timeout_seconds,
+            threads=consume.concurrency,
         )
         self._watchdog = Watchdog(self._handlers, self._runner, metrics)
         # A connection of its own: a memory alarm blocks connections that publish, and acknowledgements must not wait.
@@ -199,6 +206,7 @@ class App:
             if (failure := await self._lifespan.end()) is not None:
                 _log.error("lifespan not ended", exception=failure.stack)
             control.cancel()
+            await self._task_publisher.close()
             await self._publisher.close()
             await self._supervisor.close()
             with suppress(asyncio.CancelledError):

@@ -84,6 +84,8 @@ of a marker together."""
 
 # Publishing
 
+TRACE_CHARACTERS: Final = 512
+"""Longest header of a trace that is carried on: as much of `tracestate` as W3C Trace Context asks for."""
 LATEST_VERSION: Final = 2**31 - 1
 """Highest version of a payload: every AMQP client can write it as a number."""
 TIME_CHARACTERS: Final = 40

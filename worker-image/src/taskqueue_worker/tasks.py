@@ -1,20 +1,19 @@
 """The API for applications: handlers, registered by task type."""
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from structlog.typing import FilteringBoundLogger
+    from collections.abc import Sequence
 
     from .handlers.payload_type import Validate
     from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
 
+from .bounds import LATEST_VERSION
+from .context import Context
 from .handlers.payload_type import validator_of
 
 Function = TypeVar("Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any]")
@@ -23,33 +22,11 @@ Lifespan = TypeVar("Lifespan", bound=LifespanFunction)
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """The properties of the task that a handler runs."""
-
-    task_id: str | None
-    """The AMQP `message_id`: the same at each redelivery. None if the publisher set none."""
-    type: str
-    routing_key: str
-    headers: Mapping[str, Any]
-    redelivered: bool
-    """Whether the broker delivered the message before: another worker may have started the task."""
-    deadline: datetime
-    """When the task is cancelled and has failed, in UTC."""
-    attempt: int
-    """Number of this attempt, from 1."""
-    state: Any
-    """What the `@lifespan` of the application has yielded; None without one."""
-    draining: "asyncio.Event"
-    """Set at SIGTERM: a long handler may save its progress and return early. Threads may read it too."""
-    log: "FilteringBoundLogger"
-    """A logger whose lines carry `task_id` and `type`."""
-
-
-@dataclass(frozen=True, slots=True)
 class Handler:
     """A function that runs the tasks of one type."""
 
     type: str
+    version: int
     function: Callable[..., Any]
     location: str
     """Module, name, file and line of the function."""
@@ -67,15 +44,16 @@ class Handler:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The handlers of one worker, one per task type."""
+    """The handlers of one worker, one per type and version of tasks."""
 
-    _handlers: dict[str, Handler] = field(default_factory=dict)
+    _handlers: dict[tuple[str, int], Handler] = field(default_factory=dict)
     _lifespans: list[LifespanFunction] = field(default_factory=list)
 
     def task(
         self,
         type: str,  # noqa: A002 - named as the AMQP property it matches
         *,
+        version: int = 1,
         timeout: float | None = None,
         retry: "RetryRule | None" = None,
         around: "Sequence[Middleware]" = (),
@@ -87,26 +65,27 @@ class Registry:
 
         Args:
             type: The task type.
+            version: The version of the payloads that the function takes.
             timeout: Seconds after which a task is cancelled, at most those of the worker.
             retry: How tasks are tried again, where that differs from `spec.retry`.
             around: Middleware that surrounds the function, from the outside in.
 
         Raises:
             TypeError: The function takes other arguments, or contains `yield`.
-            ValueError: The type is empty, or already has a handler; the timeout is not positive.
+            ValueError: The type is empty, or its version already has a handler; the version or timeout is not positive.
         """
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
-            handler = _handler(type, function, tuple(around))
+            handler = _handler(type, version, function, tuple(around))
             handler = replace(handler, timeout=_checked_timeout(timeout, handler.location), retry=retry)
-            if (other := self._handlers.get(type)) is not None:
+            if (other := self._handlers.get((type, version))) is not None:
                 raise ValueError(
                     f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
-                    "Rename or remove one."
+                    "Rename or remove one, or give it another version."
                 )
-            self._handlers[type] = handler
+            self._handlers[type, version] = handler
             return function
 
         return register
@@ -135,9 +114,9 @@ class Registry:
         """The lifespan of the application, if any."""
         return self._lifespans[0] if self._lifespans else None
 
-    def get(self, type: str) -> Handler | None:  # noqa: A002 - named as the AMQP property it matches
-        """Return the handler of this type, if any."""
-        return self._handlers.get(type)
+    def get(self, type: str, version: int = 1) -> Handler | None:  # noqa: A002 - named as the AMQP property it matches
+        """Return the handler of this type and version, if any."""
+        return self._handlers.get((type, version))
 
     def __iter__(self) -> Iterator[Handler]:
         return iter(self._handlers.values())
@@ -145,6 +124,7 @@ class Registry:
 
 def _handler(
     type: str,  # noqa: A002 - named as the AMQP property it matches
+    version: int,
     function: Callable[..., Any],
     around: "tuple[Middleware, ...]",
 ) -> Handler:
@@ -159,6 +139,7 @@ def _handler(
     is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
     return Handler(
         type,
+        _checked_version(version, location),
         function,
         location,
         wants_context=positional > 1,
@@ -166,6 +147,12 @@ def _handler(
         around=around,
         validate=validator_of(function, location),
     )
+
+
+def _checked_version(version: object, location: str) -> int:
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= LATEST_VERSION:
+        raise ValueError(f"{location}: version={version!r} must be a whole number from 1 to {LATEST_VERSION}.")
+    return version
 
 
 def _checked_timeout(timeout: object, location: str) -> float | None:

@@ -1,6 +1,7 @@
 """A handler publishes tasks, from its loop or from its thread."""
 
 import threading
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -85,6 +86,12 @@ async def test_an_error_of_the_publisher_is_one_of_the_handler(
     assert outcome.status is Status.FAILED
     assert outcome.failure is not None
     assert "Not connected" in outcome.failure.text
+
+
+def test_a_context_of_another_process_says_that_it_cannot_publish() -> None:
+    context = Context(**dict.fromkeys((field.name for field in fields(Context)), None))  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="SyncPublisher"):
+        context.publish_sync("x", "k", {}, type="next")
 
 
 async def test_publish_sync_is_refused_on_the_loop_of_the_handlers(publisher: FakePublisher) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pytest
@@ -31,7 +30,6 @@ async def context() -> Context:
         state=None,
         draining=asyncio.Event(),
         log=structlog.get_logger(),
-        publish_from=lambda *_, **__: Future(),
     )
 
 

@@ -45,7 +45,8 @@ class Context:
     """Set at SIGTERM: a long handler may save its progress and return early. Threads may read it too."""
     log: "FilteringBoundLogger"
     """A logger whose lines carry `task_id` and `type`."""
-    publish_from: "Submit" = field(repr=False)
+    publish_from: "Submit | None" = field(default=None, repr=False)
+    """Begins to publish a task; None in a process of its own, which has no connection."""
 
     async def publish(self, exchange: str, routing_key: str, payload: object, **options: "Unpack[TaskOptions]") -> str:
         """Publish another task from an `async def` handler, and return its `message_id` once its queues have it.
@@ -58,7 +59,7 @@ class Context:
         """
         import asyncio  # not before the signal handlers of the process are installed
 
-        return await asyncio.wrap_future(self.publish_from(exchange, routing_key, payload, **options))
+        return await asyncio.wrap_future(self._submit(exchange, routing_key, payload, **options))
 
     def publish_sync(self, exchange: str, routing_key: str, payload: object, **options: "Unpack[TaskOptions]") -> str:
         """Publish another task from a `def` handler, as `publish` does.
@@ -71,4 +72,12 @@ class Context:
 
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - as get_running_loop, which raises
             raise RuntimeError("Use `await context.publish(...)` in an `async def` handler.")
-        return self.publish_from(exchange, routing_key, payload, **options).result()
+        return self._submit(exchange, routing_key, payload, **options).result()
+
+    @property
+    def _submit(self) -> "Submit":
+        if self.publish_from is None:
+            raise RuntimeError(
+                "The context of a task that runs in a process of its own cannot publish. Use SyncPublisher."
+            )
+        return self.publish_from

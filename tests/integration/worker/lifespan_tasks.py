@@ -16,10 +16,9 @@ def write(line: str) -> None:
 @lifespan
 async def shared() -> AsyncIterator[None]:
     write("lifespan begins")
-    match os.environ.get("LIFESPAN"):
-        case "fails":
-            raise ConnectionRefusedError("no database")
-        case "waits":
-            await asyncio.sleep(3600)
+    if os.environ.get("LIFESPAN") == "fails":
+        raise ConnectionRefusedError("no database")
+    if os.environ.get("LIFESPAN") == "waits":
+        await asyncio.sleep(3600)
     yield
     write("lifespan ends")

@@ -83,7 +83,8 @@ async def test_messages_whose_copies_the_broker_would_refuse_are_dead_lettered_a
 
 
 ODD: Final[tuple[FieldValue, ...]] = (
-    "many", "", -5, 2**40, 1.5, True, None, b"\xff", [1, [2]], {"a": {"b": b"\x00"}}, datetime.now(UTC), "x" * 9000,
+    "many", "", -5, 2**40, 1.5, True, None, bytearray(b"\xff"), [1, [2]], {"a": {"b": bytearray(b"\x00")}},
+    datetime.now(UTC), "x" * 9000,
 )  # fmt: skip
 OURS: Final = (
     copy_headers.ATTEMPT, copy_headers.SUSPECT, copy_headers.FIRST_FAILURE, copy_headers.ERROR_TEXT,

@@ -154,6 +154,11 @@ class FakePublisher:
         return f"id-{len(self.published)}"
 
 
+def task_publisher(publisher: FakePublisher) -> TaskPublisher:
+    """Return what publishes for handlers, without a broker."""
+    return TaskPublisher(cast("Publisher", publisher))
+
+
 def runner_of(
     registry: Registry,
     timeout_seconds: float = 50,
@@ -163,6 +168,6 @@ def runner_of(
 ) -> Runner:
     """Return a runner whose handlers share the loop of the test, and so its virtual time."""
     loop = asyncio.get_running_loop()
-    tasks = TaskPublisher(cast("Publisher", publisher or FakePublisher()))
     handlers = handlers or HandlerLoop(loop)
+    tasks = task_publisher(publisher or FakePublisher())
     return Runner(registry, handlers, Inbox(loop), tasks, timeout_seconds=timeout_seconds, threads=1)

@@ -97,7 +97,8 @@ async def test_without_one_nothing_begins(registry: Registry, handlers: HandlerL
 async def test_a_failure_is_returned(registry: Registry, handlers: HandlerLoop, error: BaseException) -> None:
     @registry.lifespan
     async def database() -> AsyncIterator[None]:
-        raise error
+        if registry.lifespan_function is not None:
+            raise error
         yield
 
     lifespan = Lifespan(registry, handlers)

@@ -6,6 +6,7 @@ All of it runs in one task on the loop of the handlers: some libraries must end 
 import asyncio
 import concurrent.futures
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from .bounds import CLOSE_SECONDS, LIFESPAN_SECONDS
 from .failure import Failure
@@ -36,7 +37,8 @@ class Lifespan:
         self._ended = self._handlers.submit(self._live())
         begun = asyncio.wrap_future(self._begun)
         try:
-            await asyncio.wait({begun, self._ended}, timeout=LIFESPAN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {begun, self._ended}
+            await asyncio.wait(waiting, timeout=LIFESPAN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not begun.done():
                 begun.cancel()

@@ -16,6 +16,8 @@ from .bounds import LATEST_VERSION
 from .context import Context
 from .handlers.payload_type import validator_of
 
+__all__ = ["Context", "Handler", "Registry", "lifespan", "registry", "task"]
+
 Function = TypeVar("Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any]")
 LifespanFunction = Callable[[], AsyncIterator[Any]]
 Lifespan = TypeVar("Lifespan", bound=LifespanFunction)
@@ -99,7 +101,8 @@ class Registry:
             TypeError: The function is no `async def` with a `yield`.
             ValueError: There is a lifespan already.
         """
-        if not inspect.isasyncgenfunction(function):
+        is_generator: bool = inspect.isasyncgenfunction(function)
+        if not is_generator:
             raise TypeError(f"@lifespan: {_location(function)} must be an `async def` with one `yield`.")
         if self._lifespans:
             raise ValueError(

@@ -5,13 +5,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from uuid import uuid4
 
 import structlog
 
 from taskqueue_drain import Identity, WorkerProtocol
-from taskqueue_drain.aio import run_unless
+from taskqueue_drain.aio import cancel, run_unless
 from taskqueue_drain.aio_pika.connection import connect
 from taskqueue_drain.aio_pika_channel import ControlChannel
 from taskqueue_drain.environment import SettingsError
@@ -209,8 +208,7 @@ class App:
             await self._task_publisher.close()
             await self._publisher.close()
             await self._supervisor.close()
-            with suppress(asyncio.CancelledError):
-                await control
+            await cancel(control)
         finally:
             watch.cancel()
             await endpoints.cleanup()

@@ -87,12 +87,12 @@ async def test_a_cancellation_from_before_is_not_raised_again() -> None:
 
 
 async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
-    async def deaf() -> None:
+    async def stubborn() -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(1000)
         await asyncio.sleep(1000)
 
-    task = asyncio.ensure_future(deaf())
+    task = asyncio.ensure_future(stubborn())
     await asyncio.sleep(1)
     await cancel(task)
     assert task.cancelled()

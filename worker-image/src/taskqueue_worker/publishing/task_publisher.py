@@ -7,7 +7,6 @@ from typing import Any, Final, Protocol, Unpack
 
 from taskqueue_worker.bounds import TRACE_CHARACTERS
 
-from .publisher import Publisher
 from .task_message import TaskOptions
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
@@ -33,10 +32,22 @@ class Origin(Protocol):
         ...
 
 
+class Publishing(Protocol):
+    """What publishes: a `Publisher`."""
+
+    async def publish(self, exchange: str, routing_key: str, payload: object, **options: Unpack[TaskOptions]) -> str:
+        """See `Publisher.publish`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        ...
+
+
 class TaskPublisher:
     """Publishes on the loop of the connection, on a connection of its own: no handler delays a retry or dead letter."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publishing) -> None:
         """Publish on the running loop."""
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()

@@ -75,7 +75,8 @@ class MemoryBroker:
         delivered = self._messages.popleft()
         headers = delivered.header.properties.headers or {}
         attempt = Attempt.of(headers, redelivered=bool(delivered.redelivered), counts_failures=True)
-        return MemoryDelivery(delivered, QUEUE, cast("Acknowledgements", None), attempt, broker=self)
+        none = cast("Acknowledgements", None)  # no method of these deliveries uses it
+        return MemoryDelivery(delivered, QUEUE, none, attempt, broker=self)
 
     async def send(self, message: Message, exchange: str, routing_key: str) -> None:
         """Publish a message (`settlement.Send`)."""

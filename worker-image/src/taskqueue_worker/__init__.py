@@ -8,12 +8,26 @@ async def resize(payload: dict[str, Any], context: Context) -> None: ...
 
 from typing import TYPE_CHECKING
 
+from .middleware import Call, Middleware, Proceed
+from .outcomes import Reject, Requeue, Retry
 from .tasks import Context, task
 
 if TYPE_CHECKING:
     from .publishing.publisher import Publisher, PublishFailedError, UnroutableError
 
-__all__ = ["Context", "PublishFailedError", "Publisher", "UnroutableError", "task"]
+__all__ = [
+    "Call",
+    "Context",
+    "Middleware",
+    "Proceed",
+    "PublishFailedError",
+    "Publisher",
+    "Reject",
+    "Requeue",
+    "Retry",
+    "UnroutableError",
+    "task",
+]
 __version__ = "0.1.0"
 
 

@@ -9,6 +9,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from taskqueue_worker.amqp.acknowledgements import Acknowledgements
 from taskqueue_worker.attempts import Attempt
 from taskqueue_worker.delivery import Delivery
 
@@ -70,7 +71,8 @@ class MemoryBroker:
         delivered = self._messages.popleft()
         headers = delivered.header.properties.headers or {}
         attempt = Attempt.of(headers, redelivered=bool(delivered.redelivered), counts_failures=True)
-        return MemoryDelivery(delivered, QUEUE, attempt, broker=self)
+        none = cast("Acknowledgements", None)  # no method of these deliveries uses it
+        return MemoryDelivery(delivered, QUEUE, none, attempt, broker=self)
 
     async def send(self, message: Message, exchange: str, routing_key: str) -> None:
         """Publish a message (`settlement.Send`)."""

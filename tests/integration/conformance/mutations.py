@@ -12,15 +12,15 @@ from typing import Any, Final, NamedTuple
 from aio_pika import DeliveryMode
 
 from taskqueue_drain import aio_pika_channel, drain_lease, protocol, worker_protocol
-from taskqueue_drain.aio_pika.connection import connect
+from taskqueue_drain.aio_pika.connection import connect_as
 from taskqueue_drain.drain_lease import DrainLease
+from taskqueue_drain.health import Health
 from taskqueue_drain.protocol import Answer, FencingToken, Verb
 from taskqueue_drain.worker_protocol import WorkerProtocol
 from taskqueue_worker import app, connection, subscription
 from taskqueue_worker.app import App
 from taskqueue_worker.consumer import Consumer
 from taskqueue_worker.delivery import Delivery
-from taskqueue_worker.endpoints import serve_endpoints
 from taskqueue_worker.subscription import Subscription
 from taskqueue_worker.worker import Worker
 
@@ -97,10 +97,10 @@ def one_connection_for_all() -> None:
     opened = asyncio.Queue[Any](1)
 
     async def connect_once(*arguments: Any) -> object:
-        await opened.put(shared := await connect(*arguments))
+        await opened.put(shared := await connect_as(*arguments))
         return shared
 
-    patch(connection, connect=connect_once)
+    patch(connection, connect_as=connect_once)
     patch(app, connect=lambda *_: opened.get())
 
 
@@ -152,8 +152,8 @@ def a_late_message_begins() -> None:
         patch(self, received=receive)
         await start(self, receive, *others, **options)
 
-    async def receive(self: Any, message: Any) -> None:
-        self.received(Delivery.of(message, self._queue, counts_failures=True))
+    def receive(self: Any, message: Any) -> None:
+        self.received(Delivery.of(message, self._queue, self._acknowledgements, counts_failures=True))
 
     patch(Consumer, start=start_for_good, _on_message=receive)
 
@@ -308,18 +308,12 @@ def sigterm_cancels_running_tasks() -> None:
 
 @breaks("healthz")
 def a_drained_worker_is_unhealthy() -> None:
-    patch(
-        app,
-        serve_endpoints=lambda *parts, ready, **rest: serve_endpoints(*parts, **rest | {"alive": ready}, ready=ready),
-    )
+    patch(Health, is_alive=Health.is_ready)
 
 
 @breaks("readyz")
 def a_drained_worker_is_ready() -> None:
-    patch(
-        app,
-        serve_endpoints=lambda *parts, alive, **rest: serve_endpoints(*parts, **rest | {"ready": alive}, alive=alive),
-    )
+    patch(Health, is_ready=Health.is_alive)
 
 
 if name := os.environ.get("MUTATION"):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 from .bounds import LATEST_VERSION
 from .context import Context
 from .handlers.payload_type import validator_of
+from .handlers.surroundings import surroundings
 
 __all__ = ["Context", "Handler", "Registry", "lifespan", "registry", "task"]
 
@@ -51,13 +52,16 @@ class Registry:
     _handlers: dict[tuple[str, int], Handler] = field(default_factory=dict)
     _lifespans: list[LifespanFunction] = field(default_factory=list)
 
-    def task(
+    def task(  # noqa: PLR0913 - options of a declaration, by name
         self,
         type: str,  # noqa: A002 - named as the AMQP property it matches
         *,
         version: int = 1,
         timeout: float | None = None,
         retry: "RetryRule | None" = None,
+        idempotent: "Middleware | None" = None,
+        results: "Middleware | None" = None,
+        rate: "Middleware | str | None" = None,
         around: "Sequence[Middleware]" = (),
     ) -> Callable[[Function], Function]:
         """Make the decorated function the handler of tasks of this type.
@@ -70,7 +74,10 @@ class Registry:
             version: The version of the payloads that the function takes.
             timeout: Seconds after which a task is cancelled, at most those of the worker.
             retry: How tasks are tried again, where that differs from `spec.retry`.
-            around: Middleware that surrounds the function, from the outside in.
+            idempotent: Runs a task once, for example `Idempotent(store)`.
+            results: Keeps the status and result of tasks, for example `Results(store)`.
+            rate: How many tasks may start in this process, for example `10/s`; or `SharedRate(...)`.
+            around: Further middleware that surrounds the function, inside of the options above, from the outside in.
 
         Raises:
             TypeError: The function takes other arguments, or contains `yield`.
@@ -79,8 +86,10 @@ class Registry:
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
+        surrounding = surroundings(idempotent=idempotent, results=results, rate=rate, around=around)
+
         def register(function: Function) -> Function:
-            handler = _handler(type, version, function, tuple(around))
+            handler = _handler(type, version, function, surrounding)
             handler = replace(handler, timeout=_checked_timeout(timeout, handler.location), retry=retry)
             if (other := self._handlers.get((type, version))) is not None:
                 raise ValueError(

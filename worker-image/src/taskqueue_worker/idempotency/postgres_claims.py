@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from typing_extensions import override
-
 from taskqueue_worker.stores import PostgresStore
 from taskqueue_worker.stores.postgres_store import Table
 
-from .claims import Claim, Claims
+from .claims import Claim
 
 TABLE: Final = Table(
     "taskqueue_claims",
@@ -48,27 +46,27 @@ _PUT: Final = f"""
 _RELEASE: Final = "DELETE FROM taskqueue_claims WHERE key = $1 AND fence = $2 AND NOT is_done"
 
 
-class PostgresClaims(Claims):
+class PostgresClaims:
     """Claims in a PostgreSQL."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
-    @override
     async def claim(self, key: str, seconds: float) -> Claim:
+        """See `Claims.claim`."""
         claimed = await self._store.row(TABLE, CLAIM, key, seconds, False)
         return Claim(claimed["fence"]) if claimed else refused(await self._store.row(TABLE, STATE, key))
 
-    @override
     async def hold(self, key: str, fence: int, seconds: float) -> bool:
+        """See `Claims.hold`."""
         return await self._store.row(TABLE, _PUT, key, fence, False, seconds) is not None
 
-    @override
     async def finish(self, key: str, fence: int, seconds: float) -> bool:
+        """See `Claims.finish`."""
         return await self._store.row(TABLE, _PUT, key, fence, True, seconds) is not None
 
-    @override
     async def release(self, key: str, fence: int) -> None:
+        """See `Claims.release`."""
         await self._store.row(TABLE, _RELEASE, key, fence)
 
 

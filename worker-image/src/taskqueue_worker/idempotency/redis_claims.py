@@ -2,11 +2,9 @@
 
 from typing import Final
 
-from typing_extensions import override
-
 from taskqueue_worker.stores import RedisStore
 
-from .claims import Claim, Claims
+from .claims import Claim
 
 # Digits of the server's clock in microseconds: the next claim of the key is later.
 _CLAIM: Final = """
@@ -33,29 +31,29 @@ end
 """
 
 
-class RedisClaims(Claims):
+class RedisClaims:
     """Claims in a Redis."""
 
     def __init__(self, store: RedisStore) -> None:
         self._store = store
 
-    @override
     async def claim(self, key: str, seconds: float) -> Claim:
+        """See `Claims.claim`."""
         state, value = await self._store.run(_CLAIM, [_named(key)], [_ms(seconds)])
         if state == b"claimed":
             return Claim(int(value))
         return Claim(None, state == b"done", value / 1000)
 
-    @override
     async def hold(self, key: str, fence: int, seconds: float) -> bool:
+        """See `Claims.hold`."""
         return bool(await self._store.run(_PUT, [_named(key)], ["running", fence, _ms(seconds)]))
 
-    @override
     async def finish(self, key: str, fence: int, seconds: float) -> bool:
+        """See `Claims.finish`."""
         return bool(await self._store.run(_PUT, [_named(key)], ["done", fence, _ms(seconds)]))
 
-    @override
     async def release(self, key: str, fence: int) -> None:
+        """See `Claims.release`."""
         await self._store.run(_RELEASE, [_named(key)], [fence])
 
 

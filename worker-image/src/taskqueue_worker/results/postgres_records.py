@@ -3,12 +3,11 @@
 from typing import Final
 
 import orjson
-from typing_extensions import override
 
 from taskqueue_worker.stores import PostgresStore
 from taskqueue_worker.stores.postgres_store import Table
 
-from .records import Fields, Records, Rule, Written
+from .records import Fields, Rule, Written
 
 _TABLE: Final = Table(
     "taskqueue_tasks",
@@ -36,20 +35,20 @@ _WRITE: Final = """
 _READ: Final = "SELECT fields FROM taskqueue_tasks WHERE key = $1 AND expires_at > clock_timestamp()"
 
 
-class PostgresRecords(Records):
+class PostgresRecords:
     """Records in a PostgreSQL."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
-    @override
     async def write(self, key: str, fields: Fields, rule: Rule, keep_seconds: float) -> Written:
+        """See `Records.write`."""
         document = orjson.dumps({"run": "", **fields}).decode()
         row = await self._store.row(_TABLE, _WRITE, key, document, float(keep_seconds), rule.value)
         return Written(row is not None, (row["checkpoint"] if row else None) or "")
 
-    @override
     async def read(self, key: str) -> Fields | None:
+        """See `Records.read`."""
         row = await self._store.row(_TABLE, _READ, key)
         fields: Fields | None = None if row is None else orjson.loads(row["fields"])
         return fields

@@ -2,11 +2,9 @@
 
 from typing import Final
 
-from typing_extensions import override
-
 from taskqueue_worker.stores import RedisStore
 
-from .records import Fields, Records, Rule, Written
+from .records import Fields, Rule, Written
 
 _WRITE: Final = """
 local known = redis.call('HMGET', KEYS[1], 'state', 'run', 'checkpoint')
@@ -22,20 +20,20 @@ return {1, checkpoint}
 _READ: Final = "return redis.call('HGETALL', KEYS[1])"
 
 
-class RedisRecords(Records):
+class RedisRecords:
     """Records in a Redis."""
 
     def __init__(self, store: RedisStore) -> None:
         self._store = store
 
-    @override
     async def write(self, key: str, fields: Fields, rule: Rule, keep_seconds: float) -> Written:
+        """See `Records.write`."""
         named = [text for name, value in fields.items() if name != "run" for text in (name, value)]
         arguments = [rule.value, fields.get("run", ""), round(keep_seconds * 1000), *named]
         is_written, checkpoint = await self._store.run(_WRITE, [f"task:{key}"], arguments)
         return Written(bool(is_written), checkpoint.decode())
 
-    @override
     async def read(self, key: str) -> Fields | None:
+        """See `Records.read`."""
         texts = [text.decode() for text in await self._store.run(_READ, [f"task:{key}"], [])]
         return dict(zip(texts[::2], texts[1::2], strict=True)) or None

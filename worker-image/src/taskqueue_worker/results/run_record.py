@@ -7,10 +7,8 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from typing_extensions import override
 
 from taskqueue_worker.stores import StoreUnavailableError
-from taskqueue_worker.task_record import TaskRecord
 
 from .records import Fields, Records, Rule
 from .status import CHECKPOINT_BYTES, PROGRESS_BYTES, State, encoded
@@ -25,7 +23,7 @@ class SupersededError(Exception):
     """Another worker has begun to run the task: this run must not store anything any more."""
 
 
-class RunRecord(TaskRecord):
+class RunRecord:
     """What a handler stores while it runs, on the loop of the handlers or in a thread."""
 
     def __init__(self, records: Records, key: str, run: str, keep_seconds: float) -> None:
@@ -53,24 +51,24 @@ class RunRecord(TaskRecord):
         return await self._write(state=state.value, **fields)
 
     @property
-    @override
-    def resume(self) -> Any:
+    def resume(self) -> Any:  # noqa: ANN401 - JSON of the handler
+        """See `Context.resume`."""
         return orjson.loads(self._resume) if self._resume else None
 
-    @override
     def progress(self, value: object) -> None:
+        """See `Context.progress`."""
         if isinstance(value, float) and not 0 <= value <= 1:
             raise ValueError(f"progress={value!r} must be a fraction from 0 to 1, or other JSON.")
         self._progress = encoded("progress", value, PROGRESS_BYTES)
         self._loop.call_soon_threadsafe(self._shown.set)
 
-    @override
     async def checkpoint(self, data: object) -> None:
+        """See `Context.checkpoint`."""
         if not await self._write(checkpoint=encoded("checkpoint", data, CHECKPOINT_BYTES)):
             raise SupersededError(f"Task {self._key} runs elsewhere by now; this run cannot store a checkpoint.")
 
-    @override
     def checkpoint_sync(self, data: object) -> None:
+        """See `Context.checkpoint_sync`."""
         if threading.get_ident() == self._thread:
             raise RuntimeError("Use `await context.checkpoint(...)` in an `async def` handler.")
         asyncio.run_coroutine_threadsafe(self.checkpoint(data), self._loop).result()

@@ -51,6 +51,7 @@ class ProcessPool:
         self._idle: list[ChildProcess] = []
         self._server: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._draining = DrainingPipe()
+        self._is_closed = False
 
     def call(self, type: str, *, wants_result: bool) -> "ProcessCall":  # noqa: A002 - named as the AMQP property
         """Return a call of the handler of this type."""
@@ -62,12 +63,17 @@ class ProcessPool:
 
     def close(self) -> None:
         """End all children, and the fork server. A call that goes on then ends with this process."""
-        if self._lock.acquire(timeout=CHILD_EXIT_SECONDS):
+        self._is_closed = True
+        if not self._lock.acquire(timeout=CHILD_EXIT_SECONDS):  # the modules are still being imported
+            return
+        try:
             for child in self._idle:
                 child.wait()
                 self._observer.child_ended(EndReason.CLOSED)
             self._idle.clear()
             self._stop_server()
+        finally:
+            self._lock.release()
 
     def take(self) -> ChildProcess:
         """Return a child without a task. Blocks while it starts.
@@ -117,6 +123,8 @@ class ProcessPool:
         return None
 
     def _start(self) -> ChildProcess:
+        if self._is_closed:
+            raise ChildNotStartedError("The worker ends.")
         if self._server is not None:
             try:
                 return ChildProcess(self._server[1])

@@ -4,8 +4,8 @@ import asyncio
 
 import aio_pika
 
-from taskqueue_worker.ladder import Ladder
-from taskqueue_worker.publisher import Publisher
+from taskqueue_worker.publishing.ladder import Ladder
+from taskqueue_worker.publishing.publisher import Publisher
 from tests.cluster.debian import NEWEST_RABBITMQ
 from tests.integration.harness.eventually import eventually
 from tests.integration.harness.tenant import Tenant

@@ -18,9 +18,9 @@ from taskqueue_operator.topology.fence import fence_topology
 from taskqueue_operator.topology.objects import Binding, Exchange, Queue, Topology
 from taskqueue_operator.topology.retry_path import retry_path
 from taskqueue_operator.topology.switch import Switch
-from taskqueue_worker.ladder import Ladder
-from taskqueue_worker.publish_errors import PublishFailedError
-from taskqueue_worker.publisher import Publisher
+from taskqueue_worker.publishing.errors import PublishFailedError
+from taskqueue_worker.publishing.ladder import Ladder
+from taskqueue_worker.publishing.publisher import Publisher
 from tests.cluster.broker import Broker
 from tests.integration.harness.versions import every_version
 from tests.permissions import Grant, documented, permissions

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from taskqueue_worker import Context, task
+from taskqueue_worker import Context, Reject, Requeue, Retry, task
 
 LEDGER = Path(os.environ["LEDGER"])
 
@@ -111,3 +111,22 @@ async def by_routing_key(payload: dict[str, Any]) -> None:
 @task("kind")
 async def kind(payload: object) -> None:
     write(f"kind {type(payload).__name__}")
+
+
+@task("retry")
+async def retry(payload: dict[str, Any]) -> None:
+    write(f"started {payload['n']}")
+    raise Retry("busy", delay=0.5)
+
+
+@task("reject")
+async def reject(payload: dict[str, Any]) -> None:
+    raise Reject(f"no such image: {payload['n']}")
+
+
+@task("requeue")
+async def requeue(payload: dict[str, Any], context: Context) -> None:
+    """Requeue the task until the gate is open."""
+    write(f"started {payload['n']} redelivered={context.redelivered}")
+    if not is_open(payload):
+        raise Requeue("busy")

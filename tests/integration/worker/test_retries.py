@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from taskqueue_operator.resource.names import PARKING
-from taskqueue_worker.delay_queues import delay_queue, marker_queue
-from taskqueue_worker.ladder import Ladder
-from taskqueue_worker.publisher import Publisher
+from taskqueue_worker.publishing.delay_queues import delay_queue, marker_queue
+from taskqueue_worker.publishing.ladder import Ladder
+from taskqueue_worker.publishing.publisher import Publisher
 from tests.cluster.broker import Broker
 from tests.integration.harness.versions import every_version
 from tests.integration.worker import management_api as api

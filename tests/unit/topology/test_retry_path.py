@@ -9,7 +9,8 @@ from taskqueue_operator.topology.deletion import removal_steps
 from taskqueue_operator.topology.diff import Declare, Remove, Step, diff
 from taskqueue_operator.topology.objects import Binding, Policy, Topology
 from taskqueue_operator.topology.retry_path import retry_path, retry_steps
-from taskqueue_worker import bounds, delay_queues
+from taskqueue_worker import bounds
+from taskqueue_worker.publishing import delay_queues
 from tests.approved import assert_approved
 from tests.unit.topology.builders import OWNER
 from tests.unit.topology.in_memory_vhost import apply_steps

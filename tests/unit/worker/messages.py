@@ -16,7 +16,7 @@ from taskqueue_worker.bridge import Inbox
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.publish_errors import PublishFailedError
+from taskqueue_worker.publishing.errors import PublishFailedError
 from taskqueue_worker.run import Run
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.settlement import Settlement

@@ -9,9 +9,9 @@ import pytest
 from aio_pika import Message
 
 from taskqueue_worker.bounds import DECLARED_SECONDS, DELAYED_EXPIRES_SECONDS, LONGEST_DELAY_SECONDS
-from taskqueue_worker.delay_queues import delay_arguments, marker_ms
-from taskqueue_worker.ladder import Ladder
-from taskqueue_worker.publish_errors import PublishFailedError, UnroutableError
+from taskqueue_worker.publishing.delay_queues import delay_arguments, marker_ms
+from taskqueue_worker.publishing.errors import PublishFailedError, UnroutableError
+from taskqueue_worker.publishing.ladder import Ladder
 
 pytestmark = pytest.mark.looptime
 

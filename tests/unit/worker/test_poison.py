@@ -8,7 +8,7 @@ import pytest
 from taskqueue_worker.attempts import AttemptState
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.publish_errors import PublishFailedError
+from taskqueue_worker.publishing.errors import PublishFailedError
 from taskqueue_worker.tasks import Registry
 from tests.unit.worker.messages import FakeBroker, channel_of, delivery, make_worker, runner_of
 

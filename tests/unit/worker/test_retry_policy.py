@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue_worker.bounds import LONGEST_DELAY_SECONDS
-from taskqueue_worker.delay_queues import delay_seconds_of, marker_ms
+from taskqueue_worker.publishing.delay_queues import delay_seconds_of, marker_ms
 from taskqueue_worker.retry_policy import RetryPolicy
 
 SECONDS = st.integers(1, LONGEST_DELAY_SECONDS)

@@ -11,7 +11,7 @@ from taskqueue_worker.bounds import RETRY_TRIES
 from taskqueue_worker.dead_letters import Problem
 from taskqueue_worker.failure import Failure
 from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.publish_errors import PublishFailedError
+from taskqueue_worker.publishing.errors import PublishFailedError
 from taskqueue_worker.retry_policy import RetryPolicy
 from taskqueue_worker.runner import Outcome, Status
 from taskqueue_worker.settlement import Retries, Settlement
@@ -113,13 +113,15 @@ async def test_a_failed_task_is_acknowledged_after_its_retry_is_confirmed(scene:
         "a": 1,
     }
     delivered = delivery(headers=headers, user_id="guest", priority=3)
-    assert await scene.settlement.settle(delivered, Outcome(status))
+    assert await scene.settlement.settle(delivered, Outcome(status, FAILED.failure))
     ((_, queue, copy),) = scene.ladder.sent
     assert (queue, copy.message_id, copy.type, copy.priority, copy.user_id) == ("q", "id", "t", 3, None)
     assert copy.headers.keys() == {
-        "a", "x-attempt", "x-first-failure-at", "x-last-failure-at", "x-original-exchange", "x-original-routing-key"
+        "a", "x-attempt", "x-failure-class", "x-failure-text", "x-first-failure-at", "x-last-failure-at",
+        "x-original-exchange", "x-original-routing-key",
     }  # fmt: skip
     assert (copy.headers["x-attempt"], copy.headers["x-first-failure-at"]) == (3, "then")
+    assert (copy.headers["x-failure-class"], copy.headers["x-failure-text"]) == ("LookupError", "no such image")
     assert 1 <= scene.delays_ms[0] <= 10_000
     assert (channel_of(delivered).settled, scene.broker.sent) == (["ack"], [])
     assert scene.metric("retries_total", queue="q") == 1

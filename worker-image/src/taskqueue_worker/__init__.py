@@ -8,12 +8,26 @@ async def resize(payload: dict[str, Any], context: Context) -> None: ...
 
 from typing import TYPE_CHECKING
 
+from .middleware import Call, Middleware, Proceed
+from .outcomes import Reject, Requeue, Retry
 from .tasks import Context, task
 
 if TYPE_CHECKING:
-    from .publisher import Publisher, PublishFailedError, UnroutableError
+    from .publishing.publisher import Publisher, PublishFailedError, UnroutableError
 
-__all__ = ["Context", "PublishFailedError", "Publisher", "UnroutableError", "task"]
+__all__ = [
+    "Call",
+    "Context",
+    "Middleware",
+    "Proceed",
+    "PublishFailedError",
+    "Publisher",
+    "Reject",
+    "Requeue",
+    "Retry",
+    "UnroutableError",
+    "task",
+]
 __version__ = "0.1.0"
 
 
@@ -21,7 +35,7 @@ def __getattr__(name: str) -> object:
     # Loaded on first use: the kernel drops a SIGTERM to PID 1 until `python -m taskqueue_worker` has installed its
     # signal handler, so nothing slow may be imported before that.
     if name in {"Publisher", "PublishFailedError", "UnroutableError"}:
-        from . import publisher
+        from .publishing import publisher
 
         return getattr(publisher, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,9 +25,9 @@ from .delivery import Delivery
 from .drainable import DrainableWorker, ProtocolLog
 from .endpoints import serve_endpoints
 from .handler_loop import HandlerLoop
-from .ladder import Ladder
 from .metrics import Metrics
-from .publisher import Publisher
+from .publishing.ladder import Ladder
+from .publishing.publisher import Publisher
 from .run import Run
 from .runner import Runner
 from .settings import Settings

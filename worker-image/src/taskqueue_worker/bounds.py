@@ -48,6 +48,11 @@ RETURN_PAUSE_SECONDS: Final = 1.0
 
 LONGEST_DELAY_SECONDS: Final = 32_768
 """Longest delay of a retry, and time of the longest delay queue: with 1 s, 16 delay queues of a vhost."""
+REQUEUE_SECONDS: Final = 1
+"""Shortest time until a message returns whose handler raises `Requeue`: a queue of nothing else costs little CPU."""
+HELD_REQUEUE_SECONDS: Final = 30
+"""How long the worker holds such a message, and its slot, where no delay queue may be used: within the margin of the
+consumer timeout, which is 60 s."""
 RETRY_TRIES: Final = 5
 """How often a worker tries to store a retry before it dead-letters the message: with the pauses between them, longer
 than the election of a leader takes, and short enough to wait for if the user may not declare a delay queue."""

@@ -67,7 +67,7 @@ def _check(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from .log import quiet_libraries
     from .payload import PayloadError, decode
-    from .publisher import Publisher, PublishFailedError
+    from .publishing.publisher import Publisher, PublishFailedError
 
     quiet_libraries()
 

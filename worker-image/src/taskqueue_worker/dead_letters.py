@@ -1,4 +1,4 @@
-"""Copies of messages: dead letters, retries, and messages that return to their queue at once. Pure."""
+"""Copies of messages: dead letters, retries, and messages that return to their queue. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Problem:
     """What is wrong with a task."""
 
     reason: str
-    """`failed`, `timeout`, `unknown_type`, `invalid_payload`, or `worker_lost`."""
+    """`failed`, `timeout`, `unknown_type`, `invalid_payload`, `rejected`, or `worker_lost`."""
     error_class: str
     error_text: str
 
@@ -53,12 +53,14 @@ def returning(message: AbstractIncomingMessage, attempt_headers: Mapping[str, ob
     return _copy(message, {**attempt_headers, **first_failure, **_origin(message)}, expires=True)
 
 
-def retry(message: AbstractIncomingMessage, attempt: int, now: datetime) -> Message:
+def retry(message: AbstractIncomingMessage, attempt: int, problem: Problem, now: datetime) -> Message:
     """Return the copy of a message that is tried again after a delay, as the attempt with this number."""
     at = now.isoformat(timespec="milliseconds")
     return _copy(
         message,
         {
+            copy_headers.ERROR_CLASS: one_line(problem.error_class),
+            copy_headers.ERROR_TEXT: one_line(problem.error_text),
             copy_headers.ATTEMPT: attempt,
             **copy_headers.first_failure(message.headers, at),
             copy_headers.LAST_FAILURE: at,
@@ -66,6 +68,11 @@ def retry(message: AbstractIncomingMessage, attempt: int, now: datetime) -> Mess
         },
         expires=False,
     )
+
+
+def requeued(message: AbstractIncomingMessage, attempt: int) -> Message:
+    """Return the copy of a message that returns to its queue, to run as the attempt that it was."""
+    return _copy(message, {copy_headers.ATTEMPT: attempt, **_origin(message)}, expires=True)
 
 
 def original_routing_key(headers: Mapping[str, Any], routing_key: str | None) -> str:

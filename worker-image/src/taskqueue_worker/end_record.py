@@ -24,6 +24,8 @@ def record_end(metrics: Metrics, delivery: Delivery, outcome: Outcome, seconds: 
     }
     if outcome.failure is None:
         _log.info("task", **line)
+    elif outcome.status is Status.REQUEUED:
+        _log.info("task", **line, reason=outcome.failure.text)
     else:
         _log.error("task", **line, exception=outcome.failure.stack)
     if not settled and outcome.status is not Status.ABANDONED:

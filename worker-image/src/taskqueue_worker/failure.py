@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from .bounds import STACK_CHARACTERS, TEXT_CHARACTERS
+from .outcomes import Requeue, Retry
+
+ErrorType = type[BaseException]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,9 @@ class Failure:
     text: str
     stack: str
     """The stack trace; of a long one, the end."""
+    error_type: ErrorType = Exception
+    delay_seconds: float | None = None
+    """The delay that `Retry` or `Requeue` asks for."""
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
@@ -29,4 +35,5 @@ class Failure:
             text, stack = str(error), "".join(traceback.format_exception(error))
         except BaseException:  # noqa: BLE001 - user code
             text = stack = f"{qualified}: its text cannot be made"
-        return cls(qualified[:TEXT_CHARACTERS], text[:TEXT_CHARACTERS], stack[-STACK_CHARACTERS:])
+        delay = error.delay if isinstance(error, Retry | Requeue) else None
+        return cls(qualified[:TEXT_CHARACTERS], text[:TEXT_CHARACTERS], stack[-STACK_CHARACTERS:], type(error), delay)

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any
 
@@ -32,7 +32,9 @@ class Run:
         cancelled: Whether the call ended with CancelledError.
         begun: Whether user code has begun.
         is_withdrawn: Whether user code may not begin any more.
+        around: Runs the middleware of the task, which calls the handler; None for a task without middleware.
         thread: Identifier of the thread in which it runs.
+        is_in_thread: Whether the handler, which is surrounded, runs in a thread at this moment.
         task: Its task on the loop of the handlers; None in a thread.
     """
 
@@ -51,7 +53,8 @@ class Run:
         self.context = context
         self.ended: asyncio.Future[Failure | None] = loop.create_future()
         self.woken: asyncio.Future[None] = loop.create_future()
-        self.cancelled = self.begun = self.is_withdrawn = False
+        self.around: Callable[[], Awaitable[object]] | None = None
+        self.cancelled = self.begun = self.is_withdrawn = self.is_in_thread = False
         self.thread: int | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -60,7 +63,7 @@ class Run:
         failure = None
         try:
             self._begin()
-            _check(self.context.run(self._function, *self._arguments))
+            _checked(self.context.run(self._function, *self._arguments))
         except BaseException as error:  # noqa: BLE001 - whatever user code raises
             failure = self._failed(error)
         self._connection.post(self._resolve, failure)
@@ -70,10 +73,23 @@ class Run:
         failure = None
         try:
             self._begin()
-            _check(await self._function(*self._arguments))
+            await (self.call_on_loop() if self.around is None else self.around())
         except BaseException as error:  # noqa: BLE001 - whatever user code raises
             failure = self._failed(error)
         self._connection.post(self._resolve, failure)
+
+    async def call_on_loop(self) -> object:
+        """Call an `async def` handler and return its result."""
+        return _checked(await self._function(*self._arguments))
+
+    def call_in_thread(self) -> object:
+        """Call a `def` handler that is surrounded, in this thread, and return its result."""
+        loop_thread, self.thread = self.thread, threading.get_ident()
+        self.is_in_thread = True
+        try:
+            return _checked(self._function(*self._arguments))
+        finally:
+            self.thread, self.is_in_thread = loop_thread, False
 
     def wake(self) -> None:
         """Do not let the connection's loop await the end any longer."""
@@ -99,11 +115,12 @@ class Run:
             self.wake()
 
 
-def _check(result: object) -> None:
+def _checked(result: object) -> object:
     if inspect.iscoroutine(result):
         # For example from a plain decorator around an `async def`. An acknowledgement would lose the task silently.
         result.close()
         raise NotRunError("The handler returned a coroutine. Make its wrapper `async def` and await the handler.")
+    return result
 
 
 def _explained(error: BaseException) -> BaseException:

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextvars
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import structlog
@@ -14,11 +14,12 @@ from .bridge import Inbox
 from .delivery import Delivery
 from .failure import Failure
 from .handler_loop import HandlerLoop
+from .middleware import Call, run_around
+from .outcomes import Reject, Requeue
 from .payload import PayloadError
 from .run import Run
 from .tasks import Context, Handler, Registry
-
-_log = structlog.get_logger("runner")
+from .thread_pool import ThreadPool
 
 UNREADABLE: Final = (
     "The AMQP properties of the message cannot be read: a text is not UTF-8, or a value is out of range. Correct the "
@@ -36,10 +37,12 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     UNKNOWN_TYPE = "unknown_type"
     INVALID_PAYLOAD = "invalid_payload"
+    REJECTED = "rejected"
+    """The handler raised `Reject`."""
     WORKER_LOST = "worker_lost"
     """Its attempts are used, and the worker was lost during the last one: the task did not run again."""
     REQUEUED = "requeued"
-    """The handler was cancelled although it did nothing wrong; the message returns to its queue."""
+    """The message returns to its queue: the handler raised `Requeue`, or was cancelled for no fault of its own."""
     ABANDONED = "abandoned"
     """Running tasks were cancelled, but the handler did not stop. The message returns when the process ends."""
 
@@ -73,7 +76,7 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self._inbox = inbox
         self._is_cancelling = False
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="task")
+        self._threads = ThreadPool(threads)
         self._running: dict[Run, Delivery] = {}
 
     @property
@@ -121,21 +124,19 @@ class Runner:
         )
 
     def _start(self, handler: Handler, payload: object, delivery: Delivery) -> Run:
-        arguments = (payload, self._context(delivery)) if handler.wants_context else (payload,)
+        context = self._context(delivery) if handler.wants_context or handler.around else None
+        arguments = (payload, context) if handler.wants_context else (payload,)
         # Neither another loop nor a thread inherits context variables.
         run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox)
         self._running[run] = delivery
-        if handler.is_coroutine:
+        if handler.around and context is not None:
+            proceed = run.call_on_loop if handler.is_coroutine else partial(self._threads.proceed, run)
+            run.around = partial(run_around, Call(context, payload, handler), proceed)
+        if handler.is_coroutine or handler.around:
             self._handlers.start(run)
         else:
-            self._call_in_thread(run)
+            self._threads.start(run)
         return run
-
-    def _call_in_thread(self, run: Run) -> None:
-        try:
-            self._threads.submit(run.call)
-        except RuntimeError:  # no further thread: the call waits for one that becomes free
-            _log.exception("no thread for a handler")
 
     async def _wait_for(self, run: Run) -> Outcome:
         timer = self._loop.call_later(0 if self._is_cancelling else self._timeout, run.wake)
@@ -170,7 +171,11 @@ class Runner:
 
 def _result(run: Run) -> Outcome:
     failure = run.ended.result()
-    return Outcome(Status.DONE if failure is None else Status.FAILED, failure)
+    if failure is None:
+        return Outcome(Status.DONE)
+    if issubclass(failure.error_type, Requeue):
+        return Outcome(Status.REQUEUED, failure)
+    return Outcome(Status.REJECTED if issubclass(failure.error_type, Reject) else Status.FAILED, failure)
 
 
 def _interrupted(run: Run) -> Outcome:

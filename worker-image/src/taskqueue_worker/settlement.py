@@ -13,12 +13,12 @@ from taskqueue_drain.aio import sleep_unless
 from taskqueue_drain.backoff import Backoff
 from taskqueue_drain.dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
 
-from .bounds import RETRY_TRIES
-from .dead_letters import Problem, dead_letter, retry, returning
+from .bounds import HELD_REQUEUE_SECONDS, REQUEUE_SECONDS, RETRY_TRIES
+from .dead_letters import Problem, dead_letter, requeued, retry, returning
 from .delivery import Delivery
 from .failure import Failure
 from .metrics import Metrics
-from .publish_errors import PublishFailedError
+from .publishing.errors import PublishFailedError
 from .retry_policy import RetryPolicy
 from .runner import Outcome, Status
 
@@ -78,12 +78,12 @@ class Settlement:
             case Status.DONE:
                 return await delivery.acknowledge()
             case Status.REQUEUED:
-                return await delivery.requeue()
+                return await self._requeue(delivery, outcome)
             case Status.ABANDONED:
                 return False
             case Status.FAILED | Status.TIMEOUT if self._broker_delays(delivery):
                 return await self._reject(delivery)
-            case Status.FAILED | Status.TIMEOUT if await self._retry(delivery):
+            case Status.FAILED | Status.TIMEOUT if await self._retry(delivery, outcome):
                 return await delivery.acknowledge()
             case _:
                 return await self.dead_letter(delivery, _problem(outcome))
@@ -126,17 +126,50 @@ class Settlement:
             self._metrics.count_retry(delivery.queue)
         return settled
 
-    async def _retry(self, delivery: Delivery) -> bool:
+    async def _requeue(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Return a message; after a delay and as a copy if its handler asked for it, so that no broker counts that.
+
+        Where no delay queue may be used, the message waits here, and so does the slot.
+        """
+        if outcome.failure is None:
+            return await delivery.requeue()
+        seconds = max(REQUEUE_SECONDS, outcome.failure.delay_seconds or 0)
+        if not await self._store_delayed(delivery, seconds):
+            await sleep_unless(self.stopping, min(seconds, HELD_REQUEUE_SECONDS))
+            if delivery.is_lost:
+                return False
+            try:
+                await self._send(requeued(delivery.message, delivery.attempt.number), DEFAULT_EXCHANGE, delivery.queue)
+            except PublishFailedError as error:
+                _log.warning("requeued by the broker", task_id=delivery.task_id, reason=str(error))
+                return await delivery.requeue()
+        return await delivery.acknowledge()
+
+    async def _store_delayed(self, delivery: Delivery, seconds: float) -> bool:
+        if self._retries is None or self._retries.policy.by_broker or delivery.is_lost:
+            return False
+        copy = requeued(delivery.message, delivery.attempt.number)
+        try:
+            await self._retries.delay(copy, delivery.queue, round(seconds * 1000))
+        except PublishFailedError as error:
+            _log.warning("requeue not delayed", task_id=delivery.task_id, queue=delivery.queue, reason=str(error))
+            return False
+        return True
+
+    async def _retry(self, delivery: Delivery, outcome: Outcome) -> bool:
         """Store the next attempt of a failed task in a delay queue; False if none follows, or it cannot be stored."""
         if self._retries is None or self._retries.policy.is_last(delivery.attempt.number):
             return False
         policy, delay = self._retries
         backoff, next_attempt = Backoff(), delivery.attempt.number + 1
         for _ in range(RETRY_TRIES):
-            delay_ms = policy.delay_ms(delivery.attempt.number, random.random())  # noqa: S311 - spreads load
+            delay_ms = _asked_ms(outcome) or policy.delay_ms(
+                delivery.attempt.number,
+                random.random(),  # noqa: S311 - spreads load
+            )
             line = {"task_id": delivery.task_id, "queue": delivery.queue, "attempt": next_attempt}
             try:
-                await delay(retry(delivery.message, next_attempt, _now()), delivery.queue, delay_ms)
+                await delay(retry(delivery.message, next_attempt, _problem(outcome), _now()), delivery.queue, delay_ms)
             except PublishFailedError as error:
                 _log.warning("retry not stored", **line, reason=str(error))
                 await sleep_unless(self.stopping, backoff.next_delay(0))
@@ -201,6 +234,12 @@ class Settlement:
 def _problem(outcome: Outcome) -> Problem:
     failure = outcome.failure or Failure("", "", "")
     return Problem(outcome.status.value, failure.type, failure.text)
+
+
+def _asked_ms(outcome: Outcome) -> int | None:
+    """The delay that the handler asked for with `Retry`, at least a millisecond."""
+    seconds = None if outcome.failure is None else outcome.failure.delay_seconds
+    return None if seconds is None else max(1, round(seconds * 1000))
 
 
 def _now() -> datetime:

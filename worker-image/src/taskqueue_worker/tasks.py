@@ -1,7 +1,7 @@
 """The API for applications: handlers, registered by task type."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from structlog.typing import FilteringBoundLogger
+
+    from .middleware import Middleware
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,6 +45,8 @@ class Handler:
     """Module, name, file and line of the function."""
     wants_context: bool
     is_coroutine: bool
+    around: "tuple[Middleware, ...]" = ()
+    """What surrounds the function, from the outside in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,20 @@ class Registry:
 
     _handlers: dict[str, Handler] = field(default_factory=dict)
 
-    def task(self, type: str) -> Callable[[Function], Function]:  # noqa: A002 - named as the AMQP property it matches
+    def task(
+        self,
+        type: str,  # noqa: A002 - named as the AMQP property it matches
+        *,
+        around: "Sequence[Middleware]" = (),
+    ) -> Callable[[Function], Function]:
         """Make the decorated function the handler of tasks of this type.
 
         The function takes (payload) or (payload, context). `async def` runs on the event loop of the handlers, `def` in
-        a thread. A return acknowledges the message; an exception sends it to the dead-letter queue.
+        a thread. A return acknowledges the message; after an exception, the task is tried again or dead-lettered.
+
+        Args:
+            type: The task type.
+            around: Middleware that surrounds the function, from the outside in.
 
         Raises:
             TypeError: The function takes other arguments, or contains `yield`.
@@ -65,7 +78,7 @@ class Registry:
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
-            handler = _handler(type, function)
+            handler = _handler(type, function, tuple(around))
             if (other := self._handlers.get(type)) is not None:
                 raise ValueError(
                     f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
@@ -84,7 +97,11 @@ class Registry:
         return iter(self._handlers.values())
 
 
-def _handler(type: str, function: Callable[..., Any]) -> Handler:  # noqa: A002 - named as the AMQP property it matches
+def _handler(
+    type: str,  # noqa: A002 - named as the AMQP property it matches
+    function: Callable[..., Any],
+    around: "tuple[Middleware, ...]",
+) -> Handler:
     location = _location(function)
     if _satisfies(function, inspect.isgeneratorfunction) or _satisfies(function, inspect.isasyncgenfunction):
         raise TypeError(f"{location} must not yield: a call would run none of it. Return when the task is done.")
@@ -94,7 +111,7 @@ def _handler(type: str, function: Callable[..., Any]) -> Handler:  # noqa: A002 
     if not 1 <= positional <= 2 or required > positional:  # noqa: PLR2004 - payload, and payload with context
         raise TypeError(f"{location} must take (payload) or (payload, context).")
     is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
-    return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine)
+    return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine, around=around)
 
 
 def _satisfies(function: Callable[..., Any], predicate: Callable[[object], bool]) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -27,6 +27,9 @@ from .runner import Outcome, Runner, Status
 from .settlement import Settlement
 
 _log = structlog.get_logger("worker")
+
+_SAYS_NOTHING: Final = frozenset({Status.INVALID_PAYLOAD, Status.REJECTED})
+"""Ends that are due to the message: they do not tell whether what the handlers need is available."""
 
 
 class WorkerLostError(Exception):
@@ -256,7 +259,7 @@ class Worker:
         _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
 
     def _notify_brake(self, status: Status) -> None:
-        done = None if status is Status.INVALID_PAYLOAD else _is_done(status)  # its handler has not run
+        done = None if status in _SAYS_NOTHING else _is_done(status)
         if done and self._brake.succeed():
             _log.info("brake released")
         elif done is False and self._brake.fail(self._clock()):

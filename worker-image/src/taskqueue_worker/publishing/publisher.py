@@ -15,9 +15,9 @@ from aiormq.exceptions import PublishError as ReturnedError
 from taskqueue_drain.aio import is_cancellation_requested
 from taskqueue_drain.aio_pika.connection import CONNECTION_ERRORS, close, connect
 from taskqueue_drain.broker import BrokerSource, BrokerUri
+from taskqueue_worker.payload import JSON, encode
 
-from .payload import JSON, encode
-from .publish_errors import PublishFailedError, UnroutableError
+from .errors import PublishFailedError, UnroutableError
 
 __all__ = ["PublishFailedError", "Publisher", "UnroutableError"]
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from aio_pika import DeliveryMode, Message
 
-from .bounds import DECLARED_SECONDS
+from taskqueue_worker.bounds import DECLARED_SECONDS
+
 from .delay_queues import MARKER_ARGUMENTS, delay_arguments, delay_queue, delay_seconds_of, marker_ms, marker_queue
-from .publish_errors import PublishFailedError
+from .errors import PublishFailedError
 
 
 class ConfirmedPublisher(Protocol):

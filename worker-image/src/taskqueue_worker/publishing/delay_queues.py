@@ -7,7 +7,7 @@ broker publishes them to the exchange `taskqueue.return`, which routes each one 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .bounds import DELAYED_EXPIRES_SECONDS, MARKER_MARGIN_SECONDS
+from taskqueue_worker.bounds import DELAYED_EXPIRES_SECONDS, MARKER_MARGIN_SECONDS
 
 RETURN_EXCHANGE: Final = "taskqueue.return"
 """The operator declares it, binds each queue to it, and gives it a parking queue for what it cannot route."""

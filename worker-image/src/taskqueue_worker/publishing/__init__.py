@@ -1,0 +1,1 @@
+"""Publishes tasks: confirmed, mandatory, now or after a delay."""

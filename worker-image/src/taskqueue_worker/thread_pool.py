@@ -1,0 +1,62 @@
+"""The threads of `def` handlers."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from .run import Run
+
+_log = structlog.get_logger("runner")
+
+
+class ThreadPool:
+    """Runs handlers in threads, which nothing can stop."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="task")
+
+    def start(self, run: Run) -> None:
+        """Call the handler of a run, from the connection's loop."""
+        try:
+            self._threads.submit(run.call)
+        except RuntimeError:  # no further thread: the call waits for one that becomes free
+            _log.exception("no thread for a handler")
+
+    async def proceed(self, run: Run) -> object:
+        """Call the handler of a run that is surrounded, from the loop of the handlers; return its result.
+
+        A cancellation waits for the end of a call that has begun: its slot is not free before.
+        """
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[_End] = loop.create_future()
+        call = contextvars.copy_context().run
+
+        def in_thread() -> None:
+            end = _end_of(lambda: call(run.call_in_thread))
+            loop.call_soon_threadsafe(ended.set_result, end)
+
+        submitted = self._threads.submit(in_thread)
+        while not ended.done():
+            try:
+                await asyncio.wait({ended})
+            except asyncio.CancelledError:
+                if submitted.cancel():
+                    raise
+        result, error = ended.result()
+        if error is not None:
+            raise error
+        return result
+
+
+_End = tuple[object, BaseException | None]
+
+
+def _end_of(call: Callable[[], object]) -> _End:
+    # Neither kind of future carries each exception: StopIteration would be lost.
+    try:
+        return call(), None
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises
+        return None, error

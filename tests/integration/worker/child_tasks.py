@@ -35,7 +35,7 @@ def wait_for_gate(payload: dict[str, Any]) -> None:
         time.sleep(0.01)
 
 
-@task("child.who")
+@task("child.who", pool="process")
 def who(payload: object, context: Context) -> dict[str, object]:
     context.log.info("who", payload=payload)
     return {
@@ -50,14 +50,14 @@ def who(payload: object, context: Context) -> dict[str, object]:
     }
 
 
-@task("child.work")
+@task("child.work", pool="process")
 def work(payload: dict[str, Any], context: Context) -> dict[str, object]:
     announce(payload)
     wait_for_gate(payload)
     return {"n": payload.get("n"), "draining": context.draining.is_set()}
 
 
-@task("child.compute")
+@task("child.compute", pool="process")
 def compute(payload: dict[str, Any]) -> None:
     """Compute without end, beside a process of its own."""
     own = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
@@ -66,7 +66,7 @@ def compute(payload: dict[str, Any]) -> None:
         sum(range(100_000))
 
 
-@task("child.end")
+@task("child.end", pool="process")
 def end(payload: dict[str, Any]) -> None:
     announce(payload)
     wait_for_gate(payload)
@@ -85,7 +85,7 @@ def end(payload: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.Signals[name])
 
 
-@task("child.allocate")
+@task("child.allocate", pool="process")
 def allocate(payload: dict[str, Any]) -> int:
     announce(payload)
     data = bytearray(payload["mib"] * MIB)
@@ -96,6 +96,6 @@ def allocate(payload: dict[str, Any]) -> int:
     return os.getpid()
 
 
-@task("child.answer")
+@task("child.answer", pool="process")
 def answer(payload: dict[str, Any]) -> bytes:
     return bytes(payload["mib"] * MIB)

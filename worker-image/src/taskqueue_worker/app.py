@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
@@ -37,6 +38,9 @@ from .subscription import Subscription
 from .tasks import Registry
 from .watchdog import Watchdog
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from .pools.process_pool import ProcessPool
 
 _log = structlog.get_logger("app")
 
@@ -85,8 +89,14 @@ class App:
         self._handlers = HandlerLoop(event_loop.new_event_loop())
         inbox = Inbox(asyncio.get_running_loop())
         inbox.open_pipe()
+        self._processes = _process_pool(settings, registry, metrics)
         self._runner = Runner(
-            registry, self._handlers, inbox, timeout_seconds=consume.task_timeout_seconds, threads=consume.concurrency
+            registry,
+            self._handlers,
+            inbox,
+            self._processes,
+            timeout_seconds=consume.task_timeout_seconds,
+            threads=consume.concurrency,
         )
         self._watchdog = Watchdog(self._handlers, self._runner, metrics)
         # A connection of its own: a memory alarm blocks connections that publish, and acknowledgements must not wait.
@@ -138,6 +148,8 @@ class App:
             self._protocol.begin_shutdown()
             self._gate.begin_shutdown()
             self._handlers.notify_draining()
+            if self._processes is not None:
+                self._processes.notify_draining()
 
     async def _until_quiet(self) -> None:
         await self._supervisor.wait_until_quiet()
@@ -186,4 +198,14 @@ class App:
             watch.cancel()
             await endpoints.cleanup()
             self._handlers.close()
+            if self._processes is not None:
+                self._processes.close()
         _log.info("exited")
+
+
+def _process_pool(settings: Settings, registry: Registry, metrics: Metrics) -> "ProcessPool | None":
+    if not any(handler.in_child for handler in registry):
+        return None
+    from .pools.process_pool import ProcessPool  # imports that few workers need
+
+    return ProcessPool(settings.modules, settings.child_limits, metrics)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -17,9 +17,13 @@ from .handler_loop import HandlerLoop
 from .middleware import Call, run_around
 from .outcomes import Reject, Requeue
 from .payload import PayloadError
+from .pools.child_exit import ChildLostError, EndReason
 from .run import Run
 from .tasks import Context, Handler, Registry
 from .thread_pool import ThreadPool
+
+if TYPE_CHECKING:
+    from .pools.process_pool import ProcessPool
 
 UNREADABLE: Final = (
     "The AMQP properties of the message cannot be read: a text is not UTF-8, or a value is out of range. Correct the "
@@ -40,7 +44,7 @@ class Status(StrEnum):
     REJECTED = "rejected"
     """The handler raised `Reject`."""
     WORKER_LOST = "worker_lost"
-    """Its attempts are used, and the worker was lost during the last one: the task did not run again."""
+    """The process that ran it ended: its child; or the worker, in its last attempt, and it did not run again."""
     REQUEUED = "requeued"
     """The message returns to its queue: the handler raised `Requeue`, or was cancelled for no fault of its own."""
     ABANDONED = "abandoned"
@@ -66,10 +70,26 @@ class UnknownTypeError(Exception):
 class Runner:
     """Selects the handler of a delivery and runs it, on the loop of the handlers or in a thread."""
 
-    def __init__(
-        self, registry: Registry, handlers: HandlerLoop, inbox: Inbox, *, timeout_seconds: float, threads: int
+    def __init__(  # noqa: PLR0913 - all but one are parts
+        self,
+        registry: Registry,
+        handlers: HandlerLoop,
+        inbox: Inbox,
+        processes: "ProcessPool | None" = None,
+        *,
+        timeout_seconds: float,
+        threads: int,
     ) -> None:
-        """`inbox` is the one of this loop, which the threads of the handlers post to."""
+        """Start with no task.
+
+        Args:
+            registry: The handlers.
+            handlers: The loop of `async def` handlers.
+            inbox: The one of this loop, which the threads of the handlers post to.
+            processes: Runs the tasks of `pool="process"`; None if there is no such handler.
+            timeout_seconds: Timeout of a task.
+            threads: Number of threads: as many as tasks may run at once.
+        """
         self._registry = registry
         self._handlers = handlers
         self._timeout = timeout_seconds
@@ -77,6 +97,7 @@ class Runner:
         self._inbox = inbox
         self._is_cancelling = False
         self._threads = ThreadPool(threads)
+        self._processes = processes
         self._running: dict[Run, Delivery] = {}
 
     @property
@@ -126,8 +147,11 @@ class Runner:
     def _start(self, handler: Handler, payload: object, delivery: Delivery) -> Run:
         context = self._context(delivery) if handler.wants_context or handler.around else None
         arguments = (payload, context) if handler.wants_context else (payload,)
+        in_child = self._processes if handler.in_child else None
+        process = None if in_child is None else in_child.call(handler.type, wants_result=bool(handler.around))
         # Neither another loop nor a thread inherits context variables.
-        run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox)
+        run = Run(process or handler.function, arguments, contextvars.copy_context(), self._inbox)
+        run.process = process
         self._running[run] = delivery
         if handler.around and context is not None:
             proceed = run.call_on_loop if handler.is_coroutine else partial(self._threads.proceed, run)
@@ -147,16 +171,22 @@ class Runner:
             return _result(run)
         run.ended.add_done_callback(lambda _: self._running.pop(run))
         is_held_up = self._is_held_up(run)
-        self._handlers.cancel(run)
+        self._cancel(run)
         await asyncio.wait({run.ended}, timeout=STOP_GRACE_SECONDS)
         if self._is_cancelling:
             return _interrupted(run) if run.ended.done() else Outcome(Status.ABANDONED, still_running=run)
         return self._overdue(run, is_held_up=is_held_up)
 
+    def _cancel(self, run: Run) -> None:
+        self._handlers.cancel(run)
+        if run.process is not None:
+            run.process.cancel(EndReason.CANCELLED if self._is_cancelling else EndReason.TIMEOUT)
+
     def _overdue(self, run: Run, *, is_held_up: bool) -> Outcome:
         still_running = None if run.ended.done() else run
-        is_lost = still_running is not None and not is_held_up
-        if not is_held_up and run.begun:
+        is_starting = run.process is not None and not run.process.begun  # the task modules take so long to be imported
+        is_lost = still_running is not None and not is_held_up and not is_starting
+        if not is_held_up and run.has_begun:
             error = TimeoutError(f"The task ran longer than {self._timeout:g} s.")
             return Outcome(Status.TIMEOUT, Failure.of(error), still_running, is_lost)
         # Its handler is not at fault. It does not go on either: its cancellation is the next that reaches it.
@@ -175,6 +205,8 @@ def _result(run: Run) -> Outcome:
         return Outcome(Status.DONE)
     if issubclass(failure.error_type, Requeue):
         return Outcome(Status.REQUEUED, failure)
+    if issubclass(failure.error_type, ChildLostError):
+        return Outcome(Status.WORKER_LOST, failure)
     return Outcome(Status.REJECTED if issubclass(failure.error_type, Reject) else Status.FAILED, failure)
 
 

@@ -72,8 +72,16 @@ class Settlement:
         self.blocked = 0
         metrics.add_gauge("dead_letters_blocked", lambda: self.blocked)
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Settle the message of an ended task; return whether it is settled."""
+    async def settle(  # noqa: PLR0911 - one for each way to settle
+        self, delivery: Delivery, outcome: Outcome, *, is_last: bool = True
+    ) -> bool:
+        """Settle the message of an ended task; return whether it is settled.
+
+        Args:
+            delivery: The message.
+            outcome: How its task ended.
+            is_last: Whether no attempt is left, also where failed tasks are not tried again.
+        """
         match outcome.status:
             case Status.DONE:
                 return await delivery.acknowledge()
@@ -81,10 +89,12 @@ class Settlement:
                 return await self._requeue(delivery, outcome)
             case Status.ABANDONED:
                 return False
-            case Status.FAILED | Status.TIMEOUT if self._broker_delays(delivery):
+            case Status.FAILED | Status.TIMEOUT | Status.WORKER_LOST if self._broker_delays(delivery):
                 return await self._reject(delivery)
-            case Status.FAILED | Status.TIMEOUT if await self._retry(delivery, outcome):
+            case Status.FAILED | Status.TIMEOUT | Status.WORKER_LOST if await self._retry(delivery, outcome):
                 return await delivery.acknowledge()
+            case Status.WORKER_LOST if not is_last and await self.record_next(delivery):
+                return True
             case _:
                 return await self.dead_letter(delivery, _problem(outcome))
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
     import asyncio
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .middleware import Middleware
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Pool = Literal["async", "thread", "process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Handler:
     is_coroutine: bool
     around: "tuple[Middleware, ...]" = ()
     """What surrounds the function, from the outside in."""
+    in_child: bool = False
+    """Whether it runs in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Registry:
         self,
         type: str,  # noqa: A002 - named as the AMQP property it matches
         *,
+        pool: Pool | None = None,
         around: "Sequence[Middleware]" = (),
     ) -> Callable[[Function], Function]:
         """Make the decorated function the handler of tasks of this type.
@@ -68,17 +72,19 @@ class Registry:
 
         Args:
             type: The task type.
+            pool: Where the function runs: "async", "thread", or "process" for a `def` that computes or may harm its
+                process. Default: `async def` on the event loop, `def` in a thread.
             around: Middleware that surrounds the function, from the outside in.
 
         Raises:
-            TypeError: The function takes other arguments, or contains `yield`.
+            TypeError: The function takes other arguments, contains `yield`, or is of the wrong kind for its pool.
             ValueError: The type is empty, or already has a handler.
         """
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
-            handler = _handler(type, function, tuple(around))
+            handler = _handler(type, function, pool, tuple(around))
             if (other := self._handlers.get(type)) is not None:
                 raise ValueError(
                     f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
@@ -100,6 +106,7 @@ class Registry:
 def _handler(
     type: str,  # noqa: A002 - named as the AMQP property it matches
     function: Callable[..., Any],
+    pool: Pool | None,
     around: "tuple[Middleware, ...]",
 ) -> Handler:
     location = _location(function)
@@ -111,7 +118,17 @@ def _handler(
     if not 1 <= positional <= 2 or required > positional:  # noqa: PLR2004 - payload, and payload with context
         raise TypeError(f"{location} must take (payload) or (payload, context).")
     is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
-    return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine, around=around)
+    _check_pool(pool, location, is_coroutine=is_coroutine)
+    in_child = pool == "process"
+    return Handler(type, function, location, positional > 1, is_coroutine, around, in_child)
+
+
+def _check_pool(pool: object, location: str, *, is_coroutine: bool) -> None:
+    if pool not in {None, *get_args(Pool)}:
+        raise ValueError(f"{location}: pool={pool!r} must be one of {', '.join(map(repr, get_args(Pool)))}.")
+    if pool is not None and (pool == "async") is not is_coroutine:
+        needed = "async def" if pool == "async" else "def"
+        raise TypeError(f"{location}: pool={pool!r} needs a `{needed}` function.")
 
 
 def _satisfies(function: Callable[..., Any], predicate: Callable[[object], bool]) -> bool:

@@ -246,7 +246,8 @@ class Worker:
             self._buffer.release(suspect)
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
-        settled = await self._settlement.settle(delivery, outcome)
+        last = delivery.attempt.number >= self._max_attempts
+        settled = await self._settlement.settle(delivery, outcome, is_last=last)
         if not settled and _is_done(outcome.status) is not None:
             self._ended.remember(delivery, outcome)
         return settled

@@ -1,10 +1,10 @@
 """A child: runs the tasks that the worker sends it, one after the other, until the worker closes the connection."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 
@@ -14,6 +14,9 @@ from taskqueue_worker.tasks import Context, Registry
 from .draining import DrainingEvent
 from .memory import held_bytes
 from .messages import Request, decode_request, encode_error, encode_reply
+
+OWN_FIELDS: Final = frozenset({"draining", "log"})
+"""The fields of a context that a child makes itself; the others are values."""
 
 
 class Child:
@@ -48,15 +51,13 @@ class Child:
             raise NotRunError(
                 f"The child has no handler for {request.type!r}. Register it when its module is imported."
             )
-        arguments = (request.payload, self._context(request)) if handler.wants_context else (request.payload,)
+        values = request.context
+        arguments = (request.payload,) if values is None else (request.payload, self._context(values))
         return _checked(handler.function, *arguments)
 
-    def _context(self, request: Request) -> Context:
-        return Context(
-            **request.context,
-            draining=cast("Any", self._draining),
-            log=structlog.get_logger("task").bind(task_id=request.context["task_id"], type=request.type),
-        )
+    def _context(self, values: Mapping[str, Any]) -> Context:
+        log = structlog.get_logger("task").bind(task_id=values["task_id"], type=values["type"])
+        return Context(**values, draining=cast("Any", self._draining), log=log)
 
     @property
     def _held(self) -> int:

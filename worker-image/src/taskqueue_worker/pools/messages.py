@@ -34,8 +34,8 @@ class Request:
 
     type: str
     payload: object
-    context: Mapping[str, Any]
-    """The fields of the context that are values."""
+    context: Mapping[str, Any] | None
+    """The fields of the context that are values; None if the handler takes none."""
     wants_result: bool
 
 

@@ -4,26 +4,20 @@ import asyncio
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Protocol
 
-from taskqueue_worker.bounds import CHILD_EXIT_SECONDS
+from taskqueue_worker.bounds import CHILD_EXIT_SECONDS, CHILD_RETRY_SECONDS
+from taskqueue_worker.outcomes import Requeue
+from taskqueue_worker.tasks import Context
 
+from .child import OWN_FIELDS
 from .child_exit import UNSEEN, ChildLostError, EndReason
+from .child_limits import ChildLimits
 from .child_process import ChildNotStartedError, ChildProcess
 from .draining import DrainingPipe
 from .fork_server import command
 from .messages import Request
-
-
-@dataclass(frozen=True, slots=True)
-class ChildLimits:
-    """When a child is replaced. 0 is no limit."""
-
-    tasks: int = 0
-    memory_bytes: int = 0
-    """What a child may hold beyond the imported modules."""
 
 
 class Observer(Protocol):
@@ -163,7 +157,11 @@ class ProcessPool:
 
 
 class ProcessCall:
-    """One call of a handler in a child. `__call__` blocks, in a thread; `cancel` may come from another thread."""
+    """One call of a handler in a child. `__call__` blocks, in a thread; `cancel` may come from another thread.
+
+    Attributes:
+        begun: Whether a child was there for it, so that user code may have begun.
+    """
 
     def __init__(self, pool: ProcessPool, type: str, *, wants_result: bool) -> None:  # noqa: A002 - as above
         self._pool = pool
@@ -172,17 +170,21 @@ class ProcessCall:
         self._lock = threading.Lock()
         self._child: ChildProcess | None = None
         self._cancelled: EndReason | None = None
+        self.begun = False
 
-    def __call__(self, payload: object, context: Mapping[str, object]) -> object:
+    def __call__(self, payload: object, context: Context | None = None) -> object:
         """Return what the handler returns, or raise what it raises.
 
         Raises:
             ChildLostError: The child ended.
-            ChildNotStartedError: No child can be started.
+            Requeue: No child can be started.
             asyncio.CancelledError: The call was cancelled.
         """
-        request = Request(self._type, payload, context, self._wants_result)
-        child = self._pool.take()
+        request = Request(self._type, payload, None if context is None else _values(context), self._wants_result)
+        try:
+            child = self._pool.take()
+        except ChildNotStartedError as error:
+            raise Requeue(str(error), delay=CHILD_RETRY_SECONDS) from error
         if not self._has(child):
             self._pool.give_back(child)
             raise asyncio.CancelledError
@@ -208,6 +210,7 @@ class ProcessCall:
             if self._cancelled is not None:
                 return False
             self._child = child
+            self.begun = True
             return True
 
     def _release(self) -> bool:
@@ -221,3 +224,7 @@ class ProcessCall:
             return self._pool.lost(child)
         self._pool.killed(child, self._cancelled or EndReason.CANCELLED)
         return asyncio.CancelledError()
+
+
+def _values(context: Context) -> dict[str, object]:
+    return {field.name: getattr(context, field.name) for field in fields(context) if field.name not in OWN_FIELDS}

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from taskqueue_worker import Context, task
+from taskqueue_worker import Call, Context, Proceed, task
 
 IMPORTED_BY = os.getpid()
 MIB = 1024 * 1024
@@ -99,3 +99,22 @@ def allocate(payload: dict[str, Any]) -> int:
 @task("child.answer", pool="process")
 def answer(payload: dict[str, Any]) -> bytes:
     return bytes(payload["mib"] * MIB)
+
+
+async def noted(_: Call, proceed: Proceed) -> None:
+    """Write to the ledger what the handler returns or raises."""
+    try:
+        line = f"returned {await proceed()}"
+    except Exception as error:
+        line = f"raised {type(error).__name__}"
+        raise
+    finally:
+        with Path(os.environ["LEDGER"]).open("a") as ledger:  # noqa: ASYNC230 - a short line
+            ledger.write(line + "\n")
+
+
+@task("child.surrounded", pool="process", around=[noted])
+def surrounded(payload: dict[str, Any]) -> object:
+    if "how" in payload:
+        end(payload)
+    return payload["n"]

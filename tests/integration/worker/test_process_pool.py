@@ -17,7 +17,7 @@ from taskqueue_worker.pools.child_exit import ChildLostError, EndReason
 from taskqueue_worker.pools.child_limits import ChildLimits
 from taskqueue_worker.pools.messages import ChildFailureError, ResultTooLargeError
 from taskqueue_worker.pools.process_pool import ProcessCall, ProcessPool
-from tests.cluster.progress import until
+from tests.integration.worker.processes import exists, numbers, wait_for_end
 from tests.integration.worker.running_worker import HERE, SOURCE
 
 MIB = 1024 * 1024
@@ -86,20 +86,6 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def run(pool: ProcessPool, type: str, payload: object = None, *, wants_result: bool = True) -> Any:  # noqa: A002, ANN401
     arguments = (payload, CONTEXT) if type in WITH_CONTEXT else (payload,)
     return pool.call(type, wants_result=wants_result)(*arguments)
-
-
-def exists(pid: int) -> bool:
-    """Return whether a process exists that is no zombie."""
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-def numbers(file: Path) -> list[int]:
-    """Wait until a task has written the numbers of its processes, and return them."""
-    until(lambda: file.exists() and file.read_text().endswith("\n"), "the task runs", seconds=60)
-    return [int(number) for number in file.read_text().split()]
 
 
 @pytest.fixture
@@ -174,7 +160,7 @@ def test_a_cancelled_task_ends_at_once_with_all_its_processes(
     with pytest.raises(asyncio.CancelledError):
         ended.result()
     assert not exists(child)
-    until(lambda: not exists(own), "the process that the handler has started ends", seconds=60)
+    wait_for_end(own)
     assert counted.ended == [EndReason.TIMEOUT]
     assert run(pool, "child.who")["pid"] != child
 
@@ -247,14 +233,14 @@ def test_the_pool_works_again_after_the_fork_server_was_killed(
     os.kill(idle["imported_by"], signal.SIGKILL)
     with pytest.raises(ChildLostError, match="fork server ended"):
         ended.result()
-    until(lambda: not exists(child) and not exists(idle["pid"]), "its children end", seconds=60)
+    wait_for_end(child, idle["pid"])
     assert run(pool, "child.who")["imported_by"] != idle["imported_by"]
 
 
 def test_a_child_that_ends_without_a_task_is_replaced(pool: ProcessPool, counted: Counted) -> None:
     child = run(pool, "child.who")["pid"]
     os.kill(child, signal.SIGKILL)
-    until(lambda: not exists(child), "the child ends", seconds=60)
+    wait_for_end(child)
     assert run(pool, "child.who")["pid"] != child
     assert counted.ended == [EndReason.LOST]
 

@@ -35,9 +35,11 @@ from .child import Child
 from .child_exit import ChildExit
 from .draining import DrainingEvent
 from .memory import held_bytes
-from .parent_death import end_with_parent
+from .parent_death import signal_at_end_of
 
 REQUEST: Final = b"c"
+ORPHANED: Final = signal.SIGUSR1
+"""The worker has ended. Until the modules are imported, this ends the fork server; later, first its children."""
 _KIB: Final = 1024
 
 _log = structlog.get_logger("fork_server")
@@ -49,7 +51,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # No SIG_IGN: what a handler starts would inherit that.
         signal.signal(number, _continue)
-    end_with_parent(worker)
+    signal_at_end_of(worker, ORPHANED)
     log.configure()
     import_tasks(arguments[4:], registry)
     if threading.active_count() > 1:
@@ -88,6 +90,7 @@ class ForkServer:
         self._memory_limit = memory_limit
         self._own_bytes = held_bytes()
         self._children: dict[int, _Forked] = {}
+        self._is_orphaned = False
         self._selector = selectors.DefaultSelector()
         self._wakeup, wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
@@ -97,10 +100,11 @@ class ForkServer:
     def run(self) -> None:
         """Serve until the worker closes the control socket."""
         signal.signal(signal.SIGCHLD, _continue)
+        signal.signal(ORPHANED, self._orphaned)
         signal.set_wakeup_fd(self._wakeup_writer.fileno(), warn_on_full_buffer=False)
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._reap)
         self._selector.register(self._control, selectors.EVENT_READ, self._fork)
-        while self._control.fileno() >= 0:
+        while not self._is_orphaned:
             period = CHILD_MEMORY_PERIOD_SECONDS if self._memory_limit and self._children else None
             for key, _ in self._selector.select(period):
                 key.data()
@@ -112,8 +116,7 @@ class ForkServer:
     def _fork(self) -> None:
         request, descriptors, _, _ = socket.recv_fds(self._control, len(REQUEST), 2)
         if not request:
-            self._selector.unregister(self._control)
-            self._control.close()
+            self._orphaned()
             return
         connection, status = descriptors[0], socket.socket(fileno=descriptors[1])
         try:
@@ -130,13 +133,18 @@ class ForkServer:
                 status.send(b"%d\n" % pid)
         os.close(connection)
 
+    def _orphaned(self, *_: object) -> None:
+        """The worker has closed the control socket, or has ended while a process that it had forked keeps it open."""
+        self._is_orphaned = True
+
     def _become_child(self, server: int, connection: int) -> None:
         code = 1
         try:
             os.setsid()  # its group is what it starts itself; signals to the group of the worker do not reach it
-            end_with_parent(server)
+            signal_at_end_of(server, signal.SIGKILL)
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in (signal.SIGCHLD, ORPHANED):
+                signal.signal(number, signal.SIG_DFL)
             for child in self._children.values():
                 child.status.close()
             for own in (self._control, self._wakeup, self._wakeup_writer):

@@ -1,4 +1,4 @@
-"""A process that ends with its parent, even if SIGKILL ends that one."""
+"""A process that learns of the end of its parent, even if SIGKILL ends that one."""
 
 import ctypes
 import os
@@ -9,12 +9,12 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def end_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends; end it now if the parent has ended already.
+def signal_at_end_of(parent: int, number: signal.Signals) -> None:
+    """Let the kernel send this process a signal when its parent ends; end it now if the parent has ended already.
 
     The kernel means the thread that started this process. So that thread must not end before its process.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

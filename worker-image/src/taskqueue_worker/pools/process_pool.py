@@ -132,7 +132,7 @@ class ProcessPool:
         with control:
             inherited = (control.fileno(), self._draining.reader)
             try:
-                # This thread is one of a pool, which live as long as the process: see `end_with_parent`.
+                # This thread is one of a pool, which live as long as the process: see `signal_at_end_of`.
                 process = subprocess.Popen(  # noqa: S603 - this interpreter
                     command(*inherited, self._limits.memory_bytes, self._modules),
                     pass_fds=inherited,

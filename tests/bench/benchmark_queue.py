@@ -17,6 +17,7 @@ from taskqueue_worker import Publisher
 from tests.bench import api_server
 from tests.bench.pod_history import PodHistory
 from tests.bench.reports import Reports, watch_reports
+from tests.bench.resource_requests import RESOURCES
 from tests.bench.usage import Container
 from tests.e2e.application import NAME, TASKQUEUE_WORKER, Application
 from tests.e2e.cluster_broker import ClusterBroker
@@ -106,7 +107,12 @@ async def benchmark_queue(
 
 def _create(tenant: Tenant, prefetch: int) -> None:
     tenant.apply(
-        worker={"concurrency": 1, "prefetch": prefetch, "taskTimeoutSeconds": TASK_TIMEOUT_SECONDS},
+        worker={
+            "concurrency": 1,
+            "prefetch": prefetch,
+            "taskTimeoutSeconds": TASK_TIMEOUT_SECONDS,
+            "resources": RESOURCES,
+        },
         minReplicas=1,
         maxReplicas=1,
         readyPerReplica=1000,

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from tests.bench.resource_requests import RESOURCES
 from tests.e2e.application import NAME, TASKQUEUE_WORKER, Application
 from tests.e2e.tenant import Tenant
 
@@ -21,7 +22,7 @@ class ManagedWorkers:
     def create(self, tenant: Tenant) -> None:
         """Create the TaskQueue."""
         tenant.apply(
-            worker={"concurrency": self.concurrency, "prefetch": self.prefetch},
+            worker={"concurrency": self.concurrency, "prefetch": self.prefetch, "resources": RESOURCES},
             maxReplicas=self.max_replicas,
             readyPerReplica=self.ready_per_replica,
             idleSeconds=1,

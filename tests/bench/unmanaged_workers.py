@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 
+from tests.bench.resource_requests import RESOURCES
 from tests.e2e.application import MODULE_MOUNTS, MODULES_VOLUME, NAME, TASKQUEUE_WORKER, Application
 from tests.e2e.tenant import Tenant
 
@@ -87,6 +88,7 @@ class UnmanagedWorkers:
             "name": "worker",
             "image": tenant.image,
             "command": list(self.command),
+            "resources": RESOURCES,
             "env": [*self.application.env, *({"name": name, "value": str(value)} for name, value in settings.items())],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             "volumeMounts": MODULE_MOUNTS,

@@ -43,8 +43,8 @@ class DeadLetter:
     Attributes:
         id: The message_id.
         type: Task type; without one, the original routing key, as a worker reads it.
-        reason: Of a worker: `failed`, `timeout`, `unknown_type`, `invalid_payload`, `worker_lost`. Of the broker:
-            `rejected`, `expired`, `maxlen`, `delivery_limit`. `unreadable`: The properties cannot be decoded.
+        reason: Of a worker: `failed`, `timeout`, `unknown_type`, `invalid_payload`, `rejected`, `worker_lost`. Of the
+            broker: `rejected`, `expired`, `maxlen`, `delivery_limit`. `unreadable`: The properties cannot be decoded.
         queue: The queue in which the message was before; exact, or empty.
         exchange: The exchange to which the message was published; exact, or None.
         routing_key: With which routing key; exact, or None.

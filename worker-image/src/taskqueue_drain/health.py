@@ -3,12 +3,24 @@
 import time
 from typing import Final, Protocol
 
-from .protocol import State
-from .runtime import Runtime
+from .protocol import Figures, State
 from .worker_protocol import WorkerProtocol
 
 PATIENCE_SECONDS: Final = 60.0
 """How long a worker may not consume while it reaches the broker; Celery reconnects within 32 s."""
+
+
+class Consuming(Protocol):
+    """A worker that shall consume (`taskqueue_drain.Runtime` has more)."""
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether every queue has a consumer of this worker."""
+        ...
+
+    def figures(self) -> Figures:
+        """Count what runs and what waits."""
+        ...
 
 
 class ControlConnection(Protocol):
@@ -27,7 +39,7 @@ class Health:
         beat_at: When the event loop of the runtime ran last, in seconds of the monotonic clock; None if it has none.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Consuming) -> None:
         self._runtime = runtime
         self._protocol: WorkerProtocol | None = None
         self._control: ControlConnection | None = None

@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import structlog
 
-from taskqueue_drain import Identity, State, WorkerProtocol
+from taskqueue_drain import Identity, WorkerProtocol
 from taskqueue_drain.aio_pika.connection import connect
 from taskqueue_drain.aio_pika_channel import ControlChannel
 from taskqueue_drain.environment import SettingsError
+from taskqueue_drain.health import Health
 
 from . import __version__, event_loop, log
 from .bounds import LOST_SLOT_EXIT_CODE
@@ -22,6 +23,7 @@ from .brake import Brake
 from .bridge import Inbox
 from .connection import Supervisor
 from .consume_gate import ConsumeGate
+from .consume_proof import ConsumeProof
 from .delivery import Delivery
 from .drainable import DrainableWorker, ProtocolLog
 from .endpoints import serve_endpoints
@@ -121,9 +123,10 @@ class App:
             max_attempts=settings.max_attempts,
         )
         subscriptions = [Subscription(queue, settings.name, consume, self.worker, gate) for queue in consume.queues]
-        self._supervisor = Supervisor(consume.broker, settings.name, subscriptions, metrics, gate)
+        proof = ConsumeProof(subscriptions, self.worker)
+        self._supervisor = Supervisor(consume.broker, settings.name, subscriptions, proof, metrics=metrics, gate=gate)
         identity = Identity(settings.name, settings.pod, uuid4().hex, consume.task_timeout_seconds)
-        runtime = DrainableWorker(gate, self.worker, self._supervisor, lambda: self._settlement.blocked)
+        runtime = DrainableWorker(gate, self.worker, self._supervisor)
         observer = ProtocolLog(metrics)
         self._protocol = WorkerProtocol(identity, runtime, observer)
         self._control_channel = ControlChannel(
@@ -132,6 +135,8 @@ class App:
             gate.state_changed,
             observer,
         )
+        self._health = Health(proof)
+        self._health.join(self._protocol, self._control_channel)
 
     def begin_shutdown(self) -> None:
         """Stop consuming and finish the running tasks; the second time, cancel and requeue them."""
@@ -173,9 +178,8 @@ class App:
             endpoints = await serve_endpoints(
                 self._port,
                 self._metrics,
-                alive=lambda: self._gate.leaving.is_set() or not supervision.done(),
-                # A ReplicaSet removes pods that are not ready first, so a worker with a running task stays ready.
-                ready=lambda: self._protocol.state in {State.CONSUMING, State.DRAINING},
+                alive=lambda: self._health.is_alive,
+                ready=lambda: self._health.is_ready,
             )
         except OSError as error:
             supervision.cancel()

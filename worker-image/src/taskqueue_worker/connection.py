@@ -12,6 +12,7 @@ from taskqueue_drain.backoff import Backoff
 from taskqueue_drain.broker import BrokerSource
 
 from .consume_gate import ConsumeGate
+from .consume_proof import ConsumeProof
 from .consumer import RPC_TIMEOUT_SECONDS
 from .metrics import Metrics
 from .subscription import Subscription
@@ -22,17 +23,21 @@ _log = structlog.get_logger("connection")
 class Supervisor:
     """Connects and subscribes, and repeats both with backoff after each loss of the connection."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a connection
         self,
         source: BrokerSource,
         name: str,
         subscriptions: list[Subscription],
+        proof: ConsumeProof,
+        *,
         metrics: Metrics,
         gate: ConsumeGate,
     ) -> None:
+        """`proof` has the same subscriptions."""
         self._source = source
         self._name = name
         self._subscriptions = subscriptions
+        self._proof = proof
         self._metrics = metrics
         self._leaving = gate.leaving
         self._connection: AbstractConnection | None = None
@@ -100,6 +105,10 @@ class Supervisor:
             self._connection = None
 
     async def _consume(self, connection: AbstractConnection) -> None:
-        async with asyncio.TaskGroup() as group:
-            for subscription in self._subscriptions:
-                group.create_task(subscription.run(connection))
+        proof = asyncio.ensure_future(self._proof.run(connection))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for subscription in self._subscriptions:
+                    group.create_task(subscription.run(connection))
+        finally:
+            proof.cancel()

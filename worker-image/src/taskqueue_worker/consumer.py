@@ -27,6 +27,7 @@ class Consumer:
     Attributes:
         channel: The channel of the consumer.
         tag: The consumer tag.
+        deliveries: Number of messages that it has received.
         ended: Set when the broker cancelled the consumer, or its channel is closed.
         cancelled_for_certain: Set while it is certain that the broker delivers nothing more to this consumer.
     """
@@ -42,6 +43,7 @@ class Consumer:
         self._state_changed = state_changed
         self._receive: Callable[[Delivery], None] | None = None
         self._stray_deliveries = 0
+        self.deliveries = 0
         self._counts_failures = False
         self._attempts_of_broker = 0
         self.ended = asyncio.Event()
@@ -129,7 +131,13 @@ class Consumer:
                 async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                     await self.channel.close()
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether deliveries are expected: it has been started, and neither cancelled nor ended."""
+        return self._receive is not None and not self.ended.is_set()
+
     async def _on_message(self, message: DeliveredMessage) -> None:
+        self.deliveries += 1
         delivery = Delivery.of(
             message,
             self._queue,

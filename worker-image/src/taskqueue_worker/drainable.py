@@ -1,8 +1,5 @@
 """How this worker joins the control protocol: what the protocol may ask of it, and what is logged and counted."""
 
-import asyncio
-from collections.abc import Callable
-
 import structlog
 
 from taskqueue_drain import Drain, Figures
@@ -18,14 +15,10 @@ _log = structlog.get_logger("control")
 class DrainableWorker:
     """The worker as the protocol sees it (`taskqueue_drain.Runtime`)."""
 
-    def __init__(
-        self, gate: ConsumeGate, worker: Worker, supervisor: Supervisor, dead_letters_blocked: Callable[[], int]
-    ) -> None:
+    def __init__(self, gate: ConsumeGate, worker: Worker, supervisor: Supervisor) -> None:
         self._gate = gate
         self._worker = worker
         self._supervisor = supervisor
-        self._dead_letters_blocked = dead_letters_blocked
-        self._clock = asyncio.get_running_loop().time
 
     def stop_consuming(self) -> None:
         """Start no task from now on; the subscriptions cancel their consumers and requeue what waits."""
@@ -49,12 +42,7 @@ class DrainableWorker:
 
     def figures(self) -> Figures:
         """Count what runs and what waits."""
-        return self._worker.activity.figures(
-            self._clock(),
-            in_flight=self._worker.in_flight,
-            prefetched=self._worker.prefetched,
-            dead_letters_blocked=self._dead_letters_blocked(),
-        )
+        return self._worker.figures()
 
 
 class ProtocolLog:

@@ -55,6 +55,12 @@ class Subscription:
         """Whether no message can arrive any more until the gate opens."""
         return all(consumer.cancelled_for_certain.is_set() for consumer in self._consumers)
 
+    @property
+    def consumer(self) -> Consumer | None:
+        """The consumer that receives messages at this time, if any."""
+        latest = self._consumers[-1] if self._consumers else None
+        return latest if latest is not None and latest.is_receiving else None
+
     async def wait_until_quiet(self) -> None:
         """Wait until no message can arrive any more; something else must have stopped the consumption."""
         for consumer in tuple(self._consumers):

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from taskqueue_drain import Figures
 from taskqueue_drain.activity import Activity
 
 from .attempts import Attempt, AttemptState
@@ -109,6 +110,15 @@ class Worker:
     def prefetched(self) -> int:
         """Number of messages that wait to be started."""
         return self._buffer.prefetched
+
+    def figures(self) -> Figures:
+        """Count what runs and what waits."""
+        return self.activity.figures(
+            self._clock(),
+            in_flight=self.in_flight,
+            prefetched=self.prefetched,
+            dead_letters_blocked=self._settlement.blocked,
+        )
 
     @property
     def longest_wait_seconds(self) -> float:

@@ -22,7 +22,7 @@ RULES: Final = {
     "errors": "a command that is not valid is refused and has no effect",
     "lost-connection": "a drain outlives the connection, and its lease expires without one",
     "sigterm": "the worker returns what has not begun, finishes what runs, and exits with code 0",
-    "healthz": "/healthz returns 200 while the worker is connected or tries to connect",
+    "healthz": "/healthz returns 200 while the worker consumes, is drained, or cannot connect",
     "readyz": "/readyz returns 200 while the worker consumes or is draining, and not when it is drained or leaving",
 }
 

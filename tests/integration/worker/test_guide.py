@@ -1,0 +1,43 @@
+"""Each example of docs/worker.md does what its section says."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.worker.conftest import StartWorker
+from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.guide import write_example
+from tests.integration.worker.retry_path import declare_retry_path
+
+
+@pytest.fixture
+async def retrying(queue: DeclaredQueue) -> DeclaredQueue:
+    await declare_retry_path(queue)
+    return queue
+
+
+async def test_the_first_example(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, modules=write_example("", tmp_path))
+    await queue.publish("image.resize", image="cat.png")
+    await worker.wait_for_log(event="resized", image="cat.png", type="image.resize")
+
+
+async def test_outcomes(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:
+    modules = write_example("Outcomes", tmp_path)
+    worker = start_worker(queues=retrying.name, modules=modules, retry_initial_seconds="1")
+    await retrying.publish("email.send", to="a", server="in maintenance")
+    await retrying.publish("email.send", to="a", server="busy")
+    await retrying.publish("email.send", to="a")
+    await retrying.publish("email.send")
+    for status, expected in {"requeued": 2, "failed": 2, "done": 1, "rejected": 1}.items():
+        lines = await worker.wait_for_log(times=expected, event="task", status=status)
+        assert {line["attempt"] for line in lines} == ({1, 2} if status == "failed" else {1})
+    letter = await retrying.get(retrying.dead_letters)
+    assert letter.headers["x-failure-text"] == "the payload has no recipient"
+
+
+async def test_middleware(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, modules=write_example("Middleware", tmp_path))
+    await queue.publish("report.build", seconds=0.1)
+    (line,) = await worker.wait_for_log(event="measured", type="report.build")
+    assert line["seconds"] >= 0.1

@@ -20,7 +20,7 @@ PREFETCHING: Final = Setting("late", {}, PREFETCH, prefetched=PREFETCH - SLOTS, 
 NOT_PREFETCHING: Final = Setting("late", {}, SLOTS, prefetched=0, has_control=True)
 """FastStream begins every message that arrives."""
 TASKIQ: Final = ("worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(SLOTS))
-DRAMATIQ: Final = ("-m", "dramatiq", "--processes", "1", "--threads", str(SLOTS), "audited")
+DRAMATIQ: Final = ("--processes", "1", "--threads", str(SLOTS), "audited")
 
 
 def _by_hand(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
@@ -44,8 +44,8 @@ RUNTIMES: Final = (
     Runtime(
         name="dramatiq",
         module="dramatiq_tasks.py",
-        plain=DRAMATIQ,
-        adapted=(*DRAMATIQ, "taskqueue_drain.dramatiq"),
+        plain=("-m", "dramatiq", *DRAMATIQ),
+        adapted=("-m", "taskqueue_drain.dramatiq", *DRAMATIQ),
         message=_dramatiq,
         packages=lambda: packages("dramatiq-2.2"),
         settings=[PREFETCHING._replace(variables={"dramatiq_queue_prefetch": str(PREFETCH)})],

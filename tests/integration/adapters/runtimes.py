@@ -20,7 +20,7 @@ TASKIQ = Runtime(
 FASTSTREAM = Runtime("faststream", ("-m", "taskqueue_drain.faststream", "run", "faststream_app:app"), "faststream-0.7")
 FASTSTREAM_OLD = Runtime("faststream-0.6", FASTSTREAM.command, "faststream-0.6")
 
-DRAMATIQ_COMMAND = ("-m", "dramatiq", "dramatiq_app", "taskqueue_drain.dramatiq", "--threads", "1")
+DRAMATIQ_COMMAND = ("-m", "taskqueue_drain.dramatiq", "dramatiq_app", "--threads", "1")
 DRAMATIQ = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "1"), "dramatiq-2.2", declares=True)
 
 NEWEST = (PIKA, DRAMATIQ, AIO_PIKA, TASKIQ, FASTSTREAM)

@@ -20,7 +20,6 @@ from tests.integration.worker.test_hostile_messages import UNREADABLE
 
 HOUR_MILLISECONDS = 3_600_000
 PROCESSES = Runtime("dramatiq", (*DRAMATIQ_COMMAND, "--processes", "2"), "dramatiq-2.2", declares=True)
-BROKER_OBJECT = ("-m", "dramatiq", "dramatiq_app:broker", *DRAMATIQ.command[3:])
 
 
 @pytest.mark.parametrize("runtime", [DRAMATIQ], ids=str)
@@ -72,17 +71,6 @@ async def test_several_processes_in_a_pod_do_not_join_and_say_the_way_out(
     worker.terminate()
     assert await worker.exit_code() == 0
     assert operator.reports == [], "the operator never takes it for idle"
-
-
-@pytest.mark.parametrize("runtime", [Runtime("dramatiq", BROKER_OBJECT, "dramatiq-2.2", declares=True)], ids=["unset"])
-async def test_a_worker_whose_application_sets_no_broker_says_the_way_out(
-    start: StartApplication, runtime: Runtime, queue: DeclaredQueue, operator: FakeOperator
-) -> None:
-    worker = start(runtime, SETS_NO_BROKER="1")
-    await send(queue, runtime, n=1)
-    await worker.wait_for_ledger("finished 1")
-    await worker.wait_for_log("no broker is set, call dramatiq.set_broker(broker)")
-    assert operator.reports == []
 
 
 @pytest.mark.fault

@@ -11,11 +11,14 @@ from tests.integration.worker.gate import Gate
 
 LOOPS_THAT_LOOK_ONCE_AN_HOUR = """
 import runpy
+from multiprocessing import connection
 from taskqueue_drain import control_thread
 from taskqueue_drain.pause import Pause
 control_thread.POLL_SECONDS = control_thread.LAST_REPORT_TIMEOUT_SECONDS = 3600
 sleep = Pause.__call__
 Pause.__call__ = lambda pause, seconds: sleep(pause, 3600)
+wait = connection.wait
+connection.wait = lambda pipes, timeout: wait(pipes, timeout and 3600)
 """
 DRAMATIQ_TIMEOUT = {"dramatiq_worker_timeout": "3600000"}
 
@@ -33,7 +36,7 @@ pytestmark = pytest.mark.parametrize(
     "runtime",
     [
         _patient(PIKA, "run_path('by_hand_pika.py', run_name='__main__')"),
-        _patient(DRAMATIQ, "run_module('dramatiq', run_name='__main__')", *DRAMATIQ.command[2:]),
+        _patient(DRAMATIQ, "run_module('taskqueue_drain.dramatiq', run_name='__main__')", *DRAMATIQ.command[2:]),
         _patient(TASKIQ, "run_module('taskqueue_drain.taskiq', run_name='__main__')", *TASKIQ.command[2:8]),
     ],
     ids=lambda runtime: runtime.name,

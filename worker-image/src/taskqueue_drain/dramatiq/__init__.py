@@ -1,7 +1,7 @@
-"""dramatiq joins the control protocol by `dramatiq MODULE taskqueue_drain.dramatiq`. The application does not change.
+"""dramatiq joins the control protocol by `python -m taskqueue_drain.dramatiq MODULE`. The application does not change.
 
-Each process of dramatiq imports this module after the application, before it makes its worker. A worker that cannot be
-drained says why in one line, and goes on as plain dramatiq.
+`dramatiq MODULE taskqueue_drain.dramatiq` joins as well: a worker joins when it starts, if its process has imported
+this module. One that cannot be drained says why in one line, and goes on as plain dramatiq.
 """
 
 from .middleware import DrainMiddleware, install

@@ -3,6 +3,7 @@
 Only `requeue_message` and `wake` are for other threads than dramatiq's thread of this consumer.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -100,14 +101,27 @@ class DrainableConsumer(_RabbitmqConsumer):  # type: ignore[misc]  # dramatiq ha
 
     def _deliveries(self) -> Iterator[tuple[Any, Any, bytes | None]]:
         """Yield what arrives, and nothing after a while. Ends if the broker cancels the consumer."""
-        while True:
-            self._obey()
+        self._obey()
+        while not self._is_cancelled:
+            self._wait()
             if not self._received:
-                seconds = ENDING_SECONDS if self._wish.is_final else self._seconds
-                self.channel._process_data_events(seconds)  # noqa: SLF001 - it raises what closed the channel
-            if self._tag is not None and self._tag not in self.channel.consumer_tags:
-                return
-            yield self._received.popleft() if self._received else (None, None, None)
+                yield (None, None, None)
+            while self._received:
+                yield self._received.popleft()
+            self._obey()
+
+    def _wait(self) -> None:
+        """Wait for a message. Acknowledgements, which other threads let this one send, do not end the wait."""
+        until = time.monotonic() + self._seconds
+        is_final = False
+        while not (self._received or is_final or self._is_cancelled) and (rest := until - time.monotonic()) > 0:
+            is_final = self._wish.is_final
+            self.channel._process_data_events(min(rest, ENDING_SECONDS) if is_final else rest)  # noqa: SLF001 - it raises what closed the channel
+            self._obey()
+
+    @property
+    def _is_cancelled(self) -> bool:
+        return self._tag is not None and self._tag not in self.channel.consumer_tags
 
     def _obey(self) -> None:
         number, may_consume = self._wish.current

@@ -4,12 +4,12 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from functools import wraps
 from queue import SimpleQueue
 from types import FrameType, SimpleNamespace
 from typing import Any
 
-from dramatiq import broker as brokers
-from dramatiq import cli, get_broker
+from dramatiq import Worker, cli
 from dramatiq.middleware import Middleware
 from pika import ConnectionParameters
 
@@ -112,15 +112,23 @@ class DrainMiddleware(Middleware):  # type: ignore[misc]  # dramatiq has no type
 
 @contained
 def install() -> None:
-    """Add the middleware to the broker of the application, once."""
-    if brokers.global_broker is None:
-        log.warning("this worker cannot be drained: no broker is set, call dramatiq.set_broker(broker)")
-        return
-    broker = get_broker()
+    """Let each worker of this process join when it starts."""
+    start = Worker.start
+
+    @wraps(start)
+    def join_and_start(worker: Any) -> None:  # noqa: ANN401 - dramatiq has no types
+        _add_middleware(worker.broker)
+        start(worker)
+
+    Worker.start = join_and_start
+
+
+@contained
+def _add_middleware(broker: Any) -> None:  # noqa: ANN401 - dramatiq has no types
     if any(isinstance(middleware, DrainMiddleware) for middleware in broker.middleware):
         log.warning("the middleware of taskqueue_drain is installed already: remove it from the application")
-        return
-    broker.add_middleware(DrainMiddleware())
+    else:
+        broker.add_middleware(DrainMiddleware())
 
 
 def _addresses(broker: Any) -> Sequence[ConnectionParameters]:  # noqa: ANN401 - dramatiq has no types

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from contextlib import suppress
 from typing import Any, Final
 
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
@@ -109,9 +108,11 @@ class DramatiqRuntime:
 
     def end(self, message: object, *, done: bool | None) -> None:
         """A task has ended, done or failed; None if it was skipped."""
-        with self._lock, suppress(KeyError):  # another middleware skipped it before it began
-            self._activity.settle(id(message), time.monotonic(), done=done)
-            self._activity.end(id(message), time.monotonic())
+        task, now = id(message), time.monotonic()
+        with self._lock:
+            if task in self._activity.started_at:  # otherwise another middleware skipped it before it began
+                self._activity.settle(task, now, done=done)
+                self._activity.end(task, now)
 
     def _hold(self) -> None:
         self._work_queue.hold()

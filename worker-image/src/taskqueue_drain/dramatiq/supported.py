@@ -1,14 +1,12 @@
 """The brokers and commands of dramatiq that can be drained."""
 
-import multiprocessing
 import sys
-from contextlib import redirect_stderr, suppress
-from io import StringIO
+from collections.abc import Sequence
+from multiprocessing import current_process, parent_process
 from typing import Any, Final
 
 from dramatiq import __version__
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from dramatiq.cli import make_argument_parser
 
 from taskqueue_drain.environment import CannotJoinError
 
@@ -38,9 +36,8 @@ def check_dramatiq(broker: Any) -> None:  # noqa: ANN401 - dramatiq has no types
 
 
 def _processes() -> int | None:
-    """How many worker processes dramatiq has started; None if its command is not known."""
-    if multiprocessing.parent_process() is None:
+    """How many worker processes dramatiq has started; None if this process is one of another command."""
+    if parent_process() is None:
         return 1  # the application runs the worker in its own process
-    with suppress(SystemExit), redirect_stderr(StringIO()):
-        return int(make_argument_parser().parse_known_args(sys.argv[1:])[0].processes)
-    return None
+    arguments: Sequence[Any] = getattr(current_process(), "_args", ())  # those of `dramatiq.cli.worker_process`
+    return getattr(arguments[0], "processes", None) if arguments else None

@@ -1,6 +1,5 @@
 """The messages that wait in the process for a thread."""
 
-import threading
 from collections.abc import Callable
 from queue import Empty, PriorityQueue
 from typing import Any
@@ -15,16 +14,17 @@ class WorkQueue(PriorityQueue[Any]):
         """`requeue` returns a message to its queue at the broker, on any thread."""
         super().__init__()
         self._requeue = requeue
-        self._gate = threading.Lock()
         self._is_held = False
         self._has_ended = False
 
     # typing has no `override` before Python 3.12.
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # type: ignore[explicit-override]  # noqa: ANN401, FBT001, FBT002 - the signature of Queue
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # type: ignore[explicit-override]  # noqa: ANN401, ARG002, FBT001, FBT002 - the signature of Queue
         """Let a message wait for a thread; give it back if the queue is held."""
-        with self._gate:
+        with self.mutex:
             if not self._is_held:
-                super().put(item, block, timeout)
+                self._put(item)
+                self.unfinished_tasks += 1
+                self.not_empty.notify()
                 return
         self._requeue(item.message)
 
@@ -44,7 +44,7 @@ class WorkQueue(PriorityQueue[Any]):
 
     def hold(self) -> None:
         """Give back what waits, and what comes."""
-        with self._gate:
+        with self.mutex:
             self._is_held = True
         for item in iter_queue(self):
             self._requeue(item.message)
@@ -52,7 +52,7 @@ class WorkQueue(PriorityQueue[Any]):
 
     def release(self) -> None:
         """Let messages wait again."""
-        with self._gate:
+        with self.mutex:
             self._is_held = False
 
     @property

@@ -164,3 +164,16 @@ async def test_middleware_around_a_task_in_a_child_sees_its_result_and_the_loss_
     await eventually("two tasks", lambda: len(worker.ledger) == 2)
     assert worker.ledger == ["returned 1", "raised ChildLostError"]
     await worker.wait_for_log(event="task", type="child.surrounded", status="worker_lost", settled=True)
+
+
+async def test_a_task_whose_fork_server_starts_slower_than_its_timeout_is_requeued_and_uses_no_attempt(
+    start_worker: StartWorker, queue: DeclaredQueue, gate: Gate
+) -> None:
+    await queue.publish("child.work", n=1)
+    modules = f"slow_fork_server,short_periods,{MODULES}"
+    worker = start_worker(queues=queue.name, task_timeout_seconds="1", modules=modules)
+    await worker.wait_for_log(event="task", status="requeued", settled=True)
+    await queue.wait_for_ready(1)
+    gate.open()
+    await worker.wait_for_log(event="task", status="done", attempt=1, settled=True)
+    assert not worker.lines(event="leaving")

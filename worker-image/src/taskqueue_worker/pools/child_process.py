@@ -70,7 +70,7 @@ class ChildProcess:
         self._status.shutdown(socket.SHUT_WR)
 
     def wait(self) -> ChildExit | None:
-        """Let it end, and wait until it has; None if nobody knows how. One that does not end is killed."""
+        """Let it end, and wait until it has; None if that is not known. One that does not end is killed."""
         self._connection.close()
         try:
             return ChildExit.decode(self._lines.readline())

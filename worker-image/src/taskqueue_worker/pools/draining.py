@@ -23,7 +23,7 @@ class DrainingPipe:
 
 
 class DrainingEvent:
-    """`context.draining` of a handler in a child: like an event that nobody can clear."""
+    """`context.draining` of a handler in a child: like an event, and cannot be cleared."""
 
     def __init__(self, reader: int) -> None:
         self._poll = select.poll()

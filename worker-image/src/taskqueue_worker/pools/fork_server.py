@@ -195,7 +195,7 @@ class ForkServer:
 
 
 def _kill(pid: int) -> None:
-    """Kill a child that nobody has waited for, and what it has started."""
+    """Kill a child that was not waited for yet, and what it has started."""
     calls: tuple[Callable[[int, int], None], ...] = (os.kill, os.killpg)
     for call in calls:
         with suppress(ProcessLookupError, PermissionError):  # no group yet, or all of it has ended

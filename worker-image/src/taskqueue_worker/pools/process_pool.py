@@ -86,7 +86,7 @@ class ProcessPool:
             self._observer.child_started()
             return child
 
-    def give_back(self, child: ChildProcess) -> None:
+    def return_child(self, child: ChildProcess) -> None:
         """The task of a child has ended, and the child lives."""
         reason = self._reason_to_recycle(child)
         if reason is None:
@@ -186,14 +186,14 @@ class ProcessCall:
         except ChildNotStartedError as error:
             raise Requeue(str(error), delay=CHILD_RETRY_SECONDS) from error
         if not self._has(child):
-            self._pool.give_back(child)
+            self._pool.return_child(child)
             raise asyncio.CancelledError
         try:
             reply = child.run(request)
         except (EOFError, OSError) as error:
             raise self._end_of(child) from error
         if self._release():
-            self._pool.give_back(child)
+            self._pool.return_child(child)
         else:
             self._pool.killed(child, self._cancelled or EndReason.CANCELLED)
         return reply.value()

@@ -109,8 +109,8 @@ class Worker(Model):
     env: list[EnvVar] | None = Field(
         None,
         max_length=256,
-        description="Environment variables. Names that begin with TASKQUEUE_ (except TASKQUEUE_MODULES), and "
-        "SERVICE_BINDING_ROOT, are reserved for the operator.",
+        description="Environment variables. Names that begin with TASKQUEUE_ (except TASKQUEUE_MODULES and "
+        "TASKQUEUE_LOG_LEVEL), and SERVICE_BINDING_ROOT, are reserved for the operator.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     env_from: list[Opaque] | None = Field(

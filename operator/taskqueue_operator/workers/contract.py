@@ -21,7 +21,7 @@ BINDING_PATH: Final = f"{BINDING_ROOT}/broker"
 BINDING_VOLUME: Final = "broker-binding"
 
 _PREFIX: Final = "TASKQUEUE_"
-_USER_VARIABLES: Final = frozenset({"TASKQUEUE_MODULES"})
+_USER_VARIABLES: Final = frozenset({"TASKQUEUE_MODULES", "TASKQUEUE_LOG_LEVEL"})
 """Variables of the contract that the image or the user sets."""
 
 _SOURCES: Final = {

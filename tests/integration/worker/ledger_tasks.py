@@ -2,12 +2,15 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from taskqueue_worker import Context, Reject, Requeue, Retry, task
 
@@ -111,6 +114,17 @@ async def by_routing_key(payload: dict[str, Any]) -> None:
 @task("kind")
 async def kind(payload: object) -> None:
     write(f"kind {type(payload).__name__}")
+
+
+@task("log")
+async def log(_: object) -> None:
+    logging.getLogger("application").info("logged")
+    await asyncio.to_thread(logging.getLogger("application").debug, "logged in detail")
+
+
+@task("log.thread")
+def log_in_thread(_: object) -> None:
+    structlog.get_logger().info("logged")
 
 
 @task("retry")

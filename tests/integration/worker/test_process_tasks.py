@@ -173,7 +173,6 @@ async def test_a_task_whose_fork_server_starts_slower_than_its_timeout_is_requeu
     modules = f"slow_fork_server,short_periods,{MODULES}"
     worker = start_worker(queues=queue.name, task_timeout_seconds="1", modules=modules)
     await worker.wait_for_log(event="task", status="requeued", settled=True)
-    await queue.wait_for_ready(1)
     gate.open()
     await worker.wait_for_log(event="task", status="done", attempt=1, settled=True)
     assert not worker.lines(event="leaving")

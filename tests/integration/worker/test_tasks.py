@@ -106,6 +106,15 @@ async def test_plain_functions_run_in_parallel_threads_and_do_not_block_the_even
     await worker.wait_for_log(event="task", status="done", times=2)
 
 
+async def test_every_line_that_a_handler_logs_names_its_task(start_worker: StartWorker, queue: DeclaredQueue) -> None:
+    await queue.publish("log", n=1)
+    await queue.publish("log.thread", n=2)
+    worker = start_worker(queues=queue.name, log_level="debug")
+    await worker.wait_for_log(event="logged in detail", task_id="id-1", type="log", attempt=1, level="debug")
+    await worker.wait_for_log(event="logged", task_id="id-1", type="log", attempt=1, logger="application")
+    await worker.wait_for_log(event="logged", task_id="id-2", type="log.thread", attempt=1)
+
+
 async def test_the_concurrency_spans_all_queues_and_the_prefetch_may_be_larger(
     start_worker: StartWorker, declare_queue: DeclareQueue, gate: Gate
 ) -> None:

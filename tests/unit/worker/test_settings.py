@@ -10,7 +10,7 @@ from taskqueue_drain.consume_settings import ConsumeSettings
 from taskqueue_drain.environment import SettingsError
 from taskqueue_worker.pools.child_limits import ChildLimits
 from taskqueue_worker.retry_policy import RetryPolicy
-from taskqueue_worker.settings import Settings
+from taskqueue_worker.settings import LEVELS, Settings
 from tests.approved import assert_approved
 
 URL = "amqp://guest:verysecret@broker/"
@@ -51,6 +51,15 @@ def test_children_have_no_limits_unless_they_are_set() -> None:
     assert Settings.from_environment(REQUIRED | limits).child_limits == ChildLimits(100, 512 * 1024**2)
     with pytest.raises(SettingsError, match=r"TASKQUEUE_CHILD_MEMORY_MIB is '1\.5'"):
         Settings.from_environment(REQUIRED | {"TASKQUEUE_CHILD_MEMORY_MIB": "1.5"})
+
+
+def test_the_log_level_is_one_of_four() -> None:
+    levels = {text: Settings.from_environment(REQUIRED | {"TASKQUEUE_LOG_LEVEL": text}).log_level for text in LEVELS}
+    assert levels == {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    assert Settings.from_environment(REQUIRED).log_level == levels["info"]
+    assert Settings.from_environment(REQUIRED | {"TASKQUEUE_LOG_LEVEL": "WARNING"}).log_level == levels["warning"]
+    with pytest.raises(SettingsError, match=r"TASKQUEUE_LOG_LEVEL is 'verbose'\. Set one of debug, info"):
+        Settings.from_environment(REQUIRED | {"TASKQUEUE_LOG_LEVEL": "verbose"})
 
 
 def test_prefetch_defaults_to_the_concurrency() -> None:

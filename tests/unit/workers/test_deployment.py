@@ -98,8 +98,9 @@ def test_names_that_look_like_variables_are_escaped(make: Make) -> None:
 
 
 def test_the_user_may_set_the_modules_variable(make: Make) -> None:
-    manifest = deployment(make(env=[{"name": "TASKQUEUE_MODULES", "value": "app.tasks"}]), replicas=0)
-    assert env(manifest)["TASKQUEUE_MODULES"] == "app.tasks"
+    variables = {"TASKQUEUE_MODULES": "app.tasks", "TASKQUEUE_LOG_LEVEL": "debug"}
+    manifest = deployment(make(env=[{"name": name, "value": value} for name, value in variables.items()]), replicas=0)
+    assert env(manifest).items() >= variables.items()
 
 
 def test_the_secret_of_the_worker_overrides_that_of_the_broker(make: Make) -> None:

@@ -53,7 +53,7 @@ def run(settings: Settings, registry: Registry) -> None:
     Raises:
         SettingsError: The HTTP port is in use.
     """
-    log.configure()
+    log.configure(settings.log_level)
     event_loop.run(_run(settings, registry))
 
 

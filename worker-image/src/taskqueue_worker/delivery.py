@@ -1,6 +1,7 @@
 """A message that was delivered to this worker, and the three ways to settle it."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from .dead_letters import original_routing_key
 from .payload import JSON, decode
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
+TRACE_PARENT: Final = "traceparent"
+_TRACE_PARENT: Final = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _log = structlog.get_logger("delivery")
 
@@ -79,6 +82,20 @@ class Delivery:
     def routing_key(self) -> str:
         """The routing key with which the task was published."""
         return original_routing_key(self.headers, self.delivered.routing_key)
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace to which the publisher has added the task (W3C header `traceparent`), if any."""
+        parent = self.headers.get(TRACE_PARENT)
+        match = _TRACE_PARENT.fullmatch(parent) if isinstance(parent, str) else None
+        return match[1] if match else None
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What each log line of the task says of it."""
+        fields: dict[str, object] = {"task_id": self.task_id, "type": self.type, "attempt": self.attempt.number}
+        trace_id = self.trace_id
+        return fields if trace_id is None else {**fields, "trace_id": trace_id}
 
     @property
     def is_returned(self) -> bool:

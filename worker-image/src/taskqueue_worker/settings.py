@@ -1,11 +1,15 @@
 """The settings of a worker, from environment variables (docs/worker-contract.md)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from taskqueue_drain.bounds import VARIABLE_CHARACTERS
 from taskqueue_drain.consume_settings import ConsumeSettings
 from taskqueue_drain.dead_letter_target import DeadLetterTarget
 from taskqueue_drain.environment import (
+    SettingsError,
     check_contract,
     dead_letter_target_of,
     is_linear,
@@ -18,6 +22,8 @@ from taskqueue_drain.environment import (
 from .bounds import LONGEST_DELAY_SECONDS, MOST_CHILD_MIB, MOST_CHILD_TASKS
 from .pools.child_limits import ChildLimits
 from .retry_policy import RetryPolicy
+
+LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Settings:
     dead_letter_target: DeadLetterTarget = field(default_factory=DeadLetterTarget)
     child_limits: ChildLimits = field(default_factory=ChildLimits)
     """When a child that runs the tasks of `pool="process"` is replaced."""
+    log_level: int = logging.INFO
+    """The least severe log lines to write."""
     pod: str = ""
     """UID of the pod; empty outside Kubernetes."""
 
@@ -55,8 +63,19 @@ class Settings:
             retry_policy=_retry_policy(environment),
             dead_letter_target=dead_letter_target_of(environment),
             child_limits=_child_limits(environment),
+            log_level=_log_level(environment),
             pod=environment.get("TASKQUEUE_POD_UID", ""),
         )
+
+
+def _log_level(environment: Mapping[str, str]) -> int:
+    text = environment.get("TASKQUEUE_LOG_LEVEL") or "info"
+    if text.lower() not in LEVELS:
+        raise SettingsError(
+            f"TASKQUEUE_LOG_LEVEL is {text[:VARIABLE_CHARACTERS]!r}. "
+            f"Set one of {', '.join(LEVELS)}, or unset it for info."
+        )
+    return logging.getLevelNamesMapping()[text.upper()]
 
 
 def _retry_policy(environment: Mapping[str, str]) -> RetryPolicy | None:

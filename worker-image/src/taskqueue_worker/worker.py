@@ -9,7 +9,6 @@ from operator import attrgetter
 from typing import Any, Final
 
 import structlog
-from structlog.contextvars import bind_contextvars
 
 from taskqueue_drain import Figures
 from taskqueue_drain.activity import Activity
@@ -22,6 +21,7 @@ from .delivery_buffer import DeliveryBuffer
 from .end_record import record_end
 from .ended_tasks import EndedTasks
 from .failure import Failure
+from .log import CURRENT_TASK
 from .metrics import Metrics
 from .run import Run
 from .runner import Outcome, Runner, Status
@@ -197,7 +197,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _process(self, delivery: Delivery) -> None:
-        bind_contextvars(task_id=delivery.task_id)
+        CURRENT_TASK.set(delivery)
         if _is_recorded(delivery):
             await self._until_quiet()
             await self._cancel_other_attempts()
@@ -218,7 +218,7 @@ class Worker:
 
     async def _process_returned(self, delivery: Delivery) -> None:
         """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
-        bind_contextvars(task_id=delivery.task_id)
+        CURRENT_TASK.set(delivery)
         if delivery.attempt.is_last(self._max_attempts):
             outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
             settled = await self._settle(delivery, outcome)

@@ -37,7 +37,6 @@ def wait_for_gate(payload: dict[str, Any]) -> None:
 
 @task("child.who", pool="process")
 def who(payload: object, context: Context) -> dict[str, object]:
-    context.log.info("who", payload=payload)
     return {
         "payload": payload,
         "pid": os.getpid(),

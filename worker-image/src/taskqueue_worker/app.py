@@ -212,4 +212,4 @@ def _process_pool(settings: Settings, registry: Registry, metrics: Metrics) -> "
         return None
     from .pools.process_pool import ProcessPool  # imports that few workers need
 
-    return ProcessPool(settings.modules, settings.child_limits, metrics)
+    return ProcessPool(settings.modules, settings.child_limits, metrics, log_level=settings.log_level)

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import structlog
 
+from taskqueue_worker.log import CURRENT_TASK
 from taskqueue_worker.run import NotRunError
 from taskqueue_worker.tasks import Context, Registry
 
@@ -46,6 +47,7 @@ class Child:
         return encode_reply(result if request.wants_result else None, self._held)
 
     def _call(self, request: Request) -> object:
+        CURRENT_TASK.set(request)
         handler = self._registry.get(request.type)
         if handler is None:
             raise NotRunError(

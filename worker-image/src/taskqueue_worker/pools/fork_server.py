@@ -47,13 +47,13 @@ _log = structlog.get_logger("fork_server")
 
 def main(arguments: list[str]) -> int:
     """Serve until the worker ends. For the arguments, see `command`."""
-    worker, control, draining, memory_limit = map(int, arguments[:4])
+    worker, control, draining, memory_limit, log_level = map(int, arguments[:5])
     for number in (signal.SIGTERM, signal.SIGINT):
         # No SIG_IGN: what a handler starts would inherit that.
         signal.signal(number, _continue)
     signal_at_end_of(worker, ORPHANED)
-    log.configure()
-    import_tasks(arguments[4:], registry)
+    log.configure(log_level)
+    import_tasks(arguments[5:], registry)
     if threading.active_count() > 1:
         names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
         _log.warning("a task module has started threads, which do not exist in children", threads=names)
@@ -64,9 +64,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def command(control: int, draining: int, memory_limit: int, modules: tuple[str, ...]) -> list[str]:
+def command(control: int, draining: int, memory_limit: int, log_level: int, modules: tuple[str, ...]) -> list[str]:
     """Return the command of a fork server that inherits these descriptors. A memory limit of 0 is none."""
-    numbers = map(str, (os.getpid(), control, draining, memory_limit))
+    numbers = map(str, (os.getpid(), control, draining, memory_limit, log_level))
     return [sys.executable, "-m", __package__ or "", *numbers, *modules]
 
 

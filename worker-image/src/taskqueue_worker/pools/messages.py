@@ -7,7 +7,7 @@ any size, and an exception may be one that cannot be pickled, or only in one dir
 import pickle
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from taskqueue_worker.bounds import RESULT_BYTES, STACK_CHARACTERS
@@ -37,6 +37,8 @@ class Request:
     context: Mapping[str, Any] | None
     """The fields of the context that are values; None if the handler takes none."""
     wants_result: bool
+    log_fields: dict[str, object] = field(default_factory=dict)
+    """What each log line of the task says of it."""
 
 
 @dataclass(frozen=True, slots=True)

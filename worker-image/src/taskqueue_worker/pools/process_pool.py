@@ -1,6 +1,7 @@
 """Runs `def` handlers in children. It starts with the first task that needs it."""
 
 import asyncio
+import logging
 import socket
 import subprocess
 import threading
@@ -8,6 +9,7 @@ from dataclasses import fields
 from typing import Protocol
 
 from taskqueue_worker.bounds import CHILD_EXIT_SECONDS, CHILD_RETRY_SECONDS
+from taskqueue_worker.log import CURRENT_TASK
 from taskqueue_worker.outcomes import Requeue
 from taskqueue_worker.tasks import Context
 
@@ -36,9 +38,12 @@ class ProcessPool:
     There are never more children than threads that call, so the pool has no size of its own.
     """
 
-    def __init__(self, modules: tuple[str, ...], limits: ChildLimits, observer: Observer) -> None:
+    def __init__(
+        self, modules: tuple[str, ...], limits: ChildLimits, observer: Observer, *, log_level: int = logging.INFO
+    ) -> None:
         """`modules` are imported by the fork server, and register the handlers."""
         self._modules = modules
+        self._log_level = log_level
         self._limits = limits
         self._observer = observer
         self._lock = threading.Lock()
@@ -134,7 +139,7 @@ class ProcessPool:
             try:
                 # This thread is one of a pool, which live as long as the process: see `signal_at_end_of`.
                 process = subprocess.Popen(  # noqa: S603 - this interpreter
-                    command(*inherited, self._limits.memory_bytes, self._modules),
+                    command(*inherited, self._limits.memory_bytes, self._log_level, self._modules),
                     pass_fds=inherited,
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
@@ -180,7 +185,14 @@ class ProcessCall:
             Requeue: No child can be started.
             asyncio.CancelledError: The call was cancelled.
         """
-        request = Request(self._type, payload, None if context is None else _values(context), self._wants_result)
+        task = CURRENT_TASK.get()
+        request = Request(
+            self._type,
+            payload,
+            None if context is None else _values(context),
+            self._wants_result,
+            {} if task is None else task.log_fields,
+        )
         try:
             child = self._pool.take()
         except ChildNotStartedError as error:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -29,7 +30,9 @@ class Context:
     redelivered: bool
     """Whether the broker delivered the message before: another worker may have started the task."""
     deadline: datetime
-    """When the task is cancelled and dead-lettered, in UTC."""
+    """When the task is cancelled and has failed, in UTC."""
+    attempt: int
+    """Number of this attempt, from 1."""
     draining: "asyncio.Event"
     """Set at SIGTERM: a long handler may save its progress and return early. Threads may read it too."""
     log: "FilteringBoundLogger"
@@ -48,6 +51,10 @@ class Handler:
     is_coroutine: bool
     around: "tuple[Middleware, ...]" = ()
     """What surrounds the function, from the outside in."""
+    timeout: float | None = None
+    """Seconds after which a task is cancelled; None: those of the worker."""
+    retry: "RetryRule | None" = None
+    """How tasks are tried again, where that differs from the worker."""
     in_child: bool = False
     """Whether it runs in a process of its own."""
 
@@ -63,6 +70,8 @@ class Registry:
         type: str,  # noqa: A002 - named as the AMQP property it matches
         *,
         pool: Pool | None = None,
+        timeout: float | None = None,
+        retry: "RetryRule | None" = None,
         around: "Sequence[Middleware]" = (),
     ) -> Callable[[Function], Function]:
         """Make the decorated function the handler of tasks of this type.
@@ -74,17 +83,22 @@ class Registry:
             type: The task type.
             pool: Where the function runs: "async", "thread", or "process" for a `def` that computes or may harm its
                 process. Default: `async def` on the event loop, `def` in a thread.
+            timeout: Seconds after which a task is cancelled, at most those of the worker.
+            retry: How tasks are tried again, where that differs from `spec.retry`.
             around: Middleware that surrounds the function, from the outside in.
 
         Raises:
             TypeError: The function takes other arguments, contains `yield`, or is of the wrong kind for its pool.
-            ValueError: The type is empty, or already has a handler.
+            ValueError: The type is empty, or already has a handler; the timeout is not positive; the pool is unknown.
         """
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
-            handler = _handler(type, function, pool, tuple(around))
+            handler = _handler(type, function, tuple(around))
+            _check_pool(pool, handler)
+            timeout_seconds = _checked_timeout(timeout, handler.location)
+            handler = replace(handler, timeout=timeout_seconds, retry=retry, in_child=pool == "process")
             if (other := self._handlers.get(type)) is not None:
                 raise ValueError(
                     f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
@@ -106,7 +120,6 @@ class Registry:
 def _handler(
     type: str,  # noqa: A002 - named as the AMQP property it matches
     function: Callable[..., Any],
-    pool: Pool | None,
     around: "tuple[Middleware, ...]",
 ) -> Handler:
     location = _location(function)
@@ -118,17 +131,23 @@ def _handler(
     if not 1 <= positional <= 2 or required > positional:  # noqa: PLR2004 - payload, and payload with context
         raise TypeError(f"{location} must take (payload) or (payload, context).")
     is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
-    _check_pool(pool, location, is_coroutine=is_coroutine)
-    in_child = pool == "process"
-    return Handler(type, function, location, positional > 1, is_coroutine, around, in_child)
+    return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine, around=around)
 
 
-def _check_pool(pool: object, location: str, *, is_coroutine: bool) -> None:
+def _check_pool(pool: object, handler: Handler) -> None:
     if pool not in {None, *get_args(Pool)}:
-        raise ValueError(f"{location}: pool={pool!r} must be one of {', '.join(map(repr, get_args(Pool)))}.")
-    if pool is not None and (pool == "async") is not is_coroutine:
+        raise ValueError(f"{handler.location}: pool={pool!r} must be one of {', '.join(map(repr, get_args(Pool)))}.")
+    if pool is not None and (pool == "async") is not handler.is_coroutine:
         needed = "async def" if pool == "async" else "def"
-        raise TypeError(f"{location}: pool={pool!r} needs a `{needed}` function.")
+        raise TypeError(f"{handler.location}: pool={pool!r} needs a `{needed}` function.")
+
+
+def _checked_timeout(timeout: object, location: str) -> float | None:
+    if timeout is None:
+        return None
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(f"{location}: timeout={timeout!r} must be a positive number of seconds.")
+    return timeout
 
 
 def _satisfies(function: Callable[..., Any], predicate: Callable[[object], bool]) -> bool:

@@ -28,6 +28,7 @@ from tests.bench import (
     migrate,
     neighbour,
     plain,
+    process_pool,
     redrive,
     restart,
     retry,
@@ -43,6 +44,7 @@ from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "worker_cpu": worker_cpu.run,
+    "pool": process_pool.run,
     "redrive": redrive.run,
     "retry": retry.run,
     "fairness": fairness.run,

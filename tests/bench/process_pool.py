@@ -6,7 +6,7 @@ import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Final, NamedTuple
 
 from tests.bench import process_tree
@@ -62,13 +62,11 @@ TARGETS: Final = {f"throughput_ratio_{work.name}": Target(">=", 1) for work in W
 async def run(context: Context) -> Result:
     """Measure both with each kind of work, in random order; the ratios are medians over the rounds."""
     samples: dict[tuple[str, str], list[Sample]] = {}
-    numbers = itertools.count()
     with TemporaryDirectory() as temporary:
         async with local_queue(Path(temporary)) as queue:
             for work, _ in itertools.product(WORKS, range(ROUNDS)):
                 for runtime in random.sample(RUNTIMES, 2):
-                    directory = Path(temporary, f"worker-{next(numbers)}")
-                    directory.mkdir()
+                    directory = Path(mkdtemp(dir=temporary))
                     sample = await _measure(queue, runtime, work, directory, round(work.tasks_per_size * context.size))
                     samples.setdefault((runtime.name, work.name), []).append(sample)
     return Result(_figures(samples), samples=ROUNDS, targets=TARGETS)

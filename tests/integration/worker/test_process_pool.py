@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,12 +13,12 @@ from typing import Any, Protocol
 import pytest
 import structlog
 
-from taskqueue_worker import Context
+from taskqueue_worker import Context, Requeue
 from taskqueue_worker.pools.child_exit import ChildLostError, EndReason
 from taskqueue_worker.pools.child_limits import ChildLimits
 from taskqueue_worker.pools.messages import ChildFailureError, ResultTooLargeError
 from taskqueue_worker.pools.process_pool import ProcessCall, ProcessPool
-from tests.integration.worker.processes import exists, numbers, wait_for_end
+from tests.integration.worker.processes import exists, numbers, parent, wait_for_end
 from tests.integration.worker.running_worker import HERE, SOURCE
 
 MIB = 1024 * 1024
@@ -252,3 +253,20 @@ def test_the_end_of_the_pool_ends_the_fork_server_and_its_children(make_pool: Ma
     assert not exists(who["pid"])
     assert not exists(who["imported_by"])
     assert counted.ended == [EndReason.CLOSED]
+
+
+def test_while_no_child_can_be_started_messages_return_and_the_other_children_work(
+    pool: ProcessPool, threads: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    ended = threads.submit(run, pool, "child.work", {"n": 1, "gate": str(gate), "pid": str(tmp_path / "pid")})
+    (child,) = numbers(tmp_path / "pid")
+    server = parent(child)
+    soft, hard = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (3, hard))
+    with pytest.raises(Requeue, match="could not start a child"):
+        run(pool, "child.who")
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (soft, hard))
+    assert run(pool, "child.who")["imported_by"] == server
+    gate.touch()
+    assert ended.result()["n"] == 1

@@ -52,6 +52,7 @@ async def test_a_task_that_ends_its_child_is_tried_again_alone_and_dead_lettered
     gate.open()
     headers = await wait_for_lost(worker, queue)
     assert "11 (SIGSEGV)" in headers["x-failure-text"]
+    assert 'child_tasks.py", line' in worker.output, "the stack of the child"
     (done,) = worker.lines(event="task", type="child.work")
     assert (done["status"], done["redelivered"]) == ("done", False)
     await queue.publish("child.work", n=2)

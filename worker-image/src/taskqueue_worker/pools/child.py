@@ -3,8 +3,9 @@
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from multiprocessing.connection import Connection
-from typing import Any, Final, cast
+from typing import Any
 
 import structlog
 
@@ -15,9 +16,6 @@ from taskqueue_worker.tasks import Context, Registry
 from .draining import DrainingEvent
 from .memory import held_bytes
 from .messages import Request, decode_request, encode_error, encode_reply
-
-OWN_FIELDS: Final = frozenset({"draining", "log"})
-"""The fields of a context that a child makes itself; the others are values."""
 
 
 class Child:
@@ -59,7 +57,9 @@ class Child:
 
     def _context(self, values: Mapping[str, Any]) -> Context:
         log = structlog.get_logger("task").bind(task_id=values["task_id"], type=values["type"])
-        return Context(**values, draining=cast("Any", self._draining), log=log)
+        empty = dict.fromkeys((field.name for field in fields(Context)), None)
+        own: dict[str, Any] = {"draining": self._draining, "log": log}
+        return Context(**{**empty, **values, **own})
 
     @property
     def _held(self) -> int:

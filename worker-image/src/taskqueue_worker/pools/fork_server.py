@@ -9,6 +9,7 @@ socket: the fork server writes the number of the process, and at the end of the 
 closes its side, or ends in any way, the child is killed with all that it has started.
 """
 
+import faulthandler
 import gc
 import os
 import resource
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> int:
         # No SIG_IGN: what a handler starts would inherit that.
         signal.signal(number, _continue)
     signal_at_end_of(worker, ORPHANED)
+    faulthandler.enable()  # a child that a signal ends writes its stack to stderr
     log.configure(log_level)
     import_tasks(arguments[5:], registry)
     if threading.active_count() > 1:
@@ -118,20 +120,25 @@ class ForkServer:
         if not request:
             self._orphaned()
             return
-        connection, status = descriptors[0], socket.socket(fileno=descriptors[1])
         try:
+            connection, status = descriptors  # fewer arrive if this process may open no further one
             server, pid = os.getpid(), os.fork()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _log.error("child not forked", error=str(error))
-            status.close()
-        else:
-            if pid == 0:
-                self._become_child(server, connection)
-            child = self._children[pid] = _Forked(pid, status)
-            self._selector.register(status, selectors.EVENT_READ, lambda: self._kill_released(child))
-            with suppress(OSError):  # the worker does not want it any more
-                status.send(b"%d\n" % pid)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
+        if pid == 0:
+            os.close(status)
+            self._become_child(server, connection)
         os.close(connection)
+        self._watch(_Forked(pid, socket.socket(fileno=status)))
+
+    def _watch(self, child: _Forked) -> None:
+        self._children[child.pid] = child
+        self._selector.register(child.status, selectors.EVENT_READ, lambda: self._kill_released(child))
+        with suppress(OSError):  # the worker does not want it any more
+            child.status.send(b"%d\n" % child.pid)
 
     def _orphaned(self, *_: object) -> None:
         """The worker has closed the control socket, or has ended while a process that it had forked keeps it open."""
@@ -163,8 +170,9 @@ class ForkServer:
 
     def _kill_released(self, child: _Forked) -> None:
         """The worker has closed its side of the status socket."""
-        self._selector.unregister(child.status)
-        _kill(child.pid)
+        if self._children.get(child.pid) is child:  # otherwise it has just ended by itself
+            self._selector.unregister(child.status)
+            _kill(child.pid)
 
     def _enforce_memory_limit(self) -> None:
         for child in self._children.values():

@@ -8,12 +8,16 @@ import pickle
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from taskqueue_worker.bounds import RESULT_BYTES, STACK_CHARACTERS
 from taskqueue_worker.failure import Failure
 
 Message = TypeVar("Message")
+CONTEXT_VALUES: Final = frozenset(
+    {"task_id", "type", "routing_key", "headers", "redelivered", "deadline", "attempt"},
+)
+"""The fields of a context that a child gets. It makes `draining` and `log` itself; the others are None there."""
 
 
 class ChildStackError(Exception):
@@ -35,7 +39,7 @@ class Request:
     type: str
     payload: object
     context: Mapping[str, Any] | None
-    """The fields of the context that are values; None if the handler takes none."""
+    """The values of the context; None if the handler takes none."""
     wants_result: bool
     log_fields: dict[str, object] = field(default_factory=dict)
     """What each log line of the task says of it."""

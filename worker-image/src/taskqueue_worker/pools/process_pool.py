@@ -6,20 +6,22 @@ import socket
 import subprocess
 import threading
 from dataclasses import fields
-from typing import Protocol
+from typing import Final, Protocol
 
 from taskqueue_worker.bounds import CHILD_EXIT_SECONDS, CHILD_RETRY_SECONDS
 from taskqueue_worker.log import CURRENT_TASK
 from taskqueue_worker.outcomes import Requeue
 from taskqueue_worker.tasks import Context
 
-from .child import OWN_FIELDS
 from .child_exit import UNSEEN, ChildLostError, EndReason
 from .child_limits import ChildLimits
 from .child_process import ChildNotStartedError, ChildProcess
 from .draining import DrainingPipe
 from .fork_server import command
-from .messages import Request
+from .messages import CONTEXT_VALUES, Request
+
+SOCKETS_CLOSED_SECONDS: Final = 1
+"""How long a process may take to end after its sockets are closed."""
 
 
 class Observer(Protocol):
@@ -125,10 +127,13 @@ class ProcessPool:
         if self._is_closed:
             raise ChildNotStartedError("The worker ends.")
         if self._server is not None:
+            process, control = self._server
             try:
-                return ChildProcess(self._server[1])
+                return ChildProcess(control)
             except ChildNotStartedError:
-                self._stop_server()  # it may have been killed for lack of memory
+                if not _has_ended(process):
+                    raise  # it cannot fork now, and its children may still work
+                self._stop_server()
         self._server = self._start_server()
         return ChildProcess(self._server[1])
 
@@ -238,5 +243,14 @@ class ProcessCall:
         return asyncio.CancelledError()
 
 
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether a process has ended whose sockets are closed: the kernel closes them first."""
+    try:
+        process.wait(SOCKETS_CLOSED_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def _values(context: Context) -> dict[str, object]:
-    return {field.name: getattr(context, field.name) for field in fields(context) if field.name not in OWN_FIELDS}
+    return {field.name: getattr(context, field.name) for field in fields(context) if field.name in CONTEXT_VALUES}

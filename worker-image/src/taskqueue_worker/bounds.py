@@ -95,3 +95,14 @@ MOST_CHILD_TASKS: Final = 1_000_000
 """Highest number of tasks after which a child is replaced."""
 MOST_CHILD_MIB: Final = 1024 * 1024
 """Highest memory limit of a child: 1 TiB."""
+
+# Publishing
+
+LATEST_VERSION: Final = 2**31 - 1
+"""Highest version of a payload: every AMQP client can write it as a number."""
+TIME_CHARACTERS: Final = 40
+"""Longest text of a time: longer than ISO 8601 with microseconds and a zone."""
+LONGEST_EXPIRATION_SECONDS: Final = 2**32 // 1000
+"""Longest time until a task expires, 49 days: RabbitMQ refuses a longer `expiration`."""
+HIGHEST_PRIORITY: Final = 255
+"""Highest priority of a message: AMQP has one byte for it."""

@@ -65,8 +65,13 @@ class Run:
 
     @property
     def has_begun(self) -> bool:
-        """Whether user code of the handler, or around it, has begun."""
-        return self.begun and (self.process is None or self.process.begun)
+        """Whether user code has begun, and the handler does not wait for a child."""
+        return self.begun and not self.is_starting
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the handler waits for a child."""
+        return self.process is not None and self.process.is_starting
 
     def call(self) -> None:
         """Call a `def` handler, in this thread."""

@@ -26,10 +26,6 @@ from .thread_pool import ThreadPool
 if TYPE_CHECKING:
     from .pools.process_pool import ProcessPool
 
-UNREADABLE: Final = (
-    "The AMQP properties of the message cannot be read: a text is not UTF-8, or a value is out of range. Correct the "
-    "publisher. The bytes are in the header x-unreadable-properties of the dead letter."
-)
 STOP_GRACE_SECONDS: Final = 5
 """How long a cancelled handler may clean up."""
 
@@ -42,6 +38,8 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     UNKNOWN_TYPE = "unknown_type"
     INVALID_PAYLOAD = "invalid_payload"
+    EXPIRED = "expired"
+    """The time until which the publisher wants it to begin is over: the task did not run."""
     REJECTED = "rejected"
     """The handler raised `Reject`."""
     WORKER_LOST = "worker_lost"
@@ -68,6 +66,10 @@ class Outcome:
 
 class UnknownTypeError(Exception):
     """No handler is registered for the type of a message."""
+
+
+class ExpiredError(Exception):
+    """A task expired before it could begin."""
 
 
 class Runner:
@@ -119,8 +121,8 @@ class Runner:
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task. Errors of the handler or the publisher are in the outcome, never raised."""
-        if delivery.is_unreadable:
-            return Outcome(Status.INVALID_PAYLOAD, Failure.of(PayloadError(UNREADABLE)))
+        if (refused := _refused(delivery)) is not None:
+            return refused
         handler = self._registry.get(delivery.type)
         if handler is None:
             known = ", ".join(sorted(handler.type for handler in self._registry))
@@ -197,8 +199,8 @@ class Runner:
 
     def _overdue(self, run: Run, timeout: float, *, is_held_up: bool) -> Outcome:
         still_running = None if run.ended.done() else run
-        is_starting = run.process is not None and not run.process.begun  # the task modules take so long to be imported
-        is_lost = still_running is not None and not is_held_up and not is_starting
+        # A child may start late because the import of the task modules takes long: its slot is free after that.
+        is_lost = still_running is not None and not is_held_up and not run.is_starting
         if not is_held_up and run.has_begun:
             error = TimeoutError(f"The task ran longer than {timeout:g} s.")
             return Outcome(Status.TIMEOUT, Failure.of(error), still_running, is_lost)
@@ -210,6 +212,19 @@ class Runner:
         is_on_loop = run.thread in {None, self._handlers.thread}
         holder = self.holder if is_on_loop and self._handlers.is_held else None
         return holder is not None and holder is not self._running.get(run)
+
+
+def _refused(delivery: Delivery) -> Outcome | None:
+    """Return the outcome of a task that no handler may run."""
+    try:
+        if delivery.problem:
+            raise PayloadError(delivery.problem)  # noqa: TRY301 - as those of the headers
+        expires_at = delivery.expires_at
+    except PayloadError as error:
+        return Outcome(Status.INVALID_PAYLOAD, Failure.of(error))
+    if expires_at is None or datetime.now(UTC) < expires_at:
+        return None
+    return Outcome(Status.EXPIRED, Failure.of(ExpiredError(f"The task expired at {expires_at.isoformat()}.")))
 
 
 def _result(run: Run) -> Outcome:

@@ -170,7 +170,7 @@ class ProcessCall:
     """One call of a handler in a child. `__call__` blocks, in a thread; `cancel` may come from another thread.
 
     Attributes:
-        begun: Whether a child was there for it, so that user code may have begun.
+        is_starting: Whether it waits for a child, so that the handler has not begun.
     """
 
     def __init__(self, pool: ProcessPool, type: str, *, wants_result: bool) -> None:  # noqa: A002 - as above
@@ -180,7 +180,7 @@ class ProcessCall:
         self._lock = threading.Lock()
         self._child: ChildProcess | None = None
         self._cancelled: EndReason | None = None
-        self.begun = False
+        self.is_starting = False
 
     def __call__(self, payload: object, context: Context | None = None) -> object:
         """Return what the handler returns, or raise what it raises.
@@ -198,6 +198,7 @@ class ProcessCall:
             self._wants_result,
             {} if task is None else task.log_fields,
         )
+        self.is_starting = True
         try:
             child = self._pool.take()
         except ChildNotStartedError as error:
@@ -205,6 +206,7 @@ class ProcessCall:
         if not self._has(child):
             self._pool.return_child(child)
             raise asyncio.CancelledError
+        self.is_starting = False
         try:
             reply = child.run(request)
         except (EOFError, OSError) as error:
@@ -227,7 +229,6 @@ class ProcessCall:
             if self._cancelled is not None:
                 return False
             self._child = child
-            self.begun = True
             return True
 
     def _release(self) -> bool:

@@ -62,7 +62,7 @@ class Settlement:
         Args:
             delivery: The message.
             outcome: How its task ended.
-            is_last: Whether no attempt is left, also where failed tasks are not tried again.
+            is_last: Whether no attempt is left for a task whose process was lost.
         """
         match outcome.status:
             case Status.DONE:
@@ -71,10 +71,11 @@ class Settlement:
                 return await self._requeue(delivery, outcome)
             case Status.ABANDONED:
                 return False
-            case Status.WORKER_LOST if self._retries is None and not is_last and await self.record_next(delivery):
-                return True
-            case Status.FAILED | Status.TIMEOUT | Status.WORKER_LOST:
+            case Status.FAILED | Status.TIMEOUT:
                 return await self._try_again(delivery, outcome)
+            case Status.WORKER_LOST if not is_last:
+                recorded = self._retries is None and await self.record_next(delivery)
+                return recorded or await self._try_again(delivery, outcome)
             case _:
                 return await self.dead_letter(delivery, _problem(outcome))
 

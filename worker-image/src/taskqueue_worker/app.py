@@ -213,6 +213,9 @@ class App:
 def _process_pool(settings: Settings, registry: Registry, metrics: Metrics) -> "ProcessPool | None":
     if not any(handler.in_child for handler in registry):
         return None
+    if sys.platform != "linux":
+        _log.warning('pool="process" needs Linux; its tasks run in threads')
+        return None
     from .pools.process_pool import ProcessPool  # imports that few workers need
 
     return ProcessPool(settings.modules, settings.child_limits, metrics, log_level=settings.log_level)

@@ -8,7 +8,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def held_bytes(process: int | str = "self") -> int:
-    """Return the resident memory that is no file's; 0 if the process has ended or the system does not tell.
+    """Return the resident memory that is no file's; 0 if the process has ended.
 
     Resident, and not reserved: numpy's linear algebra reserves tens of MiB per core of the node, as do memory pools,
     thread stacks and GPU drivers, and use little of it. A resource limit (RLIMIT_AS, RLIMIT_DATA) counts reservations.

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import signal
-import sys
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -14,7 +13,6 @@ def signal_at_end_of(parent: int, number: signal.Signals) -> None:
 
     The kernel means the thread that started this process. So that thread must not end before its process.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

@@ -29,6 +29,7 @@ CONTEXT = Context(
     headers={"at": datetime(2026, 1, 1, tzinfo=UTC)},
     redelivered=False,
     deadline=datetime(2026, 1, 2, tzinfo=UTC),
+    attempt=1,
     draining=asyncio.Event(),
     log=structlog.get_logger(),
 )

@@ -33,8 +33,10 @@ from tests.bench import (
     restart,
     retry,
     runtimes,
+    soak,
     takeover,
     wake,
+    worker,
     worker_cpu,
 )
 from tests.bench.context import Context
@@ -45,6 +47,8 @@ from tests.cluster.progress import step
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "worker_cpu": worker_cpu.run,
     "pool": process_pool.run,
+    "worker": worker.run,
+    "soak": soak.run,
     "redrive": redrive.run,
     "retry": retry.run,
     "fairness": fairness.run,

@@ -30,6 +30,7 @@ CONTEXT = Context(
     redelivered=False,
     deadline=datetime(2026, 1, 2, tzinfo=UTC),
     attempt=1,
+    state=None,
     draining=asyncio.Event(),
     log=structlog.get_logger(),
 )

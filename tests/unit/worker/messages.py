@@ -11,12 +11,14 @@ from pamqp.header import ContentHeader
 
 from taskqueue_drain import copy_headers
 from taskqueue_drain.dead_letter_target import DeadLetterTarget
+from taskqueue_worker.amqp.acknowledgements import Acknowledgements
 from taskqueue_worker.brake import Brake
 from taskqueue_worker.bridge import Inbox
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.publishing.errors import PublishFailedError
+from taskqueue_worker.publishing.task_publisher import TaskPublisher
 from taskqueue_worker.run import Run
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.settlement import Settlement
@@ -25,7 +27,9 @@ from taskqueue_worker.worker import Worker
 
 
 class FakeChannel:
-    """The used part of the aiormq channel of one delivery. A settlement raises `fault`, or takes `fault` seconds.
+    """The used part of the aiormq channel of one delivery, and of its connection.
+
+    A `basic.nack` raises `fault`, or takes `fault` seconds; while `fault` is an exception, nothing is acknowledged.
 
     Attributes:
         processed: So many settlements the broker has answered for, `answer_seconds` after it was asked.
@@ -38,8 +42,12 @@ class FakeChannel:
         self.answer_seconds = 0.0
         self.processed = 0
 
-    async def basic_ack(self, _: int) -> None:
-        await self._settle("ack")
+    @property
+    def is_open(self) -> bool:
+        return not isinstance(self.fault, BaseException)
+
+    def write(self, _: bytes) -> None:
+        self.settled.append("ack")
 
     async def basic_nack(self, _: int, *, requeue: bool) -> None:
         await self._settle(f"nack requeue={requeue}")
@@ -126,14 +134,50 @@ def delivery(
     **rest: Any,  # noqa: ANN401 - of every type
 ) -> Delivery:
     """Return the delivery of a `message`."""
-    return Delivery.of(message(type, message_id=message_id, **rest), "q", counts_failures=counts_failures)
+    delivered = message(type, message_id=message_id, **rest)
+    acknowledgements = Acknowledgements(1, cast("FakeChannel", delivered.channel), lambda send: send())
+    return Delivery.of(delivered, "q", acknowledgements, counts_failures=counts_failures)
 
 
 def channel_of(delivery: Delivery) -> FakeChannel:
     return cast("FakeChannel", delivery.delivered.channel)
 
 
-def runner_of(registry: Registry, timeout_seconds: float = 50) -> Runner:
+class FakePublisher:
+    """Confirms the tasks that handlers publish, or refuses all with `fault`.
+
+    Attributes:
+        published: Exchange, routing key, payload and options of each task.
+    """
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, str, object, dict[str, Any]]] = []
+        self.fault: Exception | None = None
+
+    async def close(self) -> None: ...
+
+    async def publish(self, exchange: str, routing_key: str, payload: object, **options: Any) -> str:  # noqa: ANN401
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+        self.published.append((exchange, routing_key, payload, options))
+        return f"id-{len(self.published)}"
+
+
+def task_publisher(publisher: FakePublisher) -> TaskPublisher:
+    """Return what publishes for handlers, without a broker."""
+    return TaskPublisher(publisher)
+
+
+def runner_of(
+    registry: Registry,
+    timeout_seconds: float = 50,
+    *,
+    handlers: HandlerLoop | None = None,
+    publisher: FakePublisher | None = None,
+) -> Runner:
     """Return a runner whose handlers share the loop of the test, and so its virtual time."""
     loop = asyncio.get_running_loop()
-    return Runner(registry, HandlerLoop(loop), Inbox(loop), timeout_seconds=timeout_seconds, threads=1)
+    handlers = handlers or HandlerLoop(loop)
+    tasks = task_publisher(publisher or FakePublisher())
+    return Runner(registry, handlers, Inbox(loop), tasks, timeout_seconds=timeout_seconds, threads=1)

@@ -15,7 +15,7 @@ from taskqueue_worker.runner import Outcome, Runner, Status
 from taskqueue_worker.stacks import stack_of_run, stack_of_thread
 from taskqueue_worker.tasks import Context, Registry
 from tests.approved import assert_approved
-from tests.unit.worker.messages import delivery
+from tests.unit.worker.messages import FakePublisher, delivery, task_publisher
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def inbox() -> Inbox:
 
 @pytest.fixture
 async def runner(registry: Registry, handlers: HandlerLoop, inbox: Inbox) -> Runner:
-    return Runner(registry, handlers, inbox, timeout_seconds=100, threads=2)
+    return Runner(registry, handlers, inbox, task_publisher(FakePublisher()), timeout_seconds=100, threads=2)
 
 
 class OddError(BaseException):
@@ -184,7 +184,7 @@ async def test_an_overdue_task_whose_loop_another_handler_holds_is_requeued_and_
 ) -> None:
     monkeypatch.setattr("taskqueue_worker.bounds.HELD_SECONDS", 0.1)
     monkeypatch.setattr("taskqueue_worker.runner.STOP_GRACE_SECONDS", 0.1)
-    runner = Runner(registry, handlers, inbox, timeout_seconds=2, threads=1)
+    runner = Runner(registry, handlers, inbox, task_publisher(FakePublisher()), timeout_seconds=2, threads=1)
     release, went_on = threading.Event(), threading.Event()
 
     @registry.task("hold")
@@ -217,7 +217,7 @@ async def test_the_stack_of_a_handler_that_waits_shows_what_it_awaits(
     registry: Registry, handlers: HandlerLoop, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("taskqueue_worker.runner.STOP_GRACE_SECONDS", 0.1)
-    runner = Runner(registry, handlers, inbox, timeout_seconds=0.1, threads=1)
+    runner = Runner(registry, handlers, inbox, task_publisher(FakePublisher()), timeout_seconds=0.1, threads=1)
     stop = asyncio.Event()
 
     async def inner() -> None:
@@ -270,3 +270,27 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a state of another thread
             await asyncio.sleep(0.005)
+
+
+async def test_a_task_that_ended_before_a_handler_holds_the_loop_is_noticed_meanwhile(
+    registry: Registry, runner: Runner
+) -> None:
+    is_held, release = threading.Event(), threading.Event()
+
+    @registry.task("ends")
+    async def ends(_: object) -> None: ...
+
+    @registry.task("holds")
+    async def holds(_: object) -> None:
+        is_held.set()
+        release.wait(30)
+
+    both = [asyncio.ensure_future(runner.run(delivery(kind))) for kind in ("ends", "holds")]
+    try:
+        await asyncio.to_thread(is_held.wait, 30)
+        runner.notice_ends()
+        assert (await asyncio.wait_for(both[0], 10)).status is Status.DONE
+        assert not both[1].done()
+    finally:
+        release.set()
+    assert (await both[1]).status is Status.DONE

@@ -49,7 +49,7 @@ def _read() -> ReadOnce:
 
 
 def test_a_request_and_its_result_arrive_as_they_were_sent() -> None:
-    request = Request("t", {"n": 2**70}, {"task_id": "id"}, wants_result=True)
+    request = Request("t", 1, {"n": 2**70}, {"task_id": "id"}, wants_result=True)
     assert decode_request(encode_request(request)) == request
     reply = decode_reply(encode_reply({"n": 1}, 5))
     assert (reply.value(), reply.memory_bytes) == ({"n": 1}, 5)

@@ -46,7 +46,7 @@ class Child:
 
     def _call(self, request: Request) -> object:
         CURRENT_TASK.set(request)
-        handler = self._registry.get(request.type)
+        handler = self._registry.get(request.type, request.version)
         if handler is None:
             raise NotRunError(
                 f"The child has no handler for {request.type!r}. Register it when its module is imported."

@@ -37,6 +37,7 @@ class Request:
     """A task for a child."""
 
     type: str
+    version: int
     payload: object
     context: Mapping[str, Any] | None
     """The values of the context; None if the handler takes none."""

@@ -54,9 +54,15 @@ class ProcessPool:
         self._draining = DrainingPipe()
         self._is_closed = False
 
-    def call(self, type: str, *, wants_result: bool) -> "ProcessCall":  # noqa: A002 - named as the AMQP property
-        """Return a call of the handler of this type."""
-        return ProcessCall(self, type, wants_result=wants_result)
+    def call(
+        self,
+        type: str,  # noqa: A002 - named as the AMQP property
+        version: int = 1,
+        *,
+        wants_result: bool,
+    ) -> "ProcessCall":
+        """Return a call of the handler of this type and version."""
+        return ProcessCall(self, type, version, wants_result=wants_result)
 
     def notify_draining(self) -> None:
         """Tell the handlers that the worker is leaving."""
@@ -173,9 +179,17 @@ class ProcessCall:
         is_starting: Whether it waits for a child, so that the handler has not begun.
     """
 
-    def __init__(self, pool: ProcessPool, type: str, *, wants_result: bool) -> None:  # noqa: A002 - as above
+    def __init__(
+        self,
+        pool: ProcessPool,
+        type: str,  # noqa: A002 - as above
+        version: int,
+        *,
+        wants_result: bool,
+    ) -> None:
         self._pool = pool
         self._type = type
+        self._version = version
         self._wants_result = wants_result
         self._lock = threading.Lock()
         self._child: ChildProcess | None = None
@@ -193,6 +207,7 @@ class ProcessCall:
         task = CURRENT_TASK.get()
         request = Request(
             self._type,
+            self._version,
             payload,
             None if context is None else _values(context),
             self._wants_result,

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from tests.cluster.store_server import PostgreSQL
 
 from tests.cluster.broker import Broker
 from tests.cluster.packages import installed
+from tests.cluster.store_server import PostgreSQL
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.page_examples import example, run

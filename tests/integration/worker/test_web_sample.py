@@ -129,7 +129,7 @@ async def test_a_client_sees_its_task_from_the_queue_to_the_result(
     location = accepted.headers["Location"]
     assert (accepted.status_code, location) == (202, f"/tasks/{accepted.json()['id']}")
     assert await state_of(client, location) == "queued"
-    seen = []
+    seen: list[tuple[str, dict[str, Any]]] = []
     async for identity, shown in events(client, location):
         if not seen:
             start(start_worker, variables)

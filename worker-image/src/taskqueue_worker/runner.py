@@ -14,7 +14,7 @@ from .bridge import Inbox
 from .delivery import Delivery
 from .failure import Failure
 from .handler_loop import HandlerLoop
-from .middleware import Call, run_around
+from .middleware import Call, Holds, run_around
 from .outcomes import Reject, Requeue
 from .payload import PayloadError
 from .run import Run
@@ -71,6 +71,7 @@ class Runner:
     ) -> None:
         """`inbox` is the one of this loop, which the threads of the handlers post to."""
         self._registry = registry
+        self._holds = Holds(registry)
         self._handlers = handlers
         self._timeout = timeout_seconds
         self._loop = asyncio.get_running_loop()
@@ -78,6 +79,11 @@ class Runner:
         self._is_cancelling = False
         self._threads = ThreadPool(threads)
         self._running: dict[Run, Delivery] = {}
+
+    @property
+    def held_seconds(self) -> float:
+        """For how long each handler gives back its tasks, at most; 0 if one of them does not."""
+        return self._holds.held_seconds
 
     @property
     def holder(self) -> Delivery | None:

@@ -308,12 +308,18 @@ def sigterm_cancels_running_tasks() -> None:
 
 @breaks("healthz")
 def a_drained_worker_is_unhealthy() -> None:
-    patch(app, serve_endpoints=lambda *parts, ready, **_: serve_endpoints(*parts, alive=ready, ready=ready))
+    patch(
+        app,
+        serve_endpoints=lambda *parts, ready, **rest: serve_endpoints(*parts, **rest | {"alive": ready}, ready=ready),
+    )
 
 
 @breaks("readyz")
 def a_drained_worker_is_ready() -> None:
-    patch(app, serve_endpoints=lambda *parts, alive, **_: serve_endpoints(*parts, alive=alive, ready=alive))
+    patch(
+        app,
+        serve_endpoints=lambda *parts, alive, **rest: serve_endpoints(*parts, **rest | {"ready": alive}, alive=alive),
+    )
 
 
 if name := os.environ.get("MUTATION"):

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from prometheus_client import Counter
 
 from taskqueue_worker import Context, Reject, Requeue, Retry, task
 
 LEDGER = Path(os.environ["LEDGER"])
+LINES = Counter("ledger_lines", "Lines of the ledger.")
 
 
 def write(line: str) -> None:
+    LINES.inc()
     with LEDGER.open("a") as ledger:
         ledger.write(line + "\n")
 

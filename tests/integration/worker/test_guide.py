@@ -36,6 +36,18 @@ async def test_outcomes(start_worker: StartWorker, retrying: DeclaredQueue, tmp_
     assert letter.headers["x-failure-text"] == "the payload has no recipient"
 
 
+async def test_timeouts_and_retries(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:
+    modules = write_example("Timeouts and retries of a task", tmp_path)
+    worker = start_worker(queues=retrying.name, modules=modules, retry_initial_seconds="600", max_attempts="2")
+    await retrying.publish("crm.sync", customer="unknown")
+    letter = await retrying.get(retrying.dead_letters)
+    assert (letter.headers["x-attempt"], letter.headers["x-failure-class"]) == (1, "ValueError")
+    await retrying.publish("crm.sync", customer="acme")
+    letter = await retrying.get(retrying.dead_letters)
+    assert (letter.headers["x-attempt"], letter.headers["x-failure-class"]) == (4, "example.RateLimitedError")
+    assert all(line["delay_seconds"] <= 0.8 for line in worker.lines(event="retry stored"))
+
+
 async def test_middleware(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
     worker = start_worker(queues=queue.name, modules=write_example("Middleware", tmp_path))
     await queue.publish("report.build", seconds=0.1)

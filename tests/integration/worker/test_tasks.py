@@ -134,6 +134,9 @@ async def test_the_concurrency_spans_all_queues_and_the_prefetch_may_be_larger(
     gate.open()
     await worker.wait_for_log(event="task", status="done", times=10)
     assert sorted(worker.started) == sorted(f"started {n}" for n in (*range(5), *range(10, 15)))
+    waits = f'taskqueue_worker_queue_wait_seconds_count{{queue="{quorum.name}",since="delivery"}}'
+    assert worker.metric(waits) == 5
+    assert worker.metric("ledger_lines_total") == 20
 
 
 async def test_a_body_that_is_not_json_is_dead_lettered(start_worker: StartWorker, queue: DeclaredQueue) -> None:

@@ -62,6 +62,14 @@ def test_a_module_that_cannot_be_used_exits_with_code_2_and_the_cause(
     assert cause in last
 
 
+def test_a_task_with_a_longer_timeout_than_the_worker_is_refused(
+    modules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (modules / "tasks.py").write_text(GOOD.replace("'image.resize'", "'image.resize', timeout=871"))
+    assert cli.main(["check"]) == 2
+    assert_approved("worker.timeout_too_long", capsys.readouterr().err.strip())
+
+
 @pytest.mark.parametrize("command", ["run", "check", "publish"])
 def test_a_setting_that_is_not_valid_exits_every_command_with_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from taskqueue_worker import RetryRule
 from taskqueue_worker.attempts import AttemptState
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
@@ -18,12 +19,12 @@ pytestmark = pytest.mark.looptime
 class Scene:
     """A worker of concurrency 3 whose tasks write when they start and end."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: RetryRule | None = None) -> None:
         registry = Registry()
         self.ledger: list[str] = []
         self.broker = FakeBroker()
 
-        @registry.task("t")
+        @registry.task("t", retry=rule)
         async def run(payload: Any) -> None:  # noqa: ANN401 - any payload
             self.ledger.append(f"start {payload}")
             await asyncio.sleep(10)
@@ -76,6 +77,13 @@ async def test_a_message_whose_attempts_are_used_is_dead_lettered_with_the_reaso
     assert letter.headers["x-failure-reason"] == "worker_lost"
     assert letter.headers["x-attempt"] == 3
     assert scene.ledger == []
+
+
+async def test_the_attempts_of_the_rule_of_a_task_are_those_of_a_task_that_ends_its_worker() -> None:
+    scene = Scene(RetryRule(attempts=2))
+    scene.receive("poison", redelivered=True, x_attempt=2, x_suspect="recorded")
+    await scene.worker.wait_until_settled()
+    assert scene.broker.reasons() == ["worker_lost"]
 
 
 async def test_a_recorded_message_runs_alone(scene: Scene) -> None:

@@ -26,6 +26,7 @@ async def context() -> Context:
         headers={},
         redelivered=False,
         deadline=datetime.now(UTC),
+        attempt=1,
         draining=asyncio.Event(),
         log=structlog.get_logger(),
     )

@@ -8,6 +8,7 @@ async def resize(payload: dict[str, Any], context: Context) -> None: ...
 
 from typing import TYPE_CHECKING
 
+from .handlers.retry_rule import RetryRule
 from .middleware import Call, Middleware, Proceed
 from .outcomes import Reject, Requeue, Retry
 from .tasks import Context, task
@@ -25,6 +26,7 @@ __all__ = [
     "Reject",
     "Requeue",
     "Retry",
+    "RetryRule",
     "UnroutableError",
     "task",
 ]

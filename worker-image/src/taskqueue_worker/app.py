@@ -17,6 +17,7 @@ from taskqueue_drain.environment import SettingsError
 from taskqueue_drain.health import Health
 
 from . import __version__, event_loop, log
+from .application_metrics import ApplicationMetrics
 from .bounds import LOST_SLOT_EXIT_CODE
 from .brake import Brake
 from .breaker.registry import breakers
@@ -31,10 +32,11 @@ from .handler_loop import HandlerLoop
 from .metrics import Metrics
 from .publishing.ladder import Ladder
 from .publishing.publisher import Publisher
+from .retries import Retries
 from .run import Run
 from .runner import Runner
 from .settings import Settings
-from .settlement import Retries, Settlement
+from .settlement import Settlement
 from .stacks import stack_of_run
 from .subscription import Subscription
 from .tasks import Registry
@@ -170,6 +172,7 @@ class App:
             endpoints = await serve_endpoints(
                 self._port,
                 self._metrics,
+                application=ApplicationMetrics(self._handlers).page,
                 alive=lambda: self._health.is_alive,
                 ready=lambda: self._health.is_ready,
             )

@@ -47,10 +47,20 @@ queues before RabbitMQ 4.3 do, and drop a message at their delivery limit, which
 RETURN_PAUSE_SECONDS: Final = 1.0
 """Longest pause before the attempt of a task is recorded again that another worker gave back."""
 
+LONGEST_QUEUE_SECONDS: Final = 30 * 24 * 3600
+"""Longest time in a queue that the timestamp of a publisher may state: an older one is that of another event."""
+CLOCK_SKEW_SECONDS: Final = 60
+"""How far the clock of a publisher may be ahead of that of a worker."""
+SCRAPE_SECONDS: Final = 5
+"""How long a scrape waits for the metrics of the application, which are read on the loop of the handlers: Prometheus
+waits 10 s by default."""
+
 # Retries
 
 LONGEST_DELAY_SECONDS: Final = 32_768
 """Longest delay of a retry, and time of the longest delay queue: with 1 s, 16 delay queues of a vhost."""
+MOST_ATTEMPTS: Final = 1000
+"""Most attempts of a task, as in the TaskQueue."""
 REQUEUE_SECONDS: Final = 1
 """Shortest time until a message returns whose handler raises `Requeue`: a queue of nothing else costs little CPU."""
 HELD_REQUEUE_SECONDS: Final = 30

@@ -103,7 +103,22 @@ def _settings(environment: Mapping[str, str]) -> Settings:
     settings = Settings.from_environment(environment)
     settings.consume.broker.read()
     import_tasks(settings.modules, registry)
+    check_timeouts(registry, settings.consume.task_timeout_seconds)
     return settings
+
+
+def check_timeouts(tasks: Registry, longest: float) -> None:
+    """Check that no task may run longer than the worker waits for it.
+
+    Raises:
+        SettingsError: A task may.
+    """
+    for handler in tasks:
+        if handler.timeout is not None and handler.timeout > longest:
+            raise SettingsError(
+                f"Task {handler.type!r}: timeout={handler.timeout:g} is longer than "
+                f"TASKQUEUE_TASK_TIMEOUT_SECONDS={longest:g}. Raise spec.taskTimeoutSeconds, or lower the timeout."
+            )
 
 
 def import_tasks(modules: Sequence[str], into: Registry) -> None:

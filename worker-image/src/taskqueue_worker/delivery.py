@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, cast
 
 import structlog
@@ -96,6 +97,11 @@ class Delivery:
         fields: dict[str, object] = {"task_id": self.task_id, "type": self.type, "attempt": self.attempt.number}
         trace_id = self.trace_id
         return fields if trace_id is None else {**fields, "trace_id": trace_id}
+
+    @property
+    def published_at(self) -> datetime | None:
+        """The AMQP timestamp, in whole seconds, if the publisher has set one."""
+        return self._properties.timestamp
 
     @property
     def is_returned(self) -> bool:

@@ -15,9 +15,21 @@ _log = structlog.get_logger("endpoints")
 
 
 async def serve_endpoints(
-    port: int, metrics: Metrics, *, alive: Callable[[], bool], ready: Callable[[], bool]
+    port: int,
+    metrics: Metrics,
+    *,
+    application: Callable[[], Awaitable[bytes]],
+    alive: Callable[[], bool],
+    ready: Callable[[], bool],
 ) -> web.AppRunner:
     """Listen on all addresses of the pod; `cleanup()` of the result stops the server.
+
+    Args:
+        port: The port; 0 selects a free one.
+        metrics: The metrics of the worker.
+        application: Returns the metrics of the application.
+        alive: Whether the container may go on.
+        ready: Whether the pod counts as ready.
 
     Raises:
         OSError: The port is in use.
@@ -30,7 +42,9 @@ async def serve_endpoints(
         return answer
 
     async def scrape(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": METRICS_TYPE})
+        return web.Response(
+            body=generate_latest(metrics.registry) + await application(), headers={"Content-Type": METRICS_TYPE}
+        )
 
     app = web.Application()
     app.add_routes([web.get("/healthz", probe(alive)), web.get("/readyz", probe(ready)), web.get("/metrics", scrape)])

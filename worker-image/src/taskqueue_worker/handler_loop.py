@@ -3,7 +3,9 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import structlog
 
@@ -11,6 +13,8 @@ from . import bounds
 from .bounds import CLOSE_SECONDS
 from .bridge import Inbox
 from .run import Run
+
+Result = TypeVar("Result")
 
 _log = structlog.get_logger("handlers")
 
@@ -20,6 +24,7 @@ class HandlerLoop:
 
     Attributes:
         draining: Set on this loop at SIGTERM, for handlers to read and to wait for.
+        lag_seconds: How late it answered the last check.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -29,6 +34,7 @@ class HandlerLoop:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._asked_at: float | None = None
+        self.lag_seconds = 0.0
         self.draining = asyncio.Event()
 
     def start_thread(self) -> None:
@@ -53,8 +59,26 @@ class HandlerLoop:
     def check(self) -> None:
         """Ask the loop for a sign of life, unless it still owes one."""
         if self._asked_at is None:
-            self._asked_at = time.monotonic()
-            self._inbox.post(self._answer)
+            self._asked_at = asked_at = time.monotonic()
+            self._inbox.post(self._answer, asked_at)
+
+    async def read(self, work: Callable[[], Result], seconds: float) -> Result | None:
+        """Run code of the application on the loop, which it may hold; None without a result within the time."""
+
+        async def call() -> Result:
+            return work()
+
+        coroutine = call()
+        try:
+            result = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:  # the loop is closed
+            coroutine.close()
+            return None
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(result)
+        except TimeoutError:
+            return None
 
     @property
     def held_seconds(self) -> float:
@@ -97,7 +121,8 @@ class HandlerLoop:
         elif run.task is not None:
             run.task.cancel()
 
-    def _answer(self) -> None:
+    def _answer(self, asked_at: float) -> None:
+        self.lag_seconds = time.monotonic() - asked_at
         self._asked_at = None
 
     def _run_forever(self) -> None:

@@ -17,6 +17,8 @@ _GAUGES: Final = {
     "dead_letters_blocked": "Messages that wait because their dead letter cannot be stored.",
     "braked": "1 while starts are delayed because tasks fail one after the other.",
     "handlers_held_seconds": "For how long a handler has held the loop of the handlers; 0 unless for seconds.",
+    "handlers_lag_seconds": "How late the loop of the handlers answered its last check.",
+    "connection_lag_seconds": "How late the loop of the connection was at its last check.",
     "draining": "1 while the worker is draining, drained or leaving.",
 }
 _DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1500, 3600)
@@ -41,6 +43,13 @@ class Metrics:
             "taskqueue_worker_task_duration_seconds",
             "Run time of handlers.",
             ["queue", "type"],
+            buckets=_DURATION_BUCKETS,
+            registry=self.registry,
+        )
+        self._waits = Histogram(
+            "taskqueue_worker_queue_wait_seconds",
+            "From the publish, or else from the delivery to this worker, to the start of the first attempt.",
+            ["queue", "since"],
             buckets=_DURATION_BUCKETS,
             registry=self.registry,
         )
@@ -71,6 +80,7 @@ class Metrics:
         )
         # Cached: looking up a child by its labels costs more than counting.
         self._tasks_child = lru_cache(maxsize=None)(self._tasks.labels)
+        self._waits_child = lru_cache(maxsize=None)(self._waits.labels)
         self._durations_child = lru_cache(maxsize=None)(self._durations.labels)
 
     def add_gauge(self, gauge: str, value: Callable[[], float]) -> None:
@@ -97,6 +107,10 @@ class Metrics:
     def count_retry(self, queue: str) -> None:
         """Count a retry that its delay queue confirmed."""
         self._retries.labels(queue).inc()
+
+    def count_start(self, queue: str, since: str, seconds: float) -> None:
+        """Count a first attempt that starts so many seconds after its message was published or delivered."""
+        self._waits_child(queue, since).observe(seconds)
 
     def count_task(self, queue: str, type: str, status: Status, seconds: float) -> None:  # noqa: A002 - the AMQP name
         """Count a task that ended, with its run time."""

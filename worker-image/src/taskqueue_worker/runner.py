@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -14,6 +14,7 @@ from .bridge import Inbox
 from .delivery import Delivery
 from .failure import Failure
 from .handler_loop import HandlerLoop
+from .handlers.retry_rule import RetryRule
 from .middleware import Call, Holds, run_around
 from .outcomes import Reject, Requeue
 from .payload import PayloadError
@@ -57,6 +58,8 @@ class Outcome:
     """The call of the handler, if it was cancelled and did not stop."""
     is_lost: bool = False
     """Whether the slot is lost: the handler is overdue and does not stop, and no other handler is known to hold it."""
+    rule: RetryRule | None = None
+    """How the task is tried again after this failure; None: as the worker does it."""
 
 
 class UnknownTypeError(Exception):
@@ -115,22 +118,32 @@ class Runner:
             payload = delivery.payload()
         except PayloadError as error:
             return Outcome(Status.INVALID_PAYLOAD, Failure.of(error))
-        return await self._wait_for(self._start(handler, payload, delivery))
+        timeout = self._timeout if handler.timeout is None else handler.timeout
+        outcome = await self._wait_for(self._start(handler, payload, delivery, timeout), timeout)
+        if outcome.failure is None or handler.retry is None:
+            return outcome
+        return replace(outcome, rule=handler.retry.of(outcome.failure.error_type))
 
-    def _context(self, delivery: Delivery) -> Context:
+    def attempts_of(self, delivery: Delivery) -> int | None:
+        """Return the attempts that the task declares, if it does."""
+        handler = self._registry.get(delivery.type)
+        return None if handler is None or handler.retry is None else handler.retry.attempts
+
+    def _context(self, delivery: Delivery, timeout: float) -> Context:
         return Context(
             task_id=delivery.task_id,
             type=delivery.type,
             routing_key=delivery.routing_key,
             headers=delivery.headers,
             redelivered=delivery.redelivered or delivery.attempt.number > 1,
-            deadline=datetime.now(UTC) + timedelta(seconds=self._timeout),
+            deadline=datetime.now(UTC) + timedelta(seconds=timeout),
+            attempt=delivery.attempt.number,
             draining=self._handlers.draining,
             log=structlog.get_logger("task").bind(task_id=delivery.task_id, type=delivery.type),
         )
 
-    def _start(self, handler: Handler, payload: object, delivery: Delivery) -> Run:
-        context = self._context(delivery) if handler.wants_context or handler.around else None
+    def _start(self, handler: Handler, payload: object, delivery: Delivery, timeout: float) -> Run:
+        context = self._context(delivery, timeout) if handler.wants_context or handler.around else None
         arguments = (payload, context) if handler.wants_context else (payload,)
         # Neither another loop nor a thread inherits context variables.
         run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox)
@@ -144,8 +157,8 @@ class Runner:
             self._threads.start(run)
         return run
 
-    async def _wait_for(self, run: Run) -> Outcome:
-        timer = self._loop.call_later(0 if self._is_cancelling else self._timeout, run.wake)
+    async def _wait_for(self, run: Run, timeout: float) -> Outcome:  # noqa: ASYNC109 - of the run, which it cancels
+        timer = self._loop.call_later(0 if self._is_cancelling else timeout, run.wake)
         await run.woken
         timer.cancel()
         if run.ended.done():
@@ -157,13 +170,13 @@ class Runner:
         await asyncio.wait({run.ended}, timeout=STOP_GRACE_SECONDS)
         if self._is_cancelling:
             return _interrupted(run) if run.ended.done() else Outcome(Status.ABANDONED, still_running=run)
-        return self._overdue(run, is_held_up=is_held_up)
+        return self._overdue(run, timeout, is_held_up=is_held_up)
 
-    def _overdue(self, run: Run, *, is_held_up: bool) -> Outcome:
+    def _overdue(self, run: Run, timeout: float, *, is_held_up: bool) -> Outcome:
         still_running = None if run.ended.done() else run
         is_lost = still_running is not None and not is_held_up
         if not is_held_up and run.begun:
-            error = TimeoutError(f"The task ran longer than {self._timeout:g} s.")
+            error = TimeoutError(f"The task ran longer than {timeout:g} s.")
             return Outcome(Status.TIMEOUT, Failure.of(error), still_running, is_lost)
         # Its handler is not at fault. It does not go on either: its cancellation is the next that reaches it.
         return _interrupted(run) if still_running is None else Outcome(Status.REQUEUED, None, still_running, is_lost)

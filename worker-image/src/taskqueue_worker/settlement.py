@@ -1,10 +1,8 @@
 """Settles messages. A message leaves its queue only when it is done, or when another queue has confirmed its copy."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import structlog
 from aio_pika import Message
@@ -13,13 +11,13 @@ from taskqueue_drain.aio import sleep_unless
 from taskqueue_drain.backoff import Backoff
 from taskqueue_drain.dead_letter_target import DEFAULT_EXCHANGE, DeadLetterTarget
 
-from .bounds import HELD_REQUEUE_SECONDS, REQUEUE_SECONDS, RETRY_TRIES
-from .dead_letters import Problem, dead_letter, requeued, retry, returning
+from .bounds import HELD_REQUEUE_SECONDS, REQUEUE_SECONDS
+from .dead_letters import Problem, dead_letter, requeued, returning
 from .delivery import Delivery
 from .failure import Failure
 from .metrics import Metrics
 from .publishing.errors import PublishFailedError
-from .retry_policy import RetryPolicy
+from .retries import Retries
 from .runner import Outcome, Status
 
 Send = Callable[[Message, str, str], Awaitable[None]]
@@ -29,21 +27,7 @@ Raises:
     PublishFailedError: No queue has confirmed it.
 """
 
-Delay = Callable[[Message, str, int], Awaitable[None]]
-"""Publishes a message that returns to a queue after a delay in milliseconds, and returns once it is stored.
-
-Raises:
-    PublishFailedError: It may not be stored.
-"""
-
 _log = structlog.get_logger("settlement")
-
-
-class Retries(NamedTuple):
-    """How failed tasks are tried again."""
-
-    policy: RetryPolicy
-    delay: Delay
 
 
 class Settlement:
@@ -81,12 +65,27 @@ class Settlement:
                 return await self._requeue(delivery, outcome)
             case Status.ABANDONED:
                 return False
-            case Status.FAILED | Status.TIMEOUT if self._broker_delays(delivery):
-                return await self._reject(delivery)
-            case Status.FAILED | Status.TIMEOUT if await self._retry(delivery, outcome):
-                return await delivery.acknowledge()
+            case Status.FAILED | Status.TIMEOUT:
+                return await self._try_again(delivery, outcome)
             case _:
                 return await self.dead_letter(delivery, _problem(outcome))
+
+    async def _try_again(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Settle the message of a failed task: another attempt follows, or it is dead-lettered."""
+        problem = _problem(outcome)
+        policy = None if self._retries is None else self._retries.next_of(delivery, outcome)
+        if self._retries is None or policy is None:
+            return await self.dead_letter(delivery, problem)
+        if policy.by_broker:
+            return await self._reject(delivery)
+
+        def choose_ms(jitter: float) -> int:
+            return _asked_ms(outcome) or policy.delay_ms(delivery.attempt.number, jitter)
+
+        if await self._retries.store(delivery, problem, choose_ms, self.stopping):
+            self._metrics.count_retry(delivery.queue)
+            return await delivery.acknowledge()
+        return await self.dead_letter(delivery, problem)
 
     async def dead_letter(self, delivery: Delivery, problem: Problem) -> bool:
         """Store the dead letter, however long that takes, then acknowledge the message.
@@ -112,11 +111,6 @@ class Settlement:
         if not await self._replace(delivery, delivery.attempt.headers_of_cancelled()):
             await delivery.requeue()
 
-    def _broker_delays(self, delivery: Delivery) -> bool:
-        """Whether another attempt follows, and the broker delays it."""
-        policy = self._retries.policy if self._retries is not None else None
-        return policy is not None and policy.by_broker and not policy.is_last(delivery.attempt.number)
-
     async def _reject(self, delivery: Delivery) -> bool:
         """Return a failed message to its queue, which delays it."""
         settled = await delivery.reject()
@@ -134,7 +128,7 @@ class Settlement:
         if outcome.failure is None:
             return await delivery.requeue()
         seconds = max(REQUEUE_SECONDS, outcome.failure.delay_seconds or 0)
-        if not await self._store_delayed(delivery, seconds):
+        if self._retries is None or not await self._retries.store_requeued(delivery, seconds):
             await sleep_unless(self.stopping, min(seconds, HELD_REQUEUE_SECONDS))
             if delivery.is_lost:
                 return False
@@ -144,42 +138,6 @@ class Settlement:
                 _log.warning("requeued by the broker", task_id=delivery.task_id, reason=str(error))
                 return await delivery.requeue()
         return await delivery.acknowledge()
-
-    async def _store_delayed(self, delivery: Delivery, seconds: float) -> bool:
-        if self._retries is None or self._retries.policy.by_broker or delivery.is_lost:
-            return False
-        copy = requeued(delivery.message, delivery.attempt.number)
-        try:
-            await self._retries.delay(copy, delivery.queue, round(seconds * 1000))
-        except PublishFailedError as error:
-            _log.warning("requeue not delayed", task_id=delivery.task_id, queue=delivery.queue, reason=str(error))
-            return False
-        return True
-
-    async def _retry(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Store the next attempt of a failed task in a delay queue; False if none follows, or it cannot be stored."""
-        if self._retries is None or self._retries.policy.is_last(delivery.attempt.number):
-            return False
-        policy, delay = self._retries
-        backoff, next_attempt = Backoff(), delivery.attempt.number + 1
-        for _ in range(RETRY_TRIES):
-            delay_ms = _asked_ms(outcome) or policy.delay_ms(
-                delivery.attempt.number,
-                random.random(),  # noqa: S311 - spreads load
-            )
-            line = {"task_id": delivery.task_id, "queue": delivery.queue, "attempt": next_attempt}
-            try:
-                await delay(retry(delivery.message, next_attempt, _problem(outcome), _now()), delivery.queue, delay_ms)
-            except PublishFailedError as error:
-                _log.warning("retry not stored", **line, reason=str(error))
-                await sleep_unless(self.stopping, backoff.next_delay(0))
-            else:
-                _log.info("retry stored", **line, delay_seconds=delay_ms / 1000)
-                self._metrics.count_retry(delivery.queue)
-                return True
-            if delivery.is_lost or self.stopping.is_set():
-                break
-        return False
 
     async def _store(self, delivery: Delivery, letter: Message) -> bool:
         exchange, routing_key = self._target.exchange, self._target.routing_key_of(delivery.queue)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -28,7 +29,9 @@ class Context:
     redelivered: bool
     """Whether the broker delivered the message before: another worker may have started the task."""
     deadline: datetime
-    """When the task is cancelled and dead-lettered, in UTC."""
+    """When the task is cancelled and has failed, in UTC."""
+    attempt: int
+    """Number of this attempt, from 1."""
     draining: "asyncio.Event"
     """Set at SIGTERM: a long handler may save its progress and return early. Threads may read it too."""
     log: "FilteringBoundLogger"
@@ -47,6 +50,10 @@ class Handler:
     is_coroutine: bool
     around: "tuple[Middleware, ...]" = ()
     """What surrounds the function, from the outside in."""
+    timeout: float | None = None
+    """Seconds after which a task is cancelled; None: those of the worker."""
+    retry: "RetryRule | None" = None
+    """How tasks are tried again, where that differs from the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ class Registry:
         self,
         type: str,  # noqa: A002 - named as the AMQP property it matches
         *,
+        timeout: float | None = None,
+        retry: "RetryRule | None" = None,
         around: "Sequence[Middleware]" = (),
     ) -> Callable[[Function], Function]:
         """Make the decorated function the handler of tasks of this type.
@@ -68,17 +77,20 @@ class Registry:
 
         Args:
             type: The task type.
+            timeout: Seconds after which a task is cancelled, at most those of the worker.
+            retry: How tasks are tried again, where that differs from `spec.retry`.
             around: Middleware that surrounds the function, from the outside in.
 
         Raises:
             TypeError: The function takes other arguments, or contains `yield`.
-            ValueError: The type is empty, or already has a handler.
+            ValueError: The type is empty, or already has a handler; the timeout is not positive.
         """
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
             handler = _handler(type, function, tuple(around))
+            handler = replace(handler, timeout=_checked_timeout(timeout, handler.location), retry=retry)
             if (other := self._handlers.get(type)) is not None:
                 raise ValueError(
                     f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
@@ -112,6 +124,14 @@ def _handler(
         raise TypeError(f"{location} must take (payload) or (payload, context).")
     is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
     return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine, around=around)
+
+
+def _checked_timeout(timeout: object, location: str) -> float | None:
+    if timeout is None:
+        return None
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(f"{location}: timeout={timeout!r} must be a positive number of seconds.")
+    return timeout
 
 
 def _satisfies(function: Callable[..., Any], predicate: Callable[[object], bool]) -> bool:

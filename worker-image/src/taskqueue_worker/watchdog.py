@@ -28,6 +28,9 @@ class Watchdog:
         self._handlers = handlers
         self._runner = runner
         self._held_since: float | None = None
+        self._lag_seconds = 0.0
+        metrics.add_gauge("handlers_lag_seconds", lambda: handlers.lag_seconds)
+        metrics.add_gauge("connection_lag_seconds", lambda: self._lag_seconds)
         metrics.add_gauge("handlers_held_seconds", lambda: handlers.held_seconds if handlers.is_held else 0)
 
     async def run(self) -> None:
@@ -45,6 +48,7 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
 
     def _check_interpreter(self, seconds: float) -> None:
+        self._lag_seconds = max(0.0, seconds - WATCH_PERIOD_SECONDS)
         if seconds > bounds.HELD_SECONDS:
             _log.error("interpreter held", seconds=round(seconds, 3), stacks="on stderr")
 

@@ -23,6 +23,7 @@ from .ended_tasks import EndedTasks
 from .failure import Failure
 from .log import CURRENT_TASK
 from .metrics import Metrics
+from .queue_wait import queue_wait
 from .run import Run
 from .runner import Outcome, Runner, Status
 from .settlement import Settlement
@@ -212,6 +213,9 @@ class Worker:
             await self._until_quiet()
             await self._cancel_other_attempts()
         started_at = time.monotonic()  # uvloop's clock counts whole milliseconds, and stands still between two steps
+        if delivery.attempt.number == 1 and not delivery.redelivered:
+            wait = queue_wait(delivery.published_at, time.time(), started_at - delivery.received_at)
+            self._metrics.count_start(delivery.queue, *wait)
         outcome = await self._runner.run(delivery)
         seconds = time.monotonic() - started_at
         self._notify_brake(outcome.status)
@@ -229,7 +233,7 @@ class Worker:
     async def _process_returned(self, delivery: Delivery) -> None:
         """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
         CURRENT_TASK.set(delivery)
-        if delivery.attempt.is_last(self._max_attempts):
+        if delivery.attempt.is_last(self._runner.attempts_of(delivery) or self._max_attempts):
             outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
             settled = await self._settle(delivery, outcome)
             self.activity.settle(delivery, self._clock(), done=False)

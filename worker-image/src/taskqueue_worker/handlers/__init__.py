@@ -1,0 +1,1 @@
+"""What a task declares about its handler."""

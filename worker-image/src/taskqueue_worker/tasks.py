@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from .breaker import Breaker
     from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
 
@@ -68,6 +69,7 @@ class Registry:
         *,
         timeout: float | None = None,
         retry: "RetryRule | None" = None,
+        breaker: "Breaker | None" = None,
         around: "Sequence[Middleware]" = (),
     ) -> Callable[[Function], Function]:
         """Make the decorated function the handler of tasks of this type.
@@ -79,7 +81,8 @@ class Registry:
             type: The task type.
             timeout: Seconds after which a task is cancelled, at most those of the worker.
             retry: How tasks are tried again, where that differs from `spec.retry`.
-            around: Middleware that surrounds the function, from the outside in.
+            breaker: Gives messages back while the service that the function needs is away.
+            around: Further middleware that surrounds the function, from the outside in.
 
         Raises:
             TypeError: The function takes other arguments, or contains `yield`.
@@ -89,7 +92,7 @@ class Registry:
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
-            handler = _handler(type, function, tuple(around))
+            handler = _handler(type, function, (*((breaker,) if breaker is not None else ()), *around))
             handler = replace(handler, timeout=_checked_timeout(timeout, handler.location), retry=retry)
             if (other := self._handlers.get(type)) is not None:
                 raise ValueError(

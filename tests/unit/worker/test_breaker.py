@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from taskqueue_worker.breaker import Breaker, BreakerOpenError
 from taskqueue_worker.breaker.circuit import State
 from taskqueue_worker.breaker.registry import Breakers
-from taskqueue_worker.middleware import Holding, Holds
+from taskqueue_worker.middleware import Call, Proceed, Refusals, Refusing
 from taskqueue_worker.outcomes import Requeue
 from taskqueue_worker.tasks import Registry
 from tests.approved import assert_approved
@@ -102,7 +102,7 @@ def test_a_breaker_inside_itself_is_one_call(payments: Breaker, clock: Clock) ->
     open_it(payments)
     clock.now += 30
     with payments, payments:
-        assert payments.held_seconds == 30
+        assert payments.refused_seconds == 30
     assert payments.get_state() is State.CLOSED
 
 
@@ -136,10 +136,14 @@ def test_threads_get_one_trial(payments: Breaker, clock: Clock) -> None:
 async def test_around_a_handler_it_gives_messages_back_without_a_call(payments: Breaker) -> None:
     registry, runs = Registry(), []
 
-    @registry.task("charge", around=[payments])
-    async def charge(payload: object) -> None:
+    async def fails(call: Call, proceed: Proceed) -> object:
+        """A middleware that the breaker surrounds too."""
+        await proceed()
+        raise ConnectionError(call.task.type)
+
+    @registry.task("charge", breaker=payments, around=[fails])
+    def charge(payload: object) -> None:
         runs.append(payload)
-        raise ConnectionError
 
     runner = runner_of(registry)
     statuses = [(await runner.run(delivery("charge"))).status.value for _ in range(4)]
@@ -209,14 +213,14 @@ def test_two_breakers_of_one_name_are_refused(payments: Breaker, registry: Break
 
 def test_a_worker_is_held_while_each_handler_is(registry: Breakers, clock: Clock) -> None:
     one, other = (Breaker(name, failures=2, registry=registry, clock=clock) for name in ("one", "other"))
-    assert isinstance(one, Holding)
+    assert isinstance(one, Refusing)
     tasks, mixed = Registry(), Registry()
     for declared, name, around in [(tasks, "a", [one]), (tasks, "b", [other]), (mixed, "a", [one]), (mixed, "b", [])]:
         declared.task(name, around=around)(lambda _: None)
     open_it(one)
     clock.now += 10
-    assert Holds(tasks).held_seconds == 0
+    assert Refusals(tasks).refused_seconds == 0
     open_it(other)
-    assert Holds(tasks).held_seconds == 20
-    assert Holds(mixed).held_seconds == 0
-    assert Holds(Registry()).held_seconds == 0
+    assert Refusals(tasks).refused_seconds == 20
+    assert Refusals(mixed).refused_seconds == 0
+    assert Refusals(Registry()).refused_seconds == 0

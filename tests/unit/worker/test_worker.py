@@ -236,7 +236,7 @@ async def test_cancelled_tasks_that_stop_are_requeued_and_the_others_stay_unsett
     await asyncio.sleep(300)
 
 
-class Held:
+class Refusing:
     """A middleware that gives back each task until a time."""
 
     def __init__(self, until: float) -> None:
@@ -244,23 +244,23 @@ class Held:
         self.calls: list[float] = []
 
     @property
-    def held_seconds(self) -> float:
+    def refused_seconds(self) -> float:
         return max(0.0, self._until - asyncio.get_running_loop().time())
 
     async def __call__(self, call: Call, proceed: Proceed) -> object:
         del call
         self.calls.append(asyncio.get_running_loop().time())
-        if self.held_seconds:
-            raise Requeue(delay=self.held_seconds)
+        if self.refused_seconds:
+            raise Requeue(delay=self.refused_seconds)
         return await proceed()
 
 
-@pytest.mark.parametrize(("held", "started"), [(12, [12] * 4), (1000, [HELD_REQUEUE_SECONDS] * 2)])
+@pytest.mark.parametrize(("refused", "started"), [(12, [12] * 4), (1000, [HELD_REQUEUE_SECONDS] * 2)])
 async def test_no_message_starts_for_a_while_if_it_would_only_come_back(
-    held: int, started: list[int], monkeypatch: pytest.MonkeyPatch
+    refused: int, started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("taskqueue_worker.worker.time", SimpleNamespace(monotonic=asyncio.get_running_loop().time))
-    registry, middleware = Registry(), Held(held)
+    registry, middleware = Registry(), Refusing(refused)
 
     @registry.task("charge", around=[middleware])
     async def charge(_: object) -> None:

@@ -25,7 +25,7 @@ class Call:
 class Middleware(Protocol):
     """Runs around a handler. What it raises has the effect that it has in a handler (`outcomes`).
 
-    It may also be `Holding`.
+    It may also be `Refusing`.
     """
 
     async def __call__(self, call: Call, proceed: Proceed, /) -> object:
@@ -34,26 +34,26 @@ class Middleware(Protocol):
 
 
 @runtime_checkable
-class Holding(Protocol):
-    """A middleware that gives back each task for some time, and knows for how long."""
+class Refusing(Protocol):
+    """A middleware that refuses each task for some time, and knows for how long."""
 
     @property
-    def held_seconds(self) -> float:
-        """For how long it will give back each task, at most; 0 if it lets the next one through."""
+    def refused_seconds(self) -> float:
+        """For how long it refuses each task, at most; 0 if it lets the next one through."""
         ...
 
 
-class Holds:
-    """Tells whether each handler of a worker is held: no message needs to start then, only to come back."""
+class Refusals:
+    """Tells whether every handler of a worker refuses its tasks: no message needs to start then, only to come back."""
 
     def __init__(self, handlers: Iterable[Handler]) -> None:
-        by_handler = [[one for one in handler.around if isinstance(one, Holding)] for handler in handlers]
+        by_handler = [[one for one in handler.around if isinstance(one, Refusing)] for handler in handlers]
         self._by_handler = by_handler if all(by_handler) else []
 
     @property
-    def held_seconds(self) -> float:
-        """For how long each handler is held, at most; 0 if one of them is not."""
-        seconds = (max(one.held_seconds for one in holding) for holding in self._by_handler)
+    def refused_seconds(self) -> float:
+        """For how long every handler refuses its tasks, at most; 0 if one of them does not."""
+        seconds = (max(one.refused_seconds for one in refusing) for refusing in self._by_handler)
         return min(seconds, default=0.0)
 
 

@@ -15,7 +15,7 @@ from .delivery import Delivery
 from .failure import Failure
 from .handler_loop import HandlerLoop
 from .handlers.retry_rule import RetryRule
-from .middleware import Call, Holds, run_around
+from .middleware import Call, Refusals, run_around
 from .outcomes import Reject, Requeue
 from .payload import PayloadError
 from .run import Run
@@ -74,7 +74,7 @@ class Runner:
     ) -> None:
         """`inbox` is the one of this loop, which the threads of the handlers post to."""
         self._registry = registry
-        self._holds = Holds(registry)
+        self._refusals = Refusals(registry)
         self._handlers = handlers
         self._timeout = timeout_seconds
         self._loop = asyncio.get_running_loop()
@@ -84,9 +84,9 @@ class Runner:
         self._running: dict[Run, Delivery] = {}
 
     @property
-    def held_seconds(self) -> float:
-        """For how long each handler gives back its tasks, at most; 0 if one of them does not."""
-        return self._holds.held_seconds
+    def refused_seconds(self) -> float:
+        """For how long every handler refuses its tasks, at most; 0 if one of them does not."""
+        return self._refusals.refused_seconds
 
     @property
     def holder(self) -> Delivery | None:

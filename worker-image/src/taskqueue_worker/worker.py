@@ -123,8 +123,8 @@ class Worker:
 
     @property
     def longest_wait_seconds(self) -> float:
-        """How long the message that waits longest for a slot has waited; 0 if none waits, or all handlers are held."""
-        if self._runner.held_seconds:
+        """How long the message that waits longest for a slot has waited; 0 if none waits, or every handler refuses."""
+        if self._runner.refused_seconds:
             return 0.0
         return self._longest_wait_seconds()
 
@@ -191,16 +191,16 @@ class Worker:
 
     def _is_braked(self) -> bool:
         """Return whether the next start is delayed; it is then tried again when the pause is over."""
-        pause = max(self._brake.remaining_seconds(self._clock()), self._held_seconds())
+        pause = max(self._brake.remaining_seconds(self._clock()), self._refused_seconds())
         if self._retry_start is not None:
             self._retry_start.cancel()
         self._retry_start = asyncio.get_running_loop().call_later(pause, self._fill_slots) if pause else None
         return pause > 0
 
-    def _held_seconds(self) -> float:
-        """Return for how long no message starts, because each handler is held: started, each would only come back."""
-        held = self._runner.held_seconds
-        return min(held, max(0.0, HELD_REQUEUE_SECONDS - self._longest_wait_seconds())) if held else 0.0
+    def _refused_seconds(self) -> float:
+        """Return for how long no message starts, because every handler would refuse it."""
+        refused = self._runner.refused_seconds
+        return min(refused, max(0.0, HELD_REQUEUE_SECONDS - self._longest_wait_seconds())) if refused else 0.0
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -82,8 +82,8 @@ class Breaker:
         return self._circuit.is_unavailable(self._clock())
 
     @property
-    def held_seconds(self) -> float:
-        """For how long it gives back each task, unless a trial succeeds before."""
+    def refused_seconds(self) -> float:
+        """For how long it refuses each call, unless a trial succeeds before."""
         return self._circuit.refused_seconds(self._clock())
 
     async def __call__(self, call: Call, proceed: Proceed) -> object:

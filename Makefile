@@ -75,7 +75,7 @@ bench: $(READY) ## Figures on the real cluster, and their targets. NAME=<one> JS
 pin: $(READY) ## Renew the pinned versions from the .in files.
 	@for f in requirements/operator worker-image/requirements requirements/dev tests/integration/celery/celery-5.{4,7} \
 	        tests/integration/adapters/{dramatiq-2.2,faststream-0.{6,7},pika-1.{3,4},taskiq-0.12} \
-	        tests/integration/conformance/node; do \
+	        tests/integration/conformance/node tests/integration/worker/web; do \
 	    $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
 	        --generate-hashes $$f.in -o $$f.txt; done
 

@@ -40,6 +40,7 @@ _DROPPED: Final = frozenset(
         DEATH,
         "x-suspect",
         "x-dropped-headers",
+        "x-expires-at",
         "x-delivery-count",
         "x-acquired-count",
         # The broker would route the copy to further queues.

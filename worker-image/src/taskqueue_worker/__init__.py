@@ -15,6 +15,7 @@ from .tasks import Context, task
 
 if TYPE_CHECKING:
     from .publishing.publisher import Publisher, PublishFailedError, UnroutableError
+    from .publishing.sync_publisher import SyncPublisher
 
 __all__ = [
     "Call",
@@ -27,6 +28,7 @@ __all__ = [
     "Requeue",
     "Retry",
     "RetryRule",
+    "SyncPublisher",
     "UnroutableError",
     "task",
 ]
@@ -36,6 +38,10 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     # Loaded on first use: the kernel drops a SIGTERM to PID 1 until `python -m taskqueue_worker` has installed its
     # signal handler, so nothing slow may be imported before that.
+    if name == "SyncPublisher":
+        from .publishing.sync_publisher import SyncPublisher
+
+        return SyncPublisher
     if name in {"Publisher", "PublishFailedError", "UnroutableError"}:
         from .publishing import publisher
 

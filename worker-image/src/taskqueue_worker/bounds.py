@@ -77,3 +77,14 @@ DECLARED_SECONDS: Final = 3600
 DELAYED_EXPIRES_SECONDS: Final = 12 * 3600
 """After so long without a declaration, the broker removes a queue of markers: longer than DECLARED_SECONDS and the life
 of a marker together."""
+
+# Publishing
+
+LATEST_VERSION: Final = 2**31 - 1
+"""Highest version of a payload: every AMQP client can write it as a number."""
+TIME_CHARACTERS: Final = 40
+"""Longest text of a time: longer than ISO 8601 with microseconds and a zone."""
+LONGEST_EXPIRATION_SECONDS: Final = 2**32 // 1000
+"""Longest time until a task expires, 49 days: RabbitMQ refuses a longer `expiration`."""
+HIGHEST_PRIORITY: Final = 255
+"""Highest priority of a message: AMQP has one byte for it."""

@@ -23,7 +23,7 @@ class Problem:
     """What is wrong with a task."""
 
     reason: str
-    """`failed`, `timeout`, `unknown_type`, `invalid_payload`, `rejected`, or `worker_lost`."""
+    """`failed`, `timeout`, `unknown_type`, `invalid_payload`, `rejected`, `expired`, or `worker_lost`."""
     error_class: str
     error_text: str
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -14,26 +14,45 @@ from aio_pika.abc import AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
+from taskqueue_drain.copy_headers import ATTEMPT
 from taskqueue_drain.unreadable_header import UNREADABLE_HEADER
 
 from .attempts import Attempt
 from .dead_letters import original_routing_key
-from .payload import JSON, decode
+from .envelope import task_headers
+from .envelope.json_envelope import Envelope, media_type_of, open_envelope
+from .payload import JSON, PayloadError, decode
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
 TRACE_PARENT: Final = "traceparent"
 _TRACE_PARENT: Final = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+UNREADABLE: Final = (
+    "The AMQP properties of the message cannot be read: a text is not UTF-8, or a value is out of range. Correct the "
+    "publisher. The bytes are in the header x-unreadable-properties of the dead letter."
+)
 
 _log = structlog.get_logger("delivery")
 
 
 @dataclass(frozen=True, eq=False)
 class Delivery:
-    """An unacknowledged message of this worker."""
+    """An unacknowledged message of this worker.
+
+    Attributes:
+        delivered: The message as the client library delivered it.
+        queue: The queue that it came from.
+        attempt: The attempt that comes next.
+        envelope: What the JSON envelope in the body says, without the payload; None if the properties say it.
+        problem: Why no handler can run the task; empty if one can.
+        received_at: When it was delivered.
+    """
 
     delivered: DeliveredMessage
     queue: str
     attempt: Attempt
+    envelope: Envelope | None = None
+    problem: str = ""
     received_at: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -41,13 +60,20 @@ class Delivery:
         cls, delivered: DeliveredMessage, queue: str, *, counts_failures: bool, attempts_of_broker: int = 0
     ) -> "Delivery":
         """Describe a message that was delivered. `counts_failures` and `attempts_of_broker`: see `Attempt.of`."""
+        headers, envelope, problem = _headers(delivered), None, ""
+        try:
+            envelope = _opened(delivered, headers)
+        except PayloadError as error:
+            problem = str(error)
+        if envelope is not None and envelope.retry_count and ATTEMPT not in headers:
+            headers = {**headers, ATTEMPT: envelope.retry_count + 1}
         attempt = Attempt.of(
-            _headers(delivered),
+            headers,
             redelivered=bool(delivered.redelivered),
             counts_failures=counts_failures,
             attempts_of_broker=attempts_of_broker,
         )
-        return cls(delivered, queue, attempt)
+        return cls(delivered, queue, attempt, envelope, problem)
 
     @property
     def message(self) -> AbstractIncomingMessage:
@@ -71,13 +97,39 @@ class Delivery:
 
     @property
     def task_id(self) -> str | None:
-        """The publisher's identifier of the task: the AMQP `message_id`."""
-        return self._properties.message_id or None
+        """The publisher's identifier of the task: that of the envelope, else the AMQP `message_id`."""
+        return self.envelope.id if self.envelope is not None else self._properties.message_id or None
 
     @property
     def type(self) -> str:
-        """The task type: the AMQP `type`, else the routing key."""
+        """The task type: that of the envelope, else the AMQP `type`, else the routing key."""
+        if self.envelope is not None:
+            return self.envelope.type
         return self._properties.message_type or self.routing_key
+
+    @property
+    def version(self) -> int:
+        """The version of the payload, from 1.
+
+        Raises:
+            PayloadError: The header is no whole number.
+        """
+        return self.envelope.version if self.envelope is not None else task_headers.version(self.headers)
+
+    @property
+    def correlation_id(self) -> str | None:
+        """What the publisher relates the task to."""
+        stated = self.envelope.correlation_id if self.envelope is not None else None
+        return stated or self._properties.correlation_id or None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the task expires, if it does.
+
+        Raises:
+            PayloadError: The header is no time.
+        """
+        return task_headers.expires_at(self.headers)
 
     @property
     def routing_key(self) -> str:
@@ -100,8 +152,9 @@ class Delivery:
 
     @property
     def published_at(self) -> datetime | None:
-        """The AMQP timestamp, in whole seconds, if the publisher has set one."""
-        return self._properties.timestamp
+        """When the publisher says that it was published: in the envelope, else the AMQP timestamp, in whole seconds."""
+        stated = self.envelope.timestamp if self.envelope is not None else None
+        return stated or self._properties.timestamp
 
     @property
     def is_returned(self) -> bool:
@@ -124,19 +177,15 @@ class Delivery:
         """Whether the channel is closed, so that the broker delivers the message again."""
         return self.delivered.channel.is_closed
 
-    @property
-    def is_unreadable(self) -> bool:
-        """Whether the properties of the message could not be read, so that neither type nor identity is known."""
-        return UNREADABLE_HEADER in self.headers
-
     def payload(self) -> object:
-        """Decode the body if it is JSON or has no content type; return the bytes otherwise.
+        """Decode the body if it is JSON or has no content type; return the bytes otherwise. Of an envelope: its data.
 
         Raises:
             PayloadError: The content type says JSON, but the body is not valid, or contains a number that is not exact.
         """
-        media_type = (self._properties.content_type or JSON).partition(";")[0].strip().lower()
-        return decode(self.body) if media_type == JSON else self.body
+        if self.envelope is not None:
+            return Envelope.read(decode(self.body)).data
+        return decode(self.body) if media_type_of(self._properties.content_type) == JSON else self.body
 
     async def acknowledge(self) -> bool:
         """Acknowledge the message. False if the channel is lost: the broker delivers the message again."""
@@ -176,6 +225,19 @@ class Delivery:
             _log.debug("not settled", task_id=self.task_id, queue=self.queue, error=repr(error))
             return False
         return True
+
+
+def _opened(delivered: DeliveredMessage, headers: Mapping[str, Any]) -> Envelope | None:
+    """Return the envelope of a message without its payload, which would take much more memory while the message waits.
+
+    Raises:
+        PayloadError: The envelope, or the properties of the message, are not valid.
+    """
+    if UNREADABLE_HEADER in headers:
+        raise PayloadError(UNREADABLE)
+    properties = delivered.header.properties
+    envelope = open_envelope(delivered.body, properties.content_type, properties.message_type)
+    return None if envelope is None else replace(envelope, data=None)
 
 
 def _headers(delivered: DeliveredMessage) -> Mapping[str, Any]:

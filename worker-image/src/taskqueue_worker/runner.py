@@ -22,10 +22,6 @@ from .run import Run
 from .tasks import Context, Handler, Registry
 from .thread_pool import ThreadPool
 
-UNREADABLE: Final = (
-    "The AMQP properties of the message cannot be read: a text is not UTF-8, or a value is out of range. Correct the "
-    "publisher. The bytes are in the header x-unreadable-properties of the dead letter."
-)
 STOP_GRACE_SECONDS: Final = 5
 """How long a cancelled handler may clean up."""
 
@@ -38,6 +34,8 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     UNKNOWN_TYPE = "unknown_type"
     INVALID_PAYLOAD = "invalid_payload"
+    EXPIRED = "expired"
+    """The time until which the publisher wants it to begin is over: the task did not run."""
     REJECTED = "rejected"
     """The handler raised `Reject`."""
     WORKER_LOST = "worker_lost"
@@ -64,6 +62,10 @@ class Outcome:
 
 class UnknownTypeError(Exception):
     """No handler is registered for the type of a message."""
+
+
+class ExpiredError(Exception):
+    """A task expired before it could begin."""
 
 
 class Runner:
@@ -104,8 +106,8 @@ class Runner:
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task. Errors of the handler or the publisher are in the outcome, never raised."""
-        if delivery.is_unreadable:
-            return Outcome(Status.INVALID_PAYLOAD, Failure.of(PayloadError(UNREADABLE)))
+        if (refused := _refused(delivery)) is not None:
+            return refused
         handler = self._registry.get(delivery.type)
         if handler is None:
             known = ", ".join(sorted(handler.type for handler in self._registry))
@@ -186,6 +188,19 @@ class Runner:
         is_on_loop = run.thread in {None, self._handlers.thread}
         holder = self.holder if is_on_loop and self._handlers.is_held else None
         return holder is not None and holder is not self._running.get(run)
+
+
+def _refused(delivery: Delivery) -> Outcome | None:
+    """Return the outcome of a task that no handler may run."""
+    try:
+        if delivery.problem:
+            raise PayloadError(delivery.problem)  # noqa: TRY301 - as those of the headers
+        expires_at = delivery.expires_at
+    except PayloadError as error:
+        return Outcome(Status.INVALID_PAYLOAD, Failure.of(error))
+    if expires_at is None or datetime.now(UTC) < expires_at:
+        return None
+    return Outcome(Status.EXPIRED, Failure.of(ExpiredError(f"The task expired at {expires_at.isoformat()}.")))
 
 
 def _result(run: Run) -> Outcome:

@@ -2,7 +2,14 @@
 
 
 class PublishFailedError(Exception):
-    """The broker did not confirm the message, but may have received it. Publish again with the same `message_id`."""
+    """The broker did not confirm the message, but may have received it. Publish again with the same `message_id`.
+
+    Attributes:
+        message_id: The identity of the task, also if the publisher has made it. A task that is published again with it
+            is a duplicate, and no further task.
+    """
+
+    message_id: str | None = None
 
 
 class UnroutableError(PublishFailedError):

@@ -3,21 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from uuid import uuid4
 
-from aio_pika import DeliveryMode, ExchangeType, Message
+from aio_pika import ExchangeType, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError, DeliveryError
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
+from aiormq.exceptions import ChannelAccessRefused
 from aiormq.exceptions import PublishError as ReturnedError
 
 from taskqueue_drain.aio import is_cancellation_requested
 from taskqueue_drain.aio_pika.connection import CONNECTION_ERRORS, close, connect
 from taskqueue_drain.broker import BrokerSource, BrokerUri
-from taskqueue_worker.payload import JSON, encode
 
+from .delays import Delays
 from .errors import PublishFailedError, UnroutableError
+from .schedule import Schedule, Seconds
+from .task_message import TaskProperties, task_message
 
 __all__ = ["PublishFailedError", "Publisher", "UnroutableError"]
 
@@ -51,9 +55,11 @@ class Publisher:
         self._opening = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
+        self._delays = Delays(self)
 
     async def __aenter__(self) -> Self:
-        await self._open_channel()
+        async with self._answering():
+            await self._open_channel()
         return self
 
     async def __aexit__(
@@ -61,39 +67,40 @@ class Publisher:
     ) -> None:
         await self._close()
 
-    async def publish(  # noqa: PLR0913 - the properties of a message; all but three have a default
+    async def publish(  # noqa: PLR0913 - when the task may run; all have a default
         self,
         exchange: str,
         routing_key: str,
         payload: object,
         *,
-        type: str,  # noqa: A002 - named as the AMQP property it sets
-        message_id: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        priority: int | None = None,
+        delay: Seconds | None = None,
+        not_before: datetime | None = None,
+        expires: Seconds | datetime | None = None,
+        **properties: Unpack[TaskProperties],
     ) -> str:
         """Publish one task and return its `message_id`. `bytes` are sent unchanged, every other payload as JSON.
 
+        With `delay` or `not_before`, `exchange` is "" and `routing_key` the name of the queue.
+
         Raises:
             UnroutableError: No queue would receive the message.
-            PublishFailedError: The broker did not confirm the message, or refused it.
+            PublishFailedError: The broker did not confirm the message, or refused it. The error has the `message_id`.
             PayloadError: The payload contains NaN or an infinite number, which JSON does not have.
-            TypeError: The payload cannot be encoded as JSON.
+            TypeError: The payload cannot be encoded as JSON, or a property is missing or unknown.
+            ValueError: A property or a time is not valid.
         """
-        message_id = message_id or str(uuid4())
-        body, content_type = (
-            (payload, "application/octet-stream") if isinstance(payload, bytes) else (encode(payload), JSON)
-        )
-        message = Message(
-            body,
-            content_type=content_type,
-            delivery_mode=DeliveryMode.PERSISTENT,
-            message_id=message_id,
-            type=type,
-            headers=dict(headers or {}),
-            priority=priority,
-        )
-        await self.send(message, exchange, routing_key)
+        now = datetime.now(UTC)
+        schedule = Schedule.of(now, delay=delay, not_before=not_before, expires=expires)
+        message_id = properties["message_id"] = properties.get("message_id") or str(uuid4())
+        message = task_message(payload, now, schedule, **properties)
+        try:
+            if schedule.delay_ms:
+                await self._delay(message, exchange, routing_key, schedule.delay_ms)
+            else:
+                await self.send(message, exchange, routing_key)
+        except PublishFailedError as error:
+            error.message_id = message_id
+            raise
         return message_id
 
     async def send(self, message: Message, exchange: str, routing_key: str) -> None:
@@ -117,6 +124,38 @@ class Publisher:
             raise PublishFailedError(
                 f"Not published: a queue of exchange {exchange!r} refused the message. It may be full or being deleted."
             ) from error
+
+    async def _delay(self, message: Message, exchange: str, queue: str, delay_ms: int) -> None:
+        if exchange:
+            raise ValueError(
+                'delay and not_before need exchange="" and the name of the queue as routing key: a delayed message '
+                "returns to a queue, and not to an exchange."
+            )
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._delays.delay(message, queue, delay_ms)
+        except TimeoutError as error:
+            raise self._not_confirmed() from error
+
+    async def require(self, queue: str, exchange: str) -> None:
+        """Return if a queue and an exchange exist, or if the user may not ask for them.
+
+        Raises:
+            UnroutableError: One of them does not.
+            PublishFailedError: The broker did not answer.
+        """
+        async with self._answering():
+            connection = await self._open_connection()
+            async with connection.channel() as channel:  # a passive declaration of what is missing closes it
+                try:
+                    await channel.declare_queue(queue, passive=True)
+                    await channel.declare_exchange(exchange, passive=True)
+                except ChannelNotFoundEntity as error:
+                    raise UnroutableError(
+                        f"Not published: {error}. Only tasks of a TaskQueue with Exponential retries can be delayed."
+                    ) from error
+                except ChannelAccessRefused:
+                    return  # RabbitMQ 4.3 answers only to who may declare the queue
 
     async def declare(self, queue: str, arguments: Mapping[str, Any], *, exchange: str | None = None) -> None:
         """Declare a durable queue, and the fanout exchange that feeds it.
@@ -142,10 +181,7 @@ class Publisher:
         except (ReturnedError, DeliveryError):
             raise
         except TimeoutError as error:
-            raise PublishFailedError(
-                f"Not confirmed: the broker did not answer within {self._timeout:g} s. "
-                "Publish again with the same message_id."
-            ) from error
+            raise self._not_confirmed() from error
         except (AMQPError, OSError, RuntimeError) as error:
             raise PublishFailedError(f"Not published: {error}") from error
         except asyncio.CancelledError as error:
@@ -155,8 +191,14 @@ class Publisher:
                 "Not confirmed: the connection was lost. Publish again with the same message_id."
             ) from error
 
+    def _not_confirmed(self) -> PublishFailedError:
+        return PublishFailedError(
+            f"Not confirmed: the broker did not answer within {self._timeout:g} s. "
+            "Publish again with the same message_id."
+        )
+
     async def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one. The next publish opens it again."""
         await self._close()
 
     async def _close(self) -> None:

@@ -1,0 +1,1 @@
+"""How a message states its task: by AMQP properties and headers, or by a JSON envelope in the body. Pure."""

@@ -259,7 +259,8 @@ class Refusing:
 async def test_no_message_starts_for_a_while_if_it_would_only_come_back(
     refused: int, started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskqueue_worker.worker.time", SimpleNamespace(monotonic=asyncio.get_running_loop().time))
+    loop_time = asyncio.get_running_loop().time
+    monkeypatch.setattr("taskqueue_worker.worker.time", SimpleNamespace(monotonic=loop_time, time=loop_time))
     registry, middleware = Registry(), Refusing(refused)
 
     @registry.task("charge", around=[middleware])

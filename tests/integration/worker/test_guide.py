@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from aio_pika import Message
 
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
@@ -54,6 +55,18 @@ async def test_middleware(start_worker: StartWorker, queue: DeclaredQueue, tmp_p
     await queue.publish("report.build", seconds=0.1)
     (line,) = await worker.wait_for_log(event="measured", type="report.build")
     assert line["seconds"] >= 0.1
+
+
+async def test_tracing(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    worker = start_worker(queues=queue.name, modules=write_example("Tracing", tmp_path))
+    message = Message(
+        b'{"invoice": 7}', type="invoice.send", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    )
+    await queue.channel.default_exchange.publish(message, queue.name)
+    (line,) = await worker.wait_for_log(event="sent", invoice=7)
+    assert line["trace_id"] == trace
+    assert line["span_id"]
 
 
 async def test_circuit_breaker(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:

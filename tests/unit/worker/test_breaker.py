@@ -198,8 +198,9 @@ def test_a_refusal_crosses_processes() -> None:
     ],
 )
 def test_a_breaker_that_cannot_work_is_refused(key: str, arguments: dict[str, Any], registry: Breakers) -> None:
+    valid: dict[str, Any] = {"name": "payments", "registry": registry}
     with pytest.raises(ValueError, match="Breaker") as refused:
-        Breaker(**{"name": "payments", "registry": registry} | arguments)
+        Breaker(**valid | arguments)
     assert_approved(f"breaker.{key}", str(refused.value))
     assert list(registry) == []
 

@@ -186,22 +186,22 @@ def test_a_refusal_crosses_processes() -> None:
 @pytest.mark.parametrize(
     ("key", "arguments"),
     [
-        ("name", {"name": "two words"}),
-        ("long_name", {"name": "x" * 64}),
-        ("failures", {"failures": 0}),
-        ("failures_type", {"failures": True}),
-        ("within", {"within": float("nan")}),
-        ("open_seconds", {"open_seconds": 7200}),
-        ("errors", {"errors": ConnectionError}),
-        ("no_errors", {"errors": ()}),
-        ("error_instance", {"errors": (ConnectionError(),)}),
+        ("breaker.name", {"name": "two words"}),
+        ("breaker.long_name", {"name": "x" * 64}),
+        ("breaker.failures", {"failures": 0}),
+        ("breaker.failures_type", {"failures": True}),
+        ("breaker.within", {"within": float("nan")}),
+        ("breaker.open_seconds", {"open_seconds": 7200}),
+        ("breaker.errors", {"errors": ConnectionError}),
+        ("breaker.no_errors", {"errors": ()}),
+        ("breaker.error_instance", {"errors": (ConnectionError(),)}),
     ],
 )
 def test_a_breaker_that_cannot_work_is_refused(key: str, arguments: dict[str, Any], registry: Breakers) -> None:
     valid: dict[str, Any] = {"name": "payments", "registry": registry}
     with pytest.raises(ValueError, match="Breaker") as refused:
         Breaker(**valid | arguments)
-    assert_approved(f"breaker.{key}", str(refused.value))
+    assert_approved(key, str(refused.value))
     assert list(registry) == []
 
 

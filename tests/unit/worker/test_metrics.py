@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from taskqueue_worker import metrics as metrics_module
 from taskqueue_worker.application_metrics import ApplicationMetrics
 from taskqueue_worker.bounds import CLOCK_SKEW_SECONDS, LONGEST_QUEUE_SECONDS, SCRAPE_SECONDS
+from taskqueue_worker.breaker.circuit import State
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.queue_wait import queue_wait
@@ -34,6 +35,7 @@ def everything() -> Metrics:
     metrics.count_dead_letter("q", "failed")
     metrics.count_retry("q")
     metrics.count_command("drain", "done")
+    metrics.add_breaker("payments", lambda: State.OPEN)
     return metrics
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .handlers.retry_rule import RetryRule
 from .middleware import Call, Middleware, Proceed
 from .outcomes import Reject, Requeue, Retry
-from .tasks import Context, task
+from .tasks import Context, lifespan, task
 
 if TYPE_CHECKING:
     from .publishing.publisher import Publisher, PublishFailedError, UnroutableError
@@ -30,6 +30,7 @@ __all__ = [
     "RetryRule",
     "SyncPublisher",
     "UnroutableError",
+    "lifespan",
     "task",
 ]
 __version__ = "0.1.0"

@@ -52,7 +52,7 @@ class Registry:
     _handlers: dict[tuple[str, int], Handler] = field(default_factory=dict)
     _lifespans: list[LifespanFunction] = field(default_factory=list)
 
-    def task(
+    def task(  # noqa: PLR0913 - what a task declares
         self,
         type: str,  # noqa: A002 - named as the AMQP property it matches
         *,

@@ -19,6 +19,7 @@ from taskqueue_worker.bounds import CLOCK_SKEW_SECONDS, LONGEST_QUEUE_SECONDS
 from taskqueue_worker.breaker.circuit import State
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
+from taskqueue_worker.pools.child_exit import EndReason
 from taskqueue_worker.queue_wait import queue_wait
 from taskqueue_worker.runner import Status
 
@@ -37,6 +38,8 @@ def everything() -> Metrics:
     metrics.count_retry("q")
     metrics.count_command("drain", "done")
     metrics.add_breaker("payments", lambda: State.OPEN)
+    metrics.child_started()
+    metrics.child_ended(EndReason.LOST)
     return metrics
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .handlers.retry_rule import RetryRule
 from .middleware import Call, Middleware, Proceed
-from .outcomes import Reject, Requeue, Retry
+from .outcomes import Duplicate, Reject, Requeue, Retry
 from .tasks import Context, lifespan, task
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Call",
     "Context",
+    "Duplicate",
     "Middleware",
     "Proceed",
     "PublishFailedError",

@@ -26,6 +26,7 @@ from .bridge import Inbox
 from .connection import Supervisor
 from .consume_gate import ConsumeGate
 from .consume_proof import ConsumeProof
+from .dead_letter_listeners import DeadLetterListeners
 from .delivery import Delivery
 from .drainable import DrainableWorker, ProtocolLog
 from .endpoints import serve_endpoints
@@ -120,6 +121,7 @@ class App:
             gate.state_changed,
             Retries(policy, Ladder(self._publisher).delay) if policy is not None else None,
         )
+        self._settlement.tell = DeadLetterListeners(registry, self._handlers).tell
         self.worker = Worker(
             self._runner,
             self._settlement,

@@ -17,7 +17,7 @@ from .failure import ErrorType, Failure
 from .handler_loop import HandlerLoop
 from .handlers.retry_rule import RetryRule
 from .middleware import Call, Refusals, run_around
-from .outcomes import Reject, Requeue
+from .outcomes import Duplicate, Reject, Requeue
 from .payload import InvalidPayloadError, PayloadError
 from .pools.child_exit import ChildLostError, EndReason
 from .publishing.task_publisher import TaskPublisher
@@ -42,6 +42,8 @@ class Status(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
     UNKNOWN_VERSION = "unknown_version"
     INVALID_PAYLOAD = "invalid_payload"
+    DUPLICATE = "duplicate"
+    """The task was done before."""
     EXPIRED = "expired"
     """The time until which the publisher wants it to begin is over: the task did not run."""
     REJECTED = "rejected"
@@ -77,6 +79,7 @@ _REFUSALS: Final[Mapping[ErrorType, Status]] = {
 """Why no handler runs a task."""
 
 _DECISIONS: Final[Mapping[ErrorType, Status]] = {
+    Duplicate: Status.DUPLICATE,
     Requeue: Status.REQUEUED,
     Reject: Status.REJECTED,
     InvalidPayloadError: Status.INVALID_PAYLOAD,

@@ -30,7 +30,7 @@ from .settlement import Settlement
 
 _log = structlog.get_logger("worker")
 
-_SAYS_NOTHING: Final = frozenset({Status.INVALID_PAYLOAD, Status.EXPIRED, Status.REJECTED})
+_SAYS_NOTHING: Final = frozenset({Status.DUPLICATE, Status.INVALID_PAYLOAD, Status.EXPIRED, Status.REJECTED})
 """Ends that are due to the message: they do not tell whether what the handlers need is available."""
 
 

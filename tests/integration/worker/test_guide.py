@@ -18,6 +18,7 @@ from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.guide import sections, write_example
+from tests.integration.worker.http_service import HttpService
 from tests.integration.worker.management_api import connections
 from tests.integration.worker.retry_path import declare_retry_path
 
@@ -194,3 +195,23 @@ async def test_tracing(start_worker: StartWorker, queue: DeclaredQueue, tmp_path
     (line,) = await worker.wait_for_log(event="sent", invoice=7)
     assert line["trace_id"] == trace
     assert line["span_id"]
+
+
+async def test_circuit_breaker(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:
+    service = HttpService()
+    service.stop()
+    modules = write_example("Circuit breaker", tmp_path)
+    worker = start_worker(queues=retrying.name, modules=modules, retry_initial_seconds="1", prefetch="4")
+    for order in range(8):
+        await retrying.publish("order.charge", url=service.url, order=order)
+    await worker.wait_for_log(event="breaker open", breaker="payments")
+    await retrying.publish("order.confirm", url=service.url, order=1)
+    await worker.wait_for_log(event="confirmed without payment", order=1)
+    assert worker.metric('taskqueue_worker_breaker_state{breaker="payments"}') > 0
+    service.start()
+    await worker.wait_for_log(times=8, event="task", type="order.charge", status="done")
+    service.stop()
+    assert 3 <= len(worker.lines(event="task", type="order.charge", status="failed")) < 8
+    assert worker.lines(event="task", type="order.charge", status="requeued", attempt=1)
+    await worker.wait_for_log(event="breaker closed")
+    assert worker.metric('taskqueue_worker_breaker_state{breaker="payments"}') == 0

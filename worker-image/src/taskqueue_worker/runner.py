@@ -16,7 +16,7 @@ from .delivery import Delivery
 from .failure import ErrorType, Failure
 from .handler_loop import HandlerLoop
 from .handlers.retry_rule import RetryRule
-from .middleware import Call, run_around
+from .middleware import Call, Refusals, run_around
 from .outcomes import Duplicate, Reject, Requeue
 from .payload import InvalidPayloadError, PayloadError
 from .pools.child_exit import ChildLostError, EndReason
@@ -114,6 +114,7 @@ class Runner:
             threads: Number of threads: as many as tasks may run at once.
         """
         self._registry = registry
+        self._refusals = Refusals(registry)
         self._handlers = handlers
         self._timeout = timeout_seconds
         self._loop = asyncio.get_running_loop()
@@ -123,6 +124,11 @@ class Runner:
         self._threads = ThreadPool(threads)
         self._processes = processes
         self._running: dict[Run, Delivery] = {}
+
+    @property
+    def refused_seconds(self) -> float:
+        """For how long every handler refuses its tasks, at most; 0 if one of them does not."""
+        return self._refusals.refused_seconds
 
     @property
     def holder(self) -> Delivery | None:

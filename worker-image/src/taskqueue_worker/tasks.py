@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .breaker import Breaker
     from .handlers.payload_type import Validate
     from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
@@ -65,6 +66,7 @@ class Registry:
         retry: "RetryRule | None" = None,
         idempotent: "Middleware | None" = None,
         results: "Middleware | None" = None,
+        breaker: "Breaker | None" = None,
         rate: "Middleware | str | None" = None,
         around: "Sequence[Middleware]" = (),
     ) -> Callable[[Function], Function]:
@@ -82,6 +84,7 @@ class Registry:
             retry: How tasks are tried again, where that differs from `spec.retry`.
             idempotent: Runs a task once, for example `Idempotent(store)`.
             results: Keeps the status and result of tasks, for example `Results(store)`.
+            breaker: Gives messages back while the service that the function needs is away.
             rate: How many tasks may start in this process, for example `10/s`; or `SharedRate(...)`.
             around: Further middleware that surrounds the function, inside of the options above, from the outside in.
 
@@ -93,7 +96,7 @@ class Registry:
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
-        surrounding = surroundings(idempotent=idempotent, results=results, rate=rate, around=around)
+        surrounding = surroundings(idempotent=idempotent, results=results, breaker=breaker, rate=rate, around=around)
 
         def register(function: Function) -> Function:
             handler = _handler(type, version, function, surrounding)

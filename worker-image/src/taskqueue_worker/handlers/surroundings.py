@@ -11,6 +11,7 @@ def surroundings(
     *,
     idempotent: "Middleware | None",
     results: "Middleware | None",
+    breaker: "Middleware | None",
     rate: "Middleware | str | None",
     around: "Sequence[Middleware]",
 ) -> "tuple[Middleware, ...]":
@@ -22,5 +23,5 @@ def surroundings(
         from taskqueue_worker.rates import LocalRate
 
         rate = cast("Middleware", LocalRate(rate))
-    options = (idempotent, results, rate)
+    options = (idempotent, results, breaker, rate)
     return (*(option for option in options if option is not None), *around)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from taskqueue_drain.broker import BrokerError, broker_source
+from taskqueue_drain.consume_settings import AUTO
 from taskqueue_drain.environment import SettingsError
 
 from .settings import Settings
@@ -56,8 +57,9 @@ def _check(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
     consume = settings.consume
     print(f"broker       {consume.broker.read().address}")  # noqa: T201 - the output of the command
     print(f"queues       {', '.join(consume.queues)}")  # noqa: T201 - the output of the command
+    prefetch = AUTO if consume.is_prefetch_auto else consume.prefetch
     print(  # noqa: T201 - the output of the command
-        f"concurrency  {consume.concurrency}, prefetch {consume.prefetch}, timeout {consume.task_timeout_seconds} s"
+        f"concurrency  {consume.concurrency}, prefetch {prefetch}, timeout {consume.task_timeout_seconds} s"
     )
     for handler in sorted(registry, key=lambda handler: handler.type):
         print(f"task         {handler.type}  {handler.location}")  # noqa: T201 - the output of the command

@@ -133,6 +133,14 @@ class Worker:
             return False
         return self._clock() - self._last_start >= seconds
 
+    def totals(self) -> tuple[float, int]:
+        """Return the run time of all tasks until now, running ones included, in seconds; and how many have ended."""
+        return self.activity.busy_until(self._clock()), self.activity.completed + self.activity.failed
+
+    def has_waiting(self, queue: str) -> bool:
+        """Return whether a message of this queue waits to be started."""
+        return any(first.queue == queue for first in self._buffer.first_waiting)
+
     def turn_of(self, queue: str) -> float:
         """Return when it is the turn of a queue: 0 for the first one, up to 1 for the one that was served last."""
         return self._buffer.turn_of(queue)

@@ -53,3 +53,13 @@ async def test_middleware(start_worker: StartWorker, queue: DeclaredQueue, tmp_p
     await queue.publish("report.build", seconds=0.1)
     (line,) = await worker.wait_for_log(event="measured", type="report.build")
     assert line["seconds"] >= 0.1
+
+
+async def test_batches(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, concurrency="3", modules=write_example("Batches", tmp_path))
+    for n in range(3):
+        await queue.publish("row.insert", **({"id": n} if n else {}))
+    await worker.wait_for_log(event="inserted", rows=2, type="row.insert", batch=3)
+    letter = await queue.get(queue.dead_letters)
+    assert letter.headers["x-failure-text"] == "the row has no id"
+    await worker.wait_for_log(event="task", status="done", times=2)

@@ -56,6 +56,10 @@ class HandlerLoop:
         """Tell the handlers that the worker is leaving."""
         self._inbox.post(self.draining.set)
 
+    def post(self, call: Callable[..., object], *arguments: object) -> None:
+        """Let the loop run a call, which must not raise."""
+        self._inbox.post(call, *arguments)
+
     def check(self) -> None:
         """Ask the loop for a sign of life, unless it still owes one."""
         if self._asked_at is None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from .batches.gathering import first_of
 from .bridge import Inbox
 from .delivery import Delivery
 from .failure import Failure
@@ -87,7 +88,7 @@ class Runner:
     @property
     def holder(self) -> Delivery | None:
         """The delivery whose handler runs on the loop of the handlers at this moment, if any."""
-        current = self._handlers.current
+        current = first_of(self._handlers.current)
         if current is None:
             return None
         return next((delivery for run, delivery in self._running.items() if run.task is current), None)
@@ -97,6 +98,12 @@ class Runner:
         self._is_cancelling = True
         for run in self._running:
             run.wake()
+
+    def let_batches_wait(self, *, may_wait: bool) -> None:
+        """Whether a batch may wait for further messages: not if none can start."""
+        for handler in self._registry:
+            if handler.collector is not None:
+                self._handlers.post(handler.collector.let_wait, may_wait)
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task. Errors of the handler or the publisher are in the outcome, never raised."""

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from .batches.batch import Batch
+    from .batches.collector import Collector
     from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
 
@@ -54,6 +56,8 @@ class Handler:
     """Seconds after which a task is cancelled; None: those of the worker."""
     retry: "RetryRule | None" = None
     """How tasks are tried again, where that differs from the worker."""
+    collector: "Collector | None" = None
+    """What the function is if it takes batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Registry:
         *,
         timeout: float | None = None,
         retry: "RetryRule | None" = None,
+        batch: "Batch | None" = None,
         around: "Sequence[Middleware]" = (),
     ) -> Callable[[Function], Function]:
         """Make the decorated function the handler of tasks of this type.
@@ -79,6 +84,7 @@ class Registry:
             type: The task type.
             timeout: Seconds after which a task is cancelled, at most those of the worker.
             retry: How tasks are tried again, where that differs from `spec.retry`.
+            batch: Lets the function take a list of payloads, and a list of contexts.
             around: Middleware that surrounds the function, from the outside in.
 
         Raises:
@@ -91,6 +97,7 @@ class Registry:
         def register(function: Function) -> Function:
             handler = _handler(type, function, tuple(around))
             handler = replace(handler, timeout=_checked_timeout(timeout, handler.location), retry=retry)
+            handler = handler if batch is None else _batched(handler, batch)
             if (other := self._handlers.get(type)) is not None:
                 raise ValueError(
                     f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
@@ -124,6 +131,15 @@ def _handler(
         raise TypeError(f"{location} must take (payload) or (payload, context).")
     is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
     return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine, around=around)
+
+
+def _batched(handler: Handler, batch: "Batch") -> Handler:
+    from .batches.collector import Collector  # which knows the classes of this module
+
+    collector = Collector(
+        handler.function, batch, wants_context=handler.wants_context, is_coroutine=handler.is_coroutine
+    )
+    return replace(handler, function=collector, wants_context=True, is_coroutine=True, collector=collector)
 
 
 def _checked_timeout(timeout: object, location: str) -> float | None:

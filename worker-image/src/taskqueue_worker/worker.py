@@ -97,6 +97,7 @@ class Worker:
         self.has_free_slot = asyncio.Event()
         self.has_free_slot.set()
         self.exclusive = asyncio.Event()
+        self._batches_may_wait = True
         self._last_start = self._clock()
         metrics.add_gauge("in_flight", lambda: self._buffer.in_flight)
         metrics.add_gauge("prefetched", lambda: self._buffer.prefetched)
@@ -158,6 +159,7 @@ class Worker:
         """Start no task from now on; running tasks continue."""
         self._buffer.close()
         self._settlement.stopping.set()
+        self._tell_batches()
 
     def resume_starting(self) -> None:
         """Undo `stop_starting`: start waiting messages."""
@@ -185,6 +187,14 @@ class Worker:
                 self._spawn(self._begin(delivery))
         _set(self.has_free_slot, not self._buffer.is_full)
         _set(self.exclusive, self._buffer.is_exclusive)
+        self._tell_batches()
+
+    def _tell_batches(self) -> None:
+        """Let no batch wait for messages that do not come: while the worker stops, or a suspect runs alone."""
+        may_wait = not (self._settlement.stopping.is_set() or self._buffer.is_exclusive)
+        if may_wait is not self._batches_may_wait:
+            self._batches_may_wait = may_wait
+            self._runner.let_batches_wait(may_wait=may_wait)
 
     def _begin(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
         if (outcome := self._ended.take(delivery)) is not None:

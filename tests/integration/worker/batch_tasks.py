@@ -1,11 +1,13 @@
 """Tasks in batches. Each call writes one line to the ledger when it starts and one when it ends."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
-from ledger_tasks import is_open, write
-
 from taskqueue_worker import Batch, Reject, Requeue, Retry, task
+
+LEDGER = Path(os.environ["LEDGER"])
 
 OUTCOMES: dict[str, Exception | None] = {
     "done": None,
@@ -14,6 +16,15 @@ OUTCOMES: dict[str, Exception | None] = {
     "requeue": Requeue("later"),
     "error": LookupError("no such row"),
 }
+
+
+def write(line: str) -> None:
+    with LEDGER.open("a") as ledger:
+        ledger.write(line + "\n")
+
+
+def is_open(payload: dict[str, Any]) -> bool:
+    return "gate" not in payload or Path(payload["gate"]).exists()
 
 
 def numbers(payloads: list[dict[str, Any]]) -> str:
@@ -27,8 +38,8 @@ async def outcomes(payloads: list[dict[str, Any]]) -> list[Exception | None]:
     return [OUTCOMES.pop(payload["n"], None) for payload in payloads]
 
 
-@task("patient", batch=Batch(size=4, seconds=600))
-async def patient(payloads: list[dict[str, Any]]) -> None:
+@task("batch.slow", batch=Batch(size=4, seconds=600))
+async def slow(payloads: list[dict[str, Any]]) -> None:
     write(f"started {numbers(payloads)}")
     while not all(map(is_open, payloads)):  # noqa: ASYNC110 - another process opens the gate
         await asyncio.sleep(0.01)

@@ -29,12 +29,12 @@ async def test_each_message_of_a_batch_has_its_own_outcome(start_worker: StartWo
 
 
 async def test_at_sigterm_half_a_batch_runs_at_once(start_worker: StartWorker, queue: DeclaredQueue) -> None:
-    worker = start_worker(queues=queue.name, concurrency="4", modules=MODULES)
+    worker = start_worker(queues=queue.name, concurrency="5", modules=MODULES)
     for n in range(4):
         await queue.publish("thread", n=n)
     await eventually("two full batches", lambda: len(worker.started) == 2)
     for n in (4, 5, 6):
-        await queue.publish("patient", n=n)
+        await queue.publish("batch.slow", n=n)
     await eventually("they wait", lambda: worker.metric("taskqueue_worker_in_flight") == 3)
     worker.terminate()
     assert await worker.exit_code() == 0
@@ -46,12 +46,12 @@ async def test_at_sigterm_half_a_batch_runs_at_once(start_worker: StartWorker, q
 async def test_the_messages_of_a_batch_that_was_killed_run_one_by_one(
     start_worker: StartWorker, queue: DeclaredQueue, gate: Gate
 ) -> None:
-    variables = {"queues": queue.name, "concurrency": "4", "modules": MODULES}
+    variables = {"queues": queue.name, "concurrency": "5", "modules": MODULES}
     first = start_worker(**variables)
     for n in range(4):
-        await queue.publish("patient", n=n, gate=str(gate))
+        await queue.publish("batch.slow", n=n, gate=str(gate))
     await first.wait_for_ledger("started 0 1 2 3")
-    await queue.publish("patient", n=4, gate=str(gate))
+    await queue.publish("batch.slow", n=4, gate=str(gate))
     first.kill()
     gate.open()
     second = start_worker(**variables)

@@ -1,5 +1,6 @@
 """Each example of docs/worker.md does what its section says."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,8 @@ async def test_middleware(start_worker: StartWorker, queue: DeclaredQueue, tmp_p
 
 async def test_batches(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
     worker = start_worker(queues=queue.name, concurrency="3", modules=write_example("Batches", tmp_path))
-    for n in range(3):
-        await queue.publish("row.insert", **({"id": n} if n else {}))
+    for row in ({"id": 1}, {}, {"id": 2}):
+        await queue.publish("row.insert", body=json.dumps(row).encode(), content_type="application/json")
     await worker.wait_for_log(event="inserted", rows=2, type="row.insert", batch=3)
     letter = await queue.get(queue.dead_letters)
     assert letter.headers["x-failure-text"] == "the row has no id"

@@ -252,7 +252,7 @@ async def test_the_holder_of_the_loop_is_a_message_of_the_batch(registry: Regist
         holders.append(runner.holder)
 
     deliveries = [message(n) for n in range(3)]
-    await asyncio.gather(*(runner.run(each) for each in deliveries))
+    await asyncio.gather(*(runner.run(delivered) for delivered in deliveries))
     assert holders == [deliveries[0]]
 
 
@@ -267,8 +267,8 @@ class Scene:
 
     def receive(self, *numbers: int, **headers: Any) -> list[Delivery]:  # noqa: ANN401 - of every type
         deliveries = [delivery(body=str(n).encode(), message_id=str(n), headers=headers) for n in numbers]
-        for each in deliveries:
-            self.worker.receive(each)
+        for delivered in deliveries:
+            self.worker.receive(delivered)
         return deliveries
 
 
@@ -279,7 +279,7 @@ async def test_each_message_of_a_batch_has_a_slot() -> None:
     assert (scene.worker.in_flight, scene.worker.prefetched) == (4, 1)
     await scene.worker.wait_until_settled()
     assert scene.calls.payloads == [(0, [1, 2, 3]), (10, [4, 5])]
-    assert [channel_of(each).settled for each in deliveries] == [["ack"]] * 5
+    assert [channel_of(delivered).settled for delivered in deliveries] == [["ack"]] * 5
 
 
 async def test_a_batch_that_is_not_full_runs_at_once_when_the_worker_stops() -> None:

@@ -1,7 +1,9 @@
 """How a handler declares that it takes several messages at once. Pure."""
 
 from dataclasses import dataclass
+from types import UnionType
 
+from taskqueue_drain.bounds import LONGEST_TIMEOUT_SECONDS
 from taskqueue_worker.bounds import LARGEST_BATCH
 
 
@@ -17,7 +19,10 @@ class Batch:
     seconds: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or isinstance(self.size, bool) or not 1 <= self.size <= LARGEST_BATCH:
-            raise ValueError(f"Batch: size={self.size!r} must be a whole number from 1 to {LARGEST_BATCH}.")
-        if not isinstance(self.seconds, int | float) or not self.seconds > 0:
-            raise ValueError(f"Batch: seconds={self.seconds!r} must be a positive number.")
+        _check("size", self.size, int, LARGEST_BATCH, f"a whole number from 1 to {LARGEST_BATCH}")
+        _check("seconds", self.seconds, int | float, LONGEST_TIMEOUT_SECONDS, "a positive number")
+
+
+def _check(name: str, value: object, kind: type[int] | UnionType, most: float, expected: str) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value <= most:
+        raise ValueError(f"Batch: {name}={value!r} must be {expected}.")

@@ -32,8 +32,10 @@ from tests.bench import (
     restart,
     retry,
     runtimes,
+    soak,
     takeover,
     wake,
+    worker,
     worker_cpu,
 )
 from tests.bench.context import Context
@@ -43,6 +45,8 @@ from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "worker_cpu": worker_cpu.run,
+    "worker": worker.run,
+    "soak": soak.run,
     "redrive": redrive.run,
     "retry": retry.run,
     "fairness": fairness.run,

@@ -19,23 +19,32 @@ PREFETCH: Final = 10
 PREFETCHING: Final = Setting("late", {}, PREFETCH, prefetched=PREFETCH - SLOTS, has_control=True)
 NOT_PREFETCHING: Final = Setting("late", {}, SLOTS, prefetched=0, has_control=True)
 """FastStream begins every message that arrives."""
-TASKIQ: Final = ("worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(SLOTS))
-DRAMATIQ: Final = ("--processes", "1", "--threads", str(SLOTS), "audited")
 
 
-def _by_hand(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+def taskiq(slots: int) -> tuple[str, ...]:
+    """Return the arguments of taskiq for a worker that runs so many tasks at once."""
+    return ("worker", "audited:broker", "--workers", "1", "--max-async-tasks", str(slots))
+
+
+def dramatiq(slots: int) -> tuple[str, ...]:
+    """Return the arguments of dramatiq for a worker that runs so many tasks at once."""
+    return ("--processes", "1", "--threads", str(slots), "audited")
+
+
+def by_hand(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
+    """Build the message of a runtime without a message format of its own."""
     del gate
     return TaskMessage({"task": identity, "seconds": seconds}, {})
 
 
 def _taskiq(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
-    arguments = _by_hand(identity, seconds, gate).payload
+    arguments = by_hand(identity, seconds, gate).payload
     body = {"task_id": identity, "task_name": "audited", "labels": {}, "args": [], "kwargs": arguments}
     return TaskMessage(body, {})
 
 
 def _dramatiq(identity: str, seconds: float, gate: str | None = None) -> TaskMessage:
-    arguments = _by_hand(identity, seconds, gate).payload
+    arguments = by_hand(identity, seconds, gate).payload
     message = {"message_id": identity, "message_timestamp": 0, "queue_name": NAME, "actor_name": "audited"}
     return TaskMessage({**message, "args": [], "kwargs": arguments, "options": {}}, {})
 
@@ -44,8 +53,8 @@ RUNTIMES: Final = (
     Runtime(
         name="dramatiq",
         module="dramatiq_tasks.py",
-        plain=("-m", "dramatiq", *DRAMATIQ),
-        adapted=("-m", "taskqueue_drain.dramatiq", *DRAMATIQ),
+        plain=("-m", "dramatiq", *dramatiq(SLOTS)),
+        adapted=("-m", "taskqueue_drain.dramatiq", *dramatiq(SLOTS)),
         message=_dramatiq,
         packages=lambda: packages("dramatiq-2.2"),
         settings=[PREFETCHING._replace(variables={"dramatiq_queue_prefetch": str(PREFETCH)})],
@@ -55,15 +64,15 @@ RUNTIMES: Final = (
         module="pika_tasks.py",
         plain=("audited.py", "plain"),
         adapted=("audited.py",),
-        message=_by_hand,
+        message=by_hand,
         packages=lambda: packages("pika-1.4"),
         settings=[PREFETCHING],
     ),
     Runtime(
         name="taskiq",
         module="taskiq_tasks.py",
-        plain=("-m", "taskiq", *TASKIQ),
-        adapted=("-m", "taskqueue_drain.taskiq", *TASKIQ),
+        plain=("-m", "taskiq", *taskiq(SLOTS)),
+        adapted=("-m", "taskqueue_drain.taskiq", *taskiq(SLOTS)),
         message=_taskiq,
         packages=lambda: packages("taskiq-0.12"),
         settings=[PREFETCHING],
@@ -73,7 +82,7 @@ RUNTIMES: Final = (
         module="faststream_tasks.py",
         plain=("-m", "faststream", "run", "audited:app"),
         adapted=("-m", "taskqueue_drain.faststream", "run", "audited:app"),
-        message=_by_hand,
+        message=by_hand,
         packages=lambda: packages("faststream-0.7"),
         settings=[NOT_PREFETCHING],
     ),

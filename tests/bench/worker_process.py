@@ -37,6 +37,15 @@ class WorkerProcess:
         processes = (folder for folder in Path("/proc").glob("[0-9]*") if _stat(folder)[3:4] == [session])
         return sum(_cpu_seconds(int(folder.name)) for folder in processes)
 
+    def rss_bytes(self) -> int:
+        """Return the resident memory of its first process."""
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def sockets(self) -> int:
+        """Return how many sockets its first process has open."""
+        files = Path(f"/proc/{self._process.pid}/fd").iterdir()
+        return sum(file.readlink().name.startswith("socket:") for file in files)
+
 
 @contextmanager
 def worker_process(

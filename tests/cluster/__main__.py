@@ -36,7 +36,7 @@ def _act(target: Cluster, action: str, rest: list[str]) -> int:
             target.down()
         case "images":
             for name in images.NAMES:
-                step(f"{images.build(name)} built")
+                step(f"{images.build(name)} built, {images.size_mb(name)} MB")
         case _:
             return _ask(target, action, rest)
     return 0

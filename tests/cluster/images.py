@@ -79,6 +79,16 @@ def build(name: Name) -> str:
     return recipe.tag
 
 
+def size_mb(name: Name) -> int:
+    """Return the size of an image that was built, without compression."""
+    if choice.provider() == "local":
+        size = archive(name).stat().st_size
+    else:
+        image = RABBITMQ if name == "rabbitmq" else tag(name)
+        size = int(run(choice.need_engine(), "image", "inspect", "--format={{.Size}}", image))
+    return round(size / 1_000_000)
+
+
 def tag(name: str) -> str:
     """The name of the image in clusters."""
     return _PROJECT[name].tag if name in _PROJECT else _MADE_HERE[name].tag

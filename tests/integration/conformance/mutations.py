@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from aio_pika import DeliveryMode
 
 from taskqueue_drain import aio_pika_channel, drain_lease, protocol, worker_protocol
-from taskqueue_drain.aio_pika.connection import connect
+from taskqueue_drain.aio_pika.connection import connect_as
 from taskqueue_drain.drain_lease import DrainLease
 from taskqueue_drain.protocol import Answer, FencingToken, Verb
 from taskqueue_drain.worker_protocol import WorkerProtocol
@@ -97,10 +97,10 @@ def one_connection_for_all() -> None:
     opened = asyncio.Queue[Any](1)
 
     async def connect_once(*arguments: Any) -> object:
-        await opened.put(shared := await connect(*arguments))
+        await opened.put(shared := await connect_as(*arguments))
         return shared
 
-    patch(connection, connect=connect_once)
+    patch(connection, connect_as=connect_once)
     patch(app, connect=lambda *_: opened.get())
 
 
@@ -152,8 +152,8 @@ def a_late_message_begins() -> None:
         patch(self, received=receive)
         await start(self, receive, *others, **options)
 
-    async def receive(self: Any, message: Any) -> None:
-        self.received(Delivery.of(message, self._queue, counts_failures=True))
+    def receive(self: Any, message: Any) -> None:
+        self.received(Delivery.of(message, self._queue, self._acknowledgements, counts_failures=True))
 
     patch(Consumer, start=start_for_good, _on_message=receive)
 

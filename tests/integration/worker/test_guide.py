@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from aio_pika import Message
 
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
@@ -64,3 +65,15 @@ async def test_batches(start_worker: StartWorker, queue: DeclaredQueue, tmp_path
     letter = await queue.get(queue.dead_letters)
     assert letter.headers["x-failure-text"] == "the row has no id"
     await worker.wait_for_log(event="task", status="done", times=2)
+
+
+async def test_tracing(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    worker = start_worker(queues=queue.name, modules=write_example("Tracing", tmp_path))
+    message = Message(
+        b'{"invoice": 7}', type="invoice.send", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    )
+    await queue.channel.default_exchange.publish(message, queue.name)
+    (line,) = await worker.wait_for_log(event="sent", invoice=7)
+    assert line["trace_id"] == trace
+    assert line["span_id"]

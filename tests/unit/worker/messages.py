@@ -11,6 +11,7 @@ from pamqp.header import ContentHeader
 
 from taskqueue_drain import copy_headers
 from taskqueue_drain.dead_letter_target import DeadLetterTarget
+from taskqueue_worker.amqp.acknowledgements import Acknowledgements
 from taskqueue_worker.brake import Brake
 from taskqueue_worker.bridge import Inbox
 from taskqueue_worker.delivery import Delivery
@@ -25,7 +26,9 @@ from taskqueue_worker.worker import Worker
 
 
 class FakeChannel:
-    """The used part of the aiormq channel of one delivery. A settlement raises `fault`, or takes `fault` seconds.
+    """The used part of the aiormq channel of one delivery, and of its connection.
+
+    A `basic.nack` raises `fault`, or takes `fault` seconds; while `fault` is an exception, nothing is acknowledged.
 
     Attributes:
         processed: So many settlements the broker has answered for, `answer_seconds` after it was asked.
@@ -38,8 +41,12 @@ class FakeChannel:
         self.answer_seconds = 0.0
         self.processed = 0
 
-    async def basic_ack(self, _: int) -> None:
-        await self._settle("ack")
+    @property
+    def is_open(self) -> bool:
+        return not isinstance(self.fault, BaseException)
+
+    def write(self, _: bytes) -> None:
+        self.settled.append("ack")
 
     async def basic_nack(self, _: int, *, requeue: bool) -> None:
         await self._settle(f"nack requeue={requeue}")
@@ -126,7 +133,9 @@ def delivery(
     **rest: Any,  # noqa: ANN401 - of every type
 ) -> Delivery:
     """Return the delivery of a `message`."""
-    return Delivery.of(message(type, message_id=message_id, **rest), "q", counts_failures=counts_failures)
+    delivered = message(type, message_id=message_id, **rest)
+    acknowledgements = Acknowledgements(1, cast("FakeChannel", delivered.channel), lambda send: send())
+    return Delivery.of(delivered, "q", acknowledgements, counts_failures=counts_failures)
 
 
 def channel_of(delivery: Delivery) -> FakeChannel:

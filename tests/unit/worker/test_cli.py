@@ -32,11 +32,18 @@ def modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_check_prints_the_tasks_and_no_password(modules: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (modules / "tasks.py").write_text(GOOD)
-    assert cli.main(["check"]) == 0
+    assert cli.main(["check", "--offline"]) == 0
     output = capsys.readouterr().out
     assert f"image.resize  tasks.resize ({modules}/tasks.py:2)" in output
-    assert "amqp://h:5672 vhost media" in output
     assert "verysecret" not in output
+
+
+def test_check_without_a_broker_needs_no_setting_of_one(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (modules / "tasks.py").write_text(GOOD)
+    monkeypatch.delenv("RABBITMQ_URL")
+    monkeypatch.delenv("TASKQUEUE_QUEUES")
+    assert cli.main(["check", "--offline"]) == 0
+    assert cli.main(["check"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -54,7 +61,7 @@ def test_a_module_that_cannot_be_used_exits_with_code_2_and_the_cause(
 ) -> None:
     if source is not None:
         (modules / "tasks.py").write_text(source)
-    assert cli.main(["check"]) == 2
+    assert cli.main(["check", "--offline"]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     if source in MESSAGES:
         assert_approved(MESSAGES[source], last)
@@ -66,7 +73,7 @@ def test_a_task_with_a_longer_timeout_than_the_worker_is_refused(
     modules: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (modules / "tasks.py").write_text(GOOD.replace("'image.resize'", "'image.resize', timeout=871"))
-    assert cli.main(["check"]) == 2
+    assert cli.main(["check", "--offline"]) == 2
     assert_approved("worker.timeout_too_long", capsys.readouterr().err.strip())
 
 

@@ -1,12 +1,14 @@
 """When a consumer is cancelled for certain, in virtual time."""
 
 import asyncio
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from taskqueue_worker.consumer import Consumer, _RetainedCallbacks
+from taskqueue_worker.amqp.connection import Connection
+from taskqueue_worker.amqp.delivery_stream import Receive
+from taskqueue_worker.consumer import Consumer
 from taskqueue_worker.delivery import Delivery
 from tests.unit.worker.messages import FakeChannel as MessageChannel
 from tests.unit.worker.messages import message
@@ -15,19 +17,28 @@ pytestmark = pytest.mark.looptime
 
 
 class FakeChannel:
-    """The used part of a channel of aio-pika and of the one below it: each call takes a second."""
+    """The used part of a connection, a channel of aio-pika and the one below it: each call takes a second."""
 
     def __init__(self) -> None:
+        self.number = 1
+        self.is_open = True
         self.is_closed = False
         self.calls: list[str] = []
         self.fault: BaseException | None = None
-        self.on_message: Any = None
+        self.on_message: Receive | None = None
+        self.deliveries = self
 
     async def get_underlay_channel(self) -> "FakeChannel":
         return self
 
-    async def basic_consume(self, _: str, on_message: object, **__: object) -> None:
-        self.on_message = on_message
+    def deliver(self, _: int, __: object, receive: Receive) -> None:
+        self.on_message = receive
+
+    def forget(self, receive: Receive) -> None:
+        assert receive == self.on_message
+        self.on_message = None
+
+    async def basic_consume(self, *_: object, **__: object) -> None: ...
 
     async def basic_cancel(self, _: str) -> None:
         await self._reply("cancel")
@@ -46,15 +57,18 @@ class ConsumerHarness:
     def __init__(self) -> None:
         self.channel = FakeChannel()
         self.state_changed = asyncio.Event()
-        self.consumer = Consumer(cast("AbstractChannel", self.channel), "q", "tag", 1, self.state_changed)
+        self.consumer = Consumer(
+            cast("Connection", self.channel), cast("AbstractChannel", self.channel), "q", "tag", 1, self.state_changed
+        )
         self.received: list[Delivery] = []
 
-    async def deliver(self) -> list[str]:
-        """Deliver a message whose settlement takes half a second; return how it was settled."""
+    def deliver(self) -> list[str]:
+        """Deliver a message whose settlement takes half a second; return how it is settled."""
         delivered = message()
         channel = cast("MessageChannel", delivered.channel)
         channel.fault = 0.5
-        await self.channel.on_message(delivered)
+        assert self.channel.on_message is not None
+        self.channel.on_message(delivered)
         return channel.settled
 
 
@@ -68,7 +82,7 @@ async def harness() -> ConsumerHarness:
 async def test_a_consumer_is_cancelled_for_certain_when_the_call_after_the_cancel_is_answered(
     harness: ConsumerHarness,
 ) -> None:
-    await harness.deliver()
+    harness.deliver()
     await harness.consumer.cancel()
     assert not harness.consumer.cancelled_for_certain.is_set()
     await harness.consumer.make_certain()
@@ -81,10 +95,10 @@ async def test_a_consumer_is_cancelled_for_certain_when_the_call_after_the_cance
 async def test_a_stray_delivery_is_requeued_and_the_cancel_is_uncertain_until_then(harness: ConsumerHarness) -> None:
     await harness.consumer.cancel()
     await harness.consumer.make_certain()
-    late = asyncio.ensure_future(harness.deliver())
-    await asyncio.sleep(0.1)
+    settled = harness.deliver()
     assert not harness.consumer.cancelled_for_certain.is_set()
-    assert await late == ["nack requeue=True"]
+    await harness.consumer.cancelled_for_certain.wait()
+    assert settled == ["nack requeue=True"]
     assert harness.received == []
     assert harness.channel.calls == ["cancel", "qos", "qos"]
     assert harness.consumer.cancelled_for_certain.is_set()
@@ -94,10 +108,10 @@ async def test_an_answer_to_a_call_from_before_a_stray_delivery_makes_nothing_ce
     await harness.consumer.cancel()
     certain = asyncio.ensure_future(harness.consumer.make_certain())
     await asyncio.sleep(0.75)
-    late = asyncio.ensure_future(harness.deliver())
+    harness.deliver()
     await certain
     assert not harness.consumer.cancelled_for_certain.is_set()
-    await late
+    await asyncio.sleep(2)
     assert harness.consumer.cancelled_for_certain.is_set()
 
 
@@ -122,10 +136,9 @@ async def test_on_a_closed_channel_a_consumer_is_cancelled_for_certain_without_a
     assert harness.consumer.cancelled_for_certain.is_set()
 
 
-def test_the_callback_of_a_cancelled_consumer_is_retained() -> None:
-    async def callback(_: object) -> None: ...
+async def test_a_message_that_cannot_be_received_does_not_end_the_connection(harness: ConsumerHarness) -> None:
+    def refuse(_: Delivery) -> None:
+        raise LookupError
 
-    consumers = _RetainedCallbacks()
-    consumers["tag"] = callback
-    assert consumers.pop("tag", None) is callback
-    assert consumers["tag"] is callback
+    await harness.consumer.start(refuse, {})
+    assert harness.deliver() == []

@@ -46,5 +46,5 @@ async def test_a_settlement_on_a_lost_channel_returns_false_and_raises_nothing(f
 async def test_a_settlement_that_the_channel_does_not_accept_times_out() -> None:
     delivered = delivery()
     channel_of(delivered).fault = 3600.0
-    assert not await delivered.acknowledge()
+    assert not await delivered.requeue()
     assert asyncio.get_running_loop().time() == 10

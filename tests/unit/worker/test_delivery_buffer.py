@@ -27,9 +27,9 @@ class DeliveryBufferMachine(RuleBasedStateMachine):
     @rule()
     def start_next(self) -> None:
         has_slot, waits = len(self.running) < SLOTS, self.buffer.prefetched > 0
-        message = self.buffer.start_next()
-        assert (message is not None) == (has_slot and waits and not self.closed)
-        if message is not None:
+        assert self.buffer.can_start == (has_slot and waits and not self.closed)
+        if self.buffer.can_start:
+            message = self.buffer.start_next()
             assert message not in self.removed, "withdrawn or released, and started"
             assert all(message > other for other in self.running), "started out of order"
             self.running.append(message)

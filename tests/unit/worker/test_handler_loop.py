@@ -270,3 +270,27 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a state of another thread
             await asyncio.sleep(0.005)
+
+
+async def test_a_task_that_ended_before_a_handler_holds_the_loop_is_noticed_meanwhile(
+    registry: Registry, runner: Runner
+) -> None:
+    is_held, release = threading.Event(), threading.Event()
+
+    @registry.task("ends")
+    async def ends(_: object) -> None: ...
+
+    @registry.task("holds")
+    async def holds(_: object) -> None:
+        is_held.set()
+        release.wait(30)
+
+    both = [asyncio.ensure_future(runner.run(delivery(kind))) for kind in ("ends", "holds")]
+    try:
+        await asyncio.to_thread(is_held.wait, 30)
+        runner.notice_ends()
+        assert (await asyncio.wait_for(both[0], 10)).status is Status.DONE
+        assert not both[1].done()
+    finally:
+        release.set()
+    assert (await both[1]).status is Status.DONE

@@ -26,8 +26,9 @@ async def test_an_interpreter_that_is_held_between_two_checks_is_named(monkeypat
         clock[0] += next(held, 0.0)
 
     handlers = cast("HandlerLoop", SimpleNamespace(is_held=False, held_seconds=0.0, check=check))
+    runner = cast("Runner", SimpleNamespace(notice_ends=lambda: None))
     monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    watching = asyncio.create_task(Watchdog(handlers, cast("Runner", None), Metrics("media/jobs", "1", ())).run())
+    watching = asyncio.create_task(Watchdog(handlers, runner, Metrics("media/jobs", "1", ())).run())
     with structlog.testing.capture_logs() as lines:
         await asyncio.sleep(3.5 * bounds.WATCH_PERIOD_SECONDS)
     watching.cancel()

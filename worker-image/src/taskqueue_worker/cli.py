@@ -16,7 +16,10 @@ from taskqueue_drain.environment import SettingsError
 from .settings import Settings
 from .tasks import Registry, registry
 
+BROKER_ERROR: Final = 1
 USAGE_ERROR: Final = 2
+OFFLINE: Final = {"TASKQUEUE_QUEUES": "offline", "RABBITMQ_URL": "amqp://offline/"}
+"""Settings that are not set where there is no broker, as in a CI."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taskqueue_worker", description="Run tasks from RabbitMQ queues.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="consume until SIGTERM (default)")
-    commands.add_parser("check", help="validate the settings, import the task modules, list the tasks")
+    check = commands.add_parser("check", help="check settings, task modules, and what the worker may do at its broker")
+    check.add_argument("--offline", action="store_true", help="without a broker, and without settings of one")
     publish = commands.add_parser("publish", help="publish one persistent task and wait for the confirm")
     publish.add_argument("--exchange", required=True, help="exchange of the TaskQueue")
     publish.add_argument("--type", required=True, help="task type, as in @task(...)")
@@ -52,18 +56,30 @@ def _run(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
     return 0
 
 
-def _check(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    settings = _settings(environment)
+def _check(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    settings = _settings(OFFLINE | dict(environment) if options.offline else environment)
     consume = settings.consume
-    print(f"broker       {consume.broker.read().address}")  # noqa: T201 - the output of the command
-    print(f"queues       {', '.join(consume.queues)}")  # noqa: T201 - the output of the command
     prefetch = AUTO if consume.is_prefetch_auto else consume.prefetch
     print(  # noqa: T201 - the output of the command
         f"concurrency  {consume.concurrency}, prefetch {prefetch}, timeout {consume.task_timeout_seconds} s"
     )
     for handler in sorted(registry, key=lambda handler: handler.type):
         print(f"task         {handler.type}  {handler.location}")  # noqa: T201 - the output of the command
-    return 0
+    if options.offline:
+        return 0
+    from .broker_check import check_broker
+    from .log import quiet_libraries
+
+    async def check() -> int:
+        is_refused = False
+        async for finding in check_broker(settings):
+            kind = "ok" if finding.problem is None else "warning" if finding.is_warning else "error"
+            print(f"{kind:12} {finding.name}: {finding.problem or 'may be used'}")  # noqa: T201 - the output
+            is_refused |= kind == "error"
+        return BROKER_ERROR if is_refused else 0
+
+    quiet_libraries()
+    return asyncio.run(check())
 
 
 def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int:

@@ -4,13 +4,13 @@ import asyncio
 from contextlib import suppress
 
 import structlog
-from aio_pika.abc import AbstractConnection
 
 from taskqueue_drain.aio import run_unless, sleep_unless
-from taskqueue_drain.aio_pika.connection import CONNECTION_ERRORS, close, connect
+from taskqueue_drain.aio_pika.connection import CONNECTION_ERRORS, close, connect_as
 from taskqueue_drain.backoff import Backoff
 from taskqueue_drain.broker import BrokerSource
 
+from .amqp.connection import Connection
 from .consume_gate import ConsumeGate
 from .consume_proof import ConsumeProof
 from .consumer import RPC_TIMEOUT_SECONDS
@@ -40,7 +40,7 @@ class Supervisor:
         self._proof = proof
         self._metrics = metrics
         self._leaving = gate.leaving
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._sessions = 0
         metrics.add_gauge("prefetch", lambda: sum(subscription.prefetch for subscription in subscriptions))
         metrics.add_gauge("consuming", lambda: sum(subscription.consuming for subscription in subscriptions))
@@ -88,7 +88,7 @@ class Supervisor:
 
     async def _session(self) -> None:
         """From one connect to the loss of that connection, or to the shutdown of the worker."""
-        connection = await run_unless(self._leaving, connect(self._source, self._name))
+        connection = await run_unless(self._leaving, connect_as(Connection, self._source, self._name))
         if connection is None:
             return
         self._connection = connection
@@ -105,7 +105,7 @@ class Supervisor:
             await close(connection)
             self._connection = None
 
-    async def _consume(self, connection: AbstractConnection) -> None:
+    async def _consume(self, connection: Connection) -> None:
         proof = asyncio.ensure_future(self._proof.run(connection))
         try:
             async with asyncio.TaskGroup() as group:

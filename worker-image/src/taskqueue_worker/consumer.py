@@ -6,19 +6,24 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection
+import structlog
+from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError
-from aiormq.abc import ConsumerCallback, DeliveredMessage
+from aiormq.abc import DeliveredMessage
 
 from taskqueue_drain.aio import is_cancellation_requested
 from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
 
+from .amqp.acknowledgements import Acknowledgements
+from .amqp.connection import Connection
 from .delivery import Delivery
 
 RPC_TIMEOUT_SECONDS: Final = 10
 COUNTS_FAILURES_SINCE: Final = (4, 3)
 # aiormq raises RuntimeError on a closed channel or connection.
 CHANNEL_ERRORS: Final = (AMQPError, OSError, RuntimeError)
+
+_log = structlog.get_logger("consumer")
 
 
 class Consumer:
@@ -32,17 +37,24 @@ class Consumer:
         cancelled_for_certain: Set while it is certain that the broker delivers nothing more to this consumer.
     """
 
-    def __init__(
-        self, channel: AbstractChannel, queue: str, tag: str, prefetch: int, state_changed: asyncio.Event
+    def __init__(  # noqa: PLR0913, PLR0917 - what a consumer consists of
+        self,
+        connection: Connection,
+        channel: AbstractChannel,
+        queue: str,
+        tag: str,
+        prefetch: int,
+        state_changed: asyncio.Event,
     ) -> None:
         """`tag` must be new: the broker may still know an old one, and would close the whole connection."""
+        self._connection = connection
         self.channel = channel
         self.tag = tag
         self._queue = queue
         self._prefetch = prefetch
         self._state_changed = state_changed
         self._receive: Callable[[Delivery], None] | None = None
-        self._stray_deliveries = 0
+        self._strays: set[asyncio.Task[None]] = set()
         self.deliveries = 0
         self._counts_failures = False
         self._attempts_of_broker = 0
@@ -51,7 +63,7 @@ class Consumer:
 
     @classmethod
     async def open(
-        cls, connection: AbstractConnection, queue: str, tag: str, prefetch: int, state_changed: asyncio.Event
+        cls, connection: Connection, queue: str, tag: str, prefetch: int, state_changed: asyncio.Event
     ) -> "Consumer":
         """Open a channel for a consumer that does not consume yet.
 
@@ -65,8 +77,7 @@ class Consumer:
             await channel.initialize()
             underlay = await channel.get_underlay_channel()
             await channel.set_qos(prefetch_count=prefetch)
-        consumer = cls(channel, queue, tag, prefetch, state_changed)
-        cast("aiormq.Channel", underlay).consumers = _RetainedCallbacks()
+        consumer = cls(connection, channel, queue, tag, prefetch, state_changed)
         underlay.on_consumer_cancel_callbacks.add(lambda _: consumer.ended.set())
         channel.close_callbacks.add(lambda *_: consumer.on_channel_closed())
         return consumer
@@ -85,9 +96,13 @@ class Consumer:
         # accept a consumer timeout there.
         self._counts_failures = CONSUMER_TIMEOUT in arguments and await _version(self.channel) >= COUNTS_FAILURES_SINCE
         underlay = await self.channel.get_underlay_channel()
+        number, loop = cast("aiormq.Channel", underlay).number, asyncio.get_running_loop()
+        self._acknowledgements = Acknowledgements(number, self._connection, loop.call_soon)
+        # Before the library knows the consumer, and as long as the channel lives: it would drop a late delivery.
+        self._connection.deliveries.deliver(number, underlay, self._receive_safely)
         await underlay.basic_consume(
             self._queue,
-            self._on_message,
+            _no_delivery,
             consumer_tag=self.tag,
             arguments=dict(arguments),
             timeout=RPC_TIMEOUT_SECONDS,
@@ -114,12 +129,13 @@ class Consumer:
         """
         if not self.channel.is_closed and not await _is_answered(self.channel.set_qos(prefetch_count=self._prefetch)):
             return  # the callback of the closed channel calls `on_channel_closed`
-        if not self._stray_deliveries:
+        if not self._strays:
             self.cancelled_for_certain.set()
             self._state_changed.set()
 
     def on_channel_closed(self) -> None:
         """The channel is closed: nothing can be delivered any more."""
+        self._connection.deliveries.forget(self._receive_safely)
         self.ended.set()
         self.cancelled_for_certain.set()
         self._state_changed.set()
@@ -136,11 +152,18 @@ class Consumer:
         """Whether deliveries are expected: it has been started, and neither cancelled nor ended."""
         return self._receive is not None and not self.ended.is_set()
 
-    async def _on_message(self, message: DeliveredMessage) -> None:
+    def _receive_safely(self, message: DeliveredMessage) -> None:
+        try:
+            self._on_message(message)
+        except Exception:  # noqa: BLE001 - it would end the connection, and the next one with the same message
+            _log.exception("message not received", queue=self._queue)
+
+    def _on_message(self, message: DeliveredMessage) -> None:
         self.deliveries += 1
         delivery = Delivery.of(
             message,
             self._queue,
+            self._acknowledgements,
             counts_failures=self._counts_failures,
             attempts_of_broker=self._attempts_of_broker,
         )
@@ -148,12 +171,19 @@ class Consumer:
             self._receive(delivery)
             return
         # Delivered before the cancel and received after it; or the broker did not cancel the consumer.
-        self._stray_deliveries += 1
         self.cancelled_for_certain.clear()
         self._state_changed.set()
+        stray = asyncio.ensure_future(self._return_stray(delivery))
+        self._strays.add(stray)
+
+    async def _return_stray(self, delivery: Delivery) -> None:
         await delivery.requeue()
-        self._stray_deliveries -= 1
+        self._strays.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         await self.make_certain()
+
+
+async def _no_delivery(_: DeliveredMessage) -> None:
+    """Deliveries do not pass through the library, which needs a callback."""
 
 
 async def _version(channel: AbstractChannel) -> tuple[int, ...]:
@@ -174,11 +204,3 @@ async def _is_answered(call: Awaitable[object]) -> bool:
             raise
         return False
     return True
-
-
-class _RetainedCallbacks(dict[str, ConsumerCallback]):
-    """Keeps the callbacks of cancelled consumers: aiormq removes one at cancel-ok, and would drop a later delivery."""
-
-    # typing has no `override` before Python 3.12, and aiormq calls it in this one form.
-    def pop(self, tag: str, default: None = None) -> ConsumerCallback | None:  # type: ignore[override,explicit-override]
-        return self.get(tag, default)

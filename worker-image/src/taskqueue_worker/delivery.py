@@ -17,6 +17,7 @@ from pamqp.commands import Basic
 from taskqueue_drain.copy_headers import ATTEMPT
 from taskqueue_drain.unreadable_header import UNREADABLE_HEADER
 
+from .amqp.acknowledgements import Acknowledgements
 from .attempts import Attempt
 from .dead_letters import original_routing_key
 from .envelope import task_headers
@@ -24,7 +25,6 @@ from .envelope.json_envelope import Envelope, media_type_of, open_envelope
 from .payload import JSON, PayloadError, decode
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
-TRACE_PARENT: Final = "traceparent"
 _TRACE_PARENT: Final = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 UNREADABLE: Final = (
@@ -42,6 +42,7 @@ class Delivery:
     Attributes:
         delivered: The message as the client library delivered it.
         queue: The queue that it came from.
+        acknowledgements: Those of its channel.
         attempt: The attempt that comes next.
         envelope: What the JSON envelope in the body says, without the payload; None if the properties say it.
         problem: Why no handler can run the task; empty if one can.
@@ -50,6 +51,7 @@ class Delivery:
 
     delivered: DeliveredMessage
     queue: str
+    acknowledgements: Acknowledgements
     attempt: Attempt
     envelope: Envelope | None = None
     problem: str = ""
@@ -57,9 +59,16 @@ class Delivery:
 
     @classmethod
     def of(
-        cls, delivered: DeliveredMessage, queue: str, *, counts_failures: bool, attempts_of_broker: int = 0
+        cls,
+        delivered: DeliveredMessage,
+        queue: str,
+        acknowledgements: Acknowledgements,
+        *,
+        counts_failures: bool,
+        attempts_of_broker: int = 0,
     ) -> "Delivery":
         """Describe a message that was delivered. `counts_failures` and `attempts_of_broker`: see `Attempt.of`."""
+        acknowledgements.hold(cast("int", delivered.delivery_tag))
         headers, envelope, problem = _headers(delivered), None, ""
         try:
             envelope = _opened(delivered, headers)
@@ -73,7 +82,7 @@ class Delivery:
             counts_failures=counts_failures,
             attempts_of_broker=attempts_of_broker,
         )
-        return cls(delivered, queue, attempt, envelope, problem)
+        return cls(delivered, queue, acknowledgements, attempt, envelope, problem)
 
     @property
     def message(self) -> AbstractIncomingMessage:
@@ -139,7 +148,7 @@ class Delivery:
     @property
     def trace_id(self) -> str | None:
         """The trace to which the publisher has added the task (W3C header `traceparent`), if any."""
-        parent = self.headers.get(TRACE_PARENT)
+        parent = self.headers.get("traceparent")
         match = _TRACE_PARENT.fullmatch(parent) if isinstance(parent, str) else None
         return match[1] if match else None
 
@@ -189,7 +198,7 @@ class Delivery:
 
     async def acknowledge(self) -> bool:
         """Acknowledge the message. False if the channel is lost: the broker delivers the message again."""
-        return await self._settle(self.delivered.channel.basic_ack(self._tag))
+        return not self.is_lost and self.acknowledgements.acknowledge(self._tag)
 
     async def acknowledge_and_wait(self) -> bool:
         """Acknowledge the message, and wait until the broker has done so: no loss of this process undoes it then."""
@@ -198,11 +207,11 @@ class Delivery:
     async def requeue(self) -> bool:
         """Return the message to its queue. False if the channel is lost, which has the same effect."""
         # nack and not reject: a quorum queue counts a reject as a failed attempt.
-        return await self._settle(self.delivered.channel.basic_nack(self._tag, requeue=True))
+        return await self._give_back(self.delivered.channel.basic_nack(self._tag, requeue=True))
 
     async def reject(self) -> bool:
         """Return the message to its queue as failed. False if the channel is lost, which counts as a failure too."""
-        return await self._settle(self.delivered.channel.basic_reject(self._tag, requeue=True))
+        return await self._give_back(self.delivered.channel.basic_reject(self._tag, requeue=True))
 
     @property
     def _properties(self) -> Basic.Properties:
@@ -214,7 +223,14 @@ class Delivery:
 
     async def _processed(self) -> None:
         # An acknowledgement has no answer. RabbitMQ answers this method, which changes nothing, after all before it.
+        self.acknowledgements.send()
         await self.delivered.channel.flow(active=True)
+
+    async def _give_back(self, frame_sent: Awaitable[None]) -> bool:
+        settled = await self._settle(frame_sent)
+        if settled:
+            self.acknowledgements.release(self._tag)
+        return settled
 
     async def _settle(self, frame_sent: Awaitable[None]) -> bool:
         try:

@@ -65,10 +65,8 @@ class DeliveryBuffer(Generic[Message]):
         """Whether a message runs that runs alone."""
         return self._alone is not None
 
-    def start_next(self) -> Message | None:
-        """Start the next message. None if none waits, it may not start now, or the buffer is closed."""
-        if not self.can_start:
-            return None
+    def start_next(self) -> Message:
+        """Start the next message, which `can_start`."""
         message = self._waiting.take_next()
         self._running.add(message)
         if self._runs_alone(message):

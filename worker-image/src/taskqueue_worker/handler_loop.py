@@ -45,7 +45,7 @@ class HandlerLoop:
 
     def start(self, run: Run) -> None:
         """Call the handler of `run`, which is an `async def`."""
-        self._inbox.post(self._begin, run)
+        self._inbox.post_in_burst(self._begin, run)
 
     def cancel(self, run: Run) -> None:
         """Cancel the handler, or do not let it begin. One that runs in a thread cannot be cancelled."""

@@ -76,7 +76,7 @@ class Run:
             await (self.call_on_loop() if self.around is None else self.around())
         except BaseException as error:  # noqa: BLE001 - whatever user code raises
             failure = self._failed(error)
-        self._connection.post(self._resolve, failure)
+        self._connection.post_in_burst(self._resolve, failure)
 
     async def call_on_loop(self) -> object:
         """Call an `async def` handler and return its result."""

@@ -105,6 +105,10 @@ class Runner:
             if handler.collector is not None:
                 self._handlers.post(handler.collector.let_wait, may_wait)
 
+    def notice_ends(self) -> None:
+        """Notice at once which tasks have ended: a handler may hold the loop of the handlers before that tells it."""
+        self._inbox.deliver()
+
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task. Errors of the handler or the publisher are in the outcome, never raised."""
         if (refused := _refused(delivery)) is not None:
@@ -164,6 +168,8 @@ class Runner:
         timer = self._loop.call_later(0 if self._is_cancelling else timeout, run.wake)
         await run.woken
         timer.cancel()
+        if not run.ended.done():
+            self.notice_ends()
         if run.ended.done():
             del self._running[run]
             return _result(run)

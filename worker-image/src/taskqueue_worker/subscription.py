@@ -6,13 +6,13 @@ from typing import Any, Final
 from uuid import uuid4
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from taskqueue_drain.aio import is_cancellation_requested, run_unless, sleep_unless
 from taskqueue_drain.backoff import Backoff
 from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT, ConsumeSettings
 
+from .amqp.connection import Connection
 from .consume_gate import ConsumeGate
 from .consumer import CHANNEL_ERRORS, RPC_TIMEOUT_SECONDS, Consumer
 from .prefetch import Prefetch
@@ -77,7 +77,7 @@ class Subscription:
         for consumer in tuple(self._consumers):
             await consumer.cancelled_for_certain.wait()
 
-    async def run(self, connection: AbstractConnection) -> None:
+    async def run(self, connection: Connection) -> None:
         """Consume, again after each end of the consumer, until the worker is leaving. Cancelled with the connection."""
         backoff, clock = Backoff(), self._clock
         self._arguments = {CONSUMER_TIMEOUT: self._settings.consumer_timeout_ms}
@@ -134,6 +134,7 @@ class Subscription:
         if self._worker.longest_wait_seconds < LONGEST_WAIT_SECONDS or not self._prefetch.reduce(self._clock()):
             return False
         _log.warning("prefetch reduced", queue=self.queue, prefetch=self.prefetch)
+        self._awaits_slot = True
         return True
 
     def _adapts_prefetch(self) -> bool:
@@ -188,7 +189,7 @@ class Subscription:
         """Requeue the messages of this queue that wait; return their number."""
         return await self._worker.requeue(lambda delivery: delivery.queue == self.queue)
 
-    async def _consume(self, connection: AbstractConnection) -> bool:
+    async def _consume(self, connection: Connection) -> bool:
         """Consume until the consumer ends, then requeue the waiting messages.
 
         It ends when the broker cancels it, the gate closes, a suspect holds the worker, or a message has waited too

@@ -18,8 +18,9 @@ class WaitingMessages(Generic[Message]):
         self._queue_of = queue_of
         self._urgent: deque[Message] = deque()
         self._queues: dict[str, deque[Message]] = {}
-        # The queues from which messages were taken, the one that was served last at the end.
-        self._served: dict[str, None] = {}
+        # Whose turn it is: first the queues that were never served, at the end the one that was served last.
+        self._turns: list[str] = []
+        self._unserved = 0
 
     def __len__(self) -> int:
         """Return the number of messages."""
@@ -49,17 +50,24 @@ class WaitingMessages(Generic[Message]):
     @property
     def _next_queue(self) -> str | None:
         """The queue with messages that was never served, or else longest ago; None if no message waits."""
-        new = (queue for queue in self._queues if queue not in self._served)
-        return next((queue for queue in (*new, *self._served) if self._queues[queue]), None)
+        for queue in self._turns:
+            if self._queues[queue]:
+                return queue
+        return None
 
     def turn_of(self, queue: str) -> float:
         """Return 0 for a queue from which no message was taken, and up to 1 for the one that was served last."""
-        order = list(self._served)
-        return (order.index(queue) + 1) / len(order) if queue in self._served else 0.0
+        served = self._turns[self._unserved :]
+        return (served.index(queue) + 1) / len(served) if queue in served else 0.0
 
     def add(self, message: Message) -> None:
         """Add a message behind those of its queue."""
-        self._queues.setdefault(self._queue_of(message), deque()).append(message)
+        queue = self._queue_of(message)
+        if queue not in self._queues:
+            self._queues[queue] = deque()
+            self._turns.insert(self._unserved, queue)
+            self._unserved += 1
+        self._queues[queue].append(message)
 
     def add_first(self, message: Message) -> None:
         """Add a message before all others."""
@@ -70,8 +78,9 @@ class WaitingMessages(Generic[Message]):
         queue = self._next_queue
         if self._urgent or queue is None:
             return self._urgent.popleft()
-        self._served.pop(queue, None)
-        self._served[queue] = None
+        position = self._turns.index(queue)
+        self._turns.append(self._turns.pop(position))
+        self._unserved -= position < self._unserved
         return self._queues[queue].popleft()
 
     def withdraw(self, matches: Callable[[Message], bool]) -> list[Message]:

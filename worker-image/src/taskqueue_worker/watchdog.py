@@ -53,6 +53,7 @@ class Watchdog:
             _log.error("interpreter held", seconds=round(seconds, 3), stacks="on stderr")
 
     def _check_loop(self) -> None:
+        self._runner.notice_ends()
         if not self._handlers.is_held:
             if self._held_since is not None:
                 _log.warning("handlers released", seconds=round(time.monotonic() - self._held_since, 3))

@@ -86,7 +86,8 @@ class Worker:
         self._on_lost = on_lost
         self._until_quiet = until_quiet
         self._state_changed = state_changed
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self.activity = Activity(self._clock())
         self._buffer: DeliveryBuffer[Delivery] = DeliveryBuffer(
             concurrency, runs_alone=_is_recorded, queue_of=attrgetter("queue")
@@ -180,11 +181,11 @@ class Worker:
 
     def _fill_slots(self) -> None:
         while self._buffer.can_start and not self._is_braked():
-            if (delivery := self._buffer.start_next()) is not None:
-                self._brake.start(self._clock())
-                self._last_start = self._clock()
-                self.activity.begin(delivery, self._clock())
-                self._spawn(self._begin(delivery))
+            delivery = self._buffer.start_next()
+            self._last_start = now = self._clock()
+            self._brake.start(now)
+            self.activity.begin(delivery, now)
+            self._spawn(self._begin(delivery))
         _set(self.has_free_slot, not self._buffer.is_full)
         _set(self.exclusive, self._buffer.is_exclusive)
         self._tell_batches()
@@ -207,11 +208,11 @@ class Worker:
         pause = self._brake.remaining_seconds(self._clock())
         if self._retry_start is not None:
             self._retry_start.cancel()
-        self._retry_start = asyncio.get_running_loop().call_later(pause, self._fill_slots) if pause else None
+        self._retry_start = self._loop.call_later(pause, self._fill_slots) if pause else None
         return pause > 0
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -18,9 +18,20 @@ CLOSE_TIMEOUT_SECONDS: Final = 5
 # aiormq raises StopAsyncIteration when the broker closes the connection during the handshake.
 CONNECTION_ERRORS: Final = (AMQPError, OSError, RuntimeError, BrokerError, StopAsyncIteration)
 
+ConnectionType = TypeVar("ConnectionType", bound=aio_pika.Connection)
+
 
 async def connect(source: BrokerSource, name: str) -> AbstractConnection:
     """Open a connection with the current credentials.
+
+    Raises:
+        BrokerError, AMQPError, OSError: The connection cannot be opened. The text holds no secret.
+    """
+    return await connect_as(aio_pika.Connection, source, name)
+
+
+async def connect_as(kind: type[ConnectionType], source: BrokerSource, name: str) -> ConnectionType:
+    """Open a connection of this class with the current credentials.
 
     Raises:
         BrokerError, AMQPError, OSError: The connection cannot be opened. The text holds no secret.
@@ -30,7 +41,8 @@ async def connect(source: BrokerSource, name: str) -> AbstractConnection:
     accept_any_properties()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            connection: AbstractConnection = await aio_pika.connect(**broker.connect_arguments(name))
+            arguments = broker.connect_arguments(name)
+            connection: ConnectionType = await aio_pika.connect(**arguments, connection_class=kind)
             return connection
     except InvalidFrameError as error:
         # aiormq raises this when the broker closes the connection instead of opening the vhost.

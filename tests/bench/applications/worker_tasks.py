@@ -1,0 +1,29 @@
+"""A task of `taskqueue_worker` that does nothing. The variable WITHOUT takes one feature away: the rest is its cost."""
+
+import os
+from typing import Any, TypedDict
+
+from taskqueue_worker import task
+from taskqueue_worker.metrics import Metrics
+
+
+class Payload(TypedDict):
+    """What the publisher sends."""
+
+    task: str
+    seconds: float
+
+
+if os.environ["WITHOUT"] == "metrics":
+    Metrics.count_task = lambda *_, **__: None  # type: ignore[method-assign]  # the worker always counts
+
+
+async def audited(_: Payload) -> None:
+    """Do nothing."""
+
+
+async def audited_without_types(_: dict[str, Any]) -> None:
+    """Do nothing, with a payload that is not checked."""
+
+
+task("audited")(audited_without_types if os.environ["WITHOUT"] == "payload" else audited)

@@ -1,0 +1,111 @@
+"""Publishes a task to a broker in memory, and lets a real worker run it until its message has left the queue."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aio_pika import Message
+
+from taskqueue_drain.dead_letter_target import DeadLetterTarget
+from taskqueue_worker.brake import Brake
+from taskqueue_worker.bridge import Inbox
+from taskqueue_worker.delivery import Delivery
+from taskqueue_worker.handler_loop import HandlerLoop
+from taskqueue_worker.metrics import Metrics
+from taskqueue_worker.payload import JSON, encode
+from taskqueue_worker.retries import Retries
+from taskqueue_worker.retry_policy import RetryPolicy
+from taskqueue_worker.runner import Outcome, Runner
+from taskqueue_worker.settlement import Settlement
+from taskqueue_worker.tasks import Registry, registry
+from taskqueue_worker.worker import Worker
+
+from .memory_broker import QUEUE, MemoryBroker
+from .task_run import TaskRun
+
+MOST_RUNS: Final = 100
+"""A task that still returns after so many runs returns without end."""
+
+
+class EndlessTaskError(Exception):
+    """A task was requeued again and again."""
+
+    def __init__(self, type: str) -> None:  # noqa: A002 - the AMQP name
+        super().__init__(f"Task {type!r} returned to its queue {MOST_RUNS} times. What it waits for never happens.")
+
+
+class Tasks:
+    """Runs tasks as a worker does: decoding, validation, middleware, outcomes, retries, dead letters.
+
+    Attributes:
+        max_attempts: As `spec.retry.maxAttempts`.
+        initial_seconds: As `spec.retry.backoff.initialSeconds`. Delays do not pass.
+        timeout_seconds: As `spec.worker.taskTimeoutSeconds`.
+    """
+
+    def __init__(self, tasks: Registry = registry) -> None:
+        """Run these tasks; by default, all that are declared by `@task`."""
+        self._registry = tasks
+        self.max_attempts = 5
+        self.initial_seconds = 1
+        self.timeout_seconds = 30.0
+
+    def run(
+        self,
+        type: str,  # noqa: A002 - the AMQP name
+        payload: object,
+        *,
+        headers: Mapping[str, Any] | None = None,
+        message_id: str = "test-1",
+    ) -> TaskRun:
+        """Publish a task, run all its attempts, and return what happened. For tests that are `def`.
+
+        `bytes` are sent unchanged and as JSON, so that a test can send what is not valid.
+
+        Raises:
+            EndlessTaskError: The task is requeued without end.
+        """
+        body = payload if isinstance(payload, bytes) else encode(payload)
+        message = Message(body, type=type, message_id=message_id, content_type=JSON, headers=dict(headers or {}))
+        return asyncio.run(self._run(type, message))
+
+    async def _run(self, type: str, message: Message) -> TaskRun:  # noqa: A002 - the AMQP name
+        broker, statuses = MemoryBroker(), list[str]()
+        worker = self._worker(broker, statuses)
+        await broker.send(message, "", QUEUE)
+        while (delivery := broker.take()) is not None:
+            if len(statuses) == MOST_RUNS:
+                raise EndlessTaskError(type)
+            worker.receive(delivery)
+            await worker.wait_until_settled()
+        return TaskRun(tuple(statuses), tuple(broker.delays), broker.dead_letter)
+
+    def _worker(self, broker: MemoryBroker, statuses: list[str]) -> Worker:
+        loop, state_changed = asyncio.get_running_loop(), asyncio.Event()
+        metrics = Metrics("tests/tasks", "", ())
+        policy = RetryPolicy(self.max_attempts, self.initial_seconds, 3600)
+        settlement = _Recorded(broker.send, DeadLetterTarget(), metrics, state_changed, Retries(policy, broker.delay))
+        settlement.statuses = statuses
+        runner = Runner(self._registry, HandlerLoop(loop), Inbox(loop), timeout_seconds=self.timeout_seconds, threads=1)
+        runner.let_batches_wait(may_wait=False)
+        return Worker(
+            runner,
+            settlement,
+            Brake(prefetch=1, jitter=lambda: 0.0),
+            metrics,
+            state_changed=state_changed,
+            on_lost=lambda *_: None,
+            until_quiet=lambda: asyncio.sleep(0),
+            concurrency=1,
+            max_attempts=self.max_attempts,
+        )
+
+
+class _Recorded(Settlement):
+    """Remembers how each run ended."""
+
+    statuses: list[str]
+
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> bool:  # type: ignore[explicit-override]
+        self.statuses.append(outcome.status.value)
+        return await super().settle(delivery, outcome)

@@ -13,7 +13,13 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import override
 
-from taskqueue_operator.resource.bounds import REPORT_BYTES, REPORT_NUMBER, REPORT_TEXT_CHARACTERS
+from taskqueue_operator.resource.bounds import (
+    DEPENDENCY_CHARACTERS,
+    REPORT_BYTES,
+    REPORT_DEPENDENCIES,
+    REPORT_NUMBER,
+    REPORT_TEXT_CHARACTERS,
+)
 
 VERSION: Final = 1
 LEASE_SECONDS: Final = 60
@@ -22,6 +28,7 @@ LEASE_SECONDS: Final = 60
 Count = Annotated[int, Field(ge=0, le=REPORT_NUMBER)]
 Seconds = Annotated[float, Field(ge=0, le=REPORT_NUMBER, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=REPORT_TEXT_CHARACTERS)]
+Dependency = Annotated[str, Field(pattern=f"^[A-Za-z0-9._-]{{1,{DEPENDENCY_CHARACTERS}}}$")]
 
 
 _TOKEN: Final = re.compile(r"([0-9]{1,20})\.([0-9]{1,20})")
@@ -114,7 +121,8 @@ class Report:
     drain: Drain | None
     answer: Answer | None
     dead_letters_blocked: Count = 0
-    """Missing in reports of earlier workers."""
+    unavailable_dependencies: Annotated[tuple[Dependency, ...], Field(max_length=REPORT_DEPENDENCIES)] = ()
+    # The last two are missing in reports of earlier workers.
 
     @classmethod
     def parse(cls, message: bytes) -> "Report":

@@ -52,6 +52,7 @@ class WorkerPool:
         last_scale_in_at: When fewer replicas were last requested.
         pending_scale_in: The scale-in that may not have ended yet.
         dead_letters_blocked: UIDs of the pods whose workers hold messages that no queue takes as dead letters.
+        without_dependency: UIDs of the pods whose workers report that they do not reach a dependency.
     """
 
     worker_type: ClassVar[type[Worker]] = Worker
@@ -66,6 +67,7 @@ class WorkerPool:
         self.last_scale_in_at = at
         self.pending_scale_in: PendingScaleIn | None = PendingScaleIn(None, "", at)
         self.dead_letters_blocked: frozenset[str] = frozenset()
+        self.without_dependency: frozenset[str] = frozenset()
         self._workers: dict[str, Worker] = {}
         self._terminating: dict[str, _Terminating] = {}
         self._early_reports: OrderedDict[str, _EarlyReport] = OrderedDict()
@@ -100,6 +102,7 @@ class WorkerPool:
         active = {uid: pod for uid, pod in existing.items() if pod.is_active}
         inactive = [self._workers.pop(uid) for uid in self._workers.keys() - active.keys()]
         self.dead_letters_blocked = self.dead_letters_blocked.intersection(active)
+        self.without_dependency = self.without_dependency.intersection(active)
         self._track_terminating(inactive, {uid: existing[uid] for uid in existing.keys() - active.keys()}, at)
         for uid, pod in active.items():
             if uid in self._workers:
@@ -115,7 +118,7 @@ class WorkerPool:
         worker = self._find(report.pod)
         if worker is not None:
             worker.on_report(report, address, at)
-            self._record_blocked(worker)
+            self._record_problems(worker)
         elif report.pod:  # empty outside of Kubernetes
             self._store_early_report(report, address, at)
 
@@ -201,12 +204,15 @@ class WorkerPool:
         worker = self._workers[pod.uid] = self.worker_type(pod, early.first_at if early is not None else at)
         if early is not None:
             worker.on_report(early.report, early.address, early.at)
-            self._record_blocked(worker)
+            self._record_problems(worker)
 
-    def _record_blocked(self, worker: Worker) -> None:
-        is_blocked = worker.dead_letters_blocked_since is not None and worker.uid in self._workers
-        if is_blocked != (worker.uid in self.dead_letters_blocked):
-            self.dead_letters_blocked ^= {worker.uid}
+    def _record_problems(self, worker: Worker) -> None:
+        is_active, uid, report = worker.uid in self._workers, worker.uid, worker.report
+        if (is_active and worker.dead_letters_blocked_since is not None) != (uid in self.dead_letters_blocked):
+            self.dead_letters_blocked ^= {uid}
+        lacks_one = report is not None and bool(report.unavailable_dependencies)
+        if (is_active and lacks_one) != (uid in self.without_dependency):
+            self.without_dependency ^= {uid}
 
     def _store_early_report(self, report: Report, address: str, at: datetime) -> None:
         """Store the report of a pod that the API has not shown yet, or shows no more; drop the oldest ones."""

@@ -83,6 +83,10 @@ REPORT_TEXT_CHARACTERS: Final = 256
 """Longest name or reason in a report, and longest address of its sender; AMQP allows 255 bytes for the address."""
 REPORT_NUMBER: Final = 2**63 - 1
 """Highest number in a report: without a bound, one number could have thousands of digits."""
+REPORT_DEPENDENCIES: Final = 16
+"""Dependencies that one report names; a worker whose tasks need more has other problems."""
+DEPENDENCY_CHARACTERS: Final = 63
+"""Longest name of a dependency: conditions and log lines repeat it."""
 DRAIN_SEQ: Final = 10**9
 """Highest `seq` that is adopted from a drain annotation; a leader that raises it once a second needs 30 years."""
 REPORTS_PER_SECOND: Final = 1000

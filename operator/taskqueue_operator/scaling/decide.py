@@ -7,20 +7,27 @@ to the explanation. Names and semantics follow autoscaling/v2.
 
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from taskqueue_operator.resource.scaling import FallbackBehavior, Mode
 
 from .behavior import limit_rate, stabilize
-from .decision import UNPROVEN_REASONS, Decision, DecisionReason, Workers, whole_seconds
+from .decision import Decision, DecisionReason, Workers, whole_seconds
 from .demand import demand
 from .memory import Memory
 from .policy import Policy
 from .reading import Reading
 from .schedule import Minimum, effective_minimum
 
-MAX_UNPROVEN_REPLICAS: Final = 3
-"""Limit for replicas of a version of which no worker has been ready yet."""
+TRIAL_REPLICAS: Final = MappingProxyType(
+    {
+        DecisionReason.WORKERS_STARTING: 3,
+        DecisionReason.WORKERS_FAILING: 3,
+        DecisionReason.DEPENDENCY_UNAVAILABLE: 1,
+    }
+)
+"""How many workers try, despite an obstacle, whether it still exists; 0 for every other obstacle."""
 
 
 def decide(reading: Reading, workers: Workers, policy: Policy, memory: Memory, now: datetime) -> Decision:
@@ -107,12 +114,11 @@ def _idle_grace(decision: Decision, reading: Reading, workers: Workers, policy: 
 
 
 def _cap_at_obstacle(decision: Decision, workers: Workers) -> Decision:
-    """Do not add workers that could not start."""
+    """Do not add workers that could not start, or could do nothing."""
     obstacle = workers.obstacle
     if obstacle is None or decision.desired <= workers.replicas:
         return decision
-    unproven = MAX_UNPROVEN_REPLICAS if obstacle.reason in UNPROVEN_REASONS else 0
-    limit = max(workers.replicas, unproven)
+    limit = max(workers.replicas, TRIAL_REPLICAS.get(obstacle.reason, 0))
     if decision.desired <= limit:
         return decision
     return decision.changed_to(limit, obstacle.reason, f"limited to {limit:,}: {obstacle.message}")

@@ -28,13 +28,20 @@ class DecisionReason(StrEnum):
     WORKERS_FAILING = "WorkersFailing"
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"
+    DEPENDENCY_UNAVAILABLE = "DependencyUnavailable"
     MIN_REPLICAS = "TooFewReplicas"
     MAX_REPLICAS = "TooManyReplicas"
 
 
-UNPROVEN_REASONS: Final = frozenset({DecisionReason.WORKERS_STARTING, DecisionReason.WORKERS_FAILING})
-"""The obstacles of a version of which no worker has been ready: some workers try it."""
-OBSTACLE_REASONS: Final = UNPROVEN_REASONS | {DecisionReason.QUOTA_EXCEEDED, DecisionReason.UNSCHEDULABLE}
+OBSTACLE_REASONS: Final = frozenset(
+    {
+        DecisionReason.WORKERS_STARTING,
+        DecisionReason.WORKERS_FAILING,
+        DecisionReason.QUOTA_EXCEEDED,
+        DecisionReason.UNSCHEDULABLE,
+        DecisionReason.DEPENDENCY_UNAVAILABLE,
+    }
+)
 LIMITING_REASONS: Final = OBSTACLE_REASONS | {
     DecisionReason.SCALE_UP_LIMIT,
     DecisionReason.SCALE_DOWN_LIMIT,
@@ -51,7 +58,7 @@ def whole_seconds(duration: timedelta) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why additional workers could not start.
+    """Why additional workers could not start, or could do nothing.
 
     Attributes:
         reason: One of `OBSTACLE_REASONS`.
@@ -69,7 +76,7 @@ class Workers:
     Attributes:
         replicas: `spec.replicas` of the Deployment.
         ready: Number of ready pods, that is, of workers that consume.
-        obstacle: Why additional workers could not start; None if nothing is known to prevent them.
+        obstacle: Why additional workers could not start, or could do nothing; None if nothing is known to prevent them.
     """
 
     replicas: int

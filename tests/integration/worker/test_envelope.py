@@ -85,7 +85,8 @@ async def test_attempts_go_on_from_the_retry_count_and_copies_have_the_published
     letter = await queue.get(queue.dead_letters)
     failed = await worker.wait_for_log(times=2, event="task", status="failed")
     assert [(line["task_id"], line["attempt"]) for line in failed] == [("e-1", 2), ("e-1", 3)]
-    assert (letter.body, letter.headers["x-attempt"], letter.type) == (body, 3, None)
+    assert (letter.body, letter.headers["x-attempt"]) == (body, 3)
+    assert (letter.type, letter.message_id, letter.content_type) == ("fail.always", "e-1", CONTENT_TYPE)
 
 
 HOSTILE: Mapping[str, tuple[bytes, Mapping[str, Any]]] = {

@@ -1,14 +1,21 @@
 """Each example of docs/worker.md does what its section says."""
 
+import asyncio
 import json
 from pathlib import Path
 
+import aio_pika
+import httpx
 import pytest
 from aio_pika import Message
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
+from tests.integration.worker.eventually import eventually
 from tests.integration.worker.guide import write_example
+from tests.integration.worker.management_api import connections
 from tests.integration.worker.retry_path import declare_retry_path
 
 
@@ -38,6 +45,32 @@ async def test_outcomes(start_worker: StartWorker, retrying: DeclaredQueue, tmp_
     assert letter.headers["x-failure-text"] == "the payload has no recipient"
 
 
+async def test_typed_payloads(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, modules=write_example("Typed payloads", tmp_path))
+    await queue.publish("newsletter.send", subject="News", recipients=[{}])
+    letter = await queue.get(queue.dead_letters)
+    assert letter.headers["x-failure-reason"] == "invalid_payload"
+    assert letter.headers["x-failure-text"] == "payload.recipients[0].email: Field required."
+    await queue.publish("newsletter.send", subject="News", recipients=[{"email": "ada@example.com"}])
+    await worker.wait_for_log(event="task", status="done")
+    assert "ada@example.com" in worker.output
+
+
+async def test_lifespan(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    called = asyncio.Queue[object]()
+
+    async def webhook(request: web.Request) -> web.Response:
+        called.put_nowait(await request.json())
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/", webhook)
+    async with TestServer(application) as server:
+        start_worker(queues=queue.name, modules=write_example("Lifespan", tmp_path))
+        await queue.publish("webhook.call", url=str(server.make_url("/")), event="paid")
+        assert await called.get() == "paid"
+
+
 async def test_timeouts_and_retries(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:
     modules = write_example("Timeouts and retries of a task", tmp_path)
     worker = start_worker(queues=retrying.name, modules=modules, retry_initial_seconds="600", max_attempts="2")
@@ -50,21 +83,41 @@ async def test_timeouts_and_retries(start_worker: StartWorker, retrying: Declare
     assert all(line["delay_seconds"] <= 0.8 for line in worker.lines(event="retry stored"))
 
 
+async def test_versions(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, modules=write_example("Versions of a payload", tmp_path))
+    for version, body in {1: b'{"id": 11}', 2: b'{"number": 22}', 3: b"{}"}.items():
+        headers: dict[str, aio_pika.abc.FieldValue] = {"x-version": version}
+        message = aio_pika.Message(body, type="invoice.print", headers=headers)
+        await queue.channel.default_exchange.publish(message, queue.name)
+    letter = await queue.get(queue.dead_letters)
+    assert (letter.headers["x-failure-reason"], letter.headers["x-version"]) == ("unknown_version", 3)
+    await worker.wait_for_log(times=2, event="task", status="done")
+    assert "invoice 11" in worker.output
+    assert "invoice 22" in worker.output
+
+
+async def test_publishing_from_a_task(
+    start_worker: StartWorker, queue: DeclaredQueue, management: httpx.Client, tmp_path: Path
+) -> None:
+    modules = write_example("Publishing from a task", tmp_path)
+    worker = start_worker(queues=queue.name, modules=modules)
+    payload = {"order": 7, "ship_at": queue.name, "report_to": queue.dead_letters}
+    trace: dict[str, aio_pika.abc.FieldValue] = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "tenant": "acme"}
+    message = aio_pika.Message(json.dumps(payload).encode(), type="order.pay", message_id="pay-7", headers=trace)
+    await queue.channel.default_exchange.publish(message, queue.name)
+    published = await queue.get(queue.dead_letters)
+    assert (published.type, published.correlation_id, published.priority) == ("order.shipped", "pay-7", 3)
+    assert (json.loads(published.body), published.headers) == ({"order": 7}, {"traceparent": trace["traceparent"]})
+    name = f"{worker.taskqueue} tasks"
+    await eventually(f"connection {name}", lambda: bool(connections(management, name)))
+    assert len(connections(management, name)) == 1, "of both handlers"
+
+
 async def test_middleware(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
     worker = start_worker(queues=queue.name, modules=write_example("Middleware", tmp_path))
     await queue.publish("report.build", seconds=0.1)
     (line,) = await worker.wait_for_log(event="measured", type="report.build")
     assert line["seconds"] >= 0.1
-
-
-async def test_batches(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
-    worker = start_worker(queues=queue.name, concurrency="3", modules=write_example("Batches", tmp_path))
-    for row in ({"id": 1}, {}, {"id": 2}):
-        await queue.publish("row.insert", body=json.dumps(row).encode(), content_type="application/json")
-    await worker.wait_for_log(event="inserted", rows=2, type="row.insert", batch=3)
-    letter = await queue.get(queue.dead_letters)
-    assert letter.headers["x-failure-text"] == "the row has no id"
-    await worker.wait_for_log(event="task", status="done", times=2)
 
 
 async def test_tracing(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
@@ -77,3 +130,13 @@ async def test_tracing(start_worker: StartWorker, queue: DeclaredQueue, tmp_path
     (line,) = await worker.wait_for_log(event="sent", invoice=7)
     assert line["trace_id"] == trace
     assert line["span_id"]
+
+
+async def test_batches(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, concurrency="3", modules=write_example("Batches", tmp_path))
+    for row in ({"id": 1}, {}, {"id": 2}):
+        await queue.publish("row.insert", body=json.dumps(row).encode(), content_type="application/json")
+    await worker.wait_for_log(event="inserted", rows=2, type="row.insert", batch=3)
+    letter = await queue.get(queue.dead_letters)
+    assert letter.headers["x-failure-text"] == "the row has no id"
+    await worker.wait_for_log(event="task", status="done", times=2)

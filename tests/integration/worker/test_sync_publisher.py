@@ -64,9 +64,11 @@ async def test_errors_are_those_of_the_publisher_and_have_the_message_id(
     await publish(publisher, queue.name)
 
 
-async def test_it_does_not_block_an_event_loop(publisher: SyncPublisher, queue: DeclaredQueue) -> None:
-    with pytest.raises(RuntimeError, match="event loop"):
-        publisher.publish("", queue.name, {}, type="work")
+async def test_a_closed_publisher_connects_again(publisher: SyncPublisher, queue: DeclaredQueue) -> None:
+    for _ in range(2):
+        await publish(publisher, queue.name)
+        await asyncio.to_thread(publisher.close)
+    await queue.wait_for_ready(2)
 
 
 async def test_an_unconfirmed_message_is_an_error_with_the_message_id_that_makes_it_a_duplicate(

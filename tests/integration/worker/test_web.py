@@ -1,4 +1,4 @@
-"""The examples for Flask and Django (docs/publishing.md), served by gunicorn with processes, threads and --preload."""
+"""The examples for Flask and Django (docs/publishing.md), by servers that import them, fork, and start threads."""
 
 import asyncio
 import os
@@ -19,6 +19,9 @@ from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
 from tests.integration.worker.page_examples import example
 from tests.integration.worker.running_worker import SOURCE
+
+Server = Callable[[str, str], tuple[str, ...]]
+Site = tuple[Server, Callable[[Path], str]]
 
 WEB = Path(__file__).parent / "web.txt"
 SETTINGS = """
@@ -49,13 +52,23 @@ def django(folder: Path) -> str:
     return "django.core.wsgi:get_wsgi_application()"
 
 
+def gunicorn(address: str, application: str) -> tuple[str, ...]:
+    return "-m", "gunicorn", "--bind", address, "--workers", "2", "--threads", "4", "--preload", application
+
+
+def uwsgi(address: str, application: str) -> tuple[str, ...]:
+    """Start processes without a word to Python: it does not tell them that they were forked."""
+    processes = ("--master", "--processes", "2", "--threads", "4", "--enable-threads")
+    start = ("-c", "import pyuwsgi; pyuwsgi.run()", "--http-socket", address, "--die-on-term", "--disable-logging")
+    return *start, *processes, "--module", application
+
+
 @asynccontextmanager
-async def served(folder: Path, application: str, url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def served(server: Server, folder: Path, application: str, url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Serve an application until the end of the test."""
     (port,) = ports.free(1)
-    command = ("gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "2", "--threads", "4", "--preload", application)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *command),
+        *(sys.executable, *server(f"127.0.0.1:{port}", application)),
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
@@ -79,13 +92,16 @@ async def served(folder: Path, application: str, url: str) -> AsyncIterator[http
         await process.wait()
 
 
-@pytest.mark.parametrize("write", [flask, django], ids=["flask", "django"])
+@pytest.mark.parametrize(
+    "site", [(gunicorn, flask), (gunicorn, django), (uwsgi, flask)], ids=["gunicorn-flask", "gunicorn-django", "uwsgi"]
+)
 async def test_requests_of_all_processes_and_threads_publish_tasks(
-    broker: Broker, start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path, write: Callable[[Path], str]
+    broker: Broker, start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path, site: Site
 ) -> None:
+    server, write = site
     exchange = await queue.channel.declare_exchange("thumbnails", durable=True)
     await (await queue.channel.get_queue(queue.name)).bind(exchange, "thumbnails")
-    async with served(tmp_path, write(tmp_path), broker.url) as client:
+    async with served(server, tmp_path, write(tmp_path), broker.url) as client:
         responses = await asyncio.gather(
             *(client.post("/thumbnails", json={"n": n}, headers={"Idempotency-Key": f"k-{n}"}) for n in range(40))
         )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskqueue_operator.drain.protocol import Command, FencingToken, Report, Result, State, Unreadable, Verb
-from taskqueue_operator.resource.bounds import REPORT_NUMBER, REPORT_TEXT_CHARACTERS
+from taskqueue_operator.resource.bounds import REPORT_DEPENDENCIES, REPORT_NUMBER, REPORT_TEXT_CHARACTERS
 from tests.hostile_json import hostile_json
 
 EXAMPLE: dict[str, Any] = {
@@ -57,6 +57,14 @@ def test_a_report_of_an_earlier_worker_says_nothing_of_dead_letters_that_wait() 
     assert parsed(dead_letters_blocked=3).dead_letters_blocked == 3
 
 
+def test_a_report_of_an_earlier_worker_names_no_dependency() -> None:
+    assert parsed().unavailable_dependencies == ()
+    assert parsed(unavailable_dependencies=["payments", "mail.example-1"]).unavailable_dependencies == (
+        "payments",
+        "mail.example-1",
+    )
+
+
 @pytest.mark.parametrize("field", EXAMPLE)
 def test_a_report_with_a_missing_field_is_unreadable_and_the_field_is_named(field: str) -> None:
     body = {name: value for name, value in EXAMPLE.items() if name != field}
@@ -87,6 +95,9 @@ def test_a_report_with_a_missing_field_is_unreadable_and_the_field_is_named(fiel
         ("dead_letters_blocked", -1),
         ("dead_letters_blocked", REPORT_NUMBER + 1),
         ("dead_letters_blocked", None),
+        ("unavailable_dependencies", None),
+        ("unavailable_dependencies", "payments"),
+        ("unavailable_dependencies", ["a"] * (REPORT_DEPENDENCIES + 1)),
         ("drain", ["default", 1, 4]),
         ("drain.seq", None),
         ("answer.result", "maybe"),

@@ -154,10 +154,11 @@ class History:
 
 
 def obstacle_limit(step: Recording) -> int:
-    """Return the highest number that an obstacle allows; of an unproven version, three workers."""
+    """Return the highest number that an obstacle allows; some workers try whether it still exists."""
     obstacle = step.workers.obstacle
     assert obstacle is not None
-    return max(step.workers.replicas, 3 if obstacle.reason in {"WorkersFailing", "WorkersStarting"} else 0)
+    trial = {"WorkersFailing": 3, "WorkersStarting": 3, "DependencyUnavailable": 1}.get(obstacle.reason, 0)
+    return max(step.workers.replicas, trial)
 
 
 def _longest(policy: Policy) -> timedelta:

@@ -289,6 +289,27 @@ CASES = {
         2,
         DecisionReason.UNSCHEDULABLE,
     ),
+    "decision.dependency_unavailable": Case(
+        certain(400),
+        Workers(2, 2, obstacle=Obstacle(DecisionReason.DEPENDENCY_UNAVAILABLE, 'no worker reaches "payments"')),
+        Policy(50),
+        2,
+        DecisionReason.DEPENDENCY_UNAVAILABLE,
+    ),
+    "decision.one_worker_tries_the_dependency": Case(
+        certain(400),
+        Workers(0, obstacle=Obstacle(DecisionReason.DEPENDENCY_UNAVAILABLE, 'no worker reaches "payments"')),
+        Policy(50),
+        1,
+        DecisionReason.DEPENDENCY_UNAVAILABLE,
+    ),
+    "decision.a_dependency_does_not_lower_the_minimum": Case(
+        certain(400),
+        Workers(2, 2, obstacle=Obstacle(DecisionReason.DEPENDENCY_UNAVAILABLE, 'no worker reaches "payments"')),
+        Policy(50, min_replicas=4),
+        4,
+        DecisionReason.MIN_REPLICAS,
+    ),
     "decision.quota": Case(
         certain(400),
         Workers(2, obstacle=Obstacle(DecisionReason.QUOTA_EXCEEDED, "ResourceQuota compute is exceeded")),

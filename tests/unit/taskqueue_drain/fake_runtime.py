@@ -17,6 +17,7 @@ class FakeRuntime:
     in_flight: int = 0
     prefetched: int = 0
     blocked: int = 0
+    missing: tuple[str, ...] = ()
 
     def stop_consuming(self) -> None:
         self.calls.append("stop")
@@ -26,7 +27,7 @@ class FakeRuntime:
         self.is_quiet = False
 
     def figures(self) -> Figures:
-        return Figures(self.in_flight, self.prefetched, 0, None, 0, 0, 0, self.blocked)
+        return Figures(self.in_flight, self.prefetched, 0, None, 0, 0, 0, self.blocked, self.missing)
 
 
 class Recorder:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from taskqueue_drain.aio import cancellation_kept, run_unless, sleep_unless
+from taskqueue_drain.aio import cancel, cancellation_kept, run_unless, sleep_unless
 
 pytestmark = pytest.mark.looptime
 
@@ -84,3 +84,16 @@ async def test_a_cancellation_from_before_is_not_raised_again() -> None:
     working = asyncio.ensure_future(work())
     asyncio.get_running_loop().call_later(5, working.cancel)
     assert await working == 7
+
+
+async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
+    async def stubborn() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        await asyncio.sleep(1000)
+
+    task = asyncio.ensure_future(stubborn())
+    await asyncio.sleep(1)
+    await cancel(task)
+    assert task.cancelled()
+    assert asyncio.get_running_loop().time() == 2

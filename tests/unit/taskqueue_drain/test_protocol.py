@@ -189,6 +189,7 @@ def test_a_report_is_the_example_of_the_document() -> None:
         "drain": {"installation": "default", "epoch": 1795000000, "seq": 4},
         "answer": {"id": "b1f0c0de", "result": "done", "reason": None},
         "dead_letters_blocked": 0,
+        "unavailable_dependencies": [],
     }
     other = json.loads(build_report(identity, 18, State.CONSUMING, FIGURES, None, None))
     assert (other["drain"], other["answer"]) == (None, None)

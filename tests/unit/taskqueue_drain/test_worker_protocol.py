@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from taskqueue_drain import State
-from taskqueue_drain.bounds import ANSWERS
+from taskqueue_drain.bounds import ANSWERS, REPORT_DEPENDENCIES
 from taskqueue_drain.drain_lease import LEAVING, TOO_MANY
 from taskqueue_drain.protocol import Answer, Result
 from taskqueue_drain.worker_protocol import LEASE_EXPIRED, NOT_CERTAIN, UNDRAINED
@@ -232,3 +232,18 @@ def test_reports_are_numbered(harness: Harness) -> None:
     harness.send("report", "1")
     harness.send("report", "2")
     assert [report["number"] for report in harness.read_reports()] == [2, 3]
+
+
+def test_a_dependency_that_is_lost_or_reached_again_is_reported_at_once(harness: Harness) -> None:
+    harness.wait(1)
+    for missing in (("payments",), ("mail", "payments"), ()):
+        harness.runtime.missing = missing
+        (report,) = harness.read_reports()
+        assert report["unavailable_dependencies"] == list(missing)
+        assert harness.read_reports() == []
+
+
+def test_a_report_names_no_more_dependencies_than_the_operator_accepts(harness: Harness) -> None:
+    harness.runtime.missing = tuple(str(number) for number in range(100))
+    (report,) = harness.read_reports()
+    assert report["unavailable_dependencies"] == [str(number) for number in range(REPORT_DEPENDENCIES)]

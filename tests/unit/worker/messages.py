@@ -18,6 +18,7 @@ from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.publishing.errors import PublishFailedError
+from taskqueue_worker.publishing.task_publisher import TaskPublisher
 from taskqueue_worker.run import Run
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.settlement import Settlement
@@ -142,7 +143,41 @@ def channel_of(delivery: Delivery) -> FakeChannel:
     return cast("FakeChannel", delivery.delivered.channel)
 
 
-def runner_of(registry: Registry, timeout_seconds: float = 50) -> Runner:
+class FakePublisher:
+    """Confirms the tasks that handlers publish, or refuses all with `fault`.
+
+    Attributes:
+        published: Exchange, routing key, payload and options of each task.
+    """
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, str, object, dict[str, Any]]] = []
+        self.fault: Exception | None = None
+
+    async def close(self) -> None: ...
+
+    async def publish(self, exchange: str, routing_key: str, payload: object, **options: Any) -> str:  # noqa: ANN401
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+        self.published.append((exchange, routing_key, payload, options))
+        return f"id-{len(self.published)}"
+
+
+def task_publisher(publisher: FakePublisher) -> TaskPublisher:
+    """Return what publishes for handlers, without a broker."""
+    return TaskPublisher(publisher)
+
+
+def runner_of(
+    registry: Registry,
+    timeout_seconds: float = 50,
+    *,
+    handlers: HandlerLoop | None = None,
+    publisher: FakePublisher | None = None,
+) -> Runner:
     """Return a runner whose handlers share the loop of the test, and so its virtual time."""
     loop = asyncio.get_running_loop()
-    return Runner(registry, HandlerLoop(loop), Inbox(loop), timeout_seconds=timeout_seconds, threads=1)
+    handlers = handlers or HandlerLoop(loop)
+    tasks = task_publisher(publisher or FakePublisher())
+    return Runner(registry, handlers, Inbox(loop), tasks, timeout_seconds=timeout_seconds, threads=1)

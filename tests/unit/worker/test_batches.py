@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.runner import Outcome, Runner, Status
 from taskqueue_worker.tasks import Registry
+from taskqueue_worker.testing import Tasks
 from tests.unit.worker.messages import channel_of, delivery, make_worker, runner_of
 
 pytestmark = pytest.mark.looptime
@@ -310,3 +311,42 @@ async def test_a_suspect_is_a_batch_of_one() -> None:
 def test_a_batch_that_is_not_valid_is_refused(size: Any, seconds: Any) -> None:  # noqa: ANN401 - of every type
     with pytest.raises(ValueError, match="Batch: "):
         Batch(size=size, seconds=seconds)
+
+
+@pytest.mark.parametrize("annotation", [list[int], "list[int]", Sequence[int]])
+async def test_each_payload_is_validated_before_it_joins(
+    registry: Registry, runner: Runner, annotation: object
+) -> None:
+    seen: list[int] = []
+
+    def handler(payloads: Any) -> None:  # noqa: ANN401 - the annotation is that of the test
+        seen.extend(payloads)
+
+    handler.__annotations__["payloads"] = annotation
+    registry.task("t", batch=Batch(size=2, seconds=1))(handler)
+    invalid = runner.run(delivery(body=b'"one"'))
+    outcomes = await asyncio.gather(invalid, runner.run(message(2)), runner.run(message(3)))
+    assert statuses(outcomes) == [Status.INVALID_PAYLOAD, Status.DONE, Status.DONE]
+    assert seen == [2, 3]
+
+
+@pytest.mark.parametrize("annotation", [int, dict[str, Any], tuple[int, int]])
+def test_the_handler_of_a_batch_takes_a_list(registry: Registry, annotation: object) -> None:
+    def handler(payloads: Any) -> None: ...  # noqa: ANN401 - likewise
+
+    handler.__annotations__["payloads"] = annotation
+    with pytest.raises(TypeError, match=r"takes a list of payloads\. Annotate it with list"):
+        registry.task("t", batch=THREE)(handler)
+
+
+def test_an_application_tests_the_tasks_of_a_batch_one_by_one(registry: Registry) -> None:
+    calls: list[object] = []
+
+    @registry.task("t", batch=Batch(size=3, seconds=600))
+    async def handler(payloads: list[int]) -> list[object]:
+        calls.append(payloads)
+        return [Reject("no") if payload == 2 else None for payload in payloads]
+
+    tasks = Tasks(registry)
+    assert [tasks.run("t", n).status for n in (1, 2)] == ["done", "rejected"]
+    assert calls == [[1], [2]]

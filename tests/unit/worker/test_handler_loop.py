@@ -15,7 +15,7 @@ from taskqueue_worker.runner import Outcome, Runner, Status
 from taskqueue_worker.stacks import stack_of_run, stack_of_thread
 from taskqueue_worker.tasks import Context, Registry
 from tests.approved import assert_approved
-from tests.unit.worker.messages import delivery
+from tests.unit.worker.messages import FakePublisher, delivery, task_publisher
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def inbox() -> Inbox:
 
 @pytest.fixture
 async def runner(registry: Registry, handlers: HandlerLoop, inbox: Inbox) -> Runner:
-    return Runner(registry, handlers, inbox, timeout_seconds=100, threads=2)
+    return Runner(registry, handlers, inbox, task_publisher(FakePublisher()), timeout_seconds=100, threads=2)
 
 
 class OddError(BaseException):
@@ -184,7 +184,7 @@ async def test_an_overdue_task_whose_loop_another_handler_holds_is_requeued_and_
 ) -> None:
     monkeypatch.setattr("taskqueue_worker.bounds.HELD_SECONDS", 0.1)
     monkeypatch.setattr("taskqueue_worker.runner.STOP_GRACE_SECONDS", 0.1)
-    runner = Runner(registry, handlers, inbox, timeout_seconds=2, threads=1)
+    runner = Runner(registry, handlers, inbox, task_publisher(FakePublisher()), timeout_seconds=2, threads=1)
     release, went_on = threading.Event(), threading.Event()
 
     @registry.task("hold")
@@ -217,7 +217,7 @@ async def test_the_stack_of_a_handler_that_waits_shows_what_it_awaits(
     registry: Registry, handlers: HandlerLoop, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("taskqueue_worker.runner.STOP_GRACE_SECONDS", 0.1)
-    runner = Runner(registry, handlers, inbox, timeout_seconds=0.1, threads=1)
+    runner = Runner(registry, handlers, inbox, task_publisher(FakePublisher()), timeout_seconds=0.1, threads=1)
     stop = asyncio.Event()
 
     async def inner() -> None:

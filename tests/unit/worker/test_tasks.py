@@ -27,6 +27,7 @@ async def context() -> Context:
         redelivered=False,
         deadline=datetime.now(UTC),
         attempt=1,
+        state=None,
         draining=asyncio.Event(),
         log=structlog.get_logger(),
     )

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
+_CANCEL_PERIOD_SECONDS: Final = 1
 
 
 async def run_unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
@@ -24,6 +25,16 @@ async def run_unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) ->
 async def sleep_unless(event: asyncio.Event, seconds: float) -> None:
     """Sleep, at most until `event` is set."""
     await run_unless(event, asyncio.sleep(seconds))
+
+
+async def cancel(task: "asyncio.Future[Any]") -> None:
+    """Cancel a task, and return when it has ended.
+
+    Before Python 3.12, `asyncio.wait_for` loses a cancellation that comes together with its result.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_PERIOD_SECONDS)
 
 
 def is_cancellation_requested() -> bool:

@@ -10,6 +10,10 @@ COMMAND_INTEGER: Final = 2**63
 """Integers in a command are smaller; the operator accepts no larger one in a report."""
 ANSWERS: Final = 100
 """Answers that wait for a report; an operator sends one command in five seconds."""
+REPORT_DEPENDENCIES: Final = 16
+"""Dependencies that a report names; the operator accepts no more."""
+DEPENDENCY_CHARACTERS: Final = 63
+"""Longest name of a dependency; the operator accepts no longer one."""
 INSTALLATIONS: Final = 100
 """Installations whose last command is remembered; one TaskQueue has one operator, and another while it moves."""
 TASK_NAMES: Final = 100

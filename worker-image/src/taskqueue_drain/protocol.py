@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeGuard
 
-from .bounds import COMMAND_BYTES, COMMAND_INTEGER, COMMAND_TEXT_CHARACTERS
+from .bounds import COMMAND_BYTES, COMMAND_INTEGER, COMMAND_TEXT_CHARACTERS, REPORT_DEPENDENCIES
 
 VERSION: Final = 1
 EXCHANGE: Final = "taskqueue.reports"
@@ -109,6 +109,8 @@ class Figures:
     failed: int
     busy_seconds: float
     dead_letters_blocked: int = 0
+    unavailable_dependencies: tuple[str, ...] = ()
+    """Names of services of others that tasks need and this worker does not reach, in a fixed order."""
 
     @property
     def is_busy(self) -> bool:
@@ -143,6 +145,7 @@ def build_report(  # noqa: PLR0913, PLR0917 - the fields of a report
         "state": state,
         **asdict(identity),
         **asdict(figures),
+        "unavailable_dependencies": figures.unavailable_dependencies[:REPORT_DEPENDENCIES],
         "drain": drain and asdict(drain),
         "answer": answer and asdict(answer),
     }

@@ -1,7 +1,7 @@
 """The worker's side of the control protocol: commands in, reports out. It has no I/O and no clock."""
 
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from .bounds import ANSWERS
 from .drain_lease import LEAVING, DrainLease
@@ -29,6 +29,14 @@ UNDRAINED: Final = "undrained before the consumers were cancelled"
 LEASE_EXPIRED: Final = "the drain lease expired before the consumers were cancelled"
 
 
+class _Urgent(NamedTuple):
+    """What is reported as soon as it changes."""
+
+    state: State
+    holds_dead_letters: bool
+    unavailable_dependencies: tuple[str, ...]
+
+
 class WorkerProtocol:
     """Accepts or refuses each command when it is read, and answers it when the runtime has carried it out.
 
@@ -47,7 +55,7 @@ class WorkerProtocol:
         self._confirm_by = 0.0
         self._answers: deque[Answer] = deque(maxlen=ANSWERS)
         self._number = 0
-        self._reported: tuple[State, bool] | None = None
+        self._reported: _Urgent | None = None
         self._reported_at = 0.0
 
     @property
@@ -63,7 +71,7 @@ class WorkerProtocol:
     @property
     def reported_state(self) -> State | None:
         """The state in the last report of this control channel."""
-        return self._reported and self._reported[0]
+        return self._reported and self._reported.state
 
     def receive(self, body: bytes, now: float) -> None:
         """A message arrived: carry out its command, refuse it, or ignore it."""
@@ -187,6 +195,5 @@ class WorkerProtocol:
         self._answers.append(answer)
 
 
-def _urgent(state: State, figures: Figures) -> tuple[State, bool]:
-    """What is reported as soon as it changes."""
-    return state, figures.dead_letters_blocked > 0
+def _urgent(state: State, figures: Figures) -> _Urgent:
+    return _Urgent(state, figures.dead_letters_blocked > 0, figures.unavailable_dependencies)

@@ -12,7 +12,7 @@ from .batches.batch import Batch
 from .handlers.retry_rule import RetryRule
 from .middleware import Call, Middleware, Proceed
 from .outcomes import Reject, Requeue, Retry
-from .tasks import Context, task
+from .tasks import Context, lifespan, task
 
 if TYPE_CHECKING:
     from .publishing.publisher import Publisher, PublishFailedError, UnroutableError
@@ -32,6 +32,7 @@ __all__ = [
     "RetryRule",
     "SyncPublisher",
     "UnroutableError",
+    "lifespan",
     "task",
 ]
 __version__ = "0.1.0"

@@ -5,12 +5,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from uuid import uuid4
 
 import structlog
 
 from taskqueue_drain import Identity, WorkerProtocol
+from taskqueue_drain.aio import cancel, run_unless
 from taskqueue_drain.aio_pika.connection import connect
 from taskqueue_drain.aio_pika_channel import ControlChannel
 from taskqueue_drain.environment import SettingsError
@@ -18,7 +18,7 @@ from taskqueue_drain.health import Health
 
 from . import __version__, event_loop, log
 from .application_metrics import ApplicationMetrics
-from .bounds import LOST_SLOT_EXIT_CODE
+from .bounds import LIFESPAN_EXIT_CODE, LOST_SLOT_EXIT_CODE
 from .brake import Brake
 from .bridge import Inbox
 from .connection import Supervisor
@@ -28,9 +28,11 @@ from .delivery import Delivery
 from .drainable import DrainableWorker, ProtocolLog
 from .endpoints import serve_endpoints
 from .handler_loop import HandlerLoop
+from .lifespan import Lifespan
 from .metrics import Metrics
 from .publishing.ladder import Ladder
 from .publishing.publisher import Publisher
+from .publishing.task_publisher import TaskPublisher
 from .retries import Retries
 from .run import Run
 from .runner import Runner
@@ -61,7 +63,8 @@ async def _run(settings: Settings, registry: Registry) -> None:
         _listen(number, app.begin_shutdown)
     await app.run()
     if app.worker.in_flight or app.exit_code:
-        _log.warning("exiting with running tasks that do not stop", tasks=app.worker.in_flight)
+        if app.worker.in_flight:
+            _log.warning("exiting with running tasks that do not stop", tasks=app.worker.in_flight)
         sys.stdout.flush()
         # A thread cannot be stopped, and the interpreter would wait for it.
         os._exit(app.exit_code)
@@ -87,10 +90,17 @@ class App:
         self._metrics = metrics = Metrics(settings.name, __version__, (handler.type for handler in registry))
         metrics.add_gauge("draining", gate.closed.is_set)
         self._handlers = HandlerLoop(event_loop.new_event_loop())
+        self._lifespan = Lifespan(registry, self._handlers)
         inbox = Inbox(asyncio.get_running_loop())
         inbox.open_pipe()
+        self._task_publisher = TaskPublisher(Publisher(consume.broker, name=f"{settings.name} tasks"))
         self._runner = Runner(
-            registry, self._handlers, inbox, timeout_seconds=consume.task_timeout_seconds, threads=consume.concurrency
+            registry,
+            self._handlers,
+            inbox,
+            self._task_publisher,
+            timeout_seconds=consume.task_timeout_seconds,
+            threads=consume.concurrency,
         )
         self._watchdog = Watchdog(self._handlers, self._runner, metrics)
         # A connection of its own: a memory alarm blocks connections that publish, and acknowledgements must not wait.
@@ -157,13 +167,21 @@ class App:
             self.exit_code = LOST_SLOT_EXIT_CODE
         self._leave()
 
+    async def _supervise(self) -> None:
+        """Consume until the worker leaves, once the lifespan of the application has begun."""
+        failure = await run_unless(self._gate.leaving, self._lifespan.begin())
+        if failure is not None:
+            _log.error("lifespan not begun", exception=failure.stack)
+            self.exit_code = LIFESPAN_EXIT_CODE
+            self._leave()
+        await self._supervisor.run()
+
     async def run(self) -> None:
         """Run until the worker shuts down and every started task is settled.
 
         Raises:
             SettingsError: The HTTP port is in use.
         """
-        supervision = asyncio.ensure_future(self._supervisor.run())
         try:
             endpoints = await serve_endpoints(
                 self._port,
@@ -173,22 +191,24 @@ class App:
                 ready=lambda: self._health.is_ready,
             )
         except OSError as error:
-            supervision.cancel()
             raise SettingsError(
                 f"TASKQUEUE_HTTP_PORT={self._port} cannot be opened ({error.strerror}). "
                 "Set another port, or 0 for any free one."
             ) from error
         self._handlers.start_thread()
+        supervision = asyncio.ensure_future(self._supervise())
         control = asyncio.ensure_future(self._control_channel.run())
         watch = asyncio.ensure_future(self._watchdog.run())
         try:
             await supervision
             await self.worker.wait_until_settled()
+            if (failure := await self._lifespan.end()) is not None:
+                _log.error("lifespan not ended", exception=failure.stack)
             control.cancel()
+            await self._task_publisher.close()
             await self._publisher.close()
             await self._supervisor.close()
-            with suppress(asyncio.CancelledError):
-                await control
+            await cancel(control)
         finally:
             watch.cancel()
             await endpoints.cleanup()

@@ -22,6 +22,10 @@ CONSUMER_CHECK_SECONDS: Final = 15.0
 cost it less than one percent of a core."""
 LOST_SLOT_EXIT_CODE: Final = 70
 """Exit code (EX_SOFTWARE) of a worker that ends because a handler does not stop; never the one of a wrong setting."""
+LIFESPAN_EXIT_CODE: Final = 69
+"""Exit code (EX_UNAVAILABLE) of a worker whose lifespan cannot begin."""
+LIFESPAN_SECONDS: Final = 60
+"""How long the lifespan of the application may take to begin: longer than databases take to change their leader."""
 CLOSE_SECONDS: Final = 5
 """How long the handlers' loop may take to end at the exit; what user code left on it is cancelled."""
 UNSETTLED_MESSAGES: Final = 1000
@@ -83,6 +87,8 @@ LARGEST_BATCH: Final = 1000
 
 # Publishing
 
+TRACE_CHARACTERS: Final = 512
+"""Longest header of a trace that is carried on: as much of `tracestate` as W3C Trace Context asks for."""
 LATEST_VERSION: Final = 2**31 - 1
 """Highest version of a payload: every AMQP client can write it as a number."""
 TIME_CHARACTERS: Final = 40

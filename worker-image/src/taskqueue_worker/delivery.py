@@ -21,7 +21,7 @@ from .amqp.acknowledgements import Acknowledgements
 from .attempts import Attempt
 from .dead_letters import original_routing_key
 from .envelope import task_headers
-from .envelope.json_envelope import Envelope, media_type_of, open_envelope
+from .envelope.json_envelope import CONTENT_TYPE, Envelope, media_type_of, open_envelope
 from .payload import JSON, PayloadError, decode
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
@@ -86,8 +86,15 @@ class Delivery:
 
     @property
     def message(self) -> AbstractIncomingMessage:
-        """All properties, for a copy. Reading all of them takes a tenth of the CPU of a task without work."""
-        return IncomingMessage(self.delivered)
+        """All properties, for a copy. Reading all of them takes a tenth of the CPU of a task without work.
+
+        Those of an envelope repeat what it says, for tools that read no bodies.
+        """
+        message = IncomingMessage(self.delivered)
+        if self.envelope is not None:
+            message.content_type = CONTENT_TYPE
+            message.message_id, message.type = self.envelope.id, self.envelope.type
+        return message
 
     @property
     def body(self) -> bytes:

@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -25,6 +25,7 @@ class HandlerLoop:
     Attributes:
         draining: Set on this loop at SIGTERM, for handlers to read and to wait for.
         lag_seconds: How late it answered the last check.
+        state: What the lifespan of the application has yielded.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -36,6 +37,7 @@ class HandlerLoop:
         self._asked_at: float | None = None
         self.lag_seconds = 0.0
         self.draining = asyncio.Event()
+        self.state: object = None
 
     def start_thread(self) -> None:
         """Run the loop in a new thread. The thread is a daemon: a handler that holds it does not hold the exit."""
@@ -54,7 +56,15 @@ class HandlerLoop:
 
     def notify_draining(self) -> None:
         """Tell the handlers that the worker is leaving."""
-        self._inbox.post(self.draining.set)
+        self.set(self.draining)
+
+    def set(self, event: asyncio.Event) -> None:
+        """Set an event that coroutines on this loop wait for."""
+        self._inbox.post(event.set)
+
+    def submit(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Future[Result]":
+        """Begin a coroutine on this loop; return its future on the loop of the connection."""
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def post(self, call: Callable[..., object], *arguments: object) -> None:
         """Let the loop run a call, which must not raise."""

@@ -27,6 +27,10 @@ class PayloadError(ValueError):
     """A payload is not valid, or not exact. The text names the field and the way out."""
 
 
+class InvalidPayloadError(PayloadError):
+    """A payload is not of the type that its handler takes."""
+
+
 def decode(body: bytes) -> object:
     """Decode a JSON body.
 

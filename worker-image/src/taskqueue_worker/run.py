@@ -32,7 +32,8 @@ class Run:
         cancelled: Whether the call ended with CancelledError.
         begun: Whether user code has begun.
         is_withdrawn: Whether user code may not begin any more.
-        around: Runs the middleware of the task, which calls the handler; None for a task without middleware.
+        validate: Returns the payload as the handler takes it; None if it takes every payload.
+        around: Runs the middleware of the task with its payload, and then the handler; None without middleware.
         thread: Identifier of the thread in which it runs.
         is_in_thread: Whether the handler, which is surrounded, runs in a thread at this moment.
         task: Its task on the loop of the handlers; None in a thread.
@@ -53,7 +54,8 @@ class Run:
         self.context = context
         self.ended: asyncio.Future[Failure | None] = loop.create_future()
         self.woken: asyncio.Future[None] = loop.create_future()
-        self.around: Callable[[], Awaitable[object]] | None = None
+        self.validate: Callable[[object], object] | None = None
+        self.around: Callable[[object], Awaitable[object]] | None = None
         self.cancelled = self.begun = self.is_withdrawn = self.is_in_thread = False
         self.thread: int | None = None
         self.task: asyncio.Task[None] | None = None
@@ -73,7 +75,7 @@ class Run:
         failure = None
         try:
             self._begin()
-            await (self.call_on_loop() if self.around is None else self.around())
+            await (self.call_on_loop() if self.around is None else self.around(self._arguments[0]))
         except BaseException as error:  # noqa: BLE001 - whatever user code raises
             failure = self._failed(error)
         self._connection.post_in_burst(self._resolve, failure)
@@ -104,6 +106,9 @@ class Run:
         self.thread, self.begun = threading.get_ident(), True
         if self.is_withdrawn:
             raise asyncio.CancelledError
+        if self.validate is not None:  # by user code too, so not on the connection's loop
+            payload, *rest = self._arguments
+            self._arguments = (self.validate(payload), *rest)
 
     def _failed(self, error: BaseException) -> Failure:
         self.cancelled = isinstance(error, asyncio.CancelledError)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,13 +14,15 @@ import structlog
 from .batches.gathering import first_of
 from .bridge import Inbox
 from .delivery import Delivery
-from .failure import Failure
+from .failure import ErrorType, Failure
 from .handler_loop import HandlerLoop
 from .handlers.retry_rule import RetryRule
 from .middleware import Call, run_around
 from .outcomes import Reject, Requeue
-from .payload import PayloadError
+from .payload import InvalidPayloadError, PayloadError
+from .publishing.task_publisher import TaskPublisher
 from .run import Run
+from .selection import ExpiredError, UnknownTypeError, UnknownVersionError, select
 from .tasks import Context, Handler, Registry
 from .thread_pool import ThreadPool
 
@@ -34,6 +37,7 @@ class Status(StrEnum):
     FAILED = "failed"
     TIMEOUT = "timeout"
     UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_VERSION = "unknown_version"
     INVALID_PAYLOAD = "invalid_payload"
     EXPIRED = "expired"
     """The time until which the publisher wants it to begin is over: the task did not run."""
@@ -61,26 +65,42 @@ class Outcome:
     """How the task is tried again after this failure; None: as the worker does it."""
 
 
-class UnknownTypeError(Exception):
-    """No handler is registered for the type of a message."""
+_REFUSALS: Final[Mapping[ErrorType, Status]] = {
+    UnknownTypeError: Status.UNKNOWN_TYPE,
+    UnknownVersionError: Status.UNKNOWN_VERSION,
+    ExpiredError: Status.EXPIRED,
+    PayloadError: Status.INVALID_PAYLOAD,
+}
+"""Why no handler runs a task."""
 
-
-class ExpiredError(Exception):
-    """A task expired before it could begin."""
+_DECISIONS: Final[Mapping[ErrorType, Status]] = {
+    Requeue: Status.REQUEUED,
+    Reject: Status.REJECTED,
+    InvalidPayloadError: Status.INVALID_PAYLOAD,
+}
+"""What a handler may raise that is no failure."""
 
 
 class Runner:
     """Selects the handler of a delivery and runs it, on the loop of the handlers or in a thread."""
 
-    def __init__(
-        self, registry: Registry, handlers: HandlerLoop, inbox: Inbox, *, timeout_seconds: float, threads: int
+    def __init__(  # noqa: PLR0913 - the parts of a runner
+        self,
+        registry: Registry,
+        handlers: HandlerLoop,
+        inbox: Inbox,
+        publisher: TaskPublisher,
+        *,
+        timeout_seconds: float,
+        threads: int,
     ) -> None:
-        """`inbox` is the one of this loop, which the threads of the handlers post to."""
+        """`inbox` is the one of this loop, which the threads of the handlers post to; they publish by `publisher`."""
         self._registry = registry
         self._handlers = handlers
         self._timeout = timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._inbox = inbox
+        self._publisher = publisher
         self._is_cancelling = False
         self._threads = ThreadPool(threads)
         self._running: dict[Run, Delivery] = {}
@@ -111,20 +131,11 @@ class Runner:
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task. Errors of the handler or the publisher are in the outcome, never raised."""
-        if (refused := _refused(delivery)) is not None:
-            return refused
-        handler = self._registry.get(delivery.type)
-        if handler is None:
-            known = ", ".join(sorted(handler.type for handler in self._registry))
-            error = UnknownTypeError(
-                f"No handler for task type {delivery.type!r}. This worker has handlers for: {known}. "
-                "Register one with @task, or correct the type of the message."
-            )
-            return Outcome(Status.UNKNOWN_TYPE, Failure.of(error))
         try:
+            handler = select(self._registry, delivery, datetime.now(UTC))
             payload = delivery.payload()
-        except PayloadError as error:
-            return Outcome(Status.INVALID_PAYLOAD, Failure.of(error))
+        except (UnknownTypeError, UnknownVersionError, ExpiredError, PayloadError) as error:
+            return Outcome(_status_of(type(error), _REFUSALS), Failure.of(error))
         timeout = self._timeout if handler.timeout is None else handler.timeout
         outcome = await self._wait_for(self._start(handler, payload, delivery, timeout), timeout)
         if outcome.failure is None or handler.retry is None:
@@ -133,8 +144,11 @@ class Runner:
 
     def attempts_of(self, delivery: Delivery) -> int | None:
         """Return the attempts that the task declares, if it does."""
-        handler = self._registry.get(delivery.type)
-        return None if handler is None or handler.retry is None else handler.retry.attempts
+        try:
+            retry = select(self._registry, delivery, datetime.now(UTC)).retry
+        except (UnknownTypeError, UnknownVersionError, ExpiredError, PayloadError):
+            return None
+        return None if retry is None else retry.attempts
 
     def _context(self, delivery: Delivery, timeout: float) -> Context:
         return Context(
@@ -146,6 +160,8 @@ class Runner:
             deadline=datetime.now(UTC) + timedelta(seconds=timeout),
             attempt=delivery.attempt.number,
             draining=self._handlers.draining,
+            state=self._handlers.state,
+            publish_from=partial(self._publisher.submit, delivery),
             log=structlog.get_logger("task").bind(task_id=delivery.task_id, type=delivery.type),
         )
 
@@ -154,10 +170,11 @@ class Runner:
         arguments = (payload, context) if handler.wants_context else (payload,)
         # Neither another loop nor a thread inherits context variables.
         run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox)
+        run.validate = handler.validate
         self._running[run] = delivery
         if handler.around and context is not None:
             proceed = run.call_on_loop if handler.is_coroutine else partial(self._threads.proceed, run)
-            run.around = partial(run_around, Call(context, payload, handler), proceed)
+            run.around = lambda payload: run_around(Call(context, payload, handler), proceed)
         if handler.is_coroutine or handler.around:
             self._handlers.start(run)
         else:
@@ -197,26 +214,15 @@ class Runner:
         return holder is not None and holder is not self._running.get(run)
 
 
-def _refused(delivery: Delivery) -> Outcome | None:
-    """Return the outcome of a task that no handler may run."""
-    try:
-        if delivery.problem:
-            raise PayloadError(delivery.problem)  # noqa: TRY301 - as those of the headers
-        expires_at = delivery.expires_at
-    except PayloadError as error:
-        return Outcome(Status.INVALID_PAYLOAD, Failure.of(error))
-    if expires_at is None or datetime.now(UTC) < expires_at:
-        return None
-    return Outcome(Status.EXPIRED, Failure.of(ExpiredError(f"The task expired at {expires_at.isoformat()}.")))
-
-
 def _result(run: Run) -> Outcome:
     failure = run.ended.result()
     if failure is None:
         return Outcome(Status.DONE)
-    if issubclass(failure.error_type, Requeue):
-        return Outcome(Status.REQUEUED, failure)
-    return Outcome(Status.REJECTED if issubclass(failure.error_type, Reject) else Status.FAILED, failure)
+    return Outcome(_status_of(failure.error_type, _DECISIONS), failure)
+
+
+def _status_of(error: ErrorType, statuses: Mapping[ErrorType, Status]) -> Status:
+    return next((status for kind, status in statuses.items() if issubclass(error, kind)), Status.FAILED)
 
 
 def _interrupted(run: Run) -> Outcome:

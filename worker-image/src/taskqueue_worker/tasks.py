@@ -1,43 +1,28 @@
 """The API for applications: handlers, registered by task type."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from structlog.typing import FilteringBoundLogger
+    from collections.abc import Sequence
 
     from .batches.batch import Batch
     from .batches.collector import Collector
+    from .handlers.payload_type import Validate
     from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from .bounds import LATEST_VERSION
+from .context import Context
+from .handlers.payload_type import validator_of
 
+__all__ = ["Context", "Handler", "Registry", "lifespan", "registry", "task"]
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The properties of the task that a handler runs."""
-
-    task_id: str | None
-    """The AMQP `message_id`: the same at each redelivery. None if the publisher set none."""
-    type: str
-    routing_key: str
-    headers: Mapping[str, Any]
-    redelivered: bool
-    """Whether the broker delivered the message before: another worker may have started the task."""
-    deadline: datetime
-    """When the task is cancelled and has failed, in UTC."""
-    attempt: int
-    """Number of this attempt, from 1."""
-    draining: "asyncio.Event"
-    """Set at SIGTERM: a long handler may save its progress and return early. Threads may read it too."""
-    log: "FilteringBoundLogger"
-    """A logger whose lines carry `task_id` and `type`."""
+Function = TypeVar("Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any]")
+LifespanFunction = Callable[[], AsyncIterator[Any]]
+Lifespan = TypeVar("Lifespan", bound=LifespanFunction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +30,7 @@ class Handler:
     """A function that runs the tasks of one type."""
 
     type: str
+    version: int
     function: Callable[..., Any]
     location: str
     """Module, name, file and line of the function."""
@@ -58,18 +44,22 @@ class Handler:
     """How tasks are tried again, where that differs from the worker."""
     collector: "Collector | None" = None
     """What the function is if it takes batches."""
+    validate: "Validate | None" = None
+    """Returns a payload as the function takes it; None if it takes every payload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The handlers of one worker, one per task type."""
+    """The handlers of one worker, one per type and version of tasks."""
 
-    _handlers: dict[str, Handler] = field(default_factory=dict)
+    _handlers: dict[tuple[str, int], Handler] = field(default_factory=dict)
+    _lifespans: list[LifespanFunction] = field(default_factory=list)
 
-    def task(
+    def task(  # noqa: PLR0913 - what a task may declare
         self,
         type: str,  # noqa: A002 - named as the AMQP property it matches
         *,
+        version: int = 1,
         timeout: float | None = None,
         retry: "RetryRule | None" = None,
         batch: "Batch | None" = None,
@@ -82,6 +72,7 @@ class Registry:
 
         Args:
             type: The task type.
+            version: The version of the payloads that the function takes.
             timeout: Seconds after which a task is cancelled, at most those of the worker.
             retry: How tasks are tried again, where that differs from `spec.retry`.
             batch: Lets the function take a list of payloads, and a list of contexts.
@@ -89,28 +80,53 @@ class Registry:
 
         Raises:
             TypeError: The function takes other arguments, or contains `yield`.
-            ValueError: The type is empty, or already has a handler; the timeout is not positive.
+            ValueError: The type is empty, or its version already has a handler; the version or timeout is not positive.
         """
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
-            handler = _handler(type, function, tuple(around))
+            handler = _handler(type, version, function, tuple(around), is_batch=batch is not None)
             handler = replace(handler, timeout=_checked_timeout(timeout, handler.location), retry=retry)
             handler = handler if batch is None else _batched(handler, batch)
-            if (other := self._handlers.get(type)) is not None:
+            if (other := self._handlers.get((type, version))) is not None:
                 raise ValueError(
                     f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
-                    "Rename or remove one."
+                    "Rename or remove one, or give it another version."
                 )
-            self._handlers[type] = handler
+            self._handlers[type, version] = handler
             return function
 
         return register
 
-    def get(self, type: str) -> Handler | None:  # noqa: A002 - named as the AMQP property it matches
-        """Return the handler of this type, if any."""
-        return self._handlers.get(type)
+    def lifespan(self, function: Lifespan) -> Lifespan:
+        """Let the decorated `async def`, which has one `yield`, surround the life of the process.
+
+        What it yields is `context.state`. The worker consumes after that; it goes on after the last task.
+
+        Raises:
+            TypeError: The function is no `async def` with a `yield`.
+            ValueError: There is a lifespan already.
+        """
+        is_generator: bool = inspect.isasyncgenfunction(function)
+        if not is_generator:
+            raise TypeError(f"@lifespan: {_location(function)} must be an `async def` with one `yield`.")
+        if self._lifespans:
+            raise ValueError(
+                f"There are two lifespans: {_location(self._lifespans[0])} and {_location(function)}. "
+                "Let one of them enter the other."
+            )
+        self._lifespans.append(function)
+        return function
+
+    @property
+    def lifespan_function(self) -> LifespanFunction | None:
+        """The lifespan of the application, if any."""
+        return self._lifespans[0] if self._lifespans else None
+
+    def get(self, type: str, version: int = 1) -> Handler | None:  # noqa: A002 - named as the AMQP property it matches
+        """Return the handler of this type and version, if any."""
+        return self._handlers.get((type, version))
 
     def __iter__(self) -> Iterator[Handler]:
         return iter(self._handlers.values())
@@ -118,8 +134,11 @@ class Registry:
 
 def _handler(
     type: str,  # noqa: A002 - named as the AMQP property it matches
+    version: int,
     function: Callable[..., Any],
     around: "tuple[Middleware, ...]",
+    *,
+    is_batch: bool,
 ) -> Handler:
     location = _location(function)
     if _satisfies(function, inspect.isgeneratorfunction) or _satisfies(function, inspect.isasyncgenfunction):
@@ -130,7 +149,22 @@ def _handler(
     if not 1 <= positional <= 2 or required > positional:  # noqa: PLR2004 - payload, and payload with context
         raise TypeError(f"{location} must take (payload) or (payload, context).")
     is_coroutine = _satisfies(function, inspect.iscoroutinefunction)
-    return Handler(type, function, location, wants_context=positional > 1, is_coroutine=is_coroutine, around=around)
+    return Handler(
+        type,
+        _checked_version(version, location),
+        function,
+        location,
+        wants_context=positional > 1,
+        is_coroutine=is_coroutine,
+        around=around,
+        validate=validator_of(function, location, is_batch=is_batch),
+    )
+
+
+def _checked_version(version: object, location: str) -> int:
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= LATEST_VERSION:
+        raise ValueError(f"{location}: version={version!r} must be a whole number from 1 to {LATEST_VERSION}.")
+    return version
 
 
 def _batched(handler: Handler, batch: "Batch") -> Handler:
@@ -166,3 +200,4 @@ def _location(function: Callable[..., Any]) -> str:
 
 registry = Registry()
 task = registry.task
+lifespan = registry.lifespan

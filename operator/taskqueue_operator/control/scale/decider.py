@@ -1,7 +1,7 @@
 """Decides on the present reading of a TaskQueue, in memory, and records the decision."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -10,6 +10,9 @@ from taskqueue_operator.control.clock import Clock
 from taskqueue_operator.control.state import States
 from taskqueue_operator.control.telemetry import Telemetry
 from taskqueue_operator.control.workqueue import WorkQueues
+from taskqueue_operator.drain.dependencies import unavailable_dependencies
+from taskqueue_operator.drain.worker_pool import WorkerPool
+from taskqueue_operator.resource.faults import Fault
 from taskqueue_operator.resource.names import Key
 from taskqueue_operator.resource.scaling import Mode
 from taskqueue_operator.resource.taskqueue import TaskQueue
@@ -64,7 +67,7 @@ class Decider:
         queues = state.queues(taskqueue) if state.connection.reads(taskqueue.spec.broker) else None
         reading = queues.reading() if queues is not None else unread
         fault = scaling.scale_out_blocker = self.cache.scale_out_blocker(taskqueue.key)
-        obstacle = Obstacle(DecisionReason(fault.reason.value), fault.message) if fault is not None else None
+        obstacle = _obstacle(fault, state.drain.pool, now)
         workers, policy = Workers(deployment.replicas, deployment.ready, obstacle), scaling.policy_of(taskqueue)
         decision = decide(reading, workers, policy, scaling.memory, now)
         return Recording(now, reading, workers, policy, scaling.memory, decision)
@@ -84,6 +87,18 @@ def log_fields(key: Key, before: int, after: int, decision: Decision) -> dict[st
         "why": decision.reason,
         "decision": decision.explanation,
     }
+
+
+def _obstacle(fault: Fault | None, pool: WorkerPool | None, now: datetime) -> Obstacle | None:
+    """Return why more workers could not start, or could do nothing."""
+    if fault is not None:
+        return Obstacle(DecisionReason(fault.reason.value), fault.message)
+    missing = unavailable_dependencies(pool, now) if pool is not None else ()
+    if not missing:
+        return None
+    names = ", ".join(f'"{name}"' for name in missing)
+    message = f"at least half of the workers report that they do not reach {names}, which more workers would not change"
+    return Obstacle(DecisionReason.DEPENDENCY_UNAVAILABLE, message)
 
 
 def _longest_task(taskqueue: TaskQueue) -> timedelta:

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from taskqueue_worker import Call, Context, Proceed, Reject, Requeue, Retry
 from taskqueue_worker.tasks import Registry
-from taskqueue_worker.testing import EndlessTaskError, Tasks
+from taskqueue_worker.testing import EndlessTaskError, LifespanFailedError, Tasks
 from tests.integration.worker.guide import write_example
 
 ROOT = Path(__file__).parents[4]
@@ -133,3 +133,41 @@ def test_the_plugin_has_the_fixture_and_the_example_of_the_guide_passes(tmp_path
     )
     assert run.returncode == 0, run.stdout
     assert "2 passed" in run.stdout
+
+
+def test_a_task_sees_the_lifespan_and_what_it_publishes_is_seen(registry: Registry) -> None:
+    ended: list[bool] = []
+
+    @registry.lifespan
+    async def database() -> AsyncIterator[str]:
+        yield "pool"
+        ended.append(True)
+
+    @registry.task("order.pay")
+    async def pay(payload: dict[str, Any], context: Context) -> None:
+        await context.publish("orders", "ship", payload | {"state": context.state}, type="order.ship")
+
+    run = Tasks(registry).run("order.pay", {"order": 7})
+    assert run.is_done
+    (published,) = run.published
+    assert (published.exchange, published.routing_key, published.payload) == (
+        "orders",
+        "ship",
+        {"order": 7, "state": "pool"},
+    )
+    assert (published.options["type"], published.options["correlation_id"]) == ("order.ship", "test-1")
+    assert ended == [True]
+
+
+def test_a_lifespan_that_fails_fails_the_test(registry: Registry) -> None:
+    @registry.lifespan
+    async def database() -> AsyncIterator[None]:
+        if registry.lifespan_function is not None:
+            raise ConnectionRefusedError("no database")
+        yield
+
+    @registry.task("t")
+    async def run(_: object) -> None: ...
+
+    with pytest.raises(LifespanFailedError, match="no database"):
+        Tasks(registry).run("t", {})

@@ -49,10 +49,11 @@ def call(headers: Mapping[str, Any]) -> Call:
         redelivered=False,
         deadline=datetime.now(UTC),
         attempt=2,
+        state=None,
         draining=asyncio.Event(),
         log=structlog.get_logger(),
     )
-    handler = Handler("resize", print, "here", wants_context=True, is_coroutine=True)
+    handler = Handler("resize", 1, print, "here", wants_context=True, is_coroutine=True)
     return Call(context, {}, handler)
 
 

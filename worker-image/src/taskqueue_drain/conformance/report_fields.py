@@ -5,7 +5,12 @@ import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from taskqueue_drain.bounds import COMMAND_INTEGER, COMMAND_TEXT_CHARACTERS
+from taskqueue_drain.bounds import (
+    COMMAND_INTEGER,
+    COMMAND_TEXT_CHARACTERS,
+    DEPENDENCY_CHARACTERS,
+    REPORT_DEPENDENCIES,
+)
 from taskqueue_drain.protocol import VERSION, Result, State
 
 REPORT_BYTES: Final = 16 * 1024
@@ -24,6 +29,10 @@ def _is_number(value: object) -> bool:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= COMMAND_TEXT_CHARACTERS
+
+
+def _is_dependency(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(f"[A-Za-z0-9._-]{{1,{DEPENDENCY_CHARACTERS}}}", value))
 
 
 def _or_none(check: _Check) -> _Check:
@@ -51,6 +60,13 @@ FIELDS: Final[Mapping[str, _Check]] = {
     "answer": _or_none(_ANSWER),
 }
 
+OPTIONAL_FIELDS: Final[Mapping[str, _Check]] = {
+    "dead_letters_blocked": _is_count,
+    "unavailable_dependencies": lambda value: (
+        isinstance(value, list) and len(value) <= REPORT_DEPENDENCIES and all(map(_is_dependency, value))
+    ),
+}
+
 
 def problems(report: Mapping[str, Any], identity: Mapping[str, object]) -> Iterator[str]:
     """Say what is wrong with a report.
@@ -64,6 +80,9 @@ def problems(report: Mapping[str, Any], identity: Mapping[str, object]) -> Itera
             yield f"{name} must be {expected!r} and is {_value(report, name)}"
     for name, holds in FIELDS.items():
         if name not in report or not holds(report[name]):
+            yield f"{name} is {_value(report, name)}"
+    for name, holds in OPTIONAL_FIELDS.items():
+        if name in report and not holds(report[name]):
             yield f"{name} is {_value(report, name)}"
 
 

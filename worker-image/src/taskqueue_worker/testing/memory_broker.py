@@ -2,17 +2,20 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Unpack, cast
+from uuid import uuid4
 
 from aio_pika import Message
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from taskqueue_worker.amqp.acknowledgements import Acknowledgements
 from taskqueue_worker.attempts import Attempt
 from taskqueue_worker.delivery import Delivery
+from taskqueue_worker.publishing.task_message import TaskOptions
 
-from .task_run import DeadLetter
+from .task_run import DeadLetter, PublishedTask
 
 QUEUE = "tests"
 
@@ -52,12 +55,14 @@ class MemoryBroker:
     Attributes:
         delays: Seconds of each delay that a message was published with.
         dead_letter: What was published elsewhere than to the queue.
+        published: What handlers have published.
     """
 
     def __init__(self) -> None:
         self._messages: deque[DeliveredMessage] = deque()
         self.delays: list[float] = []
         self.dead_letter: DeadLetter | None = None
+        self.published: list[PublishedTask] = []
 
     def put(self, delivered: DeliveredMessage) -> None:
         """Store a message at the end of the queue."""
@@ -70,7 +75,8 @@ class MemoryBroker:
         delivered = self._messages.popleft()
         headers = delivered.header.properties.headers or {}
         attempt = Attempt.of(headers, redelivered=bool(delivered.redelivered), counts_failures=True)
-        return MemoryDelivery(delivered, QUEUE, attempt, broker=self)
+        none = cast("Acknowledgements", None)  # no method of these deliveries uses it
+        return MemoryDelivery(delivered, QUEUE, none, attempt, broker=self)
 
     async def send(self, message: Message, exchange: str, routing_key: str) -> None:
         """Publish a message (`settlement.Send`)."""
@@ -78,6 +84,14 @@ class MemoryBroker:
             self.put(_delivered(message))
         else:
             self.dead_letter = DeadLetter(message.body, dict(message.headers))
+
+    async def publish(self, exchange: str, routing_key: str, payload: object, **options: Unpack[TaskOptions]) -> str:
+        """Publish another task (`TaskPublisher`)."""
+        self.published.append(PublishedTask(exchange, routing_key, payload, options))
+        return options.get("message_id") or str(uuid4())
+
+    async def close(self) -> None:
+        """Close nothing."""
 
     async def delay(self, message: Message, queue: str, delay_ms: int) -> None:
         """Publish a message that returns after a delay, which does not pass (`retries.Delay`)."""

@@ -26,6 +26,17 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedTask:
+    """What a handler has published by its context."""
+
+    exchange: str
+    routing_key: str
+    payload: object
+    options: Mapping[str, Any]
+    """The options of `Publisher.publish`, with the correlation id and the trace that are carried on."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRun:
     """All attempts of a task, from its publish until its message has left the queue."""
 
@@ -34,6 +45,7 @@ class TaskRun:
     delays: tuple[float, ...]
     """Seconds before each further run. They did not pass."""
     dead_letter: DeadLetter | None
+    published: tuple[PublishedTask, ...] = ()
 
     @property
     def status(self) -> str:

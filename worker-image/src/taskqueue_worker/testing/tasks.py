@@ -11,8 +11,10 @@ from taskqueue_worker.brake import Brake
 from taskqueue_worker.bridge import Inbox
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.handler_loop import HandlerLoop
+from taskqueue_worker.lifespan import Lifespan
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.payload import JSON, encode
+from taskqueue_worker.publishing.task_publisher import TaskPublisher
 from taskqueue_worker.retries import Retries
 from taskqueue_worker.retry_policy import RetryPolicy
 from taskqueue_worker.runner import Outcome, Runner
@@ -34,8 +36,12 @@ class EndlessTaskError(Exception):
         super().__init__(f"Task {type!r} returned to its queue {MOST_RUNS} times. What it waits for never happens.")
 
 
+class LifespanFailedError(Exception):
+    """The lifespan of the application did not begin. The text has its stack."""
+
+
 class Tasks:
-    """Runs tasks as a worker does: decoding, validation, middleware, outcomes, retries, dead letters.
+    """Runs tasks as a worker does: lifespan, decoding, validation, middleware, outcomes, retries, dead letters.
 
     Attributes:
         max_attempts: As `spec.retry.maxAttempts`.
@@ -64,6 +70,7 @@ class Tasks:
 
         Raises:
             EndlessTaskError: The task is requeued without end.
+            LifespanFailedError: The lifespan of the application does not begin.
         """
         body = payload if isinstance(payload, bytes) else encode(payload)
         message = Message(body, type=type, message_id=message_id, content_type=JSON, headers=dict(headers or {}))
@@ -71,22 +78,28 @@ class Tasks:
 
     async def _run(self, type: str, message: Message) -> TaskRun:  # noqa: A002 - the AMQP name
         broker, statuses = MemoryBroker(), list[str]()
-        worker = self._worker(broker, statuses)
+        handlers = HandlerLoop(asyncio.get_running_loop())
+        worker = self._worker(broker, handlers, statuses)
+        lifespan = Lifespan(self._registry, handlers)
+        if (failure := await lifespan.begin()) is not None:
+            raise LifespanFailedError(failure.stack)
         await broker.send(message, "", QUEUE)
         while (delivery := broker.take()) is not None:
             if len(statuses) == MOST_RUNS:
                 raise EndlessTaskError(type)
             worker.receive(delivery)
             await worker.wait_until_settled()
-        return TaskRun(tuple(statuses), tuple(broker.delays), broker.dead_letter)
+        await lifespan.end()
+        return TaskRun(tuple(statuses), tuple(broker.delays), broker.dead_letter, tuple(broker.published))
 
-    def _worker(self, broker: MemoryBroker, statuses: list[str]) -> Worker:
-        loop, state_changed = asyncio.get_running_loop(), asyncio.Event()
+    def _worker(self, broker: MemoryBroker, handlers: HandlerLoop, statuses: list[str]) -> Worker:
+        inbox, state_changed = Inbox(asyncio.get_running_loop()), asyncio.Event()
         metrics = Metrics("tests/tasks", "", ())
         policy = RetryPolicy(self.max_attempts, self.initial_seconds, 3600)
         settlement = _Recorded(broker.send, DeadLetterTarget(), metrics, state_changed, Retries(policy, broker.delay))
         settlement.statuses = statuses
-        runner = Runner(self._registry, HandlerLoop(loop), Inbox(loop), timeout_seconds=self.timeout_seconds, threads=1)
+        tasks = TaskPublisher(broker)
+        runner = Runner(self._registry, handlers, inbox, tasks, timeout_seconds=self.timeout_seconds, threads=1)
         runner.let_batches_wait(may_wait=False)
         return Worker(
             runner,

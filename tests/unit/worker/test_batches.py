@@ -326,7 +326,7 @@ async def test_each_payload_is_validated_before_it_joins(
     registry.task("t", batch=Batch(size=2, seconds=1))(handler)
     invalid = runner.run(delivery(body=b'"one"'))
     outcomes = await asyncio.gather(invalid, runner.run(message(2)), runner.run(message(3)))
-    assert statuses(outcomes) == [Status.INVALID_PAYLOAD, Status.DONE, Status.DONE]
+    assert statuses([*outcomes]) == [Status.INVALID_PAYLOAD, Status.DONE, Status.DONE]
     assert seen == [2, 3]
 
 

@@ -20,7 +20,9 @@ from .handlers.payload_type import validator_of
 
 __all__ = ["Context", "Handler", "Registry", "lifespan", "registry", "task"]
 
-Function = TypeVar("Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any]")
+Function = TypeVar(
+    "Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any] | Callable[[Any, list[Context]], Any]"
+)
 LifespanFunction = Callable[[], AsyncIterator[Any]]
 Lifespan = TypeVar("Lifespan", bound=LifespanFunction)
 

@@ -52,14 +52,11 @@ async def test_the_messages_of_a_batch_that_was_killed_run_one_by_one(
         await queue.publish("batch.slow", n=n, gate=str(gate))
     await first.wait_for_ledger("started 0 1 2 3")
     await queue.publish("batch.slow", n=4, gate=str(gate))
+    await eventually("a fifth one waits", lambda: first.metric("taskqueue_worker_in_flight") == 5)
     first.kill()
     gate.open()
     second = start_worker(**variables)
-    for n in range(4):
-        await second.wait_for_ledger(f"finished {n}")
-    await eventually("the fifth waits for its batch", lambda: second.metric("taskqueue_worker_in_flight") == 1)
-    second.terminate()
-    assert await second.exit_code() == 0
-    assert second.ledger[-1] == "finished 4"
-    assert {line["attempt"] for line in second.lines(event="task", status="done")} == {1, 2}
+    lines = await second.wait_for_log(event="task", status="done", settled=True, times=5)
+    assert {line["attempt"] for line in lines} == {2}
+    assert sorted(second.ledger[1:]) == sorted(f"{step} {n}" for step in ("started", "finished") for n in range(5))
     assert await queue.ready() == await queue.ready(queue.dead_letters) == 0

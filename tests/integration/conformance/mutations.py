@@ -14,13 +14,13 @@ from aio_pika import DeliveryMode
 from taskqueue_drain import aio_pika_channel, drain_lease, protocol, worker_protocol
 from taskqueue_drain.aio_pika.connection import connect_as
 from taskqueue_drain.drain_lease import DrainLease
+from taskqueue_drain.health import Health
 from taskqueue_drain.protocol import Answer, FencingToken, Verb
 from taskqueue_drain.worker_protocol import WorkerProtocol
 from taskqueue_worker import app, connection, subscription
 from taskqueue_worker.app import App
 from taskqueue_worker.consumer import Consumer
 from taskqueue_worker.delivery import Delivery
-from taskqueue_worker.endpoints import serve_endpoints
 from taskqueue_worker.subscription import Subscription
 from taskqueue_worker.worker import Worker
 
@@ -308,18 +308,12 @@ def sigterm_cancels_running_tasks() -> None:
 
 @breaks("healthz")
 def a_drained_worker_is_unhealthy() -> None:
-    patch(
-        app,
-        serve_endpoints=lambda *parts, ready, **rest: serve_endpoints(*parts, **rest | {"alive": ready}, ready=ready),
-    )
+    patch(Health, is_alive=Health.is_ready)
 
 
 @breaks("readyz")
 def a_drained_worker_is_ready() -> None:
-    patch(
-        app,
-        serve_endpoints=lambda *parts, alive, **rest: serve_endpoints(*parts, **rest | {"ready": alive}, alive=alive),
-    )
+    patch(Health, is_ready=Health.is_alive)
 
 
 if name := os.environ.get("MUTATION"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskqueue_worker import metrics as metrics_module
 from taskqueue_worker.application_metrics import ApplicationMetrics
-from taskqueue_worker.bounds import CLOCK_SKEW_SECONDS, LONGEST_QUEUE_SECONDS, SCRAPE_SECONDS
+from taskqueue_worker.bounds import CLOCK_SKEW_SECONDS, LONGEST_QUEUE_SECONDS
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.queue_wait import queue_wait
@@ -90,37 +91,45 @@ class BadCollector:
         return []
 
 
-async def test_metrics_of_the_application_are_served_without_those_of_the_process() -> None:
-    application = ApplicationMetrics(HandlerLoop(asyncio.get_running_loop()))
+@pytest.fixture
+def handlers() -> Iterator[HandlerLoop]:
+    """A loop of handlers in its thread."""
+    handlers = HandlerLoop(asyncio.new_event_loop())
+    handlers.start_thread()
+    yield handlers
+    handlers.close()
+
+
+def test_metrics_of_the_application_are_served_without_those_of_the_process(handlers: HandlerLoop) -> None:
+    application = ApplicationMetrics(handlers)
     counter = Counter("thumbnails", "Thumbnails.")
     counter.inc(3)
-    page = (await application.page()).decode()
+    page = application.page().decode()
     assert "thumbnails_total 3.0" in page
     assert "\nprocess_" not in page
     bad = BadCollector()
     REGISTRY.register(cast("Counter", bad))
-    assert await application.page() == b""
+    assert application.page() == b""
     REGISTRY.unregister(cast("Counter", bad))
     REGISTRY.unregister(counter)
 
 
-@pytest.fixture
-def held_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that runs nothing until the end of the test."""
-    loop = asyncio.new_event_loop()
-    yield loop
-    if not loop.is_closed():
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
+def test_a_scrape_waits_only_a_while_for_a_handler_that_holds_the_loop(
+    handlers: HandlerLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskqueue_worker.application_metrics.SCRAPE_SECONDS", 0.01)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        release.wait()
+
+    handlers._inbox.post(hold)
+    held.wait()
+    assert ApplicationMetrics(handlers).page() == b""
+    release.set()
 
 
-@pytest.mark.looptime
-async def test_a_scrape_does_not_wait_for_a_handler_that_holds_the_loop(held_loop: asyncio.AbstractEventLoop) -> None:
-    application = ApplicationMetrics(HandlerLoop(held_loop))
-    assert await application.page() == b""
-    assert asyncio.get_running_loop().time() == SCRAPE_SECONDS
-
-
-async def test_a_closed_loop_has_no_metrics(held_loop: asyncio.AbstractEventLoop) -> None:
-    held_loop.close()
-    assert await ApplicationMetrics(HandlerLoop(held_loop)).page() == b""
+def test_a_closed_loop_has_no_metrics(handlers: HandlerLoop) -> None:
+    handlers.close()
+    assert ApplicationMetrics(handlers).page() == b""

@@ -183,13 +183,8 @@ class App:
             SettingsError: The HTTP port is in use.
         """
         try:
-            endpoints = await serve_endpoints(
-                self._port,
-                self._metrics,
-                application=ApplicationMetrics(self._handlers).page,
-                alive=lambda: self._health.is_alive,
-                ready=lambda: self._health.is_ready,
-            )
+            application = ApplicationMetrics(self._handlers)
+            serve_endpoints(self._port, self._metrics, self._health, application=application.page)
         except OSError as error:
             raise SettingsError(
                 f"TASKQUEUE_HTTP_PORT={self._port} cannot be opened ({error.strerror}). "
@@ -211,6 +206,5 @@ class App:
             await cancel(control)
         finally:
             watch.cancel()
-            await endpoints.cleanup()
             self._handlers.close()
         _log.info("exited")

@@ -17,10 +17,10 @@ class ApplicationMetrics:
     def __init__(self, handlers: HandlerLoop) -> None:
         self._handlers = handlers
 
-    async def page(self) -> bytes:
-        """Return the page; an empty one if a handler holds the loop, or a collector fails."""
+    def page(self) -> bytes:
+        """Return the page; an empty one if a handler holds the loop, or a collector fails. For any other thread."""
         try:
-            return await self._handlers.read(lambda: generate_latest(self), SCRAPE_SECONDS) or b""
+            return self._handlers.read(lambda: generate_latest(self), SCRAPE_SECONDS) or b""
         except Exception as error:  # noqa: BLE001 - whatever a collector raises
             _log.warning("metrics of the application not read", error=repr(error))
             return b""

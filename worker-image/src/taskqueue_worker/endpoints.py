@@ -1,55 +1,60 @@
-"""Serves /healthz, /readyz and /metrics on the event loop of the connection, which no handler holds."""
+"""Serves /healthz, /readyz and /metrics on threads. What the probes ask is answered on the loop of the connection."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Final
 
 import structlog
-from aiohttp import web
 from prometheus_client import generate_latest
+
+from taskqueue_drain.endpoints import Probed, serve
 
 from .metrics import Metrics
 
-METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+ANSWER_SECONDS: Final = 4.0
+"""How long a probe waits for the loop of the connection: less than the kubelet waits for the probe."""
 
 _log = structlog.get_logger("endpoints")
 
 
-async def serve_endpoints(
-    port: int,
-    metrics: Metrics,
-    *,
-    application: Callable[[], Awaitable[bytes]],
-    alive: Callable[[], bool],
-    ready: Callable[[], bool],
-) -> web.AppRunner:
-    """Listen on all addresses of the pod; `cleanup()` of the result stops the server.
+def serve_endpoints(port: int, metrics: Metrics, health: Probed, *, application: Callable[[], bytes]) -> None:
+    """Listen on all addresses of the pod until the process ends.
 
     Args:
         port: The port; 0 selects a free one.
         metrics: The metrics of the worker.
-        application: Returns the metrics of the application.
-        alive: Whether the container may go on.
-        ready: Whether the pod counts as ready.
+        health: Answers the probes, on this loop.
+        application: Returns the metrics of the application, on any thread.
 
     Raises:
         OSError: The port is in use.
     """
+    answers = AnswersOfLoop(health, asyncio.get_running_loop())
+    _log.info("listening", port=serve(port, answers, lambda: generate_latest(metrics.registry) + application()))
 
-    def probe(is_healthy: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def answer(_: web.Request) -> web.Response:
-            return web.Response(text="ok\n") if is_healthy() else web.Response(status=503, text="no\n")
 
-        return answer
+class AnswersOfLoop:
+    """Lets a loop answer what other threads ask (`taskqueue_drain.endpoints.Probed`): one that stands still is bad."""
 
-    async def scrape(_: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(metrics.registry) + await application(), headers={"Content-Type": METRICS_TYPE}
-        )
+    def __init__(self, health: Probed, loop: asyncio.AbstractEventLoop) -> None:
+        self._health = health
+        self._loop = loop
 
-    app = web.Application()
-    app.add_routes([web.get("/healthz", probe(alive)), web.get("/readyz", probe(ready)), web.get("/metrics", scrape)])
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    await web.TCPSite(runner, host=None, port=port).start()
-    _log.info("listening", port=runner.addresses[0][1])
-    return runner
+    @property
+    def is_alive(self) -> bool:
+        """See `Probed`."""
+        return self._ask(lambda: self._health.is_alive)
+
+    @property
+    def is_ready(self) -> bool:
+        """See `Probed`."""
+        return self._ask(lambda: self._health.is_ready)
+
+    def _ask(self, question: Callable[[], bool]) -> bool:
+        answer: Future[bool] = Future()
+        try:
+            self._loop.call_soon_threadsafe(lambda: answer.set_result(question()))
+            return answer.result(ANSWER_SECONDS)
+        except (TimeoutError, RuntimeError):  # the loop is closed
+            return False

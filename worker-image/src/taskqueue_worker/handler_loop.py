@@ -76,22 +76,24 @@ class HandlerLoop:
             self._asked_at = asked_at = time.monotonic()
             self._inbox.post(self._answer, asked_at)
 
-    async def read(self, work: Callable[[], Result], seconds: float) -> Result | None:
-        """Run code of the application on the loop, which it may hold; None without a result within the time."""
+    def read(self, work: Callable[[], Result], seconds: float) -> Result | None:
+        """Run code of the application on the loop, which it may hold; None without a result within the time.
+
+        For any thread without a loop of its own.
+        """
 
         async def call() -> Result:
             return work()
 
         coroutine = call()
         try:
-            result = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:  # the loop is closed
-            coroutine.close()
-            return None
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(result)
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
         except TimeoutError:
+            return None
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+            coroutine.close()
             return None
 
     @property

@@ -28,6 +28,7 @@ from tests.bench import (
     migrate,
     neighbour,
     plain,
+    process_pool,
     redrive,
     restart,
     retry,
@@ -45,6 +46,7 @@ from tests.cluster.progress import step
 
 BENCHMARKS: Mapping[str, Callable[[Context], Coroutine[None, None, Result]]] = {
     "worker_cpu": worker_cpu.run,
+    "pool": process_pool.run,
     "worker": worker.run,
     "soak": soak.run,
     "redrive": redrive.run,

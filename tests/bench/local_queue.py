@@ -52,7 +52,7 @@ class LocalQueue:
         """Wait until the queue has so many ready messages."""
 
         async def is_ready() -> bool:
-            return await self._ready() == messages
+            return await self.ready() == messages
 
         await eventually(is_ready, f"{messages} ready messages", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
 
@@ -60,7 +60,7 @@ class LocalQueue:
         """Wait until at least so many messages are ready: a worker that ends at once returns its running tasks too."""
 
         async def are_ready() -> bool:
-            return await self._ready() >= messages
+            return await self.ready() >= messages
 
         await eventually(are_ready, f"{messages} returned messages", seconds=TIMEOUT_SECONDS, every=POLL_SECONDS)
 
@@ -71,7 +71,8 @@ class LocalQueue:
             "", NAME, message.payload, type="audited", message_id=identity, headers=message.headers
         )
 
-    async def _ready(self) -> int:
+    async def ready(self) -> int:
+        """Return the number of ready messages."""
         declared = await self._channel.declare_queue(NAME, passive=True)
         return declared.declaration_result.message_count or 0
 

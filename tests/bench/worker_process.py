@@ -22,10 +22,15 @@ CPU_CLOCK: Final = 2
 
 
 class WorkerProcess:
-    """The first process of a worker, and those that it started."""
+    """The first process of a worker, and those that it started.
+
+    Attributes:
+        pid: The number of the first process.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self.pid = process.pid
 
     def terminate(self) -> None:
         """Send SIGTERM, as the kubelet does: to the first process."""

@@ -27,6 +27,11 @@ def rabbitmq(version: str = NEWEST_RABBITMQ) -> Path:
     return _system(RABBITMQ_SUITES[version], "rabbitmq-server", "ca-certificates")
 
 
+def stores() -> Path:
+    """A system with PostgreSQL and Redis."""
+    return _system("trixie", "postgresql-17", "redis-server", "ca-certificates")
+
+
 def _system(suite: str, *packages: str) -> Path:
     def make(directory: Path) -> None:
         need_root()

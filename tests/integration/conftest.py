@@ -18,6 +18,7 @@ from tests.cluster.broker import Broker
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.debian import NEWEST_RABBITMQ
 from tests.cluster.prerequisites import MissingError
+from tests.cluster.store_server import PostgreSQL, Redis
 from tests.distribution import broker_version
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,18 @@ def broker(request: pytest.FixtureRequest, rabbitmq_version: str, _parts: Parts)
     return _parts.broker(rabbitmq_version)
 
 
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    with Redis.start(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with PostgreSQL.start(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Build what is built once on a machine before the time of the test begins."""
@@ -109,6 +122,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
             build.program("kube-apiserver")
         if "broker" in fixtures or "three_nodes" in fixtures:
             debian.rabbitmq(broker_version(item))
+        if "store_server" in fixtures or "redis_server" in fixtures or "postgres_server" in fixtures:
+            debian.stores()
     return (yield)
 
 

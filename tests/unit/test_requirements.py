@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Extras of taskqueue_drain that the worker image does not have.
 ADAPTERS = {"amqp", "billiard", "celery", "dramatiq", "faststream", "kombu", "pika", "taskiq"}
 # Extras of taskqueue_worker that the worker image does not have.
-EXTRAS = {"opentelemetry", "pydantic", "pytest"}
+EXTRAS = {"opentelemetry", "pydantic", "pydantic_core", "pytest"}
 OWN = {"taskqueue_drain", "taskqueue_operator", "taskqueue_worker"}
 
 

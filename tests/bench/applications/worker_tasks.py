@@ -1,14 +1,16 @@
 """A task of `taskqueue_worker` that does nothing. The variable WITHOUT takes one feature away: the rest is its cost."""
 
 import os
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from typing import Any
 
 from taskqueue_worker import task
 from taskqueue_worker.metrics import Metrics
 
 
-class Payload(TypedDict):
-    """What the publisher sends."""
+@dataclass(frozen=True)
+class Payload:
+    """What the publisher sends; it is checked."""
 
     task: str
     seconds: float

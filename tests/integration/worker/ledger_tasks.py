@@ -55,6 +55,15 @@ async def hold(payload: dict[str, Any]) -> None:
     block(payload)
 
 
+@task("compute")
+async def compute(payload: dict[str, Any]) -> None:
+    """Hold the loop of the handlers and compute, so that all threads take turns with the interpreter."""
+    write(f"started {payload['n']}")
+    while not is_open(payload):
+        sum(range(100_000))
+    write(f"finished {payload['n']}")
+
+
 @task("keep")
 def keep(payload: dict[str, Any]) -> None:
     """Keep the interpreter, as C code does that does not release the GIL."""

@@ -120,6 +120,13 @@ async def test_middleware(start_worker: StartWorker, queue: DeclaredQueue, tmp_p
     assert line["seconds"] >= 0.1
 
 
+async def test_cpu_work(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, modules=write_example("CPU work and careless code", tmp_path))
+    await queue.publish("primes.count", below=100)
+    await worker.wait_for_log(event="counted", below=100, count=25, type="primes.count", attempt=1)
+    assert worker.metric("taskqueue_worker_children") == 1
+
+
 async def test_tracing(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     worker = start_worker(queues=queue.name, modules=write_example("Tracing", tmp_path))

@@ -16,14 +16,14 @@ LATE_SECONDS = 8
 LOST_SLOT_EXIT_CODE = 70
 
 
-async def test_a_handler_that_holds_its_loop_is_named_and_holds_neither_the_connection_nor_the_probes(
+async def test_a_handler_that_computes_on_its_loop_is_named_and_holds_neither_the_connection_nor_the_probes(
     start_worker: StartWorker, queue: DeclaredQueue, gate: Gate
 ) -> None:
     await queue.publish("work", n=1, gate=str(gate))
-    await queue.publish("hold", n=2, gate=str(gate))
+    await queue.publish("compute", n=2, gate=str(gate))
     worker = start_worker(queues=queue.name, concurrency="2", modules=SHORT_PERIODS)
     (held, *_) = await worker.wait_for_log(event="handlers held", task_id="id-2")
-    assert held["type"] == "hold"
+    assert held["type"] == "compute"
     assert "ledger_tasks.py" in held["stack"]
     held_seconds = "taskqueue_worker_handlers_held_seconds"
     await eventually("several heartbeats", lambda: worker.metric(held_seconds) > LATE_SECONDS)

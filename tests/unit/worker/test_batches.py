@@ -339,6 +339,13 @@ def test_the_handler_of_a_batch_takes_a_list(registry: Registry, annotation: obj
         registry.task("t", batch=THREE)(handler)
 
 
+def test_a_batch_does_not_run_in_a_child(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="batch needs pool='thread' or 'async'"):
+
+        @registry.task("t", batch=THREE, pool="process")
+        def handler(payloads: list[int]) -> None: ...
+
+
 def test_an_application_tests_the_tasks_of_a_batch_one_by_one(registry: Registry) -> None:
     calls: list[object] = []
 

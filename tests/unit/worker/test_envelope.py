@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from taskqueue_worker.envelope import task_headers
 from taskqueue_worker.envelope.json_envelope import CONTENT_TYPE, Envelope, open_envelope
 from taskqueue_worker.payload import PayloadError
+from tests.approved import assert_approved
 from tests.hostile_json import hostile_json
 from tests.unit.worker.messages import delivery
 
@@ -185,6 +186,25 @@ def test_whatever_the_body_is_only_a_payload_error_is_raised(body: bytes) -> Non
     for content_type in (CONTENT_TYPE, None):
         with suppress(PayloadError):
             open_envelope(body, content_type, None)
+
+
+def test_messages_name_the_field_and_the_way_out() -> None:
+    def refused(**changed: object) -> str:
+        with pytest.raises(PayloadError) as error:
+            opened({**WHOLE, **changed})
+        return str(error.value)
+
+    assert_approved("worker.envelope.name", refused(id=7))
+    assert_approved("worker.envelope.version", refused(version="newest"))
+    assert_approved("worker.envelope.timestamp", refused(timestamp="yesterday"))
+    assert_approved("worker.envelope.metadata", refused(metadata=[]))
+    assert_approved("worker.envelope.retry_count", refused(metadata={"retry_count": -1}))
+    with pytest.raises(PayloadError) as error:
+        opened({"id": "7", "type": "t"})
+    assert_approved("worker.envelope.no_data", str(error.value))
+    with pytest.raises(PayloadError) as error:
+        task_headers.expires_at({"x-expires-at": "soon"})
+    assert_approved("worker.header.expires_at", str(error.value))
 
 
 # Deliveries.

@@ -18,6 +18,7 @@ from taskqueue_worker.application_metrics import ApplicationMetrics
 from taskqueue_worker.bounds import CLOCK_SKEW_SECONDS, LONGEST_QUEUE_SECONDS
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
+from taskqueue_worker.pools.child_exit import EndReason
 from taskqueue_worker.queue_wait import queue_wait
 from taskqueue_worker.runner import Status
 
@@ -35,6 +36,8 @@ def everything() -> Metrics:
     metrics.count_dead_letter("q", "failed")
     metrics.count_retry("q")
     metrics.count_command("drain", "done")
+    metrics.child_started()
+    metrics.child_ended(EndReason.LOST)
     return metrics
 
 

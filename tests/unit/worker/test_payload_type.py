@@ -37,6 +37,15 @@ class Image(BaseModel):
     sizes: list[Size] = Field(max_length=2)
 
 
+class Fields(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Tree(BaseModel):
+    n: int
+    children: "list[Tree]" = Field(default_factory=list)
+
+
 class Careless(BaseModel):
     n: int
 
@@ -99,10 +108,14 @@ async def test_a_handler_receives_what_its_annotation_says(
     ("annotation", "body", "named"),
     [
         (Image, f'{{"id": "{ID}", "sizes": [{{"height": 1}}]}}'.encode(), "payload.sizes[0].width: Field required."),
-        (Image, b'{"id": 5, "sizes": [{}, {}, {}], "more": 1}', "payload.sizes: List should have at most 2 items"),
+        (
+            Image,
+            b'{"id": 5, "sizes": [{"width": 1}, {"width": 1}, {"width": 1}], "more": 1}',
+            "payload.sizes: List should have at most 2 items",
+        ),
         (Size, b"[]", "payload: "),
         (int, b'"verysecret"', "payload: Input should be a valid integer"),
-        (list[int], b'["a", "b", "c", "d", "e"]', "And 2 more."),
+        (Fields, b'{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}', "And 2 more."),
         (Careless, b'{"n": 1}', "payload.n: Value error, n must not be 1."),
     ],
 )
@@ -120,6 +133,32 @@ async def test_the_reason_of_a_refused_payload() -> None:
     outcome, _ = await run(Image, b'{"sizes": [{"width": "wide"}], "format": "png"}')
     assert outcome.failure is not None
     assert_approved("worker.invalid_payload", outcome.failure.text)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "body", "named"),
+    [
+        (list[str], b"[" + b"1," * 100_000 + b"1]", "payload[0]: Input should be a valid string."),
+        (dict[str, list[str]], b'{"a": [' + b"1," * 100_000 + b"1]}", "payload.a[0]: Input should be a valid string."),
+        (
+            Tree,
+            b'{"n": 1, "children": [' + b'{"n": "x"},' * 100_000 + b'{"n": 1}]}',
+            "payload.children[0].n: Input should be a valid integer, unable to parse string as an integer.",
+        ),
+        (
+            Fields,
+            b"{" + b",".join(b'"%d":1' % n for n in range(2000)) + b"}",
+            "payload: 2000 fields are not valid or not known.",
+        ),
+    ],
+)
+async def test_a_payload_with_very_many_errors_is_refused_for_the_first(
+    annotation: object, body: bytes, named: str
+) -> None:
+    outcome, _ = await run(annotation, body)
+    assert outcome.status is Status.INVALID_PAYLOAD
+    assert outcome.failure is not None
+    assert outcome.failure.text == named
 
 
 async def test_a_long_path_is_cut() -> None:

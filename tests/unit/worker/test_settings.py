@@ -8,6 +8,7 @@ import pytest
 from taskqueue_drain.broker import BindingDirectory, BrokerError, BrokerUri
 from taskqueue_drain.consume_settings import ConsumeSettings
 from taskqueue_drain.environment import SettingsError
+from taskqueue_worker.pools.child_limits import ChildLimits
 from taskqueue_worker.retry_policy import RetryPolicy
 from taskqueue_worker.settings import LEVELS, Settings
 from tests.approved import assert_approved
@@ -42,6 +43,14 @@ def test_with_linear_the_broker_counts_the_attempts() -> None:
     )
     with pytest.raises(SettingsError, match=r"TASKQUEUE_RETRY_TYPE is 'linear'\. Set Exponential or Linear"):
         Settings.from_environment(REQUIRED | {"TASKQUEUE_RETRY_TYPE": "linear"})
+
+
+def test_children_have_no_limits_unless_they_are_set() -> None:
+    assert Settings.from_environment(REQUIRED).child_limits == ChildLimits()
+    limits = {"TASKQUEUE_CHILD_MAX_TASKS": "100", "TASKQUEUE_CHILD_MEMORY_MIB": "512"}
+    assert Settings.from_environment(REQUIRED | limits).child_limits == ChildLimits(100, 512 * 1024**2)
+    with pytest.raises(SettingsError, match=r"TASKQUEUE_CHILD_MEMORY_MIB is '1\.5'"):
+        Settings.from_environment(REQUIRED | {"TASKQUEUE_CHILD_MEMORY_MIB": "1.5"})
 
 
 def test_the_log_level_is_one_of_four() -> None:

@@ -100,6 +100,28 @@ async def test_a_message_whose_channel_is_lost_is_not_dead_lettered_twice(scene:
     assert (scene.broker.sent, channel_of(delivered).settled) == ([], [])
 
 
+LOST = Outcome(Status.WORKER_LOST, Failure("ChildLostError", "signal 11", ""))
+
+
+async def test_without_retries_a_message_whose_child_was_lost_returns_for_its_next_attempt(scene: Scene) -> None:
+    metrics = Metrics("ns/name", "1", ["t"])
+    scene.settlement = Settlement(scene.broker.send, DeadLetterTarget(), metrics, scene.state_changed)
+    delivered = delivery(headers={"x-attempt": 2})
+    assert await scene.settlement.settle(delivered, LOST, is_last=False)
+    ((exchange, queue, copy),) = scene.broker.sent
+    assert (exchange, queue, copy.headers["x-attempt"], copy.headers["x-suspect"]) == ("", "q", 3, "recorded")
+    assert channel_of(delivered).settled == ["ack"]
+    assert await scene.settlement.settle(delivery(headers={"x-attempt": 3}), LOST, is_last=True)
+    assert scene.broker.reasons() == [None, "worker_lost"]
+
+
+async def test_with_retries_a_message_whose_child_was_lost_is_delayed(scene: Scene) -> None:
+    assert await scene.settlement.settle(delivery(), LOST, is_last=False)
+    ((_, _, copy),) = scene.ladder.sent
+    assert (copy.headers["x-attempt"], copy.headers["x-failure-class"]) == (2, "ChildLostError")
+    assert scene.broker.sent == []
+
+
 FAILED = Outcome(Status.FAILED, Failure("LookupError", "no such image", ""))
 
 

@@ -10,6 +10,7 @@ from aio_pika import DeliveryMode
 from taskqueue_worker.payload import PayloadError
 from taskqueue_worker.publishing.schedule import Schedule
 from taskqueue_worker.publishing.task_message import task_message
+from tests.approved import assert_approved
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CEST = timezone(timedelta(hours=2))
@@ -145,3 +146,17 @@ def test_a_schedule_is_a_delay_and_an_expiry(times: dict[str, Any], delay_ms: in
 def test_a_time_that_is_not_valid_is_named(times: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Schedule.of(NOW, **times)
+
+
+def test_messages_name_the_option_and_the_way_out() -> None:
+    def refused(**times: Any) -> str:  # noqa: ANN401 - of every type
+        with pytest.raises(ValueError, match=min(times)) as error:
+            Schedule.of(NOW, **times)
+        return str(error.value)
+
+    assert_approved("worker.publish.delay", refused(delay=99_999))
+    assert_approved("worker.publish.not_before", refused(not_before=NOW + timedelta(days=1)))
+    assert_approved("worker.publish.no_zone", refused(expires=NOW.replace(tzinfo=None)))
+    with pytest.raises(ValueError, match="priority") as error:
+        task_message({}, NOW, Schedule(), type="work", priority=1000)
+    assert_approved("worker.publish.priority", str(error.value))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 import structlog
 
-from taskqueue_worker.tasks import Context, Registry
+from taskqueue_worker.tasks import Context, Pool, Registry
 from tests.approved import assert_approved
 
 
@@ -139,3 +139,25 @@ async def test_methods_partials_and_callable_objects_can_be_handlers(registry: R
         "partial": True,
     }
     assert not next(handler for handler in registry if handler.type == "partial").wants_context
+
+
+@pytest.mark.parametrize("pool", ["async", "process", "thread"])
+def test_the_pool_must_suit_the_function(registry: Registry, pool: Pool) -> None:
+    def blocks(_: object) -> None: ...
+
+    async def awaits(_: object) -> None: ...
+
+    suited, unsuited = (awaits, blocks) if pool == "async" else (blocks, awaits)
+    registry.task("suited", pool=pool)(suited)
+    handler = registry.get("suited")
+    assert handler is not None
+    assert handler.in_child is (pool == "process")
+    with pytest.raises(TypeError, match=f"pool='{pool}' needs a `(async )?def` function"):
+        registry.task("unsuited", pool=pool)(unsuited)
+
+
+def test_an_unknown_pool_is_refused(registry: Registry) -> None:
+    def blocks(_: object) -> None: ...
+
+    with pytest.raises(ValueError, match="pool='fork' must be one of 'async', 'thread', 'process'"):
+        registry.task("t", pool="fork")(blocks)  # type: ignore[arg-type]  # what a type checker refuses too

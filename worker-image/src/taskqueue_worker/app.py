@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
@@ -43,6 +44,9 @@ from .subscription import Subscription
 from .tasks import Registry
 from .watchdog import Watchdog
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from .pools.process_pool import ProcessPool
 
 _log = structlog.get_logger("app")
 
@@ -93,12 +97,14 @@ class App:
         self._lifespan = Lifespan(registry, self._handlers)
         inbox = Inbox(asyncio.get_running_loop())
         inbox.open_pipe()
+        self._processes = _process_pool(settings, registry, metrics)
         self._task_publisher = TaskPublisher(Publisher(consume.broker, name=f"{settings.name} tasks"))
         self._runner = Runner(
             registry,
             self._handlers,
             inbox,
             self._task_publisher,
+            self._processes,
             timeout_seconds=consume.task_timeout_seconds,
             threads=consume.concurrency,
         )
@@ -155,6 +161,8 @@ class App:
             self._protocol.begin_shutdown()
             self._gate.begin_shutdown()
             self._handlers.notify_draining()
+            if self._processes is not None:
+                self._processes.notify_draining()
 
     async def _until_quiet(self) -> None:
         await self._supervisor.wait_until_quiet()
@@ -207,4 +215,17 @@ class App:
         finally:
             watch.cancel()
             self._handlers.close()
+            if self._processes is not None:
+                self._processes.close()
         _log.info("exited")
+
+
+def _process_pool(settings: Settings, registry: Registry, metrics: Metrics) -> "ProcessPool | None":
+    if not any(handler.in_child for handler in registry):
+        return None
+    if sys.platform != "linux":
+        _log.warning('pool="process" needs Linux; its tasks run in threads')
+        return None
+    from .pools.process_pool import ProcessPool  # imports that few workers need
+
+    return ProcessPool(settings.modules, settings.child_limits, metrics, log_level=settings.log_level)

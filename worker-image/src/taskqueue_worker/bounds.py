@@ -85,6 +85,24 @@ of a marker together."""
 LARGEST_BATCH: Final = 1000
 """Most messages of a batch: the highest concurrency of a worker, since each has a slot."""
 
+# Children
+
+RESULT_BYTES: Final = 16 * 1024 * 1024
+"""Longest result or exception that a child may send: as long as the longest payload."""
+CHILD_START_SECONDS: Final = 120
+"""How long the fork server may take for its start, which imports the task modules, and for the start of a child."""
+CHILD_RETRY_SECONDS: Final = 10
+"""After how long a message returns to its queue for which no child could be started."""
+CHILD_EXIT_SECONDS: Final = 5
+"""How long a child may take to end after it was killed, or has closed its connection."""
+CHILD_MEMORY_PERIOD_SECONDS: Final = 0.05
+"""How often the memory of children is measured, if it is limited: a process fills some 100 MiB meanwhile. Reading the
+memory of one child takes 10 microseconds."""
+MOST_CHILD_TASKS: Final = 1_000_000
+"""Highest number of tasks after which a child is replaced."""
+MOST_CHILD_MIB: Final = 1024 * 1024
+"""Highest memory limit of a child: 1 TiB."""
+
 # Publishing
 
 TRACE_CHARACTERS: Final = 512

@@ -6,6 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
+from .pools.child_exit import EndReason
 from .runner import Status
 
 UNKNOWN: Final = "unknown"
@@ -67,6 +68,12 @@ class Metrics:
         self._retries = Counter(
             "taskqueue_worker_retries", "Failed tasks that are tried again.", ["queue"], registry=self.registry
         )
+        self._children = Gauge(
+            "taskqueue_worker_children", "Processes that run tasks for this worker.", registry=self.registry
+        )
+        self._children_ended = Counter(
+            "taskqueue_worker_children_ended", "Such processes that have ended.", ["reason"], registry=self.registry
+        )
         self.reports = Counter("taskqueue_worker_reports", "Reports sent to the operator.", registry=self.registry)
         self._commands = Counter(
             "taskqueue_worker_commands", "Commands from the operator.", ["command", "outcome"], registry=self.registry
@@ -96,6 +103,15 @@ class Metrics:
     def count_retry(self, queue: str) -> None:
         """Count a retry that its delay queue confirmed."""
         self._retries.labels(queue).inc()
+
+    def child_started(self) -> None:
+        """Count a child that was started. Any thread may call it."""
+        self._children.inc()
+
+    def child_ended(self, reason: EndReason) -> None:
+        """Count a child that has ended. Any thread may call it."""
+        self._children.dec()
+        self._children_ended.labels(reason.value).inc()
 
     def count_start(self, queue: str, since: str, seconds: float) -> None:
         """Count a first attempt that starts so many seconds after its message was published or delivered."""

@@ -5,10 +5,13 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .bridge import Inbox
 from .failure import Failure
+
+if TYPE_CHECKING:
+    from .pools.process_pool import ProcessCall
 
 
 class NotRunError(Exception):
@@ -37,6 +40,7 @@ class Run:
         thread: Identifier of the thread in which it runs.
         is_in_thread: Whether the handler, which is surrounded, runs in a thread at this moment.
         task: Its task on the loop of the handlers; None in a thread.
+        process: The call in a child, made by the thread; None if the handler runs in this process.
     """
 
     def __init__(
@@ -59,6 +63,17 @@ class Run:
         self.cancelled = self.begun = self.is_withdrawn = self.is_in_thread = False
         self.thread: int | None = None
         self.task: asyncio.Task[None] | None = None
+        self.process: ProcessCall | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether user code has begun, and the handler does not wait for a child."""
+        return self.begun and not self.is_starting
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the handler waits for a child."""
+        return self.process is not None and self.process.is_starting
 
     def call(self) -> None:
         """Call a `def` handler, in this thread."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -20,11 +20,15 @@ from .handlers.retry_rule import RetryRule
 from .middleware import Call, run_around
 from .outcomes import Reject, Requeue
 from .payload import InvalidPayloadError, PayloadError
+from .pools.child_exit import ChildLostError, EndReason
 from .publishing.task_publisher import TaskPublisher
 from .run import Run
 from .selection import ExpiredError, UnknownTypeError, UnknownVersionError, select
 from .tasks import Context, Handler, Registry
 from .thread_pool import ThreadPool
+
+if TYPE_CHECKING:
+    from .pools.process_pool import ProcessCall, ProcessPool
 
 STOP_GRACE_SECONDS: Final = 5
 """How long a cancelled handler may clean up."""
@@ -44,7 +48,7 @@ class Status(StrEnum):
     REJECTED = "rejected"
     """The handler raised `Reject`."""
     WORKER_LOST = "worker_lost"
-    """Its attempts are used, and the worker was lost during the last one: the task did not run again."""
+    """The process that ran it ended: its child; or the worker, in its last attempt, and it did not run again."""
     REQUEUED = "requeued"
     """The message returns to its queue: the handler raised `Requeue`, or was cancelled for no fault of its own."""
     ABANDONED = "abandoned"
@@ -77,8 +81,9 @@ _DECISIONS: Final[Mapping[ErrorType, Status]] = {
     Requeue: Status.REQUEUED,
     Reject: Status.REJECTED,
     InvalidPayloadError: Status.INVALID_PAYLOAD,
+    ChildLostError: Status.WORKER_LOST,
 }
-"""What a handler may raise that is no failure."""
+"""What a call of a handler may raise that is no failure of the handler."""
 
 
 class Runner:
@@ -90,11 +95,22 @@ class Runner:
         handlers: HandlerLoop,
         inbox: Inbox,
         publisher: TaskPublisher,
+        processes: "ProcessPool | None" = None,
         *,
         timeout_seconds: float,
         threads: int,
     ) -> None:
-        """`inbox` is the one of this loop, which the threads of the handlers post to; they publish by `publisher`."""
+        """Start with no task.
+
+        Args:
+            registry: The handlers.
+            handlers: The loop of `async def` handlers.
+            inbox: The one of this loop, which the threads of the handlers post to.
+            publisher: What handlers publish by.
+            processes: Runs the tasks of `pool="process"`; None lets threads run them.
+            timeout_seconds: Timeout of a task.
+            threads: Number of threads: as many as tasks may run at once.
+        """
         self._registry = registry
         self._handlers = handlers
         self._timeout = timeout_seconds
@@ -103,6 +119,7 @@ class Runner:
         self._publisher = publisher
         self._is_cancelling = False
         self._threads = ThreadPool(threads)
+        self._processes = processes
         self._running: dict[Run, Delivery] = {}
 
     @property
@@ -168,9 +185,11 @@ class Runner:
     def _start(self, handler: Handler, payload: object, delivery: Delivery, timeout: float) -> Run:
         context = self._context(delivery, timeout) if handler.wants_context or handler.around else None
         arguments = (payload, context) if handler.wants_context else (payload,)
+        in_child = self._processes if handler.in_child else None
+        process = None if in_child is None else _call_in_child(in_child, handler)
         # Neither another loop nor a thread inherits context variables.
-        run = Run(handler.function, arguments, contextvars.copy_context(), self._inbox)
-        run.validate = handler.validate
+        run = Run(process or handler.function, arguments, contextvars.copy_context(), self._inbox)
+        run.process, run.validate = process, handler.validate
         self._running[run] = delivery
         if handler.around and context is not None:
             proceed = run.call_on_loop if handler.is_coroutine else partial(self._threads.proceed, run)
@@ -192,16 +211,22 @@ class Runner:
             return _result(run)
         run.ended.add_done_callback(lambda _: self._running.pop(run))
         is_held_up = self._is_held_up(run)
-        self._handlers.cancel(run)
+        self._cancel(run)
         await asyncio.wait({run.ended}, timeout=STOP_GRACE_SECONDS)
         if self._is_cancelling:
             return _interrupted(run) if run.ended.done() else Outcome(Status.ABANDONED, still_running=run)
         return self._overdue(run, timeout, is_held_up=is_held_up)
 
+    def _cancel(self, run: Run) -> None:
+        self._handlers.cancel(run)
+        if run.process is not None:
+            run.process.cancel(EndReason.CANCELLED if self._is_cancelling else EndReason.TIMEOUT)
+
     def _overdue(self, run: Run, timeout: float, *, is_held_up: bool) -> Outcome:
         still_running = None if run.ended.done() else run
-        is_lost = still_running is not None and not is_held_up
-        if not is_held_up and run.begun:
+        # A child may start late because the import of the task modules takes long: its slot is free after that.
+        is_lost = still_running is not None and not is_held_up and not run.is_starting
+        if not is_held_up and run.has_begun:
             error = TimeoutError(f"The task ran longer than {timeout:g} s.")
             return Outcome(Status.TIMEOUT, Failure.of(error), still_running, is_lost)
         # Its handler is not at fault. It does not go on either: its cancellation is the next that reaches it.
@@ -212,6 +237,10 @@ class Runner:
         is_on_loop = run.thread in {None, self._handlers.thread}
         holder = self.holder if is_on_loop and self._handlers.is_held else None
         return holder is not None and holder is not self._running.get(run)
+
+
+def _call_in_child(processes: "ProcessPool", handler: Handler) -> "ProcessCall":
+    return processes.call(handler.type, handler.version, wants_result=bool(handler.around))
 
 
 def _result(run: Run) -> Outcome:

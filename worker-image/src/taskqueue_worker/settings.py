@@ -19,7 +19,8 @@ from taskqueue_drain.environment import (
     port_of,
 )
 
-from .bounds import LONGEST_DELAY_SECONDS
+from .bounds import LONGEST_DELAY_SECONDS, MOST_CHILD_MIB, MOST_CHILD_TASKS
+from .pools.child_limits import ChildLimits
 from .retry_policy import RetryPolicy
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -38,6 +39,8 @@ class Settings:
     retry_policy: RetryPolicy | None = None
     """When a task whose handler fails is tried again; None if it is dead-lettered at once."""
     dead_letter_target: DeadLetterTarget = field(default_factory=DeadLetterTarget)
+    child_limits: ChildLimits = field(default_factory=ChildLimits)
+    """When a child that runs the tasks of `pool="process"` is replaced."""
     log_level: int = logging.INFO
     """The least severe log lines to write."""
     pod: str = ""
@@ -59,6 +62,7 @@ class Settings:
             max_attempts=max_attempts_of(environment),
             retry_policy=_retry_policy(environment),
             dead_letter_target=dead_letter_target_of(environment),
+            child_limits=_child_limits(environment),
             log_level=_log_level(environment),
             pod=environment.get("TASKQUEUE_POD_UID", ""),
         )
@@ -87,3 +91,12 @@ def _retry_policy(environment: Mapping[str, str]) -> RetryPolicy | None:
     if not (initial or is_linear(environment)):
         return None
     return RetryPolicy(max_attempts_of(environment), initial, longest, by_broker=is_linear(environment))
+
+
+def _child_limits(environment: Mapping[str, str]) -> ChildLimits:
+    return ChildLimits(
+        tasks=number(environment, "TASKQUEUE_CHILD_MAX_TASKS", default=0, minimum=0, maximum=MOST_CHILD_TASKS),
+        memory_bytes=number(environment, "TASKQUEUE_CHILD_MEMORY_MIB", default=0, minimum=0, maximum=MOST_CHILD_MIB)
+        * 1024
+        * 1024,
+    )

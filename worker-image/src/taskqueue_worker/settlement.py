@@ -56,8 +56,14 @@ class Settlement:
         self.blocked = 0
         metrics.add_gauge("dead_letters_blocked", lambda: self.blocked)
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Settle the message of an ended task; return whether it is settled."""
+    async def settle(self, delivery: Delivery, outcome: Outcome, *, is_last: bool = True) -> bool:
+        """Settle the message of an ended task; return whether it is settled.
+
+        Args:
+            delivery: The message.
+            outcome: How its task ended.
+            is_last: Whether no attempt is left for a task whose process was lost.
+        """
         match outcome.status:
             case Status.DONE:
                 return await delivery.acknowledge()
@@ -67,6 +73,9 @@ class Settlement:
                 return False
             case Status.FAILED | Status.TIMEOUT:
                 return await self._try_again(delivery, outcome)
+            case Status.WORKER_LOST if not is_last:
+                recorded = self._retries is None and await self.record_next(delivery)
+                return recorded or await self._try_again(delivery, outcome)
             case _:
                 return await self.dead_letter(delivery, _problem(outcome))
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ __all__ = ["Context", "Handler", "Registry", "lifespan", "registry", "task"]
 Function = TypeVar(
     "Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any] | Callable[[Any, list[Context]], Any]"
 )
+Pool = Literal["async", "thread", "process"]
 LifespanFunction = Callable[[], AsyncIterator[Any]]
 Lifespan = TypeVar("Lifespan", bound=LifespanFunction)
 
@@ -48,6 +49,8 @@ class Handler:
     """What the function is if it takes batches."""
     validate: "Validate | None" = None
     """Returns a payload as the function takes it; None if it takes every payload."""
+    in_child: bool = False
+    """Whether it runs in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,12 @@ class Registry:
     _handlers: dict[tuple[str, int], Handler] = field(default_factory=dict)
     _lifespans: list[LifespanFunction] = field(default_factory=list)
 
-    def task(  # noqa: PLR0913 - what a task may declare
+    def task(  # noqa: PLR0913 - each option has a default
         self,
         type: str,  # noqa: A002 - named as the AMQP property it matches
         *,
         version: int = 1,
+        pool: Pool | None = None,
         timeout: float | None = None,
         retry: "RetryRule | None" = None,
         batch: "Batch | None" = None,
@@ -75,21 +79,26 @@ class Registry:
         Args:
             type: The task type.
             version: The version of the payloads that the function takes.
+            pool: Where the function runs: "async", "thread", or "process" for a `def` that computes or may harm its
+                process. Default: `async def` on the event loop, `def` in a thread.
             timeout: Seconds after which a task is cancelled, at most those of the worker.
             retry: How tasks are tried again, where that differs from `spec.retry`.
             batch: Lets the function take a list of payloads, and a list of contexts.
             around: Middleware that surrounds the function, from the outside in.
 
         Raises:
-            TypeError: The function takes other arguments, or contains `yield`.
-            ValueError: The type is empty, or its version already has a handler; the version or timeout is not positive.
+            TypeError: The function takes other arguments, contains `yield`, or is of the wrong kind for its pool.
+            ValueError: The type is empty, or its version already has a handler; the version or timeout is not positive,
+                or the pool is unknown.
         """
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
         def register(function: Function) -> Function:
             handler = _handler(type, version, function, tuple(around), is_batch=batch is not None)
-            handler = replace(handler, timeout=_checked_timeout(timeout, handler.location), retry=retry)
+            _check_pool(pool, handler)
+            timeout_seconds = _checked_timeout(timeout, handler.location)
+            handler = replace(handler, timeout=timeout_seconds, retry=retry, in_child=pool == "process")
             handler = handler if batch is None else _batched(handler, batch)
             if (other := self._handlers.get((type, version))) is not None:
                 raise ValueError(
@@ -172,10 +181,20 @@ def _checked_version(version: object, location: str) -> int:
 def _batched(handler: Handler, batch: "Batch") -> Handler:
     from .batches.collector import Collector  # which knows the classes of this module
 
+    if handler.in_child:
+        raise ValueError(f"{handler.location}: batch needs pool='thread' or 'async': a child runs one task at a time.")
     collector = Collector(
         handler.function, batch, wants_context=handler.wants_context, is_coroutine=handler.is_coroutine
     )
     return replace(handler, function=collector, wants_context=True, is_coroutine=True, collector=collector)
+
+
+def _check_pool(pool: object, handler: Handler) -> None:
+    if pool not in {None, *get_args(Pool)}:
+        raise ValueError(f"{handler.location}: pool={pool!r} must be one of {', '.join(map(repr, get_args(Pool)))}.")
+    if pool is not None and (pool == "async") is not handler.is_coroutine:
+        needed = "async def" if pool == "async" else "def"
+        raise TypeError(f"{handler.location}: pool={pool!r} needs a `{needed}` function.")
 
 
 def _checked_timeout(timeout: object, location: str) -> float | None:

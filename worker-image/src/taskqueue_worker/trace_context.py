@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
-from .bounds import TEXT_CHARACTERS
+from .bounds import TRACE_CHARACTERS
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
 
@@ -22,4 +22,4 @@ def trace_headers(headers: Mapping[str, Any]) -> dict[str, str]:
     if current is not None:
         return dict(current)
     found = {name: headers.get(name) for name in TRACE_HEADERS}
-    return {name: value for name, value in found.items() if isinstance(value, str) and len(value) <= TEXT_CHARACTERS}
+    return {name: value for name, value in found.items() if isinstance(value, str) and len(value) <= TRACE_CHARACTERS}

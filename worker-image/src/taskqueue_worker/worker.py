@@ -242,7 +242,7 @@ class Worker:
     async def _process_returned(self, delivery: Delivery) -> None:
         """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
         CURRENT_TASK.set(delivery)
-        if delivery.attempt.is_last(self._runner.attempts_of(delivery) or self._max_attempts):
+        if delivery.attempt.is_last(self._attempts_of(delivery)):
             outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
             settled = await self._settle(delivery, outcome)
             self.activity.settle(delivery, self._clock(), done=False)
@@ -278,8 +278,12 @@ class Worker:
         for suspect in suspects:
             self._buffer.release(suspect)
 
+    def _attempts_of(self, delivery: Delivery) -> int:
+        return self._runner.attempts_of(delivery) or self._max_attempts
+
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
-        settled = await self._settlement.settle(delivery, outcome)
+        is_last = delivery.attempt.number >= self._attempts_of(delivery)
+        settled = await self._settlement.settle(delivery, outcome, is_last=is_last)
         if not settled and _is_done(outcome.status) is not None:
             self._ended.remember(delivery, outcome)
         return settled

@@ -10,11 +10,12 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
+from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
 from taskqueue_worker import Context, Requeue
 from taskqueue_worker.middleware import Call
-from taskqueue_worker.tasks import Handler
+from taskqueue_worker.tasks import Handler, Registry
+from taskqueue_worker.testing import Tasks
 from taskqueue_worker.trace_context import trace_headers
 from taskqueue_worker.tracing import Tracing, publish_span
 
@@ -101,6 +102,19 @@ async def test_a_header_of_any_kind_begins_a_new_trace(spans: Spans, parent: obj
     await Tracing(spans.provider)(call({"traceparent": parent, "tracestate": parent}), handler)
     (span,) = spans.ended
     assert span.parent is None
+
+
+def test_what_a_traced_task_publishes_belongs_to_its_span(spans: Spans) -> None:
+    registry = Registry()
+
+    @registry.task("order", around=[Tracing(spans.provider)])
+    async def order(_: object, context: Context) -> None:
+        await context.publish("", "tests", {}, type="ship")
+
+    run = Tasks(registry).run("order", {}, headers={"traceparent": PARENT})
+    (span,), (published,) = spans.ended, run.published
+    expected = f"00-{TRACE}-{format_span_id(span.context.span_id)}-01"
+    assert published.options["headers"] == {"traceparent": expected}
 
 
 def test_without_tracing_the_headers_of_the_message_are_carried_on() -> None:

@@ -16,6 +16,7 @@ from pika import spec
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT
+from taskqueue_drain.posted_calls import PostedCalls
 from taskqueue_drain.protocol_log import log
 from taskqueue_drain.wish import Wish
 
@@ -46,6 +47,7 @@ class DrainableConsumer(_RabbitmqConsumer):  # type: ignore[misc]  # dramatiq ha
     ) -> None:
         """`arguments` are those of `basic.consume`; what the broker refuses is removed from them."""
         super().__init__(broker, queue_name, prefetch, timeout)
+        self.connection.add_callback_threadsafe = PostedCalls(self.connection.add_callback_threadsafe).post
         self.quiet_for = NEVER
         self._arguments = arguments
         self._wish = wish

@@ -3,14 +3,11 @@
 import asyncio
 import concurrent.futures
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, Unpack
+from typing import Any, Protocol, Unpack
 
-from taskqueue_worker.bounds import TRACE_CHARACTERS
+from taskqueue_worker.trace_context import trace_headers
 
 from .task_message import TaskOptions
-
-TRACE_HEADERS: Final = ("traceparent", "tracestate")
-"""W3C Trace Context: a task that is published belongs to the trace of the task that publishes it."""
 
 
 class Origin(Protocol):
@@ -58,16 +55,10 @@ class TaskPublisher:
         """Begin to publish a task; callable from every thread. See `Publisher.publish`."""
         if options.get("correlation_id") is None:
             options["correlation_id"] = origin.correlation_id or origin.task_id
-        options["headers"] = {**trace_of(origin.headers), **(options.get("headers") or {})}
+        options["headers"] = {**trace_headers(origin.headers), **(options.get("headers") or {})}
         publishing = self._publisher.publish(exchange, routing_key, payload, **options)
         return asyncio.run_coroutine_threadsafe(publishing, self._loop)
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
         await self._publisher.close()
-
-
-def trace_of(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers that say to which trace a message belongs."""
-    found = {name: headers.get(name) for name in TRACE_HEADERS}
-    return {name: value for name, value in found.items() if isinstance(value, str) and len(value) <= TRACE_CHARACTERS}

@@ -119,6 +119,6 @@ class _Recorded(Settlement):
 
     statuses: list[str]
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> bool:  # type: ignore[explicit-override]
+    async def settle(self, delivery: Delivery, outcome: Outcome, *, is_last: bool = True) -> bool:  # type: ignore[explicit-override]
         self.statuses.append(outcome.status.value)
-        return await super().settle(delivery, outcome)
+        return await super().settle(delivery, outcome, is_last=is_last)

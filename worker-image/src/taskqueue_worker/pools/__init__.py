@@ -1,0 +1,1 @@
+"""Where `def` handlers run that are no business of the worker's own process."""

@@ -3,18 +3,22 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import aio_pika
+import asyncpg
 import httpx
 import pytest
 from aio_pika import Message
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.cluster.store_server import PostgreSQL, Redis
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.declared_queue import DeclaredQueue
 from tests.integration.worker.eventually import eventually
-from tests.integration.worker.guide import write_example
+from tests.integration.worker.guide import sections, write_example
+from tests.integration.worker.http_service import HttpService
 from tests.integration.worker.management_api import connections
 from tests.integration.worker.retry_path import declare_retry_path
 
@@ -120,6 +124,60 @@ async def test_middleware(start_worker: StartWorker, queue: DeclaredQueue, tmp_p
     assert line["seconds"] >= 0.1
 
 
+async def test_idempotency(
+    start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path, redis_server: Redis
+) -> None:
+    modules = write_example("Idempotency", tmp_path)
+    worker = start_worker(queues=queue.name, modules=modules, REDIS_URL=redis_server.url)
+    for n in range(2):
+        await queue.publish("invoice.pay", n=n, invoice=queue.name)
+    await worker.wait_for_log(event="task", status="duplicate")
+    assert len(worker.lines(event="paid", invoice=queue.name)) == 1
+
+
+async def test_idempotency_in_one_transaction(
+    start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path, postgres_server: PostgreSQL
+) -> None:
+    database = await asyncpg.connect(postgres_server.url)
+    await database.execute("CREATE TABLE orders (number text)")
+    modules = write_example("Idempotency in one transaction", tmp_path)
+    worker = start_worker(queues=queue.name, modules=modules, POSTGRES_URL=postgres_server.url)
+    for _ in range(2):
+        await queue.publish("order.book", n=queue.name, order="A1")
+    await worker.wait_for_log(event="task", status="duplicate")
+    assert await database.fetchval("SELECT count(*) FROM orders") == 1
+    await database.close()
+
+
+async def test_rates(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path, redis_server: Redis) -> None:
+    modules = write_example("Rates", tmp_path)
+    worker = start_worker(queues=queue.name, modules=modules, concurrency="4", REDIS_URL=redis_server.url)
+    for n in range(3):
+        await queue.publish("report.render", n=n)
+        await queue.publish("sms.send", n=n)
+    await worker.wait_for_log(times=3, event="rendered")
+    await worker.wait_for_log(times=3, event="sent")
+
+
+async def test_status(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path, redis_server: Redis) -> None:
+    task_id = f"id-{queue.name}"
+    program = sections()["Status for a web application"][0]
+    application: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("REDIS_URL", redis_server.url)
+        exec(compile(program, "application", "exec"), application)  # noqa: S102 - the example of the guide
+    assert await application["status"](task_id) is None
+    await application["announce"](task_id)
+    await queue.publish("book.index", n=queue.name, pages=3)
+    modules = write_example("Status and results", tmp_path)
+    worker = start_worker(queues=queue.name, modules=modules, REDIS_URL=redis_server.url)
+    seen = [line async for line in application["progress"](task_id)]
+    assert (seen[0], seen[-1]) == ("queued: None", "done: 1.0")
+    assert (await application["status"](task_id)).result == {"pages": 3}
+    assert [line["page"] for line in worker.lines(event="indexed")] == [0, 1, 2]
+    await application["store"].close()
+
+
 async def test_cpu_work(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
     worker = start_worker(queues=queue.name, modules=write_example("CPU work and careless code", tmp_path))
     await queue.publish("primes.count", below=100)
@@ -147,3 +205,23 @@ async def test_batches(start_worker: StartWorker, queue: DeclaredQueue, tmp_path
     letter = await queue.get(queue.dead_letters)
     assert letter.headers["x-failure-text"] == "the row has no id"
     await worker.wait_for_log(event="task", status="done", times=2)
+
+
+async def test_circuit_breaker(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:
+    service = HttpService()
+    service.stop()
+    modules = write_example("Circuit breaker", tmp_path)
+    worker = start_worker(queues=retrying.name, modules=modules, retry_initial_seconds="1", prefetch="4")
+    for order in range(8):
+        await retrying.publish("order.charge", url=service.url, order=order)
+    await worker.wait_for_log(event="breaker open", breaker="payments")
+    await retrying.publish("order.confirm", url=service.url, order=1)
+    await worker.wait_for_log(event="confirmed without payment", order=1)
+    assert worker.metric('taskqueue_worker_breaker_state{breaker="payments"}') > 0
+    service.start()
+    await worker.wait_for_log(times=8, event="task", type="order.charge", status="done")
+    service.stop()
+    assert 3 <= len(worker.lines(event="task", type="order.charge", status="failed")) < 8
+    assert worker.lines(event="task", type="order.charge", status="requeued", attempt=1)
+    await worker.wait_for_log(event="breaker closed")
+    assert worker.metric('taskqueue_worker_breaker_state{breaker="payments"}') == 0

@@ -1,6 +1,7 @@
 """Batches in virtual time: one call for several messages, each of which is a task of its own."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -176,6 +177,24 @@ async def test_middleware_surrounds_each_message(registry: Registry, runner: Run
     registry.task("t", batch=THREE, around=[duplicate])(calls)
     assert statuses(await run(runner, 1, 2, 3, 4)) == [Status.DONE] * 4
     assert calls.payloads == [(0, [1, 3, 4])]
+
+
+async def test_the_handler_sees_no_context_variable_of_one_message(registry: Registry, runner: Runner) -> None:
+    number = contextvars.ContextVar[object]("number", default=None)
+    seen: list[object] = []
+
+    async def noting(call: Call, proceed: Proceed) -> object:
+        number.set(call.payload)
+        return await proceed()
+
+    @registry.task("t", batch=THREE, around=[noting])
+    async def handler(_: list[int], contexts: list[Context]) -> None:
+        seen.append(number.get())
+        with pytest.raises(RuntimeError, match="keeps no record"):
+            contexts[0].progress(0.5)
+
+    assert statuses(await run(runner, 1, 2, 3)) == [Status.DONE] * 3
+    assert seen == [None]
 
 
 async def test_at_a_timeout_the_call_is_cancelled_once_and_each_message_has_timed_out(

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from taskqueue_worker import metrics as metrics_module
 from taskqueue_worker.application_metrics import ApplicationMetrics
 from taskqueue_worker.bounds import CLOCK_SKEW_SECONDS, LONGEST_QUEUE_SECONDS
+from taskqueue_worker.breaker.circuit import State
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.pools.child_exit import EndReason
@@ -36,6 +37,7 @@ def everything() -> Metrics:
     metrics.count_dead_letter("q", "failed")
     metrics.count_retry("q")
     metrics.count_command("drain", "done")
+    metrics.add_breaker("payments", lambda: State.OPEN)
     metrics.child_started()
     metrics.child_ended(EndReason.LOST)
     return metrics

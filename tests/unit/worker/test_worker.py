@@ -1,14 +1,17 @@
 """The life of messages in a worker, in virtual time."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 
-from taskqueue_worker.bounds import COUNTED_RETURNS
+from taskqueue_worker.bounds import COUNTED_RETURNS, HELD_REQUEUE_SECONDS
 from taskqueue_worker.brake import FAILURES, FIRST_PAUSE_SECONDS
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
+from taskqueue_worker.middleware import Call, Proceed
+from taskqueue_worker.outcomes import Requeue
 from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.worker import Worker
@@ -231,3 +234,44 @@ async def test_cancelled_tasks_that_stop_are_requeued_and_the_others_stay_unsett
     assert harness.lost == [], "it was cancelled, and is not overdue"
     assert harness.metric("ack_failed_total") == 0
     await asyncio.sleep(300)
+
+
+class Refusing:
+    """A middleware that gives back each task until a time."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self.calls: list[float] = []
+
+    @property
+    def refused_seconds(self) -> float:
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+    async def __call__(self, call: Call, proceed: Proceed) -> object:
+        del call
+        self.calls.append(asyncio.get_running_loop().time())
+        if self.refused_seconds:
+            raise Requeue(delay=self.refused_seconds)
+        return await proceed()
+
+
+@pytest.mark.parametrize(("refused", "started"), [(12, [12] * 4), (1000, [HELD_REQUEUE_SECONDS] * 2)])
+async def test_no_message_starts_for_a_while_if_it_would_only_come_back(
+    refused: int, started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop_time = asyncio.get_running_loop().time
+    monkeypatch.setattr("taskqueue_worker.worker.time", SimpleNamespace(monotonic=loop_time, time=loop_time))
+    registry, middleware = Registry(), Refusing(refused)
+
+    @registry.task("charge", around=[middleware])
+    async def charge(_: object) -> None:
+        """Do nothing."""
+
+    metrics, broker = Metrics("ns/name", "1", ["charge"]), FakeBroker()
+    worker = make_worker(runner_of(registry), metrics, asyncio.Event(), concurrency=2, broker=broker)
+    for _ in range(4):
+        worker.receive(replace(delivery("charge"), received_at=0.0))
+    assert worker.longest_wait_seconds == 0
+    assert (worker.in_flight, worker.prefetched) == (0, 4)
+    await asyncio.sleep(HELD_REQUEUE_SECONDS + 1)
+    assert middleware.calls == started

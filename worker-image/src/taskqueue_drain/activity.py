@@ -45,15 +45,7 @@ class Activity:
         del self.started_at[task]
         self._idle_since = now
 
-    def figures(
-        self,
-        now: float,
-        *,
-        in_flight: int,
-        prefetched: int,
-        dead_letters_blocked: int = 0,
-        unavailable_dependencies: tuple[str, ...] = (),
-    ) -> Figures:
+    def figures(self, now: float, *, in_flight: int, prefetched: int, dead_letters_blocked: int = 0) -> Figures:
         """Count for a report. A runtime may count other tasks as `in_flight` than those that run here."""
         oldest = self.oldest_seconds(now)
         return Figures(
@@ -65,7 +57,6 @@ class Activity:
             failed=self.failed,
             busy_seconds=round(self.busy_seconds, 3),
             dead_letters_blocked=dead_letters_blocked,
-            unavailable_dependencies=unavailable_dependencies,
         )
 
     def busy_until(self, now: float) -> float:

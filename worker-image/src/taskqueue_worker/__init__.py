@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .batches.batch import Batch
 from .handlers.retry_rule import RetryRule
 from .middleware import Call, Middleware, Proceed
-from .outcomes import Reject, Requeue, Retry
+from .outcomes import Duplicate, Reject, Requeue, Retry
 from .tasks import Context, lifespan, task
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "Batch",
     "Call",
     "Context",
+    "Duplicate",
     "Middleware",
     "Proceed",
     "PublishFailedError",

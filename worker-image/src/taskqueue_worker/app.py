@@ -21,10 +21,12 @@ from . import __version__, event_loop, log
 from .application_metrics import ApplicationMetrics
 from .bounds import LIFESPAN_EXIT_CODE, LOST_SLOT_EXIT_CODE
 from .brake import Brake
+from .breaker.registry import breakers
 from .bridge import Inbox
 from .connection import Supervisor
 from .consume_gate import ConsumeGate
 from .consume_proof import ConsumeProof
+from .dead_letter_listeners import DeadLetterListeners
 from .delivery import Delivery
 from .drainable import DrainableWorker, ProtocolLog
 from .endpoints import serve_endpoints
@@ -119,6 +121,7 @@ class App:
             gate.state_changed,
             Retries(policy, Ladder(self._publisher).delay) if policy is not None else None,
         )
+        self._settlement.tell = DeadLetterListeners(registry, self._handlers).tell
         self.worker = Worker(
             self._runner,
             self._settlement,
@@ -134,7 +137,10 @@ class App:
         proof = ConsumeProof(subscriptions, self.worker)
         self._supervisor = Supervisor(consume.broker, settings.name, subscriptions, proof, metrics=metrics, gate=gate)
         identity = Identity(settings.name, settings.pod, uuid4().hex, consume.task_timeout_seconds)
-        runtime = DrainableWorker(gate, self.worker, self._supervisor)
+        runtime = DrainableWorker(gate, self.worker, self._supervisor, breakers.unavailable)
+        breakers.on_change = lambda: inbox.post(gate.state_changed.set)
+        for breaker in breakers:
+            metrics.add_breaker(breaker.name, breaker.get_state)
         observer = ProtocolLog(metrics)
         self._protocol = WorkerProtocol(identity, runtime, observer)
         self._control_channel = ControlChannel(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
+from .task_record import record_of_running_task
+
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
@@ -47,6 +49,32 @@ class Context:
     """A logger whose lines carry `task_id` and `type`."""
     publish_from: "Submit | None" = field(default=None, repr=False)
     """Begins to publish a task; None in a process of its own, which has no connection."""
+
+    @property
+    def resume(self) -> Any:  # noqa: ANN401 - JSON of the handler
+        """The last checkpoint of an earlier run of this task; None if there is none. Needs the middleware `Results`."""
+        return record_of_running_task().resume
+
+    def progress(self, value: object) -> None:
+        """Show how far the task is: a fraction from 0 to 1, or JSON of at most 4 KiB. Needs the middleware `Results`.
+
+        It costs little to call it often: the newest value is stored once a second.
+        """
+        record_of_running_task().progress(value)
+
+    async def checkpoint(self, data: object) -> None:
+        """Store JSON of at most 64 KiB, from which a later run goes on. Needs the middleware `Results`.
+
+        Raises:
+            ValueError: The data is no JSON, or too large.
+            SupersededError: Another worker has begun to run the task.
+            StoreUnavailableError: It is not stored, or not in time.
+        """
+        await record_of_running_task().checkpoint(data)
+
+    def checkpoint_sync(self, data: object) -> None:
+        """Store a checkpoint from a `def` handler, as `checkpoint` does."""
+        record_of_running_task().checkpoint_sync(data)
 
     async def publish(self, exchange: str, routing_key: str, payload: object, **options: "Unpack[TaskOptions]") -> str:
         """Publish another task from an `async def` handler, and return its `message_id` once its queues have it.

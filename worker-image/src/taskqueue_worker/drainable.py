@@ -1,5 +1,8 @@
 """How this worker joins the control protocol: what the protocol may ask of it, and what is logged and counted."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import structlog
 
 from taskqueue_drain import Drain, Figures
@@ -15,7 +18,11 @@ _log = structlog.get_logger("control")
 class DrainableWorker:
     """The worker as the protocol sees it (`taskqueue_drain.Runtime`)."""
 
-    def __init__(self, gate: ConsumeGate, worker: Worker, supervisor: Supervisor) -> None:
+    def __init__(
+        self, gate: ConsumeGate, worker: Worker, supervisor: Supervisor, dependencies: Callable[[], tuple[str, ...]]
+    ) -> None:
+        """`dependencies` returns the names of those that are not reached."""
+        self._dependencies = dependencies
         self._gate = gate
         self._worker = worker
         self._supervisor = supervisor
@@ -42,7 +49,7 @@ class DrainableWorker:
 
     def figures(self) -> Figures:
         """Count what runs and what waits."""
-        return self._worker.figures()
+        return replace(self._worker.figures(), unavailable_dependencies=self._dependencies())
 
 
 class ProtocolLog:

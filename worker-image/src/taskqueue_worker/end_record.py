@@ -24,7 +24,7 @@ def record_end(metrics: Metrics, delivery: Delivery, outcome: Outcome, seconds: 
     }
     if outcome.failure is None:
         _log.info("task", **line)
-    elif outcome.status is Status.REQUEUED:
+    elif outcome.status in {Status.REQUEUED, Status.DUPLICATE}:
         _log.info("task", **line, reason=outcome.failure.text)
     else:
         _log.error("task", **line, exception=outcome.failure.stack)

@@ -6,6 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
+from .breaker.circuit import State
 from .pools.child_exit import EndReason
 from .runner import Status
 
@@ -23,6 +24,7 @@ _GAUGES: Final = {
     "draining": "1 while the worker is draining, drained or leaving.",
 }
 _DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1500, 3600)
+_BREAKER_STATES: Final = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
 class Metrics:
@@ -68,6 +70,12 @@ class Metrics:
         self._retries = Counter(
             "taskqueue_worker_retries", "Failed tasks that are tried again.", ["queue"], registry=self.registry
         )
+        self._breakers = Gauge(
+            "taskqueue_worker_breaker_state",
+            "0: closed, 1: half open, 2: open.",
+            ["breaker"],
+            registry=self.registry,
+        )
         self._children = Gauge(
             "taskqueue_worker_children", "Processes that run tasks for this worker.", registry=self.registry
         )
@@ -86,6 +94,10 @@ class Metrics:
     def add_gauge(self, gauge: str, value: Callable[[], float]) -> None:
         """Call `value` whenever the gauge is scraped."""
         Gauge(f"taskqueue_worker_{gauge}", _GAUGES[gauge], registry=self.registry).set_function(value)
+
+    def add_breaker(self, name: str, state: Callable[[], State]) -> None:
+        """Call `state` whenever the gauge of this breaker is scraped."""
+        self._breakers.labels(name).set_function(lambda: _BREAKER_STATES[state()])
 
     def count_command(self, command: str, outcome: str) -> None:
         """Count a command.

@@ -40,6 +40,10 @@ class Requeue(Exception):
         self.delay = _valid("Requeue", delay)
 
 
+class Duplicate(Exception):
+    """The task was done before: its message is acknowledged, and the handler does not run."""
+
+
 def _valid(outcome: str, delay: object) -> float:
     if not isinstance(delay, int | float) or not 0 <= delay <= LONGEST_DELAY_SECONDS:
         raise ValueError(f"{outcome}: delay={delay!r} must be from 0 to {LONGEST_DELAY_SECONDS} seconds.")

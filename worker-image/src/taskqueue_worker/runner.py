@@ -17,8 +17,8 @@ from .delivery import Delivery
 from .failure import ErrorType, Failure
 from .handler_loop import HandlerLoop
 from .handlers.retry_rule import RetryRule
-from .middleware import Call, run_around
-from .outcomes import Reject, Requeue
+from .middleware import Call, Refusals, run_around
+from .outcomes import Duplicate, Reject, Requeue
 from .payload import InvalidPayloadError, PayloadError
 from .pools.child_exit import ChildLostError, EndReason
 from .publishing.task_publisher import TaskPublisher
@@ -43,6 +43,8 @@ class Status(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
     UNKNOWN_VERSION = "unknown_version"
     INVALID_PAYLOAD = "invalid_payload"
+    DUPLICATE = "duplicate"
+    """The task was done before."""
     EXPIRED = "expired"
     """The time until which the publisher wants it to begin is over: the task did not run."""
     REJECTED = "rejected"
@@ -78,6 +80,7 @@ _REFUSALS: Final[Mapping[ErrorType, Status]] = {
 """Why no handler runs a task."""
 
 _DECISIONS: Final[Mapping[ErrorType, Status]] = {
+    Duplicate: Status.DUPLICATE,
     Requeue: Status.REQUEUED,
     Reject: Status.REJECTED,
     InvalidPayloadError: Status.INVALID_PAYLOAD,
@@ -112,6 +115,7 @@ class Runner:
             threads: Number of threads: as many as tasks may run at once.
         """
         self._registry = registry
+        self._refusals = Refusals(registry)
         self._handlers = handlers
         self._timeout = timeout_seconds
         self._loop = asyncio.get_running_loop()
@@ -121,6 +125,11 @@ class Runner:
         self._threads = ThreadPool(threads)
         self._processes = processes
         self._running: dict[Run, Delivery] = {}
+
+    @property
+    def refused_seconds(self) -> float:
+        """For how long every handler refuses its tasks, at most; 0 if one of them does not."""
+        return self._refusals.refused_seconds
 
     @property
     def holder(self) -> Delivery | None:

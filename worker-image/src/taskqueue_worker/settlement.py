@@ -27,6 +27,8 @@ Raises:
     PublishFailedError: No queue has confirmed it.
 """
 
+Tell = Callable[[Delivery, Problem], Awaitable[None]]
+
 _log = structlog.get_logger("settlement")
 
 
@@ -35,6 +37,7 @@ class Settlement:
 
     Attributes:
         stopping: Set while the worker starts no task. A message that cannot be dead-lettered is then requeued.
+        tell: Called for each dead letter that is stored, if set.
         blocked: Number of messages that wait because their dead letter cannot be stored.
     """
 
@@ -53,6 +56,7 @@ class Settlement:
         self._target = target
         self._metrics = metrics
         self.stopping = asyncio.Event()
+        self.tell: Tell | None = None
         self.blocked = 0
         metrics.add_gauge("dead_letters_blocked", lambda: self.blocked)
 
@@ -65,7 +69,7 @@ class Settlement:
             is_last: Whether no attempt is left for a task whose process was lost.
         """
         match outcome.status:
-            case Status.DONE:
+            case Status.DONE | Status.DUPLICATE:
                 return await delivery.acknowledge()
             case Status.REQUEUED:
                 return await self._requeue(delivery, outcome)
@@ -108,6 +112,8 @@ class Settlement:
         letter = dead_letter(delivery.message, delivery.queue, delivery.attempt.number, problem, _now())
         if await self._store(delivery, letter):
             self._metrics.count_dead_letter(delivery.queue, problem.reason)
+            if self.tell is not None:
+                await self.tell(delivery, problem)
             return await delivery.acknowledge()
         return not delivery.is_lost and await delivery.requeue()
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from .batches.batch import Batch
     from .batches.collector import Collector
+    from .breaker import Breaker
     from .handlers.payload_type import Validate
     from .handlers.retry_rule import RetryRule
     from .middleware import Middleware
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 from .bounds import LATEST_VERSION
 from .context import Context
 from .handlers.payload_type import validator_of
+from .handlers.surroundings import surroundings
 
 __all__ = ["Context", "Handler", "Registry", "lifespan", "registry", "task"]
 
@@ -69,6 +71,10 @@ class Registry:
         timeout: float | None = None,
         retry: "RetryRule | None" = None,
         batch: "Batch | None" = None,
+        idempotent: "Middleware | None" = None,
+        results: "Middleware | None" = None,
+        breaker: "Breaker | None" = None,
+        rate: "Middleware | str | None" = None,
         around: "Sequence[Middleware]" = (),
     ) -> Callable[[Function], Function]:
         """Make the decorated function the handler of tasks of this type.
@@ -84,7 +90,11 @@ class Registry:
             timeout: Seconds after which a task is cancelled, at most those of the worker.
             retry: How tasks are tried again, where that differs from `spec.retry`.
             batch: Lets the function take a list of payloads, and a list of contexts.
-            around: Middleware that surrounds the function, from the outside in.
+            idempotent: Runs a task once, for example `Idempotent(store)`.
+            results: Keeps the status and result of tasks, for example `Results(store)`.
+            breaker: Gives messages back while the service that the function needs is away.
+            rate: How many tasks may start in this process, for example `10/s`; or `SharedRate(...)`.
+            around: Further middleware that surrounds the function, inside of the options above, from the outside in.
 
         Raises:
             TypeError: The function takes other arguments, contains `yield`, or is of the wrong kind for its pool.
@@ -94,8 +104,10 @@ class Registry:
         if not isinstance(type, str) or not type:  # type: ignore[redundant-expr]  # @task without parentheses
             raise ValueError('@task needs the task type, for example @task("image.resize").')
 
+        surrounding = surroundings(idempotent=idempotent, results=results, breaker=breaker, rate=rate, around=around)
+
         def register(function: Function) -> Function:
-            handler = _handler(type, version, function, tuple(around), is_batch=batch is not None)
+            handler = _handler(type, version, function, surrounding, is_batch=batch is not None)
             _check_pool(pool, handler)
             timeout_seconds = _checked_timeout(timeout, handler.location)
             handler = replace(handler, timeout=timeout_seconds, retry=retry, in_child=pool == "process")

@@ -14,7 +14,7 @@ from taskqueue_drain import Figures
 from taskqueue_drain.activity import Activity
 
 from .attempts import Attempt, AttemptState
-from .bounds import COUNTED_RETURNS, RETURN_PAUSE_SECONDS
+from .bounds import COUNTED_RETURNS, HELD_REQUEUE_SECONDS, RETURN_PAUSE_SECONDS
 from .brake import Brake
 from .delivery import Delivery
 from .delivery_buffer import DeliveryBuffer
@@ -30,7 +30,7 @@ from .settlement import Settlement
 
 _log = structlog.get_logger("worker")
 
-_SAYS_NOTHING: Final = frozenset({Status.INVALID_PAYLOAD, Status.EXPIRED, Status.REJECTED})
+_SAYS_NOTHING: Final = frozenset({Status.DUPLICATE, Status.INVALID_PAYLOAD, Status.EXPIRED, Status.REJECTED})
 """Ends that are due to the message: they do not tell whether what the handlers need is available."""
 
 
@@ -125,7 +125,12 @@ class Worker:
 
     @property
     def longest_wait_seconds(self) -> float:
-        """How long the message that waits longest to be started has waited; 0 if none waits."""
+        """How long the message that waits longest for a slot has waited; 0 if none waits, or every handler refuses."""
+        if self._runner.refused_seconds:
+            return 0.0
+        return self._longest_wait_seconds()
+
+    def _longest_wait_seconds(self) -> float:
         now = time.monotonic()
         return max((now - first.received_at for first in self._buffer.first_waiting), default=0.0)
 
@@ -204,12 +209,17 @@ class Worker:
         return self._process_returned(delivery) if returned else self._process(delivery)
 
     def _is_braked(self) -> bool:
-        """Return whether the brake delays the next start; it is then tried again when the pause is over."""
-        pause = self._brake.remaining_seconds(self._clock())
+        """Return whether the next start is delayed; it is then tried again when the pause is over."""
+        pause = max(self._brake.remaining_seconds(self._clock()), self._refused_seconds())
         if self._retry_start is not None:
             self._retry_start.cancel()
         self._retry_start = self._loop.call_later(pause, self._fill_slots) if pause else None
         return pause > 0
+
+    def _refused_seconds(self) -> float:
+        """Return for how long no message starts, because every handler would refuse it."""
+        refused = self._runner.refused_seconds
+        return min(refused, max(0.0, HELD_REQUEUE_SECONDS - self._longest_wait_seconds())) if refused else 0.0
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

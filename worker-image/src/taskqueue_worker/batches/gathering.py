@@ -85,7 +85,7 @@ class Gathering:
 
     def begin(self) -> None:
         """Call the handler with what has joined."""
-        context = contextvars.copy_context()
+        context = contextvars.Context()  # not that of one message, whose status or span it would change
         context.run(CURRENT_TASK.set, self)
         self._call = asyncio.get_running_loop().create_task(self._run(), context=context)
         if (first := self.members[0].task) is not None:

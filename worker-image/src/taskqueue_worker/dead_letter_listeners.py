@@ -1,0 +1,44 @@
+"""Tells the middleware of a task that its message is dead-lettered, perhaps without a run."""
+
+import asyncio
+from typing import Final, Protocol, runtime_checkable
+
+import structlog
+
+from .dead_letters import Problem
+from .delivery import Delivery
+from .handler_loop import HandlerLoop
+from .tasks import Registry
+
+TELL_SECONDS: Final = 10
+"""How long the message of a task waits for its listeners, before it is acknowledged."""
+
+_log = structlog.get_logger("settlement")
+
+
+@runtime_checkable
+class DeadLetterListener(Protocol):
+    """Middleware that wants to know of dead letters. It may be told twice."""
+
+    async def dead_lettered(self, delivery: Delivery, problem: Problem, /) -> None:
+        """Take note of a dead letter that is stored; on the loop of the handlers."""
+        ...
+
+
+class DeadLetterListeners:
+    """The listeners among the middleware of all handlers."""
+
+    def __init__(self, registry: Registry, handlers: HandlerLoop) -> None:
+        self._registry = registry
+        self._handlers = handlers
+
+    async def tell(self, delivery: Delivery, problem: Problem) -> None:
+        """Tell the listeners of the task, from the connection's loop. Nothing that they do harms the message."""
+        handler = self._registry.get(delivery.type)
+        listeners = [item for item in (handler.around if handler else ()) if isinstance(item, DeadLetterListener)]
+        for listener in listeners:
+            try:
+                async with asyncio.timeout(TELL_SECONDS):
+                    await self._handlers.submit(listener.dead_lettered(delivery, problem))
+            except Exception as error:  # noqa: BLE001 - code of the application
+                _log.warning("dead letter not told", task_id=delivery.task_id, error=repr(error))

@@ -8,9 +8,15 @@ from typing import Protocol
 
 import structlog
 
-from .run import Run
-
 _log = structlog.get_logger("runner")
+
+
+class ThreadRun(Protocol):
+    """A call of a `def` handler that tells its end itself."""
+
+    def call(self) -> None:
+        """Run it in this thread."""
+        ...
 
 
 class ThreadCall(Protocol):
@@ -27,7 +33,7 @@ class ThreadPool:
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="task")
 
-    def start(self, run: Run) -> None:
+    def start(self, run: ThreadRun) -> None:
         """Call the handler of a run, from the connection's loop."""
         try:
             self._threads.submit(run.call)

@@ -19,7 +19,7 @@ async function handle(task, signal) {
 const env = process.env;
 const QUEUES = (env.TASKQUEUE_QUEUES || '').split(',').filter(Boolean);
 const CONCURRENCY = Number(env.TASKQUEUE_CONCURRENCY || 1);
-const PREFETCH = Number(env.TASKQUEUE_PREFETCH || CONCURRENCY);
+const PREFETCH = env.TASKQUEUE_PREFETCH === 'Auto' ? CONCURRENCY : Number(env.TASKQUEUE_PREFETCH || CONCURRENCY);
 const TASK_TIMEOUT_SECONDS = Number(env.TASKQUEUE_TASK_TIMEOUT_SECONDS || 870);
 const CONSUMER_TIMEOUT = 'x-consumer-timeout';
 const CONSUMER_TIMEOUT_MS =

@@ -36,7 +36,7 @@ _KEPT: Final = frozenset(
         "x-kubernetes-int-or-string",
     }
 )
-_OF_INT_OR_STRING: Final = ("x-kubernetes-int-or-string", "maxLength", "x-kubernetes-validations")
+_OF_INT_OR_STRING: Final = ("description", "x-kubernetes-int-or-string", "maxLength", "x-kubernetes-validations")
 _DROPPED: Final = frozenset({"title", "$defs"})
 
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from math import ceil
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -28,6 +28,9 @@ class Protocol(StrEnum):
     PLAIN = "Plain"
 
 
+AUTO: Final = "Auto"
+MOST_AUTO_PREFETCH: Final = 50
+"""Most that a worker prefetches by itself, unless its concurrency is higher (docs/worker-contract.md)."""
 HOLD_MARGIN_SECONDS: Final = 60
 """Time to settle a message after the last task, in addition to the timeouts of the tasks."""
 
@@ -80,9 +83,15 @@ class Worker(Model):
                 for field in POD_FIELDS
             ),
             rule(
-                "!has(self.prefetch) || self.prefetch >= self.concurrency",
+                "!has(self.prefetch) || type(self.prefetch) != int || self.prefetch >= self.concurrency",
                 "prefetch is less than concurrency, so that a worker could never run that many tasks. Raise prefetch, "
                 "or remove it: it defaults to concurrency.",
+                path=".prefetch",
+            ),
+            rule(
+                "!has(self.prefetch) || type(self.prefetch) == int || self.protocol == 'TaskQueue'",
+                "prefetch: Auto requires protocol: TaskQueue. Plain workers have a prefetch of their own: set the same "
+                "number here.",
                 path=".prefetch",
             ),
             rule(
@@ -132,8 +141,18 @@ class Worker(Model):
         "are removed one at a time.",
     )
     concurrency: int = Field(1, ge=1, le=1000, description="Number of tasks that one worker runs at the same time.")
-    prefetch: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        None, description="Number of unacknowledged messages per worker. Defaults to concurrency."
+    prefetch: Annotated[int, Field(ge=1, le=65535)] | Literal["Auto"] | None = Field(
+        None,
+        description="Number of unacknowledged messages per worker. Defaults to concurrency. Auto: taskqueue_worker "
+        "prefetches from concurrency to 50 messages, the more the shorter its tasks are.",
+        json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 16}
+        | rules(
+            rule(
+                "type(self) == int ? self >= 1 && self <= 65535 : self == 'Auto'",
+                "is no prefetch. Set an integer from 1 to 65535, or Auto.",
+                value="string(self)",
+            )
+        ),
     )
     task_timeout_seconds: int = Field(
         870,  # twice that and one minute are 30 minutes, the default consumer timeout of RabbitMQ
@@ -162,9 +181,9 @@ class Worker(Model):
         return self
 
     @property
-    def effective_prefetch(self) -> int:
-        """Number of unacknowledged messages per worker."""
-        return self.prefetch or self.concurrency
+    def most_prefetch(self) -> int:
+        """Most unacknowledged messages per worker and queue."""
+        return max(self.concurrency, MOST_AUTO_PREFETCH) if self.prefetch == AUTO else self.prefetch or self.concurrency
 
     def hold_seconds(self, queues: int = 1) -> int:
         """Return the longest time from the delivery of a message to its acknowledgement, in seconds.
@@ -173,7 +192,7 @@ class Worker(Model):
         protocol TaskQueue need one round more: after an undrain they run new deliveries beside tasks that started
         before the drain.
         """
-        held = self.effective_prefetch * queues
+        held = self.most_prefetch * queues
         rounds = ceil(held / self.concurrency) + (self.protocol is Protocol.TASK_QUEUE)
         return self.task_timeout_seconds * rounds + HOLD_MARGIN_SECONDS
 

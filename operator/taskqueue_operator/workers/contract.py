@@ -50,7 +50,7 @@ def environment(taskqueue: TaskQueue) -> list[dict[str, Any]]:
         "TASKQUEUE_NAME": str(taskqueue.key),
         "TASKQUEUE_QUEUES": QUEUE_SEPARATOR.join(taskqueue.queue_names),
         "TASKQUEUE_CONCURRENCY": str(worker.concurrency),
-        "TASKQUEUE_PREFETCH": str(worker.effective_prefetch),
+        "TASKQUEUE_PREFETCH": str(worker.prefetch or worker.concurrency),
         "TASKQUEUE_TASK_TIMEOUT_SECONDS": str(worker.task_timeout_seconds),
         "TASKQUEUE_MAX_ATTEMPTS": str(taskqueue.retry.max_attempts),
         **_retry_variables(taskqueue),

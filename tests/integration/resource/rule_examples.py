@@ -94,6 +94,16 @@ RULES = {
         changed("worker", {"image": "a", "concurrency": 4, "prefetch": 4}),
         changed("worker", {"image": "a", "concurrency": 4, "prefetch": 3}),
     ),
+    "crd.no_prefetch": Rule(
+        "spec.worker.prefetch",
+        changed("worker", {"image": "a", "concurrency": 80, "prefetch": "Auto"}),
+        changed("worker", {"image": "a", "prefetch": "auto"}),
+    ),
+    "crd.prefetch_auto_with_plain": Rule(
+        "spec.worker.prefetch",
+        changed("worker", {"image": "a", "protocol": "Plain", "prefetch": 2}),
+        changed("worker", {"image": "a", "protocol": "Plain", "prefetch": "Auto"}),
+    ),
     "crd.acks_late_without_plain": Rule(
         "spec.worker.acksLate",
         changed("worker", {"image": "a", "protocol": "Plain", "acksLate": True}),

@@ -197,6 +197,16 @@ async def test_tracing(start_worker: StartWorker, queue: DeclaredQueue, tmp_path
     assert line["span_id"]
 
 
+async def test_batches(start_worker: StartWorker, queue: DeclaredQueue, tmp_path: Path) -> None:
+    worker = start_worker(queues=queue.name, concurrency="3", modules=write_example("Batches", tmp_path))
+    for row in ({"id": 1}, {}, {"id": 2}):
+        await queue.publish("row.insert", body=json.dumps(row).encode(), content_type="application/json")
+    await worker.wait_for_log(event="inserted", rows=2, type="row.insert", batch=3)
+    letter = await queue.get(queue.dead_letters)
+    assert letter.headers["x-failure-text"] == "the row has no id"
+    await worker.wait_for_log(event="task", status="done", times=2)
+
+
 async def test_circuit_breaker(start_worker: StartWorker, retrying: DeclaredQueue, tmp_path: Path) -> None:
     service = HttpService()
     service.stop()

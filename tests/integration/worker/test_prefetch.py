@@ -75,3 +75,27 @@ async def test_messages_that_wait_too_long_behind_a_task_go_to_an_idle_worker(
     await idle.wait_for_log(event="task", status="done")
     assert {line["attempt"] for line in (*full.lines(event="task"), *idle.lines(event="task"))} == {1}
     assert await queue.ready(queue.dead_letters) == 0
+
+
+async def test_with_auto_a_worker_prefetches_short_tasks_and_leaves_long_ones_to_others(
+    start_worker: StartWorker, queue: DeclaredQueue, gate: Gate
+) -> None:
+    variables = {"queues": queue.name, "prefetch": "Auto", "modules": "short_waits,ledger_tasks"}
+    first = start_worker(**variables)
+    await first.wait_for_log(event="consuming", prefetch=1)
+    for n in range(200):
+        await queue.publish(n=n)
+    await first.wait_for_log(event="consuming", prefetch=50)
+    assert first.metric("taskqueue_worker_prefetch") == 50
+    for n in range(200, 260):
+        await queue.publish(n=n, gate=str(gate))
+    await eventually("it holds as many", lambda: first.metric("taskqueue_worker_prefetched") == 49)
+    await first.wait_for_log(event="prefetch reduced", prefetch=1)
+    await eventually("the others are back", lambda: first.metric("taskqueue_worker_prefetched") == 0)
+    second = start_worker(**variables)
+    await eventually("another worker has one", lambda: len(first.started) == 202)
+    await queue.wait_for_ready(58)
+    gate.open()
+    await eventually("all are done", lambda: sum(entry.startswith("finished") for entry in first.ledger) == 260)
+    assert len(first.started) == 260, "no task ran twice"
+    assert second.lines(event="task", status="done")

@@ -17,7 +17,7 @@ SEPARATOR = '},{"apiVersion":"taskqueue.dev/v1alpha1","kind":"TaskQueue","metada
 JSON = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**63 - 1)  # the API server has no larger ones
     | st.text(max_size=8)
     | st.sampled_from(['"', "\\", SEPARATOR, "\\u00e9"]),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=4), values, max_size=3),

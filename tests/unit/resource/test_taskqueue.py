@@ -40,7 +40,7 @@ def test_the_minimal_sample_is_a_complete_taskqueue() -> None:
     assert [binding.routing_key for binding in taskqueue.bindings] == ["thumbnails"]
     assert (taskqueue.queue.type, taskqueue.exchange.type) == (QueueType.QUORUM, ExchangeType.DIRECT)
     worker = taskqueue.spec.worker
-    assert (worker.concurrency, worker.effective_prefetch, worker.task_timeout_seconds) == (1, 1, 870)
+    assert (worker.concurrency, worker.most_prefetch, worker.task_timeout_seconds) == (1, 1, 870)
     assert (taskqueue.spec.deletion_policy, taskqueue.spec.broker.vhost) == (DeletionPolicy.RETAIN, None)
     assert Policy.of(taskqueue) == Policy(max_replicas=20)
     assert (Policy(20).min_replicas, Policy(20).ready_per_replica, Policy(20).mode) == (0, 20, Mode.AUTO)
@@ -75,7 +75,13 @@ def test_a_spec_without_binding_from_its_exchange_has_one_that_depends_on_the_ty
 def test_prefetch_defaults_to_concurrency() -> None:
     default = parsed(MINIMAL | {"worker": {"image": "a", "concurrency": 4}})
     explicit = parsed(MINIMAL | {"worker": {"image": "a", "concurrency": 4, "prefetch": 8}})
-    assert (default.spec.worker.effective_prefetch, explicit.spec.worker.effective_prefetch) == (4, 8)
+    assert (default.spec.worker.most_prefetch, explicit.spec.worker.most_prefetch) == (4, 8)
+
+
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 50), (50, 50), (51, 51)])
+def test_with_auto_a_worker_prefetches_at_most_50_messages_or_its_concurrency(concurrency: int, most: int) -> None:
+    auto = parsed(MINIMAL | {"worker": {"image": "a", "concurrency": concurrency, "prefetch": "Auto"}})
+    assert auto.spec.worker.most_prefetch == most
 
 
 def test_an_older_operator_ignores_unknown_fields() -> None:

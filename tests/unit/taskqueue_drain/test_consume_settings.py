@@ -19,6 +19,15 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert read.consumer_timeout_ms == (870 * 3 + 60) * 1000
 
 
+@pytest.mark.parametrize(("concurrency", "most"), [("4", 50), ("60", 60)])
+def test_with_auto_the_prefetch_is_at_least_the_concurrency_and_the_consumer_timeout_is_that_of_the_largest(
+    concurrency: str, most: int
+) -> None:
+    read = settings(TASKQUEUE_CONCURRENCY=concurrency, TASKQUEUE_PREFETCH="Auto")
+    assert (read.prefetch, read.most_prefetch) == (int(concurrency), most)
+    assert read.consumer_timeout_ms == consumer_timeout_ms(870, prefetch=2 * most, concurrency=int(concurrency))
+
+
 @pytest.mark.parametrize(("messages", "concurrency", "rounds"), [(1, 1, 2), (4, 2, 3), (5, 2, 4), (1, 4, 2)])
 def test_a_message_may_wait_for_all_others_and_for_tasks_from_before_an_undrain(
     messages: int, concurrency: int, rounds: int

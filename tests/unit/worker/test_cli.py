@@ -77,6 +77,19 @@ def test_a_task_with_a_longer_timeout_than_the_worker_is_refused(
     assert_approved("worker.timeout_too_long", capsys.readouterr().err.strip())
 
 
+@pytest.mark.parametrize(
+    ("batch", "key"),
+    [("size=2, seconds=1", "worker.batch_too_large"), ("size=1, seconds=870", "worker.batch_too_late")],
+)
+def test_a_batch_that_never_becomes_full_or_begins_too_late_is_refused(
+    modules: Path, capsys: pytest.CaptureFixture[str], batch: str, key: str
+) -> None:
+    declared = GOOD.replace("import task", "import Batch, task")
+    (modules / "tasks.py").write_text(declared.replace("'image.resize'", f"'image.resize', batch=Batch({batch})"))
+    assert cli.main(["check"]) == 2
+    assert_approved(key, capsys.readouterr().err.strip())
+
+
 @pytest.mark.parametrize("command", ["run", "check", "publish"])
 def test_a_setting_that_is_not_valid_exits_every_command_with_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str

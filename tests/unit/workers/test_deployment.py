@@ -112,6 +112,14 @@ def test_the_secret_of_the_worker_overrides_that_of_the_broker(make: Make) -> No
     assert secret(make(secretRef={"name": "own"})) == "own"
 
 
+@pytest.mark.parametrize(("prefetch", "value"), [(None, "3"), (8, "8"), ("Auto", "Auto")])
+def test_workers_are_told_the_prefetch(make: Make, prefetch: object, value: str) -> None:
+    container = deployment(make(concurrency=3, prefetch=prefetch), replicas=0)["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    assert {"name": "TASKQUEUE_PREFETCH", "value": value} in container["env"]
+
+
 @pytest.mark.parametrize(
     ("variable", "key"),
     [

@@ -59,6 +59,10 @@ class Activity:
             dead_letters_blocked=dead_letters_blocked,
         )
 
+    def busy_until(self, now: float) -> float:
+        """Return the sum of the run times of all tasks, running ones included."""
+        return self.busy_seconds + sum(now - started_at for started_at in self.started_at.values())
+
     def idle_seconds(self, now: float) -> float:
         """Return the time since the last task ended, or since the start; 0 while a task runs."""
         return 0 if self.started_at else now - self._idle_since

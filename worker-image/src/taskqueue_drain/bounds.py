@@ -28,6 +28,9 @@ LONGEST_TIMEOUT_SECONDS: Final = 7 * 24 * 3600
 """Longest timeout of a task; the CRD allows no longer one."""
 MOST_ATTEMPTS: Final = 1000
 """Most attempts of a task; the CRD allows no more."""
+MOST_AUTO_PREFETCH: Final = 50
+"""Most that a worker prefetches by itself, unless its concurrency is higher: a task of 20 ms may wait for a second. The
+consumer timeout, which the operator derives too, grows with it."""
 ATTEMPT_NUMBER: Final = 1_000_000
 """Highest number of an attempt that a message may state; a larger one counts as this."""
 NAME_BYTES: Final = 255

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import copy_headers
+from .bounds import MOST_AUTO_PREFETCH, VARIABLE_CHARACTERS
 from .broker import BrokerSource, broker_source
 from .environment import SettingsError, is_linear, max_attempts_of, names, number, task_timeout_seconds_of
 
 CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 CONSUMER_TIMEOUT_MARGIN_SECONDS: Final = 60
+AUTO: Final = "Auto"
+PREFETCH: Final = "TASKQUEUE_PREFETCH"
+LARGEST_PREFETCH: Final = 65_535
+"""AMQP has 16 bits for it."""
 COUNTED_BY_BROKER: Final = (copy_headers.BROKER_FAILURES, "x-acquired-count")
 
 
@@ -25,6 +30,7 @@ class ConsumeSettings:
         prefetch: Unacknowledged messages that the broker delivers, per queue.
         task_timeout_seconds: Timeout of a task.
         attempts_of_broker: Attempts of a task that the broker counts and delays; 0 if it does not.
+        is_prefetch_auto: Whether a worker that can change its prefetch does so, from `prefetch` to `most_prefetch`.
     """
 
     broker: BrokerSource
@@ -33,12 +39,18 @@ class ConsumeSettings:
     prefetch: int
     task_timeout_seconds: int
     attempts_of_broker: int
+    is_prefetch_auto: bool = False
+
+    @property
+    def most_prefetch(self) -> int:
+        """The largest prefetch."""
+        return max(self.prefetch, MOST_AUTO_PREFETCH) if self.is_prefetch_auto else self.prefetch
 
     @property
     def consumer_timeout_ms(self) -> int:
         """How long the broker must wait for an acknowledgement."""
         return consumer_timeout_ms(
-            self.task_timeout_seconds, prefetch=self.prefetch * len(self.queues), concurrency=self.concurrency
+            self.task_timeout_seconds, prefetch=self.most_prefetch * len(self.queues), concurrency=self.concurrency
         )
 
     def is_tried_again(self, headers: Mapping[str, Any], *, redelivered: bool) -> bool:
@@ -67,11 +79,24 @@ class ConsumeSettings:
             broker=broker_source(environment),
             queues=queues,
             concurrency=concurrency,
-            # AMQP has 16 bits for the prefetch count.
-            prefetch=number(environment, "TASKQUEUE_PREFETCH", default=concurrency, minimum=1, maximum=65_535),
+            prefetch=_prefetch(environment, concurrency),
             task_timeout_seconds=task_timeout_seconds_of(environment),
             attempts_of_broker=max_attempts_of(environment) if is_linear(environment) else 0,
+            is_prefetch_auto=environment.get(PREFETCH) == AUTO,
         )
+
+
+def _prefetch(environment: Mapping[str, str], concurrency: int) -> int:
+    """Return the prefetch, and with `Auto` the smallest one."""
+    if environment.get(PREFETCH) == AUTO:
+        return concurrency
+    try:
+        return number(environment, PREFETCH, default=concurrency, minimum=1, maximum=LARGEST_PREFETCH)
+    except SettingsError:
+        raise SettingsError(
+            f"{PREFETCH} is {environment[PREFETCH][:VARIABLE_CHARACTERS]!r}. "
+            f"Set an integer from 1 to {LARGEST_PREFETCH} or {AUTO}, or unset it for {concurrency}."
+        ) from None
 
 
 def consumer_timeout_ms(task_timeout_seconds: int, *, prefetch: int, concurrency: int) -> int:

@@ -8,6 +8,7 @@ async def resize(payload: dict[str, Any], context: Context) -> None: ...
 
 from typing import TYPE_CHECKING
 
+from .batches.batch import Batch
 from .handlers.retry_rule import RetryRule
 from .middleware import Call, Middleware, Proceed
 from .outcomes import Duplicate, Reject, Requeue, Retry
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .publishing.sync_publisher import SyncPublisher
 
 __all__ = [
+    "Batch",
     "Call",
     "Context",
     "Duplicate",

@@ -125,7 +125,7 @@ class App:
         self.worker = Worker(
             self._runner,
             self._settlement,
-            Brake(consume.prefetch * len(consume.queues)),
+            Brake(consume.most_prefetch * len(consume.queues)),
             metrics,
             state_changed=gate.state_changed,
             on_lost=self._on_lost,

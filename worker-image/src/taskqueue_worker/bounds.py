@@ -82,6 +82,9 @@ DELAYED_EXPIRES_SECONDS: Final = 12 * 3600
 """After so long without a declaration, the broker removes a queue of markers: longer than DECLARED_SECONDS and the life
 of a marker together."""
 
+LARGEST_BATCH: Final = 1000
+"""Most messages of a batch: the highest concurrency of a worker, since each has a slot."""
+
 # Children
 
 RESULT_BYTES: Final = 16 * 1024 * 1024

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from taskqueue_drain.broker import BrokerError, broker_source
+from taskqueue_drain.consume_settings import AUTO, ConsumeSettings
 from taskqueue_drain.environment import SettingsError
 
 from .settings import Settings
@@ -58,8 +59,9 @@ def _run(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def _check(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = _settings(OFFLINE | dict(environment) if options.offline else environment)
     consume = settings.consume
+    prefetch = AUTO if consume.is_prefetch_auto else consume.prefetch
     print(  # noqa: T201 - the output of the command
-        f"concurrency  {consume.concurrency}, prefetch {consume.prefetch}, timeout {consume.task_timeout_seconds} s"
+        f"concurrency  {consume.concurrency}, prefetch {prefetch}, timeout {consume.task_timeout_seconds} s"
     )
     for handler in sorted(registry, key=lambda handler: handler.type):
         print(f"task         {handler.type}  {handler.location}")  # noqa: T201 - the output of the command
@@ -120,6 +122,7 @@ def _settings(environment: Mapping[str, str]) -> Settings:
     settings.consume.broker.read()
     import_tasks(settings.modules, registry)
     check_timeouts(registry, settings.consume.task_timeout_seconds)
+    check_batches(registry, settings.consume)
     return settings
 
 
@@ -134,6 +137,30 @@ def check_timeouts(tasks: Registry, longest: float) -> None:
             raise SettingsError(
                 f"Task {handler.type!r}: timeout={handler.timeout:g} is longer than "
                 f"TASKQUEUE_TASK_TIMEOUT_SECONDS={longest:g}. Raise spec.taskTimeoutSeconds, or lower the timeout."
+            )
+
+
+def check_batches(tasks: Registry, consume: ConsumeSettings) -> None:
+    """Check that a batch can become full, and begins before its tasks time out.
+
+    Raises:
+        SettingsError: One cannot, or does not.
+    """
+    for handler in tasks:
+        batch = None if handler.collector is None else handler.collector.batch
+        if batch is None:
+            continue
+        if batch.size > consume.concurrency:
+            raise SettingsError(
+                f"Task {handler.type!r}: Batch(size={batch.size}) can never be full with "
+                f"TASKQUEUE_CONCURRENCY={consume.concurrency}: each message has a slot. "
+                "Raise spec.worker.concurrency, or lower the size."
+            )
+        timeout = handler.timeout or consume.task_timeout_seconds
+        if batch.seconds >= timeout:
+            raise SettingsError(
+                f"Task {handler.type!r}: with Batch(seconds={batch.seconds:g}) its messages would time out, after "
+                f"{timeout:g} s, before the handler runs. Lower the seconds, or raise the timeout."
             )
 
 

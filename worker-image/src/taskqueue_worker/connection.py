@@ -42,6 +42,7 @@ class Supervisor:
         self._leaving = gate.leaving
         self._connection: Connection | None = None
         self._sessions = 0
+        metrics.add_gauge("prefetch", lambda: sum(subscription.prefetch for subscription in subscriptions))
         metrics.add_gauge("consuming", lambda: sum(subscription.consuming for subscription in subscriptions))
 
     @property

@@ -66,6 +66,10 @@ class HandlerLoop:
         """Begin a coroutine on this loop; return its future on the loop of the connection."""
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
+    def post(self, call: Callable[..., object], *arguments: object) -> None:
+        """Let the loop run a call, which must not raise."""
+        self._inbox.post(call, *arguments)
+
     def check(self) -> None:
         """Ask the loop for a sign of life, unless it still owes one."""
         if self._asked_at is None:

@@ -14,6 +14,7 @@ UNKNOWN: Final = "unknown"
 _GAUGES: Final = {
     "in_flight": "Running tasks.",
     "prefetched": "Messages delivered to this worker and not started.",
+    "prefetch": "Messages that this worker may hold, of all its queues.",
     "consuming": "Queues that have a consumer of this worker.",
     "dead_letters_blocked": "Messages that wait because their dead letter cannot be stored.",
     "braked": "1 while starts are delayed because tasks fail one after the other.",

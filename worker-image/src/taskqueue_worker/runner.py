@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from .batches.gathering import first_of
 from .bridge import Inbox
 from .delivery import Delivery
 from .failure import ErrorType, Failure
@@ -133,7 +134,7 @@ class Runner:
     @property
     def holder(self) -> Delivery | None:
         """The delivery whose handler runs on the loop of the handlers at this moment, if any."""
-        current = self._handlers.current
+        current = first_of(self._handlers.current)
         if current is None:
             return None
         return next((delivery for run, delivery in self._running.items() if run.task is current), None)
@@ -143,6 +144,12 @@ class Runner:
         self._is_cancelling = True
         for run in self._running:
             run.wake()
+
+    def let_batches_wait(self, *, may_wait: bool) -> None:
+        """Whether a batch may wait for further messages: not if none can start."""
+        for handler in self._registry:
+            if handler.collector is not None:
+                self._handlers.post(handler.collector.let_wait, may_wait)
 
     def notice_ends(self) -> None:
         """Notice at once which tasks have ended: a handler may hold the loop of the handlers before that tells it."""

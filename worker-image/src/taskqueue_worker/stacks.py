@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator
 from types import CoroutineType, FrameType
 
+from .batches.gathering import call_of
 from .bounds import STACK_CHARACTERS, STACK_FRAMES
 from .run import Run
 
@@ -17,7 +18,7 @@ def stack_of_thread(thread: int | None) -> str:
 
 def stack_of_run(run: Run) -> str:
     """Return where the handler runs, or what it awaits."""
-    coroutine = run.task.get_coro() if run.task is not None and not run.is_in_thread else None
+    coroutine = call_of(run.task).get_coro() if run.task is not None and not run.is_in_thread else None
     if isinstance(coroutine, CoroutineType) and not coroutine.cr_running:
         return _formatted(_awaited(coroutine))
     return stack_of_thread(run.thread)

@@ -15,12 +15,14 @@ from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT, ConsumeSettings
 from .amqp.connection import Connection
 from .consume_gate import ConsumeGate
 from .consumer import CHANNEL_ERRORS, RPC_TIMEOUT_SECONDS, Consumer
+from .prefetch import Prefetch
 from .worker import Worker
 
 LONGEST_WAIT_SECONDS: Final = 10.0
 """How long a prefetched message waits for a slot before its worker returns it and prefetches less: other workers may be
 idle. A prefetch above the concurrency is for tasks that are much shorter."""
 WAIT_CHECK_SECONDS: Final = 1.0
+START_CHECK_SECONDS: Final = 0.05
 LONGEST_TURN_SECONDS: Final = 0.05
 """How long the queue that was served last leaves a free slot to the other queues of a worker."""
 
@@ -42,11 +44,15 @@ class Subscription:
         self._settings = settings
         self._worker = worker
         self._gate = gate
-        self._prefetch = settings.prefetch
+        self._clock = asyncio.get_running_loop().time
+        self._prefetch = Prefetch(
+            settings.prefetch, settings.concurrency, queues=len(settings.queues), is_auto=settings.is_prefetch_auto
+        )
+        self._is_adapting = False
         self._arguments: dict[str, Any] = {}
         # The current consumer, and former ones whose deliveries may still run: these are settled on their channels.
         self._consumers: list[Consumer] = []
-        self._background_tasks: set[asyncio.Task[None]] = set()
+        self._background_tasks: set[asyncio.Task[object]] = set()
         self._awaits_slot = False
         self.consuming = False
 
@@ -54,6 +60,11 @@ class Subscription:
     def is_quiet(self) -> bool:
         """Whether no message can arrive any more until the gate opens."""
         return all(consumer.cancelled_for_certain.is_set() for consumer in self._consumers)
+
+    @property
+    def prefetch(self) -> int:
+        """Messages of the queue that this worker may hold."""
+        return self._prefetch.count
 
     @property
     def consumer(self) -> Consumer | None:
@@ -68,8 +79,7 @@ class Subscription:
 
     async def run(self, connection: Connection) -> None:
         """Consume, again after each end of the consumer, until the worker is leaving. Cancelled with the connection."""
-        backoff = Backoff()
-        clock = asyncio.get_running_loop().time
+        backoff, clock = Backoff(), self._clock
         self._arguments = {CONSUMER_TIMEOUT: self._settings.consumer_timeout_ms}
         while await self._may_consume():
             started_at = clock()
@@ -104,15 +114,15 @@ class Subscription:
     async def _wait_for_end(self, consumer: Consumer) -> None:
         """Wait until the broker ends the consumer, or until another one replaces it: what waits too long goes back.
 
-        Another one with a smaller prefetch follows at once. A worker of several queues whose slots are all taken for
-        long consumes none of them until a slot is free: then each queue may have it.
+        One with a smaller prefetch follows then, or one for other task times. A worker of several queues
+        whose slots are all taken for long consumes none of them until a slot is free: then each queue may have it.
         """
         has_others = len(self._settings.queues) > 1
-        while self._prefetch > self._settings.concurrency or has_others:
+        while self._prefetch.may_change or has_others:
             await sleep_unless(consumer.ended, WAIT_CHECK_SECONDS)
             if consumer.ended.is_set():
                 return
-            if self._reduces_prefetch():
+            if self._reduces_prefetch() or self._adapts_prefetch():
                 return
             if has_others and self._worker.is_full_for(LONGEST_WAIT_SECONDS):
                 self._awaits_slot = True
@@ -121,12 +131,18 @@ class Subscription:
         await consumer.ended.wait()
 
     def _reduces_prefetch(self) -> bool:
-        is_larger = self._prefetch > self._settings.concurrency
-        if not is_larger or self._worker.longest_wait_seconds < LONGEST_WAIT_SECONDS:
+        if self._worker.longest_wait_seconds < LONGEST_WAIT_SECONDS or not self._prefetch.reduce(self._clock()):
             return False
-        self._prefetch = self._settings.concurrency
-        _log.warning("prefetch reduced", queue=self.queue, prefetch=self._prefetch)
+        _log.warning("prefetch reduced", queue=self.queue, prefetch=self.prefetch)
+        self._awaits_slot = True
         return True
+
+    def _adapts_prefetch(self) -> bool:
+        self._is_adapting = self._prefetch.observe(self._clock(), *self._worker.totals())
+        if self._is_adapting:
+            seconds = round(self._prefetch.task_seconds, 4)
+            _log.info("prefetch adapted", queue=self.queue, prefetch=self.prefetch, task_seconds=seconds)
+        return self._is_adapting
 
     def _drops_refused_timeout(self, error: Exception) -> bool:
         """Consume without a consumer timeout where RabbitMQ refuses it (4.3, classic queues: they never time out)."""
@@ -142,6 +158,8 @@ class Subscription:
                 await run_unless(self._gate.leaving, self._gate.opened.wait())
             elif self._awaits_slot or self._worker.exclusive.is_set():
                 await self._wait_for_slot()
+            elif self._is_adapting:
+                await self._wait_for_starts()
             else:
                 return True
         await self._return_waiting()
@@ -153,6 +171,19 @@ class Subscription:
         # The queue that was served last is the last one to compete for the slot.
         await sleep_unless(self._gate.closed, LONGEST_TURN_SECONDS * self._worker.turn_of(self.queue))
         self._awaits_slot = False
+
+    async def _wait_for_starts(self) -> None:
+        """Let what the former consumer has prefetched start, so that the worker never holds more than its prefetch."""
+        try:
+            await run_unless(self._gate.closed, self.wait_until_quiet())
+            while self._worker.has_waiting(self.queue) and self._worker.longest_wait_seconds < LONGEST_WAIT_SECONDS:
+                await sleep_unless(self._gate.closed, START_CHECK_SECONDS)
+                if self._gate.closed.is_set() or self._worker.exclusive.is_set():
+                    break
+        finally:
+            self._is_adapting = False
+            # What does not start soon is for other workers; what a lost connection has delivered comes again.
+            self._run_in_background(self._return_waiting())
 
     async def _return_waiting(self) -> int:
         """Requeue the messages of this queue that wait; return their number."""
@@ -169,7 +200,7 @@ class Subscription:
         """
         self._close_unused_channels()
         tag = f"{self._name}-{uuid4().hex[:12]}"
-        consumer = await Consumer.open(connection, self.queue, tag, self._prefetch, self._gate.state_changed)
+        consumer = await Consumer.open(connection, self.queue, tag, self.prefetch, self._gate.state_changed)
         self._consumers.append(consumer)
         try:
             if not self._gate.closed.is_set() and not self._worker.exclusive.is_set():
@@ -177,7 +208,7 @@ class Subscription:
                 await consumer.start(self._worker.receive, self._arguments, attempts_of_broker=attempts)
                 self.consuming = True
                 self._gate.state_changed.set()
-                _log.info("consuming", queue=self.queue, prefetch=self._prefetch, arguments=self._arguments)
+                _log.info("consuming", queue=self.queue, prefetch=self.prefetch, arguments=self._arguments)
                 await run_unless(self._gate.closed, run_unless(self._worker.exclusive, self._wait_for_end(consumer)))
         finally:
             stop = self._run_in_background(self._stop(consumer))
@@ -190,11 +221,11 @@ class Subscription:
 
     @property
     def _keeps_waiting(self) -> bool:
-        """Whether what waits stays here, for the time of a suspect.
+        """Whether what waits stays here: for the time of a suspect, or until another consumer follows.
 
         Some queues do not tell a returned message from a lost one, which makes it a suspect too.
         """
-        return self._worker.exclusive.is_set() and not self._gate.closed.is_set()
+        return (self._worker.exclusive.is_set() or self._is_adapting) and not self._gate.closed.is_set()
 
     async def _stop(self, consumer: Consumer) -> None:
         was_consuming, self.consuming = self.consuming, self._awaits_slot or self._keeps_waiting
@@ -215,7 +246,7 @@ class Subscription:
         holds = self._worker.holds(lambda delivery: delivery.consumer_tag == consumer.tag)
         return consumer.cancelled_for_certain.is_set() and (consumer.channel.is_closed or not holds)
 
-    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _run_in_background(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task = asyncio.ensure_future(work)
         self._background_tasks.add(task)
         task.add_done_callback(self._background_tasks.discard)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .batches.batch import Batch
+    from .batches.collector import Collector
     from .breaker import Breaker
     from .handlers.payload_type import Validate
     from .handlers.retry_rule import RetryRule
@@ -20,7 +22,9 @@ from .handlers.surroundings import surroundings
 
 __all__ = ["Context", "Handler", "Registry", "lifespan", "registry", "task"]
 
-Function = TypeVar("Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any]")
+Function = TypeVar(
+    "Function", bound="Callable[[Any], Any] | Callable[[Any, Context], Any] | Callable[[Any, list[Context]], Any]"
+)
 Pool = Literal["async", "thread", "process"]
 LifespanFunction = Callable[[], AsyncIterator[Any]]
 Lifespan = TypeVar("Lifespan", bound=LifespanFunction)
@@ -43,6 +47,8 @@ class Handler:
     """Seconds after which a task is cancelled; None: those of the worker."""
     retry: "RetryRule | None" = None
     """How tasks are tried again, where that differs from the worker."""
+    collector: "Collector | None" = None
+    """What the function is if it takes batches."""
     validate: "Validate | None" = None
     """Returns a payload as the function takes it; None if it takes every payload."""
     in_child: bool = False
@@ -64,6 +70,7 @@ class Registry:
         pool: Pool | None = None,
         timeout: float | None = None,
         retry: "RetryRule | None" = None,
+        batch: "Batch | None" = None,
         idempotent: "Middleware | None" = None,
         results: "Middleware | None" = None,
         breaker: "Breaker | None" = None,
@@ -82,6 +89,7 @@ class Registry:
                 process. Default: `async def` on the event loop, `def` in a thread.
             timeout: Seconds after which a task is cancelled, at most those of the worker.
             retry: How tasks are tried again, where that differs from `spec.retry`.
+            batch: Lets the function take a list of payloads, and a list of contexts.
             idempotent: Runs a task once, for example `Idempotent(store)`.
             results: Keeps the status and result of tasks, for example `Results(store)`.
             breaker: Gives messages back while the service that the function needs is away.
@@ -99,10 +107,11 @@ class Registry:
         surrounding = surroundings(idempotent=idempotent, results=results, breaker=breaker, rate=rate, around=around)
 
         def register(function: Function) -> Function:
-            handler = _handler(type, version, function, surrounding)
+            handler = _handler(type, version, function, surrounding, is_batch=batch is not None)
             _check_pool(pool, handler)
             timeout_seconds = _checked_timeout(timeout, handler.location)
             handler = replace(handler, timeout=timeout_seconds, retry=retry, in_child=pool == "process")
+            handler = handler if batch is None else _batched(handler, batch)
             if (other := self._handlers.get((type, version))) is not None:
                 raise ValueError(
                     f"Task type {type!r} has two handlers: {other.location} and {handler.location}. "
@@ -151,6 +160,8 @@ def _handler(
     version: int,
     function: Callable[..., Any],
     around: "tuple[Middleware, ...]",
+    *,
+    is_batch: bool,
 ) -> Handler:
     location = _location(function)
     if _satisfies(function, inspect.isgeneratorfunction) or _satisfies(function, inspect.isasyncgenfunction):
@@ -169,7 +180,7 @@ def _handler(
         wants_context=positional > 1,
         is_coroutine=is_coroutine,
         around=around,
-        validate=validator_of(function, location),
+        validate=validator_of(function, location, is_batch=is_batch),
     )
 
 
@@ -177,6 +188,17 @@ def _checked_version(version: object, location: str) -> int:
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= LATEST_VERSION:
         raise ValueError(f"{location}: version={version!r} must be a whole number from 1 to {LATEST_VERSION}.")
     return version
+
+
+def _batched(handler: Handler, batch: "Batch") -> Handler:
+    from .batches.collector import Collector  # which knows the classes of this module
+
+    if handler.in_child:
+        raise ValueError(f"{handler.location}: batch needs pool='thread' or 'async': a child runs one task at a time.")
+    collector = Collector(
+        handler.function, batch, wants_context=handler.wants_context, is_coroutine=handler.is_coroutine
+    )
+    return replace(handler, function=collector, wants_context=True, is_coroutine=True, collector=collector)
 
 
 def _check_pool(pool: object, handler: Handler) -> None:

@@ -4,12 +4,27 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import structlog
 
-from .run import Run
-
 _log = structlog.get_logger("runner")
+
+
+class ThreadRun(Protocol):
+    """A call of a `def` handler that tells its end itself."""
+
+    def call(self) -> None:
+        """Run it in this thread."""
+        ...
+
+
+class ThreadCall(Protocol):
+    """A call of a `def` handler whose result is awaited."""
+
+    def call_in_thread(self) -> object:
+        """Run it in this thread."""
+        ...
 
 
 class ThreadPool:
@@ -18,14 +33,14 @@ class ThreadPool:
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="task")
 
-    def start(self, run: Run) -> None:
+    def start(self, run: ThreadRun) -> None:
         """Call the handler of a run, from the connection's loop."""
         try:
             self._threads.submit(run.call)
         except RuntimeError:  # no further thread: the call waits for one that becomes free
             _log.exception("no thread for a handler")
 
-    async def proceed(self, run: Run) -> object:
+    async def proceed(self, run: ThreadCall) -> object:
         """Call the handler of a run that is surrounded, from the loop of the handlers; return its result.
 
         A cancellation waits for the end of a call that has begun: its slot is not free before.

@@ -98,6 +98,7 @@ class Worker:
         self.has_free_slot = asyncio.Event()
         self.has_free_slot.set()
         self.exclusive = asyncio.Event()
+        self._batches_may_wait = True
         self._last_start = self._clock()
         metrics.add_gauge("in_flight", lambda: self._buffer.in_flight)
         metrics.add_gauge("prefetched", lambda: self._buffer.prefetched)
@@ -139,6 +140,14 @@ class Worker:
             return False
         return self._clock() - self._last_start >= seconds
 
+    def totals(self) -> tuple[float, int]:
+        """Return the run time of all tasks until now, running ones included, in seconds; and how many have ended."""
+        return self.activity.busy_until(self._clock()), self.activity.completed + self.activity.failed
+
+    def has_waiting(self, queue: str) -> bool:
+        """Return whether a message of this queue waits to be started."""
+        return any(first.queue == queue for first in self._buffer.first_waiting)
+
     def turn_of(self, queue: str) -> float:
         """Return when it is the turn of a queue: 0 for the first one, up to 1 for the one that was served last."""
         return self._buffer.turn_of(queue)
@@ -156,6 +165,7 @@ class Worker:
         """Start no task from now on; running tasks continue."""
         self._buffer.close()
         self._settlement.stopping.set()
+        self._tell_batches()
 
     def resume_starting(self) -> None:
         """Undo `stop_starting`: start waiting messages."""
@@ -183,6 +193,14 @@ class Worker:
             self._spawn(self._begin(delivery))
         _set(self.has_free_slot, not self._buffer.is_full)
         _set(self.exclusive, self._buffer.is_exclusive)
+        self._tell_batches()
+
+    def _tell_batches(self) -> None:
+        """Let no batch wait for messages that do not come: while the worker stops, or a suspect runs alone."""
+        may_wait = not (self._settlement.stopping.is_set() or self._buffer.is_exclusive)
+        if may_wait is not self._batches_may_wait:
+            self._batches_may_wait = may_wait
+            self._runner.let_batches_wait(may_wait=may_wait)
 
     def _begin(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
         if (outcome := self._ended.take(delivery)) is not None:

@@ -56,7 +56,8 @@ def _warnings(taskqueue: TaskQueue, deployment: Deployment | None, state: TaskQu
         )
     if deployment is not None and (danger := unsafe(taskqueue, deployment)) is not None:
         yield danger
-    if taskqueue.spec.worker.effective_prefetch > PREFETCH_PER_CONCURRENCY * taskqueue.spec.worker.concurrency:
+    prefetch = taskqueue.spec.worker.prefetch
+    if isinstance(prefetch, int) and prefetch > PREFETCH_PER_CONCURRENCY * taskqueue.spec.worker.concurrency:
         yield Fault(
             Reason.READY,
             "The number of workers follows the queue. spec.worker.prefetch is far above concurrency: a worker holds "

@@ -13,9 +13,10 @@ pytestmark = pytest.mark.looptime
 
 async def test_a_prefetch_far_above_the_concurrency_is_named(harness: ControlHarness) -> None:
     worker = {"image": "acme/app:1", "concurrency": 2}
-    await harness.apply(worker=worker | {"prefetch": 8})
-    await harness.settle(30)
-    assert "prefetch" not in harness.cluster.condition("ScalingActive")["message"]
+    for prefetch in (8, "Auto"):
+        await harness.apply(worker=worker | {"prefetch": prefetch})
+        await harness.settle(30)
+        assert "prefetch" not in harness.cluster.condition("ScalingActive")["message"]
     await harness.apply(worker=worker | {"prefetch": 9})
     await harness.settle(30)
     active = harness.cluster.condition("ScalingActive")

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
@@ -15,14 +15,18 @@ Raises:
 
 _EVERY_PAYLOAD: Final = (inspect.Parameter.empty, Any, object, dict, bytes)
 
+_BATCHES: Final = (list, Sequence)
 
-def validator_of(function: Callable[..., Any], location: str) -> Validate | None:
-    """Return what validates the payloads of a handler, or None if it takes every payload.
+
+def validator_of(function: Callable[..., Any], location: str, *, is_batch: bool = False) -> Validate | None:
+    """Return what validates each payload of a handler, or None if it takes every payload.
 
     Raises:
-        TypeError: The annotation cannot be resolved or validated, or pydantic is not installed.
+        TypeError: The annotation cannot be resolved or validated, or is none of a batch; or pydantic is not installed.
     """
     annotation = _resolved(function, next(iter(inspect.signature(function).parameters.values())).annotation, location)
+    if is_batch:
+        annotation = _item_of(annotation, location)
     if annotation in _EVERY_PAYLOAD or (get_origin(annotation) is dict and get_args(annotation) == (str, Any)):
         return None
     try:
@@ -49,6 +53,19 @@ def _resolved(function: Callable[..., Any], annotation: object, location: str) -
             f"{location}: the annotation {annotation!r} of the payload cannot be resolved ({error}). Define or import "
             "the name in the module, outside of functions and of `if TYPE_CHECKING`."
         ) from error
+
+
+def _item_of(annotation: object, location: str) -> object:
+    """Return the type of one payload of a batch."""
+    if annotation in {inspect.Parameter.empty, Any, list}:
+        return Any
+    items = get_args(annotation) if get_origin(annotation) in _BATCHES else ()
+    if len(items) != 1:
+        raise TypeError(
+            f"{location}: the handler of a batch takes a list of payloads. Annotate it with list[...], in place of "
+            f"{_name(annotation)}."
+        )
+    return items[0]
 
 
 def _globals_of(function: Callable[..., Any]) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Tasks:
         settlement.statuses = statuses
         tasks = TaskPublisher(broker)
         runner = Runner(self._registry, handlers, inbox, tasks, timeout_seconds=self.timeout_seconds, threads=1)
+        runner.let_batches_wait(may_wait=False)
         return Worker(
             runner,
             settlement,

@@ -24,7 +24,7 @@ from taskqueue_worker.results import State, TaskStatus
 from taskqueue_worker.stores import StoreUnavailableError
 
 BODY_BYTES: Final = 16 * 1024
-BODY_SECONDS: Final = 10
+BODY_SECONDS: Final = float(os.environ.get("BODY_SECONDS", "10"))
 RETRY_AFTER: Final = {"Retry-After": "5"}
 
 _log = logging.getLogger("uvicorn.error")
@@ -66,7 +66,7 @@ async def report(request: Request) -> Report:
             body = await request.body()
         return Report.model_validate_json(body)
     except TimeoutError:
-        raise HTTPException(408, f"The body must arrive within {BODY_SECONDS} s.") from None
+        raise HTTPException(408, f"The body must arrive within {BODY_SECONDS:g} s.") from None
     except ClientDisconnect:
         raise HTTPException(400, "The body ends early.") from None
     except ValidationError as error:

@@ -256,6 +256,8 @@ async def test_hostile_requests_are_refused_with_the_reason_and_publish_nothing(
         assert (await client.post("/tasks", content=body)).status_code == status, body[:50]
     unnamed = await client.post("/tasks", json={"title": "a", "pages": 1001})
     assert unnamed.json()["detail"][0]["loc"] == ["pages"]
+    document = (await client.get("/openapi.json")).json()
+    assert "requestBody" in document["paths"]["/tasks"]["post"]
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):

@@ -238,6 +238,7 @@ async def test_nothing_is_published_while_redis_does_not_answer(
     finally:
         redis_server.resume()
     assert [(response.status_code, response.headers["Retry-After"]) for response in responses] == [(503, "5")] * 2
+    assert responses[0].json()["id"], "what the client sends the request again with"
     assert await queue.ready() == 1
 
 

@@ -238,7 +238,7 @@ class Worker:
         outcome = await self._runner.run(delivery)
         seconds = time.monotonic() - started_at
         self._notify_brake(outcome.status)
-        settled = await self._settle(delivery, outcome)
+        settled = await self._settle(delivery, outcome, waited_seconds=started_at - delivery.received_at)
         self.activity.settle(delivery, self._clock(), done=_is_done(outcome.status))
         if outcome.still_running is None:
             self._release(delivery)
@@ -291,9 +291,9 @@ class Worker:
     def _attempts_of(self, delivery: Delivery) -> int:
         return self._runner.attempts_of(delivery) or self._max_attempts
 
-    async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
+    async def _settle(self, delivery: Delivery, outcome: Outcome, *, waited_seconds: float = 0) -> bool:
         is_last = delivery.attempt.number >= self._attempts_of(delivery)
-        settled = await self._settlement.settle(delivery, outcome, is_last=is_last)
+        settled = await self._settlement.settle(delivery, outcome, is_last=is_last, waited_seconds=waited_seconds)
         if not settled and _is_done(outcome.status) is not None:
             self._ended.remember(delivery, outcome)
         return settled

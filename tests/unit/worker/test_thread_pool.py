@@ -28,8 +28,12 @@ async def busy(monkeypatch: pytest.MonkeyPatch) -> tuple[ThreadPool, Call, "asyn
     running = asyncio.ensure_future(pool.proceed(first))
     await asyncio.to_thread(first.begun.wait)
 
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("task"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     return pool, first, running

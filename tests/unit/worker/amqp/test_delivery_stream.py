@@ -1,5 +1,6 @@
 """Deliveries leave the stream of a broker, and nothing else does."""
 
+from functools import partial
 from typing import cast
 
 import pytest
@@ -87,9 +88,8 @@ def test_a_closed_channel_whose_number_another_one_has_is_forgotten() -> None:
 def test_the_end_of_a_channel_is_known_before_the_library_reads_it(method: Channel.Close | Channel.CloseOk) -> None:
     scene, closed = Scene(), list[int]()
     for number in (1, 2):
-        scene.stream.deliver(
-            number, cast("AbstractChannel", scene), scene.received.append, lambda number=number: closed.append(number)
-        )
+        on_close = partial(closed.append, number)
+        scene.stream.deliver(number, cast("AbstractChannel", scene), scene.received.append, on_close)
     close = frame.marshal(method, 2)
     assert scene.stream.feed(close) == close
     assert closed == [2]

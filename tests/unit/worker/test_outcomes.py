@@ -10,7 +10,7 @@ from taskqueue_worker import Reject, Requeue, Retry
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.failure import Failure
 from taskqueue_worker.publishing.errors import PublishFailedError
-from taskqueue_worker.runner import Outcome, Status
+from taskqueue_worker.run_outcome import Outcome, Status
 from taskqueue_worker.tasks import Registry
 from tests.approved import assert_approved
 from tests.unit.worker.messages import channel_of, delivery, runner_of

@@ -1,9 +1,12 @@
 """Tells the middleware of a task that its message is dead-lettered, perhaps without a run."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final, Protocol, runtime_checkable
 
 import structlog
+
+from taskqueue_drain.aio import is_cancellation_requested
 
 from .dead_letters import Problem
 from .delivery import Delivery
@@ -34,11 +37,16 @@ class DeadLetterListeners:
 
     async def tell(self, delivery: Delivery, problem: Problem) -> None:
         """Tell the listeners of the task, from the connection's loop. Nothing that they do harms the message."""
-        handler = self._registry.get(delivery.type)
-        listeners = [item for item in (handler.around if handler else ()) if isinstance(item, DeadLetterListener)]
-        for listener in listeners:
+        for listener in self._listeners_of(delivery.type):
             try:
                 async with asyncio.timeout(TELL_SECONDS):
                     await self._handlers.submit(listener.dead_lettered(delivery, problem))
-            except Exception as error:  # noqa: BLE001 - code of the application
+            except (Exception, asyncio.CancelledError) as error:
+                if is_cancellation_requested():
+                    raise
                 _log.warning("dead letter not told", task_id=delivery.task_id, error=repr(error))
+
+    def _listeners_of(self, type: str) -> Iterable[DeadLetterListener]:  # noqa: A002 - named as the AMQP property
+        """Return those of each version: a task whose version is unknown is dead-lettered too."""
+        around = {id(item): item for handler in self._registry if handler.type == type for item in handler.around}
+        return [item for item in around.values() if isinstance(item, DeadLetterListener)]

@@ -1,6 +1,7 @@
 """Tells the middleware of a task that its message is dead-lettered, perhaps without a run."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final, Protocol, runtime_checkable
 
 import structlog
@@ -33,12 +34,15 @@ class DeadLetterListeners:
         self._handlers = handlers
 
     async def tell(self, delivery: Delivery, problem: Problem) -> None:
-        """Tell the listeners of the task, from the connection's loop. Nothing that they do harms the message."""
-        handler = self._registry.get(delivery.type)
-        listeners = [item for item in (handler.around if handler else ()) if isinstance(item, DeadLetterListener)]
-        for listener in listeners:
+        """Tell the listeners of the task type, from the connection's loop. Nothing that they do harms the message."""
+        for listener in self._listeners(delivery.type):
             try:
                 async with asyncio.timeout(TELL_SECONDS):
                     await self._handlers.submit(listener.dead_lettered(delivery, problem))
             except Exception as error:  # noqa: BLE001 - code of the application
                 _log.warning("dead letter not told", task_id=delivery.task_id, error=repr(error))
+
+    def _listeners(self, type: str) -> Iterable[DeadLetterListener]:  # noqa: A002 - the AMQP name
+        """Those of all versions of a task type: a dead letter may be of a version that has no handler."""
+        around = [item for handler in self._registry if handler.type == type for item in handler.around]
+        return {id(item): item for item in around if isinstance(item, DeadLetterListener)}.values()

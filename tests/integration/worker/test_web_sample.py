@@ -13,6 +13,7 @@ from uuid import uuid4
 import aio_pika
 import httpx
 import pytest
+import yaml
 
 from taskqueue_worker.stores import RedisStore
 from tests.cluster import ports
@@ -43,7 +44,17 @@ def environment(broker_url: str, redis_url: str, queue: str) -> dict[str, str]:
         "REDIS_URL": redis_url,
         "REPORTS_TASKQUEUE": queue,
         "MOST_STREAMS_OF_A_CLIENT": "1",
+        "BODY_SECONDS": "1",
     }
+
+
+def command(port: int) -> list[str]:
+    """Return the command of the container, on a port of the loopback."""
+    deployment, _ = yaml.safe_load_all((SAMPLE / "deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {variable["name"] for variable in container["env"]} == {"RABBITMQ_URL", "REDIS_URL"}
+    own = {"8000": str(port), "0.0.0.0": "127.0.0.1"}  # noqa: S104 - of the container
+    return [own.get(part, part) for part in container["command"]]
 
 
 @asynccontextmanager
@@ -52,7 +63,7 @@ async def served(variables: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
     (port,) = ports.free(1)
     packages = f"{installed(WEB)}{os.pathsep}{SOURCE}"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--timeout-graceful-shutdown", "5"),
+        *(sys.executable, "-m", *command(port)),
         cwd=SAMPLE,
         env={**variables, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"},
     )
@@ -227,6 +238,7 @@ async def test_nothing_is_published_while_redis_does_not_answer(
     finally:
         redis_server.resume()
     assert [(response.status_code, response.headers["Retry-After"]) for response in responses] == [(503, "5")] * 2
+    assert responses[0].json()["id"], "what the client sends the request again with"
     assert await queue.ready() == 1
 
 
@@ -245,6 +257,8 @@ async def test_hostile_requests_are_refused_with_the_reason_and_publish_nothing(
         assert (await client.post("/tasks", content=body)).status_code == status, body[:50]
     unnamed = await client.post("/tasks", json={"title": "a", "pages": 1001})
     assert unnamed.json()["detail"][0]["loc"] == ["pages"]
+    document = (await client.get("/openapi.json")).json()
+    assert "requestBody" in document["paths"]["/tasks"]["post"]
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
@@ -254,3 +268,11 @@ async def test_hostile_requests_are_refused_with_the_reason_and_publish_nothing(
     assert (await client.post("/tasks", json=REPORT, headers={"Idempotency-Key": "guess"})).status_code == 422
     assert (await client.get("/tasks/1")).status_code == 422
     assert await queue.ready() == 0
+
+
+async def test_a_body_that_does_not_arrive_is_refused(client: httpx.AsyncClient) -> None:
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(b"POST /tasks HTTP/1.1\r\nHost: reports\r\nContent-Length: 100\r\n\r\n{")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    await writer.wait_closed()

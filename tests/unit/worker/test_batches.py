@@ -11,7 +11,8 @@ import pytest
 from taskqueue_worker import Batch, Call, Context, Proceed, Reject, Requeue, Retry, RetryRule
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.metrics import Metrics
-from taskqueue_worker.runner import Outcome, Runner, Status
+from taskqueue_worker.run_outcome import Outcome, Status
+from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.testing import Tasks
 from tests.unit.worker.messages import channel_of, delivery, make_worker, runner_of

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from taskqueue_worker import Context, PublishFailedError
-from taskqueue_worker.runner import Status
+from taskqueue_worker.run_outcome import Status
 from taskqueue_worker.tasks import Registry
 from tests.approved import assert_approved
 from tests.unit.worker.messages import FakePublisher, delivery, runner_of

@@ -11,7 +11,8 @@ from typing_extensions import override
 from taskqueue_worker.bridge import Inbox
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.run import Run
-from taskqueue_worker.runner import Outcome, Runner, Status
+from taskqueue_worker.run_outcome import Outcome, Status
+from taskqueue_worker.runner import Runner
 from taskqueue_worker.stacks import stack_of_run, stack_of_thread
 from taskqueue_worker.tasks import Context, Registry
 from tests.approved import assert_approved

@@ -21,7 +21,7 @@ from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.pools.child_exit import EndReason
 from taskqueue_worker.queue_wait import queue_wait
-from taskqueue_worker.runner import Status
+from taskqueue_worker.run_outcome import Status
 
 CONTRACT = Path(__file__).parents[3] / "docs/worker-contract.md"
 NOW = 1_800_000_000.0

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from taskqueue_worker import Call, Context, Proceed, Requeue
-from taskqueue_worker.runner import Runner, Status
+from taskqueue_worker.run_outcome import Status
+from taskqueue_worker.runner import Runner
 from taskqueue_worker.stacks import stack_of_run
 from taskqueue_worker.tasks import Registry
 from tests.unit.worker.messages import delivery, runner_of

@@ -9,7 +9,7 @@ from taskqueue_drain.dead_letter_target import DeadLetterTarget
 from taskqueue_worker import Reject, Requeue, Retry
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.publishing.errors import PublishFailedError
-from taskqueue_worker.runner import Status
+from taskqueue_worker.run_outcome import Status
 from taskqueue_worker.tasks import Registry
 from tests.approved import assert_approved
 from tests.unit.worker.messages import channel_of, delivery, runner_of

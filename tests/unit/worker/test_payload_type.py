@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from taskqueue_worker import Call, Context, Proceed
 from taskqueue_worker.payload import PayloadError
-from taskqueue_worker.runner import Outcome, Status
+from taskqueue_worker.run_outcome import Outcome, Status
 from taskqueue_worker.tasks import Registry
 from tests.approved import assert_approved
 from tests.unit.worker.messages import delivery, runner_of

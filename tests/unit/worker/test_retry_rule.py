@@ -8,7 +8,7 @@ import pytest
 from taskqueue_drain.dead_letter_target import DeadLetterTarget
 from taskqueue_worker import Retry, RetryRule
 from taskqueue_worker.retry_policy import RetryPolicy
-from taskqueue_worker.runner import Status
+from taskqueue_worker.run_outcome import Status
 from taskqueue_worker.tasks import Registry
 from tests.unit.worker.messages import channel_of, delivery, runner_of
 from tests.unit.worker.test_settlement import Scene

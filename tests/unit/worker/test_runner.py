@@ -5,7 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from taskqueue_worker.runner import Runner, Status
+from taskqueue_worker.run_outcome import Status
+from taskqueue_worker.runner import Runner
 from taskqueue_worker.tasks import Context, Registry
 from tests.approved import assert_approved
 from tests.unit.worker.messages import delivery, runner_of

@@ -14,7 +14,7 @@ from taskqueue_worker.metrics import Metrics
 from taskqueue_worker.publishing.errors import PublishFailedError
 from taskqueue_worker.retries import Retries
 from taskqueue_worker.retry_policy import RetryPolicy
-from taskqueue_worker.runner import Outcome, Status
+from taskqueue_worker.run_outcome import Outcome, Status
 from taskqueue_worker.settlement import Settlement
 from tests.unit.worker.messages import FakeBroker, channel_of, delivery
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from taskqueue_worker import Call, Proceed
+from taskqueue_worker.extras import MissingExtraError
 from taskqueue_worker.rates import LocalRate
 from taskqueue_worker.stores import PostgresStore, RedisStore
-from taskqueue_worker.stores.extras import MissingExtraError
 from taskqueue_worker.tasks import Registry
 
 

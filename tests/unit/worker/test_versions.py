@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskqueue_worker.runner import Status
+from taskqueue_worker.run_outcome import Status
 from taskqueue_worker.tasks import Registry
 from tests.approved import assert_approved
 from tests.unit.worker.messages import delivery, runner_of

@@ -4,7 +4,7 @@ import structlog
 
 from .delivery import Delivery
 from .metrics import Metrics
-from .runner import Outcome, Status
+from .run_outcome import Outcome, Status
 
 _log = structlog.get_logger("worker")
 

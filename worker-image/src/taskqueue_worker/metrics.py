@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from .breaker.circuit import State
 from .pools.child_exit import EndReason
-from .runner import Status
+from .run_outcome import Status
 
 UNKNOWN: Final = "unknown"
 _GAUGES: Final = {

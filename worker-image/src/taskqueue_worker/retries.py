@@ -17,7 +17,7 @@ from .dead_letters import Problem, requeued, retry
 from .delivery import Delivery
 from .publishing.errors import PublishFailedError
 from .retry_policy import RetryPolicy
-from .runner import Outcome
+from .run_outcome import Outcome
 
 Delay = Callable[[Message, str, int], Awaitable[None]]
 """Publishes a message that returns to a queue after a delay in milliseconds, and returns once it is stored.

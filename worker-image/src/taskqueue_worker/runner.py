@@ -2,10 +2,8 @@
 
 import asyncio
 import contextvars
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,15 +12,14 @@ import structlog
 from .batches.gathering import first_of
 from .bridge import Inbox
 from .delivery import Delivery
-from .failure import ErrorType, Failure
+from .failure import Failure
 from .handler_loop import HandlerLoop
-from .handlers.retry_rule import RetryRule
 from .middleware import Call, Refusals, run_around
-from .outcomes import Duplicate, Reject, Requeue
-from .payload import InvalidPayloadError, PayloadError
-from .pools.child_exit import ChildLostError, EndReason
+from .payload import PayloadError
+from .pools.child_exit import EndReason
 from .publishing.task_publisher import TaskPublisher
 from .run import Run
+from .run_outcome import Outcome, Status
 from .selection import ExpiredError, UnknownTypeError, UnknownVersionError, select
 from .tasks import Context, Handler, Registry
 from .thread_pool import ThreadPool
@@ -32,61 +29,6 @@ if TYPE_CHECKING:
 
 STOP_GRACE_SECONDS: Final = 5
 """How long a cancelled handler may clean up."""
-
-
-class Status(StrEnum):
-    """How a task ended."""
-
-    DONE = "done"
-    FAILED = "failed"
-    TIMEOUT = "timeout"
-    UNKNOWN_TYPE = "unknown_type"
-    UNKNOWN_VERSION = "unknown_version"
-    INVALID_PAYLOAD = "invalid_payload"
-    DUPLICATE = "duplicate"
-    """The task was done before."""
-    EXPIRED = "expired"
-    """The time until which the publisher wants it to begin is over: the task did not run."""
-    REJECTED = "rejected"
-    """The handler raised `Reject`."""
-    WORKER_LOST = "worker_lost"
-    """The process that ran it ended: its child; or the worker, in its last attempt, and it did not run again."""
-    REQUEUED = "requeued"
-    """The message returns to its queue: the handler raised `Requeue`, or was cancelled for no fault of its own."""
-    ABANDONED = "abandoned"
-    """Running tasks were cancelled, but the handler did not stop. The message returns when the process ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of a run."""
-
-    status: Status
-    failure: Failure | None = None
-    still_running: Run | None = None
-    """The call of the handler, if it was cancelled and did not stop."""
-    is_lost: bool = False
-    """Whether the slot is lost: the handler is overdue and does not stop, and no other handler is known to hold it."""
-    rule: RetryRule | None = None
-    """How the task is tried again after this failure; None: as the worker does it."""
-
-
-_REFUSALS: Final[Mapping[ErrorType, Status]] = {
-    UnknownTypeError: Status.UNKNOWN_TYPE,
-    UnknownVersionError: Status.UNKNOWN_VERSION,
-    ExpiredError: Status.EXPIRED,
-    PayloadError: Status.INVALID_PAYLOAD,
-}
-"""Why no handler runs a task."""
-
-_DECISIONS: Final[Mapping[ErrorType, Status]] = {
-    Duplicate: Status.DUPLICATE,
-    Requeue: Status.REQUEUED,
-    Reject: Status.REJECTED,
-    InvalidPayloadError: Status.INVALID_PAYLOAD,
-    ChildLostError: Status.WORKER_LOST,
-}
-"""What a call of a handler may raise that is no failure of the handler."""
 
 
 class Runner:
@@ -161,7 +103,7 @@ class Runner:
             handler = select(self._registry, delivery, datetime.now(UTC))
             payload = delivery.payload()
         except (UnknownTypeError, UnknownVersionError, ExpiredError, PayloadError) as error:
-            return Outcome(_status_of(type(error), _REFUSALS), Failure.of(error))
+            return Outcome.refused(error)
         timeout = self._timeout if handler.timeout is None else handler.timeout
         outcome = await self._wait_for(self._start(handler, payload, delivery, timeout), timeout)
         if outcome.failure is None or handler.retry is None:
@@ -217,13 +159,13 @@ class Runner:
             self.notice_ends()
         if run.ended.done():
             del self._running[run]
-            return _result(run)
+            return Outcome.of(run)
         run.ended.add_done_callback(lambda _: self._running.pop(run))
         is_held_up = self._is_held_up(run)
         self._cancel(run)
         await asyncio.wait({run.ended}, timeout=STOP_GRACE_SECONDS)
         if self._is_cancelling:
-            return _interrupted(run) if run.ended.done() else Outcome(Status.ABANDONED, still_running=run)
+            return Outcome.interrupted(run) if run.ended.done() else Outcome(Status.ABANDONED, still_running=run)
         return self._overdue(run, timeout, is_held_up=is_held_up)
 
     def _cancel(self, run: Run) -> None:
@@ -239,7 +181,11 @@ class Runner:
             error = TimeoutError(f"The task ran longer than {timeout:g} s.")
             return Outcome(Status.TIMEOUT, Failure.of(error), still_running, is_lost)
         # Its handler is not at fault. It does not go on either: its cancellation is the next that reaches it.
-        return _interrupted(run) if still_running is None else Outcome(Status.REQUEUED, None, still_running, is_lost)
+        return (
+            Outcome.interrupted(run)
+            if still_running is None
+            else Outcome(Status.REQUEUED, None, still_running, is_lost)
+        )
 
     def _is_held_up(self, run: Run) -> bool:
         """Whether the handler of another delivery holds the loop on which this one runs."""
@@ -250,18 +196,3 @@ class Runner:
 
 def _call_in_child(processes: "ProcessPool", handler: Handler) -> "ProcessCall":
     return processes.call(handler.type, handler.version, wants_result=bool(handler.around))
-
-
-def _result(run: Run) -> Outcome:
-    failure = run.ended.result()
-    if failure is None:
-        return Outcome(Status.DONE)
-    return Outcome(_status_of(failure.error_type, _DECISIONS), failure)
-
-
-def _status_of(error: ErrorType, statuses: Mapping[ErrorType, Status]) -> Status:
-    return next((status for kind, status in statuses.items() if issubclass(error, kind)), Status.FAILED)
-
-
-def _interrupted(run: Run) -> Outcome:
-    return Outcome(Status.REQUEUED) if run.cancelled else _result(run)

@@ -18,7 +18,7 @@ from .failure import Failure
 from .metrics import Metrics
 from .publishing.errors import PublishFailedError
 from .retries import Retries
-from .runner import Outcome, Status
+from .run_outcome import Outcome, Status
 
 Send = Callable[[Message, str, str], Awaitable[None]]
 """Publishes a message to an exchange with a routing key, and returns once a queue has confirmed it.

@@ -1,20 +1,18 @@
 """Receives deliveries, runs as many at once as the concurrency allows, settles each one, and logs the result."""
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from taskqueue_drain import Figures
 from taskqueue_drain.activity import Activity
 
-from .attempts import Attempt, AttemptState
-from .bounds import COUNTED_RETURNS, HELD_REQUEUE_SECONDS, RETURN_PAUSE_SECONDS
+from .attempts import AttemptState
+from .bounds import COUNTED_RETURNS
 from .brake import Brake
 from .delivery import Delivery
 from .delivery_buffer import DeliveryBuffer
@@ -25,13 +23,13 @@ from .log import CURRENT_TASK
 from .metrics import Metrics
 from .queue_wait import queue_wait
 from .run import Run
-from .runner import Outcome, Runner, Status
+from .run_outcome import Outcome, Status
+from .runner import Runner
 from .settlement import Settlement
+from .start_delay import StartDelay
+from .suspects import Suspects, runs_alone
 
 _log = structlog.get_logger("worker")
-
-_SAYS_NOTHING: Final = frozenset({Status.DUPLICATE, Status.INVALID_PAYLOAD, Status.EXPIRED, Status.REJECTED})
-"""Ends that are due to the message: they do not tell whether what the handlers need is available."""
 
 
 class WorkerLostError(Exception):
@@ -80,9 +78,7 @@ class Worker:
         """
         self._runner = runner
         self._settlement = settlement
-        self._brake = brake
         self._max_attempts = max_attempts
-        self._retry_start: asyncio.TimerHandle | None = None
         self._on_lost = on_lost
         self._until_quiet = until_quiet
         self._state_changed = state_changed
@@ -90,7 +86,11 @@ class Worker:
         self._clock = self._loop.time
         self.activity = Activity(self._clock())
         self._buffer: DeliveryBuffer[Delivery] = DeliveryBuffer(
-            concurrency, runs_alone=_is_recorded, queue_of=attrgetter("queue")
+            concurrency, runs_alone=runs_alone, queue_of=attrgetter("queue")
+        )
+        self._suspects = Suspects(settlement, self._buffer)
+        self._delay = StartDelay(
+            brake, lambda: runner.refused_seconds, self._longest_wait_seconds, start=self._fill_slots
         )
         self._metrics = metrics
         self._ended = EndedTasks[Outcome]()
@@ -176,7 +176,7 @@ class Worker:
     async def requeue(self, matches: Callable[[Delivery], bool]) -> int:
         """Requeue the waiting messages that match; return their number."""
         withdrawn = self._buffer.withdraw(matches)
-        await asyncio.gather(*(self._return_unstarted(delivery) for delivery in withdrawn))
+        await asyncio.gather(*(self._suspects.return_unstarted(delivery) for delivery in withdrawn))
         return len(withdrawn)
 
     async def wait_until_settled(self) -> None:
@@ -185,10 +185,10 @@ class Worker:
             await asyncio.wait(self._tasks)
 
     def _fill_slots(self) -> None:
-        while self._buffer.can_start and not self._is_braked():
+        while self._buffer.can_start and self._delay.is_over():
             delivery = self._buffer.start_next()
             self._last_start = now = self._clock()
-            self._brake.start(now)
+            self._delay.begin(now)
             self.activity.begin(delivery, now)
             self._spawn(self._begin(delivery))
         _set(self.has_free_slot, not self._buffer.is_full)
@@ -208,19 +208,6 @@ class Worker:
         returned = delivery.attempt.state is AttemptState.RETURNED
         return self._process_returned(delivery) if returned else self._process(delivery)
 
-    def _is_braked(self) -> bool:
-        """Return whether the next start is delayed; it is then tried again when the pause is over."""
-        pause = max(self._brake.remaining_seconds(self._clock()), self._refused_seconds())
-        if self._retry_start is not None:
-            self._retry_start.cancel()
-        self._retry_start = self._loop.call_later(pause, self._fill_slots) if pause else None
-        return pause > 0
-
-    def _refused_seconds(self) -> float:
-        """Return for how long no message starts, because every handler would refuse it."""
-        refused = self._runner.refused_seconds
-        return min(refused, max(0.0, HELD_REQUEUE_SECONDS - self._longest_wait_seconds())) if refused else 0.0
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
@@ -228,18 +215,33 @@ class Worker:
 
     async def _process(self, delivery: Delivery) -> None:
         CURRENT_TASK.set(delivery)
-        if _is_recorded(delivery):
+        if runs_alone(delivery):
             await self._until_quiet()
-            await self._cancel_other_attempts()
+            await self._suspects.cancel_others()
         started_at = time.monotonic()  # uvloop's clock counts whole milliseconds, and stands still between two steps
         if delivery.attempt.number == 1 and not delivery.redelivered:
             wait = queue_wait(delivery.published_at, time.time(), started_at - delivery.received_at)
             self._metrics.count_start(delivery.queue, *wait)
         outcome = await self._runner.run(delivery)
         seconds = time.monotonic() - started_at
-        self._notify_brake(outcome.status)
+        self._delay.end(outcome.status)
+        await self._end(delivery, outcome, seconds)
+
+    async def _process_returned(self, delivery: Delivery) -> None:
+        """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
+        CURRENT_TASK.set(delivery)
+        if delivery.attempt.is_last(self._attempts_of(delivery)):
+            failure = Failure.of(WorkerLostError(delivery.attempt.number))
+            await self._end(delivery, Outcome(Status.WORKER_LOST, failure), 0)
+        else:
+            await self._suspects.record_next(delivery)
+            self.activity.settle(delivery, self._clock(), done=None)
+            self._release(delivery)
+
+    async def _end(self, delivery: Delivery, outcome: Outcome, seconds: float) -> None:
+        """Settle the message of a task that ended after so many seconds, and free its slot."""
         settled = await self._settle(delivery, outcome)
-        self.activity.settle(delivery, self._clock(), done=_is_done(outcome.status))
+        self.activity.settle(delivery, self._clock(), done=outcome.status.is_done)
         if outcome.still_running is None:
             self._release(delivery)
         else:
@@ -249,52 +251,13 @@ class Worker:
         if outcome.is_lost and outcome.still_running is not None:
             self._on_lost(delivery, outcome.still_running)
 
-    async def _process_returned(self, delivery: Delivery) -> None:
-        """Record the next attempt of a message that came back, or dead-letter it. Its task does not run now."""
-        CURRENT_TASK.set(delivery)
-        if delivery.attempt.is_last(self._attempts_of(delivery)):
-            outcome = Outcome(Status.WORKER_LOST, Failure.of(WorkerLostError(delivery.attempt.number)))
-            settled = await self._settle(delivery, outcome)
-            self.activity.settle(delivery, self._clock(), done=False)
-            record_end(self._metrics, delivery, outcome, 0, settled=settled)
-        else:
-            await self._record_next_attempt(delivery)
-            self.activity.settle(delivery, self._clock(), done=None)
-        self._release(delivery)
-
-    async def _record_next_attempt(self, delivery: Delivery) -> None:
-        if not delivery.is_returned:
-            # Another worker gave it back, because a suspect runs there. Without a pause the two workers could exchange
-            # it for as long as that takes.
-            await asyncio.sleep(RETURN_PAUSE_SECONDS * random.random())  # noqa: S311 - spreads load
-        if await self._settlement.record_next(delivery):
-            return
-        if self._settlement.stopping.is_set():
-            await delivery.requeue()
-        else:
-            unrecorded = Attempt(delivery.attempt.number + 1, AttemptState.RECORDED, is_copy=True)
-            self._buffer.add_first(replace(delivery, attempt=unrecorded))
-
-    async def _return_unstarted(self, delivery: Delivery) -> None:
-        if _is_recorded(delivery):
-            await self._settlement.cancel_attempt(delivery)
-        else:
-            await delivery.requeue()
-
-    async def _cancel_other_attempts(self) -> None:
-        """Give back the other suspects before one runs: if it ends this process, their attempts have not begun."""
-        suspects = self._buffer.take(_is_recorded)
-        await asyncio.gather(*(self._settlement.cancel_attempt(suspect) for suspect in suspects))
-        for suspect in suspects:
-            self._buffer.release(suspect)
-
     def _attempts_of(self, delivery: Delivery) -> int:
         return self._runner.attempts_of(delivery) or self._max_attempts
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
         is_last = delivery.attempt.number >= self._attempts_of(delivery)
         settled = await self._settlement.settle(delivery, outcome, is_last=is_last)
-        if not settled and _is_done(outcome.status) is not None:
+        if not settled and outcome.status.is_done is not None:
             self._ended.remember(delivery, outcome)
         return settled
 
@@ -304,13 +267,6 @@ class Worker:
         self.activity.settle(delivery, self._clock(), done=None)
         self._release(delivery)
         _log.info("settled at redelivery", task_id=delivery.task_id, status=outcome.status.value, settled=settled)
-
-    def _notify_brake(self, status: Status) -> None:
-        done = None if status in _SAYS_NOTHING else _is_done(status)
-        if done and self._brake.succeed():
-            _log.info("brake released")
-        elif done is False and self._brake.fail(self._clock()):
-            _log.warning("brake engaged", consecutive_failures=self._brake.failures)
 
     def _release(self, delivery: Delivery) -> None:
         self._buffer.release(delivery)
@@ -327,13 +283,5 @@ def _set(event: asyncio.Event, value: bool) -> None:  # noqa: FBT001 - the value
         event.clear()
 
 
-def _is_done(status: Status) -> bool | None:
-    return None if status in {Status.REQUEUED, Status.ABANDONED} else status is Status.DONE
-
-
 def _was_returned_often(delivery: Delivery) -> bool:
     return delivery.counted_returns >= COUNTED_RETURNS
-
-
-def _is_recorded(delivery: Delivery) -> bool:
-    return delivery.attempt.state is AttemptState.RECORDED

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+from taskqueue_worker.extras import MissingExtraError, importing
+
 Validate = Callable[[object], object]
 """Returns the payload as the handler takes it.
 
@@ -30,14 +32,10 @@ def validator_of(function: Callable[..., Any], location: str, *, is_batch: bool 
     if annotation in _EVERY_PAYLOAD or (get_origin(annotation) is dict and get_args(annotation) == (str, Any)):
         return None
     try:
-        from .pydantic_payload import validator  # an extra
-    except ModuleNotFoundError as error:
-        if error.name != "pydantic":
-            raise
-        raise TypeError(
-            f"{location}: payloads are validated as {_name(annotation)} by pydantic, which is not installed. "
-            "Install it with: pip install 'taskqueue-worker[pydantic]'"
-        ) from None
+        with importing("pydantic", extra="pydantic"):
+            from .pydantic_payload import validator
+    except MissingExtraError as error:
+        raise TypeError(f"{location}: payloads are validated as {_name(annotation)} by pydantic. {error}") from None
     return validator(annotation, _name(annotation), location)
 
 

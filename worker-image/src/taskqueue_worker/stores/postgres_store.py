@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from taskqueue_worker.extras import library
+
 from .address import address_of
-from .extras import library
 from .unavailable import StoreUnavailableError
 
 CALL_SECONDS: Final = 2.0

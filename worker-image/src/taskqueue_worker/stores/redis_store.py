@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
+from taskqueue_worker.extras import library
+
 from .address import address_of
-from .extras import library
 from .unavailable import StoreUnavailableError
 
 CALL_SECONDS: Final = 2.0

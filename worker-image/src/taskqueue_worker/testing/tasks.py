@@ -18,7 +18,8 @@ from taskqueue_worker.payload import JSON, encode
 from taskqueue_worker.publishing.task_publisher import TaskPublisher
 from taskqueue_worker.retries import Retries
 from taskqueue_worker.retry_policy import RetryPolicy
-from taskqueue_worker.runner import Outcome, Runner
+from taskqueue_worker.run_outcome import Outcome
+from taskqueue_worker.runner import Runner
 from taskqueue_worker.settlement import Settlement
 from taskqueue_worker.tasks import Registry, registry
 from taskqueue_worker.worker import Worker

@@ -31,7 +31,7 @@ class FakeChannel:
     async def get_underlay_channel(self) -> "FakeChannel":
         return self
 
-    def deliver(self, _: int, __: object, receive: Receive) -> None:
+    def deliver(self, _: int, __: object, receive: Receive, ___: object) -> None:
         self.on_message = receive
 
     def forget(self, receive: Receive) -> None:

@@ -8,8 +8,9 @@ import pytest
 from taskqueue_drain.dead_letter_target import DeadLetterTarget
 from taskqueue_worker import Reject, Requeue, Retry
 from taskqueue_worker.delivery import Delivery
+from taskqueue_worker.failure import Failure
 from taskqueue_worker.publishing.errors import PublishFailedError
-from taskqueue_worker.run_outcome import Status
+from taskqueue_worker.run_outcome import Outcome, Status
 from taskqueue_worker.tasks import Registry
 from tests.approved import assert_approved
 from tests.unit.worker.messages import channel_of, delivery, runner_of
@@ -95,6 +96,15 @@ async def test_where_no_delay_queue_may_be_used_requeue_holds_the_message_and_re
     assert (exchange, queue, copy.headers["x-attempt"], copy.expiration) == ("", "q", 2, None)
     assert asyncio.get_running_loop().time() == pytest.approx(held)
     assert channel_of(delivered).settled == ["ack"]
+
+
+@pytest.mark.parametrize(("waited", "held"), [(12, 18), (29.5, 1), (300, 1)])
+async def test_a_message_that_has_waited_for_its_slot_is_not_held_beyond_its_consumer_timeout(
+    linear: Scene, waited: float, held: float
+) -> None:
+    outcome = Outcome(Status.REQUEUED, Failure.of(Requeue(delay=60)))
+    assert await linear.settlement.settle(delivery(), outcome, waited_seconds=waited)
+    assert asyncio.get_running_loop().time() == pytest.approx(held)
 
 
 async def test_a_delay_queue_that_fails_is_no_expiration_of_the_copy(scene: Scene) -> None:

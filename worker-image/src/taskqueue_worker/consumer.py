@@ -99,7 +99,7 @@ class Consumer:
         number, loop = cast("aiormq.Channel", underlay).number, asyncio.get_running_loop()
         self._acknowledgements = Acknowledgements(number, self._connection, loop.call_soon)
         # Before the library knows the consumer, and as long as the channel lives: it would drop a late delivery.
-        self._connection.deliveries.deliver(number, underlay, self._receive_safely)
+        self._connection.deliveries.deliver(number, underlay, self._receive_safely, self._acknowledgements.close)
         await underlay.basic_consume(
             self._queue,
             _no_delivery,

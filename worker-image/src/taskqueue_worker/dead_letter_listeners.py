@@ -6,6 +6,8 @@ from typing import Final, Protocol, runtime_checkable
 
 import structlog
 
+from taskqueue_drain.aio import is_cancellation_requested
+
 from .dead_letters import Problem
 from .delivery import Delivery
 from .handler_loop import HandlerLoop
@@ -34,15 +36,17 @@ class DeadLetterListeners:
         self._handlers = handlers
 
     async def tell(self, delivery: Delivery, problem: Problem) -> None:
-        """Tell the listeners of the task type, from the connection's loop. Nothing that they do harms the message."""
-        for listener in self._listeners(delivery.type):
+        """Tell the listeners of the task, from the connection's loop. Nothing that they do harms the message."""
+        for listener in self._listeners_of(delivery.type):
             try:
                 async with asyncio.timeout(TELL_SECONDS):
                     await self._handlers.submit(listener.dead_lettered(delivery, problem))
-            except Exception as error:  # noqa: BLE001 - code of the application
+            except (Exception, asyncio.CancelledError) as error:
+                if is_cancellation_requested():
+                    raise
                 _log.warning("dead letter not told", task_id=delivery.task_id, error=repr(error))
 
-    def _listeners(self, type: str) -> Iterable[DeadLetterListener]:  # noqa: A002 - the AMQP name
-        """Those of all versions of a task type: a dead letter may be of a version that has no handler."""
-        around = [item for handler in self._registry if handler.type == type for item in handler.around]
-        return {id(item): item for item in around if isinstance(item, DeadLetterListener)}.values()
+    def _listeners_of(self, type: str) -> Iterable[DeadLetterListener]:  # noqa: A002 - named as the AMQP property
+        """Return those of each version: a task whose version is unknown is dead-lettered too."""
+        around = {id(item): item for handler in self._registry if handler.type == type for item in handler.around}
+        return [item for item in around.values() if isinstance(item, DeadLetterListener)]

@@ -60,19 +60,22 @@ class Settlement:
         self.blocked = 0
         metrics.add_gauge("dead_letters_blocked", lambda: self.blocked)
 
-    async def settle(self, delivery: Delivery, outcome: Outcome, *, is_last: bool = True) -> bool:
+    async def settle(
+        self, delivery: Delivery, outcome: Outcome, *, is_last: bool = True, waited_seconds: float = 0
+    ) -> bool:
         """Settle the message of an ended task; return whether it is settled.
 
         Args:
             delivery: The message.
             outcome: How its task ended.
             is_last: Whether no attempt is left for a task whose process was lost.
+            waited_seconds: How long the message has waited for its slot.
         """
         match outcome.status:
             case Status.DONE | Status.DUPLICATE:
                 return await delivery.acknowledge()
             case Status.REQUEUED:
-                return await self._requeue(delivery, outcome)
+                return await self._requeue(delivery, outcome, waited_seconds)
             case Status.ABANDONED:
                 return False
             case Status.FAILED | Status.TIMEOUT:
@@ -135,16 +138,18 @@ class Settlement:
             self._metrics.count_retry(delivery.queue)
         return settled
 
-    async def _requeue(self, delivery: Delivery, outcome: Outcome) -> bool:
+    async def _requeue(self, delivery: Delivery, outcome: Outcome, waited_seconds: float) -> bool:
         """Return a message; after a delay and as a copy if its handler asked for it, so that no broker counts that.
 
-        Where no delay queue may be used, the message waits here, and so does the slot.
+        Where no delay queue may be used, the message waits here, and so does the slot: all the less if it has waited
+        for the slot, since a message that outlives its consumer timeout would return twice.
         """
         if outcome.failure is None:
             return await delivery.requeue()
         seconds = max(REQUEUE_SECONDS, outcome.failure.delay_seconds or 0)
         if self._retries is None or not await self._retries.store_requeued(delivery, seconds):
-            await sleep_unless(self.stopping, min(seconds, HELD_REQUEUE_SECONDS))
+            held_seconds = max(REQUEUE_SECONDS, min(seconds, HELD_REQUEUE_SECONDS - waited_seconds))
+            await sleep_unless(self.stopping, held_seconds)
             if delivery.is_lost:
                 return False
             try:

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
@@ -35,10 +35,7 @@ class ThreadPool:
 
     def start(self, run: ThreadRun) -> None:
         """Call the handler of a run, from the connection's loop."""
-        try:
-            self._threads.submit(run.call)
-        except RuntimeError:  # no further thread: the call waits for one that becomes free
-            _log.exception("no thread for a handler")
+        self._submit(run.call)
 
     async def proceed(self, run: ThreadCall) -> object:
         """Call the handler of a run that is surrounded, from the loop of the handlers; return its result.
@@ -47,23 +44,31 @@ class ThreadPool:
         """
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[_End] = loop.create_future()
+        begin: Future[None] = Future()
         call = contextvars.copy_context().run
 
         def in_thread() -> None:
-            end = _end_of(lambda: call(run.call_in_thread))
-            loop.call_soon_threadsafe(ended.set_result, end)
+            if begin.set_running_or_notify_cancel():
+                end = _end_of(lambda: call(run.call_in_thread))
+                loop.call_soon_threadsafe(ended.set_result, end)
 
-        submitted = self._threads.submit(in_thread)
+        self._submit(in_thread)
         while not ended.done():
             try:
                 await asyncio.wait({ended})
             except asyncio.CancelledError:
-                if submitted.cancel():
+                if begin.cancel():
                     raise
         result, error = ended.result()
         if error is not None:
             raise error
         return result
+
+    def _submit(self, call: Callable[[], None]) -> None:
+        try:
+            self._threads.submit(call)
+        except RuntimeError:  # no further thread: the call waits for one that becomes free
+            _log.exception("no thread for a handler")
 
 
 _End = tuple[object, BaseException | None]

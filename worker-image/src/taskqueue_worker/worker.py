@@ -240,7 +240,8 @@ class Worker:
 
     async def _end(self, delivery: Delivery, outcome: Outcome, seconds: float) -> None:
         """Settle the message of a task that ended after so many seconds, and free its slot."""
-        settled = await self._settle(delivery, outcome)
+        waited_seconds = time.monotonic() - delivery.received_at - seconds
+        settled = await self._settle(delivery, outcome, waited_seconds=waited_seconds)
         self.activity.settle(delivery, self._clock(), done=outcome.status.is_done)
         if outcome.still_running is None:
             self._release(delivery)
@@ -254,9 +255,9 @@ class Worker:
     def _attempts_of(self, delivery: Delivery) -> int:
         return self._runner.attempts_of(delivery) or self._max_attempts
 
-    async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
+    async def _settle(self, delivery: Delivery, outcome: Outcome, *, waited_seconds: float = 0) -> bool:
         is_last = delivery.attempt.number >= self._attempts_of(delivery)
-        settled = await self._settlement.settle(delivery, outcome, is_last=is_last)
+        settled = await self._settlement.settle(delivery, outcome, is_last=is_last, waited_seconds=waited_seconds)
         if not settled and outcome.status.is_done is not None:
             self._ended.remember(delivery, outcome)
         return settled

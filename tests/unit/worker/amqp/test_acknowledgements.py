@@ -67,6 +67,15 @@ def test_on_a_lost_connection_nothing_counts_as_acknowledged() -> None:
     assert broker.frames == 0
 
 
+def test_nothing_is_sent_on_a_channel_that_the_broker_has_closed() -> None:
+    broker = Broker(2)
+    assert broker.acknowledgements.acknowledge(1)
+    broker.acknowledgements.close()
+    assert not broker.acknowledgements.acknowledge(2)
+    broker.run_due()
+    assert broker.frames == 0
+
+
 @given(st.permutations(range(1, 13)), st.lists(st.sampled_from(["end", "requeue", "wait"]), min_size=24, max_size=24))
 def test_in_any_order_exactly_the_messages_of_ended_tasks_are_acknowledged(order: list[int], steps: list[str]) -> None:
     broker, ended, tags = Broker(len(order)), set[int](), iter(order)

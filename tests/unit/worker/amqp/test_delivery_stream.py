@@ -1,5 +1,6 @@
 """Deliveries leave the stream of a broker, and nothing else does."""
 
+from functools import partial
 from typing import cast
 
 import pytest
@@ -7,7 +8,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import frame
-from pamqp.commands import Basic
+from pamqp.commands import Basic, Channel
 from pamqp.heartbeat import Heartbeat
 
 from taskqueue_worker.amqp.delivery_stream import DeliveryStream
@@ -81,6 +82,17 @@ def test_a_closed_channel_whose_number_another_one_has_is_forgotten() -> None:
     assert (len(first), len(second)) == (0, 1)
     scene.stream.forget(scene.received.append)
     assert scene.stream.feed(delivered(1, b"")) == delivered(1, b"")
+
+
+@pytest.mark.parametrize("method", [Channel.Close(406, "timeout", 0, 0), Channel.CloseOk()])
+def test_the_end_of_a_channel_is_known_before_the_library_reads_it(method: Channel.Close | Channel.CloseOk) -> None:
+    scene, closed = Scene(), list[int]()
+    for number in (1, 2):
+        on_close = partial(closed.append, number)
+        scene.stream.deliver(number, cast("AbstractChannel", scene), scene.received.append, on_close)
+    close = frame.marshal(method, 2)
+    assert scene.stream.feed(close) == close
+    assert closed == [2]
 
 
 @pytest.mark.parametrize("nonsense", [b"AMQP\x00\x00\x09\x01", b"HTTP/1.1 400 Bad Request", QOS_OK[:-1] + b"\x00" * 9])

@@ -34,14 +34,15 @@ class Acknowledgements:
         self._soon = soon
         self._held: dict[int, None] = {}  # the tags of unacknowledged messages, in the order of their delivery
         self._ended: set[int] = set()
+        self._is_closed = False
 
     def hold(self, tag: int) -> None:
         """A message was delivered."""
         self._held[tag] = None
 
     def acknowledge(self, tag: int) -> bool:
-        """The task of a message has ended. False: the connection is lost, and the broker delivers the message again."""
-        if not self._connection.is_open:
+        """The task of a message has ended. False: the channel is lost, and the broker delivers the message again."""
+        if self._is_closed or not self._connection.is_open:
             return False
         is_first = not self._ended
         self._ended.add(tag)
@@ -52,6 +53,10 @@ class Acknowledgements:
     def release(self, tag: int) -> None:
         """The broker was told that a message is requeued or rejected."""
         self._held.pop(tag, None)
+
+    def close(self) -> None:
+        """The broker has closed the channel: after the answer to that, a frame on it would end the connection."""
+        self._is_closed = True
 
     def send(self) -> None:
         """Acknowledge at once what has ended."""
@@ -65,7 +70,7 @@ class Acknowledgements:
         for tag in ended:
             self._held.pop(tag, None)
         frames = [self._frame(last, multiple=True)] if last else []
-        if ended:
+        if ended and not self._is_closed:
             self._connection.write(b"".join([*frames, *(self._frame(tag, multiple=False) for tag in alone)]))
 
     def _frame(self, tag: int, *, multiple: bool) -> bytes:

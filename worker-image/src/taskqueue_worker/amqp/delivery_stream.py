@@ -16,6 +16,8 @@ FRAME: Final = struct.Struct(">BHI")
 END: Final = 0xCE
 _KINDS: Final = frozenset({METHOD, CONTENT_HEADER, CONTENT_BODY, HEARTBEAT})
 _DELIVER: Final = b"\x00\x3c\x00\x3c"
+_CLOSE: Final = (b"\x00\x14\x00\x28", b"\x00\x14\x00\x29")
+"""`channel.close`, and `channel.close-ok`."""
 _TAG: Final = struct.Struct(">Q?")
 """Delivery tag, and whether the message is redelivered."""
 
@@ -34,9 +36,15 @@ class DeliveryStream:
         self._is_foreign = False
         """Whether something arrived that is no frame: the library says what is wrong."""
 
-    def deliver(self, number: int, channel: AbstractChannel, receive: Receive) -> None:
-        """Call `receive` with each message that is delivered on the channel with this number."""
-        self._consumers[number] = _ChannelDeliveries(channel, receive)
+    def deliver(
+        self, number: int, channel: AbstractChannel, receive: Receive, on_close: Callable[[], None] = lambda: None
+    ) -> None:
+        """Call `receive` with each message that is delivered on the channel with this number.
+
+        `on_close` is called at once when the broker closes the channel. The library notices it several steps of the
+        loop later, when it may have sent its answer.
+        """
+        self._consumers[number] = _ChannelDeliveries(channel, receive, on_close)
 
     def forget(self, receive: Receive) -> None:
         """Do not call `receive` any more: its channel is closed, and the number may belong to another one already."""
@@ -88,9 +96,10 @@ class DeliveryStream:
 class _ChannelDeliveries:
     """Puts the frames of each delivery on a channel together."""
 
-    def __init__(self, channel: AbstractChannel, receive: Receive) -> None:
+    def __init__(self, channel: AbstractChannel, receive: Receive, on_close: Callable[[], None]) -> None:
         self._channel = channel
         self.receive = receive
+        self._on_close = on_close
         self._method: Basic.Deliver | None = None
         self._header: ContentHeader | None = None
         self._body: list[bytes] = []
@@ -101,6 +110,9 @@ class _ChannelDeliveries:
         if kind == METHOD and data.startswith(_DELIVER, begin):
             self._method = _parse_deliver(data, begin + len(_DELIVER))
             return True
+        if kind == METHOD and data.startswith(_CLOSE, begin):
+            self._on_close()
+            return False
         if self._method is None:
             return False
         if kind == CONTENT_HEADER and self._header is None:

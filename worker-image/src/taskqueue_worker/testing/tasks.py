@@ -122,6 +122,8 @@ class _Recorded(Settlement):
 
     statuses: list[str]
 
-    async def settle(self, delivery: Delivery, outcome: Outcome, *, is_last: bool = True) -> bool:  # type: ignore[explicit-override]
+    async def settle(  # type: ignore[explicit-override]
+        self, delivery: Delivery, outcome: Outcome, *, is_last: bool = True, waited_seconds: float = 0
+    ) -> bool:
         self.statuses.append(outcome.status.value)
-        return await super().settle(delivery, outcome, is_last=is_last)
+        return await super().settle(delivery, outcome, is_last=is_last, waited_seconds=waited_seconds)

@@ -1,7 +1,6 @@
 """A message that was delivered to this worker, and the three ways to settle it."""
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,9 +22,9 @@ from .dead_letters import original_routing_key
 from .envelope import task_headers
 from .envelope.json_envelope import CONTENT_TYPE, Envelope, media_type_of, open_envelope
 from .payload import JSON, PayloadError, decode
+from .trace_context import trace_id_of
 
 SETTLE_TIMEOUT_SECONDS: Final = 10
-_TRACE_PARENT: Final = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 UNREADABLE: Final = (
     "The AMQP properties of the message cannot be read: a text is not UTF-8, or a value is out of range. Correct the "
@@ -155,9 +154,7 @@ class Delivery:
     @property
     def trace_id(self) -> str | None:
         """The trace to which the publisher has added the task (W3C header `traceparent`), if any."""
-        parent = self.headers.get("traceparent")
-        match = _TRACE_PARENT.fullmatch(parent) if isinstance(parent, str) else None
-        return match[1] if match else None
+        return trace_id_of(self.headers)
 
     @property
     def log_fields(self) -> dict[str, object]:

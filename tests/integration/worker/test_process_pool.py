@@ -272,3 +272,9 @@ def test_while_no_child_can_be_started_messages_return_and_the_other_children_wo
     assert run(pool, "child.who")["imported_by"] == server
     gate.touch()
     assert ended.result()["n"] == 1
+
+
+def test_a_payload_that_cannot_be_sent_costs_no_child(pool: ProcessPool, counted: Counted) -> None:
+    with pytest.raises(TypeError, match="pickle"):
+        pool.call("child.work", wants_result=False)(n for n in range(1))
+    assert counted.started == 0

@@ -99,3 +99,12 @@ def test_a_setting_that_is_not_valid_exits_every_command_with_code_2(
     code = cli.main([command, *options])
     error = capsys.readouterr().err
     assert (code, "RABBITMQ_URL" in error, "verysecret" in error) == (2, True, False)
+
+
+@pytest.mark.parametrize("options", [["--type", ""], ["--type", "t", "--id", "i" * 256]])
+def test_a_task_that_is_not_valid_is_not_published(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://localhost:1/")
+    assert cli.main(["publish", "--exchange", "e", *options, "{}"]) == 2
+    assert "Traceback" not in capsys.readouterr().err

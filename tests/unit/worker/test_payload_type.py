@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 from uuid import UUID
 
 import pytest
@@ -55,6 +55,17 @@ class Careless(BaseModel):
         if n == 1:
             raise ValueError("n must not be 1")
         raise LookupError(n)
+
+
+class Circle(BaseModel):
+    kind: Literal["circle"]
+
+
+class Square(BaseModel):
+    kind: Literal["square"]
+
+
+Shape = Annotated[Circle | Square, Field(discriminator="kind")]
 
 
 async def run(annotation: object, body: bytes, *, is_def: bool = False) -> tuple[Outcome, list[object]]:
@@ -117,6 +128,7 @@ async def test_a_handler_receives_what_its_annotation_says(
         (int, b'"verysecret"', "payload: Input should be a valid integer"),
         (Fields, b'{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}', "And 2 more."),
         (Careless, b'{"n": 1}', "payload.n: Value error, n must not be 1."),
+        (Shape, b'{"kind": "verysecret"}', "payload: The tag of the union is none of the expected ones."),
     ],
 )
 async def test_a_payload_that_is_not_valid_is_refused_with_its_field(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 from aio_pika import DeliveryMode
 
+from taskqueue_worker.bounds import HEADERS_BYTES
 from taskqueue_worker.payload import PayloadError
 from taskqueue_worker.publishing.schedule import Schedule
 from taskqueue_worker.publishing.task_message import task_message
@@ -160,3 +161,10 @@ def test_messages_name_the_option_and_the_way_out() -> None:
     with pytest.raises(ValueError, match="priority") as error:
         task_message({}, NOW, Schedule(), type="work", priority=1000)
     assert_approved("worker.publish.priority", str(error.value))
+
+
+def test_headers_that_do_not_fit_into_one_frame_are_refused() -> None:
+    # The broker would close the connection, and with it refuse what others publish on it.
+    with pytest.raises(ValueError, match="headers") as refused:
+        task_message({}, NOW, Schedule(), type="work", message_id="m", headers={"note": "n" * HEADERS_BYTES})
+    assert_approved("publisher.headers", str(refused.value))

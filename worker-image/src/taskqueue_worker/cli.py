@@ -98,7 +98,8 @@ def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int
     source.read()
 
     async def publish() -> str:
-        async with Publisher(source) as publisher:
+        publisher = Publisher(source)  # connects after the check of the options
+        try:
             return await publisher.publish(
                 options.exchange,
                 options.routing_key or options.exchange,
@@ -106,9 +107,13 @@ def _publish(options: argparse.Namespace, environment: Mapping[str, str]) -> int
                 type=options.type,
                 message_id=options.id,
             )
+        finally:
+            await publisher.close()
 
     try:
         message_id = asyncio.run(publish())
+    except (TypeError, ValueError) as error:
+        raise SettingsError(str(error)) from error
     except PublishFailedError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the message for the user
         return 1

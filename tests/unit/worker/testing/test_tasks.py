@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from taskqueue_worker import Call, Context, Proceed, Reject, Requeue, Retry
+from taskqueue_worker.dead_letters import Problem
+from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.tasks import Registry
 from taskqueue_worker.testing import EndlessTaskError, LifespanFailedError, Tasks
 from tests.integration.worker.guide import write_example
@@ -171,3 +173,42 @@ def test_a_lifespan_that_fails_fails_the_test(registry: Registry) -> None:
 
     with pytest.raises(LifespanFailedError, match="no database"):
         Tasks(registry).run("t", {})
+
+
+class Listener:
+    """Middleware that wants to know of dead letters, as `Results` does."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    async def __call__(self, call: Call, proceed: Proceed) -> object:
+        del call
+        return await proceed()
+
+    async def dead_lettered(self, delivery: Delivery, problem: Problem) -> None:
+        del delivery
+        self.reasons.append(problem.reason)
+
+
+@pytest.mark.parametrize(("version", "reason"), [(2, "rejected"), (3, "unknown_version"), ("two", "invalid_payload")])
+def test_middleware_learns_of_dead_letters_of_all_versions(registry: Registry, version: object, reason: str) -> None:
+    listener = Listener()
+
+    @registry.task("t", version=2, around=[listener])
+    def handler(payload: object) -> None:
+        raise Reject(f"no {payload}")
+
+    run = Tasks(registry).run("t", 1, headers={"x-version": version})
+    assert (run.dead_letter is not None, listener.reasons) == (True, [reason])
+
+
+def test_one_middleware_of_two_versions_learns_of_a_dead_letter_once(registry: Registry) -> None:
+    listener = Listener()
+    for version in (1, 2):
+
+        @registry.task("t", version=version, around=[listener])
+        def handler(payload: object) -> None:
+            raise Reject(f"no {payload}")
+
+    Tasks(registry).run("t", 1)
+    assert listener.reasons == ["rejected"]

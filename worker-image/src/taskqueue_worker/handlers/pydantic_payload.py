@@ -15,6 +15,8 @@ _NAMED_ERRORS: Final = 3
 """Errors of a payload that its dead letter names."""
 _DESCRIBED_ERRORS: Final = 1000
 """Of a payload with more errors, which only unknown fields cause, none is described: that would take seconds."""
+_WITHOUT_VALUE: Final = {"union_tag_invalid": "The tag of the union is none of the expected ones"}
+"""By type of error: what is said of errors whose text has the value."""
 _COLLECTIONS: Final = ("list", "tuple", "set", "frozenset", "dict", "deque")
 
 
@@ -62,7 +64,9 @@ def _text(error: ValidationError) -> str:
     if error.error_count() > _DESCRIBED_ERRORS:
         return f"{ROOT}: {error.error_count()} fields are not valid or not known."
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    named = " ".join(f"{_path(item['loc'])}: {item['msg']}." for item in errors[:_NAMED_ERRORS])
+    named = " ".join(
+        f"{_path(item['loc'])}: {_WITHOUT_VALUE.get(item['type'], item['msg'])}." for item in errors[:_NAMED_ERRORS]
+    )
     return named if len(errors) <= _NAMED_ERRORS else f"{named} And {len(errors) - _NAMED_ERRORS} more."
 
 

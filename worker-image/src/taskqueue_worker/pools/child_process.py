@@ -8,7 +8,7 @@ from taskqueue_worker.bounds import CHILD_EXIT_SECONDS, CHILD_START_SECONDS, RES
 
 from .child_exit import ChildExit
 from .fork_server import REQUEST
-from .messages import Reply, Request, decode_reply, encode_request
+from .messages import Reply, decode_reply
 
 
 class ChildNotStartedError(Exception):
@@ -52,14 +52,13 @@ class ChildProcess:
         """Whether it has ended by itself."""
         return bool(select.select([self._status], [], [], 0)[0])
 
-    def run(self, request: Request) -> Reply:
-        """Run a task.
+    def run(self, request: bytes) -> Reply:
+        """Run a task, which `encode_request` has encoded.
 
         Raises:
             EOFError, OSError: The child has ended.
         """
-        encoded = encode_request(request)
-        self._connection.send_bytes(encoded)
+        self._connection.send_bytes(request)
         reply = decode_reply(self._connection.recv_bytes(RESULT_BYTES))
         self.tasks += 1
         self.memory_bytes = reply.memory_bytes

@@ -18,7 +18,7 @@ from .child_limits import ChildLimits
 from .child_process import ChildNotStartedError, ChildProcess
 from .draining import DrainingPipe
 from .fork_server import command
-from .messages import CONTEXT_VALUES, Request
+from .messages import CONTEXT_VALUES, Request, encode_request
 
 SOCKETS_CLOSED_SECONDS: Final = 1
 """How long a process may take to end after its sockets are closed."""
@@ -213,6 +213,7 @@ class ProcessCall:
             self._wants_result,
             {} if task is None else task.log_fields,
         )
+        encoded = encode_request(request)  # before there is a child: a payload may be of a class that cannot be pickled
         self.is_starting = True
         try:
             child = self._pool.take()
@@ -223,7 +224,7 @@ class ProcessCall:
             raise asyncio.CancelledError
         self.is_starting = False
         try:
-            reply = child.run(request)
+            reply = child.run(encoded)
         except (EOFError, OSError) as error:
             raise self._end_of(child) from error
         if self._release():

@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Any, Final, Literal, Required, TypedDict, Unpack
 
 from aio_pika import DeliveryMode, Message
+from pamqp.common import FieldTable
+from pamqp.encode import field_table
 
 from taskqueue_drain.bounds import NAME_BYTES
-from taskqueue_worker.bounds import HIGHEST_PRIORITY
+from taskqueue_worker.bounds import HEADERS_BYTES, HIGHEST_PRIORITY
 from taskqueue_worker.envelope.json_envelope import CONTENT_TYPE, Envelope
 from taskqueue_worker.envelope.task_headers import EXPIRES_AT, FIRST_VERSION, VERSION, format_time, is_version
 from taskqueue_worker.payload import JSON, encode
@@ -62,6 +64,7 @@ def task_message(payload: object, now: datetime, schedule: Schedule, **propertie
         headers[VERSION] = version
     if schedule.expires_at is not None:
         headers[EXPIRES_AT] = format_time(schedule.expires_at)
+    _check_size(headers)
     return Message(
         body,
         content_type=content_type,
@@ -90,6 +93,15 @@ def _body(payload: object, now: datetime, properties: TaskProperties) -> tuple[b
         correlation_id=properties.get("correlation_id"),
     )
     return envelope.encode(), CONTENT_TYPE
+
+
+def _check_size(headers: FieldTable) -> None:
+    """Refuse headers that do not fit into one frame: the broker would close the connection of all publishes."""
+    size = len(field_table(headers)) if headers else 0
+    if size > HEADERS_BYTES:
+        raise ValueError(
+            f"The headers have {size} bytes, and a message may have {HEADERS_BYTES}. Put the data into the payload."
+        )
 
 
 def _check(properties: TaskProperties) -> None:

@@ -9,6 +9,7 @@ from aio_pika import Message
 from taskqueue_drain.dead_letter_target import DeadLetterTarget
 from taskqueue_worker.brake import Brake
 from taskqueue_worker.bridge import Inbox
+from taskqueue_worker.dead_letter_listeners import DeadLetterListeners
 from taskqueue_worker.delivery import Delivery
 from taskqueue_worker.handler_loop import HandlerLoop
 from taskqueue_worker.lifespan import Lifespan
@@ -99,6 +100,7 @@ class Tasks:
         policy = RetryPolicy(self.max_attempts, self.initial_seconds, 3600)
         settlement = _Recorded(broker.send, DeadLetterTarget(), metrics, state_changed, Retries(policy, broker.delay))
         settlement.statuses = statuses
+        settlement.tell = DeadLetterListeners(self._registry, handlers).tell
         tasks = TaskPublisher(broker)
         runner = Runner(self._registry, handlers, inbox, tasks, timeout_seconds=self.timeout_seconds, threads=1)
         runner.let_batches_wait(may_wait=False)

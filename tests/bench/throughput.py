@@ -53,7 +53,8 @@ class Throughput:
     async def measure(self, runtime: Runtime, variables: Mapping[str, str], queue_type: str, tasks: int) -> Sample:
         """Fill the queue, start a worker, and measure from the end of its warm-up until the queue is nearly empty."""
         await self._fill(runtime, queue_type, WARM_UP_TASKS + tasks)
-        setting = Setting("late", variables, int(variables["TASKQUEUE_PREFETCH"]), prefetched=0, has_control=False)
+        # The variables set the prefetch.
+        setting = Setting("late", variables, prefetch=1, prefetched=0, has_control=False)
         directory = self._directory / f"worker-{next(self._numbers)}"
         directory.mkdir()
         with ExitStack() as stack:

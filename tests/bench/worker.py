@@ -20,9 +20,12 @@ from tests.bench.throughput import Sample, Throughput, throughput
 from tests.cluster.installation import ROOT
 
 TASKS_PER_SIZE: Final = 12
+FEWEST_TASKS: Final = 600
+"""Fewer are done between two looks at the queue."""
 ROUNDS: Final = 3
 PREFETCH: Final = 100
 PREFETCHES: Final = (1, 10, 50)
+AUTO: Final = "Auto"
 QUEUE_TYPES: Final = ("classic", "quorum")
 CONCURRENCIES: Final = (100, 1)
 DRAMATIQ_THREADS: Final = 8
@@ -53,14 +56,14 @@ class Worker(NamedTuple):
     runtime: Runtime
     queue_type: str
     concurrency: int
-    prefetch: int = PREFETCH
+    prefetch: int | str = PREFETCH
     without: str = ""
 
     @property
     def name(self) -> str:
         """What the names of its figures end with."""
         parts = [self.runtime.name, self.queue_type, f"c{self.concurrency}"]
-        parts += [f"p{self.prefetch}"] if self.prefetch != PREFETCH else []
+        parts += [f"p{self.prefetch}".lower()] if self.prefetch != PREFETCH else []
         return "_".join([*parts, *([f"without_{self.without}"] if self.without else [])])
 
     @property
@@ -97,6 +100,8 @@ WORKERS: Final = [
         for runtime in (OURS, *_others(concurrency))
     ),
     *(Worker(OURS, "quorum", 100, prefetch) for prefetch in PREFETCHES),
+    # Auto prefetches from the concurrency to 50 messages.
+    *(Worker(OURS, "quorum", 1, prefetch) for prefetch in (1, AUTO)),
     *(Worker(OURS, "quorum", 100, without=feature) for feature in FEATURES),
 ]
 
@@ -121,7 +126,8 @@ def import_seconds() -> float:
 
 
 async def _measure(measured: Throughput, worker: Worker, size: int) -> Sample:
-    return await measured.measure(worker.runtime, worker.variables, worker.queue_type, size * TASKS_PER_SIZE)
+    tasks = max(FEWEST_TASKS, size * TASKS_PER_SIZE)
+    return await measured.measure(worker.runtime, worker.variables, worker.queue_type, tasks)
 
 
 def figures(samples: Mapping[str, list[Sample]]) -> dict[str, float]:

@@ -44,7 +44,7 @@ class FakeConnection:
 
 
 def proof_of(consumer: object, holds: Callable[..., bool] = lambda _: False) -> ConsumeProof:
-    subscriptions = [SimpleNamespace(queue="q", consumer=consumer)]
+    subscriptions = [SimpleNamespace(queue="q", consumers=SimpleNamespace(current=consumer))]
     return ConsumeProof(cast("Sequence[Any]", subscriptions), cast("Any", SimpleNamespace(holds=holds)))
 
 

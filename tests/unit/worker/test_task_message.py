@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from aio_pika import DeliveryMode
 
-from taskqueue_worker.bounds import HEADERS_BYTES
+from taskqueue_worker.bounds import HEADERS_BYTES, PAYLOAD_BYTES
 from taskqueue_worker.payload import PayloadError
 from taskqueue_worker.publishing.schedule import Schedule
 from taskqueue_worker.publishing.task_message import task_message
@@ -168,3 +168,9 @@ def test_headers_that_do_not_fit_into_one_frame_are_refused() -> None:
     with pytest.raises(ValueError, match="headers") as refused:
         task_message({}, NOW, Schedule(), type="work", message_id="m", headers={"note": "n" * HEADERS_BYTES})
     assert_approved("publisher.headers", str(refused.value))
+
+
+@pytest.mark.parametrize("envelope", [None, "json"])
+def test_a_json_body_that_no_worker_decodes_is_refused(envelope: Literal["json"] | None) -> None:
+    with pytest.raises(PayloadError, match=str(PAYLOAD_BYTES)):
+        task_message("n" * PAYLOAD_BYTES, NOW, Schedule(), type="work", message_id="m", envelope=envelope)

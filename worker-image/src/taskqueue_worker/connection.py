@@ -53,14 +53,14 @@ class Supervisor:
     @property
     def is_quiet(self) -> bool:
         """Whether no message can arrive any more until the gate opens."""
-        return all(subscription.is_quiet for subscription in self._subscriptions)
+        return all(subscription.consumers.is_quiet for subscription in self._subscriptions)
 
     async def wait_until_quiet(self) -> None:
         """Wait until no message can arrive any more, at most for the time that the broker has for an answer."""
         with suppress(TimeoutError):
             async with asyncio.timeout(RPC_TIMEOUT_SECONDS):
                 for subscription in self._subscriptions:
-                    await subscription.wait_until_quiet()
+                    await subscription.consumers.wait_until_quiet()
 
     async def run(self) -> None:
         """Consume until the worker is leaving. The connection stays open, so that running tasks can be settled."""
@@ -83,7 +83,7 @@ class Supervisor:
         if self._connection is None:
             return
         for subscription in self._subscriptions:
-            await subscription.close()
+            await subscription.consumers.close()
         await close(self._connection)
 
     async def _session(self) -> None:

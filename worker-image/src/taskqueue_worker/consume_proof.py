@@ -55,7 +55,7 @@ class ConsumeProof:
             self._proven_at.clear()
 
     async def _is_proven(self, subscription: Subscription, connection: AbstractConnection) -> bool:
-        consumer, queue = subscription.consumer, subscription.queue
+        consumer, queue = subscription.consumers.current, subscription.queue
         if consumer is None:
             return True
         seen = (consumer.tag, consumer.deliveries)

@@ -37,11 +37,7 @@ def decode(body: bytes) -> object:
     Raises:
         PayloadError: The body is too long, nested too deep, not JSON, or contains a number that cannot be exact.
     """
-    if len(body) > PAYLOAD_BYTES:
-        raise PayloadError(
-            f"The body has {len(body)} bytes, and a JSON body may have {PAYLOAD_BYTES}. Store the data elsewhere, and "
-            "send its address."
-        )
+    check_length(body)
     try:
         payload = orjson.loads(body)
     except ValueError as error:
@@ -99,6 +95,19 @@ def _decode_exactly(body: bytes) -> object:
     if inexact:
         _refuse(_find(payload, lambda value: value is inexact[0]), "is {}, which is no exact number. Send a text.")
     return payload
+
+
+def check_length(body: bytes) -> None:
+    """Refuse a JSON body that no worker decodes.
+
+    Raises:
+        PayloadError: It is too long.
+    """
+    if len(body) > PAYLOAD_BYTES:
+        raise PayloadError(
+            f"The body has {len(body)} bytes, and a JSON body may have {PAYLOAD_BYTES}. Store the data elsewhere, and "
+            "send its address."
+        )
 
 
 def _is_not_finite(value: object) -> bool:

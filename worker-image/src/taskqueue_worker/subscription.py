@@ -15,6 +15,7 @@ from taskqueue_drain.consume_settings import CONSUMER_TIMEOUT, ConsumeSettings
 from .amqp.connection import Connection
 from .consume_gate import ConsumeGate
 from .consumer import CHANNEL_ERRORS, RPC_TIMEOUT_SECONDS, Consumer
+from .consumers import Consumers
 from .prefetch import Prefetch
 from .worker import Worker
 
@@ -34,6 +35,7 @@ class Subscription:
 
     Attributes:
         queue: Name of the queue.
+        consumers: The current consumer and former ones.
         consuming: Whether the broker has a consumer of this worker on the queue, or will have one once a slot is free.
     """
 
@@ -50,32 +52,15 @@ class Subscription:
         )
         self._is_adapting = False
         self._arguments: dict[str, Any] = {}
-        # The current consumer, and former ones whose deliveries may still run: these are settled on their channels.
-        self._consumers: list[Consumer] = []
+        self.consumers = Consumers(worker)
         self._background_tasks: set[asyncio.Task[object]] = set()
         self._awaits_slot = False
         self.consuming = False
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether no message can arrive any more until the gate opens."""
-        return all(consumer.cancelled_for_certain.is_set() for consumer in self._consumers)
-
-    @property
     def prefetch(self) -> int:
         """Messages of the queue that this worker may hold."""
         return self._prefetch.count
-
-    @property
-    def consumer(self) -> Consumer | None:
-        """The consumer that receives messages at this time, if any."""
-        latest = self._consumers[-1] if self._consumers else None
-        return latest if latest is not None and latest.is_receiving else None
-
-    async def wait_until_quiet(self) -> None:
-        """Wait until no message can arrive any more; something else must have stopped the consumption."""
-        for consumer in tuple(self._consumers):
-            await consumer.cancelled_for_certain.wait()
 
     async def run(self, connection: Connection) -> None:
         """Consume, again after each end of the consumer, until the worker is leaving. Cancelled with the connection."""
@@ -102,14 +87,8 @@ class Subscription:
 
     def on_connection_lost(self) -> None:
         """The connection is lost, with all its channels."""
-        for consumer in self._consumers:
-            consumer.on_channel_closed()
-        self._consumers.clear()
+        self.consumers.on_connection_lost()
         self._awaits_slot = self.consuming = False
-
-    async def close(self) -> None:
-        """Close every channel. The broker has then processed every settlement that was sent before."""
-        await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
     async def _wait_for_end(self, consumer: Consumer) -> None:
         """Wait until the broker ends the consumer, or until another one replaces it: what waits too long goes back.
@@ -175,7 +154,7 @@ class Subscription:
     async def _wait_for_starts(self) -> None:
         """Let what the former consumer has prefetched start, so that the worker never holds more than its prefetch."""
         try:
-            await run_unless(self._gate.closed, self.wait_until_quiet())
+            await run_unless(self._gate.closed, self.consumers.wait_until_quiet())
             while self._worker.has_waiting(self.queue) and self._worker.longest_wait_seconds < LONGEST_WAIT_SECONDS:
                 await sleep_unless(self._gate.closed, START_CHECK_SECONDS)
                 if self._gate.closed.is_set() or self._worker.exclusive.is_set():
@@ -198,10 +177,11 @@ class Subscription:
         Returns:
             Whether the broker did not cancel it.
         """
-        self._close_unused_channels()
+        for unused in self.consumers.take_unused():
+            self._run_in_background(unused.close())
         tag = f"{self._name}-{uuid4().hex[:12]}"
         consumer = await Consumer.open(connection, self.queue, tag, self.prefetch, self._gate.state_changed)
-        self._consumers.append(consumer)
+        self.consumers.add(consumer)
         try:
             if not self._gate.closed.is_set() and not self._worker.exclusive.is_set():
                 attempts = self._settings.attempts_of_broker
@@ -235,16 +215,6 @@ class Subscription:
         if was_consuming:
             _log.info("stopped consuming", queue=self.queue, requeued=requeued)
         await consumer.make_certain()
-
-    def _close_unused_channels(self) -> None:
-        """Close the channels of former consumers that have no unsettled delivery."""
-        for consumer in [consumer for consumer in self._consumers if self._is_unused(consumer)]:
-            self._consumers.remove(consumer)
-            self._run_in_background(consumer.close())
-
-    def _is_unused(self, consumer: Consumer) -> bool:
-        holds = self._worker.holds(lambda delivery: delivery.consumer_tag == consumer.tag)
-        return consumer.cancelled_for_certain.is_set() and (consumer.channel.is_closed or not holds)
 
     def _run_in_background(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task = asyncio.ensure_future(work)

@@ -190,25 +190,12 @@ class Listener:
         self.reasons.append(problem.reason)
 
 
-@pytest.mark.parametrize(("version", "reason"), [(2, "rejected"), (3, "unknown_version"), ("two", "invalid_payload")])
-def test_middleware_learns_of_dead_letters_of_all_versions(registry: Registry, version: object, reason: str) -> None:
+def test_middleware_learns_of_a_dead_letter(registry: Registry) -> None:
     listener = Listener()
 
-    @registry.task("t", version=2, around=[listener])
+    @registry.task("t", around=[listener])
     def handler(payload: object) -> None:
         raise Reject(f"no {payload}")
-
-    run = Tasks(registry).run("t", 1, headers={"x-version": version})
-    assert (run.dead_letter is not None, listener.reasons) == (True, [reason])
-
-
-def test_one_middleware_of_two_versions_learns_of_a_dead_letter_once(registry: Registry) -> None:
-    listener = Listener()
-    for version in (1, 2):
-
-        @registry.task("t", version=version, around=[listener])
-        def handler(payload: object) -> None:
-            raise Reject(f"no {payload}")
 
     Tasks(registry).run("t", 1)
     assert listener.reasons == ["rejected"]

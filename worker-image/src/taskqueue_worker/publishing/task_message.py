@@ -12,7 +12,7 @@ from taskqueue_drain.bounds import NAME_BYTES
 from taskqueue_worker.bounds import HEADERS_BYTES, HIGHEST_PRIORITY
 from taskqueue_worker.envelope.json_envelope import CONTENT_TYPE, Envelope
 from taskqueue_worker.envelope.task_headers import EXPIRES_AT, FIRST_VERSION, VERSION, format_time, is_version
-from taskqueue_worker.payload import JSON, encode
+from taskqueue_worker.payload import JSON, check_length, encode
 
 from .schedule import Schedule, Seconds
 
@@ -53,12 +53,14 @@ def task_message(payload: object, now: datetime, schedule: Schedule, **propertie
     """Return the persistent message of a task; it needs a `message_id`.
 
     Raises:
-        PayloadError: The payload contains NaN or an infinite number, which JSON does not have.
+        PayloadError: The payload contains NaN or an infinite number, which JSON does not have, or is too long.
         TypeError: The payload cannot be encoded as JSON, or a property is missing or unknown.
         ValueError: A property is not valid.
     """
     _check(properties)
     body, content_type = _body(payload, now, properties)
+    if content_type != BYTES:
+        check_length(body)  # the broker may close the channel of all publishes for it
     headers = dict(properties.get("headers") or {})
     if (version := properties.get("version")) is not None:
         headers[VERSION] = version

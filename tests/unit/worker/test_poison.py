@@ -203,3 +203,28 @@ async def test_a_task_that_ended_here_while_its_copy_waited_does_not_run_again(s
     await scene.worker.wait_until_settled()
     assert scene.ledger == ["start a", "end a"]
     assert channel_of(copy).settled == ["ack"]
+
+
+async def test_of_a_lost_message_no_copy_is_made_and_it_does_not_run(scene: Scene) -> None:
+    running = scene.receive("running")
+    recorded = scene.receive("waiting", x_attempt=2, x_suspect="recorded")
+    returned = scene.receive("returned", redelivered=True)
+    for lost in (recorded, returned):
+        channel_of(lost).is_closed = True
+    await scene.worker.requeue(lambda delivery: delivery is recorded)
+    await scene.worker.wait_until_settled()
+    assert (scene.copies(), scene.ledger, channel_of(running).settled) == (
+        [],
+        ["start running", "end running"],
+        ["ack"],
+    )
+
+
+async def test_a_suspect_that_is_lost_before_it_begins_does_not_run(scene: Scene) -> None:
+    scene.quiet.clear()
+    suspect = scene.receive("a", x_attempt=2, x_suspect="recorded")
+    await asyncio.sleep(1)
+    channel_of(suspect).is_closed = True
+    scene.quiet.set()
+    await scene.worker.wait_until_settled()
+    assert (scene.ledger, scene.worker.in_flight) == ([], 0)

@@ -218,3 +218,10 @@ async def test_a_message_whose_channel_is_lost_is_stored_nowhere(scene: Scene) -
     channel_of(delivered).is_closed = True
     assert not await scene.settlement.settle(delivered, FAILED)
     assert (scene.ladder.sent, scene.broker.sent, channel_of(delivered).settled) == ([], [], [])
+
+
+async def test_of_a_failed_task_whose_message_is_lost_no_retry_is_stored(scene: Scene) -> None:
+    delivered = delivery()
+    channel_of(delivered).is_closed = True
+    assert not await scene.settlement.settle(delivered, Outcome(Status.FAILED, Failure.of(LookupError())))
+    assert (scene.ladder.sent, scene.broker.sent) == ([], [])

@@ -84,6 +84,15 @@ async def test_running_tasks_never_exceed_the_concurrency(harness: WorkerHarness
     assert harness.metric("task_duration_seconds_count", queue="q", type="second") == 5
 
 
+async def test_a_task_whose_message_is_lost_while_it_waits_does_not_run(harness: WorkerHarness) -> None:
+    first, second, third = harness.receive(count=3)
+    channel_of(third).is_closed = True
+    await harness.worker.wait_until_settled()
+    assert settled(first, second, third) == [["ack"], ["ack"], []]
+    assert harness.metric("tasks_total", queue="q", type="second", status="done") == 2
+    assert (harness.metric("in_flight"), harness.metric("prefetched")) == (0, 0)
+
+
 async def test_a_worker_is_full_while_the_same_tasks_hold_all_slots(harness: WorkerHarness) -> None:
     worker = harness.worker
     harness.receive(count=1)

@@ -50,6 +50,8 @@ class Retries(NamedTuple):
         backoff, next_attempt = Backoff(), delivery.attempt.number + 1
         line = {"task_id": delivery.task_id, "queue": delivery.queue, "attempt": next_attempt}
         for _ in range(RETRY_TRIES):
+            if delivery.is_lost:
+                break
             copy = retry(delivery.message, next_attempt, problem, datetime.now(UTC))
             delay_ms = choose_ms(random.random())  # noqa: S311 - spreads load
             try:
@@ -60,7 +62,7 @@ class Retries(NamedTuple):
             else:
                 _log.info("retry stored", **line, delay_seconds=delay_ms / 1000)
                 return True
-            if delivery.is_lost or stopping.is_set():
+            if stopping.is_set():
                 break
         return False
 

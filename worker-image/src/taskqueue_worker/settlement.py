@@ -198,6 +198,8 @@ class Settlement:
         await sleep_unless(self.stopping, delay)
 
     async def _replace(self, delivery: Delivery, headers: dict[str, object]) -> bool:
+        if delivery.is_lost:
+            return False
         copy = returning(delivery.message, headers, _now())
         try:
             await self._send(copy, DEFAULT_EXCHANGE, delivery.queue)

@@ -32,7 +32,7 @@ class Suspects:
             await asyncio.sleep(RETURN_PAUSE_SECONDS * random.random())  # noqa: S311 - spreads load
         if await self._settlement.record_next(delivery):
             return
-        if self._settlement.stopping.is_set():
+        if self._settlement.stopping.is_set() or delivery.is_lost:
             await delivery.requeue()
         else:
             unrecorded = Attempt(delivery.attempt.number + 1, AttemptState.RECORDED, is_copy=True)

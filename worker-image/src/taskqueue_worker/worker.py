@@ -203,10 +203,17 @@ class Worker:
             self._runner.let_batches_wait(may_wait=may_wait)
 
     def _begin(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
+        if delivery.is_lost:
+            return self._drop(delivery)
         if (outcome := self._ended.take(delivery)) is not None:
             return self._settle_again(delivery, outcome)
         returned = delivery.attempt.state is AttemptState.RETURNED
         return self._process_returned(delivery) if returned else self._process(delivery)
+
+    async def _drop(self, delivery: Delivery) -> None:
+        """Do not run a task whose message was lost while it waited: the broker delivers it again."""
+        self.activity.settle(delivery, self._clock(), done=None)
+        self._release(delivery)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -218,6 +225,9 @@ class Worker:
         if runs_alone(delivery):
             await self._until_quiet()
             await self._suspects.cancel_others()
+            if delivery.is_lost:
+                await self._drop(delivery)
+                return
         started_at = time.monotonic()  # uvloop's clock counts whole milliseconds, and stands still between two steps
         if delivery.attempt.number == 1 and not delivery.redelivered:
             wait = queue_wait(delivery.published_at, time.time(), started_at - delivery.received_at)

@@ -42,7 +42,7 @@ class RedisClaims:
         state, value = await self._store.run(_CLAIM, [_named(key)], [_ms(seconds)])
         if state == b"claimed":
             return Claim(int(value))
-        return Claim(None, state == b"done", value / 1000)
+        return Claim(None, state == b"done", max(0, value) / 1000)  # below 0: it has no end
 
     async def hold(self, key: str, fence: int, seconds: float) -> bool:
         """See `Claims.hold`."""

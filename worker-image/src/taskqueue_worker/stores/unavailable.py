@@ -45,10 +45,11 @@ TRIES: Final = 5
 async def report_end(report: Callable[[], Awaitable[bool]], tries: int = TRIES) -> str | None:
     """Report to a store how a task has ended, again while the store is away. Return why it does not know it, if so."""
     backoff, reason = Backoff(), ""
-    for _ in range(tries):
+    for number in range(tries):
+        if number:
+            await asyncio.sleep(backoff.next_delay(0))
         try:
             return None if await report() else "another worker has taken the task over"
         except StoreUnavailableError as error:
             reason = str(error)
-            await asyncio.sleep(backoff.next_delay(0))
     return reason

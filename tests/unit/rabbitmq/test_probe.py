@@ -160,7 +160,7 @@ async def test_a_restarted_broker_gets_no_more_probes_than_usual(monkeypatch: py
         await asyncio.sleep(5)
         broker.down = True
         broker.close_all()
-        await asyncio.sleep(60)
+        await asyncio.sleep(30)  # the next attempt to connect follows within 4 s then, and later after a longer outage
         broker.down = False
         broker.probed.clear()
         broker.connects.clear()

@@ -109,16 +109,7 @@ async def test_a_failure_is_returned(registry: Registry, handlers: HandlerLoop, 
 
 
 async def test_one_that_does_not_begin_is_cancelled(registry: Registry, handlers: HandlerLoop) -> None:
-    ended = asyncio.Event()
-
-    @registry.lifespan
-    async def database() -> AsyncIterator[None]:
-        try:
-            await asyncio.sleep(1000)
-        finally:
-            ended.set()
-        yield
-
+    ended = _never_begins(registry)
     failure = await Lifespan(registry, handlers).begin()
     assert failure is not None
     assert_approved("worker.lifespan_timeout", failure.text)
@@ -127,16 +118,7 @@ async def test_one_that_does_not_begin_is_cancelled(registry: Registry, handlers
 
 
 async def test_one_that_has_not_begun_is_cancelled_with_the_wait(registry: Registry, handlers: HandlerLoop) -> None:
-    ended = asyncio.Event()
-
-    @registry.lifespan
-    async def database() -> AsyncIterator[None]:
-        try:
-            await asyncio.sleep(1000)
-        finally:
-            ended.set()
-        yield
-
+    ended = _never_begins(registry)
     lifespan = Lifespan(registry, handlers)
     beginning = asyncio.ensure_future(lifespan.begin())
     await asyncio.sleep(1)
@@ -184,3 +166,18 @@ def test_two_are_refused(registry: Registry) -> None:
     registry.lifespan(one)
     with pytest.raises(ValueError, match=r"one .*two"):
         registry.lifespan(two)
+
+
+def _never_begins(registry: Registry) -> asyncio.Event:
+    """Declare a lifespan that waits before it yields; the event is set when it was cancelled."""
+    ended = asyncio.Event()
+
+    @registry.lifespan
+    async def database() -> AsyncIterator[None]:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.set()
+        yield
+
+    return ended

@@ -5,7 +5,6 @@ import socket
 from typing import Final
 
 PROBE_SECONDS: Final = 5
-STATUS_BYTES: Final = 1024
 
 
 def free_port() -> int:
